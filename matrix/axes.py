@@ -1,0 +1,132 @@
+"""Resolves a spec's selectors into axis values: records with a part for each stage that they touch. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matrix.catalogue import Catalogue, FlagRow, ModelFile, model_missing
+from matrix.errors import MatrixEmpty, SpecError
+from matrix.locks import AXES as LOCKED_AXES
+from matrix.records import AXES, AxisValue, Part, Stage
+from matrix.spec import OwnValue, Rule, Spec
+from matrix.versions import SelectorFault, nearest, select, several
+
+STAGES = {"exporter": Stage.EXPORT, "compiler": Stage.COMPILE, "runtime": Stage.RUN}
+"""The kind of environment that each stage runs in."""
+
+PACKAGES = {axis: (STAGES[kind], package) for axis, (kind, package) in LOCKED_AXES.items()}
+"""The axes that are releases of a package: the stage that they touch and the package's name."""
+
+VERSION_AXES = (*PACKAGES, "python")
+TIP = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
+
+
+def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue, ...]]:
+    """The values of every axis, in order, without repeats.
+
+    Raises SpecError (all unknown names and versions together), ModelMissing, MatrixEmpty (an axis without a value).
+    """
+    faults: list[str] = []
+    axes: dict[str, tuple[AxisValue, ...]] = {}
+    for axis, terms in spec.axes.items():
+        labels = labels_meant(axis, terms, spec, catalogue, faults)
+        axes[axis] = tuple(axis_value(axis, label, spec, catalogue) for label in labels)
+    if faults:
+        raise SpecError(spec.source, faults, tip=TIP)
+    for axis, values in axes.items():
+        if not values:
+            wanted = ", ".join(spec.axes[axis]) or "nothing"
+            raise MatrixEmpty(
+                f"{spec.source}: axes.{axis}: {wanted!r} selects no value, expected at least one of "
+                f"{', '.join(known_labels(axis, spec, catalogue))}",
+                tip="widen the selector",
+            )
+    return axes
+
+
+def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
+    """All values that an axis could have."""
+    if axis in VERSION_AXES:
+        return catalogue.locks.releases(axis)
+    if axis == "model":
+        return tuple(catalogue.models)
+    if axis == "target":
+        return tuple(catalogue.targets)
+    return tuple(catalogue.flags) if axis == "flags" else tuple(spec.own_axes[axis])
+
+
+def labels_by_name(rule: Rule, axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
+    """The values that a rule's condition names one by one: no specifier, no keyword."""
+    terms = [term for term in rule.when[axis] if not several(term)]
+    return labels_meant(axis, terms, spec, catalogue, [])
+
+
+def labels_meant(
+    axis: str, terms: Sequence[str], spec: Spec, catalogue: Catalogue, faults: list[str], *, place: str = ""
+) -> tuple[str, ...]:
+    """The values that selectors mean, of all that are known. Faults name `place`, or the axis of the spec."""
+    known = known_labels(axis, spec, catalogue)
+    labels: dict[str, None] = {}
+    for index, term in enumerate(terms):
+        where = (place or f"axes.{axis}") + (f"[{index}]" if len(terms) > 1 else "")
+        if axis in VERSION_AXES:
+            try:
+                labels.update(dict.fromkeys(select(term, known)))
+            except SelectorFault as fault:
+                faults.append(f"{where}: {fault}")
+        elif axis == "target" and term == "host":
+            labels[catalogue.machine] = None
+        elif term == "all":
+            labels.update(dict.fromkeys(known))
+        elif term in known:
+            labels[term] = None
+        elif axis == "model" and not place:
+            raise model_missing(term, known)
+        else:
+            faults.append(f"{where}: unknown {axis} {term!r}, expected one of {', '.join(known)}{nearest(term, known)}")
+    if axis == "target" and (strange := [label for label in labels if label not in known]):
+        expected = f"expected one of {', '.join(known)}: add it to targets.toml"
+        faults.append(f"{place or 'axes.target'}: this host is {strange[0]!r}, {expected}")
+        return ()
+    return tuple(labels)
+
+
+def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
+    """The record of one value: what it means to each stage."""
+    if axis in PACKAGES:
+        stage, package = PACKAGES[axis]
+        python = "" if stage is Stage.EXPORT else spec.tools_python
+        return AxisValue(axis=axis, label=label, parts={stage: Part(pins=((package, label),), python=python)})
+    if axis == "python":
+        return AxisValue(axis=axis, label=label, parts={Stage.EXPORT: Part(python=label)})
+    if axis == "model":
+        return _model_value(label, catalogue)
+    if axis == "target":
+        row = catalogue.targets[label]
+        foreign = f"{label} modules need a {row.machine} machine; this one is {catalogue.machine}"
+        untested = "" if row.machine == catalogue.machine else foreign
+        return AxisValue(axis=axis, label=label, parts=_flag_parts(row), untested=untested)
+    own = catalogue.flags[label] if axis == "flags" else spec.own_axes[axis][label]
+    return AxisValue(axis=axis, label=label, parts=_flag_parts(own))
+
+
+def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
+    model = catalogue.models[label]
+    if isinstance(model, ModelFile):
+        export = Part(
+            parameters=(("model_file", str(model.path)), ("model_digest", model.digest)),
+        )
+        call = Part(parameters=(("function", "main"),))
+        return AxisValue(axis="model", label=label, parts={Stage.EXPORT: export, Stage.RUN: call})
+    call = Part(parameters=(("function", model.function),))
+    return AxisValue(axis="model", label=label, parts={Stage.RUN: call}, given=model.artifacts)
+
+
+def _flag_parts(row: FlagRow | OwnValue) -> dict[Stage, Part]:
+    parts: Mapping[Stage, tuple[str, ...]] = {Stage.COMPILE: row.compile, Stage.RUN: row.run}
+    return {stage: Part(flags=flags) for stage, flags in parts.items() if flags}
+
+
+def ordered_axes(spec: Spec) -> tuple[str, ...]:
+    """The eight axes, then the spec's own."""
+    return (*AXES, *spec.own_axes)

@@ -1,0 +1,197 @@
+"""The command line, and its one error boundary: no traceback reaches a person, every error says what to do next."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from matrix import __version__, commands
+from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
+from matrix.formats import FORMATS
+from matrix.store import default_store
+from matrix.versions import nearest
+from matrix.workplace import ENGINES
+
+VERBS = {
+    "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
+    "run": "run what is missing and print the table",
+    "show": "print the table of what is in the store",
+    "why": "the evidence of one cell and a command that reproduces it",
+    "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
+    "doctor": "what this machine can do, and what to install for the rest",
+    "lock": "write the locks anew from the index: a new release is a reviewable diff",
+    "clean": "free space in the store, never what a shown table needs",
+    "image": "container images of the environments: plan, build, list, verify, save, push, sbom, remove",
+}
+
+
+IMAGE_VERBS = {
+    "plan": "environments, image IDs, sizes; touches nothing",
+    "build": "fetch, assemble and load what the daemon lacks",
+    "list": "the project's images on the daemon",
+    "verify": "assemble again from the files and compare every digest",
+    "save": "one image as an OCI layout and a `docker load` archive",
+    "push": "send images to a registry",
+    "sbom": "a CycloneDX bill of materials, from the locks",
+    "remove": "remove the project's images by age, never others'",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports through the error boundary, with the nearest spelling."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", tip=f"`{self.prog} --help` lists what there is")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            raise UsageError(
+                f"{self.prog}: {name}: read {value!r}, expected one of {', '.join(known)}{nearest(str(value), known)}",
+                tip=f"`{self.prog} --help` lists what there is",
+            )
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="python -m matrix", description="Which IREE releases work together, with evidence.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+    made = {verb: verbs.add_parser(verb, help=text, description=text) for verb, text in VERBS.items()}
+    for verb in ("plan", "run", "show", "why"):
+        _add_question(made[verb], preset_option=verb == "why")
+    for verb in ("run", "show"):
+        made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
+        made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
+    for verb in ("plan", "run"):
+        made[verb].add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
+    for verb, command in made.items():
+        command.add_argument(
+            "--store", type=Path, default=default_store(), metavar="FOLDER", help="where results are kept"
+        )
+        command.set_defaults(command=getattr(commands, verb, None))
+    made["why"].add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
+    for name in ("before", "after"):
+        made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
+    _add_cleaning(made["clean"])
+    _add_images(made["image"])
+    made["lock"].add_argument(
+        "--wheels-only", action="store_true", help="leave the base images and the digests of layers as they are"
+    )
+    made["lock"].add_argument("--upgrade", action="store_true", help="also move the packages beside IREE and torch")
+    return parser
+
+
+def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> None:
+    if preset_option:
+        command.add_argument("--preset", default="portability", help="a shipped preset or the path of a spec")
+    else:
+        command.add_argument("preset", nargs="?", default="portability", help="a shipped preset or the path of a spec")
+    command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
+    _add_choice(command)
+
+
+def _add_plan(command: argparse.ArgumentParser) -> None:
+    command.add_argument("preset", nargs="?", default="portability", help="a shipped preset or the path of a spec")
+    _add_choice(command)
+
+
+def _add_choice(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--torch", choices=("cuda", "cpu"), default="cuda", help="which build of torch to lock onto")
+    command.add_argument(
+        "--only", action="append", default=[], metavar="AXIS=SELECTOR", help="cut an axis down; may be repeated"
+    )
+
+
+def _add_images(image: argparse.ArgumentParser) -> None:
+    verbs = image.add_subparsers(dest="subverb", required=True, metavar="SUBVERB", parser_class=Parser)
+    made = {name: verbs.add_parser(name, help=text, description=text) for name, text in IMAGE_VERBS.items()}
+    made["save"].add_argument("folder", type=Path, metavar="FOLDER", help="made; the archive is FOLDER.tar beside it")
+    made["push"].add_argument("repository", metavar="REGISTRY/NAME", help="the tags are the environments' names")
+    for name, command in made.items():
+        command.set_defaults(command=commands.image, machine=platform.machine())
+        command.add_argument("--store", type=Path, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are")
+        if name == "list":
+            continue
+        command.add_argument(
+            "--environment", action="append", default=[], metavar="NAME", help="such as compiler/3.8.0; repeatable"
+        )
+        if name != "remove":
+            _add_plan(command)
+        if name in ("plan", "verify", "save", "sbom"):
+            command.add_argument("--machine", default=platform.machine(), help="default: %(default)s")
+    made["verify"].add_argument("--sample", type=_count, metavar="N", help="only so many, chosen at random")
+    made["verify"].add_argument("--seed", type=int, metavar="S", help="choose the same sample again")
+    made["sbom"].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
+    made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
+
+
+def _add_cleaning(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--older-than", type=float, default=30.0, metavar="DAYS", help="results that no table shows; default: 30"
+    )
+    command.add_argument("--max-size", type=float, metavar="GB", help="remove environments until the store is smaller")
+    command.add_argument("--environments", action="store_true", help="remove all environments; a run makes them again")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"read {text!r}, expected a whole number from 1")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit status; README has a table of them."""
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        options = make_parser().parse_args(arguments)
+        status: int = options.command(options)
+        sys.stdout.flush()
+        _end_uninterrupted()
+    except MatrixError as error:
+        return _report(str(error), error.tip, error.exit_code)
+    except KeyboardInterrupt:
+        _end_uninterrupted()
+        return _report("interrupted", "the same command goes on from there", EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the boundary: a defect of ours, kept in a file instead of printed
+        return _defect(error)
+    return status
+
+
+def _end_uninterrupted() -> None:
+    """A Ctrl-C from here on has nothing to stop, and must not change the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _report(message: str, tip: str, status: int) -> int:
+    red, bold, plain = ("\033[31;1m", "\033[1m", "\033[0m") if _colours() else ("", "", "")
+    print(f"{red}ERROR{plain} {message}", file=sys.stderr)
+    if tip:
+        print(f"{bold}TIP{plain} {tip}", file=sys.stderr)
+    return status
+
+
+def _colours() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+def _defect(error: Exception) -> int:
+    descriptor, path = tempfile.mkstemp(prefix="iree-matrix-", suffix=".txt")
+    with os.fdopen(descriptor, "w") as file:
+        traceback.print_exception(error, file=file)
+    return _report(
+        f"a defect of this project: {type(error).__name__}: {error}",
+        f"please report it with {path}",
+        MatrixError.exit_code,
+    )

@@ -1,0 +1,286 @@
+"""The verbs of the command line: each takes the parsed options, prints, and returns the exit status."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from matrix.catalogue import data_root
+from matrix.engines.base import Engine
+from matrix.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_WORSE_THAN_BASELINE, EngineMissing, StoreUnusable, UsageError
+from matrix.estimate import estimate
+from matrix.formats import FORMATS, plain_rows, reproduce
+from matrix.plan import Plan
+from matrix.progress import make_progress
+from matrix.records import JobResult, Lock, Stage
+from matrix.replay import replay
+from matrix.report import CellReport
+from matrix.runner import Runner, RunSummary
+from matrix.schedule import Schedule
+from matrix.store import Store
+from matrix.workplace import (
+    Question,
+    cores_of_machine,
+    engine_maker,
+    judged,
+    machine_class,
+    one_cell,
+    plan_of,
+    workshop,
+)
+
+
+def question(options: Namespace) -> Question:
+    return Question(preset=options.preset, only=tuple(options.only), torch_variant=options.torch)
+
+
+def run(options: Namespace) -> int:
+    """Runs what is missing and prints the table."""
+    plan = plan_of(question(options))
+    cores = options.jobs or cores_of_machine()
+    with Store(options.store) as store:
+        make_engine = engine_maker(options.engine, store, cores=cores)
+        if not store.hold(alone=False):
+            raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
+        progress = make_progress()
+        progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
+        try:
+            runner = Runner(
+                plan=plan, store=store, progress=progress, cores=cores, machine=machine_class(), make_engine=make_engine
+            )
+            summary = runner.run()
+        finally:
+            progress.close()
+        shown = " ".join((plan.spec.source, plan.spec.name, *options.only))
+        store.remember_run(shown, [state.result.key for state in summary.states if state.result])
+        _tell(summary)
+        if summary.interrupted:
+            print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+            return EXIT_INTERRUPTED
+        _write(FORMATS[options.format](judged(plan, summary.states, store)), options.output)
+    if summary.missing:
+        raise EngineMissing(
+            "some cells stay untested: " + "\n".join(sorted(summary.missing)),
+            tip="install what is missing and run again: what was measured is kept; `doctor` lists what is there",
+        )
+    return EXIT_OK
+
+
+def plan(options: Namespace) -> int:
+    """Says what a run would do, at most, and touches nothing."""
+    planned = plan_of(question(options))
+    schedule, standing, seconds = Schedule(planned), 0, {}
+    if (options.store / "store.sqlite").is_file():
+        with Store(options.store, read_only=True) as store:
+            engine = _looking(options, store)
+            schedule = replay(planned, store, engine)
+            standing = sum(1 for request in planned.environments() if engine.load(request))
+            seconds = store.typical_seconds()
+    requests = planned.environments()
+    done = {stage: _done(planned, schedule, stage) for stage in planned.spec.stages}
+    cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or cores_of_machine())
+    rows = [
+        ["question", planned.spec.question],
+        ["cells", f"{len(planned.cells)}, {schedule.cells_done} done"],
+        *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.spec.stages),
+        ["environments", f"{len(requests)}, {standing} ready"],
+        ["download", f"at most {cost.download_bytes / 1e9:.1f} GB"],
+        ["disk", f"at most {cost.disk_bytes / 1e9:.1f} GB"],
+        ["time", f"about {cost.seconds:.0f} s"],
+    ]
+    print(plain_rows(rows, headers=()))
+    return EXIT_OK
+
+
+def show(options: Namespace) -> int:
+    """Prints the table of what is in the store."""
+    planned = plan_of(question(options))
+    with Store(options.store, read_only=True) as store:
+        schedule = replay(planned, store, _looking(options, store))
+        _write(FORMATS[options.format](judged(planned, schedule.states, store)), options.output)
+    return EXIT_OK
+
+
+def why(options: Namespace) -> int:
+    """Prints the evidence of one cell."""
+    planned = plan_of(question(options))
+    with Store(options.store, read_only=True) as store:
+        engine = _looking(options, store)
+        report = judged(planned, replay(planned, store, engine).states, store)
+        cell = one_cell(report, options.cell)
+        print("\n".join(_evidence(cell)))
+        print("\nreproduce")
+        if cell.jobs:
+            print(f"  {shell_command(planned, cell, store, engine)}")
+        print(f"  {reproduce(report, cell)}")
+    return EXIT_OK
+
+
+def compare(options: Namespace) -> int:
+    """Compares two runs and prints what differs."""
+    from matrix.comparing import compare_runs, read_run, words
+
+    compared = compare_runs(read_run(options.before), read_run(options.after))
+    print("\n".join(words(compared)))
+    return EXIT_WORSE_THAN_BASELINE if compared.unexplained else EXIT_OK
+
+
+def doctor(options: Namespace) -> int:
+    """Looks at the machine and says what to install for the rest."""
+    from matrix.doctor import examine
+
+    findings = examine(options.store)
+    rows = [[finding.state, finding.name, finding.found, finding.advice] for finding in findings]
+    print(plain_rows(rows, headers=("state", "what", "found", "what to do")))
+    return EXIT_OK
+
+
+def lock(options: Namespace) -> int:
+    """Writes the locks, the bases and the tables of layers anew; the difference reads as an upgrade."""
+    from matrix.assembler import lock_layers
+    from matrix.debian import lock_all_bases
+    from matrix.locking import lock_all
+    from matrix.locks import Change
+
+    with Store(options.store) as store:
+        shop = workshop(store)
+        changes = list(lock_all(shop.images / "locks", shop.index, upgrade=options.upgrade, progress=_say))
+        if not options.wheels_only:
+            shop.files.folder.mkdir(exist_ok=True)
+            changes += lock_all_bases(shop.images / "base", files=shop.files.folder, source=shop.sources, progress=_say)
+            changes += lock_layers(shop, _say)
+    for change in changes:
+        if change.change is not Change.UNCHANGED:
+            print(f"{change.change:10} {change.name}  {change.detail}".rstrip())
+    same = sum(1 for change in changes if change.change is Change.UNCHANGED)
+    print(f"{len(changes)} locks, {same} as they were")
+    return EXIT_OK
+
+
+def image(options: Namespace) -> int:
+    """The verbs below `image`. Their module brings an HTTP client and archive readers: 0.1 s others need not pay."""
+    from matrix.imagecommands import SUBVERBS
+
+    return SUBVERBS[options.subverb](options)
+
+
+def clean(options: Namespace) -> int:
+    """Frees space, and keeps what a shown table needs."""
+    from matrix.cleaning import clean_store
+
+    with Store(options.store, create=False) as store:
+        freed = clean_store(
+            store,
+            older_than_days=options.older_than,
+            max_bytes=None if options.max_size is None else int(options.max_size * 1e9),
+            environments=options.environments,
+        )
+    print(plain_rows([[part, f"{size / 1e6:.1f} MB"] for part, size in freed.items()], headers=("removed", "freed")))
+    return EXIT_OK
+
+
+def _looking(options: Namespace, store: Store) -> Engine:
+    """An engine for looking things up: it never downloads and starts no worker."""
+    return engine_maker(options.engine, store, cores=1, offline=True)(lambda _: None)
+
+
+def _size(plan: Plan) -> str:
+    jobs = sum(plan.jobs(stage) for stage in plan.spec.stages)
+    return f"{len(plan.cells)} cells, at most {jobs} jobs, {len(plan.environments())} environments"
+
+
+def _done(plan: Plan, schedule: Schedule, stage: Stage) -> int:
+    return sum(1 for node in plan.nodes if node.stage is stage and schedule.states[node.index].result)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _tell(summary: RunSummary) -> None:
+    print(
+        f"{summary.jobs_run} jobs run, {summary.jobs_reused} reused, {summary.seconds:.1f} s, "
+        f"{summary.tool_cpu_seconds:.1f} s of it CPU time of the tools",
+        file=sys.stderr,
+    )
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"--output: {output} cannot be written: {error.strerror}",
+                tip="nothing is lost: `show` with the same words prints the table again",
+            ) from None
+
+
+def _evidence(cell: CellReport) -> list[str]:
+    lines = [" ".join(f"{axis}={label}" for axis, label in cell.labels.items()), "", f"outcome    {cell.words}"]
+    if cell.signature:
+        lines += [
+            f"message    {cell.signature.message}",
+            f"means      {cell.signature.means}",
+            f"next       {cell.signature.next_step}",
+        ]
+    if cell.comparison:
+        lines.append(
+            f"outputs    {cell.comparison.text}; error {cell.comparison.error:.3g} of the reference's scale, "
+            f"tolerance {cell.comparison.tolerance:.3g}"
+        )
+    lines += [f"reason     {cell.reason}"] if cell.reason else []
+    lines += [f"included   {cell.cell.note}"] if cell.cell.note else []
+    for job, used in zip(cell.jobs, cell.locks, strict=True):
+        lines += ["", *_job_lines(job, used)]
+    if cell.jobs and cell.jobs[-1].end.log and cell.outcome.red:
+        log = cell.jobs[-1].end.log.rstrip()
+        lines += ["", f"log of {cell.jobs[-1].stage} ({cell.jobs[-1].end.log_bytes} bytes)", log]
+    return lines
+
+
+def _job_lines(job: JobResult, used: Lock) -> list[str]:
+    end = job.end
+    status = f"exit code {end.exit_code}" if end.end == "exited" else f"{end.end} {end.signal or ''}".strip()
+    peak = f", {end.peak_bytes / (1 << 20):.0f} MiB" if end.peak_bytes else ""
+    return [
+        f"{job.stage}: {job.outcome}, {status}, {end.seconds:.3f} s, {end.cpu_seconds:.3f} s CPU{peak}, "
+        f"{job.finished_at}, {job.machine}, engine {job.engine}",
+        f"  job          {job.key}",
+        f"  lock         {used.name} sha256 {used.digest}",
+        f"  environment  {job.environment}",
+        *(f"  in           {name} sha256 {digest}" for name, digest in job.inputs),
+        *(
+            f"  out          {artifact.name} sha256 {artifact.digest}, {artifact.size} bytes"
+            for artifact in job.outputs
+        ),
+        f"  command      {shlex.join(job.command)}",
+    ]
+
+
+def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) -> str:
+    """One line for a shell that repeats the cell's last job by hand, with the files of the store."""
+    job = cell.jobs[-1]
+    node = plan.nodes[cell.cell.nodes[len(cell.jobs) - 1]]
+    environment = engine.load(node.request) if node.request else None
+    if environment is None:
+        return "# the environment was cleaned away; the next line makes it again"
+    model = dict(node.parameters).get("model_file", "")
+    if job.stage is Stage.EXPORT:
+        script = data_root() / "scripts" / "export.py"
+        tool = [str(environment.root / "bin" / "python"), str(script), model]
+    else:
+        tool = [str(environment.root / environment.tools[job.command[0]]), *job.command[1:]]
+    if engine.name == "docker":
+        copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
+        image = f"--init --network none -v $d:/out -w /out sha256:{environment.digest}"
+        mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage is Stage.EXPORT else ""
+        tool = ["/opt/env/bin/python", "/scripts/export.py", f"/scripts/models/{Path(model).name}"] if mounted else tool
+        return f"d=$(mktemp -d) && {copies}docker run --rm {mounted}{image} {shlex.join(tool)}"
+    links = "".join(f"ln -s {shlex.quote(str(store.blob(digest)))} {name} && " for name, digest in job.inputs)
+    return f'cd "$(mktemp -d)" && {links}{shlex.join(tool)}'

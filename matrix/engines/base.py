@@ -1,0 +1,72 @@
+"""The contract of an engine. Every implementation passes `tests/real/engine_contract.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Protocol
+
+from matrix.records import Environment, EnvironmentRequest, Job
+
+WARM = ("torch", "iree.turbine.aot", "networkx")
+"""torch imports networkx in the middle of its first export; 0.9 s against 0.4 s a fork."""
+VERSIONS_OF = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime")
+
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""A parent that ran an OpenMP region hangs every fork of it."""
+
+
+class Engine(Protocol):
+    """Realises locked environments and runs jobs in them.
+
+    What happens to jobs arrives as `matrix.worker` events on the callback that the engine was made with. `prefetch` is
+    how many jobs a core the engine takes beyond those that run: its workers then never wait for the next one.
+    """
+
+    name: str
+    prefetch: int
+
+    def recipe(self, request: EnvironmentRequest) -> str:
+        """What would be realised, as a digest, without realising it. Raises EngineMissing."""
+
+    def load(self, request: EnvironmentRequest) -> Environment | None:
+        """The environment, if it stands already."""
+
+    def realise(self, request: EnvironmentRequest) -> Environment:
+        """Makes the environment, or waits for another process that makes it. May be called from any thread.
+
+        Raises matrix.index.NotInstallable, IndexUnreachable, HashMismatch, DiskFull, EngineMissing.
+        """
+
+    def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
+        """Lays the inputs (name -> file of the store) into the job's folder and hands the job to a worker."""
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        """The output files (name -> path) of a job that ended, those that its patterns name and no others."""
+
+    def discard(self, job: Job) -> None:
+        """Removes the folder of a job."""
+
+    def drop(self, key: str) -> None:
+        """Ends a job that has not started yet; its `Finished` says killed. One that runs is left alone."""
+
+    def close(self) -> None:
+        """Ends all workers, in order."""
+
+    def terminate(self) -> None:
+        """Ends all workers at once."""
+
+
+def outputs_in(folder: Path, job: Job) -> dict[str, Path]:
+    """The regular files of a job's folder that its patterns name; no link is followed."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return {
+            entry.name: Path(entry.path)
+            for entry in entries
+            if entry.is_file(follow_symlinks=False) and any(fnmatchcase(entry.name, pattern) for pattern in job.outputs)
+        }
+    return {}

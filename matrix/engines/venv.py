@@ -1,0 +1,146 @@
+"""The embedded default: plain venvs in the store, no daemon.
+
+One worker spawns the tools of all compiler and runtime environments (31 interpreters would cost more than the work);
+each exporter environment has a warm worker of its own, whose jobs are forks of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from matrix import environments, pythons
+from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in
+from matrix.pythons import PythonInfo
+from matrix.records import Environment, EnvironmentRequest, Job
+from matrix.worker import Order, WorkerEvent, WorkerProcess
+
+
+class VenvEngine:
+    """See `matrix.engines.base.Engine`."""
+
+    name = "venv"
+    prefetch = 2
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        scratch: Path,
+        scripts: Path,
+        slots: int,
+        on_event: Callable[[WorkerEvent], None],
+        offline: bool = False,
+    ) -> None:
+        self._environments, self._scratch, self._scripts, self._offline = folder, scratch, scripts, offline
+        self._slots, self._on_event = slots, on_event
+        self._spawner: WorkerProcess | None = None
+        self._exporters: dict[str, WorkerProcess] = {}
+        self._workers: dict[str, WorkerProcess] = {}
+        self._folders: dict[str, Path] = {}
+        self._remover = ThreadPoolExecutor(1, thread_name_prefix="removes folders")
+        self._recipes: dict[EnvironmentRequest, str] = {}
+        self._pythons: dict[str, PythonInfo] = {}
+        self._finding = threading.Lock()
+
+    def recipe(self, request: EnvironmentRequest) -> str:
+        if request not in self._recipes:
+            self._recipes[request] = environments.recipe(request, self._python(request), engine=self.name)
+        return self._recipes[request]
+
+    def _python(self, request: EnvironmentRequest) -> PythonInfo:
+        with self._finding:  # one look for an interpreter, however many environments wait for it
+            if request.python not in self._pythons:
+                self._pythons[request.python] = pythons.find(request.python, offline=self._offline)
+        return self._pythons[request.python]
+
+    def folder(self, request: EnvironmentRequest) -> Path:
+        """Where the environment stands: readable names, kept apart by the recipe."""
+        name = request.lock.name.replace("/", "-")
+        return self._environments / f"{name}-py{request.python}-{self.recipe(request)[:12]}"
+
+    def load(self, request: EnvironmentRequest) -> Environment | None:
+        return environments.load(self.folder(request))
+
+    def realise(self, request: EnvironmentRequest) -> Environment:
+        return environments.realise(request, self._python(request), self.folder(request))
+
+    def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
+        folder = self._folders[job.key] = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=self._scratch))
+        for name, blob in inputs.items():
+            (folder / name).symlink_to(blob)
+        worker = self._exporter(environment) if job.script else self._spawn_worker()
+        env = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", "TZ": "UTC"}
+        tool = (str(environment.root / environment.tools[job.argv[0]]), *job.argv[1:]) if job.argv else ()
+        self._workers[job.key] = worker
+        worker.submit(
+            Order(
+                job_id=job.key,
+                argv=tool,
+                script=self._scripts / job.script if job.script else None,
+                arguments=dict(job.arguments),
+                cwd=folder,
+                env=env,
+                limits=job.limits,
+            )
+        )
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        self._workers.pop(job.key, None)
+        if job.key not in self._folders:
+            return {}
+        return outputs_in(self._folders[job.key], job)
+
+    def discard(self, job: Job) -> None:
+        self._workers.pop(job.key, None)
+        if folder := self._folders.pop(job.key, None):
+            self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
+
+    def drop(self, key: str) -> None:
+        if key in self._workers:
+            self._workers[key].kill(key, queued_only=True)
+
+    def close(self) -> None:
+        for worker in self._all():
+            worker.close()
+        self._remover.shutdown()
+
+    def terminate(self) -> None:
+        for worker in self._all():
+            worker.terminate()
+        self._remover.shutdown()
+
+    def _all(self) -> list[WorkerProcess]:
+        return [*self._exporters.values(), *([self._spawner] if self._spawner else [])]
+
+    def _spawn_worker(self) -> WorkerProcess:
+        if self._spawner is None or self._spawner.gone:
+            self._spawner = WorkerProcess(
+                interpreter=Path(sys.executable),
+                script=self._scripts / "worker.py",
+                slots=self._slots,
+                on_event=self._on_event,
+                name="tools",
+            )
+        return self._spawner
+
+    def _exporter(self, environment: Environment) -> WorkerProcess:
+        worker = self._exporters.get(environment.digest)
+        if worker is None or worker.gone:
+            worker = self._exporters[environment.digest] = WorkerProcess(
+                interpreter=environment.root / "bin" / "python",
+                script=self._scripts / "worker.py",
+                slots=self._slots,
+                on_event=self._on_event,
+                warm=WARM,
+                version_of=VERSIONS_OF,
+                env={**os.environ, **ONE_THREAD},
+                name=environment.request_label,
+            )
+        return worker

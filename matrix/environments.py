@@ -1,0 +1,207 @@
+"""Virtual environments in the store: from a lock to a folder that tools can be started from.
+
+A folder appears under its name by one rename, complete. A process that is killed while it builds leaves a folder
+`<name>.partial-<pid>-…`, which the next one removes. `<name>.lock` is the claim on building it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+from matrix.errors import DiskFull, StoreUnusable
+from matrix.index import PackageIndex, configured
+from matrix.keys import digest
+from matrix.pythons import PythonInfo
+from matrix.records import Environment, EnvironmentRequest
+
+FORMAT = 1
+DESCRIPTION = "environment.json"
+TOOL_FOLDERS = ("iree/compiler/_mlir_libs", "iree/_runtime_libs", "iree/_runtime_libs_tracy")
+"""Where the wheels keep their own binaries, the preferred folder first. The scripts in `bin` are Python wrappers
+around them, five times slower to start."""
+SCRIPTS = "../../../bin/"
+INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
+"""Files in a `.dist-info` that the installer wrote and that say nothing about the wheel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What lies in a site-packages folder: (name, version) pairs, and (path, hash) of every file by its RECORD."""
+
+    distributions: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...]
+
+
+def recipe(request: EnvironmentRequest, info: PythonInfo, *, engine: str = "venv") -> str:
+    """sha256 over all that decides what would be realised: the name of the environment's folder in the store."""
+    return digest({"format": FORMAT, "engine": engine, "lock": request.lock.digest, **_platform(info)})
+
+
+def realise(
+    request: EnvironmentRequest, info: PythonInfo, folder: Path, *, index: PackageIndex | None = None
+) -> Environment:
+    """The environment at `folder`, built if it is not there yet.
+
+    Raises NotInstallable with the reason, or IndexUnreachable, HashMismatch, DiskFull, StoreUnusable, MatrixError.
+    """
+    if known := load(folder):
+        return known
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _claimed(folder):  # another process or thread may be making it: then wait for it
+            return load(folder) or _make(request, info, folder, index or configured())
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"cannot realise {request.label}: no space left on the disk") from error
+        raise StoreUnusable(f"cannot realise {request.label}: {error}") from error
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Hold the claim on a folder: a lock that the kernel releases when its holder dies."""
+    with folder.with_name(f"{folder.name}.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(request: EnvironmentRequest, info: PythonInfo, folder: Path, index: PackageIndex) -> Environment:
+    import shutil
+    import tempfile
+
+    for left in folder.parent.glob(f"{escape(folder.name)}.partial-*"):  # of a killed process: we hold the claim
+        shutil.rmtree(left, ignore_errors=True)
+    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-{os.getpid()}-", dir=folder.parent))
+    try:
+        _build(request, info, partial, index)
+        if folder.exists():  # damaged, or of another format
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    environment = load(folder)
+    if environment is None:
+        raise StoreUnusable(f"{folder} holds no environment after it was built", tip="remove it and run again")
+    return environment
+
+
+def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> None:
+    index.venv(root, info.path)
+    index.install(root, request.lock)
+    environment = inspect(request, info, root)
+    record = {
+        "format": FORMAT,
+        "request": environment.request_label,
+        "engine": environment.engine,
+        "digest": environment.digest,
+        "python_version": environment.python_version,
+        "c_library": environment.c_library,
+        "tools": dict(environment.tools),
+        "distributions": [list(pair) for pair in environment.distributions],
+    }
+    with (root / DESCRIPTION).open("w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load(folder: Path) -> Environment | None:
+    """The environment that `realise` left at `folder`; None if there is none, or one of another format."""
+    try:
+        read = json.loads((folder / DESCRIPTION).read_bytes())
+        if read["format"] != FORMAT:
+            return None
+        return Environment(
+            request_label=read["request"],
+            engine=read["engine"],
+            digest=read["digest"],
+            root=folder,
+            python_version=read["python_version"],
+            c_library=read["c_library"],
+            tools=read["tools"],
+            distributions=tuple((name, version) for name, version in read["distributions"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def inspect(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Environment:
+    """What an installed virtual environment is: its digest, tools and distributions."""
+    site = next(root.glob("lib/py*/site-packages"))
+    installed = read_site(site)
+    return Environment(
+        request_label=request.label,
+        engine="venv",
+        digest=realised_digest(info, installed.files),
+        root=root,
+        python_version=info.version,
+        c_library=info.c_library,
+        tools=_tools(root, site, [path for path, _ in installed.files]),
+        distributions=installed.distributions,
+    )
+
+
+def read_site(site: Path) -> Installed:
+    """The distributions of a site-packages folder and their RECORDs, without reading a file of theirs."""
+    from importlib.metadata import distributions
+
+    names: list[tuple[str, str]] = []
+    files: list[tuple[str, str]] = []
+    for found in distributions(path=[str(site)]):
+        names.append((found.metadata["Name"], found.version))
+        files += _records(found.read_text("RECORD") or "")
+    return Installed(distributions=tuple(sorted(names)), files=tuple(sorted(files)))
+
+
+def _records(text: str) -> Iterator[tuple[str, str]]:
+    import csv
+
+    for row in csv.reader(text.splitlines()):
+        if len(row) >= 2:
+            yield row[0], row[1]
+
+
+def realised_digest(info: PythonInfo, files: Iterable[tuple[str, str]]) -> str:
+    """sha256 of what was realised: interpreter, C library, machine, every file of the wheels. No path of the machine.
+
+    The same in every folder and on every machine: what the installer adds (its own notes, scripts whose first line
+    names a path, byte code) is left out.
+    """
+    lines = sorted(f"{path} {content}" for path, content in files if _of_the_wheel(path, content))
+    return digest({"format": FORMAT, "files": lines, **_platform(info)})
+
+
+def _of_the_wheel(path: str, content: str) -> bool:
+    name = path.rpartition("/")[2]
+    own = name in INSTALLERS_OWN and ".dist-info/" in path
+    return bool(content) and not own and not path.startswith(SCRIPTS) and not name.endswith(".pyc")
+
+
+def _platform(info: PythonInfo) -> dict[str, str]:
+    return {
+        "python": info.version,
+        "implementation": info.implementation,
+        "c_library": info.c_library,
+        "machine": info.machine,
+    }
+
+
+def _tools(root: Path, site: Path, paths: list[str]) -> Mapping[str, str]:
+    """Tool -> path relative to `root`: the wheels' own binaries, else the scripts in `bin`."""
+    tools: dict[str, str] = {}
+    for folder in TOOL_FOLDERS:
+        for path in paths:
+            parent, _, name = path.rpartition("/")
+            if parent == folder and "." not in name and os.access(site / path, os.X_OK):
+                tools.setdefault(name, (site / path).relative_to(root).as_posix())
+    for path in paths:
+        if path.startswith(SCRIPTS) and os.access(site / path, os.X_OK):
+            tools.setdefault(path.removeprefix(SCRIPTS), "bin/" + path.removeprefix(SCRIPTS))
+    return dict(sorted(tools.items()))

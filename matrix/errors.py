@@ -1,0 +1,129 @@
+"""Every error that a person can meet, one tree in one file, an exit code per class.
+
+Outcomes of jobs are not errors: a compiler that crashes is a finding and stays in the table.
+An error ends the command; it says what happened (`str(error)`) and what to do next (`error.tip`).
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_WORSE_THAN_BASELINE = 1
+EXIT_INTERRUPTED = 130
+
+
+class MatrixError(Exception):
+    """The root. `exit_code` is the process's exit status, all different (a test holds that)."""
+
+    exit_code = 70
+    meaning = "a defect of this project; the report file named in the message says where"
+
+    def __init__(self, message: str, *, tip: str = "") -> None:
+        super().__init__(message)
+        self.tip = tip
+
+
+class UsageError(MatrixError):
+    exit_code = 2
+    meaning = "the command line: an unknown verb, option, format or engine"
+
+
+class SpecError(MatrixError):
+    """All faults of one spec file, reported together; one line each: place, what was read, what was expected."""
+
+    exit_code = 3
+    meaning = "the spec file: unknown axis or key, wrong type, unknown version"
+
+    def __init__(self, source: str, faults: list[str], *, tip: str = "") -> None:
+        self.faults = tuple(faults)
+        count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
+        super().__init__(f"{source}: {count}\n" + "\n".join(f"  {fault}" for fault in faults), tip=tip)
+
+
+class EngineMissing(MatrixError):
+    exit_code = 4
+    meaning = "the engine, or a Python that the environments need, is not on this machine"
+
+
+class IndexUnreachable(MatrixError):
+    exit_code = 5
+    meaning = "the package index does not answer"
+
+
+class HashMismatch(MatrixError):
+    exit_code = 6
+    meaning = "a downloaded wheel is not the one that the lock names"
+
+
+class DiskFull(MatrixError):
+    exit_code = 7
+    meaning = "no space left on the disk"
+
+
+class StoreTooNew(MatrixError):
+    exit_code = 8
+    meaning = "the store was written by a newer version of this project"
+
+
+class StoreUnusable(MatrixError):
+    exit_code = 9
+    meaning = "the store's folder does not exist, cannot be written or is damaged"
+
+
+class PresetUnknown(MatrixError):
+    exit_code = 10
+    meaning = "no preset of that name and no file at that path"
+
+
+class ModelMissing(MatrixError):
+    exit_code = 11
+    meaning = "a model is not shipped under that name, or its file does not exist"
+
+
+class SpecSyntax(MatrixError):
+    exit_code = 12
+    meaning = "the spec file is not TOML; the message names the line"
+
+
+class MatrixEmpty(MatrixError):
+    exit_code = 13
+    meaning = "an axis without a value, or rules that leave no cell to run"
+
+
+class CellUnknown(MatrixError):
+    exit_code = 14
+    meaning = "`why` or `--only` names no cell of the matrix, or more than one"
+
+
+class LockFault(MatrixError):
+    exit_code = 15
+    meaning = "a lock file is missing or cannot be read"
+
+
+class ResolutionRefused(MatrixError):
+    exit_code = 16
+    meaning = "the resolver finds no set of wheels for a new lock"
+
+
+class WorkerLost(MatrixError):
+    exit_code = 17
+    meaning = "a worker process cannot be started or speaks another protocol version"
+
+
+class ImageFault(MatrixError):
+    exit_code = 18
+    meaning = "a wheel or package cannot become a layer of an image, or an image is not what its lock says"
+
+
+class PackageGone(MatrixError):
+    exit_code = 19
+    meaning = "no mirror has a Debian package that the lock of a base names"
+
+
+class NoImage(EngineMissing):
+    exit_code = 20
+    meaning = "nothing is committed from which an environment's image could be made"
+
+
+class DaemonGone(MatrixError):
+    exit_code = 21
+    meaning = "the container daemon stopped answering in mid-run"

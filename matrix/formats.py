@@ -1,0 +1,236 @@
+"""A report as text, Markdown, HTML, CSV, JSON and JUnit XML. Pure. Table, Markdown and HTML squares by `tabulate`."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from tabulate import tabulate
+
+from matrix.axes import ordered_axes
+from matrix.records import JobResult, Lock, Outcome
+from matrix.report import CellReport, Report
+from matrix.square import Square, headings, legend, squares
+
+FORMAT = 1
+"""Of the JSON. Raise it together with a reader for the older one."""
+
+FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"()\[\]]+/)+")
+"""The folders of an absolute path, of which a message of Python or the linker may hold some."""
+
+
+def as_table(report: Report) -> str:
+    """Plain text; a square of 15 by 15 fits 120 columns."""
+    parts = [report.plan.spec.question]
+    for square in squares(report):
+        parts += [_caption(square), _grid(square, "simple"), _sentences(square, "  ")]
+    parts += ["legend", _legend(report, "plain"), totals(report)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_markdown(report: Report) -> str:
+    """The square, its islands and the legend as GitHub-flavoured Markdown."""
+    parts = [f"# {report.plan.spec.question}"]
+    for square in squares(report):
+        parts += [_caption(square), _grid(square, "github"), _sentences(square, "- ")]
+    parts += [_legend(report, "github"), totals(report) + "."]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_html(report: Report) -> str:
+    """One page without scripts or outside resources."""
+    question = html.escape(report.plan.spec.question)
+    parts = [f"<h1>{question}</h1>"]
+    for square in squares(report):
+        listed = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in square.islands)
+        parts += [f"<p>{html.escape(_caption(square))}</p>", _grid(square, "html"), f"<ul>{listed}</ul>"]
+    parts += [_legend(report, "html"), f"<p>{html.escape(totals(report))}</p>"]
+    style = "body{font-family:sans-serif}td,th{padding:.2em .5em;text-align:center}"
+    head = f'<meta charset="utf-8"><title>{question}</title><style>{style}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
+
+
+def as_csv(report: Report) -> str:
+    """A row a cell."""
+    axes = ordered_axes(report.plan.spec)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*axes, "outcome", "stage", "signature", "message", "error", "reproduce"])
+    for cell in report.cells:
+        signature = cell.signature.name if cell.signature else ""
+        error = f"{cell.comparison.error:.3g}" if cell.comparison else ""
+        row = [cell.outcome, cell.stage or "", signature, published(cell.message), error, reproduce(report, cell)]
+        writer.writerow([*(cell.labels[axis] for axis in axes), *row])
+    return stream.getvalue()
+
+
+def as_json(report: Report) -> str:
+    """Versioned data. Jobs, environments and signatures stand once and are referred to by key, digest and name."""
+    jobs: dict[str, Any] = {}
+    environments: dict[str, Any] = {}
+    signatures: dict[str, Any] = {}
+    cells = []
+    for cell in report.cells:
+        for job, lock in zip(cell.jobs, cell.locks, strict=True):
+            jobs[job.key] = _job(job, lock)
+            environments[job.environment] = json.loads(report.environments.get(job.environment, "{}"))
+        cells.append(_cell(report, cell, signatures))
+    document = {
+        "format": FORMAT,
+        "preset": report.plan.spec.name,
+        "question": report.plan.spec.question,
+        "counts": {outcome.value: count for outcome, count in report.counts().items()},
+        "islands": [sentence for square in squares(report) for sentence in square.islands],
+        "cells": cells,
+        "jobs": jobs,
+        "environments": environments,
+        "signatures": signatures,
+    }
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def as_junit(report: Report) -> str:
+    """A test case a cell: red cells are failures, cells without a measurement are skipped."""
+    spec = report.plan.spec
+    red = [cell for cell in report.cells if cell.outcome.red]
+    skipped = [cell for cell in report.cells if not cell.outcome.red and cell.outcome is not Outcome.PASSED]
+    suite = ElementTree.Element(
+        "testsuite",
+        name=spec.name,
+        tests=str(len(report.cells)),
+        failures=str(len(red)),
+        skipped=str(len(skipped)),
+        errors="0",
+    )
+    for cell in report.cells:
+        seconds = sum(job.end.seconds for job in cell.jobs[-1:])
+        name = " ".join(f"{axis}={label}" for axis, label in cell.labels.items())
+        case = ElementTree.SubElement(suite, "testcase", classname=spec.name, name=name, time=f"{seconds:.3f}")
+        message = _printable(published(cell.message))
+        if cell.outcome.red:
+            ElementTree.SubElement(case, "failure", type=cell.words, message=message).text = reproduce(report, cell)
+        elif cell.outcome is not Outcome.PASSED:
+            ElementTree.SubElement(case, "skipped", message=f"{cell.outcome}: {message}")
+    ElementTree.indent(suite)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Report], str]] = {
+    "table": as_table,
+    "markdown": as_markdown,
+    "html": as_html,
+    "csv": as_csv,
+    "json": as_json,
+    "junit": as_junit,
+}
+
+
+def published(text: str) -> str:
+    """The text without the folders of the machine that it was measured on."""
+    return FOLDERS.sub("…/", text)
+
+
+def totals(report: Report) -> str:
+    """`225 cells: 51 passed, 174 failed`."""
+    counted = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in report.counts().items())
+    return f"{len(report.cells)} cells: {counted}"
+
+
+def reproduce(report: Report, cell: CellReport) -> str:
+    """One line that measures the cell again, on any machine that has this project."""
+    only = " ".join(
+        f"--only {axis}={cell.labels[axis]}"
+        for axis, values in report.plan.axes.items()
+        if len(values) > 1 or cell.labels[axis] != values[0].label  # the latter: put in by an [[include]]
+    )
+    engine = next((f"--engine {job.engine}" for job in cell.jobs if job.engine != "venv"), "")
+    return " ".join(f"python -m matrix run {shlex.quote(report.plan.spec.source)} {only} {engine}".split())
+
+
+def _caption(square: Square) -> str:
+    return f"{square.row_axis} down, {square.column_axis} across; {square.title}"
+
+
+def _grid(square: Square, style: str) -> str:
+    rows = [[heading, *marks] for heading, marks in zip(headings(square.rows), square.marks, strict=True)]
+    columns = ["", *headings(square.columns)]
+    return str(tabulate(rows, headers=columns, tablefmt=style, disable_numparse=True, stralign="center"))
+
+
+def _legend(report: Report, style: str) -> str:
+    rows = [[row.mark, str(row.count), row.words] for row in legend(report)]
+    headers = ["mark", "cells", "meaning"]
+    align = ("center", "right", "left")
+    return str(tabulate(rows, headers=headers, tablefmt=style, disable_numparse=True, colalign=align))
+
+
+def _sentences(square: Square, bullet: str) -> str:
+    return "\n".join(bullet + sentence for sentence in square.islands)
+
+
+def _cell(report: Report, cell: CellReport, signatures: dict[str, Any]) -> dict[str, Any]:
+    evidence: dict[str, Any] = {"jobs": [job.key for job in cell.jobs], "reproduce": reproduce(report, cell)}
+    if cell.signature:
+        signatures.setdefault(cell.signature.name, {"next": cell.signature.next_step})
+        evidence["message"] = published(cell.signature.message)
+        evidence["means"] = published(cell.signature.means)
+        evidence["values"] = {name: published(value) for name, value in cell.signature.values}
+    if cell.reason:
+        evidence["reason"] = published(cell.reason)
+    if cell.cell.note:
+        evidence["included"] = cell.cell.note
+    if cell.comparison:
+        finite = cell.comparison.error if cell.comparison.error != float("inf") else None
+        evidence["comparison"] = {
+            "error": finite,
+            "tolerance": cell.comparison.tolerance,
+            "text": cell.comparison.text,
+        }
+    return {
+        "axes": dict(cell.labels),
+        "outcome": cell.outcome.value,
+        "stage": cell.stage.value if cell.stage else None,
+        "signature": cell.signature.name if cell.signature else None,
+        "evidence": evidence,
+    }
+
+
+def _job(job: JobResult, lock: Lock) -> dict[str, Any]:
+    end = job.end
+    return {
+        "stage": job.stage.value,
+        "outcome": job.outcome.value,
+        "lock": lock.name,
+        "lock_sha256": lock.digest,
+        "engine": job.engine,
+        "environment": job.environment,
+        "command": list(job.command),
+        "inputs": dict(job.inputs),
+        "artifacts": {artifact.name: {"sha256": artifact.digest, "bytes": artifact.size} for artifact in job.outputs},
+        "end": end.end,
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "seconds": round(end.seconds, 4),
+        "cpu_seconds": round(end.cpu_seconds, 4),
+        "peak_bytes": end.peak_bytes or None,
+        "log_bytes": end.log_bytes,
+        "finished_at": job.finished_at,
+        "machine": job.machine,
+    }
+
+
+def _printable(text: str) -> str:
+    """XML 1.0 has no control characters; IREE prints some."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def plain_rows(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """A small table of a command's own words."""
+    return str(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True))

@@ -1,0 +1,397 @@
+"""`python -m matrix image …`: the images of a preset's environments, computed, made, compared, handed on, removed."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from matrix.bases import BaseLock, load_bases, stored
+from matrix.catalogue import data_root
+from matrix.daemon import Daemon
+from matrix.daemonimages import LoadedImage, files_on_daemon, loaded_images, push, remove, stamp
+from matrix.errors import EXIT_OK, EngineMissing, ImageFault, NoImage, UsageError
+from matrix.formats import plain_rows
+from matrix.image import Image, image_tag
+from matrix.layertable import LayerTable, image_of, read_table
+from matrix.locks import kind_of, load_locks
+from matrix.ocilayout import write_layout
+from matrix.records import EnvironmentRequest
+from matrix.sbom import bill
+from matrix.store import Store, disk_errors
+from matrix.verification import Verifier
+from matrix.workplace import Question, engine_maker, plan_of, workshop
+
+SHORT = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An environment and its image, or the reason why it has none."""
+
+    request: EnvironmentRequest
+    image: Image | None
+    reason: str = ""
+
+
+class Committed:
+    """The committed tables and locks, each read once: from them an image follows."""
+
+    def __init__(self, machine: str) -> None:
+        images = data_root() / "images"
+        self.machine, self._layers = machine, images / "layers"
+        self.bases: dict[str, BaseLock] = {base.python: base for base in load_bases(images / "base")}
+        self._tables: dict[str, LayerTable | None] = {}
+
+    def row(self, request: EnvironmentRequest) -> Row:
+        if request.python not in self._tables:
+            self._tables[request.python] = read_table(self._layers, request.python, self.machine)
+        try:
+            image = image_of(request, self._tables[request.python], self.bases.get(request.python))
+        except NoImage as error:
+            return Row(request=request, image=None, reason=str(error))
+        return Row(request=request, image=image)
+
+    def missing(self, row: Row, files: Path) -> int:
+        """How many files of an image are not in a store; looked at, not hashed."""
+        if row.image is None:
+            return 0
+        debs = [stored(files, deb) for deb in self.bases[row.request.python].on(self.machine).debs]
+        wheels = [files / part.source[:2] / part.source for part in row.image.layers[2:]]
+        return sum(not path.is_file() for path in debs) + sum(not any(place.glob("*")) for place in wheels)
+
+
+def plan(options: Namespace) -> int:
+    """Says which images the environments have; needs neither daemon nor network and touches nothing."""
+    committed = Committed(options.machine)
+    rows = _rows(options, committed)
+    loaded = _loaded_digests()
+    table = [_plan_row(row, committed, options.store / "files", loaded) for row in rows]
+    print(plain_rows(table, headers=("environment", "image", "layers", "MB", "files", "daemon")))
+    images = [row.image for row in rows if row.image]
+    layers = {part.layer.digest: part.layer.size for image in images for part in image.layers}
+    print(
+        f"\n{len(images)} images, {len(layers)} layers: {_mb(sum(image.size for image in images))} MB, "
+        f"shared layers counted once {_mb(sum(layers.values()))} MB"
+    )
+    for row in rows:
+        if row.reason:
+            print(f"{row.request.label}: {row.reason}")
+    return EXIT_OK
+
+
+def _plan_row(row: Row, committed: Committed, files: Path, loaded: set[str] | None) -> list[str]:
+    if row.image is None:
+        return [row.request.label, "none", "", "", "", ""]
+    missing = committed.missing(row, files)
+    fetched = f"{missing} to fetch" if missing else "fetched"
+    there = "?" if loaded is None else "loaded" if _digests(row.image) & loaded else "to load"
+    layers = str(len(row.image.layers))
+    return [row.request.label, row.image.digest[:SHORT], layers, _mb(row.image.size), fetched, there]
+
+
+def build(options: Namespace) -> int:
+    """Fetches, assembles and loads what the daemon lacks."""
+    rows = _rows(options, Committed(options.machine))
+    _realised(options, rows)
+    with _daemon() as daemon:
+        ours = {digest for row in rows if row.image for digest in _digests(row.image)}
+        for image in loaded_images(daemon):
+            if image.loaded is None and image.digest in ours:
+                stamp(daemon, image)
+    _all_have(rows)
+    return EXIT_OK
+
+
+def show_list(_: Namespace) -> int:
+    """Lists the project's images on the daemon."""
+    with _daemon() as daemon:
+        images = loaded_images(daemon)
+    now = _current(images)
+    rows = [
+        [
+            image.digest[:SHORT],
+            image.environment,
+            image.machine,
+            _mb(image.size),
+            f"{image.loaded:%Y-%m-%d %H:%M}" if image.loaded else "",
+            "as committed" if image.digest in now else "differs from what is committed",
+        ]
+        for image in images
+    ]
+    print(plain_rows(rows, headers=("image", "environment", "machine", "MB", "loaded (UTC)", "state")))
+    return EXIT_OK
+
+
+def _current(images: Sequence[LoadedImage]) -> set[str]:
+    """The IDs that the committed tables give now for the environments that these images name."""
+    locks = {lock.name: lock for lock in load_locks(data_root() / "images" / "locks").locks}
+    tables: dict[str, Committed] = {}
+    now: set[str] = set()
+    for image in images:
+        name, _, python = image.environment.partition(" on Python ")
+        if name in locks:
+            committed = tables.setdefault(image.machine, Committed(image.machine))
+            request = EnvironmentRequest(kind=kind_of(locks[name]), python=python, lock=locks[name])
+            row = committed.row(request)
+            now |= _digests(row.image) if row.image else set()
+    return now
+
+
+def verify(options: Namespace) -> int:
+    """Assembles images again from the files and compares. Raises ImageFault with all that differ."""
+    committed = Committed(options.machine)
+    rows = _sample(_rows(options, committed), options)
+    faults = []
+    with Store(options.store) as store, _daemon_if_any() as daemon:
+        shop = workshop(store)
+        loaded = loaded_images(daemon) if daemon else ()
+        verifier = Verifier(
+            shop, options.machine, lambda image, part: files_on_daemon(daemon, image, part) if daemon else {}
+        )
+        for number, row in enumerate(rows, 1):
+            if row.image is None:
+                _say(f"[{number}/{len(rows)}] {row.request.label}: not verified: {row.reason}")
+                continue
+            started = time.monotonic()
+            if committed.missing(row, shop.files.folder):
+                shop.fetch(row.request, options.machine, row.image)
+            fault = verifier.fault(row.request, row.image) or _daemon_fault(row, loaded, options.machine)
+            seen = "also on the daemon" if _digests(row.image) & {each.digest for each in loaded} else "not loaded"
+            said = f"DIFFERS: {fault}" if fault else f"as committed, {seen}, {time.monotonic() - started:.1f} s"
+            _say(f"[{number}/{len(rows)}] {row.request.label} {row.image.digest[:SHORT]}: {said}")
+            faults += [f"{row.request.label}: {fault}"] if fault else []
+    _all_have(rows)
+    if faults:
+        raise ImageFault(
+            "\n".join(faults), tip="remove a damaged file, it is fetched anew; `nox -s lock` shows a changed layer"
+        )
+    print(f"{len(rows)} images are what is committed")
+    return EXIT_OK
+
+
+def _sample(rows: list[Row], options: Namespace) -> list[Row]:
+    if options.sample is None or options.sample >= len(rows):
+        return rows
+    seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
+    _say(f"a sample of {options.sample} of {len(rows)} images; again with --sample {options.sample} --seed {seed}")
+    chosen = set(random.Random(seed).sample(range(len(rows)), options.sample))
+    return [row for index, row in enumerate(rows) if index in chosen]
+
+
+def _daemon_fault(row: Row, loaded: Sequence[LoadedImage], machine: str) -> str:
+    """The daemon has an image of the very same lock, but another one."""
+    assert row.image is not None
+    same = [
+        image
+        for image in loaded
+        if (image.environment, image.machine) == (row.request.label, machine)
+        and image.lock == f"sha256:{row.request.lock.digest}"
+    ]
+    if not same or any(image.digest in _digests(row.image) for image in same):
+        return ""
+    other = same[0]
+    for part, layer in zip(row.image.layers, other.layers, strict=False):
+        if part.layer.digest != layer:
+            return f"the daemon's {other.digest[:SHORT]} of this lock differs first in the layer of {part.made_of}"
+    return f"the daemon's {other.digest[:SHORT]} of this lock has other labels or another number of layers"
+
+
+def save(options: Namespace) -> int:
+    """Writes one image as an OCI layout into a folder, and as a `docker load` archive beside it."""
+    row = _only_one(_rows(options, Committed(options.machine)))
+    assert row.image is not None
+    image, folder, tag = row.image, options.folder, image_tag(row.request)
+    archive = folder.with_name(f"{folder.name}.tar")
+    for path in (folder, archive):
+        if path.exists():
+            raise UsageError(f"save: {path} exists", tip="give the name of a folder that does not exist yet")
+    with Store(options.store) as store, disk_errors(folder):
+        shop = workshop(store)
+        shop.fetch(row.request, options.machine, image)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+            write_layout(
+                Path(scratch) / "layout",
+                image,
+                tag=tag.rpartition(":")[2],
+                layer=lambda part: shop.checked(row.request, options.machine, part),
+            )
+            with (Path(scratch) / "archive").open("wb") as out:
+                for block in shop.archive(row.request, options.machine, image, tag=tag):
+                    out.write(block)
+            (Path(scratch) / "layout").rename(folder)
+            (Path(scratch) / "archive").rename(archive)
+    print(f"{folder}: OCI layout, manifest sha256:{image.manifest_digest}")
+    print(f"{archive}: docker load, image sha256:{image.digest}, {_mb(archive.stat().st_size)} MB")
+    return EXIT_OK
+
+
+def push_all(options: Namespace) -> int:
+    """Sends images to a registry, those that are not loaded are built first."""
+    registry, slash, name = options.repository.partition("/")
+    if not slash or not registry or not name or ":" in name:
+        raise UsageError(
+            f"push: read {options.repository!r}, expected REGISTRY/NAME", tip="the tag is the environment's name"
+        )
+    rows = _rows(options, Committed(options.machine))
+    _all_have(rows)
+    _realised(options, rows)
+    with _daemon() as daemon:
+        for row in rows:
+            assert row.image is not None
+            tag = image_tag(row.request).removeprefix("iree-matrix/").replace(":", "-")
+            digest = push(daemon, row.image, options.repository, tag)
+            print(f"{options.repository}:{tag}  image {row.image.digest[:SHORT]}, in the registry {digest}")
+    return EXIT_OK
+
+
+def sbom(options: Namespace) -> int:
+    """Prints a CycloneDX bill of materials of the images."""
+    committed = Committed(options.machine)
+    rows = _rows(options, committed)
+    _all_have(rows)
+    text = bill(
+        [(row.request, row.image, committed.bases[row.request.python]) for row in rows if row.image],
+        machine=options.machine,
+    )
+    if options.output is None:
+        sys.stdout.write(text)
+        return EXIT_OK
+    try:
+        options.output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {options.output} cannot be written: {error.strerror}", tip="name a file") from None
+    return EXIT_OK
+
+
+def remove_old(options: Namespace) -> int:
+    """Removes the project's images that were loaded before a time; never others'."""
+    before = datetime.now(UTC) - timedelta(days=options.older_than)
+    rows = []
+    with _daemon() as daemon:
+        for image in loaded_images(daemon):
+            name = image.environment.partition(" on ")[0]
+            if (options.environment and name not in options.environment) or (image.loaded and image.loaded > before):
+                continue
+            if image.loaded is None and image.tags and options.older_than > 0:
+                stamp(daemon, image)
+                said = "kept: loaded at a time that the daemon does not know; its age counts from now"
+            else:
+                said = remove(daemon, image) or "removed"
+            rows.append([image.digest[:SHORT], image.environment, said])
+    print(plain_rows(rows, headers=("image", "environment", "state")) if rows else "nothing to remove")
+    return EXIT_OK
+
+
+# -- parts
+
+
+def _rows(options: Namespace, committed: Committed) -> list[Row]:
+    """The environments of the preset's plan, or those of them that --environment names."""
+    planned = plan_of(Question(preset=options.preset, only=tuple(options.only), torch_variant=options.torch))
+    requests = planned.environments()
+    names = [request.lock.name for request in requests]
+    for wanted in options.environment:
+        if wanted not in names:
+            raise UsageError(
+                f"--environment: read {wanted!r}, expected one of {', '.join(dict.fromkeys(names))}",
+                tip="`python -m matrix image plan` lists the environments of a preset",
+            )
+    chosen = [each for each in requests if not options.environment or each.lock.name in options.environment]
+    return [committed.row(request) for request in chosen]
+
+
+def _only_one(rows: Sequence[Row]) -> Row:
+    if len(rows) != 1:
+        raise UsageError(
+            f"save: {len(rows)} environments are chosen, expected one",
+            tip="choose with --environment, for example --environment compiler/3.8.0",
+        )
+    _all_have(rows)
+    return rows[0]
+
+
+def _all_have(rows: Sequence[Row]) -> None:
+    if lacking := [f"{row.request.label}: {row.reason}" for row in rows if row.image is None]:
+        raise NoImage("\n".join(lacking), tip="`python -m matrix image plan` shows which have one")
+
+
+def _realised(options: Namespace, rows: Sequence[Row]) -> None:
+    """Every image stands on the daemon afterwards; the engine does it, as in a run."""
+    with Store(options.store) as store:
+        engine = engine_maker("docker", store, cores=1)(lambda _: None)
+        try:
+            for number, row in enumerate(rows, 1):
+                if row.image is None:
+                    _say(f"[{number}/{len(rows)}] {row.request.label}: {row.reason}")
+                    continue
+                started = time.monotonic()
+                there = engine.load(row.request) is not None
+                if not there:
+                    engine.realise(row.request)
+                said = "there already" if there else f"built and loaded in {time.monotonic() - started:.1f} s"
+                _say(f"[{number}/{len(rows)}] {row.request.label} {row.image.digest[:SHORT]}: {said}")
+        finally:
+            engine.close()
+
+
+def _digests(image: Image) -> set[str]:
+    """The IDs that a daemon may give an image: of its config, or of its manifest."""
+    return {image.digest, image.manifest_digest}
+
+
+def _loaded_digests() -> set[str] | None:
+    with _daemon_if_any() as daemon:
+        return {image.digest for image in loaded_images(daemon)} if daemon else None
+
+
+@contextmanager
+def _daemon() -> Iterator[Daemon]:
+    daemon = Daemon()
+    try:
+        yield daemon
+    finally:
+        daemon.close()
+
+
+@contextmanager
+def _daemon_if_any() -> Iterator[Daemon | None]:
+    try:
+        opened = Daemon()
+    except EngineMissing:
+        yield None
+        return
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.0f}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+SUBVERBS: dict[str, Callable[[Namespace], int]] = {
+    "plan": plan,
+    "build": build,
+    "list": show_list,
+    "verify": verify,
+    "save": save,
+    "push": push_all,
+    "sbom": sbom,
+    "remove": remove_old,
+}
+"""The verbs below `image`; `cli.IMAGE_VERBS` has their help."""

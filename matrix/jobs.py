@@ -1,0 +1,90 @@
+"""From a node of the plan and the artifacts that it needs to a job with its key. Pure.
+
+A stage is one `Recipe`: what it reads, what it leaves, and how its command line is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from matrix.keys import job_key
+from matrix.plan import Node
+from matrix.records import Job, Stage
+
+MLIR, VMFB = "module.mlir", "module.vmfb"
+INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A stage: the artifacts that it reads and leaves (patterns) and its command line, or the script it runs.
+
+    The command line names files relative to the job's folder: locations in a module's debug information then do not
+    depend on where the store lies, and neither does its digest.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    command: Callable[[Node, Mapping[str, str]], tuple[str, ...]]
+    script: str = ""
+
+
+def matching(names: Mapping[str, str], pattern: str) -> list[str]:
+    """The names that fit, `input_2` before `input_10`."""
+    return sorted((name for name in names if fnmatchcase(name, pattern)), key=lambda name: (len(name), name))
+
+
+def _export(_node: Node, _artifacts: Mapping[str, str]) -> tuple[str, ...]:
+    return ("export.py",)
+
+
+def _compile(node: Node, _artifacts: Mapping[str, str]) -> tuple[str, ...]:
+    return ("iree-compile", MLIR, "-o", VMFB, *node.flags)
+
+
+def _run(node: Node, artifacts: Mapping[str, str]) -> tuple[str, ...]:
+    function = dict(node.parameters)["function"]
+    inputs = [f"--input=@{name}" for name in matching(artifacts, INPUT)]
+    outputs = [f"--output=@{name.replace('expected', 'output')}" for name in matching(artifacts, EXPECTED)]
+    return ("iree-run-module", f"--module={VMFB}", f"--function={function}", *inputs, *outputs, *node.flags)
+
+
+RECIPES: Mapping[Stage, Recipe] = {
+    Stage.EXPORT: Recipe(
+        inputs=(), outputs=(MLIR, "export.json", INPUT, EXPECTED), command=_export, script="export.py"
+    ),
+    Stage.COMPILE: Recipe(inputs=(MLIR,), outputs=(VMFB,), command=_compile),
+    Stage.RUN: Recipe(inputs=(VMFB, INPUT), outputs=(OUTPUT,), command=_run),
+}
+
+
+def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], export_digest: str) -> Job:
+    """The job of a node. `environment` is the digest of its realised environment, `artifacts` maps the names of all
+    upstream artifacts to their sha256, `export_digest` is that of the export script."""
+    recipe = RECIPES[node.stage]
+    inputs = tuple((name, artifacts[name]) for pattern in recipe.inputs for name in matching(artifacts, pattern))
+    command = recipe.command(node, artifacts)
+    facts = tuple((name, value) for name, value in node.parameters if not name.endswith("_file"))
+    key = job_key(
+        stage=node.stage,
+        environment=environment,
+        script=export_digest if recipe.script else "",
+        inputs=inputs,
+        command=command,
+        arguments=facts if recipe.script else (),
+        limits=node.limits,
+    )
+    return Job(
+        key=key,
+        stage=node.stage,
+        label=node.label,
+        environment=environment,
+        inputs=inputs,
+        outputs=recipe.outputs,
+        argv=() if recipe.script else command,
+        script=recipe.script,
+        arguments=node.parameters if recipe.script else (),
+        limits=node.limits,
+    )

@@ -1,0 +1,62 @@
+"""Digests and job keys. Same key, same job: it is never run twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from matrix.records import Limits, Stage
+
+KEY_VERSION = 1
+"""Goes into every key. Raise it when the meaning of a key's parts changes: old results then answer no new job."""
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+
+def canonical(value: Json) -> bytes:
+    """One byte string per value: sorted names, no spaces, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def digest(value: Json) -> str:
+    """sha256 of the canonical JSON, as 64 hex digits."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def job_key(
+    *,
+    stage: Stage,
+    environment: str,
+    script: str,
+    inputs: Sequence[tuple[str, str]],
+    command: Sequence[str],
+    arguments: Sequence[tuple[str, str]],
+    limits: Limits,
+    repeat: int = 0,
+) -> str:
+    """The key of a job.
+
+    `environment` is the digest of what was realised, `script` the digest of the code of `scripts/` that the job runs
+    ("" for a tool), `inputs` (name, sha256) pairs, `command` the tool and its literal arguments, `arguments` the
+    parameters of a script, `repeat` tells repeats of the same job apart. The folder of the store, the host and the
+    cell that asked are not in it.
+    """
+    return digest(
+        {
+            "key_version": KEY_VERSION,
+            "stage": stage.value,
+            "environment": environment,
+            "script": script,
+            "inputs": {name: content for name, content in inputs},
+            "command": list(command),
+            "arguments": {name: value for name, value in arguments},
+            "limits": {
+                "seconds": limits.seconds,
+                "memory_bytes": limits.memory_bytes,
+                "log_bytes": limits.log_bytes,
+            },
+            "repeat": repeat,
+        }
+    )

@@ -1,0 +1,273 @@
+"""The locks in `images/locks`: which exist, what they pin. Reads the folder and touches nothing else.
+
+A lock is a requirements file with hashes, as an installer reads it. Its first lines are comments: the pins that it was
+made for and, where no set of wheels exists, the resolver's reason. Only these lines are parsed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from matrix.errors import LockFault
+from matrix.records import Lock
+from matrix.toml_reader import Table
+from matrix.versions import ascending
+
+COMPILER_PACKAGE = "iree-base-compiler"
+RUNTIME_PACKAGE = "iree-base-runtime"
+KINDS = ("compiler", "runtime", "exporter")
+VARIANTS = ("cuda", "cpu")
+WANTED = "wanted.toml"
+PINS = "# pins: "
+REFUSED = "# not installable: "
+AXES = {
+    "compiler": ("compiler", COMPILER_PACKAGE),
+    "runtime": ("runtime", RUNTIME_PACKAGE),
+    "torch": ("exporter", "torch"),
+    "turbine": ("exporter", "iree-turbine"),
+}
+"""axis -> (kind of lock, package whose pin is the axis's value)."""
+TIP = "write it anew: nox -s lock"
+
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)\Z")
+_VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*\Z")
+_PYTHON = re.compile(r"3\.\d{1,2}\Z")
+
+
+class Change(StrEnum):
+    """What became of a lock. A refused one may be new or not: the file says that it is not installable. A skipped
+    one is of torch's CPU build, whose index is another one and was not reached: it stays as it is."""
+
+    ADDED = "added"
+    CHANGED = "changed"
+    REMOVED = "removed"
+    REFUSED = "refused"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockChange:
+    """One lock and what became of it; `detail` is the resolver's reason, or the packages that changed."""
+
+    name: str
+    change: Change
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageWish:
+    """All releases of one package that a specifier admits, each in a lock of its own."""
+
+    package: str
+    specifier: str
+    lowest_python: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterWish:
+    """One exporter environment: exact versions, because iree-turbine bounds none of its partners."""
+
+    torch: str
+    turbine: str
+    compiler: str
+    runtime: str
+    lowest_python: str
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """`wanted.toml`: what there should be a lock for."""
+
+    pythons: tuple[str, ...]
+    packages: Mapping[str, PackageWish]
+    exporters: tuple[ExporterWish, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockIndex:
+    """The locks of a folder, by name."""
+
+    locks: tuple[Lock, ...]
+    pythons: tuple[str, ...]
+
+    def releases(self, axis: str) -> tuple[str, ...]:
+        """The versions that the locks know for compiler, runtime, torch, turbine or python, ascending by PEP 440."""
+        if axis == "python":
+            return self.pythons
+        kind, package = AXES[axis]
+        found = (dict(lock.pins).get(package, "") for lock in self.locks if kind_of(lock) == kind)
+        return ascending(version for version in found if version)
+
+    def find(self, kind: str, pins: Mapping[str, str], *, variant: str = "cuda") -> Lock | None:
+        """The lock that was made for exactly these pins. `variant` only tells exporters apart."""
+        wanted = {normal(package): version for package, version in pins.items()}
+        among = (lock for lock in self.locks if kind_of(lock) == kind and variant_of(lock) in ("", variant))
+        return next((lock for lock in among if dict(lock.pins) == wanted), None)
+
+
+def kind_of(lock: Lock) -> str:
+    """compiler, runtime or exporter: the first part of the lock's name."""
+    return lock.name.partition("/")[0]
+
+
+def variant_of(lock: Lock) -> str:
+    """cuda or cpu for an exporter, "" for the others."""
+    return lock.name.rpartition(".")[2] if kind_of(lock) == "exporter" else ""
+
+
+def normal(package: str) -> str:
+    """A package's name as PEP 503 writes it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
+    """The path below `images/locks`, without `.txt`, of the lock for these pins. Raises KeyError for others."""
+    if kind == "exporter":
+        return f"exporter/torch-{pins['torch']}+turbine-{pins['iree-turbine']}.{variant}"
+    return f"{kind}/{pins[AXES[kind][1]]}"
+
+
+def header(pins: Iterable[tuple[str, str]]) -> str:
+    """The first line of a lock, with its line end."""
+    return PINS + " ".join(f"{package}=={version}" for package, version in pins) + "\n"
+
+
+def load_locks(folder: Path) -> LockIndex:
+    """All locks of a folder. Raises LockFault with the names of the files that cannot be read or understood."""
+    wanted = read_wanted(folder)
+    paths = sorted(path for kind in KINDS for path in (folder / kind).glob("*.txt"))
+    locks, faults = [], []
+    for path in paths:
+        try:
+            locks.append(read_lock(path, path.relative_to(folder).with_suffix("").as_posix()))
+        except LockFault as fault:
+            faults.append(str(fault))
+    if faults:
+        raise LockFault("\n".join(faults), tip=TIP)
+    return LockIndex(locks=tuple(locks), pythons=wanted.pythons)
+
+
+def read_lock(path: Path, name: str) -> Lock:
+    """One lock. Raises LockFault."""
+    try:
+        content = path.read_bytes()
+        comments = _comments(content)
+    except OSError as error:
+        raise LockFault(f"{name}.txt: cannot be read: {error.strerror}", tip=TIP) from error
+    except UnicodeDecodeError:
+        raise LockFault(f"{name}.txt: is not text", tip=TIP) from None
+    pins = _pins(name, comments)
+    refusal = next((line.removeprefix(REFUSED).strip() for line in comments if line.startswith(REFUSED)), "")
+    if not refusal and b"--hash=sha256:" not in content:
+        raise LockFault(f"{name}.txt: holds neither wheels with hashes nor a line {REFUSED.strip()!r}", tip=TIP)
+    return Lock(name=name, path=path, digest=hashlib.sha256(content).hexdigest(), pins=pins, refusal=refusal)
+
+
+def _comments(content: bytes) -> list[str]:
+    """The comment lines at the head, so that hashes are not even split into lines."""
+    lines = []
+    while content.startswith(b"#"):
+        line, _, content = content.partition(b"\n")
+        lines.append(line.decode())
+    return lines
+
+
+def _pins(name: str, comments: list[str]) -> tuple[tuple[str, str], ...]:
+    if not comments or not comments[0].startswith(PINS):
+        raise LockFault(f"{name}.txt: the first line is not {PINS.strip()!r} and the pins", tip=TIP)
+    matches = [_PIN.match(word) for word in comments[0].removeprefix(PINS).split()]
+    if not matches or None in matches:
+        raise LockFault(f"{name}.txt: read {comments[0]!r}, expected package==version and more of them", tip=TIP)
+    pins = {normal(match[1]): match[2] for match in matches if match}
+    kind, _, rest = name.partition("/")
+    variant = rest.rpartition(".")[2]
+    try:
+        expected = lock_name(kind, pins, variant)
+    except KeyError as error:
+        raise LockFault(f"{name}.txt: pins no {error.args[0]}", tip=TIP) from None
+    if expected != name or (kind == "exporter" and variant not in VARIANTS):
+        raise LockFault(f"{name}.txt: its pins belong into {expected}.txt", tip=TIP)
+    return tuple(pins.items())
+
+
+def read_wanted(folder: Path) -> Wanted:
+    """`wanted.toml`. Raises LockFault with all its faults."""
+    import tomllib
+
+    try:
+        read = tomllib.loads((folder / WANTED).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LockFault(f"{WANTED}: cannot be read: {error.strerror}", tip="it belongs into images/locks") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise LockFault(f"{WANTED}: {error}", tip="it belongs into images/locks as TOML") from None
+    top = Table(read, "", [])
+    top.only(("format", "pythons", "compiler", "runtime", "exporter"))
+    if read.get("format") != 1:
+        top.fault("format", f"read {read.get('format')!r}, expected 1")
+    wanted = Wanted(
+        pythons=_pythons(top),
+        packages={kind: _package_wish(kind, top.table(kind)) for kind in ("compiler", "runtime")},
+        exporters=tuple(_exporter_wish(row) for row in top.tables("exporter")),
+    )
+    if top.faults:
+        raise LockFault("\n".join(f"{WANTED}: {fault}" for fault in top.faults), tip="correct the file")
+    return wanted
+
+
+def _pythons(top: Table) -> tuple[str, ...]:
+    read = top.texts("pythons")
+    good = tuple(python for python in read if _PYTHON.match(python))
+    if not read or good != read:
+        top.fault("pythons", f"read {top.content.get('pythons')!r}, expected texts such as '3.11'")
+    return ascending(good)
+
+
+def _lowest_python(table: Table) -> str:
+    return _formed(table, "lowest_python", _PYTHON, "a Python such as '3.9'")
+
+
+def _formed(table: Table, key: str, form: re.Pattern[str], what: str) -> str:
+    read = table.text(key, required=True)
+    if read and not form.match(read):
+        table.fault(key, f"read {read!r}, expected {what}")
+        return ""
+    return read
+
+
+def _package_wish(kind: str, table: Table) -> PackageWish:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    table.only(("package", "specifier", "lowest_python"))
+    specifier = table.text("specifier", required=True)
+    try:
+        SpecifierSet(specifier)
+    except InvalidSpecifier:
+        table.fault("specifier", f"read {specifier!r}, expected a PEP 440 specifier such as '>=2.9'")
+    return PackageWish(
+        package=table.choice("package", [AXES[kind][1]], AXES[kind][1]),
+        specifier=specifier,
+        lowest_python=_lowest_python(table),
+    )
+
+
+def _exporter_wish(table: Table) -> ExporterWish:
+    table.only(("torch", "turbine", "compiler", "runtime", "lowest_python", "variants"))
+    variants = table.texts("variants", ("cuda",))
+    if unknown := [variant for variant in variants if variant not in VARIANTS]:
+        table.fault("variants", f"read {unknown[0]!r}, expected cuda or cpu")
+    what = "an exact version"
+    return ExporterWish(
+        torch=_formed(table, "torch", _VERSION, what),
+        turbine=_formed(table, "turbine", _VERSION, what),
+        compiler=_formed(table, "compiler", _VERSION, what),
+        runtime=_formed(table, "runtime", _VERSION, what),
+        lowest_python=_lowest_python(table),
+        variants=variants,
+    )

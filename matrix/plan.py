@@ -1,0 +1,315 @@
+"""From a spec to cells and to the graph of jobs behind them. Pure: nothing is read, started or asked.
+
+A node is a job whose inputs are not all known yet: a compile's key needs the MLIR's digest. Two cells share a node
+where the parts of the stage and everything upstream of it are equal, so E exports, E x C compiles and E x C x R
+runs are a consequence and not a special case.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from matrix.axes import STAGES, TIP, axis_value, labels_by_name, labels_meant, ordered_axes, resolve_axes
+from matrix.catalogue import Catalogue
+from matrix.errors import MatrixEmpty, SpecError
+from matrix.records import AxisValue, EnvironmentRequest, Limits, Outcome, Part, Stage
+from matrix.spec import Rule, Spec
+
+KINDS = {stage: kind for kind, stage in STAGES.items()}
+"""The kind of environment that each stage runs in."""
+NOTHING_TO_DO = "the model comes as MLIR: there is nothing to export"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A job in the making.
+
+    `upstream` is the index of the node whose artifacts it needs, `given` artifacts (name, file, sha256) that came
+    with the model, `obstacle` why it can never start: (outcome, reason).
+    """
+
+    index: int
+    stage: Stage
+    upstream: int | None
+    request: EnvironmentRequest | None
+    flags: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+    given: tuple[tuple[str, Path, str], ...]
+    label: str
+    limits: Limits
+    obstacle: tuple[Outcome, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of the matrix: a value for every axis, the nodes of its stages in order.
+
+    `excluded` is the reason of the rule that took it out (it then has no nodes), `note` that of the one that put it in.
+    """
+
+    values: tuple[AxisValue, ...]
+    nodes: tuple[int, ...]
+    excluded: str = ""
+    note: str = ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {value.axis: value.label for value in self.values}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    spec: Spec
+    axes: Mapping[str, tuple[AxisValue, ...]]
+    cells: tuple[Cell, ...]
+    nodes: tuple[Node, ...]
+    export_digest: str
+
+    def environments(self) -> tuple[EnvironmentRequest, ...]:
+        """Every environment that a job needs, once, in the order in which jobs need them."""
+        requests = (node.request for node in self.nodes if node.request and not node.obstacle)
+        return tuple(dict.fromkeys(requests))
+
+    def jobs(self, stage: Stage) -> int:
+        return sum(1 for node in self.nodes if node.stage is stage and not node.obstacle)
+
+
+def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
+    """The plan of a spec; `only` (axis -> selectors) cuts it down to some of its cells.
+
+    Raises SpecError, ModelMissing, MatrixEmpty.
+    """
+    axes = resolve_axes(spec, catalogue)
+    rules = _Rules(spec, catalogue, axes)
+    graph = _Graph(spec, catalogue)
+    chosen = _chosen(only or {}, spec, catalogue)
+    cells = []
+    for values in _points(axes, rules, chosen):
+        excluded, note = rules.verdict(values)
+        nodes = () if excluded else graph.chain(values)
+        cells.append(Cell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note))
+    if not cells:
+        asked = " ".join(f"{axis}={term}" for axis, terms in (only or {}).items() for term in terms)
+        raise MatrixEmpty(f"{spec.source}: --only {asked} leaves no cell", tip="`plan` without it lists the axes")
+    if all(cell.excluded for cell in cells):
+        places = ", ".join(sorted({rule.place for rule in spec.exclude}))
+        raise MatrixEmpty(
+            f"{spec.source}: the rules {places} exclude all {len(cells)} cells, expected at least one cell to run",
+            tip="narrow a rule's `when`, or put cells back with [[include]]",
+        )
+    return Plan(
+        spec=spec, axes=axes, cells=tuple(cells), nodes=tuple(graph.nodes), export_digest=catalogue.export_digest
+    )
+
+
+def _chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Catalogue) -> dict[str, frozenset[str]]:
+    """The labels that `only` lets through, for each axis that it names."""
+    faults: list[str] = []
+    chosen = {
+        axis: frozenset(labels_meant(axis, terms, spec, catalogue, faults, place=f"--only {axis}"))
+        for axis, terms in only.items()
+    }
+    if faults:
+        raise SpecError(spec.source, faults, tip=TIP)
+    return chosen
+
+
+def _points(
+    axes: Mapping[str, tuple[AxisValue, ...]], rules: _Rules, chosen: Mapping[str, frozenset[str]]
+) -> Iterator[tuple[AxisValue, ...]]:
+    """The product of the axes, then what the includes add beyond it; of both, what was chosen."""
+
+    def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
+        return itertools.product(
+            *(
+                [value for value in ranges[name] if value.label in chosen[name]] if name in chosen else ranges[name]
+                for name in ordered_axes(rules.spec)
+            )
+        )
+
+    yield from product(axes)
+    seen: set[tuple[str, ...]] = set()
+    for added in rules.added():
+        for values in product({**axes, **added}):
+            labels = tuple(value.label for value in values)
+            on_axes = all(value in axes[value.axis] for value in values)
+            if not on_axes and labels not in seen:
+                seen.add(labels)
+                yield values
+
+
+class _Rules:
+    """The excludes and includes, resolved once: a rule matches where every condition's labels hold the cell's."""
+
+    def __init__(self, spec: Spec, catalogue: Catalogue, axes: Mapping[str, tuple[AxisValue, ...]]) -> None:
+        self.spec, self.catalogue, self.axes = spec, catalogue, axes
+        self.position = {name: index for index, name in enumerate(ordered_axes(spec))}
+        faults: list[str] = []
+        self.exclude = [(self._conditions(rule, faults), rule.reason) for rule in spec.exclude]
+        self.include = [(self._conditions(rule, faults), rule.reason) for rule in spec.include]
+        if faults:
+            raise SpecError(spec.source, faults, tip=TIP)
+
+    def _conditions(self, rule: Rule, faults: list[str]) -> dict[int, frozenset[str]]:
+        return {
+            self.position[axis]: frozenset(
+                labels_meant(axis, terms, self.spec, self.catalogue, faults, place=f"{rule.place}.when.{axis}")
+            )
+            for axis, terms in rule.when.items()
+        }
+
+    def verdict(self, values: Sequence[AxisValue]) -> tuple[str, str]:
+        """(why excluded, why included); an include wins over an exclude."""
+        for conditions, reason in self.include:
+            if _holds(conditions, values):
+                return "", reason
+        for conditions, reason in self.exclude:
+            if _holds(conditions, values):
+                return reason, ""
+        return "", ""
+
+    def added(self) -> Iterator[dict[str, tuple[AxisValue, ...]]]:
+        """For each include: the axes on which it names an exact value beside the axis's own."""
+        for rule in self.spec.include:
+            beyond: dict[str, tuple[AxisValue, ...]] = {}
+            outside = False
+            for axis in rule.when:
+                labels = labels_meant(axis, rule.when[axis], self.spec, self.catalogue, [])
+                own = [value for value in self.axes[axis] if value.label in labels]
+                named = labels_by_name(rule, axis, self.spec, self.catalogue)
+                new = [label for label in named if label not in {value.label for value in own}]
+                beyond[axis] = (*own, *(axis_value(axis, label, self.spec, self.catalogue) for label in new))
+                outside = outside or bool(new)
+            if outside:
+                yield beyond
+
+
+def _holds(conditions: Mapping[int, frozenset[str]], values: Sequence[AxisValue]) -> bool:
+    return all(values[position].label in labels for position, labels in conditions.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the parts of one stage come to, whatever is upstream."""
+
+    request: EnvironmentRequest | None
+    flags: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+    label: str
+    obstacle: tuple[Outcome, str] | None
+
+
+class _Graph:
+    """Collects nodes; equal parts over equal upstreams are one node. A part is known by a number from here on."""
+
+    def __init__(self, spec: Spec, catalogue: Catalogue) -> None:
+        self.spec, self.catalogue = spec, catalogue
+        self.nodes: list[Node] = []
+        self.index: dict[tuple[object, ...], int] = {}
+        self.part_ids: dict[Part, int] = {}
+        self.value_parts: dict[int, tuple[int | None, ...]] = {}
+        self.works: dict[tuple[object, ...], _Work] = {}
+        self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
+
+    def chain(self, values: tuple[AxisValue, ...]) -> tuple[int, ...]:
+        """The nodes of a cell's stages. Called for every cell: a part's numbers are zipped into a column a stage."""
+        known = self.value_parts
+        columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
+        given = next((value.given for value in values if value.given), ())
+        chain: list[int] = []
+        upstream: int | None = None
+        for stage, column in zip(self.spec.stages, columns, strict=True):
+            if stage is Stage.EXPORT and given:
+                continue
+            here = given if upstream is None else ()
+            key = (stage, upstream, column, here)
+            node = self.index.get(key)
+            if node is None:
+                node = self.index[key] = self._add(stage, upstream, column, values, here)
+            chain.append(node)
+            upstream = node
+        return tuple(chain)
+
+    def _parts(self, value: AxisValue) -> tuple[int | None, ...]:
+        """The number of a value's part in each stage of the spec, None where it does not touch the stage."""
+        parts = dict(value.parts)
+        if value.untested:  # two targets with the same flags are not the same job where one cannot run
+            parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), parameters=(("target", value.label),))
+        numbers = tuple(
+            self.part_ids.setdefault(parts[stage], len(self.part_ids)) if stage in parts else None
+            for stage in self.spec.stages
+        )
+        self.value_parts[id(value)] = numbers
+        return numbers
+
+    def _add(
+        self,
+        stage: Stage,
+        upstream: int | None,
+        column: tuple[int | None, ...],
+        values: tuple[AxisValue, ...],
+        given: tuple[tuple[str, Path, str], ...],
+    ) -> int:
+        work = self.works.get((stage, column))
+        if work is None:
+            work = self.works[stage, column] = self._work(stage, values)
+        index = len(self.nodes)
+        self.nodes.append(
+            Node(
+                index,
+                stage,
+                upstream,
+                work.request,
+                work.flags,
+                work.parameters,
+                given,
+                work.label,
+                self.spec.limits[stage],
+                work.obstacle,
+            )
+        )
+        return index
+
+    def _work(self, stage: Stage, values: tuple[AxisValue, ...]) -> _Work:
+        touching = [value for value in values if stage in value.parts]
+        parts = [value.parts[stage] for value in touching]
+        request = self._request(stage, parts)
+        return _Work(
+            request=request if isinstance(request, EnvironmentRequest) else None,
+            flags=tuple(flag for part in parts for flag in part.flags),
+            parameters=tuple(parameter for part in parts for parameter in part.parameters),
+            label=" ".join(f"{value.axis}={value.label}" for value in touching),
+            obstacle=_obstacle(stage, values, request),
+        )
+
+    def _request(self, stage: Stage, parts: Sequence[Part]) -> EnvironmentRequest | str:
+        """The environment of a node, or why there is none."""
+        pins = tuple(pin for part in parts for pin in part.pins)
+        python = next((part.python for part in parts if part.python), self.spec.tools_python)
+        key = (stage, pins, python)
+        if key not in self.requests:
+            kind = KINDS[stage]
+            lock = self.catalogue.locks.find(kind, dict(pins), variant=self.catalogue.torch_variant)
+            wanted = " with ".join(f"{package} {version}" for package, version in pins)
+            self.requests[key] = (
+                EnvironmentRequest(kind=kind, python=python, lock=lock)
+                if lock
+                else f"no lock for {wanted}: add the row to images/locks/wanted.toml and run `nox -s lock`"
+            )
+        return self.requests[key]
+
+
+def _obstacle(
+    stage: Stage, values: Sequence[AxisValue], request: EnvironmentRequest | str
+) -> tuple[Outcome, str] | None:
+    if isinstance(request, str):
+        return Outcome.UNTESTED, request
+    if request.lock.refusal:
+        return Outcome.NOT_INSTALLABLE, request.lock.refusal
+    if stage is Stage.RUN:
+        reason = next((value.untested for value in values if value.untested), "")
+        return (Outcome.UNTESTED, reason) if reason else None
+    return None

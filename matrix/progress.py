@@ -1,0 +1,115 @@
+"""Signs of life: rich on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+PLAIN_SECONDS = 5.0
+"""Between two plain lines."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Where a run stands. `red` counts cells, `running` jobs, `installing` environments."""
+
+    cells: int
+    cells_done: int
+    red: int
+    running: int
+    installing: int
+    jobs_run: int
+    jobs_reused: int
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        installing = f", {self.installing} environments installing" if self.installing else ""
+        return (
+            f"{self.cells_done}/{self.cells} cells, {self.running} jobs running{installing}, {self.red} red so far"
+            f"{time_left(self)}"
+        )
+
+
+def time_left(snapshot: Snapshot) -> str:
+    """A guess from the pace so far; nothing while environments are made or too little is done to tell."""
+    if snapshot.installing or not 0.05 * snapshot.cells < snapshot.cells_done < snapshot.cells:
+        return ""
+    left = snapshot.seconds * (snapshot.cells - snapshot.cells_done) / snapshot.cells_done
+    return f", about {left:.0f} s left"
+
+
+class Progress(Protocol):
+    def show(self, snapshot: Snapshot) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class PlainProgress:
+    """A line when something was settled and five seconds have gone by, and one at the end."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._begun = self._last = time.monotonic()
+        self._text = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        moment = time.monotonic()
+        over = snapshot.cells_done == snapshot.cells
+        if snapshot.text != self._text and (over or not self._text or moment - self._last >= PLAIN_SECONDS):
+            self._last, self._text = moment, snapshot.text
+            self.note(snapshot.text)
+
+    def note(self, text: str) -> None:
+        print(f"[{time.monotonic() - self._begun:6.1f} s] {text}", file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class TerminalProgress:
+    """One live line: a bar of cells, and the snapshot's words."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._rich: RichProgress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._task: TaskID | None = None
+        self._last = 0.0
+
+    def show(self, snapshot: Snapshot) -> None:
+        if self._task is None:
+            self._rich.start()
+            self._task = self._rich.add_task("", total=snapshot.cells)
+        moment = time.monotonic()
+        if moment - self._last > 0.1 or snapshot.cells_done == snapshot.cells:
+            self._last = moment
+            self._rich.update(self._task, completed=snapshot.cells_done, description=snapshot.text)
+
+    def note(self, text: str) -> None:
+        self._rich.console.print(text, highlight=False, markup=False)
+
+    def close(self) -> None:
+        self._rich.stop()
+
+
+def make_progress() -> PlainProgress | TerminalProgress:
+    """What stderr calls for."""
+    return TerminalProgress() if sys.stderr.isatty() else PlainProgress()

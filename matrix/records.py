@@ -1,0 +1,210 @@
+"""The words of the project as frozen records. Nothing here reads a file, starts a process or asks the clock.
+
+axis: one dimension of the matrix. cell: one point of it. stage: what a cell goes through, in order.
+job: one stage with all its inputs fixed. environment: a Python and locked wheels in which jobs run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Stage(StrEnum):
+    """What a cell goes through, in this order."""
+
+    EXPORT = "export"
+    COMPILE = "compile"
+    RUN = "run"
+
+
+class Outcome(StrEnum):
+    """How a cell or a job ended: a closed set."""
+
+    PASSED = "passed"
+    WRONG_OUTPUT = "wrong_output"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+    OUT_OF_MEMORY = "out_of_memory"
+    NOT_INSTALLABLE = "not_installable"
+    EXCLUDED = "excluded"
+    BLOCKED = "blocked"
+    UNTESTED = "untested"
+    INFRASTRUCTURE = "infrastructure"
+
+    @property
+    def red(self) -> bool:
+        """A finding about the releases, as against a pass, a rule or something not (yet) measured."""
+        return self in RED
+
+
+RED = frozenset(
+    {
+        Outcome.WRONG_OUTPUT,
+        Outcome.FAILED,
+        Outcome.CRASHED,
+        Outcome.TIMED_OUT,
+        Outcome.OUT_OF_MEMORY,
+        Outcome.NOT_INSTALLABLE,
+    }
+)
+
+AXES = ("model", "python", "torch", "turbine", "compiler", "runtime", "target", "flags")
+"""The eight axes that every cell has, in the order of tables and JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one job may use. They decide outcomes, so they are part of the job's key."""
+
+    seconds: float = 600.0
+    memory_bytes: int = 8 << 30
+    log_bytes: int = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """The exact wheels of an environment.
+
+    `name` is the path below `images/locks` without its suffix (`compiler/3.8.0`), `digest` the sha256 of the file,
+    `pins` the (package, version) pairs that the environment was asked for, `refusal` the resolver's reason where
+    no set of wheels exists (the lock then holds nothing else).
+    """
+
+    name: str
+    path: Path
+    digest: str
+    pins: tuple[tuple[str, str], ...]
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRequest:
+    """An environment to realise: `kind` is exporter, compiler or runtime; `python` is `major.minor`."""
+
+    kind: str
+    python: str
+    lock: Lock
+
+    @property
+    def label(self) -> str:
+        return f"{self.lock.name} on Python {self.python}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A realised environment.
+
+    `digest` is of what was realised (interpreter, C library, the RECORDs of the wheels), never of where it lies.
+    `root` is its folder, `tools` maps a tool's name (`iree-compile`) to its path relative to `root`,
+    `distributions` are the installed (name, version) pairs.
+    """
+
+    request_label: str
+    engine: str
+    digest: str
+    root: Path
+    python_version: str
+    c_library: str
+    tools: Mapping[str, str]
+    distributions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What one axis value means to one stage. A job's key sees the parts of its own stage and no others.
+
+    `pins` choose the environment's lock, `python` its interpreter, `flags` go literally onto the tool's command
+    line, `parameters` are further facts that the stage reads (model name, digest of the model's file).
+    """
+
+    pins: tuple[tuple[str, str], ...] = ()
+    python: str = ""
+    flags: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AxisValue:
+    """One value of an axis: its label in tables and a part for each stage that it touches."""
+
+    axis: str
+    label: str
+    parts: Mapping[Stage, Part] = field(default_factory=dict)
+    given: tuple[tuple[str, Path, str], ...] = ()
+    """Artifacts (name, file, sha256) that come with the value instead of from an export: a user's own `.mlir`."""
+    untested: str = ""
+    """Why no cell with this value can run on this machine (`target` of another architecture); empty: it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file that a job made: `name` as the stage calls it (`module.vmfb`), named in the store by its sha256."""
+
+    name: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One stage with all its inputs fixed, ready to run.
+
+    Exactly one of `argv` (a tool of the environment and its arguments, relative to the job's folder) and
+    `script` (a function of `scripts/`, run in a fork of the warm worker) is set.
+    `inputs` are (name, sha256) pairs, laid into the job's folder before it starts. `outputs` are patterns.
+    """
+
+    key: str
+    stage: Stage
+    label: str
+    environment: str
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[str, ...]
+    argv: tuple[str, ...] = ()
+    script: str = ""
+    arguments: tuple[tuple[str, str], ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnd:
+    """What a worker says of a job that is over.
+
+    `end` is one of exited, signalled, timed_out, out_of_memory, killed, not_started, lost.
+    `log` holds the head and the tail of stdout and stderr, `log_bytes` their true size. Times in seconds, memory in
+    bytes; `cpu_seconds` is user plus system time of the job's processes. `peak_bytes` is 0 where it is not known: a
+    short tool's peak disappears below that of the worker that started it.
+    """
+
+    key: str
+    end: str
+    exit_code: int = 0
+    signal: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+    log: str = ""
+    log_bytes: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """A finished job as the store keeps it: what it was, how it ended, what it left."""
+
+    key: str
+    stage: Stage
+    outcome: Outcome
+    label: str
+    environment: str
+    end: JobEnd
+    outputs: tuple[Artifact, ...]
+    command: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
+    finished_at: str
+    machine: str
+    engine: str

@@ -1,0 +1,160 @@
+"""From a plan and what a run knows of its nodes to one judged record a cell. Pure but for the `read` it is given."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matrix import signatures
+from matrix.jobs import EXPECTED, OUTPUT, matching
+from matrix.judge import Comparison, compare
+from matrix.plan import Cell, Node, Plan
+from matrix.records import JobResult, Lock, Outcome, Stage
+from matrix.schedule import NodeState
+from matrix.signatures import Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellReport:
+    """A cell with its one outcome and the evidence behind it.
+
+    `stage` is where it ended, `signature` what a failed job's log says, `reason` why there is no measurement
+    (a rule, no wheels, no interpreter), `comparison` the outputs beside torch eager's, `jobs` the results of its
+    stages in order, `locks` those of their environments.
+    """
+
+    cell: Cell
+    labels: Mapping[str, str]
+    outcome: Outcome
+    stage: Stage | None = None
+    signature: Signature | None = None
+    reason: str = ""
+    comparison: Comparison | None = None
+    jobs: tuple[JobResult, ...] = ()
+    locks: tuple[Lock, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """One line: what went wrong, in the tool's own words where it had some."""
+        if self.signature:
+            return self.signature.message
+        if self.comparison and not self.comparison.equal:
+            return self.comparison.text
+        return self.reason
+
+    @property
+    def words(self) -> str:
+        """The outcome with its stage and signature: `failed at run: vm-bytecode-version`."""
+        where = f" at {self.stage}" if self.stage and self.outcome is not Outcome.PASSED else ""
+        return f"{self.outcome}{where}" + (f": {self.signature.name}" if self.signature else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All cells of a plan, judged: planned = accounted for."""
+
+    plan: Plan
+    cells: tuple[CellReport, ...]
+    environments: Mapping[str, str]
+    """The JSON record of each environment that was ever realised, by its digest."""
+
+    def counts(self) -> dict[Outcome, int]:
+        """How many cells ended in each outcome, in the order of the closed set; zeros left out."""
+        counted = collections.Counter(cell.outcome for cell in self.cells)
+        return {outcome: counted[outcome] for outcome in Outcome if counted[outcome]}
+
+
+class Judge:
+    """Judges the cells of one plan. `read` gives the bytes of an artifact; a pair of outputs is compared once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        states: Sequence[NodeState],
+        read: Callable[[str], bytes],
+        environments: Mapping[str, str],
+    ) -> None:
+        self._plan, self._states, self._read, self._environments = plan, states, read, environments
+        self._compared: dict[tuple[tuple[str, ...], tuple[str, ...]], Comparison] = {}
+
+    def report(self) -> Report:
+        cells = tuple(self._cell(cell) for cell in self._plan.cells)
+        return Report(plan=self._plan, cells=cells, environments=self._environments)
+
+    def _cell(self, cell: Cell) -> CellReport:
+        if cell.excluded:
+            return CellReport(cell=cell, labels=cell.labels, outcome=Outcome.EXCLUDED, reason=cell.excluded)
+        jobs: list[JobResult] = []
+        locks: list[Lock] = []
+        artifacts: dict[str, str] = {}
+        outcome, stage, reason = Outcome.UNTESTED, None, "planned, not run yet"
+        signature: Signature | None = None
+        for index in cell.nodes:
+            node, state = self._plan.nodes[index], self._states[index]
+            stage = node.stage
+            artifacts |= {name: digest for name, _, digest in node.given}
+            outcome, reason = _standing(node, state)
+            if state.result is None:
+                break
+            jobs.append(state.result)
+            locks += [node.request.lock] if node.request else []
+            artifacts |= {artifact.name: artifact.digest for artifact in state.result.outputs}
+            if outcome is not Outcome.PASSED:
+                signature = _signature(state.result)
+                break
+        comparison = None
+        if outcome is Outcome.PASSED and stage is Stage.RUN:
+            comparison = self._compare(artifacts)
+            outcome = Outcome.PASSED if comparison.equal else Outcome.WRONG_OUTPUT
+        return CellReport(
+            cell=cell,
+            labels=cell.labels,
+            outcome=outcome,
+            stage=stage,
+            signature=signature,
+            reason=reason,
+            comparison=comparison,
+            jobs=tuple(jobs),
+            locks=tuple(locks),
+        )
+
+    def _compare(self, artifacts: Mapping[str, str]) -> Comparison:
+        outputs = tuple(artifacts[name] for name in matching(artifacts, OUTPUT))
+        expected = tuple(artifacts[name] for name in matching(artifacts, EXPECTED))
+        key = (outputs, expected)
+        if key not in self._compared:
+            tolerance = self._plan.spec.tolerance
+            self._compared[key] = compare(
+                [self._read(digest) for digest in outputs], [self._read(digest) for digest in expected], tolerance
+            )
+        return self._compared[key]
+
+
+def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:
+    if state.result is not None:
+        end = state.result.end
+        return state.result.outcome, end.error
+    if state.obstacle is not None:
+        return state.obstacle
+    return Outcome.UNTESTED, f"{node.stage} is planned, not run yet"
+
+
+def _signature(result: JobResult) -> Signature:
+    """What the log of a job that did not pass says."""
+    end = result.end
+    if result.outcome is Outcome.FAILED and end.exit_code == 0:
+        return _own(signatures.NO_OUTPUT, "the tool ended with exit code 0 and wrote none of its outputs")
+    if result.outcome is Outcome.TIMED_OUT:
+        return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
+    if result.outcome is Outcome.OUT_OF_MEMORY:
+        peak = f"ended at {end.peak_bytes / (1 << 20):.0f} MiB"
+        return _own("memory-limit", peak, "raise [limits] in the spec if it needs more")
+    recognised = signatures.recognise(end.log)
+    if result.outcome is Outcome.CRASHED and recognised.name == signatures.UNRECOGNISED:
+        return _own(f"signal-{end.signal}", f"killed by signal {end.signal}; {recognised.message}")
+    return recognised
+
+
+def _own(name: str, message: str, next_step: str = "read the log of the job (`why`)") -> Signature:
+    return Signature(name=name, values=(), message=message, means=message, next_step=next_step)

@@ -1,0 +1,116 @@
+"""The state of a run, node by node: what is ready, what waits, what is over, how many cells that settles. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from matrix.plan import Node, Plan
+from matrix.records import EnvironmentRequest, JobResult, Outcome, Stage
+
+RANK = {Stage.EXPORT: 0, Stage.COMPILE: 1, Stage.RUN: 2}
+"""The critical path: a stage goes before those that wait for it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeState:
+    """What a run knows of a node: its job's result, or why it has none."""
+
+    result: JobResult | None = None
+    obstacle: tuple[Outcome, str] | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.result is not None or self.obstacle is not None
+
+
+class Schedule:
+    """Which node comes next. A node is ready when its upstream has passed, parked while its environment is made."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.states = [NodeState(obstacle=node.obstacle) for node in plan.nodes]
+        self.cells_done = sum(1 for cell in plan.cells if cell.excluded)
+        self.cells_red = 0
+        self._ready: list[tuple[int, int]] = []
+        self._refused: dict[EnvironmentRequest, tuple[Outcome, str]] = {}
+        self._parked: dict[EnvironmentRequest, list[int]] = defaultdict(list)
+        self._children: dict[int, list[int]] = defaultdict(list)
+        self._through = [0] * len(plan.nodes)
+        self._ending = [0] * len(plan.nodes)
+        self._artifacts: dict[int, dict[str, str]] = {}
+        for cell in plan.cells:
+            for index in cell.nodes:
+                self._through[index] += 1
+            if cell.nodes:
+                self._ending[cell.nodes[-1]] += 1
+        for node in plan.nodes:
+            if node.upstream is not None:
+                self._children[node.upstream].append(node.index)
+        for node in plan.nodes:
+            if node.upstream is None:
+                self._offer(node)
+
+    @property
+    def waiting(self) -> bool:
+        """Something is ready or parked."""
+        return bool(self._ready or self._parked)
+
+    def take(self) -> Node | None:
+        """The ready node that most waits for, or None."""
+        return self.plan.nodes[heapq.heappop(self._ready)[1]] if self._ready else None
+
+    def park(self, node: Node) -> None:
+        """Puts a node behind its environment; where that can not be made, the node is over."""
+        assert node.request is not None  # only a node with an environment is ever taken
+        self._parked[node.request].append(node.index)
+        if node.request in self._refused:
+            self.obstruct(node.request, *self._refused[node.request])
+
+    def unpark(self, request: EnvironmentRequest) -> None:
+        """Its environment stands: the nodes behind it are ready."""
+        for index in self._parked.pop(request, []):
+            heapq.heappush(self._ready, (RANK[self.plan.nodes[index].stage], index))
+
+    def obstruct(self, request: EnvironmentRequest, outcome: Outcome, reason: str) -> None:
+        """Its environment can not be made: the nodes behind it are over, also those that come later."""
+        self._refused[request] = (outcome, reason)
+        for index in self._parked.pop(request, []):
+            self.states[index].obstacle = (outcome, reason)
+            self._settle(index, outcome)
+
+    def artifacts(self, node: Node) -> Mapping[str, str]:
+        """All artifacts upstream of a node: name -> sha256."""
+        if node.upstream is None:
+            return {name: digest for name, _, digest in node.given}
+        return self._artifacts[node.upstream]
+
+    def finish(self, index: int, result: JobResult) -> None:
+        """A node has its result: what waits for it is ready, or can never be."""
+        node = self.plan.nodes[index]
+        self.states[index].result = result
+        own = {artifact.name: artifact.digest for artifact in result.outputs}
+        self._artifacts[index] = {**self.artifacts(node), **own}
+        self._settle(index, result.outcome)
+
+    def _offer(self, node: Node) -> None:
+        if node.obstacle is None:
+            heapq.heappush(self._ready, (RANK[node.stage], node.index))
+        else:
+            self._settle(node.index, node.obstacle[0])
+
+    def _settle(self, index: int, outcome: Outcome) -> None:
+        if outcome is Outcome.PASSED:
+            self.cells_done += self._ending[index]
+            for child in self._children[index]:
+                self._offer(self.plan.nodes[child])
+            return
+        self.cells_done += self._through[index]
+        self.cells_red += self._through[index] if outcome.red else 0
+        below = list(self._children[index])
+        while below:
+            child = below.pop()
+            self.states[child].obstacle = (Outcome.BLOCKED, f"an earlier stage ended in {outcome}")
+            below += self._children[child]

@@ -1,0 +1,267 @@
+"""Reads a spec: a question in words, stages, axes and rules, from TOML into frozen records."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from matrix.errors import SpecError, SpecSyntax
+from matrix.records import AXES, Limits, Stage
+from matrix.toml_reader import Table
+from matrix.versions import nearest
+
+FORMAT = 1
+
+DEFAULT_LIMITS = {
+    Stage.EXPORT: Limits(seconds=900, memory_bytes=16 << 30),
+    Stage.COMPILE: Limits(seconds=900, memory_bytes=8 << 30),
+    Stage.RUN: Limits(seconds=300, memory_bytes=8 << 30),
+}
+
+DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
+"""Largest |output - reference| / max |reference| by dtype; integers and booleans must be equal.
+
+Seen: 6e-8 (Linear) to 2e-6 (QuartzNet, 0.017 of 7808) in float32.
+"""
+
+DEFAULT_AXES: Mapping[str, tuple[str, ...]] = {
+    "model": ("linear",),
+    "python": ("3.11",),
+    "torch": ("latest",),
+    "turbine": ("latest",),
+    "compiler": ("latest",),
+    "runtime": ("latest",),
+    "target": ("host",),
+    "flags": ("default",),
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
+"""Names stand in tables, in file formats and on command lines: nothing in them needs an escape."""
+SINGULAR = {"models": "model", "compilers": "compiler", "runtimes": "runtime", "targets": "target"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """An `[[exclude]]` or `[[include]]`: conditions that must all hold, and the reason, which stays on the cell."""
+
+    place: str
+    when: Mapping[str, tuple[str, ...]]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserModel:
+    """A `[models.NAME]` table: a Python file with `model()` and `inputs()`, or an `.mlir` with inputs and outputs.
+
+    All paths are relative to the spec's folder. `inputs` and `expected` are .npy files, for `mlir` only.
+    """
+
+    name: str
+    file: str = ""
+    mlir: str = ""
+    inputs: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    function: str = "main"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnValue:
+    """A value of an axis that the spec defines itself (`[axis.NAME.VALUE]`): literal flags of the stages."""
+
+    compile: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A question to the matrix. Axis values are still selectors here; `matrix.axes` resolves them."""
+
+    source: str
+    base: Path
+    name: str
+    question: str
+    stages: tuple[Stage, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    own_axes: Mapping[str, Mapping[str, OwnValue]] = field(default_factory=dict)
+    exclude: tuple[Rule, ...] = ()
+    include: tuple[Rule, ...] = ()
+    limits: Mapping[Stage, Limits] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+    tolerance: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
+    rows: str = "compiler"
+    columns: str = "runtime"
+    models: Mapping[str, UserModel] = field(default_factory=dict)
+    tools_python: str = "3.11"
+    """The Python of the compiler and runtime environments. Their tools are binaries, it does not run in the jobs."""
+
+
+KEYS = (
+    "format",
+    "name",
+    "question",
+    "stages",
+    "tools_python",
+    "axes",
+    "axis",
+    "exclude",
+    "include",
+    "limits",
+    "tolerance",
+    "table",
+    "models",
+)
+
+
+def parse_spec(text: str, *, source: str, base: Path) -> Spec:
+    """A Spec from TOML text. `source` names it in messages, `base` is the folder of its relative paths.
+
+    Raises SpecSyntax (not TOML, with the line) or SpecError (all faults of the file together).
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecSyntax(
+            f"{source}: not TOML: {error}", tip="correct that line; texts and versions stand in quotes"
+        ) from None
+    faults: list[str] = []
+    top = Table(content, "", faults)
+    top.only(KEYS)
+    if content.get("format") != FORMAT:
+        top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
+    own = _own_axes(top)
+    spec = Spec(
+        source=source,
+        base=base,
+        name=top.text("name", required=True),
+        question=top.text("question", required=True),
+        stages=_stages(top),
+        axes=_axes(top, own),
+        own_axes=own,
+        exclude=_rules(top, "exclude", own),
+        include=_rules(top, "include", own),
+        limits=_limits(top),
+        tolerance=_tolerance(top),
+        models=_models(top),
+        tools_python=top.text("tools_python", "3.11"),
+        **_layout(top, own),
+    )
+    if faults:
+        raise SpecError(source, faults, tip="correct the places named above; CONTRIBUTING.md lists the keys of a spec")
+    return spec
+
+
+def _named(table: Table, name: str) -> None:
+    if not _NAME.match(name):
+        table.fault(name, f"read {name!r}, expected a name of letters, digits and . _ + -")
+
+
+def _stages(top: Table) -> tuple[Stage, ...]:
+    names = [stage.value for stage in Stage]
+    read = top.texts("stages", tuple(names))
+    for index, name in enumerate(read):
+        if name not in names:
+            top.fault(
+                f"stages[{index}]", f"unknown stage {name!r}, expected one of {', '.join(names)}{nearest(name, names)}"
+            )
+    chosen = tuple(Stage(name) for name in names if name in read)
+    if not chosen and "stages" in top.content:
+        top.fault("stages", f"no stage, expected at least one of {', '.join(names)}")
+    if chosen and chosen != tuple(Stage)[: len(chosen)]:
+        expected = f"expected no gap: a stage needs all before it ({', '.join(names)})"
+        top.fault("stages", f"read {', '.join(read)}, {expected}")
+    return chosen
+
+
+def _own_axes(top: Table) -> dict[str, dict[str, OwnValue]]:
+    own: dict[str, dict[str, OwnValue]] = {}
+    table = top.table("axis")
+    for name in table.content:
+        if name in AXES:
+            table.fault(name, f"{name!r} is an axis already, expected a new name; give its values in [axes]")
+            continue
+        _named(table, name)
+        values = table.table(name)
+        own[name] = {}
+        for label in values.content:
+            _named(values, label)
+            value = values.table(label)
+            value.only(("compile", "run"))
+            own[name][label] = OwnValue(compile=value.texts("compile"), run=value.texts("run"))
+    return own
+
+
+def _axes(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> dict[str, tuple[str, ...]]:
+    table = top.table("axes")
+    names = (*AXES, *own)
+    for key in table.content:
+        if key not in names:
+            meant = f"; did you mean {SINGULAR[key]!r}?" if key in SINGULAR else nearest(key, names)
+            table.fault(key, f"unknown axis {key!r}, expected one of {', '.join(names)}{meant}")
+    defaults = {**DEFAULT_AXES, **{name: tuple(values) for name, values in own.items()}}
+    return {name: table.texts(name, defaults[name]) for name in names}
+
+
+def _rules(top: Table, key: str, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[Rule, ...]:
+    rules = []
+    for table in top.tables(key):
+        table.only(("when", "reason"))
+        when = table.table("when")
+        when.only((*AXES, *own), kind="axis")
+        if not when.content:
+            table.fault("when", 'is missing or empty, expected conditions such as { compiler = "<3.0" }')
+        conditions = {axis: when.texts(axis) for axis in when.content if axis in (*AXES, *own)}
+        rules.append(Rule(place=table.place, when=conditions, reason=table.text("reason", required=True)))
+    return tuple(rules)
+
+
+def _limits(top: Table) -> dict[Stage, Limits]:
+    table = top.table("limits")
+    table.only(stage.value for stage in Stage)
+    limits = dict(DEFAULT_LIMITS)
+    for stage in Stage:
+        row = table.table(stage.value)
+        row.only(("seconds", "memory_mib"))
+        seconds = row.positive("seconds", limits[stage].seconds)
+        memory = row.positive("memory_mib", limits[stage].memory_bytes / (1 << 20))
+        limits[stage] = replace(limits[stage], seconds=seconds, memory_bytes=int(memory * (1 << 20)))
+    return limits
+
+
+def _tolerance(top: Table) -> dict[str, float]:
+    table = top.table("tolerance")
+    table.only(DEFAULT_TOLERANCE, kind="dtype")
+    return {dtype: table.positive(dtype, default) for dtype, default in DEFAULT_TOLERANCE.items()}
+
+
+def _layout(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> dict[str, str]:
+    table = top.table("table")
+    table.only(("rows", "columns"))
+    names = (*AXES, *own)
+    rows, columns = table.choice("rows", names, "compiler"), table.choice("columns", names, "runtime")
+    if rows == columns:
+        table.fault("columns", f"read {rows!r} twice, expected another axis than rows")
+    return {"rows": rows, "columns": columns}
+
+
+def _models(top: Table) -> dict[str, UserModel]:
+    models = {}
+    table = top.table("models")
+    for name in table.content:
+        _named(table, name)
+        row = table.table(name)
+        row.only(("file", "mlir", "inputs", "expected", "function"))
+        model = UserModel(
+            name=name,
+            file=row.text("file"),
+            mlir=row.text("mlir"),
+            inputs=row.texts("inputs"),
+            expected=row.texts("expected"),
+            function=row.text("function", "main"),
+        )
+        if bool(model.file) == bool(model.mlir):
+            table.fault(name, "expected one of `file` (Python) and `mlir`")
+        if model.mlir and not model.expected:
+            table.fault(name, "expected `expected`: .npy files that the outputs are compared with")
+        models[name] = model
+    return models

@@ -1,0 +1,186 @@
+"""The square: one axis down, one across, and its islands in words. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from packaging.version import InvalidVersion, Version
+
+from matrix import signatures
+from matrix.axes import ordered_axes
+from matrix.records import Outcome
+from matrix.report import CellReport, Report
+
+MARKS = {
+    Outcome.PASSED: "ok",
+    Outcome.WRONG_OUTPUT: "wr",
+    Outcome.FAILED: "",
+    Outcome.CRASHED: "cr",
+    Outcome.TIMED_OUT: "to",
+    Outcome.OUT_OF_MEMORY: "om",
+    Outcome.NOT_INSTALLABLE: "ni",
+    Outcome.EXCLUDED: "ex",
+    Outcome.BLOCKED: "bl",
+    Outcome.UNTESTED: ".",
+    Outcome.INFRASTRUCTURE: "!!",
+}
+"""What stands in the square. A failed cell shows its signature's letter, after the stage's if that is not the last."""
+
+PLURAL = {"torch": "torch releases", "python": "Pythons"}
+"""Of axes whose name does not just get an s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegendRow:
+    mark: str
+    words: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Square:
+    """`marks[row][column]` under the headings `columns` and beside `rows`; `title` names the other axes' values."""
+
+    title: str
+    row_axis: str
+    column_axis: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    marks: tuple[tuple[str, ...], ...]
+    islands: tuple[str, ...]
+
+
+def squares(report: Report) -> tuple[Square, ...]:
+    """One square for each combination of the values of all other axes."""
+    spec = report.plan.spec
+    others = [axis for axis in ordered_axes(spec) if axis not in (spec.rows, spec.columns)]
+    groups: dict[tuple[str, ...], list[CellReport]] = {}
+    for cell in report.cells:
+        groups.setdefault(tuple(cell.labels[axis] for axis in others), []).append(cell)
+    return tuple(_square(report, dict(zip(others, labels, strict=True)), cells) for labels, cells in groups.items())
+
+
+def legend(report: Report) -> tuple[LegendRow, ...]:
+    """Every mark that stands in the squares: what it means and how often it is there, most frequent first."""
+    counts: Counter[str] = Counter()
+    words: dict[str, str] = {}
+    for cell in report.cells:
+        mark = mark_of(report, cell)
+        counts[mark] += 1
+        words.setdefault(mark, _words(cell))
+    return tuple(LegendRow(mark=mark, words=words[mark], count=count) for mark, count in counts.most_common())
+
+
+def mark_of(report: Report, cell: CellReport) -> str:
+    """The mark of a cell in the square."""
+    last = report.plan.spec.stages[-1]
+    early = cell.stage.value[0] if cell.stage not in (None, last) else ""
+    if cell.outcome is Outcome.FAILED and cell.signature:
+        return early + signatures.codes().get(cell.signature.name, "?")
+    return (early if cell.outcome.red else "") + MARKS[cell.outcome]
+
+
+def _words(cell: CellReport) -> str:
+    if cell.outcome is Outcome.PASSED:
+        return "passed"
+    if cell.signature and cell.outcome is Outcome.FAILED:
+        return f"{cell.words} ({_general(cell.signature.name)})"
+    return cell.words
+
+
+def _general(name: str) -> str:
+    explained = {
+        "vm-bytecode-version": "the runtime reads another version of the VM bytecode",
+        "vm-features": "the module needs VM features that the runtime lacks",
+        "module-version": "the runtime's HAL module is too old",
+        "import-signature": "a runtime function takes other arguments",
+        "executable-abi": "the compiled code refuses this runtime's executable ABI",
+        signatures.UNRECOGNISED: "no row of signatures.toml knows the message",
+    }
+    return explained.get(name, "see `why`")
+
+
+def _square(report: Report, others: Mapping[str, str], cells: Sequence[CellReport]) -> Square:
+    spec = report.plan.spec
+    row_labels = _in_order(cell.labels[spec.rows] for cell in cells)
+    column_labels = _in_order(cell.labels[spec.columns] for cell in cells)
+    found = {(cell.labels[spec.rows], cell.labels[spec.columns]): cell for cell in cells}
+    marks = tuple(
+        tuple(mark_of(report, found[row, column]) if (row, column) in found else "" for column in column_labels)
+        for row in row_labels
+    )
+    passing = {row: _held([(column, found.get((row, column))) for column in column_labels]) for row in row_labels}
+    return Square(
+        title=", ".join(f"{axis} {label}" for axis, label in others.items()),
+        row_axis=spec.rows,
+        column_axis=spec.columns,
+        rows=row_labels,
+        columns=column_labels,
+        marks=marks,
+        islands=islands(spec.rows, spec.columns, passing, column_labels),
+    )
+
+
+def _held(row: Sequence[tuple[str, CellReport | None]]) -> tuple[str, ...] | None:
+    """The columns that a row passes on; None where it passes on none and is not wholly measured."""
+    held = tuple(column for column, cell in row if cell and cell.outcome is Outcome.PASSED)
+    return held if held or all(cell and cell.outcome.red for _, cell in row) else None
+
+
+def islands(
+    row_axis: str, column_axis: str, passing: Mapping[str, Sequence[str] | None], columns: Sequence[str]
+) -> tuple[str, ...]:
+    """Neighbouring rows that pass on the same columns, in words: where one can stay without breaking anything.
+
+    Nothing is said of rows whose columns are None: they are not measured.
+    """
+    sentences = []
+    for held, group in itertools.groupby(passing, key=passing.__getitem__):
+        rows = tuple(group)
+        if held is None:
+            continue
+        who = f"{_plural(row_axis, len(rows))} {_span(rows, tuple(passing))}"
+        where = f"{_plural(column_axis, len(held))} {_span(held, tuple(columns))}" if held else f"no {column_axis}"
+        if row_axis == "compiler" and column_axis == "runtime":
+            sentences.append(f"modules of {who} run on {where}")
+        else:
+            sentences.append(f"{who} pass with {where}")
+    return tuple(sentences)
+
+
+def _plural(axis: str, count: int) -> str:
+    return axis if count == 1 else PLURAL.get(axis, f"{axis}s" if not axis.endswith("s") else axis)
+
+
+def _span(labels: Sequence[str], order: Sequence[str]) -> str:
+    """`3.4 to 3.7 and 3.9`: runs of neighbours in the order of the axis."""
+    short = dict(zip(order, headings(order), strict=True))
+    runs: list[list[str]] = []
+    for label in labels:
+        if runs and order.index(label) == order.index(runs[-1][-1]) + 1:
+            runs[-1].append(label)
+        else:
+            runs.append([label])
+    texts = [short[run[0]] if len(run) == 1 else f"{short[run[0]]} to {short[run[-1]]}" for run in runs]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def headings(labels: Sequence[str]) -> tuple[str, ...]:
+    """Short versions (`3.10` for 3.10.0) where they tell all labels apart, the labels themselves elsewhere."""
+    try:
+        parsed = [Version(label) for label in labels]
+    except InvalidVersion:
+        return tuple(labels)
+    short = [f"{version.major}.{version.minor}" for version in parsed]
+    return tuple(short) if len(set(short)) == len(short) else tuple(labels)
+
+
+def _in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    unique = tuple(dict.fromkeys(labels))
+    try:
+        return tuple(sorted(unique, key=Version))
+    except InvalidVersion:
+        return unique

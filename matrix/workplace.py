@@ -1,0 +1,181 @@
+"""Puts the parts together for a command: spec and catalogue to a plan, store and engine to a run."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matrix.axes import ordered_axes
+from matrix.catalogue import PACKAGE, data_root, load_catalogue, presets
+from matrix.engines.base import Engine
+from matrix.engines.venv import VenvEngine
+from matrix.errors import CellUnknown, EngineMissing, PresetUnknown, UsageError
+from matrix.plan import Plan, make_plan
+from matrix.report import CellReport, Judge, Report
+from matrix.schedule import NodeState
+from matrix.spec import Spec, parse_spec
+from matrix.store import Store
+from matrix.worker import WorkerEvent
+
+if TYPE_CHECKING:
+    from matrix.assembler import Workshop
+
+ENGINES = ("venv", "docker", "auto")
+"""The engines by name; `auto` is docker where a daemon answers, and venv elsewhere. A new one is a name here, a class
+that passes the contract test, and a branch of `engine_maker`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a person asked for on the command line."""
+
+    preset: str
+    only: tuple[str, ...] = ()
+    torch_variant: str = "cuda"
+
+
+def load_spec(name: str) -> Spec:
+    """A shipped preset by name, or a spec by path. Raises PresetUnknown, SpecSyntax, SpecError."""
+    path = PACKAGE / "presets" / f"{name}.toml" if name in presets() else Path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        close = difflib.get_close_matches(name, presets(), n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise PresetUnknown(
+            f"no preset {name!r} and no readable file at that path, expected one of {', '.join(presets())} "
+            f"or a .toml file{meant}",
+            tip="`python -m matrix plan portability` shows what a preset would run",
+        ) from None
+    return parse_spec(text, source=name, base=path.parent)
+
+
+def selectors(only: Sequence[str], spec: Spec) -> dict[str, tuple[str, ...]]:
+    """Axis -> selectors, of AXIS=SELECTOR words. Raises UsageError."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    for word in only:
+        axis, selector = split_choice(word, ordered_axes(spec))
+        chosen[axis] = (*chosen.get(axis, ()), selector)
+    return chosen
+
+
+def split_choice(word: str, axes: Sequence[str]) -> tuple[str, str]:
+    """AXIS and SELECTOR of AXIS=SELECTOR. Raises UsageError."""
+    axis, equals, selector = word.partition("=")
+    if not equals or axis not in axes or not selector:
+        close = difflib.get_close_matches(axis, axes, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise UsageError(
+            f"read {word!r}, expected AXIS=VALUE with an axis of {', '.join(axes)}{meant}",
+            tip="for example: compiler=3.8.0 runtime=3.11.0",
+        )
+    return axis, selector
+
+
+def plan_of(question: Question) -> Plan:
+    """The plan of a question."""
+    spec = load_spec(question.preset)
+    catalogue = load_catalogue(spec.models.values(), base=spec.base, torch_variant=question.torch_variant)
+    return make_plan(spec, catalogue, only=selectors(question.only, spec))
+
+
+def engine_maker(
+    name: str, store: Store, *, cores: int, offline: bool = False
+) -> Callable[[Callable[[WorkerEvent], None]], Engine]:
+    """A function that makes the engine, once there is something to tell events to."""
+    if name == "auto":
+        name = "docker" if _daemon_answers() else "venv"
+
+    def make(on_event: Callable[[WorkerEvent], None]) -> Engine:
+        place = {"folder": store.environments, "scratch": store.scratch, "scripts": data_root() / "scripts"}
+        if name == "docker":
+            from matrix.engines.docker import DockerEngine
+
+            return DockerEngine(
+                **place,
+                slots=cores,
+                on_event=on_event,
+                offline=offline,
+                workshop=workshop(store),
+                machine=platform.machine(),
+            )
+        return VenvEngine(**place, slots=cores, on_event=on_event, offline=offline)
+
+    return make
+
+
+def _daemon_answers() -> bool:
+    from matrix.daemon import Daemon
+
+    try:
+        Daemon().close()
+    except EngineMissing:
+        return False
+    return True
+
+
+def workshop(store: Store) -> Workshop:
+    """Where this store's images are made: the committed data, the fetched files, the machine's index and mirror."""
+    from matrix import mirror
+    from matrix.assembler import Workshop
+    from matrix.index import configured
+    from matrix.wheels import Files
+
+    return Workshop(
+        images=data_root() / "images",
+        files=Files(store.folder / "files"),
+        scratch=store.scratch,
+        index=configured(),
+        sources=mirror.sources(),
+    )
+
+
+def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Report:
+    """The cells of a plan, judged with the artifacts of the store."""
+    given = {digest: path for node in plan.nodes for _, path, digest in node.given}
+    environments = store.environment_records()
+    return Judge(plan, states, lambda digest: given.get(digest, store.blob(digest)).read_bytes(), environments).report()
+
+
+def one_cell(report: Report, choices: Sequence[str]) -> CellReport:
+    """The one cell that AXIS=VALUE words name. Raises CellUnknown if there is none, or more than one."""
+    axes = ordered_axes(report.plan.spec)
+    wanted = dict(split_choice(word, axes) for word in choices)
+    found = [cell for cell in report.cells if all(cell.labels[axis] == value for axis, value in wanted.items())]
+    if len(found) == 1:
+        return found[0]
+    open_axes = {
+        axis: sorted({cell.labels[axis] for cell in found or report.cells})
+        for axis in axes
+        if len({cell.labels[axis] for cell in found or report.cells}) > 1
+    }
+    listed = "\n".join(f"  {axis}: {', '.join(labels)}" for axis, labels in open_axes.items())
+    count = f"{len(found)} cells fit" if found else "no cell fits"
+    name = report.plan.spec.name
+    raise CellUnknown(
+        f"{count} {' '.join(choices) or 'no choice'}, expected exactly one; the values of {name}:\n{listed}",
+        tip="for example: why compiler=3.8.0 runtime=3.11.0",
+    )
+
+
+def cores_of_machine() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def machine_class() -> str:
+    """The machine as results name it: architecture, CPU, cores; never a host name."""
+    model = ""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return ", ".join(part for part in (platform.machine(), model, f"{cores_of_machine()} cores") if part)

@@ -1,0 +1,81 @@
+"""The sessions of the project. `nox -l` is the manual; each calls the command line, never the package's inside."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["matrix"]
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Run a preset (default: portability) or a .toml and print the table: nox -s matrix -- quick --format markdown."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "matrix", "run", *session.posargs, interrupt_timeout=None)  # Ctrl-C: it stops in order
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests, real IREE releases among them: nox -s tests -- tests/unit for the fast ones without a network."""
+    session.install("-q", "-e", ".[test]")
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
+    session.run("python", "-m", "pytest", "tests/unit", "-n", "2")
+    session.run("python", "-m", "pytest", "tests/real", "-m", "not full")
+
+
+@nox.session
+def tests_full(session: nox.Session) -> None:
+    """The second tier: a fresh clone with empty caches, the bench, and what else takes minutes."""
+    session.install("-q", "-e", ".[test]", "nox")
+    session.run("python", "-m", "pytest", "tests/real", "-m", "full", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, mypy --strict and the import layers (also part of the tests)."""
+    session.install("-q", "-e", ".[test]")
+    session.run("ruff", "check", *session.posargs)
+    session.run("mypy")
+    session.run("lint-imports")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write images/locks anew from the package index: a new IREE release becomes a reviewable diff."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "matrix", "lock", *session.posargs)
+
+
+@nox.session
+def images(session: nox.Session) -> None:
+    """Build the images of a preset (default: portability), then assemble them again and compare every digest."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "matrix", "image", "build", *session.posargs)
+    session.run("python", "-m", "matrix", "image", "verify", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The 240 compile and run jobs beside a shell loop and xargs -P2, three rounds, as ratios."""
+    session.install("-q", "-e", ".")
+    session.run("python", "tests/bench/bench.py", *session.posargs)
+
+
+@nox.session
+def results(session: nox.Session) -> None:
+    """Run portability and write results/portability.json and .md from it."""
+    session.install("-q", "-e", ".")
+    for verb, style, file in (("run", "json", "portability.json"), ("show", "markdown", "portability.md")):
+        options = ("--format", style, "--output", f"results/{file}", *session.posargs)
+        session.run("python", "-m", "matrix", verb, "portability", *options)
+
+
+@nox.session
+def doctor(session: nox.Session) -> None:
+    """What this machine can do, and what to install for the rest."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "matrix", "doctor", *session.posargs)

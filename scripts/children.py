@@ -1,0 +1,194 @@
+"""What Linux says about a worker's processes: who is whose child, how much memory it holds, what it printed.
+
+Standard library only, CPython 3.9 to 3.14. Nothing here decides; `worker.py` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+from collections import defaultdict
+
+PROC = "/proc"
+READ_BYTES = 1 << 16
+"""What a pipe holds by default, so one read empties it."""
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Log:
+    """The head and the tail of what a job printed, in bounded memory.
+
+    A compiler's first lines name the error, its last ones say how it ended; what lies between is counted.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.head_limit = limit // 4
+        self.tail_limit = limit - self.head_limit
+        self.head = bytearray()
+        self.tail = bytearray()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self.size += len(data)
+        room = self.head_limit - len(self.head)
+        if room > 0:
+            self.head += data[:room]
+            data = data[room:]
+        self.tail += data[-self.tail_limit :] if self.tail_limit else b""
+        if len(self.tail) > 2 * self.tail_limit:  # twice: so that most additions move nothing
+            del self.tail[: -self.tail_limit]
+
+    def text(self) -> str:
+        """UTF-8; bytes that are not show as `\\xff` (some of IREE's messages hold such)."""
+        tail = self.tail[max(0, len(self.tail) - self.tail_limit) :]
+        left_out = self.size - len(self.head) - len(tail)
+        marker = f"\n... {left_out:,} bytes left out ...\n".encode() if left_out else b""
+        return bytes(self.head + marker + tail).decode("utf-8", "backslashreplace")
+
+
+def prepare_this_process() -> None:
+    """Makes this process the parent of its descendants' orphans, and lets it die with its own parent."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def die_with(parent: int) -> None:
+    """Lets this process die with its parent, also where that has happened just before."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed")
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_group(pid: int) -> None:
+    """Kills a job's process group, in one step that no fork escapes.
+
+    The leader first and by itself: right after a fork it has not made its group yet.
+    """
+    kill(pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def offer_to_oom_killer(pid: int) -> None:
+    """Where the machine itself runs out of memory, the job shall go and not the worker or the orchestrator."""
+    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/oom_score_adj", "wb", buffering=0) as file:
+        file.write(b"1000")
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since boot, in cgroups or outside.
+
+    0 where it does not say (before Linux 4.13, or without /proc/vmstat): such a death then counts as a signal.
+    """
+    with contextlib.suppress(OSError), open(f"{PROC}/vmstat", "rb") as file:
+        for line in file:
+            if line.startswith(b"oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def own_children(known: set[int]) -> list[int]:
+    """This process's children (zombies too) without those in `known`.
+
+    One read where the kernel lists children (`CONFIG_PROC_CHILDREN`), else a look at every process: a worker in
+    its own PID namespace has few.
+    """
+    me = os.getpid()
+    listed = _listed_children(me, me)
+    if listed is not None:
+        return [pid for pid in listed if pid not in known]
+    return [pid for pid in _all_pids() if pid not in known and pid != me and _parent(pid) == me]
+
+
+def family() -> dict[int, list[int]]:
+    """Parent to children for the processes of this machine (or PID namespace) that matter: all below this one."""
+    me = os.getpid()
+    children: dict[int, list[int]] = defaultdict(list)
+    if _listed_children(me, me) is None:
+        for pid in _all_pids():
+            children[_parent(pid)].append(pid)
+        return children
+    waiting = [me]
+    while waiting:
+        parent = waiting.pop()
+        for task in _tasks(parent):
+            children[parent] += _listed_children(parent, task) or []
+        waiting += children[parent]
+    return children
+
+
+def descendants(pid: int, children: dict[int, list[int]]) -> list[int]:
+    """`pid` and everything below it."""
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that only this process makes the machine hold: anonymous and shared-memory pages, no files' pages.
+
+    Pages that a fork still shares with its parent count for both.
+    """
+    total = 0
+    try:
+        with open(f"{PROC}/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                    total += int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return total
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir(PROC) if name.isdigit()]
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"{PROC}/{pid}/stat", "rb", buffering=0) as file:
+            # The command stands in brackets and may hold brackets and spaces itself.
+            return int(file.read(1024).rpartition(b")")[2].split(None, 2)[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _tasks(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"{PROC}/{pid}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _listed_children(pid: int, task: int) -> list[int] | None:
+    """None where the kernel keeps no such list."""
+    try:
+        with open(f"{PROC}/{pid}/task/{task}/children", "rb") as file:
+            return [int(child) for child in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return None

@@ -1,0 +1,54 @@
+"""The environment that a worker is in: its warm imports, and what it says of itself in its hello."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import platform
+import sys
+import traceback
+from typing import Any
+
+PROTOCOL = 1
+
+
+def warm_up(modules: list[str]) -> str:
+    """Imports `modules`. The traceback if that fails: each script job then ends with it, as a finding."""
+    try:
+        for name in modules:
+            importlib.import_module(name)
+    except BaseException:  # noqa: BLE001 - a package may raise anything while it is imported
+        return traceback.format_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return ""
+
+
+def versions_of(distributions: list[str]) -> dict[str, str]:
+    """The installed versions; a distribution that is not installed is left out."""
+    from importlib import metadata
+
+    found = {}
+    for name in distributions:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def hello(slots: int, versions: dict[str, str], warm_error: str) -> dict[str, Any]:
+    message = {
+        "type": "hello",
+        "protocol": PROTOCOL,
+        "python": platform.python_version(),
+        "implementation": sys.implementation.name,
+        "c_library": " ".join(platform.libc_ver()).strip(),
+        "machine": platform.machine(),
+        "pid": os.getpid(),
+        "slots": slots,
+        "versions": versions,
+    }
+    if warm_error:
+        message["warm_error"] = warm_error
+    return message

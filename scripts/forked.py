@@ -1,0 +1,64 @@
+"""The child's side of a worker's fork: from a copy of the worker to a process that runs one Python function."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import children
+from jobs import Job
+
+
+def become(job: Job, *, worker: int, output: int, inherited: Sequence[int], warm_error: str) -> None:
+    """Runs the job and exits: 0, or 1 with a traceback. Never returns, whatever happens.
+
+    `worker` is the parent's pid, `output` becomes stdout and stderr, the worker's own files (`inherited`) are closed.
+    """
+    code = 1
+    try:
+        os.setsid()
+        children.die_with(worker)
+        forget_the_worker(output, inherited)
+        os.environ.update(job.env)
+        os.chdir(job.cwd)
+        if warm_error:
+            sys.stderr.write(warm_error)
+        else:
+            run_script(job.script, job.arguments)
+            code = 0
+    except BaseException:  # noqa: BLE001 - whatever a script raises belongs into its log
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def forget_the_worker(output: int, inherited: Sequence[int]) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for fd in inherited:
+        os.close(fd)
+    sys.stdout.reconfigure(line_buffering=True)  # keeps the order of stdout and stderr
+
+
+def run_script(path: str, arguments: dict[str, Any]) -> None:
+    """Imports the file afresh, so that an edit of it needs no new worker, and calls its `run`."""
+    sys.path.insert(0, os.path.dirname(path))
+    spec = importlib.util.spec_from_file_location("job_script", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    module.run(arguments)

@@ -1,0 +1,49 @@
+"""A job as a worker is asked for it, and what is known of its processes."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any, TypeVar
+
+import children
+
+T = TypeVar("T")
+
+
+class Job:
+    """One request and what is known of its processes. `end` is set when it was condemned: by limit or request."""
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        """Raises ValueError, naming the field, if the request is malformed."""
+        self.id = field(message, "id", str)
+        self.argv: list[str] = field(message, "argv", list) if "argv" in message else []
+        self.script: str = field(message, "script", str) if "script" in message else ""
+        self.arguments: dict[str, Any] = field(message, "arguments", dict) if self.script else {}
+        self.cwd = field(message, "cwd", str)
+        self.env: dict[str, str] = field(message, "env", dict)
+        limits = field(message, "limits", dict)
+        self.seconds_limit = field(limits, "seconds", numbers.Real)
+        self.memory_limit = field(limits, "memory_bytes", int)
+        self.log = children.Log(field(limits, "log_bytes", int))
+        if bool(self.argv) == bool(self.script):
+            raise ValueError("exactly one of argv and script must be given")
+        if not all(isinstance(text, str) for text in [*self.argv, *self.env, *self.env.values()]):
+            raise ValueError("argv and env must hold strings")
+        self.end = ""
+        self.pid = 0
+        self.pipe = -1
+        self.status: int | None = None
+        self.started = self.over = 0.0
+        self.cpu_seconds = 0.0
+        self.peak_bytes = 0
+
+    @property
+    def ending(self) -> bool:
+        return bool(self.end) or self.status is not None
+
+
+def field(message: dict[str, Any], name: str, kind: type[T]) -> T:
+    value = message.get(name)
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is missing or of the wrong type: {value!r}")
+    return value

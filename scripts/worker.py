@@ -1,0 +1,437 @@
+"""Runs the jobs of one environment: each in a child process of its own, under limits, leaving nothing behind.
+
+    python -I worker.py --slots N [--warm MODULE]... [--version-of DISTRIBUTION]... [--scratch FOLDER]...
+
+The orchestrator enters an environment once, with this file; JSON lines on stdin and stdout are the protocol
+(requests: job, kill, close; answers: hello, started, finished, error). A job is either a binary to spawn (`argv`)
+or a function `run(arguments)` of a Python file (`script`), called in a fork of this process after it has imported
+what `--warm` names: importing torch takes seconds, a fork milliseconds.
+
+One thread and one `epoll` loop, because a process that forks must have no other threads. Standard library only,
+CPython 3.9 to 3.14, Linux 4.5 or newer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import functools
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves a script's own folder out
+
+import children
+import forked
+from cores import Shares
+from environment import hello, versions_of, warm_up
+from jobs import Job, field
+
+POLL_AFTER = 0.1
+"""Seconds: memory is polled from this age on, so that short jobs (most are) cost nothing."""
+POLL_EVERY = 0.05
+SWEEP_EVERY = 0.002
+GIVE_UP_AFTER = 5.0
+"""Seconds: a process in uninterruptible sleep outlives SIGKILL; its job then ends without it, and says so."""
+
+
+class Worker:
+    """The loop. A job goes from `queue` to `running` to a `finished` message; `slots` of them run at a time."""
+
+    def __init__(self, slots: int, requests: int, answers: int, warm_error: str, scratch: Sequence[str] = ()) -> None:
+        self.slots = slots
+        self.scratch = scratch
+        self.shares = Shares(slots)
+        self.requests = requests
+        self.answers = answers
+        self.warm_error = warm_error
+        self.start_log = os.environ.get("IREE_MATRIX_START_LOG", "")
+        self.received = bytearray()
+        self.closing = False
+        self.queue: dict[str, Job] = {}
+        self.running: dict[str, Job] = {}
+        self.owners: dict[int, Job] = {}
+        self.unkillable: set[int] = set()
+        self.polled = 0.0
+        self.oom_kills = children.oom_kills()
+        self.selector = selectors.EpollSelector()
+        self.signals, self.signals_end = os.pipe()
+        self.listen()
+
+    def listen(self) -> None:
+        """Signals become bytes in a pipe, so that nothing ever happens between two lines of this file."""
+        os.set_blocking(self.signals, False)
+        os.set_blocking(self.signals_end, False)
+        signal.set_wakeup_fd(self.signals_end, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self.selector.register(self.signals, selectors.EVENT_READ, self.read_signals)
+        self.selector.register(self.requests, selectors.EVENT_READ, self.read_requests)
+
+    def run(self) -> None:
+        while self.running or self.queue or not self.closing:
+            for key, _ in self.selector.select(self.patience()):
+                key.data()
+            self.enforce_limits()
+            self.settle()
+            self.start_queued()
+
+    # Requests and answers
+
+    def send(self, message: dict[str, Any]) -> None:
+        data = memoryview(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        try:
+            while data:
+                data = data[os.write(self.answers, data) :]
+        except BrokenPipeError:
+            self.stop()
+
+    def read_requests(self) -> None:
+        data = os.read(self.requests, children.READ_BYTES)
+        if not data:
+            self.selector.unregister(self.requests)
+            self.stop()
+            return
+        self.received += data
+        *lines, rest = self.received.split(b"\n")
+        self.received = rest
+        for line in lines:
+            try:
+                self.obey(json.loads(line))
+            except (ValueError, RecursionError) as error:  # json's own errors are ValueErrors
+                self.send({"type": "error", "message": f"malformed request: {error}: {line[:200]!r}"})
+
+    def obey(self, message: object) -> None:
+        if not isinstance(message, dict):
+            raise ValueError("not an object")
+        kind = message.get("type")
+        if kind == "job":
+            self.accept(Job(message))
+        elif kind == "kill":
+            self.kill(field(message, "id", str), message.get("queued_only") is True)
+        elif kind == "close":
+            self.closing = True
+        else:
+            raise ValueError(f"unknown type {kind!r}, expected job, kill or close")
+
+    def accept(self, job: Job) -> None:
+        if self.closing:
+            raise ValueError("a job after close")
+        if job.id in self.running or job.id in self.queue:
+            raise ValueError(f"job {job.id} is already here")
+        self.queue[job.id] = job
+
+    def kill(self, job_id: str, queued_only: bool) -> None:
+        """An unknown id is no error: the job may have finished while the request was on its way."""
+        if job_id in self.running and not queued_only:
+            self.condemn(self.running[job_id], "killed")
+        elif job_id in self.queue:
+            self.report(self.queue.pop(job_id), "killed")
+
+    def stop(self) -> None:
+        """Nobody listens any more: end everything at once."""
+        self.closing = True
+        self.queue.clear()
+        for job in self.running.values():
+            self.condemn(job, "killed")
+
+    # Starting
+
+    def start_queued(self) -> None:
+        while self.queue and len(self.running) < self.slots:
+            job = self.queue.pop(next(iter(self.queue)))
+            try:
+                self.start(job)
+            except (OSError, ValueError) as error:  # ValueError: a NUL byte in argv
+                self.report(job, "not_started", _why_not_started(job, error))
+
+    def start(self, job: Job) -> None:
+        self.note_start(job)
+        job.pipe, write_end = os.pipe()
+        job.started = job.over = time.monotonic()
+        try:
+            job.pid = self.fork(job, write_end) if job.script else self.spawn(job, write_end)
+        except BaseException:
+            os.close(job.pipe)
+            raise
+        finally:
+            os.close(write_end)
+        self.shares.give(job.pid)
+        self.running[job.id] = self.owners[job.pid] = job
+        os.set_blocking(job.pipe, False)
+        self.selector.register(job.pipe, selectors.EVENT_READ, functools.partial(self.read_log, job))
+        children.offer_to_oom_killer(job.pid)
+        self.send({"type": "started", "id": job.id, "pid": job.pid})
+
+    def note_start(self, job: Job) -> None:
+        """Lets a test count starts by a way other than the orchestrator's own records."""
+        if self.start_log:
+            file = os.open(self.start_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            os.write(file, job.id.encode() + b"\n")
+            os.close(file)
+
+    def spawn(self, job: Job, output: int) -> int:
+        """Through Popen, as it uses vfork (from 3.10 on) and knows `cwd`; the worker waits for the child itself."""
+        process = subprocess.Popen(
+            job.argv, cwd=job.cwd, env=job.env, stdout=output, stderr=output, start_new_session=True
+        )
+        process.returncode = 0  # else Popen's destructor would wait for this pid as well
+        return process.pid
+
+    def fork(self, job: Job, output: int) -> int:
+        for path in (job.script, job.cwd):
+            os.stat(path)
+        worker = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            pipes = [job.pipe, *(other.pipe for other in self.running.values() if other.pipe >= 0)]
+            loop = [self.requests, self.answers, self.signals, self.signals_end, self.selector.fileno()]
+            inherited = [output, *pipes, *loop]
+            forked.become(job, worker=worker, output=output, inherited=inherited, warm_error=self.warm_error)
+        return pid
+
+    # Watching
+
+    def patience(self) -> float | None:
+        """Seconds until something must be looked at, if nothing happens before."""
+        if not self.running:
+            return None
+        if any(job.ending for job in self.running.values()):
+            return SWEEP_EVERY
+        deadline = min(job.started + job.seconds_limit for job in self.running.values())
+        oldest = min(job.started for job in self.running.values())
+        return max(0.0, min(deadline, max(oldest + POLL_AFTER, self.polled + POLL_EVERY)) - time.monotonic())
+
+    def enforce_limits(self) -> None:
+        now = time.monotonic()
+        running = [job for job in self.running.values() if not job.ending]
+        for job in running:
+            if now >= job.started + job.seconds_limit:
+                self.condemn(job, "timed_out")
+        old = [job for job in running if now >= job.started + POLL_AFTER]
+        if old and now >= self.polled + POLL_EVERY:
+            self.polled = now
+            self.enforce_memory(old)
+
+    def enforce_memory(self, jobs: list[Job]) -> None:
+        family = children.family()
+        orphans = [pid for pid in family.get(os.getpid(), []) if pid not in self.owners]
+        for job in jobs:
+            roots = [job.pid, *(pid for pid in orphans if children.session_of(pid) == job.pid)]
+            members = [pid for root in roots for pid in children.descendants(root, family)]
+            used = sum(children.private_bytes(pid) for pid in members)
+            job.peak_bytes = max(job.peak_bytes, used)
+            if used > job.memory_limit:
+                self.condemn(job, "out_of_memory")
+
+    def read_log(self, job: Job) -> bool:
+        """One read. True while there may be more."""
+        try:
+            data = os.read(job.pipe, children.READ_BYTES)
+        except BlockingIOError:
+            return False
+        if data:
+            job.log.add(data)
+            return True
+        self.close_log(job)
+        return False
+
+    def close_log(self, job: Job) -> None:
+        self.selector.unregister(job.pipe)
+        os.close(job.pipe)
+        job.pipe = -1
+
+    def read_signals(self) -> None:
+        received = os.read(self.signals, children.READ_BYTES)
+        self.reap()
+        if signal.SIGTERM in received or signal.SIGINT in received:
+            self.stop()
+
+    def reap(self) -> None:
+        """Waits for every child that has ended: jobs, and orphans that came to this process."""
+        while True:
+            try:
+                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if dead is None:
+                return
+            job = self.owner(dead.si_pid)
+            pid, status, usage = os.wait4(dead.si_pid, 0)
+            self.owners.pop(pid, None)
+            self.unkillable.discard(pid)
+            if job is None:
+                continue
+            job.cpu_seconds += usage.ru_utime + usage.ru_stime
+            self.note_peak(job, usage.ru_maxrss)
+            if pid == job.pid:
+                job.status = status
+                job.over = time.monotonic()
+
+    def owner(self, pid: int) -> Job | None:
+        """The job that a dead child came from; its session can be asked for until it is waited for."""
+        session = children.session_of(pid)
+        return self.owners.get(pid) or next((job for job in self.running.values() if job.pid == session), None)
+
+    def note_peak(self, job: Job, kilobytes: int) -> None:
+        """Linux counts what a process was before its `exec`, here this worker (with vfork wholly, with fork partly).
+
+        So a spawned job that stayed below the worker's own peak has no known one: it keeps what polling saw, or 0.
+        """
+        if job.script or kilobytes > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            job.peak_bytes = max(job.peak_bytes, kilobytes * 1024)
+
+    # Ending
+
+    def condemn(self, job: Job, end: str) -> None:
+        if not job.ending:
+            job.end = end
+            job.over = time.monotonic()
+            children.kill_group(job.pid)
+
+    def settle(self) -> None:
+        """Finishes the jobs whose process is over and of which nothing is left.
+
+        What a job leaves behind comes to this process as an orphan. Killing those, again and again until there are
+        none, takes any tree down, level by level, setsid or not.
+        """
+        ending = [job for job in self.running.values() if job.ending]
+        if not ending:
+            return
+        strays = self.strays(ending)
+        for pid in strays:
+            children.kill(pid)
+        now = time.monotonic()
+        for job in ending:
+            if job.status is not None and not strays:
+                self.finish(job)
+            elif now >= job.over + GIVE_UP_AFTER:
+                left = strays if job.status is not None else [job.pid, *strays]
+                self.unkillable.update(left)
+                self.finish(job, f"processes outlived SIGKILL: {left}")
+
+    def strays(self, ending: list[Job]) -> list[int]:
+        """Children of this process that belong to no running job.
+
+        An orphan that still is in a running job's session is spared. One that has left every session counts as
+        a leftover of the jobs that end now: nothing in Linux says where it came from.
+        """
+        mains = {job.pid for job in self.running.values() if job.status is None}
+        by_session = {job.pid: job for job in ending}
+        spared = {job.pid for job in self.running.values() if not job.ending}
+        found = []
+        for pid in children.own_children(mains | self.unkillable):
+            session = children.session_of(pid)
+            if session not in spared:
+                self.owners.setdefault(pid, by_session.get(session, ending[0]))
+                found.append(pid)
+        return found
+
+    def finish(self, job: Job, error: str = "") -> None:
+        while job.pipe >= 0 and self.read_log(job):
+            pass
+        if job.pipe >= 0:
+            self.close_log(job)
+        del self.running[job.id]
+        self.shares.take_back(job.pid)
+        self.report(job, job.end or self.natural_end(job), error)
+        if not self.running:
+            for folder in self.scratch:
+                empty(folder)
+
+    def natural_end(self, job: Job) -> str:
+        """exited or signalled; out_of_memory where the kernel's OOM killer was at work meanwhile."""
+        if job.status is None or os.WIFEXITED(job.status):
+            return "exited"
+        if os.WTERMSIG(job.status) == signal.SIGKILL:
+            before, self.oom_kills = self.oom_kills, children.oom_kills()
+            if self.oom_kills > before:
+                return "out_of_memory"
+        return "signalled"
+
+    def report(self, job: Job, end: str, error: str = "") -> None:
+        status = job.status or 0
+        message = {
+            "type": "finished",
+            "id": job.id,
+            "end": end,
+            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+            "seconds": round(job.over - job.started, 6),
+            "cpu_seconds": round(job.cpu_seconds, 6),
+            "peak_bytes": job.peak_bytes,
+            "log": job.log.text(),
+            "log_bytes": job.log.size,
+            "error": error,
+        }
+        self.send(message)
+
+
+def empty(folder: str) -> None:
+    """Removes what jobs left in a folder that is this worker's alone: the next job shall not read it."""
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, onerror=_make_removable)
+        else:
+            os.unlink(entry.path)
+
+
+def _make_removable(_: object, path: str, __: object) -> None:
+    """A folder without the right to write or enter keeps what is in it."""
+    for place in (os.path.dirname(path), path):
+        with contextlib.suppress(OSError):
+            os.chmod(place, 0o700)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def _why_not_started(job: Job, error: Exception) -> str:
+    if not os.path.isdir(job.cwd):
+        return f"no folder {job.cwd} to run in"
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return f"cannot start {job.script or job.argv[0]}: {reason}"
+
+
+def take_protocol() -> tuple[int, int]:
+    """Moves the protocol away from stdin and stdout, so that nobody's `print` or `input` touches it."""
+    requests, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Runs jobs in this environment; JSON lines on stdin and stdout.")
+    parser.add_argument("--slots", type=int, required=True, help="jobs at a time")
+    parser.add_argument("--warm", action="append", default=[], metavar="MODULE", help="import this before any fork")
+    parser.add_argument("--version-of", action="append", default=[], metavar="DISTRIBUTION")
+    parser.add_argument("--scratch", action="append", default=[], metavar="FOLDER", help="emptied after a job")
+    options = parser.parse_args()
+    if options.slots < 1:
+        parser.error("--slots must be 1 or more")
+    sys.dont_write_bytecode = True  # the jobs' scripts may lie in a user's own folder
+    requests, answers = take_protocol()
+    children.prepare_this_process()
+    faulthandler.enable()
+    warm_error = warm_up(options.warm)
+    worker = Worker(options.slots, requests, answers, warm_error, options.scratch)
+    worker.send(hello(options.slots, versions_of(options.version_of), warm_error))
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()

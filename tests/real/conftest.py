@@ -1,0 +1,64 @@
+"""A store whose environments are realised once from the committed locks, and stores for single tests beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from command_line import good, new_store, standing, write_spec
+from engine_contract import request_for
+
+from matrix.records import Environment
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which three compilers and three runtimes stand. Tests look at it and never write to it."""
+    folder = tmp_path_factory.mktemp("shared")
+    good("run", write_spec(folder / "spec"), "--store", folder / "store")
+    assert len(standing(folder / "store")) == 6
+    return folder / "store"
+
+
+@pytest.fixture
+def store(tmp_path: Path, shared: Path) -> Path:
+    """An empty store that finds the shared environments standing."""
+    return new_store(tmp_path / "store", shared)
+
+
+@pytest.fixture(scope="class")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where an engine under contract keeps everything."""
+    return tmp_path_factory.mktemp("engine")
+
+
+@pytest.fixture(scope="class")
+def made(request: pytest.FixtureRequest, place: Path) -> tuple[Environment, Environment]:
+    """A compiler and a runtime of one release, realised once by the engine whose contract is tested."""
+    engine = request.cls.new(place, lambda event: None)
+    return engine.realise(request_for("compiler", "3.8.0")), engine.realise(request_for("runtime", "3.8.0"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A function that mounts a disk of some size, or gives it another size. Needs root; a skip is not a pass."""
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = False
+
+    def size(text: str) -> Path:
+        nonlocal mounted
+        options = f"size={text}" + (",remount" if mounted else "")
+        argv = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"NOT TESTED: a full disk needs the right to mount: {done.stderr.strip()}")
+        mounted = True
+        return disk
+
+    yield size
+    if mounted:
+        subprocess.run(["umount", str(disk)], check=True)

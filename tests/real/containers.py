@@ -1,0 +1,74 @@
+"""What the tests of containers share: a daemon, or a loud skip; an engine below a folder; what is left of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import ROOT, wait_for
+
+from matrix import mirror
+from matrix.assembler import Workshop
+from matrix.daemon import Daemon
+from matrix.engines.docker import RUN_LABEL, STORE_LABEL, DockerEngine
+from matrix.errors import EngineMissing
+from matrix.image import Image
+from matrix.index import configured
+from matrix.records import EnvironmentRequest
+from matrix.wheels import Files
+from matrix.worker import WorkerEvent
+
+
+def daemon_or_skip() -> Daemon:
+    """A skip is not a pass: it says what was not tested."""
+    try:
+        return Daemon()
+    except EngineMissing as error:
+        pytest.skip(f"NOT TESTED: no container daemon answers ({error})")
+
+
+def workshop(folder: Path) -> Workshop:
+    """Where images are made from nothing but the committed data and what is fetched."""
+    (folder / "scratch").mkdir(parents=True, exist_ok=True)
+    return Workshop(
+        images=ROOT / "images",
+        files=Files(folder / "files"),
+        scratch=folder / "scratch",
+        index=configured(),
+        sources=mirror.sources(),
+    )
+
+
+def new_engine(folder: Path, on_event: Callable[[WorkerEvent], None]) -> DockerEngine:
+    """A DockerEngine of which everything lies below `folder`."""
+    return DockerEngine(
+        folder=folder / "environments",
+        scratch=folder / "scratch",
+        scripts=ROOT / "scripts",
+        slots=2,
+        on_event=on_event,
+        workshop=workshop(folder),
+        machine=platform.machine(),
+    )
+
+
+def image_of(request: EnvironmentRequest, folder: Path) -> Image:
+    return workshop(folder).image(request, platform.machine())
+
+
+def containers_of(store: Path) -> list[dict[str, Any]]:
+    """The containers that engines and runs of a store made, in whatever state they are."""
+    daemon = Daemon()
+    try:
+        found = daemon.client.api.containers(all=True, filters={"label": RUN_LABEL})
+        return [each for each in found if each["Labels"][STORE_LABEL] == str(store)]
+    finally:
+        daemon.close()
+
+
+def wait_until_no_container(store: Path, *, seconds: float = 5.0) -> None:
+    """Waits until nothing of a store is left in the daemon."""
+    wait_for(lambda: not containers_of(store), seconds=seconds)

@@ -1,0 +1,266 @@
+"""What can happen to a container daemon on a user's machine: one clear message each, or a job that is tried again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from command_line import ROOT, begin, end, matrix, rows, surroundings, wait_for, write_spec
+from containers import containers_of, daemon_or_skip, image_of, wait_until_no_container
+from engine_contract import request_for
+
+pytestmark = pytest.mark.real
+
+ONE = ("3.8.0",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def daemon():
+    daemon = daemon_or_skip()
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A store's fetched files for one compiler and one runtime, and images of both in the daemon."""
+    folder = tmp_path_factory.mktemp("files")
+    ran = run(write_spec(folder / "spec", compilers=ONE, runtimes=ONE), folder / "store")
+    assert ran.status == 0, ran.err
+    workshop_files = folder / "store" / "files"
+    if not workshop_files.exists():  # the images stood already: nothing was fetched
+        workshop_files.mkdir()
+    return workshop_files
+
+
+def run(spec, store, **env):
+    return matrix("run", spec, "--store", store, "--engine", "docker", "--format", "csv", **env)
+
+
+def outcomes(ran):
+    return [row["outcome"] for row in csv.DictReader(io.StringIO(ran.out))]
+
+
+def one_message(ran, status, *words):
+    """One ERROR, one TIP, and the exit status that belongs to it."""
+    assert ran.status == status, ran.err
+    assert (ran.err.count("ERROR"), ran.err.count("TIP")) == (1, 1), ran.err
+    for word in words:
+        assert word in ran.err, ran.err
+
+
+@pytest.fixture
+def spec(tmp_path):
+    return write_spec(tmp_path / "spec", variants=12, compilers=ONE, runtimes=ONE)
+
+
+@pytest.mark.parametrize("place", ["missing", "closed", "port"])
+def test_no_daemon_is_one_message(tmp_path, spec, place):
+    path = tmp_path / "docker.sock"
+    if place == "closed":
+        with socket.socket(socket.AF_UNIX) as closed:
+            closed.bind(str(path))
+    address = "tcp://127.0.0.1:1" if place == "port" else f"unix://{path}"
+    ran = run(spec, tmp_path / "store", DOCKER_HOST=address)
+    one_message(ran, 4, "no container daemon answers", "--engine venv")
+    assert ran.seconds < 15
+
+
+def test_no_permission_on_the_socket_is_one_message(tmp_path, spec):
+    """As another user, in a process of its own that has given root up."""
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: to become another user needs root")
+    with socket.socket(socket.AF_UNIX) as owned:
+        path = tmp_path / "docker.sock"
+        owned.bind(str(path))
+        owned.listen()
+        path.chmod(0o600)
+        for folder in [tmp_path, *tmp_path.parents][:3]:
+            folder.chmod(0o755)
+        code = (
+            f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import matrix.daemon, matrix.cli, docker, requests\n"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "from matrix.errors import MatrixError\n"
+            "try: matrix.daemon.Daemon()\n"
+            "except MatrixError as error: sys.exit(matrix.cli._report(str(error), error.tip, error.exit_code))"
+        )
+        env = surroundings(DOCKER_HOST=f"unix://{path}")
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert (done.stderr.count("ERROR"), done.stderr.count("TIP")) == (1, 1)
+    assert "no permission on its socket" in done.stderr
+
+
+def amid(process, store, jobs=2):
+    """Waits until a run is in the middle of its jobs."""
+    wait_for(lambda: process.poll() is not None or len(rows(store)) >= jobs, seconds=120)
+    assert process.poll() is None, process.communicate()
+
+
+def begin_run(spec, store, **env):
+    return begin("run", spec, "--store", store, "--engine", "docker", "--jobs", "1", "--format", "csv", **env)
+
+
+def test_an_image_deleted_in_mid_run_is_loaded_again(tmp_path, spec, files, daemon):
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copytree(files, store / "files", copy_function=os.link)
+    image = image_of(request_for("runtime", "3.8.0"), tmp_path / "look")
+    process = begin_run(spec, store)
+    wait_for(lambda: containers_of(store), seconds=60)
+    removed = subprocess.run(["docker", "rmi", "-f", image.digest], capture_output=True, text=True, check=False)
+    ran = end(process)
+    assert ran.status == 0, ran.err
+    assert outcomes(ran) == ["passed"] * 12
+    assert removed.returncode == 0 or "running container" in removed.stderr, removed.stderr
+    assert daemon.has(image)
+    wait_until_no_container(store)
+
+
+def test_a_container_killed_from_outside_costs_nothing(tmp_path, spec, files, daemon):
+    """Again and again, amid jobs and between them: every cell is measured."""
+    store, killed = tmp_path / "store", 0
+    process = begin_run(spec, store)
+    amid(process, store, jobs=1)
+    for jobs in (3, 8, 14):
+        wait_for(lambda jobs=jobs: process.poll() is not None or len(rows(store)) >= jobs, seconds=60)
+        for each in containers_of(store):
+            if process.poll() is None:
+                done = subprocess.run(["docker", "kill", each["Id"]], capture_output=True, check=False)
+                killed += done.returncode == 0
+    ran = end(process)
+    assert ran.status == 0, ran.err
+    assert killed >= 2
+    assert outcomes(ran) == ["passed"] * 12
+    wait_until_no_container(store)
+
+
+def test_what_a_killed_run_left_goes_at_the_next_start(tmp_path, spec, files, daemon):
+    """Its own containers and nobody else's."""
+    store, image = tmp_path / "store", image_of(request_for("runtime", "3.8.0"), tmp_path / "look")
+    command = ["/opt/env/bin/python", "-c", "import time; time.sleep(600)"]
+    name = f"sha256:{image.digest}"
+    host = daemon.client.api.create_host_config(network_mode="none")
+    foreign = daemon.client.api.create_container(
+        name, command, labels={"somebody": "else"}, entrypoint="", host_config=host
+    )["Id"]
+    try:
+        daemon.client.api.start(foreign)
+        process = begin_run(spec, store)
+        amid(process, store)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        images = {each["Id"] for each in daemon.client.api.images()}
+        before = rows(store)
+        ran = run(spec, store)
+        assert ran.status == 0, ran.err
+        assert outcomes(ran) == ["passed"] * 12
+        assert before.items() <= rows(store).items()
+        wait_until_no_container(store)
+        assert daemon.client.api.inspect_container(foreign)["State"]["Running"]
+        assert {each["Id"] for each in daemon.client.api.images()} >= images
+    finally:
+        daemon.client.api.remove_container(foreign, force=True)
+
+
+def test_ctrl_c_twice_ends_within_seconds(tmp_path, spec, files):
+    store = tmp_path / "store"
+    process = begin_run(spec, store)
+    amid(process, store)
+    begun = time.monotonic()
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.1)
+    ran = end(process)
+    assert ran.status == 130, ran.err
+    assert time.monotonic() - begun < 5
+    assert containers_of(store) == []
+
+
+class SecondDaemon:
+    """A dockerd of this test alone, with a small disk.
+
+    In a network namespace of its own: a second dockerd without a bridge removes the first one's `docker0`.
+    """
+
+    def __init__(self, folder, data):
+        self.folder, self.data = folder, data
+        self.address = f"unix://{folder}/d.sock"
+        self.process = None
+
+    def start(self):
+        (self.folder / "config.json").write_text("{}")
+        places = ["--config-file", self.folder / "config.json", "--data-root", self.data, "--exec-root"]
+        places += [self.folder / "exec", "--pidfile", self.folder / "d.pid", "--host", self.address]
+        nothing = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+        log = (self.folder / "log").open("w")
+        self.process = subprocess.Popen(
+            ["unshare", "--net", "dockerd", *map(str, places), *nothing], stdout=log, stderr=log
+        )
+        wait_for(lambda: self.process.poll() is not None or self.answers(), seconds=30)
+        if self.process.poll() is not None:
+            last = (self.folder / "log").read_text().splitlines()[-1:]
+            pytest.skip(f"NOT TESTED: no second container daemon can be started here: {last}")
+
+    def answers(self):
+        """It listens long before it answers."""
+        asked = subprocess.run(["docker", "--host", self.address, "version"], capture_output=True, check=False)
+        return asked.returncode == 0
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def second(tmp_path, small_disk):
+    if shutil.which("dockerd") is None or os.geteuid() != 0:
+        pytest.skip("NOT TESTED: a second container daemon needs dockerd and root")
+    folder = Path(tempfile.mkdtemp(prefix="second-"))  # a socket's path has 107 bytes at most
+    daemon = SecondDaemon(folder, small_disk("1500m"))
+    daemon.resize = small_disk
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        daemon.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, second):
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copytree(files, store / "files", copy_function=os.link)
+    process = begin_run(spec, store, DOCKER_HOST=second.address)
+    amid(process, store)
+    second.stop()
+    ran = end(process)
+    one_message(ran, 21, "the container daemon is gone", "start it again")
+    before = rows(store)
+    second.start()
+    ran = run(spec, store, DOCKER_HOST=second.address)
+    assert ran.status == 0, ran.err
+    assert outcomes(ran) == ["passed"] * 12
+    assert len(rows(store)) == 24 and len(before) >= 2
+
+
+def test_a_daemon_whose_disk_is_full_is_one_message(tmp_path, spec, files, second):
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copytree(files, store / "files", copy_function=os.link)
+    second.resize("100m")
+    ran = run(spec, store, DOCKER_HOST=second.address)
+    one_message(ran, 7, "no space left on the daemon's disk", "docker system df")
+    second.resize("1500m")
+    ran = run(spec, store, DOCKER_HOST=second.address)
+    assert outcomes(ran) == ["passed"] * 12, ran.err

@@ -1,0 +1,98 @@
+"""Small records for the tests: specs from a few lines, a catalogue without files, results without tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matrix.catalogue import Catalogue, FlagRow, GivenModel, ModelFile
+from matrix.locks import LockIndex
+from matrix.plan import Plan, make_plan
+from matrix.records import Artifact, JobEnd, JobResult, Lock, Outcome, Stage
+from matrix.spec import Spec, parse_spec
+
+RELEASES = ("2.9.0", "3.0.0", "3.7.0", "3.7.1", "3.10.0")
+REFUSED = "2.0.0"
+PYTHONS = ("3.9", "3.10", "3.11")
+
+
+def spec_of(body: str = "", *, head: str = 'format = 1\nname = "small"\nquestion = "Does it work?"\n') -> Spec:
+    return parse_spec(head + body, source="small.toml", base=Path())
+
+
+def lock(kind: str, pins: Mapping[str, str], *, refusal: str = "") -> Lock:
+    name = f"{kind}/{'+'.join(pins.values())}" + (".cuda" if kind == "exporter" else "")
+    return Lock(name=name, path=Path(f"{name}.txt"), digest=name, pins=tuple(pins.items()), refusal=refusal)
+
+
+def catalogue(machine: str = "x86_64") -> Catalogue:
+    locks = [lock("exporter", {"torch": "2.9.1", "iree-turbine": "3.9.0"})]
+    for kind in ("compiler", "runtime"):
+        locks += [lock(kind, {f"iree-base-{kind}": release}) for release in RELEASES]
+        locks.append(lock(kind, {f"iree-base-{kind}": REFUSED}, refusal="no wheel for this Python"))
+    given = tuple((name, Path(name), name) for name in ("module.mlir", "input_0.npy", "expected_0.npy"))
+    arm = FlagRow(name="aarch64", machine="aarch64", compile=("--triple=aarch64",), run=("--device=local-sync",))
+    intel = FlagRow(name="x86_64", machine="x86_64", compile=("--triple=x86_64",), run=("--device=local-sync",))
+    return Catalogue(
+        locks=LockIndex(locks=tuple(locks), pythons=PYTHONS),
+        models={
+            "linear": ModelFile(name="linear", path=Path("linear.py"), digest="d1"),
+            "copy": ModelFile(name="copy", path=Path("linear.py"), digest="d1"),
+            "given": GivenModel(name="given", artifacts=given, function="forward"),
+        },
+        targets={"x86_64": intel, "aarch64": arm},
+        flags={
+            "default": FlagRow(name="default", machine="", compile=(), run=()),
+            "again": FlagRow(name="again", machine="", compile=(), run=()),
+            "o3": FlagRow(name="o3", machine="", compile=("-O3",), run=()),
+        },
+        machine=machine,
+        export_digest="e1",
+    )
+
+
+def plan_of(body: str = "", *, machine: str = "x86_64") -> Plan:
+    return make_plan(spec_of(body), catalogue(machine))
+
+
+OUTPUTS = {
+    Stage.EXPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),
+    Stage.COMPILE: ("module.vmfb",),
+    Stage.RUN: ("output_0.npy",),
+}
+
+
+def result(
+    stage: Stage = Stage.RUN,
+    outcome: Outcome = Outcome.PASSED,
+    *,
+    key: str = "key",
+    log: str = "",
+    end: str = "exited",
+    exit_code: int | None = None,
+    signal: int = 0,
+    outputs: Sequence[Artifact] | None = None,
+    finished_at: str = "2026-01-01T00:00:00Z",
+) -> JobResult:
+    passed = outcome is Outcome.PASSED
+    if outputs is None:
+        names = OUTPUTS[stage] if passed else ()
+        outputs = [Artifact(name=name, digest=name.replace("output", "expected"), size=1) for name in names]
+    if exit_code is None:
+        exit_code = 0 if passed else 1
+    return JobResult(
+        key=key,
+        stage=stage,
+        outcome=outcome,
+        label=f"a {stage}",
+        environment=f"environment of {stage}",
+        end=JobEnd(
+            key=key, end=end, exit_code=exit_code, signal=signal, seconds=0.5, log=log, log_bytes=len(log.encode())
+        ),
+        outputs=tuple(outputs),
+        command=("tool", "--flag"),
+        inputs=(("module.mlir", "m1"),),
+        finished_at=finished_at,
+        machine="x86_64, a CPU, 2 cores",
+        engine="venv",
+    )

@@ -1,0 +1,84 @@
+"""Two runs beside each other: what differs, and what is explained by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+
+from matrix.comparing import compare_runs, explanations, read_run, words
+from matrix.errors import UsageError
+from matrix.locks import load_locks
+from matrix.workplace import data_root
+
+AXES = {"model": "linear", "compiler": "3.8.0", "runtime": "3.8.0"}
+
+
+def job(lock: str, artifact: str, digest: str) -> dict:
+    return {"lock": lock, "artifacts": {artifact: {"sha256": digest, "bytes": 1}}}
+
+
+@pytest.fixture
+def run() -> dict:
+    cell = {"axes": AXES, "outcome": "passed", "stage": "run", "signature": None, "evidence": {"jobs": ["a", "b"]}}
+    jobs = {"a": job("compiler/3.8.0", "module.vmfb", "1" * 64), "b": job("runtime/3.8.0", "output_0.npy", "2" * 64)}
+    return {"format": 1, "cells": [cell], "jobs": jobs}
+
+
+def test_equal_runs_have_no_difference(run):
+    compared = compare_runs(run, copy.deepcopy(run))
+    assert (compared.cells, compared.artifacts, compared.differences) == (1, 2, ())
+    assert list(words(compared)) == ["1 cells and 2 artifacts compared: 0 differences, 0 more explained by name"]
+
+
+def test_keys_and_environments_may_differ(run):
+    other = copy.deepcopy(run)
+    other["jobs"] = {"x": other["jobs"]["a"], "y": other["jobs"]["b"]}
+    other["cells"][0]["evidence"]["jobs"] = ["x", "y"]
+    assert compare_runs(run, other).differences == ()
+
+
+def test_an_outcome_a_signature_and_a_missing_cell(run):
+    other = copy.deepcopy(run)
+    other["cells"][0] |= {"outcome": "failed", "signature": "vm-features"}
+    other["cells"].append({**copy.deepcopy(run["cells"][0]), "axes": {**AXES, "runtime": "3.9.0"}})
+    told = list(words(compare_runs(run, other)))
+    assert "model=linear compiler=3.8.0 runtime=3.8.0: passed run -> failed run vm-features" in told
+    assert "model=linear compiler=3.8.0 runtime=3.9.0: not there -> passed run" in told
+
+
+def test_an_artifact_is_named_with_its_lock(run):
+    other = copy.deepcopy(run)
+    other["jobs"]["a"]["artifacts"]["module.vmfb"]["sha256"] = "3" * 64
+    (difference,) = compare_runs(run, other).unexplained
+    assert difference.what.startswith("module.vmfb of compiler/3.8.0 (")
+    assert (difference.before, difference.after) == ("1" * 64, "3" * 64)
+
+
+def test_what_is_explained_by_name_is_counted_apart(run):
+    run["jobs"]["a"]["lock"] = "compiler/3.10.0"
+    other = copy.deepcopy(run)
+    other["jobs"]["a"]["artifacts"]["module.vmfb"]["sha256"] = "3" * 64
+    compared = compare_runs(run, other)
+    assert compared.unexplained == ()
+    assert len(compared.differences) == 1
+    assert "nondeterministic" in next(words(compared))
+
+
+def test_explanations_name_locks_that_exist():
+    names = {lock.name for lock in load_locks(data_root() / "images" / "locks").locks}
+    assert {lock for lock, _ in explanations()} <= names
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 2, "cells": []}', '{"format": 1}'])
+def test_what_is_no_run_is_refused_by_name(tmp_path, text):
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"run\.json: "):
+        read_run(path)
+
+
+def test_the_published_run_is_one():
+    path = data_root() / "results" / "portability.json"
+    assert compare_runs(read_run(path), json.loads(path.read_text())).differences == ()

@@ -1,0 +1,155 @@
+"""The doctor looks at everything and raises nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from matrix import doctor, index, processes, pythons
+from matrix.processes import Completed
+
+V3 = "flags\t\t: fpu sse " + " ".join(doctor.V3_FLAGS) + " avx512f\n"
+
+
+def completed(exit_code: int = 0, stdout: str = "", stderr: str = "") -> Completed:
+    return Completed(argv=("x",), exit_code=exit_code, stdout=stdout, stderr=stderr, seconds=0.1)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine without programs, unless a test adds them: name of the program -> what it says."""
+    programs: dict[str, Completed] = {}
+
+    def run(argv, **options):
+        return programs.get(Path(argv[0]).name, completed(127, stderr="no such program"))
+
+    monkeypatch.setattr(processes, "run", run)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}" if name in programs else None)
+    monkeypatch.setattr(pythons, "uv_binary", lambda: "/bin/uv")
+    monkeypatch.setattr(index, "uv_binary", lambda: "/bin/uv")
+    monkeypatch.setattr(pythons, "every", lambda python: iter(()))
+    return programs
+
+
+def by_name(store: Path) -> dict[str, doctor.Finding]:
+    return {finding.name: finding for finding in doctor.examine(store)}
+
+
+def test_a_bare_machine_gets_a_whole_page_with_advice(machine, tmp_path):
+    found = by_name(tmp_path / "not" / "made" / "yet")
+    names = {"uv", "package index", "disk", "uv's cache", "CPU", "process isolation", "git", "Docker"}
+    assert names | {"qemu-aarch64", "qemu-arm", "Python 3.9", "Python 3.14"} <= found.keys()
+    for name in ("Python 3.11", "uv", "git", "Docker", "qemu-arm", "process isolation"):
+        assert found[name].state == "missing"
+        assert found[name].advice
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_check_that_breaks_is_a_finding(machine, tmp_path, monkeypatch):
+    def broken() -> doctor.Finding:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(doctor, "_docker", broken)
+    found = by_name(tmp_path)["Docker"]
+    assert (found.state, found.found) == ("warning", "could not be checked: boom")
+
+
+def test_a_damaged_wanted_file_still_gives_a_page(machine, tmp_path):
+    (tmp_path / "wanted.toml").write_text("format =")
+    names = [finding.name for finding in doctor.examine(tmp_path, locks=tmp_path)]
+    assert names[0] == f"Python {pythons.running().minor}"
+    assert "Docker" in names
+
+
+def test_all_interpreters_of_a_version_are_named(monkeypatch):
+    other = pythons.PythonInfo(
+        path=Path("/b"), version="3.11.2", implementation="cpython", c_library="glibc 2", machine="x86_64"
+    )
+    monkeypatch.setattr(pythons, "every", lambda python: iter((pythons.running(), other)))
+    found = doctor._python("3.11")
+    assert found.state == "ok"
+    assert pythons.running().version in found.found
+    assert "also 3.11.2 at /b" in found.found
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        (completed(0, "uv 0.13.8 (x86_64-unknown-linux-gnu)\n"), "ok", "0.13.8"),
+        (completed(0, "uv 0.7.22\n"), "warning", "too old"),
+        (completed(0, "nonsense\n"), "missing", "nonsense"),
+    ],
+)
+def test_uv_is_asked_for_its_version(machine, answer, state, words):
+    machine["uv"] = answer
+    found = doctor._uv()
+    assert found.state == state
+    assert words in found.found
+
+
+def test_the_index_is_asked_a_real_question(machine):
+    machine["uv"] = completed(0, "iree-base-compiler==3.13.0\n")
+    assert doctor._package_index().state == "ok"
+    machine["uv"] = completed(2, stderr="error: Failed to fetch: x\n  cause: Connection refused (os error 111)\n")
+    found = doctor._package_index()
+    assert found.state == "warning"
+    assert "Connection refused" in found.found
+    assert "PIP_INDEX_URL" in found.advice
+
+
+def test_little_space_is_a_warning(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 3 * 10**9})
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    found = doctor._disk(tmp_path / "new")
+    assert (found.state, found.found) == ("warning", "3 GB free at the store")
+    assert "12 GB" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "machine_name", "state", "words"),
+    [
+        (V3, "x86_64", "ok", "x86-64-v3"),
+        (V3.replace(" avx2", "").replace(" fma", ""), "x86_64", "warning", "no avx2, fma"),
+        ("", "x86_64", "warning", "no avx"),
+        ("Features : neon\n", "aarch64", "warning", "aarch64"),
+    ],
+)
+def test_the_cpu_must_run_the_shipped_target(tmp_path, cpuinfo, machine_name, state, words):
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    found = doctor._cpu(tmp_path / "cpuinfo", machine_name)
+    assert found.state == state
+    assert words in found.found
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [
+        (completed(0, "29.1.0\n"), "ok", "daemon 29.1.0"),
+        (completed(1, stderr="Cannot connect to the Docker daemon\nmore\n"), "warning", "Cannot connect"),
+        (completed(0, "\n"), "warning", "client only"),
+    ],
+)
+def test_docker_is_client_and_daemon(machine, answer, state, words):
+    machine["docker"] = answer
+    found = doctor._docker()
+    assert found.state == state
+    assert words in found.found
+    assert "more" not in found.found
+
+
+def test_an_emulator_may_be_the_static_one(machine):
+    machine["qemu-arm-static"] = completed(0, "qemu-arm version 10.0.2 (Debian)\nCopyright\n")
+    assert doctor._qemu("arm").found == "10.0.2 (Debian)"
+
+
+def test_this_machine_itself(tmp_path, monkeypatch):
+    """Nothing is faked but the index, which a unit test does not ask."""
+    monkeypatch.setattr(doctor, "_package_index", lambda: doctor.Finding(name="package index", state="ok", found=""))
+    found = by_name(tmp_path)
+    assert found[f"Python {pythons.running().minor}"].state == "ok"
+    assert found["uv"].state == "ok"
+    assert not [finding for finding in found.values() if "could not be checked" in finding.found]
+    assert [finding for finding in found.values() if finding.state != "ok" and not finding.advice] == []
+    assert os.access(tmp_path, os.W_OK)

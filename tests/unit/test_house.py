@@ -1,0 +1,131 @@
+"""The rules of the house, held by tools: size, types, style, layers, names, and what must not be in any file."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = sorted(path.relative_to(ROOT) for room in ("matrix", "scripts") for path in (ROOT / room).rglob("*.py"))
+MATRIX = [path for path in CODE if path.parts[0] == "matrix"]
+SCRIPTS = [path for path in CODE if path.parts[0] == "scripts"]
+LONGEST = 60
+VAGUE = {"util", "utils", "helper", "helpers", "manager", "common", "misc"}
+
+# Written in pieces, so that this file does not hold what it looks for.
+REGISTRY = re.compile("py" r"pi\.org|python" r"hosted|files\.py" "python")
+OWN_PATHS = re.compile(r"/(?:" "home" "|" "root" "|" "Users" r")/[\w.-]+|/" r"work/main|/" r"tmp/(?:wc|exp|bn)\b")
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def tool(*words: str) -> None:
+    """Runs a tool of this Python on the checkout; what it says is the message of the failure."""
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def files() -> list[Path]:
+    """What is, or could be, in a commit."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout.split("\0")
+    return [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+
+
+def test_there_is_code_to_look_at():
+    assert len(MATRIX) > 30
+    assert Path("scripts/worker.py") in SCRIPTS
+
+
+@pytest.mark.parametrize("path", CODE, ids=str)
+def test_a_function_fits_on_a_screen(path):
+    long = {node.name: node.end_lineno - node.lineno + 1 for node in functions(path)}
+    assert not {name: lines for name, lines in long.items() if lines > LONGEST}
+
+
+@pytest.mark.parametrize("path", MATRIX, ids=str)
+def test_every_function_is_typed(path):
+    bare = []
+    for node in functions(path):
+        arguments = node.args
+        every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        untyped = [each.arg for each in every if each and not each.annotation and each.arg not in ("self", "cls")]
+        bare += [node.name] * (node.returns is None) + untyped
+    assert bare == []
+
+
+def test_style():
+    tool("-m", "ruff", "check")
+
+
+def test_types():
+    tool("-m", "mypy")
+
+
+def test_imports_point_down_only():
+    tool("-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache")
+
+
+@functools.cache
+def imports(path: Path) -> set[str]:
+    """The first names of all imports, those inside functions among them."""
+    names = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0] if not node.level else "")
+    return names
+
+
+def test_the_package_and_the_scripts_do_not_know_each_other():
+    here = {path.stem for path in SCRIPTS if path.parent == Path("scripts")}
+    for path in SCRIPTS:
+        assert "matrix" not in imports(path), path
+    for path in MATRIX:
+        assert "scripts" not in imports(path), path
+        assert not imports(path) & (here - {"environment", "jobs"}), path
+        assert "" not in imports(path), f"{path}: a relative import"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=str)
+def test_scripts_are_python_3_9(path):
+    ast.parse((ROOT / path).read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("name", ["worker.py", "children.py", "jobs.py", "forked.py", "environment.py"])
+def test_the_worker_needs_the_standard_library_only(name):
+    own = {path.stem for path in SCRIPTS}
+    assert imports(Path("scripts") / name) - own <= set(sys.stdlib_module_names)
+
+
+def test_names_say_something():
+    assert [path for path in files() if path.suffix == ".py" and path.stem in VAGUE] == []
+
+
+def test_no_file_names_a_registry_or_a_folder_of_somebodys_machine():
+    found = []
+    for path in files():
+        text = path.read_bytes().decode("utf-8", errors="replace")
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in REGISTRY.finditer(text)]
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in OWN_PATHS.finditer(text)]
+    assert found == []

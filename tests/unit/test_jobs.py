@@ -1,0 +1,76 @@
+"""From a node and its artifacts to a job: command lines, order of inputs, what is in the key."""
+
+from __future__ import annotations
+
+from samples import plan_of
+
+from matrix.jobs import INPUT, make_job, matching
+from matrix.plan import Node
+from matrix.records import Job
+
+BODY = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"
+ARTIFACTS = {
+    "module.mlir": "m",
+    "module.vmfb": "v",
+    "export.json": "j",
+    **{f"{kind}_{index}.npy": f"{kind}{index}" for kind in ("input", "expected") for index in (10, 2, 0, 1)},
+}
+
+
+def job(node: Node, *, environment: str = "e", export_digest: str = "s", **more: str) -> Job:
+    return make_job(node, environment=environment, artifacts={**ARTIFACTS, **more}, export_digest=export_digest)
+
+
+def test_input_10_comes_after_input_2():
+    assert matching(ARTIFACTS, INPUT) == ["input_0.npy", "input_1.npy", "input_2.npy", "input_10.npy"]
+
+
+def test_the_command_lines():
+    export, compiled, run = plan_of(BODY).nodes
+    assert job(export).argv == ()
+    assert job(export).script == "export.py"
+    assert dict(job(export).arguments) == {"model_file": "linear.py", "model_digest": "d1"}
+    assert job(compiled).argv == ("iree-compile", "module.mlir", "-o", "module.vmfb", "--triple=x86_64")
+    assert job(run).argv == (
+        "iree-run-module",
+        "--module=module.vmfb",
+        "--function=main",
+        *(f"--input=@input_{index}.npy" for index in (0, 1, 2, 10)),
+        *(f"--output=@output_{index}.npy" for index in (0, 1, 2, 10)),
+        "--device=local-sync",
+    )
+
+
+def test_a_job_gets_the_inputs_of_its_stage_and_no_others():
+    export, compiled, run = plan_of(BODY).nodes
+    assert [name for name, _ in job(export).inputs] == []
+    assert [name for name, _ in job(compiled).inputs] == ["module.mlir"]
+    assert [name for name, _ in job(run).inputs] == ["module.vmfb", *matching(ARTIFACTS, INPUT)]
+
+
+def test_what_changes_a_key_and_what_does_not():
+    export, compiled, run = plan_of(BODY).nodes
+    assert job(run).key == job(run, **{"module.mlir": "other"}).key
+    assert job(run).key == job(run, export_digest="other").key
+    assert job(run).key == job(run, **{"expected_0.npy": "other"}).key
+    assert job(run).key != job(run, **{"module.vmfb": "other"}).key
+    assert job(run).key != job(run, **{"input_0.npy": "other"}).key
+    assert job(run).key != job(run, environment="other").key
+    assert job(compiled).key != job(compiled, **{"module.mlir": "other"}).key
+    assert job(export).key != job(export, export_digest="other").key
+
+
+def test_a_file_of_the_model_is_known_by_its_content_not_by_its_place():
+    import dataclasses
+
+    export = plan_of(BODY).nodes[0]
+    elsewhere = (("model_file", "elsewhere/linear.py"), *export.parameters[1:])
+    changed = (export.parameters[0], ("model_digest", "d2"))
+    assert job(export).key == job(dataclasses.replace(export, parameters=elsewhere)).key
+    assert job(export).key != job(dataclasses.replace(export, parameters=changed)).key
+
+
+def test_limits_are_in_the_key():
+    same, other = plan_of(BODY), plan_of(BODY + "[limits.run]\nseconds = 7\n")
+    assert job(same.nodes[2]).key != job(other.nodes[2]).key
+    assert job(same.nodes[1]).key == job(other.nodes[1]).key

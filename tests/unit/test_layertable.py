@@ -1,0 +1,135 @@
+"""The committed tables: what is written is read back, in an order that shares layers, with a reason where none is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from matrix.bases import BaseLock
+from matrix.errors import LockFault, NoImage
+from matrix.layers import Layer
+from matrix.layertable import (
+    LayerTable,
+    WheelLayer,
+    image_of,
+    in_order,
+    read_table,
+    read_wanted,
+    table_path,
+    table_text,
+)
+from matrix.records import EnvironmentRequest, Lock
+
+COMMITTED = Path(__file__).parents[2] / "images" / "layers"
+
+
+def wheel(name: str, *, number: int = 1, tools: tuple[str, ...] = ()) -> WheelLayer:
+    return WheelLayer(
+        name=name,
+        version="1.0",
+        file=f"{name.replace('-', '_')}-1.0-py3-none-any.whl",
+        sha256=f"{number:064x}",
+        size=10,
+        layer=Layer(digest=f"{number + 100:064x}", size=1024),
+        tools=tools,
+    )
+
+
+def table(*wheels: WheelLayer) -> LayerTable:
+    layer = Layer(digest="b" * 64, size=4096)
+    skeleton = Layer(digest="c" * 64, size=2048)
+    return LayerTable(python="3.11", machine="x86_64", base=layer, skeleton=skeleton, wheels=wheels)
+
+
+def base() -> BaseLock:
+    return BaseLock(
+        python="3.11",
+        suite="bookworm",
+        moving=False,
+        released="2026-01-01T00:00:00Z",
+        glibc="2.36",
+        packages=("python3.11-minimal",),
+        exclude=(),
+        machines=(),
+    )
+
+
+def request_of(folder: Path, lines: str) -> EnvironmentRequest:
+    path = folder / "1.0.txt"
+    path.write_text(lines, encoding="utf-8")
+    lock = Lock(name="runtime/1.0", path=path, digest="d" * 64, pins=(("iree-base-runtime", "1.0"),))
+    return EnvironmentRequest(kind="runtime", python="3.11", lock=lock)
+
+
+TEXT = f"iree-base-runtime==1.0 \\\n    --hash=sha256:{1:064x}\nnumpy==1.0 \\\n    --hash=sha256:{2:064x}\n"
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    written = table(wheel("numpy", tools=("iree/tool",)), wheel("zlib", number=2))
+    table_path(tmp_path, "3.11", "x86_64").write_text(table_text(written), encoding="utf-8")
+    assert read_table(tmp_path, "3.11", "x86_64") == written
+
+
+def test_the_order_of_the_wheels_does_not_matter():
+    one, two = wheel("a"), wheel("b", number=2)
+    assert table_text(table(one, two)) == table_text(table(two, one))
+    assert len(table_text(table(one, two)).splitlines()) == 11
+
+
+@pytest.mark.parametrize("path", sorted(COMMITTED.glob("*.json")), ids=lambda path: path.stem)
+def test_committed_tables_are_as_the_code_writes_them(path):
+    python, _, machine = path.stem.partition("-")
+    found = read_table(COMMITTED, python, machine)
+    assert found is not None
+    assert table_text(found) == path.read_text(encoding="utf-8")
+    assert (python, machine) in {(wish.python, wish.machine) for wish in read_wanted(COMMITTED)}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 2}', '{"format": 1, "python": "3.11"}'])
+def test_a_table_that_cannot_be_read_is_named(tmp_path, text):
+    table_path(tmp_path, "3.11", "x86_64").write_text(text, encoding="utf-8")
+    with pytest.raises(LockFault, match=r"3\.11-x86_64\.json"):
+        read_table(tmp_path, "3.11", "x86_64")
+
+
+def test_no_table_is_none(tmp_path):
+    assert read_table(tmp_path, "3.11", "x86_64") is None
+
+
+def test_what_many_share_lies_lowest_and_the_pins_highest():
+    names = ["zlib", "iree-base-runtime", "sympy", "numpy", "attrs"]
+    ordered = in_order([wheel(name) for name in names], ["iree-base-runtime"])
+    assert [each.name for each in ordered] == ["numpy", "sympy", "attrs", "zlib", "iree-base-runtime"]
+
+
+def test_an_image_lies_on_base_and_skeleton(tmp_path):
+    runtime = wheel("iree-base-runtime", tools=("iree/_runtime_libs/iree-run-module",))
+    image = image_of(request_of(tmp_path, TEXT), table(runtime, wheel("numpy", number=2)), base())
+    assert [part.made_of.partition("-")[0] for part in image.layers] == [
+        "base",
+        "skeleton",
+        "numpy",
+        "iree_base_runtime",
+    ]
+    place = "lib/python3.11/site-packages/iree/_runtime_libs/iree-run-module"
+    assert image.tools == {"iree-run-module": place}
+    assert image.distributions == (("iree-base-runtime", "1.0"), ("numpy", "1.0"))
+    assert image.size == 4096 + 2048 + 2 * 1024
+    assert json.loads(image.config)["rootfs"]["diff_ids"][0] == f"sha256:{'b' * 64}"
+
+
+def test_no_table_or_no_base_is_a_reason(tmp_path):
+    request = request_of(tmp_path, TEXT)
+    for committed, lock in ((None, base()), (table(), None)):
+        with pytest.raises(NoImage, match=r"no base image for Python 3\.11"):
+            image_of(request, committed, lock)
+
+
+def test_a_package_without_a_layer_is_a_reason(tmp_path):
+    request = request_of(tmp_path, TEXT)
+    with pytest.raises(NoImage, match=r"no layer for numpy 1\.0 on x86_64"):
+        image_of(request, table(wheel("iree-base-runtime")), base())
+    with pytest.raises(NoImage, match=r"no layer for numpy 1\.0"):  # the same package, but not a wheel of the lock
+        image_of(request, table(wheel("iree-base-runtime"), wheel("numpy", number=3)), base())

@@ -1,0 +1,184 @@
+"""What `nox -s lock` writes, with an index that answers from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from matrix.errors import IndexUnreachable, ResolutionRefused
+from matrix.index import refusal_of
+from matrix.locking import lock_all
+from matrix.locks import Change, load_locks
+
+WANTED = """
+format = 1
+pythons = ["3.9", "3.10", "3.11"]
+[compiler]
+package = "iree-base-compiler"
+specifier = ">=2.9"
+lowest_python = "3.9"
+[runtime]
+package = "iree-base-runtime"
+specifier = ">=2.9"
+lowest_python = "3.9"
+[[exporter]]
+torch = "2.9.1"
+turbine = "3.9.0"
+compiler = "3.9.0"
+runtime = "3.9.0"
+lowest_python = "3.10"
+variants = ["cuda", "cpu"]
+"""
+EXPORTER = "exporter/torch-2.9.1+turbine-3.9.0"
+
+
+class Table:
+    """An index whose releases, refusals and newest numpy are given."""
+
+    def __init__(self, **refused: str) -> None:
+        self.versions = {
+            "iree-base-compiler": ["3.10.0", "3.7.1", "3.7.0", "2.8.0"],
+            "iree-base-runtime": ["3.10.0", "3.7.0"],
+        }
+        self.refused = refused
+        self.numpy = "2.0.2"
+        self.asked: list[tuple[str, str, str]] = []
+
+    def releases(self, package: str, *, pythons: Sequence[str]) -> list[str]:
+        assert tuple(pythons) == ("3.9", "3.10", "3.11")
+        return self.versions[package]
+
+    def resolve(
+        self, requirements: Sequence[str], *, lowest_python: str, variant: str = "cuda", previous: str = ""
+    ) -> str:
+        self.asked.append((requirements[0], lowest_python, variant))
+        for key in (requirements[0], f"{requirements[0]} {lowest_python}"):
+            if key in self.refused:
+                raise ResolutionRefused("cannot resolve", tip=self.refused[key])
+        numpy = "1.0.0" if "numpy==1.0.0" in previous else self.numpy
+        lines = [*requirements, f"numpy=={numpy}"]
+        return "".join(f"{line} \\\n    --hash=sha256:{'0' * 64}\n" for line in lines)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "wanted.toml").write_text(WANTED)
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.txt")}
+
+
+def test_every_admitted_release_gets_a_lock(folder):
+    changes = lock_all(folder, Table())
+    names = [change.name for change in changes]
+    assert names == [
+        *("compiler/3.7.0", "compiler/3.7.1", "compiler/3.10.0", "runtime/3.7.0", "runtime/3.10.0"),
+        *(f"{EXPORTER}.cuda", f"{EXPORTER}.cpu"),
+    ]
+    assert {change.change for change in changes} == {Change.ADDED}
+    locks = load_locks(folder)
+    assert locks.releases("compiler") == ("3.7.0", "3.7.1", "3.10.0")
+    exporter = locks.find("exporter", {"torch": "2.9.1", "iree-turbine": "3.9.0"})
+    assert exporter is not None
+    assert "iree-base-compiler==3.9.0" in exporter.path.read_text()
+    assert sorted(path.name for path in folder.rglob("*") if "partial" in path.name) == []
+
+
+def test_each_variant_is_resolved_as_such(folder):
+    table = Table()
+    lock_all(folder, table)
+    assert {variant for package, _, variant in table.asked if package == "torch==2.9.1"} == {"cuda", "cpu"}
+
+
+def test_a_second_run_changes_no_byte_and_writes_no_file(folder):
+    lock_all(folder, Table())
+    before, times = content(folder), {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")}
+    changes = lock_all(folder, Table())
+    assert {change.change for change in changes} == {Change.UNCHANGED}
+    assert content(folder) == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")} == times
+
+
+def test_a_newer_package_is_taken_only_when_asked(folder):
+    old, new = Table(), Table()
+    old.numpy = "1.0.0"
+    lock_all(folder, old)
+    assert {change.change for change in lock_all(folder, new)} == {Change.UNCHANGED}
+    changes = lock_all(folder, new, upgrade=True)
+    assert {(change.change, change.detail) for change in changes} == {(Change.CHANGED, "numpy 1.0.0 -> 2.0.2")}
+
+
+def test_what_is_no_longer_wanted_goes(folder):
+    lock_all(folder, Table())
+    table = Table()
+    table.versions["iree-base-compiler"] = ["3.10.0"]
+    removed = {change.name for change in lock_all(folder, table) if change.change is Change.REMOVED}
+    assert removed == {"compiler/3.7.0", "compiler/3.7.1"}
+    assert load_locks(folder).releases("compiler") == ("3.10.0",)
+
+
+def test_a_refused_release_keeps_the_reason(folder):
+    table = Table(**{"iree-base-compiler==3.7.0": "there is no version of numpy"})
+    changes = {change.name: change for change in lock_all(folder, table)}
+    assert changes["compiler/3.7.0"].change is Change.REFUSED
+    assert changes["compiler/3.7.0"].detail == "there is no version of numpy"
+    text = (folder / "compiler" / "3.7.0.txt").read_text()
+    assert text == "# pins: iree-base-compiler==3.7.0\n# not installable: there is no version of numpy\n"
+    assert load_locks(folder).locks
+    assert table.asked.count(("iree-base-compiler==3.7.0", "3.9", "cuda")) == 1
+    assert ("iree-base-compiler==3.7.0", "3.10", "cuda") not in table.asked
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "the requested Python version (>=3.9) does not satisfy Python>=3.10",
+        "iree has no wheels with a matching Python implementation tag (e.g., `cp39`)",
+        "iree has no wheels with a matching Python ABI tag (e.g., `cp39`)",
+    ],
+)
+def test_a_release_that_is_too_new_for_the_lowest_python_takes_the_next(folder, reason):
+    table = Table(**{"iree-base-compiler==3.10.0 3.9": reason})
+    lock_all(folder, table)
+    lines = (folder / "compiler" / "3.10.0.txt").read_text().splitlines()
+    assert lines[:2] == ["# pins: iree-base-compiler==3.10.0", "# python: 3.10 and newer"]
+    assert load_locks(folder).find("compiler", {"iree-base-compiler": "3.10.0"})
+
+
+def test_a_release_for_no_python_keeps_the_first_reason(folder):
+    refused = {f"iree-base-compiler==3.10.0 {p}": f"needs Python>=4 ({p})" for p in ("3.9", "3.10", "3.11")}
+    lock_all(folder, Table(**refused))
+    assert "# not installable: needs Python>=4 (3.9)\n" in (folder / "compiler" / "3.10.0.txt").read_text()
+
+
+def test_an_index_that_fails_half_way_leaves_the_locks_alone(folder):
+    lock_all(folder, Table())
+    before = content(folder)
+
+    class Failing(Table):
+        def resolve(
+            self, requirements: Sequence[str], *, lowest_python: str, variant: str = "cuda", previous: str = ""
+        ) -> str:
+            if requirements[0] == "iree-base-runtime==3.10.0":
+                raise IndexUnreachable("no answer")
+            return super().resolve(requirements, lowest_python=lowest_python, variant=variant)
+
+    failing = Failing()
+    failing.numpy = "3.0.0"
+    with pytest.raises(IndexUnreachable):
+        lock_all(folder, failing, upgrade=True)
+    assert content(folder) == before
+
+
+def test_progress_names_every_lock(folder):
+    done: list[str] = []
+    lock_all(folder, Table(), progress=done.append)
+    assert len(done) == 7
+
+
+def test_the_refusal_of_an_error_is_its_reason():
+    assert refusal_of(ResolutionRefused("cannot resolve x: y", tip="y")) == "y"
