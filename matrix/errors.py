@@ -127,3 +127,8 @@ class NoImage(EngineMissing):
 class DaemonGone(MatrixError):
     exit_code = 21
     meaning = "the container daemon stopped answering in mid-run"
+
+
+class FileFault(MatrixError):
+    exit_code = 26
+    meaning = "a file to look into is not there, too big, damaged, or neither a `.vmfb` nor MLIR"

@@ -1,0 +1,64 @@
+"""Real modules, and ways to damage them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from random import Random
+
+MODULES = Path(__file__).parents[1] / "data" / "vmfb"
+FILES = tuple(sorted(MODULES.glob("*.vmfb")))
+EDGES = (0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+
+
+def module(name: str) -> Path:
+    return MODULES / f"{name}.vmfb"
+
+
+def mutated(content: bytes, random: Random) -> bytes:
+    """Bytes flipped, words replaced by edge values or near offsets, a tail cut off, a piece moved; the zip's checksums
+    made right again in half of them, so that the damage reaches the readers behind."""
+    damaged = bytearray(content)
+    for _ in range(random.choice((1, 1, 2, 4, 16))):
+        at = random.randrange(len(damaged))
+        match random.randrange(6):
+            case 0:
+                damaged[at] = random.randrange(256)
+            case 1 | 2:
+                at = min(at & ~3, len(damaged) - 4)
+                struct.pack_into("<I", damaged, at, random.choice((*EDGES, random.randrange(len(damaged)))))
+            case 3:
+                struct.pack_into("<H", damaged, min(at, len(damaged) - 2), random.choice((0, 4, 0xFFFF, 0x8000)))
+            case 4 if len(damaged) > 64 and random.random() < 0.2:
+                del damaged[at:]
+                damaged += bytes(max(0, 64 - len(damaged)))
+            case _:
+                piece = damaged[at : at + random.randrange(1, 64)]
+                to = random.randrange(len(damaged))
+                damaged[to : to + len(piece)] = piece
+    return with_checksums(bytes(damaged), content) if random.random() < 0.5 else bytes(damaged)
+
+
+def with_checksums(damaged: bytes, original: bytes) -> bytes:
+    """A damaged zip whose directory has the checksums of the damaged bytes; anything else as it was."""
+    if not original.startswith(b"PK") or len(damaged) != len(original):
+        return damaged
+    fixed = bytearray(damaged)
+    with zipfile.ZipFile(io.BytesIO(original)) as archive:
+        at = archive.start_dir
+        for entry in archive.infolist():
+            name, extra = struct.unpack_from("<HH", original, entry.header_offset + 26)
+            begin = entry.header_offset + 30 + name + extra
+            struct.pack_into("<I", fixed, at + 16, zlib.crc32(damaged[begin : begin + entry.file_size]))
+            at += 46 + len(entry.filename) + len(entry.extra)
+    return bytes(fixed)
+
+
+def zipped(path: Path, entries: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return path
