@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from matrix import __version__, commands
+from matrix import __version__, commands, inspecting
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.store import default_store
@@ -25,6 +25,7 @@ VERBS = {
     "run": "run what is missing and print the table",
     "show": "print the table of what is in the store",
     "why": "the evidence of one cell and a command that reproduces it",
+    "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
@@ -81,6 +82,7 @@ def make_parser() -> Parser:
     made["why"].add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
+    _add_whatis(made["whatis"])
     _add_cleaning(made["clean"])
     _add_images(made["image"])
     made["lock"].add_argument(
@@ -132,6 +134,15 @@ def _add_images(image: argparse.ArgumentParser) -> None:
     made["verify"].add_argument("--seed", type=int, metavar="S", help="choose the same sample again")
     made["sbom"].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
     made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
+
+
+def _add_whatis(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=inspecting.whatis)
+    command.add_argument("file", type=Path, metavar="FILE", help="a .vmfb, .mlir or .mlirbc")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    command.add_argument(
+        "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
+    )
 
 
 def _add_cleaning(command: argparse.ArgumentParser) -> None:

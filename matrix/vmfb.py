@@ -139,7 +139,7 @@ def read_container(container: Container) -> tuple[Vmfb, tuple[Loaded, ...], rang
 
 
 def _cpus(module: bytes) -> tuple[str, ...]:
-    found = islice(re.finditer(rb'\bcpu = "([^"\x00-\x1f\x7f-\xff]{1,64})"', module), MOST_CPUS)
+    found = islice(re.finditer(rb'cpu = "([^"\x00-\x1f\x7f-\xff]{1,64})"', module), MOST_CPUS)
     return tuple(sorted({match[1].decode("ascii") for match in found}))
 
 

@@ -61,7 +61,7 @@ def test_executables(name, named, machine, float_abi, abi):
     assert (found.machine, found.float_abi, found.library_abi) == (machine, float_abi, abi)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*FILES, *map(module, ("linear-2.9.0", "linear-3.12.0"))], ids=lambda path: path.stem)
 def test_the_parts_sum_up_to_the_file(path):
     found = read_vmfb(path)
     assert found.size == path.stat().st_size
