@@ -11,7 +11,7 @@ from pathlib import Path
 from matrix.vmfb import Loaded, Vmfb, read_container
 from matrix.vmfbarchive import Container, open_container
 
-MOST_SCANNED = 8 << 20
+MOST_SCANNED = 4 << 20
 MOST_TEXTS = 200_000
 """What is looked through for strings, in bytes and in strings; the audit says how much was left."""
 
