@@ -1,14 +1,13 @@
-"""The one seam to a container daemon, through the Docker SDK: find it, load images, run locked-down containers.
+"""The one seam to a container daemon, through the Docker SDK: load images, run locked-down containers, copy files.
 
-The SDK reads DOCKER_HOST itself; a context (`docker context use`) is looked up through it as well. Everything made here
-carries the project's label; what does not carry it is never touched.
+Everything made here carries the project's label; what does not carry it is never touched. Podman's socket is one as
+well (README says what differs).
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import pwd
 import select
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from matrix.channel import READ_BYTES, STDOUT
+from matrix.connection import SshRelay, find_address
 from matrix.errors import DaemonGone, DiskFull, EngineMissing, ImageFault, MatrixError
 from matrix.image import LABEL, Image
 
@@ -32,6 +32,8 @@ DOCTOR = "`python -m matrix doctor` looks at the daemon"
 BACK = "start it again; the same command goes on from there, and removes what was left"
 GREETING = 20
 """Seconds that a daemon has to say which version it is."""
+OPEN_FILES = 4096
+"""A daemon's own default may be more than its host allows: Podman then starts nothing."""
 PATIENCE = 120
 """Seconds that one answer of the daemon may take; loading an image streams and has no such limit."""
 
@@ -55,16 +57,27 @@ class Daemon:
         import requests
 
         self._docker = docker
+        self._relay: SshRelay | None = None
+        self._layers: dict[str, list[str]] = {}
         try:
-            self.client = _client(docker)
+            address = find_address()
+            self.remote = address.remote
+            if address.over_ssh:
+                self._relay = SshRelay(address.url)
+            url = self._relay.url if self._relay else address.url or None
+            self.client = docker.DockerClient(base_url=url, tls=address.tls, timeout=GREETING)
             self.version: str = self.client.version()["Version"]
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
-            raise EngineMissing(f"no container daemon answers: {_reason(error)}", tip=TIP) from None
+            said = self._relay.said if self._relay else ""
+            self.close()
+            raise EngineMissing(f"no container daemon answers: {said or _reason(error)}", tip=TIP) from None
         self.client.api.timeout = PATIENCE
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
             self.client.close()
+        if self._relay:
+            self._relay.close()
 
     def asked(self, question: Callable[[], T]) -> T:
         """One question to the daemon; DaemonGone, ImageFault or DiskFull instead of the SDK's own errors."""
@@ -96,9 +109,21 @@ class Daemon:
 
     def layers(self) -> list[list[str]]:
         """The layers (diff IDs without `sha256:`) of each image of the project."""
+        found = set(self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL}.project"}, quiet=True)))
+        for name in found - self._layers.keys():  # what an image is made of never changes
+            if said := self._image(name):
+                self._layers[name] = [layer.removeprefix("sha256:") for layer in said["RootFS"]["Layers"]]
+        return [self._layers[name] for name in found & self._layers.keys()]
+
+    def name(self, image: Image, tag: str) -> None:
+        """Names an image. Daemons note the time of that, and none when they load: its age is known from now on."""
+        repository, _, version = tag.rpartition(":")
+        self.asked(lambda: self.client.api.tag(self.find(image), repository, version))
+
+    def any_image(self) -> str | None:
+        """An image of the project, whichever: each has a Python."""
         found = self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL}.project"}, quiet=True))
-        inspected = [self._image(name) for name in set(found)]
-        return [[layer.removeprefix("sha256:") for layer in each["RootFS"]["Layers"]] for each in inspected if each]
+        return str(found[0]) if found else None
 
     def load(self, archive: Iterator[bytes]) -> None:
         """Hands a `docker load` archive over, streamed. Raises what reading the archive raises, and ImageFault or
@@ -126,16 +151,28 @@ class Daemon:
 
     # -- containers
 
+    def sees(self, folder: Path, image: Image) -> bool:
+        """Whether the daemon's host has this folder: a socket here may lead to another machine."""
+        small = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20)
+        mounts = {folder: ("/probe", "ro")}
+        try:
+            self.remove(self.create(image, ["-"], confinement=small, mounts=mounts, labels={}))
+        except ImageFault:
+            return False
+        return True
+
     def create(
         self,
-        image: Image,
+        image: Image | str,
         command: Sequence[str],
         *,
         confinement: Confinement,
         mounts: Mapping[Path, tuple[str, str]],
         labels: Mapping[str, str],
+        volumes: Sequence[str] = (),
     ) -> str:
-        """A locked-down container, not started. `mounts`: host folder -> (place, `ro` or `rw`). Returns its id."""
+        """A locked-down container, not started. `mounts`: host folder -> (place, `ro` or `rw`); `volumes`: places that
+        are root's, on the daemon's disk, and go with the container. Returns its id."""
         api = self.client.api
         host = api.create_host_config(
             network_mode="none",
@@ -152,14 +189,21 @@ class Daemon:
             ulimits=[
                 self._docker.types.Ulimit(name="fsize", soft=confinement.file_bytes, hard=confinement.file_bytes),
                 self._docker.types.Ulimit(name="core", soft=0, hard=0),
+                self._docker.types.Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES),
             ],
             log_config=self._docker.types.LogConfig(type="none"),
             mounts=[
-                self._docker.types.Mount(place, str(folder), type="bind", read_only=mode == "ro")
-                for folder, (place, mode) in mounts.items()
+                *(
+                    self._docker.types.Mount(place, str(folder), type="bind", read_only=mode == "ro")
+                    for folder, (place, mode) in mounts.items()
+                ),
+                *(
+                    self._docker.types.Mount(place, None, type="volume", labels={**PROJECT, **labels})
+                    for place in volumes
+                ),
             ],
         )
-        name = self.find(image) or f"sha256:{image.digest}"
+        name = image if isinstance(image, str) else self.find(image) or f"sha256:{image.digest}"
         made = self.asked(
             lambda: api.create_container(
                 name,
@@ -177,20 +221,42 @@ class Daemon:
         )
         return str(made["Id"])
 
-    def remove_left(self, label: str, alive: Callable[[str], bool]) -> int:
+    def put(self, name: str, place: str, archive: Iterator[bytes]) -> None:
+        """Unpacks a tar below a place of a container, streamed, as root: what has the name of a folder replaces it."""
+        self.asked(lambda: self.client.api.put_archive(name, place, archive))
+
+    def get(self, name: str, place: str, read: Callable[[Iterator[bytes]], T]) -> T:
+        """What `read` makes of a tar of a place of a container, streamed."""
+        return self.asked(lambda: read(self.client.api.get_archive(name, place)[0]))
+
+    def run_in(self, name: str, argv: Sequence[str]) -> str:
+        """Runs a program in a running container, as its user. Returns what it says."""
+        api = self.client.api
+        started = self.asked(lambda: api.exec_create(name, list(argv)))
+        said: bytes = self.asked(lambda: api.exec_start(started["Id"]))
+        return said.decode(errors="replace")
+
+    def run(self, name: str) -> None:
+        """Starts a container that ends by itself, and removes it."""
+        try:
+            self.asked(lambda: self.client.api.start(name))
+            self.asked(lambda: self.client.api.wait(name, timeout=PATIENCE))
+        finally:
+            self.remove(name)
+
+    def remove_left(self, label: str, alive: Callable[[str], bool]) -> None:
         """Removes the project's containers of this host whose `label` names nobody alive: those of killed runs.
 
-        A daemon may serve several hosts; what another one started cannot be judged from here. How many.
+        A daemon may serve several hosts; what another one started cannot be judged from here.
         """
         filters = {"label": [f"{LABEL}.project", f"{HOST_LABEL}={host_mark()}", label]}
         found = self.asked(lambda: self.client.api.containers(all=True, filters=filters))
-        left = [each["Id"] for each in found if not alive(each["Labels"][label])]
-        for name in left:
-            self.remove(name)
-        return len(left)
+        for each in found:
+            if not alive(each["Labels"][label]):
+                self.remove(each["Id"])
 
     def remove(self, name: str) -> None:
-        """Ends and removes a container; one that is gone already is no error."""
+        """Ends and removes a container and its volumes; one that is gone already is no error."""
         with contextlib.suppress(ImageFault, DaemonGone):
             self.asked(lambda: self.client.api.remove_container(name, force=True, v=True))
 
@@ -285,15 +351,6 @@ def nobody() -> str:
         except KeyError:
             return f"{number}:{number}"
     return "65534:65534"
-
-
-def _client(docker: Any) -> Any:  # noqa: ANN401 - the SDK has no types
-    if "DOCKER_HOST" not in os.environ:
-        with contextlib.suppress(Exception):
-            context = docker.ContextAPI.get_current_context()
-            if context.name != "default":
-                return docker.DockerClient(base_url=context.Host, tls=context.TLSConfig, timeout=GREETING)
-    return docker.from_env(timeout=GREETING)
 
 
 def _refusal(said: str) -> MatrixError:

@@ -80,6 +80,10 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+DEAD = ".dead"
+"""Ends the name of a killed run's scratch folder of which something is still there: a file of a container's user."""
+
+
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turns a full disk and a refused write below `folder` into errors that say what to do."""
@@ -381,7 +385,8 @@ class Store:
                     descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
                     try:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        shutil.rmtree(left, ignore_errors=True)
+                        dead = left if left.suffix == DEAD else left.rename(left.with_name(left.name + DEAD))
+                        shutil.rmtree(dead, ignore_errors=True)
                     finally:
                         os.close(descriptor)
             scratch = Path(tempfile.mkdtemp(prefix="run-", dir=self.scratch))

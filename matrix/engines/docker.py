@@ -1,8 +1,8 @@
 """Locked-down containers whose images are assembled from the locks.
 
 One container an environment is kept for the run, its worker spoken to over the attached socket, one job at a time; more
-containers where more cores wait. A job that runs a user's code (export) has a container of its own. A job sees its
-inputs through a read-only mount, and a private folder for what it leaves; both are emptied between jobs.
+containers where more cores wait. A job that runs a user's code (export) has a container of its own. How files get in
+and out, and that nothing of a job is left for the next, is the business of `matrix.engines.exchange`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Event, Lock, Thread
 
-from matrix.assembler import Workshop, reusable
+from matrix.assembler import Workshop
 from matrix.daemon import Confinement, ContainerChannel, Daemon
-from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in
-from matrix.errors import DaemonGone, DiskFull, EngineMissing, ImageFault, MatrixError, WorkerLost
+from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM
+from matrix.engines.exchange import Copied, Exchange, Mounted, filled, opener
+from matrix.engines.loading import Loader
+from matrix.errors import DaemonGone, DiskFull, EngineMissing, MatrixError, WorkerLost
 from matrix.image import LABEL, Image, image_tag
 from matrix.layers import ENVIRONMENT
 from matrix.records import Environment, EnvironmentRequest, Job, JobEnd
+from matrix.store import DEAD
 from matrix.worker import Finished, Lost, Order, Worker, WorkerEvent, worker_arguments
 
-SCRIPTS, INPUTS, OUTPUTS = "/scripts", "/in", "/out"
 SCRATCH = ("/tmp", "/dev/shm", "/dev/mqueue")
 RUN_LABEL = f"{LABEL}.run"
 STORE_LABEL = f"{LABEL}.store"
@@ -36,22 +38,24 @@ WORKER_BYTES = 256 << 20
 SCRATCH_BYTES = 2 << 30
 FILE_BYTES = 16 << 30
 FOLDER_BYTES = 16 << 30
-"""What all files that a job leaves may hold together. Looked at every LOOK_SECONDS: the disk must have room for what
-is written in between, and for what a job writes into files that it has removed, each at most FILE_BYTES."""
-LOOK_SECONDS = 0.5
+"""What all files that a job leaves may hold together. Looked at now and then (`look_seconds` of an exchange): the disk
+must have room for what is written in between, and for what a job writes into files that it has removed, each at most
+FILE_BYTES."""
+SMALL = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20)
+"""Of a container that only opens folders."""
 ENDERS = 8
 """Containers that are ended at the same time; the daemon takes 0.1 to 0.3 s for one."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Box:
-    """A container with its worker and its two folders; `busy` is the key of the job in it.
+    """A container with its worker and the exchange of its files; `busy` is the key of the job in it.
 
     `gate` is held while the container is made and while it is ended: what is ended is never made afterwards.
     """
 
     environment: Environment
-    exchange: Path
+    exchange: Exchange
     memory_bytes: int
     fresh: bool
     busy: str = ""
@@ -92,21 +96,34 @@ class DockerEngine:
         self._by_digest: dict[str, tuple[EnvironmentRequest, Image]] = {}
         self._boxes: list[Box] = []
         self._jobs: dict[str, Box] = {}
+        self._running: dict[str, Job] = {}
         self._dropped: set[str] = set()
         self._broken: MatrixError | None = None
-        self._loading, self._connecting, self._closing = Lock(), Lock(), Event()
+        self._connecting, self._closing = Lock(), Event()
         self._pool = ThreadPoolExecutor(max(2, slots), thread_name_prefix="containers")
         self._enders = ThreadPoolExecutor(ENDERS, thread_name_prefix="ends containers")
-        self._daemon_: Daemon | None = None
+        self._connected: tuple[Daemon, Loader] | None = None
+        self._copies: bool | None = None
         if not offline:
-            self._daemon.remove_left(RUN_LABEL, _alive)
+            self._remove_left()
 
     @property
     def _daemon(self) -> Daemon:
+        return self._connection()[0]
+
+    def _connection(self) -> tuple[Daemon, Loader]:
         with self._connecting:
-            if self._daemon_ is None:
-                self._daemon_ = Daemon()
-            return self._daemon_
+            if self._connected is None:
+                daemon = Daemon()
+                self._connected = daemon, Loader(daemon)
+            return self._connected
+
+    def _remove_left(self) -> None:
+        """What killed runs left: their containers, and folders that only the user of those can open."""
+        self._daemon.remove_left(RUN_LABEL, _alive)
+        for folder in self._scratch.parent.glob(f"*{DEAD}"):
+            if image := self._daemon.any_image():
+                self._remove_folder(folder, image)
 
     # -- environments
 
@@ -128,24 +145,13 @@ class DockerEngine:
         image = self._image(request)
         if not self._daemon.has(image):
             self._workshop.fetch(request, self._machine, image)
-            with self._loading:  # one at a time: what one brings, the next need not send
-                if not self._daemon.has(image):
-                    self._load(request, image)
+            archive = partial(self._archive, request, image)
+            self._connection()[1].load(image, image_tag(request), archive)
         return self._environment(request, image)
 
-    def _load(self, request: EnvironmentRequest, image: Image) -> None:
-        tag = image_tag(request)
-        known = reusable(self._daemon.layers(), [each.layer.digest for each in image.layers])
-        try:
-            self._daemon.load(self._archive(request, image, tag, known))
-        except ImageFault:
-            if not known:
-                raise
-            self._daemon.load(self._archive(request, image, tag, 0))
-
-    def _archive(self, request: EnvironmentRequest, image: Image, tag: str, known: int) -> Iterator[bytes]:
+    def _archive(self, request: EnvironmentRequest, image: Image, known: int) -> Iterator[bytes]:
         """Ends in the middle once the engine is closed: half an archive loads nothing."""
-        for block in self._workshop.archive(request, self._machine, image, tag=tag, skip=known):
+        for block in self._workshop.archive(request, self._machine, image, tag=image_tag(request), skip=known):
             if self._closing.is_set():
                 raise EngineMissing("the run is being ended")
             yield block
@@ -170,7 +176,7 @@ class DockerEngine:
             raise self._broken
         box = self._free_box(job, environment)
         box.busy = job.key
-        self._jobs[job.key] = box
+        self._jobs[job.key], self._running[job.key] = box, job
         self._pool.submit(self._launch, box, job, dict(inputs))
 
     def _free_box(self, job: Job, environment: Environment) -> Box:
@@ -180,15 +186,24 @@ class DockerEngine:
             free = not (box.busy or box.fresh or job.script) and box.usable
             if free and (box.environment.digest, box.memory_bytes) == wanted:
                 return box
-        exchange = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
-        for name, mode in (("in", 0o755), ("out", 0o777)):  # whatever the umask is
-            (exchange / name).mkdir()
-            (exchange / name).chmod(mode)
         box = Box(
-            environment=environment, exchange=exchange, memory_bytes=job.limits.memory_bytes, fresh=bool(job.script)
+            environment=environment,
+            exchange=self._exchange(job, environment),
+            memory_bytes=job.limits.memory_bytes,
+            fresh=bool(job.script),
         )
         self._boxes.append(box)
         return box
+
+    def _exchange(self, job: Job, environment: Environment) -> Exchange:
+        folder = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
+        model = Path(file) if (file := dict(job.arguments).get("model_file")) else None
+        if self._copies is None:
+            image = self._by_digest[environment.digest][1]
+            self._copies = self._daemon.remote or not self._daemon.sees(folder, image)
+        if self._copies:
+            return Copied(self._daemon, folder, self._scripts, model, most_bytes=self.folder_bytes)
+        return Mounted(self._daemon, folder, self._scripts, model)
 
     def _launch(self, box: Box, job: Job, inputs: Mapping[str, Path]) -> None:
         """On a thread of the pool: whatever goes wrong becomes the end of the job."""
@@ -199,23 +214,17 @@ class DockerEngine:
             if isinstance(error, DaemonGone | DiskFull):
                 self._broken = self._broken or error
             said = str(error) if isinstance(error, MatrixError | OSError) else f"{type(error).__name__}: {error}"
-            self._on_event(Finished(worker=box.exchange.name, end=JobEnd(key=job.key, end="lost", error=said)))
+            self._on_event(Finished(worker=box.exchange.folder.name, end=JobEnd(key=job.key, end="lost", error=said)))
 
     def _hand_over(self, box: Box, job: Job, inputs: Mapping[str, Path]) -> None:
-        for name, blob in inputs.items():
-            place = box.exchange / "in" / name
-            try:
-                place.hardlink_to(blob)
-            except OSError:  # another disk
-                shutil.copyfile(blob, place)
-            (box.exchange / "out" / name).symlink_to(PurePosixPath(INPUTS) / name)
         if box.worker is None:
             self._open(box, job)
         assert box.worker is not None
+        box.exchange.lay(inputs)
         if job.key in self._dropped:
-            self._on_event(Finished(worker=box.exchange.name, end=JobEnd(key=job.key, end="killed")))
+            self._on_event(Finished(worker=box.exchange.folder.name, end=JobEnd(key=job.key, end="killed")))
             return
-        box.worker.submit(self._order(job, box.environment))
+        box.worker.submit(self._order(job, box))
         Thread(target=self._watch, args=(box, job.key), name="watches a folder", daemon=True).start()
 
     def _open(self, box: Box, job: Job) -> None:
@@ -223,7 +232,7 @@ class DockerEngine:
         if not self._daemon.has(image):  # deleted under our hands
             self.realise(request)
         arguments = worker_arguments(
-            Path(SCRIPTS) / "worker.py",
+            Path(box.exchange.places.scripts) / "worker.py",
             slots=1,
             warm=WARM if job.script else (),
             version_of=VERSIONS_OF if job.script else (),
@@ -239,40 +248,41 @@ class DockerEngine:
                 image,
                 [f"/{ENVIRONMENT}/bin/python", *arguments],
                 confinement=confinement,
-                mounts={
-                    self._scripts: (SCRIPTS, "ro"),
-                    box.exchange / "in": (INPUTS, "ro"),
-                    box.exchange / "out": (OUTPUTS, "rw"),
-                    **self._model_mount(job),
-                },
-                labels={RUN_LABEL: str(self._scratch), STORE_LABEL: self._store},
+                mounts=box.exchange.mounts,
+                volumes=box.exchange.volumes,
+                labels=self._labels,
             )
+            box.exchange.equip(box.container)
             channel = ContainerChannel(self._daemon, box.container)
             box.worker = Worker(channel=channel, on_event=partial(self._say, box), name=box.environment.request_label)
 
+    @property
+    def _labels(self) -> Mapping[str, str]:
+        return {RUN_LABEL: str(self._scratch), STORE_LABEL: self._store}
+
     def _watch(self, box: Box, key: str) -> None:
         """Ends the container of a job that writes too much. A thread a job, gone with it."""
-        while not self._closing.wait(LOOK_SECONDS) and box.busy == key:
-            held = held_bytes(box.exchange / "out")
+        while not self._closing.wait(box.exchange.look_seconds) and box.busy == key:
+            try:
+                held = box.exchange.held()
+            except MatrixError:  # it is over, or the daemon is: others say so
+                return
             if held > self.folder_bytes and box.busy == key:
-                box.fault = f"the job filled its folder: {held >> 20} MiB, at most {self.folder_bytes >> 20}"
+                box.fault = filled(held, self.folder_bytes)
                 self._daemon.remove(box.container)
 
-    def _model_mount(self, job: Job) -> dict[Path, tuple[str, str]]:
-        model = dict(job.arguments).get("model_file")
-        return {Path(model): (f"/model/{Path(model).name}", "ro")} if model else {}
-
-    def _order(self, job: Job, environment: Environment) -> Order:
+    def _order(self, job: Job, box: Box) -> Order:
+        environment, places = box.environment, box.exchange.places
         arguments = dict(job.arguments)
         if "model_file" in arguments:
-            arguments["model_file"] = f"/model/{Path(arguments['model_file']).name}"
+            arguments["model_file"] = f"{places.model}/{Path(arguments['model_file']).name}"
         tool = (str(environment.root / environment.tools[job.argv[0]]), *job.argv[1:]) if job.argv else ()
         return Order(
             job_id=job.key,
             argv=tool,
-            script=Path(SCRIPTS) / job.script if job.script else None,
+            script=Path(places.scripts) / job.script if job.script else None,
             arguments=arguments,
-            cwd=Path(OUTPUTS),
+            cwd=Path(places.outputs),
             env={
                 "PATH": os.defpath,
                 "HOME": "/tmp",
@@ -291,7 +301,7 @@ class DockerEngine:
         Only where the daemon itself is gone with it, no further job can run.
         """
         if not isinstance(event, Lost):
-            self._on_event(event)
+            self._on_event(self._fetched(box, event) if isinstance(event, Finished) else event)
             return
         if self._closing.is_set():
             return
@@ -303,18 +313,31 @@ class DockerEngine:
         if event.job_ids:
             self._on_event(replace(event, reason=box.fault or f"its container {event.reason}"))
 
+    def _fetched(self, box: Box, event: Finished) -> Finished:
+        """On the thread that reads from the worker: its next job waits for this anyhow."""
+        job = self._running.get(event.end.key)
+        if job is None or event.end.end == "killed":
+            return event
+        try:
+            box.exchange.fetch(job)
+        except (MatrixError, OSError) as error:
+            if isinstance(error, DaemonGone | DiskFull):
+                self._broken = self._broken or error
+            box.fault = str(error)
+            return replace(event, end=JobEnd(key=job.key, end="lost", error=box.fault))
+        return event
+
     def collect(self, job: Job) -> dict[str, Path]:
         box = self._jobs.get(job.key)
-        if box is None:
-            return {}
-        return outputs_in(box.exchange / "out", job)
+        return box.exchange.collect(job) if box else {}
 
     def discard(self, job: Job) -> None:
         self._dropped.discard(job.key)
+        self._running.pop(job.key, None)
         box = self._jobs.pop(job.key, None)
         if box is None:
             return
-        emptied = box.usable and not box.fresh and all([empty(box.exchange / name) for name in ("in", "out")])
+        emptied = box.usable and not box.fresh and box.exchange.empty()
         if not emptied:  # nothing of a job is seen by another one
             self._boxes.remove(box)
             self._enders.submit(self._end, box)
@@ -327,7 +350,19 @@ class DockerEngine:
                 box.worker.terminate()
             elif box.container:
                 self._daemon.remove(box.container)
-        shutil.rmtree(box.exchange, ignore_errors=True)
+        self._remove_folder(box.exchange.folder, box.environment.digest)
+
+    def _remove_folder(self, folder: Path, image: str) -> None:
+        """Where a job closed a folder to us, its own user has to open it: in a short container of the same image."""
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir() and not self._copies:
+            with contextlib.suppress(MatrixError):
+                self._daemon.run(
+                    self._daemon.create(
+                        image, opener("/left"), confinement=SMALL, mounts={folder: ("/left", "rw")}, labels=self._labels
+                    )
+                )
+            shutil.rmtree(folder, ignore_errors=True)
 
     def drop(self, key: str) -> None:
         if box := self._jobs.get(key):
@@ -346,30 +381,12 @@ class DockerEngine:
         self._boxes.clear()
         self._pool.shutdown(wait=True)
         self._enders.shutdown(wait=True)
-        if self._daemon_:
-            self._daemon_.close()
-
-
-def empty(folder: Path) -> bool:
-    """Removes what lies in a folder. Says whether nothing is left."""
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    return not any(folder.iterdir())
-
-
-def held_bytes(folder: Path) -> int:
-    """What the files below a folder hold of the disk."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118 - a job may make thousands
-    return total
+        if self._connected:
+            self._connected[0].close()
 
 
 def _alive(run: str) -> bool:
-    """A run is alive while its scratch folder is there: the next opening of its store removes it."""
+    """A run is alive while its scratch folder is there: the next opening of its store removes or renames it."""
     try:
         return Path(run).is_dir()
     except OSError:  # another user's
