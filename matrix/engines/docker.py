@@ -350,19 +350,21 @@ class DockerEngine:
                 box.worker.terminate()
             elif box.container:
                 self._daemon.remove(box.container)
-        self._remove_folder(box.exchange.folder, box.environment.digest)
+        self._remove_folder(box.exchange.folder, self._by_digest[box.environment.digest][1])
 
-    def _remove_folder(self, folder: Path, image: str) -> None:
+    def _remove_folder(self, folder: Path, image: Image | str) -> None:
         """Where a job closed a folder to us, its own user has to open it: in a short container of the same image."""
         shutil.rmtree(folder, ignore_errors=True)
-        if folder.is_dir() and not self._copies:
-            with contextlib.suppress(MatrixError):
-                self._daemon.run(
-                    self._daemon.create(
-                        image, opener("/left"), confinement=SMALL, mounts={folder: ("/left", "rw")}, labels=self._labels
-                    )
-                )
-            shutil.rmtree(folder, ignore_errors=True)
+        if not folder.is_dir() or self._copies:
+            return
+        for place, _, _ in os.walk(folder):
+            with contextlib.suppress(OSError):  # that user's
+                Path(place).chmod(0o755)
+        with contextlib.suppress(MatrixError):
+            mounts = {folder: ("/left", "rw")}
+            made = self._daemon.create(image, opener("/left"), confinement=SMALL, mounts=mounts, labels=self._labels)
+            self._daemon.run(made)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def drop(self, key: str) -> None:
         if box := self._jobs.get(key):

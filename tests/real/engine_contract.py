@@ -109,10 +109,12 @@ class EngineContract:
         self.gone(place)
 
     @pytest.fixture
-    def endless(self, made: tuple[Environment, Environment], tmp_path: Path) -> tuple[Job, dict[str, Path]]:
-        """A job that never ends, and its inputs: the compiler waits for a pipe to which nobody writes."""
+    def endless(
+        self, made: tuple[Environment, Environment], tmp_path: Path
+    ) -> tuple[Job, Environment, dict[str, Path]]:
+        """A job that never ends, where it runs, its inputs: the compiler waits for a pipe to which nobody writes."""
         os.mkfifo(tmp_path / "pipe")
-        return compile_job(made[0], number=hash(tmp_path)), {"module.mlir": tmp_path / "pipe"}
+        return compile_job(made[0], number=hash(tmp_path)), made[0], {"module.mlir": tmp_path / "pipe"}
 
     def test_a_recipe_is_stable_and_differs_by_lock_and_python(self, tmp_path, tmp_path_factory):
         one, two = (self.new(folder, lambda event: None) for folder in (tmp_path, tmp_path_factory.mktemp("other")))
@@ -209,18 +211,17 @@ class EngineContract:
         assert driven.engine.collect(job) == {}
 
     def test_drop_leaves_a_running_job_alone(self, driven, made, endless):
-        engine, compiler, (stuck, pipe) = driven.engine, made[0], endless
+        engine, compiler, stuck = driven.engine, made[0], endless[0]
         job = compile_job(compiler, number=2)
-        engine.start(stuck, compiler, pipe)
+        engine.start(*endless)
         driven.wait(Started, stuck.key)
         engine.drop(stuck.key)
         engine.drop("unknown")
         assert driven.do(job, compiler, {"module.mlir": DATA / "linear.mlir"}).exit_code == 0
 
-    def test_terminate_leaves_no_process(self, driven, made, place, endless):
-        stuck, pipe = endless
-        driven.engine.start(stuck, made[0], pipe)
-        driven.wait(Started, stuck.key)
+    def test_terminate_leaves_no_process(self, driven, place, endless):
+        driven.engine.start(*endless)
+        driven.wait(Started, endless[0].key)
         driven.engine.terminate()
         self.gone(place)
 

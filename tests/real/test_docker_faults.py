@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -14,10 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import docker
 import pytest
 from command_line import ROOT, begin, end, matrix, rows, surroundings, wait_for, write_spec
-from containers import containers_of, daemon_or_skip, image_of, wait_until_no_container
+from containers import containers_of, daemon_or_skip, image_of, volumes_of, wait_until_no_container
 from engine_contract import request_for
+
+from matrix.daemon import Daemon
 
 pytestmark = pytest.mark.real
 
@@ -59,6 +63,20 @@ def one_message(ran, status, *words):
         assert word in ran.err, ran.err
 
 
+def with_files(store, files):
+    """A new store that has fetched what it needs."""
+    store.mkdir()
+    shutil.copytree(files, store / "files", copy_function=os.link)
+    return store
+
+
+def nothing_left(store):
+    """Neither in the daemon nor in the store's scratch."""
+    wait_until_no_container(store)
+    assert volumes_of(store) == []
+    assert list((store / "scratch").iterdir()) == []
+
+
 @pytest.fixture
 def spec(tmp_path):
     return write_spec(tmp_path / "spec", variants=12, compilers=ONE, runtimes=ONE)
@@ -74,6 +92,7 @@ def test_no_daemon_is_one_message(tmp_path, spec, place):
     ran = run(spec, tmp_path / "store", DOCKER_HOST=address)
     one_message(ran, 4, "no container daemon answers", "--engine venv")
     assert ran.seconds < 15
+    assert list((tmp_path / "store" / "scratch").iterdir()) == []
 
 
 def test_no_permission_on_the_socket_is_one_message(tmp_path, spec):
@@ -111,22 +130,6 @@ def begin_run(spec, store, **env):
     return begin("run", spec, "--store", store, "--engine", "docker", "--jobs", "1", "--format", "csv", **env)
 
 
-def test_an_image_deleted_in_mid_run_is_loaded_again(tmp_path, spec, files, daemon):
-    store = tmp_path / "store"
-    store.mkdir()
-    shutil.copytree(files, store / "files", copy_function=os.link)
-    image = image_of(request_for("runtime", "3.8.0"), tmp_path / "look")
-    process = begin_run(spec, store)
-    wait_for(lambda: containers_of(store), seconds=60)
-    removed = subprocess.run(["docker", "rmi", "-f", image.digest], capture_output=True, text=True, check=False)
-    ran = end(process)
-    assert ran.status == 0, ran.err
-    assert outcomes(ran) == ["passed"] * 12
-    assert removed.returncode == 0 or "running container" in removed.stderr, removed.stderr
-    assert daemon.has(image)
-    wait_until_no_container(store)
-
-
 def test_a_container_killed_from_outside_costs_nothing(tmp_path, spec, files, daemon):
     """Again and again, amid jobs and between them: every cell is measured."""
     store, killed = tmp_path / "store", 0
@@ -142,7 +145,7 @@ def test_a_container_killed_from_outside_costs_nothing(tmp_path, spec, files, da
     assert ran.status == 0, ran.err
     assert killed >= 2
     assert outcomes(ran) == ["passed"] * 12
-    wait_until_no_container(store)
+    nothing_left(store)
 
 
 def test_what_a_killed_run_left_goes_at_the_next_start(tmp_path, spec, files, daemon):
@@ -237,30 +240,66 @@ def second(tmp_path, small_disk):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, second):
-    store = tmp_path / "store"
-    store.mkdir()
-    shutil.copytree(files, store / "files", copy_function=os.link)
-    process = begin_run(spec, store, DOCKER_HOST=second.address)
+def test_an_image_deleted_in_mid_run_is_loaded_again(tmp_path, spec, files, second, monkeypatch):
+    """With its container, again and again until the daemon has it no more; the run brings it back and goes on."""
+    store = with_files(tmp_path / "store", files)
+    monkeypatch.setenv("DOCKER_HOST", second.address)
+    image = image_of(request_for("runtime", "3.8.0"), tmp_path / "look")
+    process = begin_run(spec, store)
+    daemon = Daemon()
+
+    def gone():
+        """In one go: whatever the run starts in between keeps its image from being removed."""
+        api = daemon.client.api
+        for each in api.containers(filters={"ancestor": image.digest}):
+            daemon.remove(each["Id"])
+        with contextlib.suppress(docker.errors.APIError):
+            api.remove_image(image.digest, force=True)
+            return True
+        return process.poll() is not None
+
+    amid(process, store, jobs=14)  # 12 compiles, and runs after them
+    wait_for(gone, seconds=60)
+    assert process.poll() is None, process.communicate()
+    before = rows(store)
+    ran = end(process)
+    assert ran.status == 0, ran.err
+    assert outcomes(ran) == ["passed"] * 12
+    assert 14 <= len(before) < len(rows(store)) == 24
+    assert daemon.has(image)
+    daemon.close()
+    nothing_left(store)
+
+
+def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, second, monkeypatch):
+    store = with_files(tmp_path / "store", files)
+    monkeypatch.setenv("DOCKER_HOST", second.address)
+    process = begin_run(spec, store)
     amid(process, store)
     second.stop()
     ran = end(process)
     one_message(ran, 21, "the container daemon is gone", "start it again")
     before = rows(store)
     second.start()
-    ran = run(spec, store, DOCKER_HOST=second.address)
+    ran = run(spec, store)
     assert ran.status == 0, ran.err
     assert outcomes(ran) == ["passed"] * 12
-    assert len(rows(store)) == 24 and len(before) >= 2
+    assert before.items() <= rows(store).items()
+    assert len(rows(store)) == 24 > len(before) >= 2
+    nothing_left(store)
 
 
-def test_a_daemon_whose_disk_is_full_is_one_message(tmp_path, spec, files, second):
-    store = tmp_path / "store"
-    store.mkdir()
-    shutil.copytree(files, store / "files", copy_function=os.link)
+def test_a_daemon_whose_disk_is_full_is_one_message(tmp_path, spec, files, second, monkeypatch):
+    store = with_files(tmp_path / "store", files)
+    monkeypatch.setenv("DOCKER_HOST", second.address)
     second.resize("100m")
-    ran = run(spec, store, DOCKER_HOST=second.address)
+    ran = run(spec, store)
     one_message(ran, 7, "no space left on the daemon's disk", "docker system df")
+    nothing_left(store)
+    daemon = Daemon()
+    assert daemon.client.api.images() == []
+    daemon.close()
     second.resize("1500m")
-    ran = run(spec, store, DOCKER_HOST=second.address)
+    ran = run(spec, store)
     assert outcomes(ran) == ["passed"] * 12, ran.err
+    nothing_left(store)

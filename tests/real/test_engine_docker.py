@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from dataclasses import replace
 
 import pytest
 from command_line import RELEASES, good, wait_until_gone, write_spec
-from containers import containers_of, daemon_or_skip, image_of, new_engine, wait_until_no_container
-from engine_contract import EngineContract, compile_job, request_for
+from containers import (
+    containers_of,
+    daemon_or_skip,
+    image_of,
+    new_engine,
+    over_tcp,
+    volumes_of,
+    wait_until_no_container,
+)
+from engine_contract import EngineContract, compile_job, job_of, request_for
 
 from matrix.errors import NoImage
+from matrix.records import Stage
 
 pytestmark = pytest.mark.real
 
@@ -60,6 +71,67 @@ class TestDockerEngine(EngineContract):
             assert driven.do(job, made[0], bad).exit_code == 1
             driven.engine.discard(job)
         assert len(containers_of(place)) == 1
+
+
+class TestDockerEngineThatCopies(TestDockerEngine):
+    """The same over a port: nothing is mounted, every file goes through the daemon."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def far(cls):
+        with over_tcp() as address, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DOCKER_HOST", address)
+            yield
+
+    @pytest.fixture
+    def endless(self, made, tmp_path):
+        """A pipe cannot be copied."""
+        environment = replace(made[0], tools={"python": "bin/python"})
+        argv = ("python", "-c", "import time; time.sleep(600)")
+        return job_of(Stage.COMPILE, environment, argv, number=hash(tmp_path)), environment, {}
+
+    @staticmethod
+    def gone(place):
+        TestDockerEngine.gone(place)
+        assert volumes_of(place) == []
+
+    def test_a_job_sees_nothing_of_the_one_before_it(self, driven, made, place):
+        """Whatever it left, and however it closed that to others; its inputs it cannot write."""
+        environment = replace(made[1], tools={"python": "bin/python"})
+        leave = """
+            import os
+            os.makedirs("deep/er")
+            open("deep/er/word", "w").write("left")
+            open("wanted.txt", "w").write("brought")
+            os.chmod("deep", 0)
+            tries = (lambda: open("input", "w"), lambda: os.unlink("/job/in/input"), lambda: os.mkdir("/job/new"))
+            for change in tries:
+                try:
+                    change()
+                except OSError as error:
+                    print("refused", error)
+            """
+        look = """
+            import os
+            print([name for top in ("in", "out") for _, *names in os.walk(f"/job/{top}") for name in sum(names, [])])
+            """
+        (place / "word").write_text("given")
+        ends = []
+        for number, code in enumerate((leave, look)):
+            argv = ("python", "-I", "-c", textwrap.dedent(code))
+            job = replace(job_of(Stage.RUN, environment, argv, number=number), outputs=("*.txt",))
+            ends.append(driven.do(job, environment, {"input": place / "word"} if code is leave else {}))
+            collected = driven.engine.collect(job)
+            assert {name: path.read_text() for name, path in collected.items()} == (
+                {"wanted.txt": "brought"} if code is leave else {}
+            )
+            driven.engine.discard(job)
+        assert [end.exit_code for end in ends] == [0, 0], ends
+        assert ends[0].log.count("refused") == 3
+        assert ends[1].log == "[]\n"
+        (container,) = containers_of(place)
+        assert [(each["Type"], each["Destination"]) for each in container["Mounts"]] == [("volume", "/job")]
+        assert (place / "word").read_text() == "given"
 
 
 @pytest.fixture(scope="module")
