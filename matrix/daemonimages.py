@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -12,8 +12,9 @@ from matrix.errors import ImageFault
 from matrix.image import LABEL, Image, ImageLayer
 from matrix.layerfiles import Facts, layer_in_archive
 
-OWN = "iree-matrix/"
-"""The project's own tags begin so; a tag that somebody else gave an image keeps it."""
+OWN = ("iree-matrix/", "localhost/iree-matrix/")
+"""The project's own tags begin so, on Podman with the name of a registry that there is not; a tag that somebody else
+gave an image keeps it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,17 @@ def _loaded(said: Mapping[str, object]) -> LoadedImage:
         layers=tuple(layer.removeprefix("sha256:") for layer in _texts(root.get("Layers"))),
         loaded=_time(str(metadata.get("LastTagTime", ""))),
     )
+
+
+def layers_held(daemon: Daemon, images: Sequence[LoadedImage]) -> dict[tuple[str, ...], int]:
+    """The bytes of each layer that a daemon keeps for these images. It keeps one once for all images that have the
+    same layers below it, so a layer's name here is the whole chain."""
+    held: dict[tuple[str, ...], int] = {}
+    for image in images:
+        said = daemon.asked(partial(daemon.client.api.history, f"sha256:{image.digest}"))
+        sizes = [int(each["Size"]) for each in reversed(said)]
+        held |= {image.layers[: number + 1]: size for number, size in enumerate(sizes)}
+    return held
 
 
 def _table(value: object) -> Mapping[str, object]:

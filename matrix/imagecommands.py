@@ -10,7 +10,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from matrix.daemonimages import LoadedImage, files_on_daemon, loaded_images, pus
 from matrix.errors import EXIT_OK, EngineMissing, ImageFault, NoImage, UsageError
 from matrix.formats import plain_rows
 from matrix.image import Image, image_tag
+from matrix.imagemaking import SHORT, Row, disk_line, make_images, megabytes, say
 from matrix.layertable import LayerTable, image_of, read_table
 from matrix.locks import kind_of, load_locks
 from matrix.ocilayout import write_layout
@@ -28,18 +28,7 @@ from matrix.records import EnvironmentRequest
 from matrix.sbom import bill
 from matrix.store import Store, disk_errors
 from matrix.verification import Verifier
-from matrix.workplace import Question, engine_maker, plan_of, workshop
-
-SHORT = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """An environment and its image, or the reason why it has none."""
-
-    request: EnvironmentRequest
-    image: Image | None
-    reason: str = ""
+from matrix.workplace import Question, plan_of, workshop
 
 
 class Committed:
@@ -79,8 +68,8 @@ def plan(options: Namespace) -> int:
     images = [row.image for row in rows if row.image]
     layers = {part.layer.digest: part.layer.size for image in images for part in image.layers}
     print(
-        f"\n{len(images)} images, {len(layers)} layers: {_mb(sum(image.size for image in images))} MB, "
-        f"shared layers counted once {_mb(sum(layers.values()))} MB"
+        f"\n{len(images)} images, {len(layers)} layers: {megabytes(sum(image.size for image in images))} MB, "
+        f"shared layers counted once {megabytes(sum(layers.values()))} MB"
     )
     for row in rows:
         if row.reason:
@@ -95,18 +84,16 @@ def _plan_row(row: Row, committed: Committed, files: Path, loaded: set[str] | No
     fetched = f"{missing} to fetch" if missing else "fetched"
     there = "?" if loaded is None else "loaded" if _digests(row.image) & loaded else "to load"
     layers = str(len(row.image.layers))
-    return [row.request.label, row.image.digest[:SHORT], layers, _mb(row.image.size), fetched, there]
+    return [row.request.label, row.image.digest[:SHORT], layers, megabytes(row.image.size), fetched, there]
 
 
 def build(options: Namespace) -> int:
     """Fetches, assembles and loads what the daemon lacks."""
     rows = _rows(options, Committed(options.machine))
-    _realised(options, rows)
+    make_images(options.store, rows)
     with _daemon() as daemon:
         ours = {digest for row in rows if row.image for digest in _digests(row.image)}
-        for image in loaded_images(daemon):
-            if image.loaded is None and image.digest in ours:
-                stamp(daemon, image)
+        print(disk_line(daemon, [image for image in loaded_images(daemon) if image.digest in ours]))
     _all_have(rows)
     return EXIT_OK
 
@@ -115,19 +102,21 @@ def show_list(_: Namespace) -> int:
     """Lists the project's images on the daemon."""
     with _daemon() as daemon:
         images = loaded_images(daemon)
+        disk = disk_line(daemon, images)
     now = _current(images)
     rows = [
         [
             image.digest[:SHORT],
             image.environment,
             image.machine,
-            _mb(image.size),
+            megabytes(image.size),
             f"{image.loaded:%Y-%m-%d %H:%M}" if image.loaded else "",
             "as committed" if image.digest in now else "differs from what is committed",
         ]
         for image in images
     ]
     print(plain_rows(rows, headers=("image", "environment", "machine", "MB", "loaded (UTC)", "state")))
+    print(f"\n{disk}")
     return EXIT_OK
 
 
@@ -159,7 +148,7 @@ def verify(options: Namespace) -> int:
         )
         for number, row in enumerate(rows, 1):
             if row.image is None:
-                _say(f"[{number}/{len(rows)}] {row.request.label}: not verified: {row.reason}")
+                say(f"[{number}/{len(rows)}] {row.request.label}: not verified: {row.reason}")
                 continue
             started = time.monotonic()
             if committed.missing(row, shop.files.folder):
@@ -167,7 +156,7 @@ def verify(options: Namespace) -> int:
             fault = verifier.fault(row.request, row.image) or _daemon_fault(row, loaded, options.machine)
             seen = "also on the daemon" if _digests(row.image) & {each.digest for each in loaded} else "not loaded"
             said = f"DIFFERS: {fault}" if fault else f"as committed, {seen}, {time.monotonic() - started:.1f} s"
-            _say(f"[{number}/{len(rows)}] {row.request.label} {row.image.digest[:SHORT]}: {said}")
+            say(f"[{number}/{len(rows)}] {row.request.label} {row.image.digest[:SHORT]}: {said}")
             faults += [f"{row.request.label}: {fault}"] if fault else []
     _all_have(rows)
     if faults:
@@ -182,7 +171,7 @@ def _sample(rows: list[Row], options: Namespace) -> list[Row]:
     if options.sample is None or options.sample >= len(rows):
         return rows
     seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
-    _say(f"a sample of {options.sample} of {len(rows)} images; again with --sample {options.sample} --seed {seed}")
+    say(f"a sample of {options.sample} of {len(rows)} images; again with --sample {options.sample} --seed {seed}")
     chosen = set(random.Random(seed).sample(range(len(rows)), options.sample))
     return [row for index, row in enumerate(rows) if index in chosen]
 
@@ -231,7 +220,7 @@ def save(options: Namespace) -> int:
             (Path(scratch) / "layout").rename(folder)
             (Path(scratch) / "archive").rename(archive)
     print(f"{folder}: OCI layout, manifest sha256:{image.manifest_digest}")
-    print(f"{archive}: docker load, image sha256:{image.digest}, {_mb(archive.stat().st_size)} MB")
+    print(f"{archive}: docker load, image sha256:{image.digest}, {megabytes(archive.stat().st_size)} MB")
     return EXIT_OK
 
 
@@ -244,7 +233,7 @@ def push_all(options: Namespace) -> int:
         )
     rows = _rows(options, Committed(options.machine))
     _all_have(rows)
-    _realised(options, rows)
+    make_images(options.store, rows)
     with _daemon() as daemon:
         for row in rows:
             assert row.image is not None
@@ -325,25 +314,6 @@ def _all_have(rows: Sequence[Row]) -> None:
         raise NoImage("\n".join(lacking), tip="`python -m matrix image plan` shows which have one")
 
 
-def _realised(options: Namespace, rows: Sequence[Row]) -> None:
-    """Every image stands on the daemon afterwards; the engine does it, as in a run."""
-    with Store(options.store) as store:
-        engine = engine_maker("docker", store, cores=1)(lambda _: None)
-        try:
-            for number, row in enumerate(rows, 1):
-                if row.image is None:
-                    _say(f"[{number}/{len(rows)}] {row.request.label}: {row.reason}")
-                    continue
-                started = time.monotonic()
-                there = engine.load(row.request) is not None
-                if not there:
-                    engine.realise(row.request)
-                said = "there already" if there else f"built and loaded in {time.monotonic() - started:.1f} s"
-                _say(f"[{number}/{len(rows)}] {row.request.label} {row.image.digest[:SHORT]}: {said}")
-        finally:
-            engine.close()
-
-
 def _digests(image: Image) -> set[str]:
     """The IDs that a daemon may give an image: of its config, or of its manifest."""
     return {image.digest, image.manifest_digest}
@@ -374,14 +344,6 @@ def _daemon_if_any() -> Iterator[Daemon | None]:
         yield opened
     finally:
         opened.close()
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:.0f}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 SUBVERBS: dict[str, Callable[[Namespace], int]] = {

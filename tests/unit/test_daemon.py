@@ -12,7 +12,7 @@ import pytest
 
 from matrix import daemon as daemons
 from matrix.daemon import ContainerChannel, Daemon, host_mark, nobody
-from matrix.engines.docker import empty, held_bytes
+from matrix.engines.exchange import empty, held_bytes
 from matrix.errors import DaemonGone, DiskFull, EngineMissing, ImageFault
 
 

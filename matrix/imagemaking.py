@@ -1,0 +1,75 @@
+"""Makes the images of environments stand on the daemon, two at a time, and says what they take of its disk."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.daemon import Daemon
+from matrix.daemonimages import LoadedImage, layers_held
+from matrix.engines.base import Engine
+from matrix.engines.loading import AT_ONCE
+from matrix.image import Image
+from matrix.records import EnvironmentRequest
+from matrix.store import Store
+from matrix.workplace import engine_maker
+
+SHORT = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An environment and its image, or the reason why it has none."""
+
+    request: EnvironmentRequest
+    image: Image | None
+    reason: str = ""
+
+
+def make_images(folder: Path, rows: Sequence[Row]) -> None:
+    """Every image stands on the daemon afterwards; the engine does it, as in a run."""
+    with Store(folder) as store:
+        engine = engine_maker("docker", store, cores=1)(lambda _: None)
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            tasks = [pool.submit(_stand, engine, f"[{number}/{len(rows)}]", row) for number, row in enumerate(rows, 1)]
+            for task in tasks:
+                task.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            engine.close()
+            pool.shutdown(wait=True)
+
+
+def _stand(engine: Engine, number: str, row: Row) -> None:
+    if row.image is None:
+        say(f"{number} {row.request.label}: {row.reason}")
+        return
+    started = time.monotonic()
+    there = engine.load(row.request) is not None
+    if not there:
+        engine.realise(row.request)
+    said = "there already" if there else f"built and loaded in {time.monotonic() - started:.1f} s"
+    say(f"{number} {row.request.label} {row.image.digest[:SHORT]}: {said}")
+
+
+def disk_line(daemon: Daemon, images: Sequence[LoadedImage]) -> str:
+    """What these images take on the daemon's disk, beside the sum of their sizes."""
+    layers = layers_held(daemon, images)
+    alone, together = sum(image.size for image in images), sum(layers.values())
+    return (
+        f"{len(images)} images, {len(layers)} layers on the daemon: {megabytes(alone)} MB, "
+        f"shared layers counted once {megabytes(together)} MB"
+    )
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f}"
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
