@@ -122,7 +122,7 @@ def test_no_permission_on_the_socket_is_one_message(tmp_path, spec):
 
 def amid(process, store, jobs=2):
     """Waits until a run is in the middle of its jobs."""
-    wait_for(lambda: process.poll() is not None or len(rows(store)) >= jobs, seconds=120)
+    wait_for(lambda: process.poll() is not None or len(rows(store)) >= jobs, seconds=240)  # a fresh daemon loads first
     assert process.poll() is None, process.communicate()
 
 
