@@ -20,7 +20,6 @@ from typing import BinaryIO
 
 from matrix import baselayer, debian
 from matrix.bases import BaseLock, load_bases
-from matrix.environments import TOOL_FOLDERS
 from matrix.errors import ImageFault
 from matrix.image import Image, ImageLayer
 from matrix.index import PackageIndex
@@ -38,6 +37,7 @@ from matrix.layertable import (
 from matrix.locks import Change, LockChange, load_locks
 from matrix.mirror import Sources
 from matrix.records import EnvironmentRequest, Lock
+from matrix.toolchains import WHEEL_FOLDERS
 from matrix.wheels import Files, Pinned, fetch, pinned
 
 Write = Callable[[BinaryIO | None], Layer]
@@ -241,11 +241,11 @@ def tools_in(wheel: Path) -> tuple[str, ...]:
         found = {
             info.filename
             for info in archive.infolist()
-            if info.filename.rpartition("/")[0] in TOOL_FOLDERS
+            if info.filename.rpartition("/")[0] in WHEEL_FOLDERS
             and "." not in info.filename.rpartition("/")[2]
             and (info.external_attr >> 16) & 0o111
         }
-    folders = {folder: rank for rank, folder in enumerate(TOOL_FOLDERS)}
+    folders = {folder: rank for rank, folder in enumerate(WHEEL_FOLDERS)}
     return tuple(sorted(found, key=lambda name: (folders[name.rpartition("/")[0]], name)))
 
 

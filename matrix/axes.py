@@ -7,17 +7,30 @@ from collections.abc import Mapping, Sequence
 from matrix.catalogue import Catalogue, FlagRow, ModelFile, model_missing
 from matrix.errors import MatrixEmpty, SpecError
 from matrix.locks import AXES as LOCKED_AXES
+from matrix.locks import COMPILER_PACKAGE
+from matrix.own import TOOL_AXES
 from matrix.records import AXES, AxisValue, Part, Stage
 from matrix.spec import OwnValue, Rule, Spec
 from matrix.versions import SelectorFault, nearest, select, several
 
-STAGES = {"exporter": Stage.EXPORT, "compiler": Stage.COMPILE, "runtime": Stage.RUN}
+STAGES = {"exporter": Stage.EXPORT, "importer": Stage.IMPORT, "compiler": Stage.COMPILE, "runtime": Stage.RUN}
 """The kind of environment that each stage runs in."""
 
 PACKAGES = {axis: (STAGES[kind], package) for axis, (kind, package) in LOCKED_AXES.items()}
 """The axes that are releases of a package: the stage that they touch and the package's name."""
 
 VERSION_AXES = (*PACKAGES, "python")
+TOUCHES = {"python": {Stage.EXPORT}} | {axis: {stage} for axis, (stage, _) in PACKAGES.items()}
+TOUCHES["compiler"] = {Stage.IMPORT, Stage.COMPILE}
+"""The stages of each axis of releases. Where a model goes through none of them, the axis has no value for it."""
+WITHOUT = {
+    "mlir": frozenset({Stage.EXPORT, Stage.IMPORT}),
+    "onnx": frozenset({Stage.EXPORT}),
+    "vmfb": frozenset({Stage.EXPORT, Stage.IMPORT, Stage.COMPILE}),
+}
+"""Form of a given model -> the stages that it does not go through."""
+NONE = "-"
+"""The label of an axis that has no value for a model."""
 TIP = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
 
 
@@ -33,6 +46,11 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
         axes[axis] = tuple(axis_value(axis, label, spec, catalogue) for label in labels)
     if faults:
         raise SpecError(spec.source, faults, tip=TIP)
+    if not spec.axes["model"]:
+        raise MatrixEmpty(
+            f"{spec.source}: no model is named: {spec.question}",
+            tip="name the files: --model old.vmfb --model older.vmfb, or `model` in the spec's [axes]",
+        )
     for axis, values in axes.items():
         if not values:
             wanted = ", ".join(spec.axes[axis]) or "nothing"
@@ -47,7 +65,8 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
 def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
     """All values that an axis could have."""
     if axis in VERSION_AXES:
-        return catalogue.locks.releases(axis)
+        own = tuple(spec.toolchains) if axis in TOOL_AXES else ()
+        return (*catalogue.locks.releases(axis), *own)
     if axis == "model":
         return tuple(catalogue.models)
     if axis == "target":
@@ -67,11 +86,15 @@ def labels_meant(
     """The values that selectors mean, of all that are known. Faults name `place`, or the axis of the spec."""
     known = known_labels(axis, spec, catalogue)
     labels: dict[str, None] = {}
+    own = spec.toolchains if axis in TOOL_AXES else {}
+    releases = catalogue.locks.releases(axis) if axis in VERSION_AXES else ()
     for index, term in enumerate(terms):
         where = (place or f"axes.{axis}") + (f"[{index}]" if len(terms) > 1 else "")
-        if axis in VERSION_AXES:
+        if term in own:
+            labels[term] = None
+        elif axis in VERSION_AXES:
             try:
-                labels.update(dict.fromkeys(select(term, known)))
+                labels.update(dict.fromkeys(select(term, releases)))
             except SelectorFault as fault:
                 faults.append(f"{where}: {fault}")
         elif axis == "target" and term == "host":
@@ -93,10 +116,14 @@ def labels_meant(
 
 def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """The record of one value: what it means to each stage."""
+    if (axis, label) in catalogue.toolchains:
+        return _own_tools(axis, label, spec, catalogue)
     if axis in PACKAGES:
         stage, package = PACKAGES[axis]
         python = "" if stage is Stage.EXPORT else spec.tools_python
-        return AxisValue(axis=axis, label=label, parts={stage: Part(pins=((package, label),), python=python)})
+        part = Part(pins=((package, label),), python=python)
+        parts = {Stage.IMPORT: part, stage: part} if axis == "compiler" else {stage: part}
+        return AxisValue(axis=axis, label=label, parts=parts)
     if axis == "python":
         return AxisValue(axis=axis, label=label, parts={Stage.EXPORT: Part(python=label)})
     if axis == "model":
@@ -117,14 +144,40 @@ def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
             parameters=(("model_file", str(model.path)), ("model_digest", model.digest)),
         )
         call = Part(parameters=(("function", "main"),))
-        return AxisValue(axis="model", label=label, parts={Stage.EXPORT: export, Stage.RUN: call})
-    call = Part(parameters=(("function", model.function),))
-    return AxisValue(axis="model", label=label, parts={Stage.RUN: call}, given=model.artifacts)
+        parts = {Stage.EXPORT: export, Stage.RUN: call}
+        return AxisValue(axis="model", label=label, parts=parts, without=frozenset({Stage.IMPORT}))
+    parts = {Stage.RUN: Part(parameters=(("function", model.function),))}
+    if model.form == "onnx":
+        opset = (("opset_version", model.opset_version),) if model.opset_version else ()
+        parts[Stage.IMPORT] = Part(parameters=opset)
+    return AxisValue(
+        axis="model",
+        label=label,
+        parts=parts,
+        given=model.artifacts,
+        without=WITHOUT[model.form],
+        note=model.note,
+    )
+
+
+def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
+    """A user's own tools. Importing ONNX needs Python packages beside them: those of the newest release."""
+    stage, _ = PACKAGES[axis]
+    parts = {stage: Part(toolchain=catalogue.toolchains[axis, label])}
+    if axis == "compiler":
+        newest = catalogue.locks.releases("compiler")[-1]
+        parts[Stage.IMPORT] = Part(pins=((COMPILER_PACKAGE, newest),), python=spec.tools_python)
+    return AxisValue(axis=axis, label=label, parts=parts)
 
 
 def _flag_parts(row: FlagRow | OwnValue) -> dict[Stage, Part]:
     parts: Mapping[Stage, tuple[str, ...]] = {Stage.COMPILE: row.compile, Stage.RUN: row.run}
     return {stage: Part(flags=flags) for stage, flags in parts.items() if flags}
+
+
+def without_value(axis: str) -> AxisValue:
+    """What stands on an axis of releases in the cells of a model that goes through none of its stages."""
+    return AxisValue(axis=axis, label=NONE)
 
 
 def ordered_axes(spec: Spec) -> tuple[str, ...]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from matrix.errors import ModelMissing
+from matrix.errors import ModelMissing, ModelUnusable
+from matrix.keys import sha256
 from matrix.locks import LockIndex, load_locks
-from matrix.spec import UserModel
+from matrix.modelfiles import entry_points, onnx_facts
+from matrix.own import TOOL_AXES, UserModel
+from matrix.records import Toolchain
+from matrix.spec import Spec
+from matrix.toolchains import find_toolchain
 from matrix.versions import nearest
 
 PACKAGE = Path(__file__).parent
+IMPORTER = "import_onnx.py"
+GIVEN_AS = {"mlir": "module.mlir", "onnx": "model.onnx", "vmfb": "module.vmfb"}
+"""Form of a model -> what its stages call the file."""
 
 
 def data_root() -> Path:
@@ -35,6 +42,11 @@ def presets() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (PACKAGE / "presets").glob("*.toml")))
 
 
+def shipped_models() -> tuple[str, ...]:
+    """The names of the models in `scripts/models`."""
+    return tuple(sorted(path.stem for path in (data_root() / "scripts" / "models").glob("*.py")))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
     """A model as Python: `model()` and `inputs()`. `digest` is the sha256 of the file."""
@@ -46,11 +58,17 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenModel:
-    """A model as finished MLIR with inputs and expected outputs: (artifact name, file, sha256) triples."""
+    """A model as a file that needs no export, with inputs and expected outputs: (artifact name, file, sha256) triples.
+
+    `form` is mlir, onnx or vmfb; `note` what there is to say of the file beside the table.
+    """
 
     name: str
     artifacts: tuple[tuple[str, Path, str], ...]
     function: str
+    form: str = "mlir"
+    opset_version: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +92,21 @@ class Catalogue:
     machine: str
     export_digest: str
     torch_variant: str = "cuda"
+    toolchains: Mapping[tuple[str, str], Toolchain] = field(default_factory=dict)
+    """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
 
 
-def load_catalogue(
-    user_models: Iterable[UserModel] = (), *, base: Path = Path(), torch_variant: str = "cuda"
-) -> Catalogue:
-    """Reads the shipped data and the user's models (paths relative to `base`).
+def load_catalogue(spec: Spec, *, torch_variant: str = "cuda") -> Catalogue:
+    """Reads the shipped data, and the models and toolchains of a spec.
 
-    Raises ModelMissing where a model's file is not there, LockFault for a damaged lock.
+    Raises ModelMissing where a model's file is not there, ModelUnusable, ToolchainFault, LockFault for a damaged lock.
     """
     scripts = data_root() / "scripts"
     models: dict[str, ModelFile | GivenModel] = {}
     for path in sorted((scripts / "models").glob("*.py")):
         models[path.stem] = ModelFile(name=path.stem, path=path, digest=sha256(path))
-    for model in user_models:
-        models[model.name] = _user_model(model, base)
+    for model in spec.models.values():
+        models[model.name] = _user_model(model, spec.base, scripts)
     return Catalogue(
         locks=load_locks(data_root() / "images" / "locks"),
         models=models,
@@ -97,20 +115,20 @@ def load_catalogue(
         machine=platform.machine(),
         export_digest=sha256(scripts / "export.py"),
         torch_variant=torch_variant,
+        toolchains={
+            (axis, name): find_toolchain(name, spec.base / path, axis)
+            for axis in TOOL_AXES
+            for name, path in spec.toolchains.items()
+            if name in spec.terms(axis)
+        },
     )
-
-
-def sha256(path: Path) -> str:
-    """The sha256 of a file as 64 hex digits, read in blocks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_missing(name: str, known: Iterable[str]) -> ModelMissing:
     names = sorted(known)
     return ModelMissing(
         f"axes.model: unknown model {name!r}, expected one of {', '.join(names)}{nearest(name, names)}",
-        tip="a model of your own: a [models.NAME] table in the spec with `file` or `mlir`",
+        tip="a model of your own: --model with its path, or a [models.NAME] table in the spec",
     )
 
 
@@ -122,25 +140,47 @@ def _rows(path: Path) -> dict[str, FlagRow]:
     }
 
 
-def _user_model(model: UserModel, base: Path) -> ModelFile | GivenModel:
-    if model.file:
-        path = _existing(model, base / model.file)
+def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | GivenModel:
+    path = _existing(model, base / model.path)
+    if model.form == "file":
         return ModelFile(name=model.name, path=path, digest=sha256(path))
-    files = [("module.mlir", model.mlir)]
-    files += [(f"input_{index}.npy", name) for index, name in enumerate(model.inputs)]
-    files += [(f"expected_{index}.npy", name) for index, name in enumerate(model.expected)]
-    found = [(name, _existing(model, base / file)) for name, file in files]
+    files = [(GIVEN_AS[model.form], path)]
+    files += [(f"input_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.inputs)]
+    files += [(f"expected_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.expected)]
+    function, note = model.function or "main", ""
+    if model.form == "onnx":
+        files.append((IMPORTER, scripts / IMPORTER))
+        facts = onnx_facts(path)
+        function = model.function or facts.graph or "main_graph"
+        raised = f", imported as {model.opset_version}" if model.opset_version else ""
+        note = f"ONNX opset {facts.opset}{raised}" if facts.opset else ""
+    elif model.form == "vmfb" and not model.function:
+        function = _only_entry_point(model, path)
     return GivenModel(
         name=model.name,
-        artifacts=tuple((name, path, sha256(path)) for name, path in found),
-        function=model.function,
+        form=model.form,
+        artifacts=tuple((name, file, sha256(file)) for name, file in files),
+        function=function,
+        opset_version=model.opset_version,
+        note=note,
     )
+
+
+def _only_entry_point(model: UserModel, path: Path) -> str:
+    """The function of a `.vmfb`. A damaged file has none to read: its run says so."""
+    names = entry_points(path)
+    if len(names) > 1:
+        raise ModelUnusable(
+            f"model {model.name}: {path.name} has the entry points {', '.join(names)}, expected one of them",
+            tip="name it: --function NAME on the command line, `function` in the spec",
+        )
+    return names[0] if names else "main"
 
 
 def _existing(model: UserModel, path: Path) -> Path:
     if not path.is_file():
         raise ModelMissing(
             f"models.{model.name}: read {str(path)!r}, expected a file, and there is none",
-            tip="paths of a model are relative to the folder of the spec",
+            tip="paths in a spec are relative to its folder, paths on the command line to the folder you are in",
         )
     return path.resolve()

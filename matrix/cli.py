@@ -16,10 +16,22 @@ from typing import NoReturn
 from matrix import __version__, commands, inspecting
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
+from matrix.own import TOOL_AXES
+from matrix.records import AXES
 from matrix.store import default_store
 from matrix.versions import nearest
 from matrix.workplace import ENGINES
 
+PRESET_HELP = "a shipped preset or the path of a spec; default: portability, for .vmfb files: field"
+AXIS_HELP = {
+    "python": "the exporter's Python: 3.11, '>=3.10', all",
+    "torch": "2.9.1, '>=2.6', latest-minors",
+    "turbine": "3.9.0, '>=3.5', all",
+    "compiler": "3.8.0, '>=3.6', latest-minors",
+    "runtime": "3.8.0, '>=3.6', latest-minors",
+    "target": "host, or a table of targets.toml",
+    "flags": "a table of flags.toml",
+}
 VERBS = {
     "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
     "run": "run what is missing and print the table",
@@ -94,22 +106,44 @@ def make_parser() -> Parser:
 
 def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> None:
     if preset_option:
-        command.add_argument("--preset", default="portability", help="a shipped preset or the path of a spec")
+        command.add_argument("--preset", help=PRESET_HELP)
     else:
-        command.add_argument("preset", nargs="?", default="portability", help="a shipped preset or the path of a spec")
+        command.add_argument("preset", nargs="?", help=PRESET_HELP)
     command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
     _add_choice(command)
 
 
 def _add_plan(command: argparse.ArgumentParser) -> None:
-    command.add_argument("preset", nargs="?", default="portability", help="a shipped preset or the path of a spec")
+    command.add_argument("preset", nargs="?", help=PRESET_HELP)
     _add_choice(command)
 
 
 def _add_choice(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--torch", choices=("cuda", "cpu"), default="cuda", help="which build of torch to lock onto")
+    command.add_argument(
+        "--torch-build", choices=("cuda", "cpu"), default="cuda", help="which build of torch to lock onto"
+    )
+    _add_own(command.add_argument_group("models of your own"))
+    axes = command.add_argument_group("axes", "each replaces the axis of the spec; may be repeated")
+    for axis in AXES:
+        if axis != "model":
+            path = ", or a toolchain's path" if axis in TOOL_AXES else ""
+            axes.add_argument(f"--{axis}", action="append", default=[], metavar="VALUE", help=AXIS_HELP[axis] + path)
     command.add_argument(
         "--only", action="append", default=[], metavar="AXIS=SELECTOR", help="cut an axis down; may be repeated"
+    )
+
+
+def _add_own(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model", action="append", default=[], help="a shipped model, or a .py, .mlir, .onnx or .vmfb; may be repeated"
+    )
+    for name, what in (("inputs", "an input"), ("expected", "an expected output")):
+        group.add_argument(
+            f"--{name}", action="append", default=[], metavar="FILE.npy", help=f"{what}, in order; may be repeated"
+        )
+    group.add_argument("--function", default="", metavar="NAME", help="the entry point; default: the usual one")
+    group.add_argument(
+        "--opset-version", type=_count, metavar="N", help="raise the opset of an .onnx while importing"
     )
 
 

@@ -8,7 +8,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from matrix.catalogue import data_root
-from matrix.engines.base import Engine
+from matrix.engines.base import Engine, tool_line
 from matrix.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_WORSE_THAN_BASELINE, EngineMissing, StoreUnusable, UsageError
 from matrix.estimate import estimate
 from matrix.formats import FORMATS, plain_rows, reproduce
@@ -21,24 +21,20 @@ from matrix.runner import Runner, RunSummary
 from matrix.schedule import Schedule
 from matrix.store import Store
 from matrix.workplace import (
-    Question,
     cores_of_machine,
     engine_maker,
     judged,
     machine_class,
     one_cell,
     plan_of,
+    question_of,
     workshop,
 )
 
 
-def question(options: Namespace) -> Question:
-    return Question(preset=options.preset, only=tuple(options.only), torch_variant=options.torch)
-
-
 def run(options: Namespace) -> int:
     """Runs what is missing and prints the table."""
-    plan = plan_of(question(options))
+    plan = plan_of(question_of(options))
     cores = options.jobs or cores_of_machine()
     with Store(options.store) as store:
         make_engine = engine_maker(options.engine, store, cores=cores)
@@ -53,7 +49,7 @@ def run(options: Namespace) -> int:
             summary = runner.run()
         finally:
             progress.close()
-        shown = " ".join((plan.spec.source, plan.spec.name, *options.only))
+        shown = " ".join((plan.spec.source, plan.spec.name, *plan.spec.options, *options.only))
         store.remember_run(shown, [state.result.key for state in summary.states if state.result])
         _tell(summary)
         if summary.interrupted:
@@ -70,7 +66,7 @@ def run(options: Namespace) -> int:
 
 def plan(options: Namespace) -> int:
     """Says what a run would do, at most, and touches nothing."""
-    planned = plan_of(question(options))
+    planned = plan_of(question_of(options))
     schedule, standing, seconds = Schedule(planned), 0, {}
     if (options.store / "store.sqlite").is_file():
         with Store(options.store, read_only=True) as store:
@@ -79,12 +75,12 @@ def plan(options: Namespace) -> int:
             standing = sum(1 for request in planned.environments() if engine.load(request))
             seconds = store.typical_seconds()
     requests = planned.environments()
-    done = {stage: _done(planned, schedule, stage) for stage in planned.spec.stages}
+    done = {stage: _done(planned, schedule, stage) for stage in planned.stages}
     cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or cores_of_machine())
     rows = [
         ["question", planned.spec.question],
         ["cells", f"{len(planned.cells)}, {schedule.cells_done} done"],
-        *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.spec.stages),
+        *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.stages),
         ["environments", f"{len(requests)}, {standing} ready"],
         ["download", f"at most {cost.download_bytes / 1e9:.1f} GB"],
         ["disk", f"at most {cost.disk_bytes / 1e9:.1f} GB"],
@@ -96,7 +92,7 @@ def plan(options: Namespace) -> int:
 
 def show(options: Namespace) -> int:
     """Prints the table of what is in the store."""
-    planned = plan_of(question(options))
+    planned = plan_of(question_of(options))
     with Store(options.store, read_only=True) as store:
         schedule = replay(planned, store, _looking(options, store))
         _write(FORMATS[options.format](judged(planned, schedule.states, store)), options.output)
@@ -105,7 +101,7 @@ def show(options: Namespace) -> int:
 
 def why(options: Namespace) -> int:
     """Prints the evidence of one cell."""
-    planned = plan_of(question(options))
+    planned = plan_of(question_of(options))
     with Store(options.store, read_only=True) as store:
         engine = _looking(options, store)
         report = judged(planned, replay(planned, store, engine).states, store)
@@ -187,7 +183,7 @@ def _looking(options: Namespace, store: Store) -> Engine:
 
 
 def _size(plan: Plan) -> str:
-    jobs = sum(plan.jobs(stage) for stage in plan.spec.stages)
+    jobs = sum(plan.jobs(stage) for stage in plan.stages)
     return f"{len(plan.cells)} cells, at most {jobs} jobs, {len(plan.environments())} environments"
 
 
@@ -275,7 +271,7 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
         script = data_root() / "scripts" / "export.py"
         tool = [str(environment.root / "bin" / "python"), str(script), model]
     else:
-        tool = [str(environment.root / environment.tools[job.command[0]]), *job.command[1:]]
+        tool = [*tool_line(job.command, environment)]
     if engine.name == "docker":
         copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
         image = f"--init --network none -v $d:/out -w /out sha256:{environment.digest}"

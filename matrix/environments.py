@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
+from matrix import toolchains
 from matrix.errors import DiskFull, StoreUnusable
-from matrix.index import PackageIndex, configured
+from matrix.index import NotInstallable, PackageIndex, configured
 from matrix.keys import digest
 from matrix.pythons import PythonInfo
-from matrix.records import Environment, EnvironmentRequest
+from matrix.records import Environment, EnvironmentRequest, Toolchain
 
 FORMAT = 1
 DESCRIPTION = "environment.json"
-TOOL_FOLDERS = ("iree/compiler/_mlir_libs", "iree/_runtime_libs", "iree/_runtime_libs_tracy")
-"""Where the wheels keep their own binaries, the preferred folder first. The scripts in `bin` are Python wrappers
-around them, five times slower to start."""
 SCRIPTS = "../../../bin/"
 INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
 """Files in a `.dist-info` that the installer wrote and that say nothing about the wheel."""
@@ -93,9 +91,12 @@ def _make(request: EnvironmentRequest, info: PythonInfo, folder: Path, index: Pa
 
 
 def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> None:
-    index.venv(root, info.path)
-    index.install(root, request.lock)
-    environment = inspect(request, info, root)
+    if request.toolchain:
+        environment = _own(request, request.toolchain, info, root)
+    else:
+        index.venv(root, info.path)
+        index.install(root, request.lock)
+        environment = inspect(request, info, root)
     record = {
         "format": FORMAT,
         "request": environment.request_label,
@@ -110,6 +111,26 @@ def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: Pac
         json.dump(record, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _own(request: EnvironmentRequest, toolchain: Toolchain, info: PythonInfo, root: Path) -> Environment:
+    """A user's own tools. Raises NotInstallable where they do not run on this machine."""
+    tools = toolchains.lay_out(toolchain, root)
+    if reason := toolchains.why_not(root, tools):
+        raise NotInstallable(reason)
+    platform = _platform(info)
+    return Environment(
+        request_label=request.label,
+        engine="venv",
+        digest=digest(
+            {"toolchain": toolchain.digest, "c_library": platform["c_library"], "machine": platform["machine"]}
+        ),
+        root=root,
+        python_version=info.version,
+        c_library=info.c_library,
+        tools=tools,
+        distributions=toolchains.versions(root, tools),
+    )
 
 
 def load(folder: Path) -> Environment | None:
@@ -196,7 +217,7 @@ def _platform(info: PythonInfo) -> dict[str, str]:
 def _tools(root: Path, site: Path, paths: list[str]) -> Mapping[str, str]:
     """Tool -> path relative to `root`: the wheels' own binaries, else the scripts in `bin`."""
     tools: dict[str, str] = {}
-    for folder in TOOL_FOLDERS:
+    for folder in toolchains.WHEEL_FOLDERS:
         for path in paths:
             parent, _, name = path.rpartition("/")
             if parent == folder and "." not in name and os.access(site / path, os.X_OK):

@@ -129,6 +129,16 @@ class DaemonGone(MatrixError):
     meaning = "the container daemon stopped answering in mid-run"
 
 
+class ToolchainFault(MatrixError):
+    exit_code = 22
+    meaning = "a toolchain of one's own is not there, or holds none of the tools that its axis needs"
+
+
+class ModelUnusable(MatrixError):
+    exit_code = 23
+    meaning = "a model of one's own: a file of no known kind, or one with several entry points"
+
+
 class FileFault(MatrixError):
     exit_code = 26
     meaning = "a file to look into is not there, too big, damaged, or neither a `.vmfb` nor MLIR"

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from tabulate import tabulate
 
-from matrix.axes import ordered_axes
+from matrix.axes import NONE, ordered_axes
 from matrix.records import JobResult, Lock, Outcome
 from matrix.report import CellReport, Report
 from matrix.square import Square, headings, legend, squares
@@ -31,7 +31,7 @@ def as_table(report: Report) -> str:
     parts = [report.plan.spec.question]
     for square in squares(report):
         parts += [_caption(square), _grid(square, "simple"), _sentences(square, "  ")]
-    parts += ["legend", _legend(report, "plain"), totals(report)]
+    parts += [_notes(report, "  "), "legend", _legend(report, "plain"), totals(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -40,7 +40,7 @@ def as_markdown(report: Report) -> str:
     parts = [f"# {report.plan.spec.question}"]
     for square in squares(report):
         parts += [_caption(square), _grid(square, "github"), _sentences(square, "- ")]
-    parts += [_legend(report, "github"), totals(report) + "."]
+    parts += [_notes(report, "- "), _legend(report, "github"), totals(report) + "."]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -51,6 +51,8 @@ def as_html(report: Report) -> str:
     for square in squares(report):
         listed = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in square.islands)
         parts += [f"<p>{html.escape(_caption(square))}</p>", _grid(square, "html"), f"<ul>{listed}</ul>"]
+    if notes := _notes(report, ""):
+        parts.append(f"<pre>{html.escape(notes)}</pre>")
     parts += [_legend(report, "html"), f"<p>{html.escape(totals(report))}</p>"]
     style = "body{font-family:sans-serif}td,th{padding:.2em .5em;text-align:center}"
     head = f'<meta charset="utf-8"><title>{question}</title><style>{style}</style>'
@@ -88,6 +90,7 @@ def as_json(report: Report) -> str:
         "question": report.plan.spec.question,
         "counts": {outcome.value: count for outcome, count in report.counts().items()},
         "islands": [sentence for square in squares(report) for sentence in square.islands],
+        **({"models": notes} if (notes := _models(report)) else {}),
         "cells": cells,
         "jobs": jobs,
         "environments": environments,
@@ -148,10 +151,12 @@ def reproduce(report: Report, cell: CellReport) -> str:
     only = " ".join(
         f"--only {axis}={cell.labels[axis]}"
         for axis, values in report.plan.axes.items()
-        if len(values) > 1 or cell.labels[axis] != values[0].label  # the latter: put in by an [[include]]
+        if cell.labels[axis] != NONE
+        and (len(values) > 1 or cell.labels[axis] != values[0].label)  # the latter: put in by an [[include]]
     )
+    options = shlex.join(report.plan.spec.options)
     engine = next((f"--engine {job.engine}" for job in cell.jobs if job.engine != "venv"), "")
-    return " ".join(f"python -m matrix run {shlex.quote(report.plan.spec.source)} {only} {engine}".split())
+    return " ".join(f"python -m matrix run {shlex.quote(report.plan.spec.source)} {options} {only} {engine}".split())
 
 
 def _caption(square: Square) -> str:
@@ -173,6 +178,15 @@ def _legend(report: Report, style: str) -> str:
 
 def _sentences(square: Square, bullet: str) -> str:
     return "\n".join(bullet + sentence for sentence in square.islands)
+
+
+def _models(report: Report) -> dict[str, str]:
+    """What there is to say of the models beside the table: the opset of an `.onnx`."""
+    return {value.label: value.note for value in report.plan.axes["model"] if value.note}
+
+
+def _notes(report: Report, bullet: str) -> str:
+    return "\n".join(f"{bullet}{label}: {note}" for label, note in _models(report).items())
 
 
 def _cell(report: Report, cell: CellReport, signatures: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from matrix.records import EnvironmentRequest
 from matrix.sbom import bill
 from matrix.store import Store, disk_errors
 from matrix.verification import Verifier
-from matrix.workplace import Question, plan_of, workshop
+from matrix.workplace import plan_of, question_of, workshop
 
 
 class Committed:
@@ -286,7 +286,7 @@ def remove_old(options: Namespace) -> int:
 
 def _rows(options: Namespace, committed: Committed) -> list[Row]:
     """The environments of the preset's plan, or those of them that --environment names."""
-    planned = plan_of(Question(preset=options.preset, only=tuple(options.only), torch_variant=options.torch))
+    planned = plan_of(question_of(options))
     requests = planned.environments()
     names = [request.lock.name for request in requests]
     for wanted in options.environment:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from matrix.catalogue import IMPORTER
 from matrix.keys import job_key
 from matrix.plan import Node
 from matrix.records import Job, Stage
 
-MLIR, VMFB = "module.mlir", "module.vmfb"
+MLIR, VMFB, ONNX = "module.mlir", "module.vmfb", "model.onnx"
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
 
 
@@ -40,6 +41,14 @@ def _export(_node: Node, _artifacts: Mapping[str, str]) -> tuple[str, ...]:
     return ("export.py",)
 
 
+def _import(node: Node, artifacts: Mapping[str, str]) -> tuple[str, ...]:
+    """The program is an input like the model: laid into the job's folder, and in the key by its content."""
+    opset = dict(node.parameters).get("opset_version", "")
+    raised = ("--opset-version", opset) if opset else ()
+    reference = () if matching(artifacts, EXPECTED) else ("--reference",)
+    return ("python", IMPORTER, ONNX, *raised, *reference)
+
+
 def _compile(node: Node, _artifacts: Mapping[str, str]) -> tuple[str, ...]:
     return ("iree-compile", MLIR, "-o", VMFB, *node.flags)
 
@@ -51,9 +60,17 @@ def _run(node: Node, artifacts: Mapping[str, str]) -> tuple[str, ...]:
     return ("iree-run-module", f"--module={VMFB}", f"--function={function}", *inputs, *outputs, *node.flags)
 
 
+def run_outputs(artifacts: Mapping[str, str]) -> tuple[str, ...]:
+    """Nobody knows how many outputs there are where none are expected: the run then leaves none."""
+    return (OUTPUT,) if matching(artifacts, EXPECTED) else ()
+
+
 RECIPES: Mapping[Stage, Recipe] = {
     Stage.EXPORT: Recipe(
         inputs=(), outputs=(MLIR, "export.json", INPUT, EXPECTED), command=_export, script="export.py"
+    ),
+    Stage.IMPORT: Recipe(
+        inputs=(IMPORTER, ONNX, INPUT), outputs=(MLIR, "import.json", INPUT, EXPECTED), command=_import
     ),
     Stage.COMPILE: Recipe(inputs=(MLIR,), outputs=(VMFB,), command=_compile),
     Stage.RUN: Recipe(inputs=(VMFB, INPUT), outputs=(OUTPUT,), command=_run),
@@ -82,7 +99,7 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
         label=node.label,
         environment=environment,
         inputs=inputs,
-        outputs=recipe.outputs,
+        outputs=recipe.outputs if node.stage is not Stage.RUN else run_outputs(artifacts),
         argv=() if recipe.script else command,
         script=recipe.script,
         arguments=node.parameters if recipe.script else (),

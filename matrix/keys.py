@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from matrix.records import Limits, Stage
@@ -23,6 +24,12 @@ def canonical(value: Json) -> bytes:
 def digest(value: Json) -> str:
     """sha256 of the canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file as 64 hex digits, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def job_key(

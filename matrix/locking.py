@@ -96,16 +96,21 @@ def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, 
         for kind, wish in wanted.packages.items()
         for version in select(wish.specifier, releases[kind])
     ]
+    compiler = wanted.packages["compiler"]
+    found += [
+        _package_task("importer", compiler, version, extra="[onnx]")
+        for version in select(compiler.specifier, releases["compiler"])
+    ]
     found += [_exporter_task(wish, variant) for wish in wanted.exporters for variant in wish.variants]
     return tuple(found)
 
 
-def _package_task(kind: str, wish: PackageWish, version: str) -> Task:
+def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = "") -> Task:
     pins = ((wish.package, version),)
     return Task(
         name=lock_name(kind, dict(pins)),
         pins=pins,
-        requirements=(f"{wish.package}=={version}",),
+        requirements=(f"{wish.package}{extra}=={version}",),
         lowest_python=wish.lowest_python,
         variant="",
     )

@@ -20,7 +20,7 @@ from matrix.versions import ascending
 
 COMPILER_PACKAGE = "iree-base-compiler"
 RUNTIME_PACKAGE = "iree-base-runtime"
-KINDS = ("compiler", "runtime", "exporter")
+KINDS = ("compiler", "importer", "runtime", "exporter")
 VARIANTS = ("cuda", "cpu")
 WANTED = "wanted.toml"
 PINS = "# pins: "
@@ -113,7 +113,7 @@ class LockIndex:
 
 
 def kind_of(lock: Lock) -> str:
-    """compiler, runtime or exporter: the first part of the lock's name."""
+    """compiler, importer, runtime or exporter: the first part of the lock's name."""
     return lock.name.partition("/")[0]
 
 
@@ -131,7 +131,7 @@ def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
     """The path below `images/locks`, without `.txt`, of the lock for these pins. Raises KeyError for others."""
     if kind == "exporter":
         return f"exporter/torch-{pins['torch']}+turbine-{pins['iree-turbine']}.{variant}"
-    return f"{kind}/{pins[AXES[kind][1]]}"
+    return f"{kind}/{pins[AXES['compiler' if kind == 'importer' else kind][1]]}"
 
 
 def header(pins: Iterable[tuple[str, str]]) -> str:

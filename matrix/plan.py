@@ -12,15 +12,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matrix.axes import STAGES, TIP, axis_value, labels_by_name, labels_meant, ordered_axes, resolve_axes
+from matrix.axes import (
+    NONE,
+    STAGES,
+    TIP,
+    TOUCHES,
+    axis_value,
+    labels_by_name,
+    labels_meant,
+    ordered_axes,
+    resolve_axes,
+    without_value,
+)
 from matrix.catalogue import Catalogue
 from matrix.errors import MatrixEmpty, SpecError
-from matrix.records import AxisValue, EnvironmentRequest, Limits, Outcome, Part, Stage
+from matrix.records import AxisValue, EnvironmentRequest, Limits, Lock, Outcome, Part, Stage
 from matrix.spec import Rule, Spec
 
 KINDS = {stage: kind for kind, stage in STAGES.items()}
 """The kind of environment that each stage runs in."""
-NOTHING_TO_DO = "the model comes as MLIR: there is nothing to export"
+NO_STAGE: frozenset[Stage] = frozenset()
+EVERY = frozenset(Stage)
+NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +86,12 @@ class Plan:
         requests = (node.request for node in self.nodes if node.request and not node.obstacle)
         return tuple(dict.fromkeys(requests))
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of the spec, and the import where a model needs it."""
+        among = {*self.spec.stages, *(node.stage for node in self.nodes)}
+        return tuple(stage for stage in Stage if stage in among)
+
     def jobs(self, stage: Stage) -> int:
         return sum(1 for node in self.nodes if node.stage is stage and not node.obstacle)
 
@@ -122,20 +141,26 @@ def _points(
 ) -> Iterator[tuple[AxisValue, ...]]:
     """The product of the axes, then what the includes add beyond it; of both, what was chosen."""
 
+    names = ordered_axes(rules.spec)
+    nothing = {name: without_value(name) for name in names}
+
     def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
-        return itertools.product(
-            *(
-                [value for value in ranges[name] if value.label in chosen[name]] if name in chosen else ranges[name]
-                for name in ordered_axes(rules.spec)
-            )
-        )
+        """One product for each model: an axis of stages that it does not go through has no value in its cells."""
+        kept = {
+            name: tuple(value for value in ranges[name] if name not in chosen or value.label in chosen[name])
+            for name in names
+        }
+        for model in kept["model"]:
+            own = {**kept, "model": (model,)}
+            own |= {name: (nothing[name],) for name in names if TOUCHES.get(name, EVERY) <= model.without}
+            yield from itertools.product(*(own[name] for name in names))
 
     yield from product(axes)
     seen: set[tuple[str, ...]] = set()
     for added in rules.added():
         for values in product({**axes, **added}):
             labels = tuple(value.label for value in values)
-            on_axes = all(value in axes[value.axis] for value in values)
+            on_axes = all(value.label == NONE or value in axes[value.axis] for value in values)
             if not on_axes and labels not in seen:
                 seen.add(labels)
                 yield values
@@ -213,16 +238,19 @@ class _Graph:
         self.value_parts: dict[int, tuple[int | None, ...]] = {}
         self.works: dict[tuple[object, ...], _Work] = {}
         self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
+        stages = {*spec.stages, Stage.IMPORT} if Stage.COMPILE in spec.stages else spec.stages
+        self.stages = tuple(stage for stage in Stage if stage in stages)
 
     def chain(self, values: tuple[AxisValue, ...]) -> tuple[int, ...]:
         """The nodes of a cell's stages. Called for every cell: a part's numbers are zipped into a column a stage."""
         known = self.value_parts
         columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
         given = next((value.given for value in values if value.given), ())
+        without = next((value.without for value in values if value.without), NO_STAGE)
         chain: list[int] = []
         upstream: int | None = None
-        for stage, column in zip(self.spec.stages, columns, strict=True):
-            if stage is Stage.EXPORT and given:
+        for stage, column in zip(self.stages, columns, strict=True):
+            if stage in without:
                 continue
             here = given if upstream is None else ()
             key = (stage, upstream, column, here)
@@ -240,7 +268,7 @@ class _Graph:
             parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), parameters=(("target", value.label),))
         numbers = tuple(
             self.part_ids.setdefault(parts[stage], len(self.part_ids)) if stage in parts else None
-            for stage in self.spec.stages
+            for stage in self.stages
         )
         self.value_parts[id(value)] = numbers
         return numbers
@@ -287,6 +315,10 @@ class _Graph:
 
     def _request(self, stage: Stage, parts: Sequence[Part]) -> EnvironmentRequest | str:
         """The environment of a node, or why there is none."""
+        toolchain = next((part.toolchain for part in parts if part.toolchain), None)
+        if toolchain:
+            label = Lock(name=f"own/{toolchain.name}", path=toolchain.path, digest=toolchain.digest, pins=())
+            return EnvironmentRequest(kind=KINDS[stage], python=self.spec.tools_python, lock=label, toolchain=toolchain)
         pins = tuple(pin for part in parts for pin in part.pins)
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
         key = (stage, pins, python)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 
 class Stage(StrEnum):
-    """What a cell goes through, in this order."""
+    """What a cell goes through, in this order. An import takes the place of an export where the model is an `.onnx`."""
 
     EXPORT = "export"
+    IMPORT = "import"
     COMPILE = "compile"
     RUN = "run"
 
@@ -82,16 +83,34 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """A user's own tools in the place of a release: a folder, a virtual environment or a wheel file at `path`.
+
+    `tools` maps a tool to its file relative to `path` (in a wheel: its name there), `digest` is of the content of the
+    tools and of what they load beside them: tools that were built anew are another toolchain.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    tools: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRequest:
-    """An environment to realise: `kind` is exporter, compiler or runtime; `python` is `major.minor`."""
+    """An environment to realise: `kind` is exporter, importer, compiler or runtime; `python` is `major.minor`.
+
+    With a `toolchain` it holds a user's own tools, no wheels; `lock` then only carries its name, path and digest.
+    """
 
     kind: str
     python: str
     lock: Lock
+    toolchain: Toolchain | None = None
 
     @property
     def label(self) -> str:
-        return f"{self.lock.name} on Python {self.python}"
+        return self.lock.name if self.toolchain else f"{self.lock.name} on Python {self.python}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +136,16 @@ class Environment:
 class Part:
     """What one axis value means to one stage. A job's key sees the parts of its own stage and no others.
 
-    `pins` choose the environment's lock, `python` its interpreter, `flags` go literally onto the tool's command
-    line, `parameters` are further facts that the stage reads (model name, digest of the model's file).
+    `pins` choose the environment's lock, `python` its interpreter, `toolchain` stands in their place, `flags` go
+    literally onto the tool's command line, `parameters` are further facts that the stage reads (model name, digest of
+    the model's file).
     """
 
     pins: tuple[tuple[str, str], ...] = ()
     python: str = ""
     flags: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
+    toolchain: Toolchain | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +157,10 @@ class AxisValue:
     parts: Mapping[Stage, Part] = field(default_factory=dict)
     given: tuple[tuple[str, Path, str], ...] = ()
     """Artifacts (name, file, sha256) that come with the value instead of from an export: a user's own `.mlir`."""
+    without: frozenset[Stage] = frozenset()
+    """Stages that cells with this value do not go through: nothing is compiled where the model is a `.vmfb`."""
+    note: str = ""
+    """What there is to say of the value beside the table: the opset of an `.onnx`."""
     untested: str = ""
     """Why no cell with this value can run on this machine (`target` of another architecture); empty: it can."""
 

@@ -254,7 +254,7 @@ class Runner:
         return JobResult(
             key=job.key,
             stage=job.stage,
-            outcome=outcome_of(end, has_outputs=bool(files), recognised=known),
+            outcome=outcome_of(end, has_outputs=bool(files) or not job.outputs, recognised=known),
             label=job.label,
             environment=job.environment,
             end=end,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from matrix.plan import Node, Plan
 from matrix.records import EnvironmentRequest, JobResult, Outcome, Stage
 
-RANK = {Stage.EXPORT: 0, Stage.COMPILE: 1, Stage.RUN: 2}
+RANK = {stage: rank for rank, stage in enumerate(Stage)}
 """The critical path: a stage goes before those that wait for it."""
 
 

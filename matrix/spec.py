@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.errors import SpecError, SpecSyntax
+from matrix.own import UserModel, named, read_models, read_toolchains
 from matrix.records import AXES, Limits, Stage
 from matrix.toml_reader import Table
-from matrix.versions import nearest
+from matrix.versions import KEYWORDS, nearest
 
 FORMAT = 1
 
 DEFAULT_LIMITS = {
     Stage.EXPORT: Limits(seconds=900, memory_bytes=16 << 30),
+    Stage.IMPORT: Limits(seconds=900, memory_bytes=8 << 30),
     Stage.COMPILE: Limits(seconds=900, memory_bytes=8 << 30),
     Stage.RUN: Limits(seconds=300, memory_bytes=8 << 30),
 }
@@ -37,8 +38,6 @@ DEFAULT_AXES: Mapping[str, tuple[str, ...]] = {
     "target": ("host",),
     "flags": ("default",),
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
-"""Names stand in tables, in file formats and on command lines: nothing in them needs an escape."""
 SINGULAR = {"models": "model", "compilers": "compiler", "runtimes": "runtime", "targets": "target"}
 
 
@@ -49,21 +48,6 @@ class Rule:
     place: str
     when: Mapping[str, tuple[str, ...]]
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserModel:
-    """A `[models.NAME]` table: a Python file with `model()` and `inputs()`, or an `.mlir` with inputs and outputs.
-
-    All paths are relative to the spec's folder. `inputs` and `expected` are .npy files, for `mlir` only.
-    """
-
-    name: str
-    file: str = ""
-    mlir: str = ""
-    inputs: tuple[str, ...] = ()
-    expected: tuple[str, ...] = ()
-    function: str = "main"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +76,17 @@ class Spec:
     rows: str = "compiler"
     columns: str = "runtime"
     models: Mapping[str, UserModel] = field(default_factory=dict)
+    toolchains: Mapping[str, str] = field(default_factory=dict)
+    """A user's own tools by name: paths relative to `base`. The names are values of the axes compiler and runtime."""
+    options: tuple[str, ...] = ()
+    """Words of the command line that made this spec another one than its file says; they repeat a cell."""
     tools_python: str = "3.11"
     """The Python of the compiler and runtime environments. Their tools are binaries, it does not run in the jobs."""
+
+    def terms(self, axis: str) -> tuple[str, ...]:
+        """All that the axis and the rules say of it."""
+        ruled = (term for rule in (*self.exclude, *self.include) for term in rule.when.get(axis, ()))
+        return (*self.axes[axis], *ruled)
 
 
 KEYS = (
@@ -110,6 +103,7 @@ KEYS = (
     "tolerance",
     "table",
     "models",
+    "toolchains",
 )
 
 
@@ -130,6 +124,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
     if content.get("format") != FORMAT:
         top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
     own = _own_axes(top)
+    rows, columns = _layout(top, own)
     spec = Spec(
         source=source,
         base=base,
@@ -142,22 +137,20 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         include=_rules(top, "include", own),
         limits=_limits(top),
         tolerance=_tolerance(top),
-        models=_models(top),
+        models=read_models(top),
+        toolchains=read_toolchains(top, taken=KEYWORDS),
         tools_python=top.text("tools_python", "3.11"),
-        **_layout(top, own),
+        rows=rows,
+        columns=columns,
     )
     if faults:
         raise SpecError(source, faults, tip="correct the places named above; CONTRIBUTING.md lists the keys of a spec")
     return spec
 
 
-def _named(table: Table, name: str) -> None:
-    if not _NAME.match(name):
-        table.fault(name, f"read {name!r}, expected a name of letters, digits and . _ + -")
-
-
 def _stages(top: Table) -> tuple[Stage, ...]:
-    names = [stage.value for stage in Stage]
+    asked = [stage for stage in Stage if stage is not Stage.IMPORT]  # it comes with the model, nobody asks for it
+    names = [stage.value for stage in asked]
     read = top.texts("stages", tuple(names))
     for index, name in enumerate(read):
         if name not in names:
@@ -167,7 +160,7 @@ def _stages(top: Table) -> tuple[Stage, ...]:
     chosen = tuple(Stage(name) for name in names if name in read)
     if not chosen and "stages" in top.content:
         top.fault("stages", f"no stage, expected at least one of {', '.join(names)}")
-    if chosen and chosen != tuple(Stage)[: len(chosen)]:
+    if chosen and chosen != tuple(asked[: len(chosen)]):
         expected = f"expected no gap: a stage needs all before it ({', '.join(names)})"
         top.fault("stages", f"read {', '.join(read)}, {expected}")
     return chosen
@@ -180,11 +173,11 @@ def _own_axes(top: Table) -> dict[str, dict[str, OwnValue]]:
         if name in AXES:
             table.fault(name, f"{name!r} is an axis already, expected a new name; give its values in [axes]")
             continue
-        _named(table, name)
+        named(table, name)
         values = table.table(name)
         own[name] = {}
         for label in values.content:
-            _named(values, label)
+            named(values, label)
             value = values.table(label)
             value.only(("compile", "run"))
             own[name][label] = OwnValue(compile=value.texts("compile"), run=value.texts("run"))
@@ -234,34 +227,11 @@ def _tolerance(top: Table) -> dict[str, float]:
     return {dtype: table.positive(dtype, default) for dtype, default in DEFAULT_TOLERANCE.items()}
 
 
-def _layout(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> dict[str, str]:
+def _layout(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[str, str]:
     table = top.table("table")
     table.only(("rows", "columns"))
     names = (*AXES, *own)
     rows, columns = table.choice("rows", names, "compiler"), table.choice("columns", names, "runtime")
     if rows == columns:
         table.fault("columns", f"read {rows!r} twice, expected another axis than rows")
-    return {"rows": rows, "columns": columns}
-
-
-def _models(top: Table) -> dict[str, UserModel]:
-    models = {}
-    table = top.table("models")
-    for name in table.content:
-        _named(table, name)
-        row = table.table(name)
-        row.only(("file", "mlir", "inputs", "expected", "function"))
-        model = UserModel(
-            name=name,
-            file=row.text("file"),
-            mlir=row.text("mlir"),
-            inputs=row.texts("inputs"),
-            expected=row.texts("expected"),
-            function=row.text("function", "main"),
-        )
-        if bool(model.file) == bool(model.mlir):
-            table.fault(name, "expected one of `file` (Python) and `mlir`")
-        if model.mlir and not model.expected:
-            table.fault(name, "expected `expected`: .npy files that the outputs are compared with")
-        models[name] = model
-    return models
+    return rows, columns

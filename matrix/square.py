@@ -29,6 +29,8 @@ MARKS = {
 }
 """What stands in the square. A failed cell shows its signature's letter, after the stage's if that is not the last."""
 
+RAN = "ran"
+"""It passed as far as anyone can say: no outputs are expected of it."""
 PLURAL = {"torch": "torch releases", "python": "Pythons"}
 """Of axes whose name does not just get an s."""
 
@@ -77,6 +79,8 @@ def legend(report: Report) -> tuple[LegendRow, ...]:
 def mark_of(report: Report, cell: CellReport) -> str:
     """The mark of a cell in the square."""
     last = report.plan.spec.stages[-1]
+    if not cell.compared:
+        return RAN
     early = cell.stage.value[0] if cell.stage not in (None, last) else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature.name, "?")
@@ -85,7 +89,7 @@ def mark_of(report: Report, cell: CellReport) -> str:
 
 def _words(cell: CellReport) -> str:
     if cell.outcome is Outcome.PASSED:
-        return "passed"
+        return "passed" if cell.compared else "ran to its end; its outputs are not compared with anything"
     if cell.signature and cell.outcome is Outcome.FAILED:
         return f"{cell.words} ({_general(cell.signature.name)})"
     return cell.words

@@ -14,9 +14,9 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from matrix.catalogue import sha256
 from matrix.errors import HashMismatch, LockFault
 from matrix.index import PackageIndex
+from matrix.keys import sha256
 from matrix.records import Lock
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 import os
 import platform
+from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matrix.asked import Question, ask
 from matrix.axes import ordered_axes
-from matrix.catalogue import PACKAGE, data_root, load_catalogue, presets
+from matrix.catalogue import PACKAGE, data_root, load_catalogue, presets, shipped_models
 from matrix.engines.base import Engine
 from matrix.engines.venv import VenvEngine
 from matrix.errors import CellUnknown, EngineMissing, PresetUnknown, UsageError
 from matrix.plan import Plan, make_plan
+from matrix.records import AXES
 from matrix.report import CellReport, Judge, Report
 from matrix.schedule import NodeState
 from matrix.spec import Spec, parse_spec
@@ -30,13 +32,19 @@ ENGINES = ("venv", "docker", "auto")
 that passes the contract test, and a branch of `engine_maker`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a person asked for on the command line."""
-
-    preset: str
-    only: tuple[str, ...] = ()
-    torch_variant: str = "cuda"
+def question_of(options: Namespace) -> Question:
+    """The question of a parsed command line."""
+    return Question(
+        preset=options.preset or "",
+        only=tuple(options.only),
+        torch_variant=options.torch_build,
+        axes={axis: tuple(terms) for axis in AXES if axis != "model" and (terms := getattr(options, axis))},
+        models=tuple(options.model),
+        inputs=tuple(options.inputs),
+        expected=tuple(options.expected),
+        function=options.function,
+        opset_version=str(options.opset_version or ""),
+    )
 
 
 def load_spec(name: str) -> Spec:
@@ -79,8 +87,8 @@ def split_choice(word: str, axes: Sequence[str]) -> tuple[str, str]:
 
 def plan_of(question: Question) -> Plan:
     """The plan of a question."""
-    spec = load_spec(question.preset)
-    catalogue = load_catalogue(spec.models.values(), base=spec.base, torch_variant=question.torch_variant)
+    spec = ask(load_spec(question.spec_name), question, shipped=shipped_models())
+    catalogue = load_catalogue(spec, torch_variant=question.torch_variant)
     return make_plan(spec, catalogue, only=selectors(question.only, spec))
 
 

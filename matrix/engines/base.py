@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
@@ -59,6 +59,14 @@ class Engine(Protocol):
 
     def terminate(self) -> None:
         """Ends all workers at once."""
+
+
+def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
+    """The command line of a tool's job, its program as a path. `python` is the environment's own."""
+    if not argv:
+        return ()
+    name, *arguments = argv
+    return (str(environment.root / environment.tools.get(name, f"bin/{name}")), *arguments)
 
 
 def outputs_in(folder: Path, job: Job) -> dict[str, Path]:

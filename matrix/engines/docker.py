@@ -20,7 +20,7 @@ from threading import Event, Lock, Thread
 
 from matrix.assembler import Workshop
 from matrix.daemon import Confinement, ContainerChannel, Daemon
-from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM
+from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, tool_line
 from matrix.engines.exchange import Copied, Exchange, Mounted, filled, opener
 from matrix.engines.loading import Loader
 from matrix.errors import DaemonGone, DiskFull, EngineMissing, MatrixError, WorkerLost
@@ -131,6 +131,11 @@ class DockerEngine:
         return self._image(request).digest
 
     def _image(self, request: EnvironmentRequest) -> Image:
+        if request.toolchain:
+            raise EngineMissing(
+                f"toolchain {request.toolchain.name}: the engine docker runs images made from locks only",
+                tip="a toolchain of one's own runs with --engine venv",
+            )
         if request not in self._images:
             image = self._workshop.image(request, self._machine)
             self._images[request] = image
@@ -276,10 +281,9 @@ class DockerEngine:
         arguments = dict(job.arguments)
         if "model_file" in arguments:
             arguments["model_file"] = f"{places.model}/{Path(arguments['model_file']).name}"
-        tool = (str(environment.root / environment.tools[job.argv[0]]), *job.argv[1:]) if job.argv else ()
         return Order(
             job_id=job.key,
-            argv=tool,
+            argv=tool_line(job.argv, environment),
             script=Path(places.scripts) / job.script if job.script else None,
             arguments=arguments,
             cwd=Path(places.outputs),

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from matrix import environments, pythons
-from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in
+from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
 from matrix.pythons import PythonInfo
 from matrix.records import Environment, EnvironmentRequest, Job
 from matrix.worker import Order, WorkerEvent, WorkerProcess
@@ -77,12 +77,11 @@ class VenvEngine:
             (folder / name).symlink_to(blob)
         worker = self._exporter(environment) if job.script else self._spawn_worker()
         env = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", "TZ": "UTC"}
-        tool = (str(environment.root / environment.tools[job.argv[0]]), *job.argv[1:]) if job.argv else ()
         self._workers[job.key] = worker
         worker.submit(
             Order(
                 job_id=job.key,
-                argv=tool,
+                argv=tool_line(job.argv, environment),
                 script=self._scripts / job.script if job.script else None,
                 arguments=dict(job.arguments),
                 cwd=folder,

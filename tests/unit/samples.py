@@ -57,6 +57,7 @@ def plan_of(body: str = "", *, machine: str = "x86_64") -> Plan:
 
 OUTPUTS = {
     Stage.EXPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),
+    Stage.IMPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),
     Stage.COMPILE: ("module.vmfb",),
     Stage.RUN: ("output_0.npy",),
 }

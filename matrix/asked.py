@@ -1,0 +1,104 @@
+"""What a command line asks beyond its spec: models and toolchains of one's own, axes replaced. Reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from matrix.errors import UsageError
+from matrix.own import UserModel, form_of, is_toolchain, model_names, toolchain_name, toolchain_terms
+from matrix.spec import Spec
+
+DEFAULT_PRESET = "portability"
+FIELD_PRESET = "field"
+"""The default where all models are finished `.vmfb` files: only the runtime is left to choose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a person asked for on the command line.
+
+    `preset` is "" for the usual one. `only` cuts axes down (AXIS=SELECTOR), `axes` replaces them, `models` are shipped
+    names or paths. `inputs`, `expected`, `function` and `opset_version` go to all models that are files and no Python.
+    """
+
+    preset: str = ""
+    only: tuple[str, ...] = ()
+    torch_variant: str = "cuda"
+    axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    function: str = ""
+    opset_version: str = ""
+
+    @property
+    def spec_name(self) -> str:
+        """The preset or path that is meant."""
+        shipped = all(model.endswith(".vmfb") for model in self.models) and self.models
+        return self.preset or (FIELD_PRESET if shipped else DEFAULT_PRESET)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The words that ask it again, `only` apart."""
+        words = [("--model", model) for model in self.models]
+        words += [(f"--{axis}", term) for axis, terms in self.axes.items() for term in terms]
+        words += [("--inputs", path) for path in self.inputs] + [("--expected", path) for path in self.expected]
+        words += [("--function", self.function)] if self.function else []
+        words += [("--opset-version", self.opset_version)] if self.opset_version else []
+        words += [("--torch-build", self.torch_variant)] if self.torch_variant != "cuda" else []
+        return tuple(word for pair in words for word in pair)
+
+
+def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
+    """The spec that is meant. `shipped` are names of models. Raises UsageError, ModelUnusable."""
+    axes = {**spec.axes, **question.axes}
+    own = _own_models(spec, question, shipped)
+    files = [model for model in own.values() if model.form != "file"]
+    if not files and (question.inputs or question.expected or question.function or question.opset_version):
+        raise UsageError(
+            "--inputs, --expected, --function and --opset-version need a model that is a file, and there is none",
+            tip="name one: --model my.mlir, my.onnx or my.vmfb; a Python file has inputs() of its own",
+        )
+    if question.opset_version and any(model.form != "onnx" for model in files):
+        raise UsageError("--opset-version is for .onnx files only", tip="name other models in a call of their own")
+    if question.models:
+        names = {model.path: name for name, model in own.items()}
+        axes["model"] = tuple(names.get(_absolute(word), word) for word in question.models)
+    toolchains = dict(spec.toolchains)
+    meant: dict[str, str] = {}
+    for term in toolchain_terms(question.axes):
+        path = _absolute(term)
+        meant[term] = toolchain_name(path, toolchains)
+        toolchains[meant[term]] = path
+    axes |= {
+        axis: tuple(meant[term] if is_toolchain(axis, term) else term for term in terms)
+        for axis, terms in question.axes.items()
+    }
+    return replace(spec, axes=axes, models={**spec.models, **own}, toolchains=toolchains, options=question.options)
+
+
+def _absolute(word: str) -> str:
+    return str(Path(word).absolute())
+
+
+def _own_models(spec: Spec, question: Question, shipped: Collection[str]) -> dict[str, UserModel]:
+    """The models that are files. A word that is no path means a shipped one, or none: its axis says so."""
+    known = {*spec.models, *shipped}
+    words = [word for word in question.models if word not in known and ("." in word or "/" in word)]
+    paths = {_absolute(word): form_of(word) for word in words}
+    taken = known & {*question.models}
+    models = {}
+    for path, name in model_names(paths, taken).items():
+        given = paths[path] != "file"
+        models[name] = UserModel(
+            name=name,
+            form=paths[path],
+            path=path,
+            inputs=tuple(map(_absolute, question.inputs)) if given else (),
+            expected=tuple(map(_absolute, question.expected)) if given else (),
+            function=question.function if given else "",
+            opset_version=question.opset_version if given else "",
+        )
+    return models

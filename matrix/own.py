@@ -1,0 +1,143 @@
+"""What a person brings along, as a spec or a command line names it: models and toolchains. Reads no file of theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from matrix.errors import ModelUnusable
+from matrix.toml_reader import Table
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
+"""Names stand in tables, in file formats and on command lines: nothing in them needs an escape."""
+FORMS = ("file", "mlir", "onnx", "vmfb")
+SUFFIXES = {".py": "file", ".mlir": "mlir", ".mlirbc": "mlir", ".onnx": "onnx", ".vmfb": "vmfb"}
+TOOL_AXES = ("compiler", "runtime")
+"""The axes on which a toolchain can stand in the place of a release."""
+PLACES = ("bin", "tools", "install", "venv", ".venv")
+"""Folders that say nothing about whose tools they hold: the one above names a toolchain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserModel:
+    """A `[models.NAME]` table, or a file that `--model` names.
+
+    `form` is one of FORMS: a Python file with `model()` and `inputs()`, MLIR, ONNX, a finished `.vmfb`. Paths are
+    relative to the spec's folder. `inputs` and `expected` are .npy files; none of them for a Python file. `function`
+    is the entry point, "" the usual one; `opset_version` what an importer raises the opset of an `.onnx` to.
+    """
+
+    name: str
+    form: str
+    path: str
+    inputs: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    function: str = ""
+    opset_version: str = ""
+
+
+def read_models(top: Table) -> dict[str, UserModel]:
+    """The tables `[models.NAME]`."""
+    models = {}
+    table = top.table("models")
+    for name in table.content:
+        named(table, name)
+        row = table.table(name)
+        row.only((*FORMS, "inputs", "expected", "function", "opset_version"))
+        forms = [form for form in FORMS if row.text(form)]
+        form = forms[0] if forms else "file"
+        if len(forms) != 1:
+            table.fault(name, "expected one of `file` (Python), `mlir`, `onnx` and `vmfb`")
+        for key in ("inputs", "expected", "function"):
+            if form == "file" and len(forms) == 1 and key in row.content:
+                row.fault(key, "does not go with `file`: the Python file says it")
+        opset = row.text("opset_version")
+        if opset and (form != "onnx" or not opset.isdigit()):
+            row.fault("opset_version", f"read {opset!r}, expected a number such as '17', and only with `onnx`")
+        models[name] = UserModel(
+            name=name,
+            form=form,
+            path=row.text(form),
+            inputs=row.texts("inputs"),
+            expected=row.texts("expected"),
+            function=row.text("function"),
+            opset_version=opset,
+        )
+    return models
+
+
+def read_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
+    """The tables `[toolchains.NAME]`: name -> path. `taken` are words that mean something else on an axis."""
+    toolchains = {}
+    table = top.table("toolchains")
+    for name in table.content:
+        named(table, name)
+        if name in taken or name[:1].isdigit():
+            table.fault(name, "reads like a release or a keyword, expected a name that begins with a letter")
+        row = table.table(name)
+        row.only(("path",))
+        toolchains[name] = row.text("path", required=True)
+    return toolchains
+
+
+def named(table: Table, name: str) -> None:
+    if not NAME.match(name):
+        table.fault(name, f"read {name!r}, expected a name of letters, digits and . _ + -")
+
+
+def form_of(word: str) -> str:
+    """Which of FORMS a file is, by its suffix. Raises ModelUnusable."""
+    form = SUFFIXES.get(PurePath(word).suffix.lower())
+    if form is None:
+        raise ModelUnusable(
+            f"--model: read {word!r}, expected a shipped model or a file {', '.join(SUFFIXES)}",
+            tip="`python -m matrix plan --model x` lists the shipped ones",
+        )
+    return form
+
+
+def model_names(paths: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Path -> a name for tables: the file's own, with its folder's where two files share it, with a number at last."""
+    every = list(dict.fromkeys(paths))
+    stems = [clean(PurePath(path).stem) for path in every]
+    names: dict[str, str] = {}
+    used = set(taken)
+    for path, stem in zip(every, stems, strict=True):
+        name = stem
+        if stems.count(stem) > 1 or stem in used:
+            name = clean(f"{PurePath(path).parent.name}-{stem}")
+        names[path] = numbered(name, used)
+        used.add(names[path])
+    return names
+
+
+def toolchain_name(path: str, used: Iterable[str]) -> str:
+    """A name for tables of a folder, a virtual environment or a wheel."""
+    pure = PurePath(path)
+    if pure.suffix == ".whl":
+        return numbered(clean(f"wheel-{'-'.join(pure.stem.split('-')[1:2])}"), used)
+    parts = [part for part in pure.parts if part not in (*PLACES, "/", ".", "..")]
+    name = clean(parts[-1]) if parts else "own"
+    return numbered(name if name[:1].isalpha() else f"own-{name}", used)
+
+
+def clean(text: str) -> str:
+    """The text as a name: what a name cannot hold becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+") or "own"
+
+
+def numbered(name: str, used: Iterable[str]) -> str:
+    taken = set(used)
+    return next(each for each in (name, *(f"{name}-{number}" for number in range(2, 10_000))) if each not in taken)
+
+
+def is_toolchain(axis: str, term: str) -> bool:
+    """A path on an axis of releases, as against a version, a specifier or a keyword."""
+    return axis in TOOL_AXES and ("/" in term or term.endswith(".whl"))
+
+
+def toolchain_terms(axes: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The paths among the terms of the tool axes, each once."""
+    return list(dict.fromkeys(term for axis in TOOL_AXES for term in axes.get(axis, ()) if is_toolchain(axis, term)))
