@@ -142,9 +142,7 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
             f"--{name}", action="append", default=[], metavar="FILE.npy", help=f"{what}, in order; may be repeated"
         )
     group.add_argument("--function", default="", metavar="NAME", help="the entry point; default: the usual one")
-    group.add_argument(
-        "--opset-version", type=_count, metavar="N", help="raise the opset of an .onnx while importing"
-    )
+    group.add_argument("--opset-version", type=_count, metavar="N", help="raise the opset of an .onnx while importing")
 
 
 def _add_images(image: argparse.ArgumentParser) -> None:

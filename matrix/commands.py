@@ -230,6 +230,7 @@ def _evidence(cell: CellReport) -> list[str]:
             f"outputs    {cell.comparison.text}; error {cell.comparison.error:.3g} of the reference's scale, "
             f"tolerance {cell.comparison.tolerance:.3g}"
         )
+    lines += [f"model      {value.note}" for value in cell.cell.values if value.note]
     lines += [f"reason     {cell.reason}"] if cell.reason else []
     lines += [f"included   {cell.cell.note}"] if cell.cell.note else []
     for job, used in zip(cell.jobs, cell.locks, strict=True):

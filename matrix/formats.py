@@ -143,7 +143,8 @@ def published(text: str) -> str:
 def totals(report: Report) -> str:
     """`225 cells: 51 passed, 174 failed`."""
     counted = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in report.counts().items())
-    return f"{len(report.cells)} cells: {counted}"
+    ran = sum(1 for cell in report.cells if not cell.compared)
+    return f"{len(report.cells)} cells: {counted}" + (f"; {ran} of the passed ones are not compared" if ran else "")
 
 
 def reproduce(report: Report, cell: CellReport) -> str:

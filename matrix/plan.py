@@ -161,7 +161,8 @@ def _points(
         for values in product({**axes, **added}):
             labels = tuple(value.label for value in values)
             on_axes = all(value.label == NONE or value in axes[value.axis] for value in values)
-            if not on_axes and labels not in seen:
+            asked_for = rules.verdict(values)[1]  # not where the rule speaks of an axis that has no value here
+            if not on_axes and asked_for and labels not in seen:
                 seen.add(labels)
                 yield values
 

@@ -162,6 +162,8 @@ def _plural(axis: str, count: int) -> str:
 def _span(labels: Sequence[str], order: Sequence[str]) -> str:
     """`3.4 to 3.7 and 3.9`: runs of neighbours in the order of the axis."""
     short = dict(zip(order, headings(order), strict=True))
+    if not _versions(order):  # names have no order that a span could mean
+        return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
     runs: list[list[str]] = []
     for label in labels:
         if runs and order.index(label) == order.index(runs[-1][-1]) + 1:
@@ -180,6 +182,14 @@ def headings(labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(labels)
     short = [f"{version.major}.{version.minor}" for version in parsed]
     return tuple(short) if len(set(short)) == len(short) else tuple(labels)
+
+
+def _versions(labels: Iterable[str]) -> bool:
+    """A user's own toolchain among releases makes names of them all."""
+    try:
+        return bool([Version(label) for label in labels])
+    except InvalidVersion:
+        return False
 
 
 def _in_order(labels: Iterable[str]) -> tuple[str, ...]:

@@ -43,3 +43,46 @@ def test_the_bench_holds():
     )
     print(done.stdout)
     assert re.search(r"^held$", done.stdout, re.MULTILINE), done.stdout + done.stderr
+
+
+MEASURED = """
+import resource, sys
+from matrix.cli import main
+status = main(sys.argv[1:])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MiB", file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def test_a_model_of_300_mb_of_weights_goes_through_in_less_memory_than_it_has(tmp_path):
+    """Its weights stand in the MLIR as hex, 600 MB of it; the program that orders the jobs never holds them."""
+    import numpy
+
+    rows = 73_250
+    row = numpy.random.default_rng(0).standard_normal(1024).astype("float32")
+    with (tmp_path / "big.mlir").open("w") as file:
+        file.write(f"func.func @main(%x: tensor<1x{rows}xf32>) -> tensor<1x1024xf32> {{\n")
+        file.write('  %w = arith.constant dense<"0x')
+        for _ in range(rows):
+            file.write(row.tobytes().hex().upper())
+        file.write(f'"> : tensor<{rows}x1024xf32>\n  %z = arith.constant 0.0 : f32\n')
+        file.write("  %e = tensor.empty() : tensor<1x1024xf32>\n")
+        file.write("  %i = linalg.fill ins(%z : f32) outs(%e : tensor<1x1024xf32>) -> tensor<1x1024xf32>\n")
+        file.write(f"  %y = linalg.matmul ins(%x, %w : tensor<1x{rows}xf32>, tensor<{rows}x1024xf32>) ")
+        file.write("outs(%i : tensor<1x1024xf32>) -> tensor<1x1024xf32>\n  return %y : tensor<1x1024xf32>\n}\n")
+    numpy.save(tmp_path / "x.npy", numpy.eye(1, rows, dtype="float32"))
+    numpy.save(tmp_path / "y.npy", row[None])
+    words = ["run", "--model", "big.mlir", "--inputs", "x.npy", "--expected", "y.npy", "--format", "csv"]
+    words += ["--compiler", "3.8.0", "--runtime", "3.8.0", "--store", str(tmp_path / "store")]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ",passed,run," in done.stdout, done.stdout + done.stderr
+    (peak,) = re.findall(r"^peak (\d+) MiB", done.stderr, re.MULTILINE)
+    print(f"the orchestrator's peak: {peak} MiB")
+    assert int(peak) < 300

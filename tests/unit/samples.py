@@ -55,6 +55,8 @@ def plan_of(body: str = "", *, machine: str = "x86_64") -> Plan:
     return make_plan(spec_of(body), catalogue(machine))
 
 
+STAGES = (Stage.EXPORT, Stage.COMPILE, Stage.RUN)
+"""What a cell of a Python model goes through."""
 OUTPUTS = {
     Stage.EXPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),
     Stage.IMPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),

@@ -134,7 +134,7 @@ def test_markdown_tables_have_as_many_columns_in_every_row():
 
 
 def test_a_square_of_15_by_15_fits_120_columns():
-    from matrix.workplace import Question
+    from matrix.asked import Question
     from matrix.workplace import plan_of as plan_of_question
 
     terms = tuple(f"{axis}=latest-minors >=2.9,<=3.13" for axis in ("compiler", "runtime"))

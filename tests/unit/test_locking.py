@@ -77,6 +77,7 @@ def test_every_admitted_release_gets_a_lock(folder):
     names = [change.name for change in changes]
     assert names == [
         *("compiler/3.7.0", "compiler/3.7.1", "compiler/3.10.0", "runtime/3.7.0", "runtime/3.10.0"),
+        *("importer/3.7.0", "importer/3.7.1", "importer/3.10.0"),
         *(f"{EXPORTER}.cuda", f"{EXPORTER}.cpu"),
     ]
     assert {change.change for change in changes} == {Change.ADDED}
@@ -117,7 +118,7 @@ def test_what_is_no_longer_wanted_goes(folder):
     table = Table()
     table.versions["iree-base-compiler"] = ["3.10.0"]
     removed = {change.name for change in lock_all(folder, table) if change.change is Change.REMOVED}
-    assert removed == {"compiler/3.7.0", "compiler/3.7.1"}
+    assert removed == {"compiler/3.7.0", "compiler/3.7.1", "importer/3.7.0", "importer/3.7.1"}
     assert load_locks(folder).releases("compiler") == ("3.10.0",)
 
 
@@ -177,7 +178,7 @@ def test_an_index_that_fails_half_way_leaves_the_locks_alone(folder):
 def test_progress_names_every_lock(folder):
     done: list[str] = []
     lock_all(folder, Table(), progress=done.append)
-    assert len(done) == 7
+    assert len(done) == 10
 
 
 def test_the_refusal_of_an_error_is_its_reason():

@@ -29,7 +29,8 @@ runtime = "latest-minors >=2.9,<=3.13"
 MEASURED = """
 import json, resource, sys, time
 from matrix.schedule import Schedule
-from matrix.workplace import Question, plan_of
+from matrix.asked import Question
+from matrix.workplace import plan_of
 plan = plan_of(Question(preset=sys.argv[1]))
 schedule = Schedule(plan)
 assert schedule.take() is not None and len(plan.environments()) == 31

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import pytest
 
+from matrix.asked import Question
 from matrix.catalogue import PACKAGE, presets
+from matrix.errors import MatrixEmpty
 from matrix.records import Stage
 from matrix.schedule import Schedule
-from matrix.workplace import Question, load_spec, plan_of
+from matrix.workplace import load_spec, plan_of
 
 
 def test_there_are_presets():
-    assert {"portability", "quick"} <= set(presets())
+    assert {"portability", "quick", "field"} <= set(presets())
 
 
-@pytest.mark.parametrize("name", presets())
+NO_FILES_NEEDED = [name for name in presets() if name != "field"]
+
+
+def test_the_field_asks_for_files(tmp_path):
+    with pytest.raises(MatrixEmpty, match="no model is named") as caught:
+        plan_of(Question(preset="field"))
+    assert "--model" in caught.value.tip
+    (tmp_path / "old.vmfb").write_bytes(b"not one, which its runs say")
+    plan = plan_of(Question(models=(str(tmp_path / "old.vmfb"),)))
+    assert plan.spec.name == "field"
+    assert plan.jobs(Stage.RUN) == len(plan.cells) == 15
+    assert {cell.labels["compiler"] for cell in plan.cells} == {"-"}
+
+
+@pytest.mark.parametrize("name", NO_FILES_NEEDED)
 def test_a_preset_plans(name):
     plan = plan_of(Question(preset=name))
     assert plan.spec.name == name

@@ -6,7 +6,7 @@ import io
 
 import numpy
 import pytest
-from samples import REFUSED, plan_of, result
+from samples import REFUSED, STAGES, plan_of, result
 
 from matrix.plan import Plan
 from matrix.records import Artifact, JobResult, Outcome, Stage
@@ -32,15 +32,27 @@ def only_cell(*results: JobResult | None, files: dict[str, bytes] | None = None,
     return cell
 
 
-PASSED = tuple(result(stage) for stage in Stage)
+PASSED = tuple(result(stage) for stage in STAGES)
 
 
 def test_passed():
     cell = only_cell(*PASSED, files={"expected_0.npy": npy(1)})
     assert (cell.outcome, cell.stage, cell.words, cell.message) == (Outcome.PASSED, Stage.RUN, "passed", "")
     assert cell.comparison.equal
-    assert [job.stage for job in cell.jobs] == list(Stage)
+    assert [job.stage for job in cell.jobs] == list(STAGES)
     assert [lock.name.partition("/")[0] for lock in cell.locks] == ["exporter", "compiler", "runtime"]
+
+
+def test_outputs_of_the_same_digest_are_equal_and_not_read():
+    cell = only_cell(*PASSED, files={})
+    assert (cell.outcome, cell.comparison.text) == (Outcome.PASSED, "equal, byte for byte")
+
+
+def test_a_run_without_expected_outputs_passes_and_is_not_compared():
+    exported = result(Stage.EXPORT, outputs=[Artifact(name="module.mlir", digest="m", size=1)])
+    cell = only_cell(exported, PASSED[1], result(Stage.RUN, outputs=[]))
+    assert (cell.outcome, cell.words, cell.compared) == (Outcome.PASSED, "passed, not compared", False)
+    assert "no expected outputs" in cell.message
 
 
 def test_wrong_output():
@@ -57,7 +69,10 @@ def test_a_pair_of_outputs_is_read_once():
         read.append(digest)
         return npy(1)
 
-    states = [NodeState(result=result(node.stage)) for node in plan.nodes]
+    mine = [Artifact(name="output_0.npy", digest="mine", size=1)]
+    states = [
+        NodeState(result=result(node.stage, outputs=mine if node.stage is Stage.RUN else None)) for node in plan.nodes
+    ]
     report = Judge(plan, states, blob, {}).report()
     assert report.counts() == {Outcome.PASSED: 2}
     assert len(read) == 2

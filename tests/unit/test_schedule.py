@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from samples import REFUSED, plan_of, result
+from samples import REFUSED, STAGES, plan_of, result
 
 from matrix.plan import Node
 from matrix.records import Outcome, Stage
@@ -119,7 +119,7 @@ def test_excluded_cells_are_done_from_the_start():
 
 def test_a_shared_node_settles_all_its_cells():
     schedule = Schedule(plan_of("[axes]\nflags = ['default', 'again']\ncompiler = '2.9.0'\nruntime = '2.9.0'\n"))
-    for stage in Stage:
+    for stage in STAGES:
         (node,) = taken(schedule)
         schedule.finish(node.index, result(stage))
     assert schedule.cells_done == 2

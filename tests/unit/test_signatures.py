@@ -239,6 +239,12 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
     ),
     (
         "input-mismatch",
+        "c/runtime/src/iree/modules/hal/utils/buffer_diagnostics.c:225: INVALID_ARGUMENT; input0 shape dimension 0 "
+        "mismatch; expected 4 but have 3; expected shape `4x8`, actual shape `3x3`; while invoking native function hal",
+        {"text": "expected 4 but have 3"},
+    ),
+    (
+        "input-mismatch",
         f"{VM}/invocation.c:95: INVALID_ARGUMENT; input list and function mismatch; expected 1 arguments but passed "
         "0; invoking function 'main'",
         {"count": "expected 1 arguments but passed 0"},
@@ -277,6 +283,23 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         f"{TOOLING}/numpy_io.c:56: INVALID_ARGUMENT; npy header magic mismatch; parsing input `@bad.npy`",
         {},
     ),
+    (
+        "array-damaged",
+        f"{TOOLING}/numpy_io.c:303: OUT_OF_RANGE; end-of-file; parsing input `@zero.npy`; parsing function inputs",
+        {},
+    ),
+    (
+        "onnx-damaged",
+        "google.protobuf.message.DecodeError: Error parsing message with type 'onnx.ModelProto': Wire format was "
+        "corrupt",
+        {"text": "Error parsing message with type 'onnx.ModelProto': Wire format was corrupt"},
+    ),
+    (
+        "onnx-damaged",
+        "onnx.onnx_cpp2py_export.checker.ValidationError: The model does not have an ir_version set properly.",
+        {"empty": "The model does not have an ir_version set properly"},
+    ),
+    ("module-empty", "e.mlir:0:0: error: outer module does not contain a vm.module op", {}),
     (
         "file-missing",
         "c/runtime/src/iree/base/internal/file_io.c:199: NOT_FOUND; failed to open file 'nosuch.vmfb'; loading",

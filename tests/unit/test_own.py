@@ -1,0 +1,236 @@
+"""A user's models and toolchains: names, forms, what a command line means, what files say of themselves."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from samples import spec_of
+
+from matrix.asked import Question, ask
+from matrix.errors import ModelUnusable, ToolchainFault, UsageError
+from matrix.modelfiles import OnnxFacts, entry_points, onnx_facts
+from matrix.own import is_toolchain, model_names, toolchain_name
+from matrix.spec import Spec
+from matrix.toolchains import find_toolchain, lay_out, why_not
+
+SHIPPED = ("linear",)
+
+
+def asked(spec: Spec | None = None, **question: object) -> Spec:
+    return ask(spec or spec_of(), Question(**question), shipped=SHIPPED)
+
+
+# -- the command line
+
+
+def test_files_get_names_of_their_own():
+    names = model_names(["/a/v1/model.vmfb", "/a/v2/model.vmfb", "/a/linear.mlir", "/b/my net!.onnx"], ["linear"])
+    assert list(names.values()) == ["v1-model", "v2-model", "a-linear", "my-net"]
+    assert list(model_names(["/a/x/m.mlir", "/b/x/m.mlir"]).values()) == ["x-m", "x-m-2"]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/opt/iree-build/tools", "iree-build"),
+        ("/opt/iree/bin", "iree"),
+        ("/x/.venv", "x"),
+        ("/x/3.13.0", "own-3.13.0"),
+        ("/x/iree_base_runtime-3.13.0-cp311-cp311-manylinux_2_28_x86_64.whl", "wheel-3.13.0"),
+    ],
+)
+def test_toolchains_are_named_by_what_says_something(path, name):
+    assert toolchain_name(path, ()) == name
+    assert toolchain_name(path, (name,)) == f"{name}-2"
+
+
+def test_a_path_on_an_axis_of_tools_is_a_toolchain_and_a_version_is_none():
+    assert is_toolchain("runtime", "./build")
+    assert is_toolchain("compiler", "x.whl")
+    assert not is_toolchain("runtime", ">=3.6")
+    assert not is_toolchain("torch", "./build")
+
+
+def test_an_option_replaces_its_axis_and_only_its():
+    spec = asked(spec_of("[axes]\ncompiler = 'all'\nruntime = '3.0.0'\n"), axes={"compiler": (">=3.6",)})
+    assert (spec.axes["compiler"], spec.axes["runtime"]) == ((">=3.6",), ("3.0.0",))
+    assert spec.options == ("--compiler", ">=3.6")
+
+
+def test_models_of_the_command_line():
+    spec = asked(models=("linear", "a/my.onnx", "b.py"), inputs=("x.npy",), opset_version="17")
+    assert spec.axes["model"] == ("linear", "my", "b")
+    assert (spec.models["my"].form, spec.models["my"].opset_version) == ("onnx", "17")
+    assert spec.models["my"].path == str(Path("a/my.onnx").absolute())
+    assert spec.models["my"].inputs == (str(Path("x.npy").absolute()),)
+    assert (spec.models["b"].form, spec.models["b"].inputs) == ("file", ())
+    assert spec.options[:6] == ("--model", "linear", "--model", "a/my.onnx", "--model", "b.py")
+
+
+def test_a_toolchain_of_the_command_line_is_a_value_with_a_name():
+    spec = asked(axes={"runtime": ("3.0.0", "./build")})
+    assert spec.axes["runtime"] == ("3.0.0", "build")
+    assert spec.toolchains == {"build": str(Path("build").absolute())}
+
+
+def test_vmfb_files_alone_ask_the_question_of_the_field():
+    assert Question(models=("a.vmfb",)).spec_name == "field"
+    assert Question(models=("a.vmfb", "b.mlir")).spec_name == "portability"
+    assert Question(models=("a.vmfb",), preset="quick").spec_name == "quick"
+    assert Question().spec_name == "portability"
+
+
+@pytest.mark.parametrize(
+    ("question", "kind", "said"),
+    [
+        ({"inputs": ("x.npy",)}, UsageError, "--inputs"),
+        ({"models": ("linear",), "function": "f"}, UsageError, "--function"),
+        ({"models": ("a.mlir",), "opset_version": "17"}, UsageError, "--opset-version"),
+        ({"models": ("a.pt",)}, ModelUnusable, "'a.pt'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(question, kind, said):
+    with pytest.raises(kind, match=said) as caught:
+        asked(**question)
+    assert caught.value.tip
+
+
+# -- what files say of themselves
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, content: bytes | int) -> bytes:
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def onnx_bytes() -> bytes:
+    """An .onnx as onnx.proto has it: a graph of a node, a name and a weight, and two opsets."""
+    graph = field(1, b"a node") + field(2, b"main_graph") + field(5, b"\0" * 100_000)
+    return field(1, 8) + field(7, graph) + field(8, field(2, 17)) + field(8, field(1, b"ai.onnx.ml") + field(2, 3))
+
+
+def test_an_onnx_says_its_opset_and_its_graph(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(onnx_bytes())
+    assert onnx_facts(tmp_path / "m.onnx") == OnnxFacts(graph="main_graph", opset="17, ai.onnx.ml 3")
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 20, 90_000])
+def test_a_cut_off_onnx_has_no_facts(tmp_path, length):
+    (tmp_path / "m.onnx").write_bytes(onnx_bytes()[:length])
+    assert onnx_facts(tmp_path / "m.onnx") == OnnxFacts()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"no zip at all", b"\0" * 3000])
+def test_a_damaged_vmfb_has_no_entry_points(tmp_path, content):
+    (tmp_path / "m.vmfb").write_bytes(content)
+    assert entry_points(tmp_path / "m.vmfb") == ()
+
+
+@pytest.mark.parametrize("module", [b"", b"1234", struct.pack("<II4s", 20, 4, b"IREE"), b"\xff" * 64])
+def test_a_damaged_module_has_no_entry_points(tmp_path, module):
+    with zipfile.ZipFile(tmp_path / "m.vmfb", "w") as archive:
+        archive.writestr("module.fb", module)
+    assert entry_points(tmp_path / "m.vmfb") == ()
+
+
+# -- toolchains
+
+
+def make_tool(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    "below", ["", "tools", "bin", "iree/_runtime_libs", "lib/python3.11/site-packages/iree/_runtime_libs"]
+)
+def test_tools_are_found_where_builds_and_wheels_keep_them(tmp_path, below):
+    make_tool(tmp_path / below / "iree-run-module", "exit 0")
+    found = find_toolchain("mine", tmp_path, "runtime")
+    assert dict(found.tools) == {"iree-run-module": str(Path(below) / "iree-run-module")}
+    with pytest.raises(ToolchainFault, match="iree-compile"):
+        find_toolchain("mine", tmp_path, "compiler")
+
+
+def test_a_rebuilt_tool_is_another_toolchain_and_its_place_is_none(tmp_path):
+    make_tool(tmp_path / "a" / "iree-run-module", "exit 0")
+    make_tool(tmp_path / "b" / "bin" / "iree-run-module", "exit 0")
+    first = find_toolchain("mine", tmp_path / "a", "runtime")
+    assert find_toolchain("yours", tmp_path / "b", "runtime").digest == first.digest
+    make_tool(tmp_path / "a" / "iree-run-module", "exit 1")
+    assert find_toolchain("mine", tmp_path / "a", "runtime").digest != first.digest
+
+
+def test_a_virtual_environment_is_known_by_its_binaries_and_not_by_their_wrappers(tmp_path):
+    (tmp_path / "pyvenv.cfg").touch()
+    make_tool(tmp_path / "bin" / "iree-run-module", "exec wrapper")
+    make_tool(tmp_path / "lib/python3.11/site-packages/iree/_runtime_libs/iree-run-module", "exit 0")
+    found = find_toolchain("mine", tmp_path / "bin", "runtime")
+    assert "site-packages" in dict(found.tools)["iree-run-module"]
+
+
+def test_a_library_beside_a_tool_is_part_of_its_content(tmp_path):
+    """Real programs: one that loads its library from its own folder, by $ORIGIN."""
+    import shutil
+    import subprocess
+
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("NOT TESTED: no C compiler on this machine")
+    (tmp_path / "lib.c").write_text("int answer(void) { return NUMBER; }\n")
+    (tmp_path / "main.c").write_text("int answer(void);\nint main(void) { return answer(); }\n")
+
+    def build(number: int) -> None:
+        library = ["-shared", "-fPIC", f"-DNUMBER={number}", "lib.c", "-o", "tools/libanswer.so"]
+        subprocess.run([compiler, *library], cwd=tmp_path, check=True)
+
+    (tmp_path / "tools").mkdir()
+    build(0)
+    linked = ["main.c", "-Ltools", "-lanswer", "-Wl,-rpath,$ORIGIN", "-o", "tools/iree-run-module"]
+    subprocess.run([compiler, *linked], cwd=tmp_path, check=True)
+    first = find_toolchain("mine", tmp_path, "runtime")
+    build(1)
+    assert find_toolchain("mine", tmp_path, "runtime").digest != first.digest
+
+
+def wheel(path: Path, text: str) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        entry = zipfile.ZipInfo("iree/_runtime_libs/iree-run-module")
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, f"#!/bin/sh\n{text}\n")
+    return path
+
+
+def test_a_wheel_is_unpacked_and_a_folder_is_linked(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    of_wheel = find_toolchain("mine", wheel(tmp_path / "x.whl", "exit 0"), "runtime")
+    tools = lay_out(of_wheel, tmp_path / "one")
+    assert why_not(tmp_path / "one", tools) == ""
+    make_tool(tmp_path / "build" / "iree-run-module", "echo it is broken >&2; exit 3")
+    of_folder = find_toolchain("mine", tmp_path / "build", "runtime")
+    tools = lay_out(of_folder, tmp_path / "two")
+    assert (tmp_path / "two" / "tree").is_symlink()
+    assert "does not run here: it is broken" in why_not(tmp_path / "two", tools)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4cut"])
+def test_a_damaged_wheel_is_refused(tmp_path, content):
+    (tmp_path / "x.whl").write_bytes(content)
+    with pytest.raises(ToolchainFault, match="a whole wheel") as caught:
+        find_toolchain("mine", tmp_path / "x.whl", "runtime")
+    assert caught.value.tip
