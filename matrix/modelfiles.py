@@ -4,21 +4,17 @@ graph's name of an `.onnx`. Weights are skipped, not read; a damaged file has no
 from __future__ import annotations
 
 import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from matrix.errors import FileFault
+
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """The wire types of protobuf (https://protobuf.dev/programming-guides/encoding)."""
 MODEL_GRAPH, MODEL_OPSET, GRAPH_NAME, OPSET_DOMAIN, OPSET_VERSION = 7, 8, 2, 1, 2
 """Field numbers of onnx.proto."""
-EXPORTS = 7
-"""The slot of the exported functions in a module's FlatBuffer, 2.9 to 3.13."""
-MODULE = "module.fb"
 
 
 class Damaged(ValueError):
@@ -93,51 +89,10 @@ def _varint(file: IO[bytes], place: int) -> tuple[int, int]:
 
 def entry_points(path: Path) -> tuple[str, ...]:
     """The functions that a `.vmfb` offers, without IREE's own (`__init`) and the asynchronous twins (`main$async`)."""
+    from matrix.vmfb import read_vmfb  # its readers cost each command start-up time, few have such a file
+
     try:
-        names = _exports(_module(path))
-    except (Damaged, struct.error, IndexError, UnicodeDecodeError):
+        names = [function.name for function in read_vmfb(path).exports]
+    except FileFault:
         return ()
     return tuple(name for name in names if not name.startswith("__") and "$" not in name)
-
-
-def _module(path: Path) -> bytes:
-    """The FlatBuffer of a module, without its length prefix."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = archive.read(MODULE)
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError, zlib.error):
-        raise Damaged from None
-    return content[4:]
-
-
-def _exports(module: bytes) -> list[str]:
-    """Slot by slot (https://flatbuffers.dev/internals): the root table, its vector of exports, their names."""
-    if module[4:8] != b"IREE":
-        raise Damaged
-    vector = _follow(module, _field(module, _follow(module, 0), EXPORTS))
-    (count,) = struct.unpack_from("<I", module, vector)
-    tables = (_follow(module, vector + 4 + 4 * index) for index in range(count))
-    names = []
-    for table in tables:
-        text = _follow(module, _field(module, table, 0))
-        (length,) = struct.unpack_from("<I", module, text)
-        names.append(module[text + 4 : text + 4 + length].decode())
-    return names
-
-
-def _follow(module: bytes, place: int) -> int:
-    (offset,) = struct.unpack_from("<I", module, place)
-    return int(place + offset)
-
-
-def _field(module: bytes, table: int, slot: int) -> int:
-    """Where a field of a table lies. Raises Damaged if the table has none."""
-    (back,) = struct.unpack_from("<i", module, table)
-    vtable = table - back
-    (size,) = struct.unpack_from("<H", module, vtable)
-    if vtable < 0 or 4 + 2 * slot >= size:
-        raise Damaged
-    (offset,) = struct.unpack_from("<H", module, vtable + 4 + 2 * slot)
-    if not offset:
-        raise Damaged
-    return int(table + offset)
