@@ -6,7 +6,6 @@ is a block of a file.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tarfile
@@ -18,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from matrix import baselayer, debian
+from matrix.baselayer import write_base_layer
+from matrix.baselocking import fetch_base
 from matrix.bases import BaseLock, load_bases
 from matrix.errors import ImageFault
 from matrix.image import Image, ImageLayer
 from matrix.index import PackageIndex
-from matrix.layers import BLOCK, Layer, skeleton_tree, wheel_tree, write_tree
+from matrix.layers import BLOCK, Layer, skeleton_tree, write_tree
 from matrix.layertable import (
     LayerTable,
     TableWish,
@@ -38,6 +38,7 @@ from matrix.locks import Change, LockChange, load_locks
 from matrix.mirror import Sources
 from matrix.records import EnvironmentRequest, Lock
 from matrix.toolchains import WHEEL_FOLDERS
+from matrix.wheellayer import wheel_tree
 from matrix.wheels import Files, Pinned, fetch, pinned
 
 Write = Callable[[BinaryIO | None], Layer]
@@ -77,7 +78,7 @@ class Workshop:
             for wheel in self._layers_of(new, wish, base.glibc):
                 wanted[wheel.sha256] = wheel
             wanted |= {digest: known[digest] for package in packages for digest in package.hashes & known.keys()}
-        debian.fetch_all(base, wish.machine, self.files.folder, source=self.sources)
+        fetch_base(base, wish.machine, self.files.folder, source=self.sources)
         return LayerTable(
             python=wish.python,
             machine=wish.machine,
@@ -111,7 +112,7 @@ class Workshop:
     def fetch(self, request: EnvironmentRequest, machine: str, image: Image) -> None:
         """Brings every file of an image into the store. Needs no network for those that are there."""
         base = self.bases()[request.python]
-        debian.fetch_all(base, machine, self.files.folder, source=self.sources)
+        fetch_base(base, machine, self.files.folder, source=self.sources)
         missing = {each.source for each in image.layers[2:] if self.files.find(each.source) is None}
         packages = [
             package
@@ -141,9 +142,7 @@ class Workshop:
 
     def _write_base(self, base: BaseLock, machine: str) -> Write:
         def write(out: BinaryIO | None) -> Layer:
-            counted = _Counted(out)
-            digest = baselayer.write_base_layer(base, machine, self.files.folder, counted)
-            return Layer(digest=digest.removeprefix("sha256:"), size=counted.size)
+            return write_base_layer(base, machine, self.files.folder, out)
 
         return write
 
@@ -184,9 +183,11 @@ class Workshop:
         """The bytes of a layer; ImageFault at their end if they are not those of the committed digest."""
         streamed = Streamed(self.writer(request, machine, part))
         yield from streamed
-        if streamed.layer != part.layer:
+        layer = streamed.layer
+        assert layer is not None  # all was read
+        if layer != part.layer:
             raise ImageFault(
-                f"the layer of {part.made_of} is {streamed.layer}, and images/layers says {part.layer}",
+                f"the layer of {part.made_of} is {layer.short}, and images/layers says {part.layer.short}",
                 tip="run `nox -s lock` and look at the difference; the unpacking code or the wheel has changed",
             )
 
@@ -219,20 +220,6 @@ class Streamed:
             thread.join()
         if self._error is not None:
             raise self._error
-
-
-class _Counted(io.RawIOBase):
-    """Counts what passes through to `out`, which may be nothing."""
-
-    def __init__(self, out: BinaryIO | None) -> None:
-        self._out = out
-        self.size = 0
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self.size += len(data)
-        if self._out is not None:
-            self._out.write(data)
-        return len(data)
 
 
 def tools_in(wheel: Path) -> tuple[str, ...]:
@@ -275,7 +262,8 @@ def reusable(images: Iterable[Sequence[str]], layers: Sequence[str]) -> int:
 def lock_layers(workshop: Workshop, progress: Callable[[str], None]) -> tuple[LockChange, ...]:
     """Writes the tables that `images/layers/wanted.toml` asks for, from the locks and bases as they are now.
 
-    Fetches wheels that no table knows yet; raises what fetching them raises, before that table is written.
+    A table for a Python that has no base is skipped. Fetches wheels that no table knows yet; raises what fetching them
+    raises, before that table is written.
     """
     folder = workshop.images / "layers"
     locks = load_locks(workshop.images / "locks").locks
@@ -283,6 +271,9 @@ def lock_layers(workshop: Workshop, progress: Callable[[str], None]) -> tuple[Lo
     for wish in read_wanted(folder):
         name = f"layers/{wish.python}-{wish.machine}"
         progress(name)
+        if wish.python not in workshop.bases():
+            changes.append(LockChange(name=name, change=Change.SKIPPED, detail=f"no base for Python {wish.python}"))
+            continue
         path = table_path(folder, wish.python, wish.machine)
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
         previous = read_table(folder, wish.python, wish.machine) if before else None
