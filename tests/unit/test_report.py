@@ -77,7 +77,13 @@ def test_a_pair_of_outputs_is_read_once():
             result(outcome=Outcome.FAILED, exit_code=0),
             Outcome.FAILED,
             "no-output",
-            "the tool ended with exit code 0 and wrote none of its outputs",
+            "the job ended with exit code 0 and left not all of its outputs",
+        ),
+        (
+            result(outcome=Outcome.FAILED, exit_code=7, log=" \n"),
+            Outcome.FAILED,
+            "no-output",
+            "the job ended with exit code 7 and printed nothing",
         ),
         (
             result(outcome=Outcome.CRASHED, end="signalled", signal=11, log="Stack dump"),
