@@ -31,6 +31,8 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
     for axis, terms in spec.axes.items():
         labels = labels_meant(axis, terms, spec, catalogue, faults)
         axes[axis] = tuple(axis_value(axis, label, spec, catalogue) for label in labels)
+    for axis, other in spec.ties.items():
+        axes[axis] = tied_values(axis, axes[other], spec, catalogue, faults)
     if faults:
         raise SpecError(spec.source, faults, tip=TIP)
     for axis, values in axes.items():
@@ -42,6 +44,20 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
                 tip="widen the selector",
             )
     return axes
+
+
+def tied_values(
+    axis: str, others: Sequence[AxisValue], spec: Spec, catalogue: Catalogue, faults: list[str]
+) -> tuple[AxisValue, ...]:
+    """The values of a tied axis: those of the axis that it is tied to, as far as it has them; else a fault."""
+    known, other = known_labels(axis, spec, catalogue), spec.ties[axis]
+    missing = [value.label for value in others if value.label not in known]
+    if missing:
+        faults.append(
+            f"axes.{axis}: tied to {other}, and {', '.join(missing)} is no {axis}: expected {other} values that {axis} "
+            f"has too ({', '.join(known)})"
+        )
+    return tuple(axis_value(axis, value.label, spec, catalogue) for value in others if value.label in known)
 
 
 def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matrix.axes import STAGES, TIP, axis_value, labels_by_name, labels_meant, ordered_axes, resolve_axes
+from matrix.axes import STAGES, TIP, axis_value, labels_by_name, labels_meant, ordered_axes, resolve_axes, tied_values
 from matrix.catalogue import Catalogue
 from matrix.errors import MatrixEmpty, SpecError
 from matrix.records import AxisValue, EnvironmentRequest, Limits, Outcome, Part, Stage
@@ -120,15 +120,19 @@ def _chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Catalogu
 def _points(
     axes: Mapping[str, tuple[AxisValue, ...]], rules: _Rules, chosen: Mapping[str, frozenset[str]]
 ) -> Iterator[tuple[AxisValue, ...]]:
-    """The product of the axes, then what the includes add beyond it; of both, what was chosen."""
+    """The product of the axes, then what the includes add beyond it; of both, what was chosen and where ties hold."""
+    ties = [(rules.position[axis], rules.position[other]) for axis, other in rules.spec.ties.items()]
 
     def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
-        return itertools.product(
+        points = itertools.product(
             *(
                 [value for value in ranges[name] if value.label in chosen[name]] if name in chosen else ranges[name]
                 for name in ordered_axes(rules.spec)
             )
         )
+        if not ties:
+            return points
+        return (values for values in points if all(values[one].label == values[two].label for one, two in ties))
 
     yield from product(axes)
     seen: set[tuple[str, ...]] = set()
@@ -184,7 +188,19 @@ class _Rules:
                 beyond[axis] = (*own, *(axis_value(axis, label, self.spec, self.catalogue) for label in new))
                 outside = outside or bool(new)
             if outside:
-                yield beyond
+                yield beyond | self._tied(beyond)
+
+    def _tied(self, beyond: Mapping[str, tuple[AxisValue, ...]]) -> dict[str, tuple[AxisValue, ...]]:
+        """The axes that are tied to those of an include, with what it adds to them."""
+        faults: list[str] = []
+        found = {
+            axis: tied_values(axis, beyond[other], self.spec, self.catalogue, faults)
+            for axis, other in self.spec.ties.items()
+            if other in beyond
+        }
+        if faults:
+            raise SpecError(self.spec.source, faults, tip=TIP)
+        return found
 
 
 def _holds(conditions: Mapping[int, frozenset[str]], values: Sequence[AxisValue]) -> bool:
