@@ -17,6 +17,9 @@ STAGES = {"exporter": Stage.EXPORT, "compiler": Stage.COMPILE, "runtime": Stage.
 PACKAGES = {axis: (STAGES[kind], package) for axis, (kind, package) in LOCKED_AXES.items()}
 """The axes that are releases of a package: the stage that they touch and the package's name."""
 
+EXTERNAL_PARAMETERS = ("--iree-opt-const-eval=false",)
+"""Compilers up to 3.6 would else want the parameters' values. All get it: cells differ by their release alone."""
+
 VERSION_AXES = (*PACKAGES, "python")
 TIP = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
 
@@ -129,11 +132,12 @@ def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
 def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
     model = catalogue.models[label]
     if isinstance(model, ModelFile):
-        export = Part(
-            parameters=(("model_file", str(model.path)), ("model_digest", model.digest)),
-        )
-        call = Part(parameters=(("function", "main"),))
-        return AxisValue(axis="model", label=label, parts={Stage.EXPORT: export, Stage.RUN: call})
+        source = (("model_file", str(model.path)), ("model_digest", model.digest))
+        external = (("parameters", "external"),) if model.external_parameters else ()
+        parts = {Stage.EXPORT: Part(parameters=source + external), Stage.RUN: Part(parameters=(("function", "main"),))}
+        if model.external_parameters:
+            parts[Stage.COMPILE] = Part(flags=EXTERNAL_PARAMETERS)
+        return AxisValue(axis="model", label=label, parts=parts)
     call = Part(parameters=(("function", model.function),))
     return AxisValue(axis="model", label=label, parts={Stage.RUN: call}, given=model.artifacts)
 

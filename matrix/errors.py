@@ -129,6 +129,11 @@ class DaemonGone(MatrixError):
     meaning = "the container daemon stopped answering in mid-run"
 
 
+class ExportFailed(MatrixError):
+    exit_code = 22
+    meaning = "`export` has no MLIR to write: the export failed, and the message says at what"
+
+
 class FileFault(MatrixError):
     exit_code = 26
     meaning = "a file to look into is not there, too big, damaged, or neither a `.vmfb` nor MLIR"

@@ -56,10 +56,12 @@ class UserModel:
     """A `[models.NAME]` table: a Python file with `model()` and `inputs()`, or an `.mlir` with inputs and outputs.
 
     All paths are relative to the spec's folder. `inputs` and `expected` are .npy files, for `mlir` only.
+    `parameters`, for `file` only: "inline" in the MLIR, or "external" in an .irpa file.
     """
 
     name: str
     file: str = ""
+    parameters: str = "inline"
     mlir: str = ""
     inputs: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
@@ -278,10 +280,11 @@ def _models(top: Table) -> dict[str, UserModel]:
     for name in table.content:
         _named(table, name)
         row = table.table(name)
-        row.only(("file", "mlir", "inputs", "expected", "function"))
+        row.only(("file", "mlir", "inputs", "expected", "function", "parameters"))
         model = UserModel(
             name=name,
             file=row.text("file"),
+            parameters=row.choice("parameters", ("inline", "external"), "inline"),
             mlir=row.text("mlir"),
             inputs=row.texts("inputs"),
             expected=row.texts("expected"),
@@ -289,6 +292,8 @@ def _models(top: Table) -> dict[str, UserModel]:
         )
         if bool(model.file) == bool(model.mlir):
             table.fault(name, "expected one of `file` (Python) and `mlir`")
+        if model.mlir and "parameters" in row.content:
+            table.fault(name, "expected `parameters` only beside `file`: how an export keeps the weights")
         if model.mlir and not model.expected:
             table.fault(name, "expected `expected`: .npy files that the outputs are compared with")
         models[name] = model

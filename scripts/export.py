@@ -154,5 +154,5 @@ def save(name: str, tensors: Iterable[torch.Tensor]) -> list[dict[str, Any]]:
     return entries
 
 
-if __name__ == "__main__":  # by hand, as `python -m matrix why` prints it: export.py MODEL_FILE
-    run({"model_file": sys.argv[1]})
+if __name__ == "__main__":  # by hand, as `python -m matrix why` prints it: export.py MODEL_FILE [NAME=VALUE]...
+    run({"model_file": sys.argv[1], **dict(word.split("=", 1) for word in sys.argv[2:])})
