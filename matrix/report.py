@@ -150,7 +150,7 @@ def _signature(result: JobResult) -> Signature:
         )
     if result.outcome is Outcome.TIMED_OUT:
         return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
-    if result.outcome is Outcome.OUT_OF_MEMORY:
+    if result.outcome is Outcome.OUT_OF_MEMORY and end.end == "out_of_memory":  # else its log says so
         peak = f"ended at {end.peak_bytes / (1 << 20):.0f} MiB"
         return _own("memory-limit", peak, "raise [limits] in the spec if it needs more")
     recognised = signatures.recognise(end.log)

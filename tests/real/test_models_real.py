@@ -97,7 +97,7 @@ BAD: dict[str, tuple[str, str]] = {
     "exit-7": (inputs_do("os._exit(7)"), "failed at export: no-output"),
     "crash": (inputs_do("ctypes.string_at(0)"), "crashed at export: signal-11"),
     "hang": (inputs_do("time.sleep(3600)"), "timed_out at export: time-limit"),
-    "memory": (inputs_do("torch.ones(1 << 40)"), "out_of_memory at export: memory-limit"),
+    "memory": (inputs_do("torch.ones(1 << 40)"), "out_of_memory at export: python-memory"),
 }  # fmt: skip
 
 

@@ -99,6 +99,12 @@ def test_a_pair_of_outputs_is_read_once():
         ),
         (result(outcome=Outcome.TIMED_OUT, end="timed_out"), Outcome.TIMED_OUT, "time-limit", "ended after 0.5 s"),
         (
+            result(outcome=Outcome.OUT_OF_MEMORY, log="can't allocate memory: you tried to allocate 9 bytes"),
+            Outcome.OUT_OF_MEMORY,
+            "python-memory",
+            "can't allocate memory: you tried to allocate 9 bytes",
+        ),
+        (
             result(outcome=Outcome.OUT_OF_MEMORY, end="out_of_memory"),
             Outcome.OUT_OF_MEMORY,
             "memory-limit",
