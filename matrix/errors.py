@@ -130,7 +130,7 @@ class DaemonGone(MatrixError):
 
 
 class ExportFailed(MatrixError):
-    exit_code = 22
+    exit_code = 24
     meaning = "`export` has no MLIR to write: the export failed, and the message says at what"
 
 
