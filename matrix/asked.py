@@ -76,7 +76,22 @@ def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
         axis: tuple(meant[term] if is_toolchain(axis, term) else term for term in terms)
         for axis, terms in question.axes.items()
     }
-    return replace(spec, axes=axes, models={**spec.models, **own}, toolchains=toolchains, options=question.options)
+    ties = _follow_ties(spec, question, axes)
+    models = {**spec.models, **own}
+    return replace(spec, axes=axes, ties=ties, models=models, toolchains=toolchains, options=question.options)
+
+
+def _follow_ties(spec: Spec, question: Question, axes: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """What replaces a tied axis replaces the one that it is tied to, unless that one is replaced as well, or the value
+    is one's own tools: a compiler of one's own has no runtime beside it. The tie is then none. Returns what is left."""
+    ties = dict(spec.ties)
+    for axis, other in spec.ties.items():
+        terms = question.axes.get(axis, ())
+        if terms and (other in question.axes or any(is_toolchain(axis, term) for term in terms)):
+            del ties[axis]
+        elif terms:
+            axes[axis], axes[other] = (), terms
+    return ties
 
 
 def _absolute(word: str) -> str:

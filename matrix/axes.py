@@ -19,6 +19,9 @@ STAGES = {"exporter": Stage.EXPORT, "importer": Stage.IMPORT, "compiler": Stage.
 PACKAGES = {axis: (STAGES[kind], package) for axis, (kind, package) in LOCKED_AXES.items()}
 """The axes that are releases of a package: the stage that they touch and the package's name."""
 
+EXTERNAL_PARAMETERS = ("--iree-opt-const-eval=false",)
+"""Compilers up to 3.6 would else want the parameters' values. All get it: cells differ by their release alone."""
+
 VERSION_AXES = (*PACKAGES, "python")
 TOUCHES = {"python": {Stage.EXPORT}} | {axis: {stage} for axis, (stage, _) in PACKAGES.items()}
 TOUCHES["compiler"] = {Stage.IMPORT, Stage.COMPILE}
@@ -44,6 +47,8 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
     for axis, terms in spec.axes.items():
         labels = labels_meant(axis, terms, spec, catalogue, faults)
         axes[axis] = tuple(axis_value(axis, label, spec, catalogue) for label in labels)
+    for axis, other in spec.ties.items():
+        axes[axis] = tied_values(axis, axes[other], spec, catalogue, faults)
     if faults:
         raise SpecError(spec.source, faults, tip=TIP)
     if not spec.axes["model"]:
@@ -60,6 +65,20 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
                 tip="widen the selector",
             )
     return axes
+
+
+def tied_values(
+    axis: str, others: Sequence[AxisValue], spec: Spec, catalogue: Catalogue, faults: list[str]
+) -> tuple[AxisValue, ...]:
+    """The values of a tied axis: those of the axis that it is tied to, as far as it has them; else a fault."""
+    known, other = known_labels(axis, spec, catalogue), spec.ties[axis]
+    missing = [value.label for value in others if value.label not in known]
+    if missing:
+        faults.append(
+            f"axes.{axis}: tied to {other}, and {', '.join(missing)} is no {axis}: expected {other} values that {axis} "
+            f"has too ({', '.join(known)})"
+        )
+    return tuple(axis_value(axis, value.label, spec, catalogue) for value in others if value.label in known)
 
 
 def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
@@ -140,11 +159,11 @@ def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
 def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
     model = catalogue.models[label]
     if isinstance(model, ModelFile):
-        export = Part(
-            parameters=(("model_file", str(model.path)), ("model_digest", model.digest)),
-        )
-        call = Part(parameters=(("function", "main"),))
-        parts = {Stage.EXPORT: export, Stage.RUN: call}
+        source = (("model_file", str(model.path)), ("model_digest", model.digest))
+        external = (("parameters", "external"),) if model.external_parameters else ()
+        parts = {Stage.EXPORT: Part(parameters=source + external), Stage.RUN: Part(parameters=(("function", "main"),))}
+        if model.external_parameters:
+            parts[Stage.COMPILE] = Part(flags=EXTERNAL_PARAMETERS)
         return AxisValue(axis="model", label=label, parts=parts, without=frozenset({Stage.IMPORT}))
     parts = {Stage.RUN: Part(parameters=(("function", model.function),))}
     if model.form == "onnx":

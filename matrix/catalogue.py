@@ -49,11 +49,15 @@ def shipped_models() -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model as Python: `model()` and `inputs()`. `digest` is the sha256 of the file."""
+    """A model as Python: `model()` and `inputs()`. `digest` is the sha256 of the file.
+
+    `external_parameters`: the export leaves the weights in a file of their own.
+    """
 
     name: str
     path: Path
     digest: str
+    external_parameters: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +147,8 @@ def _rows(path: Path) -> dict[str, FlagRow]:
 def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | GivenModel:
     path = _existing(model, base / model.path)
     if model.form == "file":
-        return ModelFile(name=model.name, path=path, digest=sha256(path))
+        external = model.parameters == "external"
+        return ModelFile(name=model.name, path=path, digest=sha256(path), external_parameters=external)
     files = [(GIVEN_AS[model.form], path)]
     files += [(f"input_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.inputs)]
     files += [(f"expected_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.expected)]

@@ -39,6 +39,7 @@ VERBS = {
     "why": "the evidence of one cell and a command that reproduces it",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
+    "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
     "clean": "free space in the store, never what a shown table needs",
@@ -84,7 +85,7 @@ def make_parser() -> Parser:
     for verb in ("run", "show"):
         made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
         made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
-    for verb in ("plan", "run"):
+    for verb in ("plan", "run", "export"):
         made[verb].add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
     for verb, command in made.items():
         command.add_argument(
@@ -95,6 +96,7 @@ def make_parser() -> Parser:
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
     _add_whatis(made["whatis"])
+    _add_export(made["export"])
     _add_cleaning(made["clean"])
     _add_images(made["image"])
     made["lock"].add_argument(
@@ -143,6 +145,20 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
         )
     group.add_argument("--function", default="", metavar="NAME", help="the entry point; default: the usual one")
     group.add_argument("--opset-version", type=_count, metavar="N", help="raise the opset of an .onnx while importing")
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "model", metavar="MODEL", help="a shipped model, or the path of a .py file with model(), inputs()"
+    )
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir")
+    command.add_argument("--python", default="3.11", metavar="VERSION", help="default: %(default)s")
+    for axis in ("torch", "turbine"):
+        command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
+    command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
+    command.add_argument("--parameters", type=Path, metavar="FILE.irpa", help="keep the weights there, not in the MLIR")
+    command.add_argument("--arrays", action="store_true", help="also write the inputs and expected outputs, beside it")
+    command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
 
 
 def _add_images(image: argparse.ArgumentParser) -> None:

@@ -35,33 +35,60 @@ from matrix.workplace import (
 def run(options: Namespace) -> int:
     """Runs what is missing and prints the table."""
     plan = plan_of(question_of(options))
-    cores = options.jobs or cores_of_machine()
     with Store(options.store) as store:
-        make_engine = engine_maker(options.engine, store, cores=cores)
-        if not store.hold(alone=False):
-            raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
-        progress = make_progress()
-        progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
-        try:
-            runner = Runner(
-                plan=plan, store=store, progress=progress, cores=cores, machine=machine_class(), make_engine=make_engine
-            )
-            summary = runner.run()
-        finally:
-            progress.close()
-        shown = " ".join((plan.spec.source, plan.spec.name, *plan.spec.options, *options.only))
-        store.remember_run(shown, [state.result.key for state in summary.states if state.result])
-        _tell(summary)
+        name = " ".join((plan.spec.source, plan.spec.name, *plan.spec.options, *options.only))
+        summary = _carry_out(plan, store, options, name=name)
         if summary.interrupted:
-            print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
             return EXIT_INTERRUPTED
         _write(FORMATS[options.format](judged(plan, summary.states, store)), options.output)
+    _complain_of_missing(summary)
+    return EXIT_OK
+
+
+def export(options: Namespace) -> int:
+    """Exports one model, as a run would, and writes the files."""
+    from matrix.exporting import export_plan, keep_files
+
+    plan = export_plan(options)
+    with Store(options.store) as store:
+        summary = _carry_out(plan, store, options, name=plan.spec.name)
+        if summary.interrupted:
+            return EXIT_INTERRUPTED
+        _complain_of_missing(summary)
+        (cell,) = judged(plan, summary.states, store).cells
+        for path, size in keep_files(cell, store, options):
+            print(f"{path}  {size / 1e6:.1f} MB")
+    return EXIT_OK
+
+
+def _carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:
+    """Runs what is missing of a plan, and says so."""
+    cores = options.jobs or cores_of_machine()
+    make_engine = engine_maker(options.engine, store, cores=cores)
+    if not store.hold(alone=False):
+        raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
+    progress = make_progress()
+    progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
+    try:
+        runner = Runner(
+            plan=plan, store=store, progress=progress, cores=cores, machine=machine_class(), make_engine=make_engine
+        )
+        summary = runner.run()
+    finally:
+        progress.close()
+    store.remember_run(name, [state.result.key for state in summary.states if state.result])
+    _tell(summary)
+    if summary.interrupted:
+        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+    return summary
+
+
+def _complain_of_missing(summary: RunSummary) -> None:
     if summary.missing:
         raise EngineMissing(
             "some cells stay untested: " + "\n".join(sorted(summary.missing)),
             tip="install what is missing and run again: what was measured is kept; `doctor` lists what is there",
         )
-    return EXIT_OK
 
 
 def plan(options: Namespace) -> int:
@@ -270,7 +297,8 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
     model = dict(node.parameters).get("model_file", "")
     if job.stage is Stage.EXPORT:
         script = data_root() / "scripts" / "export.py"
-        tool = [str(environment.root / "bin" / "python"), str(script), model]
+        facts = [word for word in job.command[1:] if not word.startswith("model_digest=")]
+        tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
     else:
         tool = [*tool_line(job.command, environment)]
     if engine.name == "docker":

@@ -139,6 +139,11 @@ class ModelUnusable(MatrixError):
     meaning = "a model of one's own: a file of no known kind, or one with several entry points"
 
 
+class ExportFailed(MatrixError):
+    exit_code = 24
+    meaning = "`export` has no MLIR to write: the export failed, and the message says at what"
+
+
 class FileFault(MatrixError):
     exit_code = 26
     meaning = "a file to look into is not there, too big, damaged, or neither a `.vmfb` nor MLIR"

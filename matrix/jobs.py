@@ -5,7 +5,7 @@ A stage is one `Recipe`: what it reads, what it leaves, and how its command line
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -14,7 +14,7 @@ from matrix.keys import job_key
 from matrix.plan import Node
 from matrix.records import Job, Stage
 
-MLIR, VMFB, ONNX = "module.mlir", "module.vmfb", "model.onnx"
+MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
 
 
@@ -22,12 +22,15 @@ INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
 class Recipe:
     """A stage: the artifacts that it reads and leaves (patterns) and its command line, or the script it runs.
 
+    Without one of the `needed` artifacts it has not passed, whatever its exit code says.
+
     The command line names files relative to the job's folder: locations in a module's debug information then do not
     depend on where the store lies, and neither does its digest.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    needed: tuple[str, ...]
     command: Callable[[Node, Mapping[str, str]], tuple[str, ...]]
     script: str = ""
 
@@ -55,9 +58,11 @@ def _compile(node: Node, _artifacts: Mapping[str, str]) -> tuple[str, ...]:
 
 def _run(node: Node, artifacts: Mapping[str, str]) -> tuple[str, ...]:
     function = dict(node.parameters)["function"]
+    parameters = [f"--parameters=model={PARAMETERS}"] if PARAMETERS in artifacts else []
     inputs = [f"--input=@{name}" for name in matching(artifacts, INPUT)]
     outputs = [f"--output=@{name.replace('expected', 'output')}" for name in matching(artifacts, EXPECTED)]
-    return ("iree-run-module", f"--module={VMFB}", f"--function={function}", *inputs, *outputs, *node.flags)
+    module = (f"--module={VMFB}", *parameters, f"--function={function}")
+    return ("iree-run-module", *module, *inputs, *outputs, *node.flags)
 
 
 def run_outputs(artifacts: Mapping[str, str]) -> tuple[str, ...]:
@@ -67,13 +72,20 @@ def run_outputs(artifacts: Mapping[str, str]) -> tuple[str, ...]:
 
 RECIPES: Mapping[Stage, Recipe] = {
     Stage.EXPORT: Recipe(
-        inputs=(), outputs=(MLIR, "export.json", INPUT, EXPECTED), command=_export, script="export.py"
+        inputs=(),
+        outputs=(MLIR, "export.json", INPUT, EXPECTED, PARAMETERS),
+        needed=(MLIR, "export.json", EXPECTED),
+        command=_export,
+        script="export.py",
     ),
     Stage.IMPORT: Recipe(
-        inputs=(IMPORTER, ONNX, INPUT), outputs=(MLIR, "import.json", INPUT, EXPECTED), command=_import
+        inputs=(IMPORTER, ONNX, INPUT),
+        outputs=(MLIR, "import.json", INPUT, EXPECTED),
+        needed=(MLIR, "import.json"),
+        command=_import,
     ),
-    Stage.COMPILE: Recipe(inputs=(MLIR,), outputs=(VMFB,), command=_compile),
-    Stage.RUN: Recipe(inputs=(VMFB, INPUT), outputs=(OUTPUT,), command=_run),
+    Stage.COMPILE: Recipe(inputs=(MLIR,), outputs=(VMFB,), needed=(VMFB,), command=_compile),
+    Stage.RUN: Recipe(inputs=(VMFB, INPUT, PARAMETERS), outputs=(OUTPUT,), needed=(OUTPUT,), command=_run),
 }
 
 
@@ -105,3 +117,12 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
         arguments=node.parameters if recipe.script else (),
         limits=node.limits,
     )
+
+
+def complete(job: Job, names: Iterable[str]) -> bool:
+    """Whether a job left all that its stage has to leave. A model that ends the process leaves a part, or nothing.
+
+    A run of which no outputs are expected has nothing to leave.
+    """
+    left = dict.fromkeys(names, "")
+    return not job.outputs or all(matching(left, pattern) for pattern in RECIPES[job.stage].needed)

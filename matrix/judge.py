@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import tokenize
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from matrix.records import JobEnd, Outcome
@@ -55,27 +55,27 @@ def outcome_of(end: JobEnd, *, has_outputs: bool, recognised: Outcome | None) ->
 
 def compare(outputs: Sequence[bytes], expected: Sequence[bytes], tolerance: Mapping[str, float]) -> Comparison:
     """Compares .npy files, in order: number, dtype and shape must be equal, values within the dtype's tolerance
-    relative to the reference's scale (its largest finite magnitude; 1 where that is 0)."""
-    if list(outputs) == list(expected):
-        return Comparison(equal=True, error=0.0, tolerance=0.0, text="equal, byte for byte")
+    relative to the reference's scale (its largest finite magnitude; 1 where that is 0). A reference with NaN equals
+    nothing, also not itself. Of several outputs the worst is told."""
     if len(outputs) != len(expected):
         return _refused(f"{len(outputs)} outputs, expected {len(expected)}")
-    worst = Comparison(equal=True, error=0.0, tolerance=0.0, text="equal")
+    if not expected:
+        return _refused("the reference holds no output: nothing is compared")
+    compared = []
     for index, (output, reference) in enumerate(zip(outputs, expected, strict=True)):
         try:
-            compared = _compare_arrays(_array(output), _array(reference), tolerance)
+            wanted = _array(reference)
+            nans = _nans(wanted)
+            if nans:
+                one = _refused(f"the reference itself holds {nans} NaN of {wanted.size}, which nothing can be equal to")
+            elif output == reference:
+                one = Comparison(equal=True, error=0.0, tolerance=0.0, text="equal, byte for byte")
+            else:
+                one = _compare_arrays(_array(output), wanted, tolerance)
         except ValueError as error:
-            return _refused(f"output {index}: not an .npy file: {error}")
-        if not compared.equal:
-            return Comparison(
-                equal=False,
-                error=compared.error,
-                tolerance=compared.tolerance,
-                text=f"output {index}: {compared.text}",
-            )
-        if compared.error >= worst.error:
-            worst = compared
-    return worst
+            one = _refused(f"not an .npy file: {error}")
+        compared.append(replace(one, text=f"output {index}: {one.text}"))
+    return max(compared, key=lambda one: (not one.equal, one.error))
 
 
 def _refused(text: str) -> Comparison:
@@ -92,6 +92,12 @@ def _array(content: bytes) -> Array:
     return loaded
 
 
+def _nans(array: Array) -> int:
+    import numpy
+
+    return int(numpy.count_nonzero(numpy.isnan(array))) if array.dtype.kind in "fc" else 0
+
+
 def _compare_arrays(output: Array, reference: Array, tolerance: Mapping[str, float]) -> Comparison:
     import numpy
 
@@ -106,7 +112,7 @@ def _compare_arrays(output: Array, reference: Array, tolerance: Mapping[str, flo
     allowed = tolerance.get(output.dtype.name, 0.0)
     wide = numpy.complex128 if output.dtype.kind == "c" else numpy.float64
     got, wanted = output.astype(wide), reference.astype(wide)
-    same = (output == reference) | (numpy.isnan(got) & numpy.isnan(wanted))
+    same = output == reference
     finite = numpy.isfinite(wanted)
     scale = float(numpy.abs(wanted[finite]).max(initial=0.0)) or 1.0
     with numpy.errstate(invalid="ignore", over="ignore"):
@@ -115,7 +121,7 @@ def _compare_arrays(output: Array, reference: Array, tolerance: Mapping[str, flo
     place = numpy.unravel_index(int(numpy.argmax(difference)), difference.shape)
     error = float(difference[place])
     at = f"[{', '.join(str(int(index)) for index in place)}]"
-    nans = int(numpy.count_nonzero(numpy.isnan(got) & ~numpy.isnan(wanted)))
+    nans = _nans(output)
     named = f"; {nans} NaN where the reference has none" if nans else ""
     text = f"worst at {at}: {output[place]!s}, expected {reference[place]!s}, scale {scale:.4g}{named}"
     return Comparison(equal=error <= allowed, error=error, tolerance=allowed, text=text)

@@ -27,6 +27,7 @@ class UserModel:
     `form` is one of FORMS: a Python file with `model()` and `inputs()`, MLIR, ONNX, a finished `.vmfb`. Paths are
     relative to the spec's folder. `inputs` and `expected` are .npy files; none of them for a Python file. `function`
     is the entry point, "" the usual one; `opset_version` what an importer raises the opset of an `.onnx` to.
+    `parameters`, of a Python file only, says where its weights go: "inline" in the MLIR, "external" in an .irpa file.
     """
 
     name: str
@@ -36,6 +37,7 @@ class UserModel:
     expected: tuple[str, ...] = ()
     function: str = ""
     opset_version: str = ""
+    parameters: str = "inline"
 
 
 def read_models(top: Table) -> dict[str, UserModel]:
@@ -45,7 +47,7 @@ def read_models(top: Table) -> dict[str, UserModel]:
     for name in table.content:
         named(table, name)
         row = table.table(name)
-        row.only((*FORMS, "inputs", "expected", "function", "opset_version"))
+        row.only((*FORMS, "inputs", "expected", "function", "opset_version", "parameters"))
         forms = [form for form in FORMS if row.text(form)]
         form = forms[0] if forms else "file"
         if len(forms) != 1:
@@ -53,6 +55,8 @@ def read_models(top: Table) -> dict[str, UserModel]:
         for key in ("inputs", "expected", "function"):
             if form == "file" and len(forms) == 1 and key in row.content:
                 row.fault(key, "does not go with `file`: the Python file says it")
+        if form != "file" and "parameters" in row.content:
+            row.fault("parameters", "goes only with `file`: how an export keeps the weights")
         opset = row.text("opset_version")
         if opset and (form != "onnx" or not opset.isdigit()):
             row.fault("opset_version", f"read {opset!r}, expected a number such as '17', and only with `onnx`")
@@ -64,6 +68,7 @@ def read_models(top: Table) -> dict[str, UserModel]:
             expected=row.texts("expected"),
             function=row.text("function"),
             opset_version=opset,
+            parameters=row.choice("parameters", ("inline", "external"), "inline"),
         )
     return models
 

@@ -22,6 +22,7 @@ from matrix.axes import (
     labels_meant,
     ordered_axes,
     resolve_axes,
+    tied_values,
     without_value,
 )
 from matrix.catalogue import Catalogue
@@ -139,7 +140,8 @@ def _chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Catalogu
 def _points(
     axes: Mapping[str, tuple[AxisValue, ...]], rules: _Rules, chosen: Mapping[str, frozenset[str]]
 ) -> Iterator[tuple[AxisValue, ...]]:
-    """The product of the axes, then what the includes add beyond it; of both, what was chosen."""
+    """The product of the axes, then what the includes add beyond it; of both, what was chosen and where ties hold."""
+    ties = [(rules.position[axis], rules.position[other]) for axis, other in rules.spec.ties.items()]
 
     names = ordered_axes(rules.spec)
     nothing = {name: without_value(name) for name in names}
@@ -153,7 +155,10 @@ def _points(
         for model in kept["model"]:
             own = {**kept, "model": (model,)}
             own |= {name: (nothing[name],) for name in names if TOUCHES.get(name, EVERY) <= model.without}
-            yield from itertools.product(*(own[name] for name in names))
+            points: Iterator[tuple[AxisValue, ...]] = itertools.product(*(own[name] for name in names))
+            if ties:
+                points = (values for values in points if all(_tied(values[one], values[two]) for one, two in ties))
+            yield from points
 
     yield from product(axes)
     seen: set[tuple[str, ...]] = set()
@@ -165,6 +170,11 @@ def _points(
             if not on_axes and asked_for and labels not in seen:
                 seen.add(labels)
                 yield values
+
+
+def _tied(one: AxisValue, other: AxisValue) -> bool:
+    """Two tied axes say the same, or one of them says nothing of this model."""
+    return one.label == other.label or NONE in (one.label, other.label)
 
 
 class _Rules:
@@ -210,7 +220,19 @@ class _Rules:
                 beyond[axis] = (*own, *(axis_value(axis, label, self.spec, self.catalogue) for label in new))
                 outside = outside or bool(new)
             if outside:
-                yield beyond
+                yield beyond | self._tied(beyond)
+
+    def _tied(self, beyond: Mapping[str, tuple[AxisValue, ...]]) -> dict[str, tuple[AxisValue, ...]]:
+        """The axes that are tied to those of an include, with what it adds to them."""
+        faults: list[str] = []
+        found = {
+            axis: tied_values(axis, beyond[other], self.spec, self.catalogue, faults)
+            for axis, other in self.spec.ties.items()
+            if other in beyond
+        }
+        if faults:
+            raise SpecError(self.spec.source, faults, tip=TIP)
+        return found
 
 
 def _holds(conditions: Mapping[int, frozenset[str]], values: Sequence[AxisValue]) -> bool:

@@ -156,11 +156,14 @@ def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:
 def _signature(result: JobResult) -> Signature:
     """What the log of a job that did not pass says."""
     end = result.end
-    if result.outcome is Outcome.FAILED and end.exit_code == 0:
-        return _own(signatures.NO_OUTPUT, "the tool ended with exit code 0 and wrote none of its outputs")
+    if result.outcome is Outcome.FAILED and (end.exit_code == 0 or not end.log.strip()):
+        said = "left not all of its outputs" if end.exit_code == 0 else "printed nothing"
+        return _own(
+            signatures.NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", QUIET[result.stage]
+        )
     if result.outcome is Outcome.TIMED_OUT:
         return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
-    if result.outcome is Outcome.OUT_OF_MEMORY:
+    if result.outcome is Outcome.OUT_OF_MEMORY and end.end == "out_of_memory":  # else its log says so
         peak = f"ended at {end.peak_bytes / (1 << 20):.0f} MiB"
         return _own("memory-limit", peak, "raise [limits] in the spec if it needs more")
     recognised = signatures.recognise(end.log)
@@ -169,5 +172,14 @@ def _signature(result: JobResult) -> Signature:
     return recognised
 
 
-def _own(name: str, message: str, next_step: str = "read the log of the job (`why`)") -> Signature:
+READ_LOG = "read the log of the job (`why`)"
+QUIET = {
+    Stage.EXPORT: "look for what ends the process in the model file and in what it imports: os._exit, C++ code",
+    Stage.COMPILE: READ_LOG,
+    Stage.RUN: READ_LOG,
+}
+"""The next step where a job ended without a word."""
+
+
+def _own(name: str, message: str, next_step: str = READ_LOG) -> Signature:
     return Signature(name=name, values=(), message=message, means=message, next_step=next_step)

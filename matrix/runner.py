@@ -17,7 +17,7 @@ from types import FrameType
 from matrix import signatures
 from matrix.engines.base import Engine
 from matrix.errors import MatrixError, WorkerLost
-from matrix.jobs import make_job
+from matrix.jobs import complete, make_job
 from matrix.judge import outcome_of
 from matrix.plan import Node, Plan
 from matrix.progress import Progress, Snapshot
@@ -254,7 +254,7 @@ class Runner:
         return JobResult(
             key=job.key,
             stage=job.stage,
-            outcome=outcome_of(end, has_outputs=bool(files) or not job.outputs, recognised=known),
+            outcome=outcome_of(end, has_outputs=complete(job, files), recognised=known),
             label=job.label,
             environment=job.environment,
             end=end,

@@ -68,6 +68,8 @@ class Spec:
     question: str
     stages: tuple[Stage, ...]
     axes: Mapping[str, tuple[str, ...]]
+    ties: Mapping[str, str] = field(default_factory=dict)
+    """Axes that have the value of another one in each cell (`runtime = "= compiler"`): they select nothing."""
     own_axes: Mapping[str, Mapping[str, OwnValue]] = field(default_factory=dict)
     exclude: tuple[Rule, ...] = ()
     include: tuple[Rule, ...] = ()
@@ -125,16 +127,18 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
     own = _own_axes(top)
     rows, columns = _layout(top, own)
+    axes, ties = _axes(top, own)
     spec = Spec(
         source=source,
         base=base,
         name=top.text("name", required=True),
         question=top.text("question", required=True),
         stages=_stages(top),
-        axes=_axes(top, own),
+        axes=axes,
+        ties=ties,
         own_axes=own,
         exclude=_rules(top, "exclude", own),
-        include=_rules(top, "include", own),
+        include=_rules(top, "include", own, ties),
         limits=_limits(top),
         tolerance=_tolerance(top),
         models=read_models(top),
@@ -184,7 +188,8 @@ def _own_axes(top: Table) -> dict[str, dict[str, OwnValue]]:
     return own
 
 
-def _axes(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> dict[str, tuple[str, ...]]:
+def _axes(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """The selectors of each axis, and the axes that are tied to another one."""
     table = top.table("axes")
     names = (*AXES, *own)
     for key in table.content:
@@ -192,10 +197,30 @@ def _axes(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> dict[str, tu
             meant = f"; did you mean {SINGULAR[key]!r}?" if key in SINGULAR else nearest(key, names)
             table.fault(key, f"unknown axis {key!r}, expected one of {', '.join(names)}{meant}")
     defaults = {**DEFAULT_AXES, **{name: tuple(values) for name, values in own.items()}}
-    return {name: table.texts(name, defaults[name]) for name in names}
+    axes = {name: table.texts(name, defaults[name]) for name in names}
+    read = {name: terms[0][1:].strip() for name, terms in axes.items() if len(terms) == 1 and _is_tie(terms[0])}
+    ties = {}
+    for name, terms in axes.items():
+        others = [axis for axis in names if axis != name and axis not in read]
+        if name in read and read[name] in others:
+            ties[name] = read[name]
+        elif name in read:
+            table.fault(
+                name, f"tied to {read[name]!r}, expected one of {', '.join(others)}{nearest(read[name], others)}"
+            )
+        elif any(_is_tie(term) for term in terms):
+            table.fault(name, f"read {list(terms)!r}, expected a tie ('= axis') alone, or selectors")
+    return {name: () if name in ties else terms for name, terms in axes.items()}, ties
 
 
-def _rules(top: Table, key: str, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[Rule, ...]:
+def _is_tie(term: str) -> bool:
+    return term.startswith("=") and not term.startswith("==")
+
+
+def _rules(
+    top: Table, key: str, own: Mapping[str, Mapping[str, OwnValue]], ties: Mapping[str, str] | None = None
+) -> tuple[Rule, ...]:
+    """The rules; an include can not name an axis of `ties`: it would add a cell in which the tie does not hold."""
     rules = []
     for table in top.tables(key):
         table.only(("when", "reason"))
@@ -203,6 +228,9 @@ def _rules(top: Table, key: str, own: Mapping[str, Mapping[str, OwnValue]]) -> t
         when.only((*AXES, *own), kind="axis")
         if not when.content:
             table.fault("when", 'is missing or empty, expected conditions such as { compiler = "<3.0" }')
+        for axis, other in (ties or {}).items():
+            if axis in when.content:
+                when.fault(axis, f"{axis} is tied to {other}, expected a condition on {other} alone")
         conditions = {axis: when.texts(axis) for axis in when.content if axis in (*AXES, *own)}
         rules.append(Rule(place=table.place, when=conditions, reason=table.text("reason", required=True)))
     return tuple(rules)

@@ -13,6 +13,7 @@ from matrix import signatures
 from matrix.axes import ordered_axes
 from matrix.records import Outcome
 from matrix.report import CellReport, Report
+from matrix.spec import Spec
 
 MARKS = {
     Outcome.PASSED: "ok",
@@ -56,9 +57,11 @@ class Square:
 
 
 def squares(report: Report) -> tuple[Square, ...]:
-    """One square for each combination of the values of all other axes."""
+    """One square for each combination of the values of all other axes. An axis that is tied to one that stands in
+    the square, or in the title, makes no difference of its own."""
     spec = report.plan.spec
-    others = [axis for axis in ordered_axes(spec) if axis not in (spec.rows, spec.columns)]
+    shown = {spec.ties.get(axis, axis) for axis in (spec.rows, spec.columns)}
+    others = [axis for axis in ordered_axes(spec) if axis not in shown and axis not in spec.ties]
     groups: dict[tuple[str, ...], list[CellReport]] = {}
     for cell in report.cells:
         groups.setdefault(tuple(cell.labels[axis] for axis in others), []).append(cell)
@@ -118,7 +121,7 @@ def _square(report: Report, others: Mapping[str, str], cells: Sequence[CellRepor
     )
     passing = {row: _held([(column, found.get((row, column))) for column in column_labels]) for row in row_labels}
     return Square(
-        title=", ".join(f"{axis} {label}" for axis, label in others.items()),
+        title=", ".join([*(f"{axis} {label}" for axis, label in others.items()), *_ties(spec)]),
         row_axis=spec.rows,
         column_axis=spec.columns,
         rows=row_labels,
@@ -126,6 +129,10 @@ def _square(report: Report, others: Mapping[str, str], cells: Sequence[CellRepor
         marks=marks,
         islands=islands(spec.rows, spec.columns, passing, column_labels),
     )
+
+
+def _ties(spec: Spec) -> list[str]:
+    return [f"{axis} = {other}" for axis, other in spec.ties.items() if {axis, other} != {spec.rows, spec.columns}]
 
 
 def _held(row: Sequence[tuple[str, CellReport | None]]) -> tuple[str, ...] | None:
@@ -146,12 +153,15 @@ def islands(
         rows = tuple(group)
         if held is None:
             continue
-        who = f"{_plural(row_axis, len(rows))} {_span(rows, tuple(passing))}"
+        who, verb = (
+            f"{_plural(row_axis, len(rows))} {_span(rows, tuple(passing))}",
+            "passes" if len(rows) == 1 else "pass",
+        )
         where = f"{_plural(column_axis, len(held))} {_span(held, tuple(columns))}" if held else f"no {column_axis}"
         if row_axis == "compiler" and column_axis == "runtime":
             sentences.append(f"modules of {who} run on {where}")
         else:
-            sentences.append(f"{who} pass with {where}")
+            sentences.append(f"{who} {verb} with {where}")
     return tuple(sentences)
 
 
@@ -160,13 +170,14 @@ def _plural(axis: str, count: int) -> str:
 
 
 def _span(labels: Sequence[str], order: Sequence[str]) -> str:
-    """`3.4 to 3.7 and 3.9`: runs of neighbours in the order of the axis."""
+    """`3.4 to 3.7 and 3.9`: runs of neighbours in the order of the axis; names stand one by one."""
     short = dict(zip(order, headings(order), strict=True))
-    if not _versions(order):  # names have no order that a span could mean
+    versions = _are_versions(order)
+    if not versions:  # names have no order that a span could mean
         return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
     runs: list[list[str]] = []
     for label in labels:
-        if runs and order.index(label) == order.index(runs[-1][-1]) + 1:
+        if versions and runs and order.index(label) == order.index(runs[-1][-1]) + 1:
             runs[-1].append(label)
         else:
             runs.append([label])
@@ -176,25 +187,21 @@ def _span(labels: Sequence[str], order: Sequence[str]) -> str:
 
 def headings(labels: Sequence[str]) -> tuple[str, ...]:
     """Short versions (`3.10` for 3.10.0) where they tell all labels apart, the labels themselves elsewhere."""
-    try:
-        parsed = [Version(label) for label in labels]
-    except InvalidVersion:
+    if not _are_versions(labels):
         return tuple(labels)
+    parsed = [Version(label) for label in labels]
     short = [f"{version.major}.{version.minor}" for version in parsed]
     return tuple(short) if len(set(short)) == len(short) else tuple(labels)
 
 
-def _versions(labels: Iterable[str]) -> bool:
-    """A user's own toolchain among releases makes names of them all."""
-    try:
-        return bool([Version(label) for label in labels])
-    except InvalidVersion:
-        return False
-
-
 def _in_order(labels: Iterable[str]) -> tuple[str, ...]:
     unique = tuple(dict.fromkeys(labels))
+    return tuple(sorted(unique, key=Version)) if _are_versions(unique) else unique
+
+
+def _are_versions(labels: Iterable[str]) -> bool:
+    """A user's own toolchain among releases makes names of them all."""
     try:
-        return tuple(sorted(unique, key=Version))
+        return all(Version(label) for label in labels)
     except InvalidVersion:
-        return unique
+        return False

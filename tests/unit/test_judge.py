@@ -46,9 +46,28 @@ def test_how_a_job_ended(end, outputs, recognised, outcome):
     assert outcome_of(end, has_outputs=outputs, recognised=recognised) is outcome
 
 
-def test_equal_bytes_are_equal_even_where_they_are_no_array():
-    assert compare([b"x"], [b"x"], {}).equal
-    assert against([math.nan], [math.nan]).equal
+def test_equal_bytes_are_equal_where_they_are_an_array_of_numbers():
+    assert compare([npy([1.0, 2.0])], [npy([1.0, 2.0])], {}).text == "output 0: equal, byte for byte"
+    assert "not an .npy file" in compare([b"x"], [b"x"], {}).text
+    assert "no output" in compare([], [], {}).text
+    for found in (compare([b"x"], [b"x"], {}), compare([], [], {})):
+        assert not found.equal
+
+
+@pytest.mark.parametrize("got", [math.nan, 1.0])
+def test_a_reference_with_nan_is_named_and_equals_nothing(got):
+    found = against([2.0, got], [2.0, math.nan])
+    assert not found.equal
+    assert "output 0: the reference itself holds 1 NaN of 2" in found.text
+
+
+def test_of_several_outputs_the_worst_is_told():
+    good, bad, worse = npy([1.0, 2.0], "float32"), npy([1.0, 2.5], "float32"), npy([1.0, 9.0], "float32")
+    found = compare([good, bad, worse, bad], [good] * 4, TOLERANCE)
+    assert found.text.startswith("output 2: worst at [1]: 9.0, expected 2.0")
+    assert found.error == pytest.approx(3.5)
+    assert compare([good, good], [good, good], TOLERANCE).equal
+    assert "output 1: shape" in compare([worse, npy([[1.0]], "float32")], [good] * 2, TOLERANCE).text
 
 
 def test_the_tolerance_is_relative_to_the_scale_of_the_reference():
@@ -88,9 +107,7 @@ def test_integers_that_are_equal_as_float64_are_told_apart():
 @pytest.mark.parametrize(
     ("got", "wanted", "equal"),
     [
-        (math.nan, math.nan, True),
         (math.nan, 1.0, False),
-        (1.0, math.nan, False),
         (math.inf, math.inf, True),
         (-math.inf, math.inf, False),
         (math.inf, 3e38, False),

@@ -234,3 +234,13 @@ def test_a_damaged_wheel_is_refused(tmp_path, content):
     with pytest.raises(ToolchainFault, match="a whole wheel") as caught:
         find_toolchain("mine", tmp_path / "x.whl", "runtime")
     assert caught.value.tip
+
+
+def test_what_replaces_a_tied_axis_replaces_the_one_that_it_follows():
+    tied = spec_of("[axes]\ncompiler = '= runtime'\nruntime = 'all'\n")
+    follows = asked(tied, axes={"compiler": ("3.8.0",)})
+    assert (follows.axes["runtime"], follows.ties) == (("3.8.0",), {"compiler": "runtime"})
+    both = asked(tied, axes={"compiler": ("3.8.0",), "runtime": ("3.0.0",)})
+    assert (both.axes["compiler"], both.axes["runtime"], both.ties) == (("3.8.0",), ("3.0.0",), {})
+    tools = asked(tied, axes={"compiler": ("./build/tools",)})
+    assert (tools.axes["runtime"], tools.ties) == (("all",), {})

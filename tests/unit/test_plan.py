@@ -181,3 +181,70 @@ def test_two_targets_with_the_same_flags_are_two_runs_where_one_can_not_run_here
     plan = make_plan(spec_of("[axes]\ntarget = ['x86_64', 'aarch64']\n"), known)
     assert nodes(plan) == {"export": 1, "compile": 1, "run": 2}
     assert [plan.nodes[cell.nodes[2]].obstacle is None for cell in plan.cells] == [True, False]
+
+
+TIED = "[axes]\ncompiler = ['2.9.0', '3.0.0', '3.10.0']\nruntime = '= compiler'\n"
+
+
+def pairs(plan: Plan) -> list[tuple[str, str]]:
+    return [(cell.labels["compiler"], cell.labels["runtime"]) for cell in plan.cells]
+
+
+def test_a_tied_axis_has_the_other_ones_value_in_each_cell():
+    plan = plan_of(TIED + "model = ['linear', 'given']\n")
+    assert pairs(plan) == [("2.9.0", "2.9.0"), ("3.0.0", "3.0.0"), ("3.10.0", "3.10.0")] * 2
+    assert nodes(plan) == {"export": 1, "compile": 6, "run": 6}
+    assert [value.label for value in plan.axes["runtime"]] == ["2.9.0", "3.0.0", "3.10.0"]
+    kinds = Counter(request.kind for request in plan.environments())
+    assert kinds == {"exporter": 1, "compiler": 3, "runtime": 3}
+    backwards = plan_of("[axes]\nruntime = ['2.9.0', '3.0.0']\ncompiler = '= runtime'\n")
+    assert pairs(backwards) == [("2.9.0", "2.9.0"), ("3.0.0", "3.0.0")]
+
+
+def test_any_axes_can_be_tied_as_far_as_they_share_values():
+    own = "[axis.size.o3]\nrun = '-a'\n[axis.size.default]\nrun = '-b'\n[axes]\nsize = 'all'\nflags = '= size'\n"
+    plan = plan_of(own)
+    assert [(cell.labels["size"], cell.labels["flags"]) for cell in plan.cells] == [("o3", "o3"), ("default",) * 2]
+
+
+def test_rules_and_choices_hold_for_a_tied_axis():
+    rule = "[[exclude]]\nwhen = { runtime = '<3.0' }\nreason = 'too old'\n"
+    assert [cell.excluded for cell in plan_of(TIED + rule).cells] == ["too old", "", ""]
+    for axis in ("compiler", "runtime"):
+        chosen = make_plan(spec_of(TIED), catalogue(), only={axis: (">=3.0",)})
+        assert pairs(chosen) == [("3.0.0", "3.0.0"), ("3.10.0", "3.10.0")]
+    with pytest.raises(MatrixEmpty, match="leaves no cell"):
+        make_plan(spec_of(TIED), catalogue(), only={"compiler": ("3.0.0",), "runtime": ("2.9.0",)})
+
+
+def test_an_include_brings_the_tied_value_along():
+    added = "[[include]]\nwhen = { compiler = '3.7.0' }\nreason = 'one board in the field'\n"
+    assert pairs(plan_of(TIED + added))[3:] == [("3.7.0", "3.7.0")]
+    with pytest.raises(SpecError, match=r"include\[0\].when.runtime: runtime is tied to compiler"):
+        plan_of(TIED + added.replace("compiler =", "runtime ="))
+
+
+@pytest.mark.parametrize(
+    ("axes", "said"),
+    [
+        ("runtime = '= compilr'", r"axes.runtime: tied to 'compilr', expected one of .*did you mean 'compiler'"),
+        ("runtime = '= runtime'", "axes.runtime: tied to 'runtime', expected one of"),
+        ("runtime = '= compiler'\ncompiler = '= runtime'", "2 faults"),
+        ("runtime = ['= compiler', '3.0.0']", r"axes.runtime: read .* expected a tie \('= axis'\) alone"),
+        ("runtime = '= model'\nmodel = 'linear'", "axes.runtime: tied to model, and linear is no runtime"),
+        (
+            "turbine = '= compiler'\ncompiler = 'all'",
+            "axes.turbine: tied to compiler, and 2.0.0, 2.9.0, .* is no turbine",
+        ),
+    ],
+)
+def test_faults_of_ties_are_named(axes, said):
+    with pytest.raises(SpecError, match=said):
+        plan_of(f"[axes]\n{axes}\n")
+
+
+def test_the_models_preset_is_8_by_15_cells():
+    plan = plan_of_question(Question(preset="models", only=("runtime=<=3.13",)))
+    assert len(plan.cells) == 8 * 15
+    assert nodes(plan) == {"export": 8, "compile": 120, "run": 120}
+    assert all(cell.labels["compiler"] == cell.labels["runtime"] for cell in plan.cells)

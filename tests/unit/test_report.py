@@ -92,7 +92,13 @@ def test_a_pair_of_outputs_is_read_once():
             result(outcome=Outcome.FAILED, exit_code=0),
             Outcome.FAILED,
             "no-output",
-            "the tool ended with exit code 0 and wrote none of its outputs",
+            "the job ended with exit code 0 and left not all of its outputs",
+        ),
+        (
+            result(outcome=Outcome.FAILED, exit_code=7, log=" \n"),
+            Outcome.FAILED,
+            "no-output",
+            "the job ended with exit code 7 and printed nothing",
         ),
         (
             result(outcome=Outcome.CRASHED, end="signalled", signal=11, log="Stack dump"),
@@ -107,6 +113,12 @@ def test_a_pair_of_outputs_is_read_once():
             "LLVM ERROR: out of memory",
         ),
         (result(outcome=Outcome.TIMED_OUT, end="timed_out"), Outcome.TIMED_OUT, "time-limit", "ended after 0.5 s"),
+        (
+            result(outcome=Outcome.OUT_OF_MEMORY, log="can't allocate memory: you tried to allocate 9 bytes"),
+            Outcome.OUT_OF_MEMORY,
+            "python-memory",
+            "can't allocate memory: you tried to allocate 9 bytes",
+        ),
         (
             result(outcome=Outcome.OUT_OF_MEMORY, end="out_of_memory"),
             Outcome.OUT_OF_MEMORY,

@@ -49,7 +49,7 @@ def test_no_passes_and_rows_that_are_not_measured():
 
 def test_other_axes_have_other_words():
     assert said({"3.9": ["2.9.0"], "3.10": ["2.9.0"]}, rows="python") == ["Pythons 3.9 to 3.10 pass with runtime 2.9"]
-    assert said({"a": ["2.9.0", "3.0.0"]}, rows="flags", columns="size") == ["flags a pass with sizes 2.9 to 3.0"]
+    assert said({"a": ["2.9.0", "3.0.0"]}, rows="flags", columns="size") == ["flags a passes with sizes 2.9 to 3.0"]
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,23 @@ def test_the_legend_counts_most_frequent_first():
     plan = plan_of("[axes]\ncompiler = '3.0.0'\nruntime = ['2.9.0', '3.0.0', '3.7.0']\n")
     report = report_of(plan, [*PASSED, None, None], {"expected_0.npy": npy(1)})
     assert [(row.mark, row.count) for row in legend(report)] == [(".", 2), ("ok", 1)]
+
+
+@pytest.mark.parametrize("free", ["compiler", "runtime"])
+def test_a_tied_axis_does_not_make_squares(free):
+    tied = "runtime" if free == "compiler" else "compiler"
+    axes = f"[axes]\n{free} = ['2.9.0', '3.0.0']\n{tied} = '= {free}'\nmodel = ['linear', 'copy']\n"
+    plan = plan_of(axes + "[table]\nrows = 'model'\ncolumns = 'compiler'\n")
+    (square,) = squares(report_of(plan, [None] * len(plan.nodes)))
+    assert (square.rows, square.columns) == (("linear", "copy"), ("2.9.0", "3.0.0"))
+    assert all(mark for row in square.marks for mark in row)
+    assert f"{tied} = {free}" in square.title
+    assert "2.9.0" not in square.title
+
+
+def test_names_stand_one_by_one_and_versions_in_spans():
+    passing = {"linear": ["2.9.0"], "yolox": ["2.9.0"], "given": ["2.9.0"], "llama": []}
+    assert said(passing, rows="model", columns="compiler") == [
+        "models linear, yolox and given pass with compiler 2.9",
+        "model llama passes with no compiler",
+    ]

@@ -1,0 +1,226 @@
+"""Models in the newest exporter: the reference models are alive, bad ones have names, options reach the tools."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+from pathlib import Path
+
+import numpy
+import pytest
+from command_line import ROOT, Ran, good, matrix, new_store, quoted, standing
+
+pytestmark = pytest.mark.real
+
+MODELS = sorted((ROOT / "scripts" / "models").glob("*.py"))
+
+LOOK = """
+import importlib.util, json, sys
+import torch
+
+def answers(module, inputs):
+    with torch.no_grad():
+        out = module(*inputs)
+    return out if isinstance(out, tuple) else (out,)
+
+def other(x):
+    return -x if x.is_floating_point() else x // 2
+
+torch.set_num_threads(1)
+for path in sys.argv[1:]:
+    spec = importlib.util.spec_from_file_location("model", path)
+    file = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(file)
+    module, again = file.model().eval(), file.model().eval()
+    state, same = module.state_dict(), again.state_dict()
+    first, second = answers(module, file.inputs()), answers(module, [other(x) for x in file.inputs()])
+    print(json.dumps({
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "stated": file.PARAMETERS,
+        "seeded": all(torch.equal(state[name], same[name]) for name in state),
+        "scales": [x.abs().max().item() for x in first],
+        "spreads": [x.std().item() for x in first],
+        "moved": [(x - y).abs().max().item() / x.abs().max().item() for x, y in zip(first, second)],
+    }))
+"""
+
+HEAD = """import ctypes, os, sys, time
+import torch
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return x * 2
+
+def model():
+    return Net()
+
+def inputs():
+    return (torch.ones(2, 3),)
+
+"""
+
+
+def inputs_do(line: str) -> str:
+    return f"{HEAD}def inputs():\n    {line}\n    return (torch.ones(2, 3),)\n"
+
+
+def forward_gives(words: str) -> str:
+    return f"{HEAD}class Net(torch.nn.Module):\n    def forward(self, x):\n        return {words}\n"
+
+
+def model_gives(words: str) -> str:
+    return f"{HEAD}def model():\n    return {words}\n"
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "good": (HEAD, "passed"),
+    "prints": (inputs_do('print("a"); os.write(1, b"\\xff{}\\n"); sys.__stdout__.write("no end")'), "passed"),
+    "raises": (model_gives("1 // 0"), "failed at export: model-raised"),
+    "leaves": (inputs_do("sys.exit(5)"), "failed at export: model-raised"),
+    "syntax": ("def model(:\n", "failed at export: model-raised"),
+    "imports": ("import no_such_package\n", "failed at export: model-import"),
+    "empty": ("", "failed at export: model-file"),
+    "no-module": (model_gives("{'weights': 1}"), "failed at export: model-file"),
+    "no-tuple": (HEAD + "def inputs():\n    return torch.ones(2, 3)\n", "failed at export: model-file"),
+    "no-tensor": (forward_gives("(x, 'done')"), "failed at export: model-file"),
+    "no-dtype": (forward_gives("x.to(torch.bfloat16)"), "failed at export: model-file"),
+    "count": (HEAD + "PARAMETERS = 12\n", "failed at export: model-file"),
+    "nan": (model_gives("torch.nn.Linear(3, 2).requires_grad_(False).apply(spoil)").replace(
+        "def model", "def spoil(m):\n    m.weight[0, 0] = float('nan')\n\ndef model"), "failed at export: model-file"),
+    "shape": (model_gives("torch.nn.Linear(4, 2)"), "failed at export: model-raised"),
+    "dtype": (model_gives("torch.nn.Linear(3, 2).double()"), "failed at export: model-raised"),
+    "branch": (forward_gives("x * 2 if x.sum() > 0 else x * 3"), "failed at export: data-dependent"),
+    "loop": (forward_gives("sum(x for _ in range(int(x.sum())))"), "failed at export: data-dependent"),
+    "exit-0": (inputs_do("os._exit(0)"), "failed at export: no-output"),
+    "exit-7": (inputs_do("os._exit(7)"), "failed at export: no-output"),
+    "crash": (inputs_do("ctypes.string_at(0)"), "crashed at export: signal-11"),
+    "hang": (inputs_do("time.sleep(3600)"), "timed_out at export: time-limit"),
+    "memory": (inputs_do("torch.ones(1 << 40)"), "out_of_memory at export: python-memory"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exporting(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
+    """A store in which the exporter is installed once for the tests of this file."""
+    store = new_store(tmp_path_factory.mktemp("exporting") / "store", shared)
+    good("export", "linear", "-o", store.parent / "m.mlir", "--store", store, timeout=900)
+    return store
+
+
+def write(folder: Path, sources: dict[str, str], *, more: str = "", model: str = "") -> Path:
+    """A spec with one model for each source. Returns its path."""
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+    head = f'format = 1\nname = "own"\nquestion = "Does it work?"\n[axes]\nmodel = {quoted(sources)}\n'
+    tables = "".join(f'[models.{name}]\nfile = "{name}.py"\n{model}' for name in sources)
+    spec = folder / "own.toml"
+    spec.write_text(head + more + tables, encoding="utf-8")
+    return spec
+
+
+def cells(ran: Ran) -> dict[str, dict[str, str]]:
+    return {row["model"]: row for row in csv.DictReader(io.StringIO(ran.out))}
+
+
+def test_the_reference_models_are_seeded_counted_and_alive(exporting):
+    """An output that hardly depends on the input, or is next to nothing, would equal any other one."""
+    (environment,) = (folder for folder in standing(exporting) if folder.name.startswith("exporter-"))
+    argv = [str(environment / "bin" / "python"), "-c", LOOK, *map(str, MODELS)]
+    ran = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=600)
+    found = {path.stem: json.loads(line) for path, line in zip(MODELS, ran.stdout.splitlines(), strict=True)}
+    assert {name: found[name]["parameters"] for name in found if name != "linear"} == {
+        "llama_2l": 17_966_336,
+        "mobilenet_v2": 3_504_872,
+        "mobilenet_v3_small": 2_542_856,
+        "quartznet_5x5": 6_713_181,
+        "whisper_tiny_decoder": 29_552_256,
+        "whisper_tiny_encoder": 7_632_384,
+        "yolox_nano": 912_159,
+    }
+    for name, one in found.items():
+        assert one["parameters"] == one["stated"], name
+        assert one["seeded"], name
+        assert all(0.1 < scale < 1000 for scale in one["scales"]), (name, one)
+        assert all(spread > scale / 100 for scale, spread in zip(one["scales"], one["spreads"], strict=True)), (
+            name,
+            one,
+        )
+        assert all(moved > 0.01 for moved in one["moved"]), (name, one)
+
+
+def test_bad_models_end_by_name_and_the_run_goes_on(tmp_path, exporting):
+    limits = "[limits.export]\nseconds = 60\nmemory_mib = 8192\n"
+    spec = write(tmp_path, {name: source for name, (source, _) in BAD.items()}, more=limits)
+    spec.write_text(spec.read_text().replace("[axes]", 'stages = ["export"]\n[axes]'))
+    ran = good("run", spec, "--store", exporting, "--format", "json", timeout=900)
+    document = json.loads(ran.out)
+    ended = {}
+    for cell in document["cells"]:
+        words = f"{cell['outcome']} at {cell['stage']}" if cell["outcome"] != "passed" else "passed"
+        ended[cell["axes"]["model"]] = words + (f": {cell['signature']}" if cell["signature"] else "")
+    assert ended == {name: expected for name, (_, expected) in BAD.items()}
+    assert all(len(signature["next"]) > 20 for signature in document["signatures"].values())
+    messages = {cell["axes"]["model"]: cell["evidence"].get("message", "") for cell in document["cells"]}
+    for name, said in {
+        "raises": "model() raised ZeroDivisionError",
+        "leaves": "inputs() raised SystemExit: 5",
+        "syntax": "the import of syntax.py raised SyntaxError",
+        "empty": "no function model()",
+        "no-tensor": "type str at place 1",
+        "no-dtype": "torch.bfloat16 at place 0",
+        "count": "0 parameters, PARAMETERS says 12",
+        "nan": "2 NaN of 4 at place 0",
+        "shape": "the model on its inputs() raised RuntimeError: mat1 and mat2",
+        "exit-7": "exit code 7",
+    }.items():
+        assert said in messages[name], messages[name]
+
+
+DYNAMIC = model_gives("torch.nn.Linear(3, 2)") + (
+    "def dynamic_shapes():\n    return ({0: torch.export.Dim('batch', min=1, max=64)},)\n"
+)
+
+
+def test_a_dynamic_batch_reaches_the_module(tmp_path, exporting):
+    spec = write(tmp_path, {"dynamic": DYNAMIC}, more='compiler = "3.13.0"\nruntime = "3.13.0"\n')
+    assert (
+        cells(good("run", spec, "--store", exporting, "--format", "csv", timeout=900))["dynamic"]["outcome"] == "passed"
+    )
+    good("export", tmp_path / "dynamic.py", "-o", tmp_path / "d.mlir", "--store", exporting, timeout=900)
+    assert "[?,3],f32" in (tmp_path / "d.mlir").read_text()
+
+
+def test_external_parameters_are_found_by_the_run(tmp_path, exporting):
+    """A small MLIR beside an archive; without the archive's flag the run would fail, with other weights be wrong."""
+    linear = (ROOT / "scripts" / "models" / "linear.py").read_text()
+    axes = 'compiler = "3.13.0"\nruntime = "3.13.0"\n'
+    spec = write(tmp_path, {"outside": linear}, more=axes, model='parameters = "external"\n')
+    (cell,) = json.loads(good("run", spec, "--store", exporting, "--format", "json", timeout=900).out)["cells"]
+    assert cell["outcome"] == "passed", cell
+    why = good("why", "--preset", spec, "--store", exporting).out
+    assert "--parameters=model=parameters.irpa" in why
+    pasted = subprocess.run(
+        ["sh", "-c", why.partition("\nreproduce\n")[2].splitlines()[0]], capture_output=True, check=False, timeout=60
+    )
+    assert pasted.returncode == 0, pasted.stderr
+
+
+def test_one_command_exports_a_model(tmp_path, exporting):
+    out = tmp_path / "l.mlir"
+    words = ["export", "linear", "-o", out, "--store", exporting]
+    ran = good(*words, "--arrays", timeout=900)
+    assert ran.jobs_run == 0  # the fixture made it: only copied
+    assert "func.func @main" in out.read_text()
+    expected = numpy.load(tmp_path / "l.expected_0.npy")
+    assert expected.shape == (4, 32)
+    assert numpy.abs(expected).max() > 0.1
+    good(*words, "--parameters", tmp_path / "l.irpa", timeout=900)
+    assert (tmp_path / "l.irpa").stat().st_size > 4 * 2080
+    assert "dense_resource" not in out.read_text()
+    (tmp_path / "bad.py").write_text(BAD["raises"][0])
+    refused = matrix("export", tmp_path / "bad.py", "-o", tmp_path / "b.mlir", "--store", exporting, timeout=900)
+    assert refused.status == 24
+    assert "model-raised" in refused.err and "TIP correct the model file" in refused.err
+    assert not (tmp_path / "b.mlir").exists()
