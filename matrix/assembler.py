@@ -6,7 +6,6 @@ is a block of a file.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tarfile
@@ -18,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from matrix import baselayer, debian
+from matrix import debian
+from matrix.baselayer import write_base_layer
 from matrix.bases import BaseLock, load_bases
 from matrix.errors import ImageFault
 from matrix.image import Image, ImageLayer
 from matrix.index import PackageIndex
-from matrix.layers import BLOCK, Layer, skeleton_tree, wheel_tree, write_tree
+from matrix.layers import BLOCK, Layer, skeleton_tree, write_tree
 from matrix.layertable import (
     LayerTable,
     TableWish,
@@ -38,6 +38,7 @@ from matrix.locks import Change, LockChange, load_locks
 from matrix.mirror import Sources
 from matrix.records import EnvironmentRequest, Lock
 from matrix.toolchains import WHEEL_FOLDERS
+from matrix.wheellayer import wheel_tree
 from matrix.wheels import Files, Pinned, fetch, pinned
 
 Write = Callable[[BinaryIO | None], Layer]
@@ -141,9 +142,7 @@ class Workshop:
 
     def _write_base(self, base: BaseLock, machine: str) -> Write:
         def write(out: BinaryIO | None) -> Layer:
-            counted = _Counted(out)
-            digest = baselayer.write_base_layer(base, machine, self.files.folder, counted)
-            return Layer(digest=digest.removeprefix("sha256:"), size=counted.size)
+            return write_base_layer(base, machine, self.files.folder, out)
 
         return write
 
@@ -219,20 +218,6 @@ class Streamed:
             thread.join()
         if self._error is not None:
             raise self._error
-
-
-class _Counted(io.RawIOBase):
-    """Counts what passes through to `out`, which may be nothing."""
-
-    def __init__(self, out: BinaryIO | None) -> None:
-        self._out = out
-        self.size = 0
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]
-        self.size += len(data)
-        if self._out is not None:
-            self._out.write(data)
-        return len(data)
 
 
 def tools_in(wheel: Path) -> tuple[str, ...]:

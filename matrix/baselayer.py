@@ -19,12 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, BinaryIO
 
 from debian.arfile import ArError, ArFile
 
 from matrix.bases import BaseLock, DebFile, stored
 from matrix.errors import DiskFull, HashMismatch, ImageFault
+from matrix.layers import Hashed, Layer
 from matrix.mirror import NO_SPACE
 
 MERGED = ("bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin")
@@ -35,6 +36,7 @@ PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexisten
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
 DATA = ("data.tar", "data.tar.gz", "data.tar.xz", "data.tar.bz2", "data.tar.zst")
 """What deb(5) calls the member with the files. Debian's own are xz; zst is read by Python 3.14 and newer."""
+LOCKED_LIKE_THIS = "its sha256 is the lock's, so it was locked like this: do not use this mirror"
 BROKEN = (tarfile.TarError, lzma.LZMAError, zlib.error, ArError, EOFError, OSError, ValueError, KeyError)
 """What reading a damaged archive raises."""
 
@@ -56,56 +58,25 @@ class Entry:
     size: int = 0
 
 
-def write_base_layer(lock: BaseLock, machine: str, files: Path, out: Sink) -> str:
-    """Write the layer of a base, an uncompressed tar, and return its diff id (`sha256:…`).
+def write_base_layer(lock: BaseLock, machine: str, files: Path, out: BinaryIO | None) -> Layer:
+    """The layer of a base, streamed to `out` (None: only the digest is wanted).
 
     `files` holds the .debs as `matrix.debian.fetch` leaves them; each is checked again. The bytes depend on the lock
     alone. Raises HashMismatch, ImageFault (names package and member), LockFault, DiskFull.
     """
-    sink = _Hashing(out)
+    hashed = Hashed(out)
     try:
         with tempfile.TemporaryFile() as spool:
             tree = _Tree(spool)
             for deb in lock.on(machine).debs:
                 _unpack(deb, lock, files, tree)
             tree.finish()
-            _write(tree, spool, sink)
+            _write(tree, spool, hashed)
     except OSError as error:
         if error.errno in NO_SPACE:
             raise DiskFull(f"{lock.name}: no space left for its layer", tip="free some space, or set TMPDIR") from error
         raise
-    return f"sha256:{sink.digest.hexdigest()}"
-
-
-def base_layer_digest(lock: BaseLock, machine: str, files: Path) -> str:
-    """The diff id of the layer, which is written nowhere."""
-    return write_base_layer(lock, machine, files, _Nowhere())
-
-
-class Sink(Protocol):
-    """What a layer is written to."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-
-class _Nowhere:
-    """Takes bytes and keeps none."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-
-class _Hashing:
-    """The part of a file that tarfile writes to; hashes what passes."""
-
-    def __init__(self, out: Sink) -> None:
-        self.out = out
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.out.write(data)
-        return len(data)
+    return hashed.layer()
 
 
 class _Tree:
@@ -171,6 +142,8 @@ def _unpack(deb: DebFile, lock: BaseLock, files: Path, tree: _Tree) -> None:
         for member in tar:
             entry = _entry(deb, member, tar, tree, within)
             if entry is not None:
+                if entry.path in within and not entry.kind == within[entry.path].kind == tarfile.DIRTYPE:
+                    raise _refusal(deb.package, member.name, "is there twice")
                 within[entry.path] = entry
                 if _kept(entry):
                     tree.add(entry)
@@ -194,17 +167,18 @@ def _data(deb: DebFile, lock: BaseLock, files: Path) -> Iterator[tarfile.TarFile
         file.seek(0)
         try:
             archive = ArFile(fileobj=file)
-            name = next(name for name in archive.getnames() if name in DATA)
-            with tarfile.open(fileobj=archive.getmember(name), mode="r:*", encoding="utf-8") as tar:  # type: ignore[call-overload]
+            names = [name for name in archive.getnames() if name in DATA]
+            if len(names) != 1:
+                found = "more than one data.tar" if names else "no data.tar of a known compression"
+                raise ImageFault(f"{deb.label}: it holds {found}", tip=LOCKED_LIKE_THIS)
+            with tarfile.open(fileobj=archive.getmember(names[0]), mode="r:*", encoding="utf-8") as tar:  # type: ignore[call-overload]
                 yield tar
-        except StopIteration:
-            raise ImageFault(f"{deb.label}: it holds no data.tar of a known compression", tip="nox -s lock") from None
         except BROKEN as error:
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 raise
             raise ImageFault(
                 f"{deb.label}: the package cannot be unpacked: {type(error).__name__}: {error}",
-                tip="its sha256 is the lock's, so it was locked like this: do not use this mirror",
+                tip=LOCKED_LIKE_THIS,
             ) from error
 
 
@@ -284,11 +258,11 @@ def _kept(entry: Entry) -> bool:
     return licence or (depth == 3 and entry.kind == tarfile.SYMTYPE)
 
 
-def _write(tree: _Tree, spool: IO[bytes], sink: _Hashing) -> None:
+def _write(tree: _Tree, spool: IO[bytes], out: Hashed) -> None:
     """The tar: sorted by path, GNU's format for long names, fixed times and owners, the first of hard links whole."""
     first: dict[int, str] = {}
     tar_format = tarfile.GNU_FORMAT
-    with tarfile.open(fileobj=sink, mode="w|", format=tar_format, encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=out, mode="w|", format=tar_format, encoding="utf-8", errors="surrogateescape") as tar:
         for path in sorted(tree.entries):
             entry = tree.entries[path]
             member = tarfile.TarInfo(path)
@@ -307,6 +281,4 @@ def _write(tree: _Tree, spool: IO[bytes], sink: _Hashing) -> None:
 
 
 def _refusal(package: str, member: str, reason: str) -> ImageFault:
-    return ImageFault(
-        f"{package}: {member} {reason}", tip="such a package has no place in a base: do not use this mirror"
-    )
+    return ImageFault(f"{package}: {member} {reason}", tip=f"such a package has no place in a base; {LOCKED_LIKE_THIS}")

@@ -22,7 +22,7 @@ from debian.deb822 import Deb822, Packages, PkgRelation, Release
 from debian.debian_support import version_compare
 
 from matrix import processes
-from matrix.baselayer import base_layer_digest
+from matrix.baselayer import write_base_layer
 from matrix.bases import (
     ARCHITECTURES,
     BaseLock,
@@ -347,7 +347,8 @@ def lock_base(wish: BaseWish, files: Path, *, source: Sources, progress: Progres
 
 def _with_layer(lock: BaseLock, base: MachineBase, files: Path, source: Sources) -> MachineBase:
     fetch_all(lock, base.machine, files, source=source)
-    return replace(base, layer=base_layer_digest(lock, base.machine, files))
+    layer = write_base_layer(lock, base.machine, files, None)
+    return replace(base, layer=f"sha256:{layer.digest}")
 
 
 def _glibc(debs: Sequence[DebFile]) -> str:

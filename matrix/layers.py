@@ -1,27 +1,24 @@
 """Layers of images: a tar is a function of what is in it. No package's code runs, no network is needed.
 
-A wheel becomes the files of `/opt/env` that an installer would write; the skeleton makes the base's Python see them.
-Times are 0, owners 0, names sorted, modes 0644 or 0755: the digest is the same on every machine.
+Times are 0, owners 0, names sorted, modes 0644 or 0755: the digest is the same on every machine. What is in the folders
+is made by `matrix.wheellayer` and by the skeleton here, which makes the base's Python see the wheels.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import os
 import stat
 import tarfile
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from matrix.errors import DiskFull, ImageFault
+from matrix.errors import ImageFault
 
 ENVIRONMENT = "opt/env"
 BLOCK = 1 << 20
@@ -35,8 +32,8 @@ class Layer:
     size: int
 
 
-class _Hashed(io.RawIOBase):
-    """Counts and hashes what passes through, and hands it on."""
+class Hashed(io.RawIOBase):
+    """Counts and hashes what passes through, and hands it on to `out`, if there is one."""
 
     def __init__(self, out: BinaryIO | None) -> None:
         self._out = out
@@ -60,7 +57,7 @@ class _Hashed(io.RawIOBase):
 
 def write_tree(root: Path, out: BinaryIO | None) -> Layer:
     """The files below `root` as a layer, in sorted order, streamed to `out` (None: only the digest is wanted)."""
-    hashed = _Hashed(out)
+    hashed = Hashed(out)
     with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.GNU_FORMAT, bufsize=BLOCK) as tar:
         for path in sorted(_below(root), key=lambda path: path.relative_to(root).as_posix()):
             _add(tar, path, path.relative_to(root).as_posix())
@@ -89,51 +86,6 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
             tar.addfile(member, file)
     else:
         raise ImageFault(f"{name}: neither a file nor a folder nor a link", tip="a wheel must not hold such a thing")
-
-
-@contextmanager
-def wheel_tree(wheel: Path, *, python: str, scratch: Path) -> Iterator[Path]:
-    """A folder that holds what an installer would write for a wheel, below `opt/env`; removed afterwards.
-
-    Raises ImageFault, naming the wheel, where its RECORD does not fit its files or a member leaves the environment.
-    """
-    from installer import install
-    from installer.destinations import SchemeDictionaryDestination
-    from installer.exceptions import InstallerError
-    from installer.sources import WheelFile
-
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="wheel-") as place:
-        site = f"/{ENVIRONMENT}/lib/python{python}/site-packages"
-        scheme = {
-            "purelib": site,
-            "platlib": site,
-            "headers": f"/{ENVIRONMENT}/include/site/python{python}",
-            "scripts": f"/{ENVIRONMENT}/bin",
-            "data": f"/{ENVIRONMENT}",
-        }
-        destination = SchemeDictionaryDestination(
-            scheme,
-            interpreter=f"/{ENVIRONMENT}/bin/python",
-            script_kind="posix",
-            bytecode_optimization_levels=(),
-            destdir=place,
-        )
-        try:
-            with WheelFile.open(wheel) as source:
-                source.validate_record(validate_contents=False)  # the whole wheel's sha256 was checked already
-                install(source=source, destination=destination, additional_metadata={"INSTALLER": b"iree-matrix\n"})
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(f"{wheel.name}: no space left to unpack it", tip="free space and run again") from None
-            raise _refused(wheel, error) from error
-        except (InstallerError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise _refused(wheel, error) from error
-        yield Path(place)
-
-
-def _refused(wheel: Path, error: Exception) -> ImageFault:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return ImageFault(f"{wheel.name}: refused: {said}", tip="nothing of it was loaded; fetch the wheel again")
 
 
 @contextmanager

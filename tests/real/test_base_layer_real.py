@@ -69,7 +69,7 @@ def test_the_layer_is_the_committed_one_and_its_python_starts(python, tmp_path, 
     debian.fetch_all(lock, "x86_64", tmp_path / "files")
     layer = tmp_path / "layer.tar"
     with layer.open("wb") as out:
-        diff_id = write_base_layer(lock, "x86_64", tmp_path / "files", out)
+        diff_id = f"sha256:{write_base_layer(lock, 'x86_64', tmp_path / 'files', out).digest}"
     assert diff_id == lock.on("x86_64").layer
 
     image, content = archive(layer, diff_id, "amd64")

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from matrix import debian
-from matrix.baselayer import base_layer_digest, write_base_layer
+from matrix.baselayer import write_base_layer
 from matrix.bases import BaseLock, DebFile, MachineBase, base_text, load_bases, read_base, read_wanted, stored
 from matrix.debian import Available, SuiteIndex, closure, fetch, lock_all_bases, parse_packages
 from matrix.errors import (
@@ -98,14 +98,18 @@ CONTENT = deb_bytes(member("./usr/bin/hello", b"hello", mode=0o755))
 HELLO = deb_file(CONTENT)
 
 
+def digest_of(lock: BaseLock, folder: Path) -> str:
+    return write_base_layer(lock, "x86_64", folder, None).digest
+
+
 def layer_of(folder: Path, *packages: bytes) -> tarfile.TarFile:
     """The layer of some packages, called a, b, …"""
     debs = [deb_file(content, package=f"{chr(97 + index)}pkg") for index, content in enumerate(packages)]
     for deb, content in zip(debs, packages, strict=True):
         stored(folder, deb).write_bytes(content)
     out = io.BytesIO()
-    digest = write_base_layer(lock_of(*debs), "x86_64", folder, out)
-    assert digest == f"sha256:{hashlib.sha256(out.getvalue()).hexdigest()}"
+    layer = write_base_layer(lock_of(*debs), "x86_64", folder, out)
+    assert (layer.digest, layer.size) == (hashlib.sha256(out.getvalue()).hexdigest(), len(out.getvalue()))
     return tarfile.open(fileobj=io.BytesIO(out.getvalue()))
 
 
@@ -201,6 +205,10 @@ REFUSED = {
     "hard link outside": (member("./etc/x", kind=tarfile.LNKTYPE, target="../../etc/shadow"), "leads outside"),
     "absolute hard link": (member("./etc/x", kind=tarfile.LNKTYPE, target="/etc/shadow"), "absolute path"),
     "hard link to nothing": (member("./etc/x", kind=tarfile.LNKTYPE, target="./etc/y"), "no file before it"),
+    "twice": (member("./etc/good", b"evil"), "is there twice"),
+    "twice, once before /usr was merged": (member("./usr/bin/sh", b"evil"), "is there twice"),
+    "a link in the place of a file": (member("./etc/good", kind=tarfile.SYMTYPE, target="x"), "is there twice"),
+    "a file in the place of a folder": (member("./etc", b"evil"), "is there twice"),
     "set-id documentation": (member("./usr/share/doc/x/run", b"x", mode=0o6755), "set-id"),
 }
 
@@ -209,7 +217,15 @@ REFUSED = {
 def test_what_has_no_place_in_a_layer_is_refused_by_name(tmp_path, case):
     bad, reason = REFUSED[case]
     with pytest.raises(ImageFault, match=reason) as caught:
-        layer_of(tmp_path, deb_bytes(member("./etc/good", b"good"), bad))
+        layer_of(
+            tmp_path,
+            deb_bytes(
+                member("./etc", kind=tarfile.DIRTYPE, mode=0o755),
+                member("./etc/good", b"good"),
+                member("./bin/sh", b"shell", mode=0o755),
+                bad,
+            ),
+        )
     assert str(caught.value).startswith("apkg: ")
     assert bad[0].name in str(caught.value)
 
@@ -236,13 +252,19 @@ def test_one_flipped_byte_is_refused(tmp_path, where):
     content[where] ^= 1
     stored(tmp_path, deb).write_bytes(content)
     with pytest.raises(HashMismatch, match=r"hello 1\.0-1 .*images/base/3\.11\.toml") as caught:
-        base_layer_digest(lock_of(deb), "x86_64", tmp_path)
+        digest_of(lock_of(deb), tmp_path)
     assert deb.sha256 in caught.value.tip
+
+
+def flipped(content: bytes, where: int) -> bytes:
+    return content[:where] + bytes([content[where] ^ 1]) + content[where + 1 :]
 
 
 BROKEN = {
     "truncated": deb_bytes(member("./etc/x", os.urandom(4000)))[:-1000],
     "truncated within its header": deb_bytes(member("./etc/x", b"x"))[:30],
+    "one flipped byte": flipped(deb_bytes(member("./etc/x", os.urandom(4000))), -1000),
+    "two of them": ar_of(debian_binary=b"2.0\n", data_tar_xz=tar_of(), data_tar=tar_of(compressed=False)),
     "no archive": b"<html>login</html>",
     "empty": b"",
     "no data": ar_of(debian_binary=b"2.0\n", control_tar_xz=tar_of()),
@@ -262,7 +284,7 @@ def test_a_broken_package_whose_hash_is_right_is_refused_by_name(tmp_path, case)
 
 def test_a_package_that_was_not_fetched_is_named(tmp_path):
     with pytest.raises(ImageFault, match="hello"):
-        base_layer_digest(lock_of(deb_file(b"x")), "x86_64", tmp_path)
+        digest_of(lock_of(deb_file(b"x")), tmp_path)
 
 
 def test_a_full_disk_is_said_to_be_full(tmp_path):
@@ -274,16 +296,16 @@ def test_a_full_disk_is_said_to_be_full(tmp_path):
 
 def test_a_machine_without_a_base_is_named(tmp_path):
     with pytest.raises(LockFault, match="no base for the machine riscv64, only x86_64"):
-        base_layer_digest(lock_of(), "riscv64", tmp_path)
+        write_base_layer(lock_of(), "riscv64", tmp_path, None)
 
 
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from matrix.baselayer import base_layer_digest
+from matrix.baselayer import write_base_layer
 from matrix.bases import read_base
 os.umask(int(sys.argv[3], 8))
-print(base_layer_digest(read_base(Path(sys.argv[1])), "x86_64", Path(sys.argv[2])))
+print(write_base_layer(read_base(Path(sys.argv[1])), "x86_64", Path(sys.argv[2]), None).digest)
 """
 
 
@@ -316,17 +338,17 @@ def test_the_bytes_depend_on_nothing_but_the_lock(tmp_path):
         environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **setting}
         seen.add(subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout.strip())
     assert len(seen) == 1
-    assert seen == {base_layer_digest(lock_of(*debs), "x86_64", files)}
+    assert seen == {digest_of(lock_of(*debs), files)}
 
 
 def test_the_layer_of_a_given_package_never_changes(tmp_path):
     """A golden value: another Python, or another version of this project, must write the same bytes."""
     content = ar_of(debian_binary=b"2.0\n", data_tar=tar_of(member("./bin/dash", b"shell"), compressed=False))
     stored(tmp_path, deb_file(content)).write_bytes(content)
-    assert base_layer_digest(lock_of(deb_file(content)), "x86_64", tmp_path) == GOLDEN
+    assert digest_of(lock_of(deb_file(content)), tmp_path) == GOLDEN
 
 
-GOLDEN = "sha256:4a59879ca81afb874073b811fffdbec8ef3c99f8d6e10b26cd329becb9bc2786"
+GOLDEN = "4a59879ca81afb874073b811fffdbec8ef3c99f8d6e10b26cd329becb9bc2786"
 
 
 # --- the locks ---------------------------------------------------------------------------------------------------
@@ -693,7 +715,7 @@ def test_locking_writes_upgrades_skips_and_removes(mirror, tmp_path):
     assert first["base/3.14"][0] is Change.SKIPPED
     text = (bases / "3.11.toml").read_text()
     locked = read_base(bases / "3.11.toml")
-    assert locked.on("x86_64").layer == base_layer_digest(locked, "x86_64", files)
+    assert locked.on("x86_64").layer == f"sha256:{digest_of(locked, files)}"
     release = folder / "dists" / "bookworm" / "InRelease"
     release.write_text(release.read_text().replace("11 Jul", "12 Jul"))
     assert lock()["base/3.11"] == (Change.UNCHANGED, "")
