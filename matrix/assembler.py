@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from matrix import debian
 from matrix.baselayer import write_base_layer
+from matrix.baselocking import fetch_base
 from matrix.bases import BaseLock, load_bases
 from matrix.errors import ImageFault
 from matrix.image import Image, ImageLayer
@@ -78,7 +78,7 @@ class Workshop:
             for wheel in self._layers_of(new, wish, base.glibc):
                 wanted[wheel.sha256] = wheel
             wanted |= {digest: known[digest] for package in packages for digest in package.hashes & known.keys()}
-        debian.fetch_all(base, wish.machine, self.files.folder, source=self.sources)
+        fetch_base(base, wish.machine, self.files.folder, source=self.sources)
         return LayerTable(
             python=wish.python,
             machine=wish.machine,
@@ -112,7 +112,7 @@ class Workshop:
     def fetch(self, request: EnvironmentRequest, machine: str, image: Image) -> None:
         """Brings every file of an image into the store. Needs no network for those that are there."""
         base = self.bases()[request.python]
-        debian.fetch_all(base, machine, self.files.folder, source=self.sources)
+        fetch_base(base, machine, self.files.folder, source=self.sources)
         missing = {each.source for each in image.layers[2:] if self.files.find(each.source) is None}
         packages = [
             package
@@ -183,9 +183,11 @@ class Workshop:
         """The bytes of a layer; ImageFault at their end if they are not those of the committed digest."""
         streamed = Streamed(self.writer(request, machine, part))
         yield from streamed
-        if streamed.layer != part.layer:
+        layer = streamed.layer
+        assert layer is not None  # all was read
+        if layer != part.layer:
             raise ImageFault(
-                f"the layer of {part.made_of} is {streamed.layer}, and images/layers says {part.layer}",
+                f"the layer of {part.made_of} is {layer.short}, and images/layers says {part.layer.short}",
                 tip="run `nox -s lock` and look at the difference; the unpacking code or the wheel has changed",
             )
 

@@ -1,4 +1,4 @@
-"""A base layer: the .debs of a lock unpacked into one tar, the same bytes on every machine. No package's code runs.
+"""A base layer: the files of a lock unpacked into one tar, the same bytes on every machine. No package's code runs.
 
 Owners, times and order are fixed; documentation other than the licences is left out. /usr is merged in every suite, as
 Debian does it since bookworm. What has no place in such a layer is refused by name: paths that lead outside, device
@@ -23,7 +23,7 @@ from typing import IO, BinaryIO
 
 from debian.arfile import ArError, ArFile
 
-from matrix.bases import BaseLock, DebFile, stored
+from matrix.bases import BaseLock, DebFile, PythonArchive, stored
 from matrix.errors import DiskFull, HashMismatch, ImageFault
 from matrix.layers import Hashed, Layer
 from matrix.mirror import NO_SPACE
@@ -68,8 +68,13 @@ def write_base_layer(lock: BaseLock, machine: str, files: Path, out: BinaryIO | 
     try:
         with tempfile.TemporaryFile() as spool:
             tree = _Tree(spool)
-            for deb in lock.on(machine).debs:
-                _unpack(deb, lock, files, tree)
+            base = lock.on(machine)
+            for deb in base.debs:
+                with _file(deb, lock, files) as file, _data(deb, file) as tar:
+                    _unpack(deb.package, tar, tree)
+            if base.python is not None:
+                with _file(base.python, lock, files) as file, tarfile.open(fileobj=file, mode="r:gz") as tar:
+                    _unpack("python", tar, tree, instead_of="python")  # where the suites' own ones lie too
             tree.finish()
             _write(tree, spool, hashed)
     except OSError as error:
@@ -136,61 +141,77 @@ class _Tree:
             path = posixpath.dirname(path)
 
 
-def _unpack(deb: DebFile, lock: BaseLock, files: Path, tree: _Tree) -> None:
-    with _data(deb, lock, files) as tar:
-        within: dict[str, Entry] = {}
-        for member in tar:
-            entry = _entry(deb, member, tar, tree, within)
-            if entry is not None:
-                if entry.path in within and not entry.kind == within[entry.path].kind == tarfile.DIRTYPE:
-                    raise _refusal(deb.package, member.name, "is there twice")
-                within[entry.path] = entry
-                if _kept(entry):
-                    tree.add(entry)
+def _unpack(package: str, tar: tarfile.TarFile, tree: _Tree, *, instead_of: str = "") -> None:
+    """All members of a package. `instead_of` is the folder in it that becomes /usr."""
+    within: dict[str, Entry] = {}
+    for member in tar:
+        if instead_of:
+            _move(package, member, instead_of)
+        entry = _entry(package, member, tar, tree, within)
+        if entry is not None:
+            if entry.path in within and not entry.kind == within[entry.path].kind == tarfile.DIRTYPE:
+                raise _refusal(package, member.name, "is there twice")
+            within[entry.path] = entry
+            if _kept(entry):
+                tree.add(entry)
+
+
+def _move(package: str, member: tarfile.TarInfo, folder: str) -> None:
+    """Renames a member, and what it is a hard link to, from below `folder` to below `usr`."""
+    if member.name.split("/", 1)[0] != folder:
+        raise _refusal(package, member.name, f"lies outside of {folder}/")
+    member.name = "usr" + member.name.removeprefix(folder)
+    if member.islnk() and member.linkname.split("/", 1)[0] == folder:
+        member.linkname = "usr" + member.linkname.removeprefix(folder)
 
 
 @contextmanager
-def _data(deb: DebFile, lock: BaseLock, files: Path) -> Iterator[tarfile.TarFile]:
-    """The data member of a .deb, checked by its sha256 and read as a stream."""
-    path = stored(files, deb)
+def _file(of: DebFile | PythonArchive, lock: BaseLock, files: Path) -> Iterator[BinaryIO]:
+    """A fetched file, checked by its sha256. What goes wrong while it is read is said of it."""
+    path = stored(files, of)
     try:
         file = path.open("rb")
     except OSError as error:
         raise ImageFault(
-            f"{deb.label} of {lock.name}: its file cannot be read: {error.strerror}", tip="fetch it: nox -s images"
+            f"{of.label} of {lock.name}: its file cannot be read: {error.strerror}", tip="fetch it: nox -s images"
         ) from error
     with file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != deb.sha256:
+        if hashlib.file_digest(file, "sha256").hexdigest() != of.sha256:
             raise HashMismatch(
-                f"{deb.label}: the stored file is not the one that {lock.name} names", tip=f"remove it: {path}"
+                f"{of.label}: the stored file is not the one that {lock.name} names", tip=f"remove it: {path}"
             )
         file.seek(0)
         try:
-            archive = ArFile(fileobj=file)
-            names = [name for name in archive.getnames() if name in DATA]
-            if len(names) != 1:
-                found = "more than one data.tar" if names else "no data.tar of a known compression"
-                raise ImageFault(f"{deb.label}: it holds {found}", tip=LOCKED_LIKE_THIS)
-            with tarfile.open(fileobj=archive.getmember(names[0]), mode="r:*", encoding="utf-8") as tar:  # type: ignore[call-overload]
-                yield tar
+            yield file
         except BROKEN as error:
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 raise
             raise ImageFault(
-                f"{deb.label}: the package cannot be unpacked: {type(error).__name__}: {error}",
-                tip=LOCKED_LIKE_THIS,
+                f"{of.label}: it cannot be unpacked: {type(error).__name__}: {error}", tip=LOCKED_LIKE_THIS
             ) from error
 
 
-def _path(deb: DebFile, name: str, *, of: str = "") -> str:
+@contextmanager
+def _data(deb: DebFile, file: BinaryIO) -> Iterator[tarfile.TarFile]:
+    """The data member of a .deb."""
+    archive = ArFile(fileobj=file)
+    names = [name for name in archive.getnames() if name in DATA]
+    if len(names) != 1:
+        found = "more than one data.tar" if names else "no data.tar of a known compression"
+        raise ImageFault(f"{deb.label}: it holds {found}", tip=LOCKED_LIKE_THIS)
+    with tarfile.open(fileobj=archive.getmember(names[0]), mode="r:*", encoding="utf-8") as tar:  # type: ignore[call-overload]
+        yield tar
+
+
+def _path(package: str, name: str, *, of: str = "") -> str:
     """A member's path in the layer: normal, merged into /usr; empty for the root itself. `of` links to it."""
     subject = f"{of}, a hard link to {name}," if of else name
     if name.startswith("/"):
-        raise _refusal(deb.package, subject, "is an absolute path")
+        raise _refusal(package, subject, "is an absolute path")
     if ".." in name.split("/"):
-        raise _refusal(deb.package, subject, "leads outside of the layer")
+        raise _refusal(package, subject, "leads outside of the layer")
     if "\0" in name or "\n" in name:
-        raise _refusal(deb.package, repr(subject), "is no usable name")
+        raise _refusal(package, repr(subject), "is no usable name")
     path = posixpath.normpath(name)
     return "" if path == "." else _merged(path)
 
@@ -200,52 +221,52 @@ def _merged(path: str) -> str:
 
 
 def _entry(
-    deb: DebFile, member: tarfile.TarInfo, tar: tarfile.TarFile, tree: _Tree, within: dict[str, Entry]
+    package: str, member: tarfile.TarInfo, tar: tarfile.TarFile, tree: _Tree, within: dict[str, Entry]
 ) -> Entry | None:
     """What a member becomes; None for the root and for a link that the merged /usr makes needless.
 
     `within` holds what came before it in its package. Raises ImageFault.
     """
-    path = _path(deb, member.name)
+    path = _path(package, member.name)
     if not path:
         return None
     if member.type == tarfile.SYMTYPE:
-        return _link(deb, path, member)
+        return _link(package, path, member)
     if member.type == tarfile.DIRTYPE:
-        return Entry(path=path, kind=tarfile.DIRTYPE, mode=member.mode & 0o1777, package=deb.package)
+        return Entry(path=path, kind=tarfile.DIRTYPE, mode=member.mode & 0o1777, package=package)
     if member.type == tarfile.LNKTYPE:
-        same = within.get(_path(deb, member.linkname, of=member.name))
+        same = within.get(_path(package, member.linkname, of=member.name))
         if same is None or same.kind != tarfile.REGTYPE:
-            raise _refusal(deb.package, member.name, f"is a hard link to {member.linkname}, no file before it")
+            raise _refusal(package, member.name, f"is a hard link to {member.linkname}, no file before it")
         return replace(same, path=path)
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         kind = "a device node" if member.isdev() and not member.isfifo() else "neither file, folder nor link"
-        raise _refusal(deb.package, member.name, f"is {kind}")
+        raise _refusal(package, member.name, f"is {kind}")
     if member.mode & SET_ID:
-        raise _refusal(deb.package, member.name, f"has the set-id bit (mode {member.mode:o})")
+        raise _refusal(package, member.name, f"has the set-id bit (mode {member.mode:o})")
     content = tar.extractfile(member)
     assert content is not None  # a regular file has one
     offset, size = tree.content(content)
     if size != member.size:
         raise EOFError(f"{member.name} ends after {size} of {member.size} bytes")
     mode = member.mode & 0o777
-    return Entry(path=path, kind=tarfile.REGTYPE, mode=mode, package=deb.package, offset=offset, size=size)
+    return Entry(path=path, kind=tarfile.REGTYPE, mode=mode, package=package, offset=offset, size=size)
 
 
-def _link(deb: DebFile, path: str, member: tarfile.TarInfo) -> Entry | None:
+def _link(package: str, path: str, member: tarfile.TarInfo) -> Entry | None:
     """A symbolic link. An absolute target starts at the image's own root; a relative one must not climb above it."""
     name = posixpath.normpath(member.name)
     target = member.linkname
     start = "" if target.startswith("/") else posixpath.dirname(name)
     whole = posixpath.normpath(posixpath.join(start, target.lstrip("/")))
     if not target or "\0" in target or ".." in whole.split("/"):
-        raise _refusal(deb.package, member.name, f"links to {target!r}, outside of the layer")
+        raise _refusal(package, member.name, f"links to {target!r}, outside of the layer")
     place = _merged(whole)
     if place == path:  # /bin/x -> /usr/bin/x, or /lib -> usr/lib itself
         return None
     if path != name and ".." in target.split("/"):  # it was moved into /usr: say from the root what it means
         target = f"/{place}"
-    return Entry(path=path, kind=tarfile.SYMTYPE, mode=0o777, package=deb.package, target=target)
+    return Entry(path=path, kind=tarfile.SYMTYPE, mode=0o777, package=package, target=target)
 
 
 def _kept(entry: Entry) -> bool:

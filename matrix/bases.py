@@ -1,8 +1,8 @@
-"""The base layers in `images/base` as data: what is wanted, and the locked .debs. Touches no network.
+"""The base layers in `images/base` as data: what is wanted, and the locked files. Touches no network.
 
-`wanted.toml` is edited by people. `3.11.toml` and its like are written by `matrix.debian.lock_all_bases`: for each
-machine every .deb with its sha256, and the digest of the layer that they make, so that a change of the image is
-visible in review.
+`wanted.toml` is edited by people. `3.11.toml` and its like are written by `matrix.baselocking`: for each machine every
+.deb, and the standalone Python where there is one, with its sha256, and the digest of the layer that they make, so that
+a change of the image is visible in review.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from matrix.errors import LockFault
 from matrix.toml_reader import Table
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 """machine, as `platform.machine()` says it -> Debian's name of the architecture."""
 WANTED = "wanted.toml"
 FORMAT = 1
@@ -32,6 +32,7 @@ VERSION = re.compile(r"[0-9A-Za-z.+~:-]+\Z")
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 LAYER = re.compile(r"sha256:[0-9a-f]{64}\Z")
 POOL = re.compile(r"pool(/[A-Za-z0-9][A-Za-z0-9+.~_-]*)+\.deb\Z")
+ARCHIVE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*/[A-Za-z0-9][A-Za-z0-9+._-]*\.tar\.gz\Z")
 RELEASED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
@@ -53,21 +54,42 @@ class DebFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PythonArchive:
+    """A standalone Python, for a base whose suite has no such version: `path` is below the address of the builds
+    (`20261110/cpython-3.12.16+20261110-….tar.gz`), `size` in bytes, `sha256` of the file in hexadecimal."""
+
+    version: str
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        return f"the standalone Python {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MachineBase:
-    """A base on one machine: its .debs by name, and the diff id (`sha256:…`) of the layer that they make."""
+    """A base on one machine: its .debs by name, perhaps a Python beside them, and the diff id (`sha256:…`) of the
+    layer that they make."""
 
     machine: str
     layer: str
     debs: tuple[DebFile, ...]
+    python: PythonArchive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseWish:
-    """A row of `wanted.toml`: which packages of which suite make the base of one Python."""
+    """A row of `wanted.toml`: which packages of which suite make the base of one Python.
+
+    Where `standalone`, the Python itself is an archive, and none of the packages is named after it.
+    """
 
     python: str
     suite: str
     moving: bool
+    standalone: bool
     machines: tuple[str, ...]
     packages: tuple[str, ...]
     exclude: tuple[str, ...]
@@ -103,9 +125,9 @@ class BaseLock:
         raise LockFault(f"{self.name}: no base for the machine {machine}, only {known}", tip=f"add it to {WANTED}")
 
 
-def stored(files: Path, deb: DebFile) -> Path:
-    """Where a .deb lies in a folder of fetched files: by its sha256, whatever it is called on the mirror."""
-    return files / f"{deb.sha256}.deb"
+def stored(files: Path, file: DebFile | PythonArchive) -> Path:
+    """Where a file of a base lies in a folder of fetched ones: by its sha256, whatever it is called elsewhere."""
+    return files / f"{file.sha256}.{'deb' if isinstance(file, DebFile) else 'tar.gz'}"
 
 
 def read_wanted(folder: Path) -> tuple[BaseWish, ...]:
@@ -116,8 +138,8 @@ def read_wanted(folder: Path) -> tuple[BaseWish, ...]:
     _format(table)
     machines = table.texts("machines")
     for machine in machines:
-        if machine not in ARCHITECTURES:
-            table.fault("machines", f"read {machine!r}, expected some of {', '.join(ARCHITECTURES)}")
+        if machine not in DEBIAN_NAMES:
+            table.fault("machines", f"read {machine!r}, expected some of {', '.join(DEBIAN_NAMES)}")
     packages, exclude = table.texts("packages"), table.texts("exclude")
     wishes = [_wish(row, machines, packages, exclude) for row in table.tables("base")]
     pythons = [wish.python for wish in wishes]
@@ -128,9 +150,11 @@ def read_wanted(folder: Path) -> tuple[BaseWish, ...]:
 
 
 def _wish(row: Table, machines: Sequence[str], packages: Sequence[str], exclude: Sequence[str]) -> BaseWish:
-    row.only(("python", "suite", "moving"))
+    row.only(("python", "suite", "moving", "standalone"))
+    standalone = _flag(row, "standalone")
     python = _matching(row, "python", PYTHON, 'a Python such as "3.11"')
-    names = tuple(name.replace("{python}", python) for name in packages)
+    named = (name for name in packages if not (standalone and "{python}" in name))
+    names = tuple(name.replace("{python}", python) for name in named)
     for name in (*names, *exclude):
         if python and not PACKAGE.match(name):
             row.fault("python", f"makes {name!r}, which is not the name of a Debian package")
@@ -138,6 +162,7 @@ def _wish(row: Table, machines: Sequence[str], packages: Sequence[str], exclude:
         python=python,
         suite=_matching(row, "suite", SUITE, "the code name of a Debian suite"),
         moving=_flag(row, "moving"),
+        standalone=standalone,
         machines=tuple(machines),
         packages=tuple(sorted(names)),
         exclude=tuple(sorted(exclude)),
@@ -159,7 +184,7 @@ def read_base(path: Path) -> BaseLock:
     """One locked base. Raises LockFault with all faults of the file."""
     table = _table(path)
     heads = ("format", "python", "suite", "moving", "released", "glibc", "packages", "exclude")
-    table.only((*heads, *ARCHITECTURES))
+    table.only((*heads, *DEBIAN_NAMES))
     _format(table)
     lock = BaseLock(
         python=_matching(table, "python", PYTHON, 'a Python such as "3.11"'),
@@ -169,7 +194,7 @@ def read_base(path: Path) -> BaseLock:
         glibc=_matching(table, "glibc", VERSION, "a version"),
         packages=table.texts("packages"),
         exclude=table.texts("exclude"),
-        machines=tuple(_machine(table, machine) for machine in ARCHITECTURES if machine in table.content),
+        machines=tuple(_machine(table, machine) for machine in DEBIAN_NAMES if machine in table.content),
     )
     if not table.faults and lock.python != path.stem:
         table.fault("python", f"read {lock.python!r}, expected {path.stem!r}, as the file is called")
@@ -179,28 +204,47 @@ def read_base(path: Path) -> BaseLock:
 
 def _machine(table: Table, machine: str) -> MachineBase:
     row = table.table(machine)
-    row.only(("layer", "deb"))
-    debs = tuple(_deb(deb, ARCHITECTURES[machine]) for deb in row.tables("deb"))
+    row.only(("layer", "python", "deb"))
+    debs = tuple(_deb(deb, DEBIAN_NAMES[machine]) for deb in row.tables("deb"))
     names = [deb.package for deb in debs]
     if not debs or names != sorted(set(names)):
         row.fault("deb", "expected packages in the order of their names, each once")
-    return MachineBase(machine=machine, layer=_matching(row, "layer", LAYER, "sha256:<64 digits>"), debs=debs)
+    return MachineBase(
+        machine=machine,
+        layer=_matching(row, "layer", LAYER, "sha256:<64 digits>"),
+        debs=debs,
+        python=_archive(row.table("python")) if "python" in row.content else None,
+    )
+
+
+def _archive(row: Table) -> PythonArchive:
+    row.only(("version", "path", "size", "sha256"))
+    return PythonArchive(
+        version=_matching(row, "version", VERSION, "a version of Python"),
+        path=_matching(row, "path", ARCHIVE, "a path such as 20261110/cpython-3.12.16+20261110-….tar.gz"),
+        size=_size(row),
+        sha256=_matching(row, "sha256", SHA256, "64 hexadecimal digits"),
+    )
 
 
 def _deb(row: Table, architecture: str) -> DebFile:
     row.only(("package", "version", "architecture", "path", "size", "sha256"))
-    size = row.content.get("size")
-    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
-        row.fault("size", f"read {size!r}, expected a number of bytes")
-        size = 1
     return DebFile(
         package=_matching(row, "package", PACKAGE, "the name of a Debian package"),
         version=_matching(row, "version", VERSION, "a Debian version"),
         architecture=row.choice("architecture", ("all", architecture), "all"),
         path=_matching(row, "path", POOL, "a path such as pool/main/d/dash/dash_0.5.12-2_amd64.deb"),
-        size=size,
+        size=_size(row),
         sha256=_matching(row, "sha256", SHA256, "64 hexadecimal digits"),
     )
+
+
+def _size(row: Table) -> int:
+    size = row.content.get("size")
+    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
+        row.fault("size", f"read {size!r}, expected a number of bytes")
+        return 1
+    return size
 
 
 def base_text(lock: BaseLock) -> str:
@@ -217,6 +261,8 @@ def base_text(lock: BaseLock) -> str:
     ]
     for base in lock.machines:
         lines += ["", f"[{base.machine}]", _line("layer", base.layer)]
+        if base.python is not None:
+            lines += ["", f"[{base.machine}.python]", *_archive_lines(base.python)]
         for deb in base.debs:
             lines += ["", f"[[{base.machine}.deb]]", *_deb_lines(deb)]
     return HEADER + "\n".join(lines) + "\n"
@@ -230,6 +276,15 @@ def _deb_lines(deb: DebFile) -> list[str]:
         _line("path", deb.path),
         f"size = {deb.size}",
         _line("sha256", deb.sha256),
+    ]
+
+
+def _archive_lines(archive: PythonArchive) -> list[str]:
+    return [
+        _line("version", archive.version),
+        _line("path", archive.path),
+        f"size = {archive.size}",
+        _line("sha256", archive.sha256),
     ]
 
 

@@ -136,7 +136,7 @@ def doctor(options: Namespace) -> int:
 def lock(options: Namespace) -> int:
     """Writes the locks, the bases and the tables of layers anew; the difference reads as an upgrade."""
     from matrix.assembler import lock_layers
-    from matrix.debian import lock_all_bases
+    from matrix.baselocking import lock_all_bases
     from matrix.locking import lock_all
     from matrix.locks import Change
 

@@ -7,11 +7,10 @@ All formats are read by python-debian. Only a suite's main archive is looked at;
 
 from __future__ import annotations
 
-import hashlib
 import lzma
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,22 +21,14 @@ from debian.deb822 import Deb822, Packages, PkgRelation, Release
 from debian.debian_support import version_compare
 
 from matrix import processes
-from matrix.baselayer import write_base_layer
 from matrix.bases import (
-    ARCHITECTURES,
+    DEBIAN_NAMES,
     BaseLock,
-    BaseWish,
     DebFile,
-    MachineBase,
-    base_paths,
-    base_text,
-    read_base,
-    read_wanted,
     stored,
 )
-from matrix.errors import HashMismatch, IndexUnreachable, LockFault, PackageGone, ResolutionRefused
-from matrix.locks import Change, LockChange
-from matrix.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, NotThere, Sources, download, replacing, sources
+from matrix.errors import HashMismatch, IndexUnreachable, PackageGone, ResolutionRefused
+from matrix.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, NotThere, Sources, download, kept, sources
 
 FIELDS = ["Package", "Version", "Architecture", "Depends", "Pre-Depends", "Provides", "Filename", "Size", "SHA256"]
 KEYRINGS = tuple(Path("/usr/share/keyrings") / f"debian-archive-keyring.{suffix}" for suffix in ("pgp", "gpg"))
@@ -262,13 +253,8 @@ def fetch(deb: DebFile, files: Path, *, lock: BaseLock, source: Sources | None =
     """
     target = stored(files, deb)
     what = f"{deb.label} of {lock.name}"
-    if target.exists():
-        with target.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == deb.sha256:
-                return target
-        raise HashMismatch(
-            f"{what}: the stored file {target.name} is damaged: it has another sha256", tip=f"remove it: {target}"
-        )
+    if kept(target, deb.sha256, what=what):
+        return target
     source = source or sources()
     for address in source.every:
         try:
@@ -277,18 +263,6 @@ def fetch(deb: DebFile, files: Path, *, lock: BaseLock, source: Sources | None =
             continue
         return target
     raise _gone(deb, lock, source)
-
-
-def fetch_all(
-    lock: BaseLock, machine: str, files: Path, *, source: Sources | None = None, progress: Progress | None = None
-) -> tuple[Path, ...]:
-    """All .debs of a base on one machine, as `fetch` gives them. `progress` is called with each one's label."""
-    found = []
-    for deb in lock.on(machine).debs:
-        found.append(fetch(deb, files, lock=lock, source=source))
-        if progress:
-            progress(deb.label)
-    return tuple(found)
 
 
 def _gone(deb: DebFile, lock: BaseLock, source: Sources) -> PackageGone:
@@ -317,109 +291,4 @@ def _gone(deb: DebFile, lock: BaseLock, source: Sources) -> PackageGone:
 
 def _binary_architecture(deb: DebFile, lock: BaseLock) -> str:
     """The architecture in whose list the package stands; one of `all` stands in each."""
-    return ARCHITECTURES[lock.machines[0].machine] if deb.architecture == "all" else deb.architecture
-
-
-def lock_base(wish: BaseWish, files: Path, *, source: Sources, progress: Progress | None = None) -> BaseLock:
-    """Resolve one base on all its machines, fetch its .debs into `files` and compute the digests of its layers."""
-    say = progress or (lambda _: None)
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        release = suite_release(wish.suite, source, scratch)
-        if not release.signed:
-            say(f"base/{wish.python}: {wish.suite}: {UNSIGNED}")
-        found = {
-            machine: closure(suite_index(release, ARCHITECTURES[machine], scratch), wish.packages, wish.exclude)
-            for machine in wish.machines
-        }
-    lock = BaseLock(
-        python=wish.python,
-        suite=wish.suite,
-        moving=wish.moving,
-        released=release.released,
-        glibc=_glibc(found[wish.machines[0]]),
-        packages=wish.packages,
-        exclude=wish.exclude,
-        machines=tuple(MachineBase(machine=machine, layer="", debs=debs) for machine, debs in found.items()),
-    )
-    return replace(lock, machines=tuple(_with_layer(lock, base, files, source) for base in lock.machines))
-
-
-def _with_layer(lock: BaseLock, base: MachineBase, files: Path, source: Sources) -> MachineBase:
-    fetch_all(lock, base.machine, files, source=source)
-    layer = write_base_layer(lock, base.machine, files, None)
-    return replace(base, layer=f"sha256:{layer.digest}")
-
-
-def _glibc(debs: Sequence[DebFile]) -> str:
-    version = next((deb.version for deb in debs if deb.package == "libc6"), "none")
-    return version.partition(":")[2].partition("-")[0] if ":" in version else version.partition("-")[0]
-
-
-def lock_all_bases(
-    folder: Path, *, files: Path, source: Sources | None = None, progress: Progress | None = None
-) -> tuple[LockChange, ...]:
-    """Make `folder` hold the bases that its `wanted.toml` asks for, and say what changed, by name (`base/3.11`).
-
-    The .debs are fetched into `files`. A base of a moving suite that cannot be locked is skipped and stays as it is.
-    Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault or DiskFull before any lock is
-    written.
-    """
-    wishes = read_wanted(folder)
-    source = source or sources()
-    before = {path: _before(path) for path in base_paths(folder)}
-    made: dict[Path, tuple[BaseLock | None, str]] = {}
-    for wish in wishes:
-        path = folder / f"{wish.python}.toml"
-        try:
-            made[path] = lock_base(wish, files, source=source, progress=progress), ""
-        except (IndexUnreachable, ResolutionRefused) as error:
-            if not wish.moving:
-                raise
-            made[path] = None, str(error)
-        if progress:
-            progress(f"base/{wish.python}")
-    changes = [_write(path, before.get(path), lock, reason) for path, (lock, reason) in made.items()]
-    for path in sorted(before.keys() - made.keys()):
-        path.unlink()
-        changes.append(LockChange(name=f"base/{path.stem}", change=Change.REMOVED))
-    return tuple(changes)
-
-
-def _before(path: Path) -> BaseLock | None:
-    """The lock that is there; None for one that cannot be read: it is written anew."""
-    try:
-        return read_base(path)
-    except LockFault:
-        return None
-
-
-def _write(path: Path, before: BaseLock | None, lock: BaseLock | None, reason: str) -> LockChange:
-    """Write the lock if its content changed; the date of an index whose packages are the same is not a change."""
-    name = f"base/{path.stem}"
-    if lock is None:
-        return LockChange(name=name, change=Change.SKIPPED, detail=reason)
-    if before is not None and replace(lock, released=before.released) == before:
-        return LockChange(name=name, change=Change.UNCHANGED)
-    with replacing(path, what=name) as file:
-        file.write(base_text(lock).encode())
-    if before is None:
-        return LockChange(name=name, change=Change.ADDED)
-    return LockChange(name=name, change=Change.CHANGED, detail=difference(before, lock))
-
-
-def difference(before: BaseLock, lock: BaseLock) -> str:
-    """`libc6 2.36-9+deb12u10 -> 2.36-9+deb12u14`, for every package whose versions differ; else what does."""
-    old, new = _versions(before), _versions(lock)
-    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return ", ".join(f"{name} {old.get(name, '-')} -> {new.get(name, '-')}" for name in names) or (
-        "as wanted.toml asks" if before.machines == lock.machines else "files or layers of the same versions"
-    )
-
-
-def _versions(lock: BaseLock) -> dict[str, str]:
-    found: dict[str, set[str]] = {}
-    for base in lock.machines:
-        for deb in base.debs:
-            found.setdefault(deb.package, set()).add(deb.version)
-    return {name: "/".join(sorted(versions)) for name, versions in found.items()}
+    return DEBIAN_NAMES[lock.machines[0].machine] if deb.architecture == "all" else deb.architecture

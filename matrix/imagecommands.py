@@ -53,9 +53,10 @@ class Committed:
         """How many files of an image are not in a store; looked at, not hashed."""
         if row.image is None:
             return 0
-        debs = [stored(files, deb) for deb in self.bases[row.request.python].on(self.machine).debs]
+        base = self.bases[row.request.python].on(self.machine)
+        fetched = [stored(files, each) for each in (*base.debs, base.python) if each is not None]
         wheels = [files / part.source[:2] / part.source for part in row.image.layers[2:]]
-        return sum(not path.is_file() for path in debs) + sum(not any(place.glob("*")) for place in wheels)
+        return sum(not path.is_file() for path in fetched) + sum(not any(place.glob("*")) for place in wheels)
 
 
 def plan(options: Namespace) -> int:

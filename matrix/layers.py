@@ -31,6 +31,11 @@ class Layer:
     digest: str
     size: int
 
+    @property
+    def short(self) -> str:
+        """For messages."""
+        return f"{self.digest[:12]} ({self.size} bytes)"
+
 
 class Hashed(io.RawIOBase):
     """Counts and hashes what passes through, and hands it on to `out`, if there is one."""

@@ -129,13 +129,17 @@ def table_text(table: LayerTable) -> str:
 def image_of(request: EnvironmentRequest, table: LayerTable | None, base: BaseLock | None) -> Image:
     """The image of an environment, computed. Raises NoImage with the reason, LockFault."""
     if base is None or table is None:
-        raise NoImage(f"no base image for Python {request.python}: see images/base and images/layers, `nox -s lock`")
+        raise NoImage(
+            f"no base image for Python {request.python}", tip="see wanted.toml in images/base and images/layers"
+        )
     packages = pinned(request.lock, python=table.python, machine=table.machine)
     wheels = []
     for package in packages:
         wheel = table.find(package)
         if wheel is None:
-            raise NoImage(f"no layer for {package.name} {package.version} on {table.machine}: `nox -s lock` makes it")
+            raise NoImage(
+                f"no layer for {package.name} {package.version} on {table.machine}", tip="`nox -s lock` makes it"
+            )
         wheels.append(wheel)
     ordered = in_order(wheels, [name for name, _ in request.lock.pins])
     layers = [

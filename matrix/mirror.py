@@ -1,7 +1,8 @@
-"""Where Debian's files are fetched from, and the fetching of one file. No address is written into this project.
+"""Where Debian's files are fetched from, and the fetching of one file, also from other servers.
 
-The mirror is the one that this machine's apt uses, or IREE_MATRIX_DEBIAN_MIRROR (users without apt). A snapshot archive
-as the second source is IREE_MATRIX_DEBIAN_SNAPSHOT: an address with its time, below which `pool/` lies.
+No address is written into this project. The mirror is the one that this machine's apt uses, or
+IREE_MATRIX_DEBIAN_MIRROR (users without apt). A snapshot archive as the second source is IREE_MATRIX_DEBIAN_SNAPSHOT:
+an address with its time, below which `pool/` lies.
 HTTP is done by `requests`: the Docker SDK brings it anyway, it knows proxies, redirects and retries, and it keeps the
 connection over the thirty files of a base, which urllib does not.
 """
@@ -39,6 +40,17 @@ ATTEMPTS = 3
 PIECE = 1 << 18
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What messages call a server, and the variable that names another one."""
+
+    name: str
+    variable: str
+
+
+DEBIAN = Server(name="the Debian mirror", variable=MIRROR_VARIABLE)
 
 
 class NotThere(Exception):
@@ -135,8 +147,28 @@ def _session() -> requests.Session:
     return session
 
 
+def kept(target: Path, sha256: str, *, what: str) -> bool:
+    """Whether a file was fetched before. Raises HashMismatch where it was damaged since."""
+    if not target.exists():
+        return False
+    with target.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+            return True
+    raise HashMismatch(
+        f"{what}: the stored file {target.name} is damaged: it has another sha256", tip=f"remove it: {target}"
+    )
+
+
 def download(
-    source: str, path: str, target: Path, *, what: str, named_in: str, size: int = 1 << 26, sha256: str = ""
+    source: str,
+    path: str,
+    target: Path,
+    *,
+    what: str,
+    named_in: str,
+    size: int = 1 << 26,
+    sha256: str = "",
+    server: Server = DEBIAN,
 ) -> None:
     """Fetch `path` below the address `source` into `target`, which appears whole and checked or not at all.
 
@@ -145,34 +177,36 @@ def download(
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return _download_once(f"{source}/{path}", target, what=what, named_in=named_in, size=size, sha256=sha256)
+            with _answer(f"{source}/{path}", what, server) as answer, replacing(target, what=what) as file:
+                length, digest = _copy(answer.iter_content(PIECE), file, size)
+                if sha256 and digest != sha256:
+                    reason = "is longer than" if length > size else "is not"
+                    raise HashMismatch(
+                        f"{what}: what {server.name} gave {reason} the file that {named_in} names "
+                        f"(sha256 {sha256[:16]}…)",
+                        tip="a proxy or a mirror in the middle of an update: try again, or set another mirror "
+                        f"({server.variable}); nothing was kept",
+                    )
+            return
         except requests.RequestException as error:
             if attempt == ATTEMPTS or not isinstance(error, requests.exceptions.ChunkedEncodingError):
                 raise IndexUnreachable(
-                    f"{what}: the Debian mirror does not answer: {type(error).__name__}",
-                    tip=f"check the network, or set {MIRROR_VARIABLE} to another mirror",
+                    f"{what}: {server.name} does not answer: {type(error).__name__}",
+                    tip=f"check the network, or set {server.variable} to another mirror",
                 ) from error
-    return None
 
 
-def _download_once(url: str, target: Path, *, what: str, named_in: str, size: int, sha256: str) -> None:
+@contextlib.contextmanager
+def _answer(url: str, what: str, server: Server) -> Iterator[requests.Response]:
     with _session().get(url, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code in (404, 410):
             raise NotThere(what)
         if not answer.ok:
             raise IndexUnreachable(
-                f"{what}: the Debian mirror answers with status {answer.status_code}",
-                tip=f"try again later, or set {MIRROR_VARIABLE} to another mirror",
+                f"{what}: {server.name} answers with status {answer.status_code}",
+                tip=f"try again later, or set {server.variable} to another mirror",
             )
-        with replacing(target, what=what) as file:
-            length, digest = _copy(answer.iter_content(PIECE), file, size)
-            if sha256 and digest != sha256:
-                reason = "is longer than" if length > size else "is not"
-                raise HashMismatch(
-                    f"{what}: what the mirror gave {reason} the file that {named_in} names (sha256 {sha256[:16]}…)",
-                    tip="a proxy or a mirror in the middle of an update: try again, or set another mirror "
-                    f"({MIRROR_VARIABLE}); nothing was kept",
-                )
+        yield answer
 
 
 def _copy(pieces: Iterator[bytes], file: IO[bytes], limit: int) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
 from matrix import __version__
-from matrix.bases import BaseLock, DebFile
+from matrix.bases import BaseLock, DebFile, PythonArchive
 from matrix.image import Image, ImageLayer
 from matrix.records import EnvironmentRequest
 
@@ -29,7 +29,8 @@ def bill(rows: Sequence[Row], *, machine: str) -> str:
     known: dict[str, Component] = {}
     tree: list[tuple[Component, list[Component]]] = []
     for request, image, base in rows:
-        parts = [_deb(deb, base) for deb in base.on(machine).debs]
+        locked = base.on(machine)
+        parts = [_deb(deb, base) for deb in locked.debs] + ([_python(locked.python)] if locked.python else [])
         parts += [_wheel(part) for part in image.layers[2:]]
         parts = [known.setdefault(str(part.bom_ref.value), part) for part in parts]
         tree.append((_container(request, image), parts))
@@ -101,6 +102,17 @@ def _deb(deb: DebFile, base: BaseLock) -> Component:
         reference=f"deb:{deb.sha256}",
         address=_address("deb", "debian", deb.package, deb.version, qualifiers),
         properties=[("file", deb.path)],
+    )
+
+
+def _python(archive: PythonArchive) -> Component:
+    return _component(
+        name="cpython",
+        version=archive.version,
+        sha256=archive.sha256,
+        reference=f"python:{archive.sha256}",
+        address=_address("generic", "", "cpython", archive.version),
+        properties=[("file", archive.path)],
     )
 
 

@@ -8,7 +8,6 @@ from matrix.assembler import Streamed, Workshop
 from matrix.errors import HashMismatch, ImageFault, LockFault
 from matrix.image import Image, ImageLayer
 from matrix.layerfiles import Facts, Reader, first_damaged, first_difference, layer_files
-from matrix.layers import Layer
 from matrix.records import EnvironmentRequest
 
 OnDaemon = Callable[[Image, ImageLayer], Mapping[str, Facts]]
@@ -43,7 +42,7 @@ class Verifier:
             return str(error)
         if layer == part.layer:
             return ""
-        return f"the layer of {part.made_of} is {_short(layer)}, committed is {_short(part.layer)}; " + self._file(
+        return f"the layer of {part.made_of} is {layer.short}, committed is {part.layer.short}; " + self._file(
             request, image, part
         )
 
@@ -70,7 +69,3 @@ class Verifier:
         ours = layer_files(reader)
         reader.finish()
         return f"first file that differs: {first_difference(ours, theirs) or 'none, only their order or times'}"
-
-
-def _short(layer: Layer) -> str:
-    return f"{layer.digest[:12]} ({layer.size} bytes)"

@@ -14,8 +14,8 @@ import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
-from matrix import debian
 from matrix.baselayer import write_base_layer
+from matrix.baselocking import fetch_base
 from matrix.bases import read_base
 
 pytestmark = pytest.mark.real
@@ -66,7 +66,7 @@ def archive(layer: Path, diff_id: str, architecture: str) -> tuple[str, bytes]:
 @pytest.mark.parametrize("python", ["3.11"])
 def test_the_layer_is_the_committed_one_and_its_python_starts(python, tmp_path, client):
     lock = read_base(BASES / f"{python}.toml")
-    debian.fetch_all(lock, "x86_64", tmp_path / "files")
+    fetch_base(lock, "x86_64", tmp_path / "files")
     layer = tmp_path / "layer.tar"
     with layer.open("wb") as out:
         diff_id = f"sha256:{write_base_layer(lock, 'x86_64', tmp_path / 'files', out).digest}"

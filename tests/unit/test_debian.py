@@ -21,8 +21,9 @@ import pytest
 
 from matrix import debian
 from matrix.baselayer import write_base_layer
+from matrix.baselocking import lock_all_bases
 from matrix.bases import BaseLock, DebFile, MachineBase, base_text, load_bases, read_base, read_wanted, stored
-from matrix.debian import Available, SuiteIndex, closure, fetch, lock_all_bases, parse_packages
+from matrix.debian import Available, SuiteIndex, closure, fetch, parse_packages
 from matrix.errors import (
     DiskFull,
     HashMismatch,
