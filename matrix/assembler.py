@@ -262,7 +262,8 @@ def reusable(images: Iterable[Sequence[str]], layers: Sequence[str]) -> int:
 def lock_layers(workshop: Workshop, progress: Callable[[str], None]) -> tuple[LockChange, ...]:
     """Writes the tables that `images/layers/wanted.toml` asks for, from the locks and bases as they are now.
 
-    Fetches wheels that no table knows yet; raises what fetching them raises, before that table is written.
+    A table for a Python that has no base is skipped. Fetches wheels that no table knows yet; raises what fetching them
+    raises, before that table is written.
     """
     folder = workshop.images / "layers"
     locks = load_locks(workshop.images / "locks").locks
@@ -270,6 +271,9 @@ def lock_layers(workshop: Workshop, progress: Callable[[str], None]) -> tuple[Lo
     for wish in read_wanted(folder):
         name = f"layers/{wish.python}-{wish.machine}"
         progress(name)
+        if wish.python not in workshop.bases():
+            changes.append(LockChange(name=name, change=Change.SKIPPED, detail=f"no base for Python {wish.python}"))
+            continue
         path = table_path(folder, wish.python, wish.machine)
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
         previous = read_table(folder, wish.python, wish.machine) if before else None
