@@ -36,7 +36,6 @@ import json, os, random, sys
 from pathlib import Path
 
 shuffled = random.Random(sys.argv[1])
-os.umask(int(sys.argv[2], 8))
 true_scandir, true_listdir = os.scandir, os.listdir
 
 class Scanned:
@@ -72,12 +71,12 @@ from matrix.mirror import Sources
 from matrix.records import EnvironmentRequest
 from matrix.wheels import Files
 
-store, images = Path(sys.argv[3]), Path(sys.argv[4])
+store, images = Path(sys.argv[2]), Path(sys.argv[3])
 shop = Workshop(images=images, files=Files(store / "files"), scratch=store / "scratch", index=configured(),
                 sources=Sources(mirrors=()))
 locks = {lock.name: lock for lock in load_locks(images / "locks").locks}
 said = {}
-for name, machine in json.loads(sys.argv[5]):
+for name, machine in json.loads(sys.argv[4]):
     lock = locks[name]
     wish = TableWish(python="3.11", machine=machine, kinds=(kind_of(lock),))
     request = EnvironmentRequest(kind=kind_of(lock), python="3.11", lock=lock)
@@ -115,8 +114,8 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "files"
 
 
-def assemble(fetched: Path, place: Path, surroundings: dict[str, str]) -> dict[str, list[str]]:
-    """The IDs and layers of the images, from a store that holds only linked .debs; wheels come by way of pip."""
+def assembling(fetched: Path, place: Path, surroundings: dict[str, str]) -> subprocess.Popen[str]:
+    """Makes the images from a store that holds only linked .debs; wheels come by way of pip, which checks them too."""
     store, wheels = place / "store", place / "wheels"
     (store / "scratch").mkdir(parents=True)
     (store / "files").mkdir()
@@ -130,28 +129,35 @@ def assemble(fetched: Path, place: Path, surroundings: dict[str, str]) -> dict[s
     images = Path(shutil.copytree(ROOT / "images", place / "images"))
     settings = {name: value for name, value in surroundings.items() if name.isupper()}
     nothing_else = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
-    done = subprocess.run(
-        [sys.executable, "-c", ASSEMBLE, str(place), surroundings["umask"], store, images, json.dumps(IMAGES)],
+    return subprocess.Popen(
+        [sys.executable, "-c", ASSEMBLE, str(place), store, images, json.dumps(IMAGES)],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(place), **nothing_else, **settings},
         cwd=place,
-        capture_output=True,
+        umask=int(surroundings["umask"], 8),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert list((store / "scratch").iterdir()) == []
-    return json.loads(done.stdout)
+
+
+def assembled(process: subprocess.Popen[str]) -> dict[str, list[str]]:
+    """The IDs and layers of the images, by name."""
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    found: dict[str, list[str]] = json.loads(out)
+    return found
 
 
 def test_three_images_are_the_same_twice_from_nothing_and_as_committed(fetched, tmp_path):
-    first, second = (assemble(fetched, tmp_path / each["folder"], each) for each in SURROUNDINGS)
+    running = [assembling(fetched, tmp_path / each["folder"], each) for each in SURROUNDINGS]
+    first, second = map(assembled, running)
     assert first == second
     committed = {}
     for name, machine in IMAGES:
         image = workshop(tmp_path / "mine").image(request_of(name), machine)
         committed[f"{name} {machine}"] = [image.digest, *(part.layer.digest for part in image.layers)]
     assert first == committed
+    assert not [path for path in tmp_path.glob("**/scratch/*")]
     assert len({digests[0] for digests in first.values()}) == len(IMAGES)
 
 
