@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,14 +13,17 @@ from urllib.parse import unquote
 
 import pytest
 from test_debian import CONTENT, HELLO, lock_of, member, publish, serving
+from test_layertable import TEXT, request_of, table, wheel
 
 from matrix import debian, standalone
 from matrix.baselayer import write_base_layer
 from matrix.baselocking import fetch_base, lock_all_bases
 from matrix.bases import BaseLock, PythonArchive, base_text, read_base, stored
 from matrix.errors import HashMismatch, ImageFault, IndexUnreachable, PackageGone, ResolutionRefused
+from matrix.layertable import image_of
 from matrix.locks import Change
 from matrix.mirror import Sources
+from matrix.sbom import bill
 
 GOOD = (
     member("python/bin/python3.12", b"\x7fELF", mode=0o755),
@@ -188,3 +192,14 @@ def test_bases_with_a_standalone_python_are_locked_where_it_is_reached(server, t
     assert len(fetch_base(lock, "x86_64", files)) == 2
     assert lock.on("x86_64").layer == f"sha256:{write_base_layer(lock, 'x86_64', files, None).digest}"
     assert lock_bases(bases, files, tmp_path / "mirror") == {"base/3.12": (Change.UNCHANGED, "")}
+
+
+def test_a_bill_of_materials_names_the_python(tmp_path):
+    archive = PythonArchive(version="3.12.1", path="2026/cpython-3.12.1+2026-x.tar.gz", size=3, sha256="a" * 64)
+    lock = lock_with(archive)
+    request = request_of(tmp_path, TEXT)
+    image = image_of(request, table(wheel("iree-base-runtime"), wheel("numpy", number=2)), lock)
+    parts = {each["name"]: each for each in json.loads(bill([(request, image, lock)], machine="x86_64"))["components"]}
+    assert parts["cpython"]["purl"] == "pkg:generic/cpython@3.12.1"
+    assert parts["cpython"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
+    assert "hello" in parts
