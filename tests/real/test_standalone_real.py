@@ -94,7 +94,9 @@ def data_of_its_own(folder: Path) -> Path:
         path.unlink()
     wanted = (images / "base" / WANTED).read_text()
     text = wanted[: wanted.index("[[base]]")].replace('["x86_64", "aarch64"]', '["x86_64"]')
-    text = text.replace('"libc6",', '"libc6", "libffi8",')  # a Python that is made to be standalone brings it
+    text = text.replace(
+        '"libc6",', '"libc6", "libffi8", "zlib1g", "libbz2-1.0", "liblzma5",'
+    )  # one made to be standalone brings these
     (images / "base" / WANTED).write_text(text + ROW)
     (images / "layers" / "wanted.toml").write_text(TABLES)
     return folder
