@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from matrix.errors import StoreUnusable
+from matrix.footprint import Footprint, WheelCache
 from matrix.store import Store
 
 
@@ -36,6 +37,9 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
             gone = _remove(folder)
             freed["environments"] += gone
             size -= gone
+    before_wheels = Footprint().add([store.wheels])
+    WheelCache(store.wheels).let_go()
+    freed["wheels"] = before_wheels - Footprint().add([store.wheels])
     return freed
 
 

@@ -86,6 +86,9 @@ def make_parser() -> Parser:
         made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
         made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
     for verb in ("plan", "run", "export"):
+        made[verb].add_argument(
+            "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
+        )
         made[verb].add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
     for verb, command in made.items():
         command.add_argument(
@@ -199,6 +202,16 @@ def _add_cleaning(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--max-size", type=float, metavar="GB", help="remove environments until the store is smaller")
     command.add_argument("--environments", action="store_true", help="remove all environments; a run makes them again")
+
+
+def _gigabytes(text: str) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"read {text!r}, expected gigabytes above 0, such as 12 or 0.5")
+    return int(value * 1e9)
 
 
 def _count(text: str) -> int:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from matrix.catalogue import data_root
 from matrix.engines.base import Engine, tool_line
-from matrix.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_WORSE_THAN_BASELINE, EngineMissing, StoreUnusable, UsageError
-from matrix.estimate import estimate
-from matrix.formats import FORMATS, plain_rows, reproduce
+from matrix.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_WORSE_THAN_BASELINE,
+    DiskFull,
+    EngineMissing,
+    StoreUnusable,
+    UsageError,
+)
+from matrix.estimate import environment_costs, estimate
+from matrix.formats import FORMATS, disk_words, plain_rows, reproduce
 from matrix.plan import Plan
 from matrix.progress import make_progress
+from matrix.provision import share_of
 from matrix.records import JobResult, Lock, Stage
 from matrix.replay import replay
 from matrix.report import CellReport
@@ -40,7 +51,8 @@ def run(options: Namespace) -> int:
         summary = _carry_out(plan, store, options, name=name)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        _write(FORMATS[options.format](judged(plan, summary.states, store)), options.output)
+        report = replace(judged(plan, summary.states, store), disk=summary.disk if summary.disk.made else None)
+        _write(FORMATS[options.format](report), options.output)
     _complain_of_missing(summary)
     return EXIT_OK
 
@@ -64,15 +76,22 @@ def export(options: Namespace) -> int:
 def _carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:
     """Runs what is missing of a plan, and says so."""
     cores = options.jobs or cores_of_machine()
-    make_engine = engine_maker(options.engine, store, cores=cores)
+    make_engine = engine_maker(options.engine, store, cores=cores, own_cache=not _fits(plan, options, store))
     if not store.hold(alone=False):
         raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
     progress = make_progress()
     progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
     try:
         runner = Runner(
-            plan=plan, store=store, progress=progress, cores=cores, machine=machine_class(), make_engine=make_engine
+            plan=plan,
+            store=store,
+            progress=progress,
+            cores=cores,
+            machine=machine_class(),
+            make_engine=make_engine,
+            budget_bytes=options.disk_budget,
         )
+        _refuse_beyond(options.disk_budget, plan, runner.engine)
         summary = runner.run()
     finally:
         progress.close()
@@ -110,7 +129,7 @@ def plan(options: Namespace) -> int:
         *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.stages),
         ["environments", f"{len(requests)}, {standing} ready"],
         ["download", f"at most {cost.download_bytes / 1e9:.1f} GB"],
-        ["disk", f"at most {cost.disk_bytes / 1e9:.1f} GB"],
+        ["disk", f"at most {cost.disk_bytes / 1e9:.1f} GB{_kept_to(options.disk_budget, cost.disk_bytes)}"],
         ["time", f"about {cost.seconds:.0f} s"],
     ]
     print(plain_rows(rows, headers=()))
@@ -214,6 +233,10 @@ def _size(plan: Plan) -> str:
     return f"{len(plan.cells)} cells, at most {jobs} jobs, {len(plan.environments())} environments"
 
 
+def _kept_to(budget: int | None, needed: int) -> str:
+    return f", kept to a budget of {budget / 1e9:.1f} GB" if budget and needed > budget else ""
+
+
 def _done(plan: Plan, schedule: Schedule, stage: Stage) -> int:
     return sum(1 for node in plan.nodes if node.stage is stage and schedule.states[node.index].result)
 
@@ -228,6 +251,35 @@ def _tell(summary: RunSummary) -> None:
         f"{summary.tool_cpu_seconds:.1f} s of it CPU time of the tools",
         file=sys.stderr,
     )
+    if summary.disk.made:
+        print(disk_words(summary.disk), file=sys.stderr)
+
+
+def _budget(options: Namespace, store: Store) -> int:
+    """What environments may hold, as far as it is known before one is looked at."""
+    return options.disk_budget or share_of(shutil.disk_usage(store.folder).free)
+
+
+def _fits(plan: Plan, options: Namespace, store: Store) -> bool:
+    """All environments of a plan find room at the same time."""
+    return environment_costs(plan.environments()).disk_bytes <= _budget(options, store)
+
+
+def _refuse_beyond(budget: int | None, plan: Plan, engine: Engine) -> None:
+    """An engine that keeps what it made says so before it begins. Raises DiskFull."""
+    limit = budget or share_of(engine.free_bytes())
+    if engine.droppable or environment_costs(plan.environments()).disk_bytes <= limit:
+        return
+    missing = [request for request in plan.environments() if engine.load(request) is None]
+    needed = environment_costs(missing).disk_bytes
+    if needed > limit:
+        engine.terminate()
+        raise DiskFull(
+            f"the engine {engine.name} keeps its images, and those that are missing need about {needed / 1e9:.0f} GB "
+            f"of {limit / 1e9:.0f} GB",
+            tip="give more with --disk-budget, cut the run down with --only, or take --engine venv, which drops "
+            "environments when their jobs are over",
+        )
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -12,12 +12,13 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 
 from matrix import toolchains
 from matrix.errors import DiskFull, StoreUnusable
+from matrix.footprint import WheelCache
 from matrix.index import NotInstallable, PackageIndex, configured
 from matrix.keys import digest
 from matrix.pythons import PythonInfo
@@ -44,9 +45,14 @@ def recipe(request: EnvironmentRequest, info: PythonInfo, *, engine: str = "venv
 
 
 def realise(
-    request: EnvironmentRequest, info: PythonInfo, folder: Path, *, index: PackageIndex | None = None
+    request: EnvironmentRequest,
+    info: PythonInfo,
+    folder: Path,
+    *,
+    index: PackageIndex | None = None,
+    cache: WheelCache | None = None,
 ) -> Environment:
-    """The environment at `folder`, built if it is not there yet.
+    """The environment at `folder`, built if it is not there yet; `cache` is where its wheels go, or uv's own.
 
     Raises NotInstallable with the reason, or IndexUnreachable, HashMismatch, DiskFull, StoreUnusable, MatrixError.
     """
@@ -55,7 +61,7 @@ def realise(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _claimed(folder):  # another process or thread may be making it: then wait for it
-            return load(folder) or _make(request, info, folder, index or configured())
+            return load(folder) or _make(request, info, folder, _from_cache(index or configured(), cache), cache)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"cannot realise {request.label}: no space left on the disk") from error
@@ -70,15 +76,64 @@ def _claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def _make(request: EnvironmentRequest, info: PythonInfo, folder: Path, index: PackageIndex) -> Environment:
+@contextlib.contextmanager
+def used(folder: Path) -> Iterator[bool]:
+    """Keeps an environment from being removed while it is used; False while another makes or removes it."""
+    with folder.with_name(f"{folder.name}.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield folder.is_dir()
+
+
+def remove(folder: Path) -> bool:
+    """Removes an environment that nobody uses. Says whether it is gone."""
+    import shutil
+
+    with folder.with_name(f"{folder.name}.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        if folder.is_symlink():  # somebody lent it to this store
+            folder.unlink()
+            return True
+        (folder / DESCRIPTION).unlink(missing_ok=True)  # from here on it is none, also if we are killed
+        shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
+def remove_unfinished(parent: Path) -> None:
+    """Removes what killed processes left of environments; one that is being made stays."""
+    import shutil
+
+    for left in parent.glob("*.partial-*"):
+        claim = parent / f"{left.name.rpartition('.partial-')[0]}.lock"
+        with claim.open("ab") as file, contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _from_cache(index: PackageIndex, cache: WheelCache | None) -> PackageIndex:
+    return replace(index, environment={**index.environment, "UV_CACHE_DIR": str(cache.folder)}) if cache else index
+
+
+def _make(
+    request: EnvironmentRequest, info: PythonInfo, folder: Path, index: PackageIndex, cache: WheelCache | None
+) -> Environment:
     import shutil
     import tempfile
+
+    note_install(request)
 
     for left in folder.parent.glob(f"{escape(folder.name)}.partial-*"):  # of a killed process: we hold the claim
         shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-{os.getpid()}-", dir=folder.parent))
     try:
-        _build(request, info, partial, index)
+        with cache.in_use() if cache else contextlib.nullcontext():
+            _build(request, info, partial, index)
         if folder.exists():  # damaged, or of another format
             shutil.rmtree(folder)
         partial.rename(folder)
@@ -88,6 +143,13 @@ def _make(request: EnvironmentRequest, info: PythonInfo, folder: Path, index: Pa
     if environment is None:
         raise StoreUnusable(f"{folder} holds no environment after it was built", tip="remove it and run again")
     return environment
+
+
+def note_install(request: EnvironmentRequest) -> None:
+    """Lets a test count installs by a way other than the orchestrator's own records."""
+    if log := os.environ.get("IREE_MATRIX_INSTALL_LOG"):
+        with Path(log).open("a", encoding="utf-8") as file:
+            file.write(f"{request.label}\n")
 
 
 def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> None:

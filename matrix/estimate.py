@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from matrix.locks import variant_of
 from matrix.plan import Plan
-from matrix.records import Stage
+from matrix.records import EnvironmentRequest, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +20,52 @@ class EnvironmentCost:
 
 
 ENVIRONMENT_COSTS: Mapping[str, EnvironmentCost] = {
-    "exporter": EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_000_000_000, seconds=35.0),
-    "importer": EnvironmentCost(download_bytes=130_000_000, disk_bytes=560_000_000, seconds=2.5),
-    "compiler": EnvironmentCost(download_bytes=85_000_000, disk_bytes=420_000_000, seconds=1.5),
-    "runtime": EnvironmentCost(download_bytes=15_000_000, disk_bytes=25_000_000, seconds=0.5),
+    "exporter": EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_700_000_000, seconds=35.0),
+    "importer": EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
+    "compiler": EnvironmentCost(download_bytes=85_000_000, disk_bytes=500_000_000, seconds=1.5),
+    "runtime": EnvironmentCost(download_bytes=15_000_000, disk_bytes=110_000_000, seconds=0.5),
 }
-"""Measured 2026-11-21 with the CUDA build of torch 2.9; wheels that environments share are counted at each."""
+"""Measured 2026-11-21 with the CUDA build of torch 2.9, for one that shares no wheel with another."""
+
+SAME_TORCH = EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0)
+"""An exporter beside one of the same torch release and Python: it adds IREE and turbine."""
+OTHER_PYTHON = EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=2_600_000_000, seconds=15.0)
+"""An exporter beside one of the same torch release on another Python: CUDA's wheels are for all, torch's are not."""
+
+
+def family(request: EnvironmentRequest) -> tuple[str, ...]:
+    """What environments have in common that share their largest wheels: torch's release, its variant, the Python."""
+    if request.kind != "exporter":
+        return (request.lock.name, request.python)
+    return (dict(request.lock.pins)["torch"], variant_of(request.lock), request.python)
+
+
+def cost_beside(request: EnvironmentRequest, others: Iterable[EnvironmentRequest]) -> EnvironmentCost:
+    """What an environment adds to others on the same disk."""
+    if request.kind == "exporter":
+        shared = family(request)
+        families = {family(other) for other in others if other.kind == "exporter"}
+        if shared in families:
+            return SAME_TORCH
+        if any(other[:2] == shared[:2] for other in families):
+            return OTHER_PYTHON
+    return ENVIRONMENT_COSTS[request.kind]
+
+
+def disk_cost(request: EnvironmentRequest, others: Iterable[EnvironmentRequest]) -> int:
+    """The bytes on the disk of `cost_beside`."""
+    return cost_beside(request, others).disk_bytes
+
+
+def environment_costs(requests: Sequence[EnvironmentRequest]) -> EnvironmentCost:
+    """What environments come to together, each beside those before it."""
+    found = [cost_beside(request, requests[:index]) for index, request in enumerate(requests)]
+    return EnvironmentCost(
+        download_bytes=sum(cost.download_bytes for cost in found),
+        disk_bytes=sum(cost.disk_bytes for cost in found),
+        seconds=sum(cost.seconds for cost in found),
+    )
+
 
 JOB_SECONDS = {Stage.EXPORT: 10.0, Stage.IMPORT: 2.0, Stage.COMPILE: 1.0, Stage.RUN: 0.03}
 """Of a small model, where this store has no results yet to tell."""
@@ -40,12 +80,12 @@ class Cost:
 
 def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: Mapping[str, float], cores: int) -> Cost:
     """The cost of what is left. `standing` environments are there already, `seconds` are typical ones by stage."""
-    kinds = Counter(request.kind for request in plan.environments())
-    share = 1 - standing / max(1, sum(kinds.values()))
-    download = sum(ENVIRONMENT_COSTS[kind].download_bytes * count for kind, count in kinds.items())
-    disk = sum(ENVIRONMENT_COSTS[kind].disk_bytes * count for kind, count in kinds.items())
-    install = sum(ENVIRONMENT_COSTS[kind].seconds * count for kind, count in kinds.items())
+    requests = plan.environments()
+    share = 1 - standing / max(1, len(requests))
+    made = environment_costs(requests)
     work = sum((plan.jobs(stage) - done[stage]) * seconds.get(stage.value, JOB_SECONDS[stage]) for stage in plan.stages)
     return Cost(
-        download_bytes=int(download * share), disk_bytes=int(disk * share), seconds=install * share + work / cores
+        download_bytes=int(made.download_bytes * share),
+        disk_bytes=int(made.disk_bytes * share),
+        seconds=made.seconds * share + work / cores,
     )

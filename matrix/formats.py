@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 from tabulate import tabulate
 
 from matrix.axes import NONE, ordered_axes
-from matrix.records import JobResult, Lock, Outcome
+from matrix.frontends import groups, portability
+from matrix.records import Disk, JobResult, Lock, Outcome
 from matrix.report import CellReport, Report
 from matrix.square import Square, headings, legend, squares
 
@@ -31,7 +32,7 @@ def as_table(report: Report) -> str:
     parts = [report.plan.spec.question]
     for square in squares(report):
         parts += [_caption(square), _grid(square, "simple"), _sentences(square, "  ")]
-    parts += [_notes(report, "  "), "legend", _legend(report, "plain"), totals(report)]
+    parts += [_notes(report, "  "), _front_ends(report, "  "), "legend", _legend(report, "plain"), totals(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -40,7 +41,7 @@ def as_markdown(report: Report) -> str:
     parts = [f"# {report.plan.spec.question}"]
     for square in squares(report):
         parts += [_caption(square), _grid(square, "github"), _sentences(square, "- ")]
-    parts += [_notes(report, "- "), _legend(report, "github"), totals(report) + "."]
+    parts += [_notes(report, "- "), _front_ends(report, "- "), _legend(report, "github"), totals(report) + "."]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -53,6 +54,8 @@ def as_html(report: Report) -> str:
         parts += [f"<p>{html.escape(_caption(square))}</p>", _grid(square, "html"), f"<ul>{listed}</ul>"]
     if notes := _notes(report, ""):
         parts.append(f"<pre>{html.escape(notes)}</pre>")
+    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _of_front_ends(report))
+    parts += [f"<ul>{said}</ul>"] if said else []
     parts += [_legend(report, "html"), f"<p>{html.escape(totals(report))}</p>"]
     style = "body{font-family:sans-serif}td,th{padding:.2em .5em;text-align:center}"
     head = f'<meta charset="utf-8"><title>{question}</title><style>{style}</style>'
@@ -91,6 +94,8 @@ def as_json(report: Report) -> str:
         "counts": {outcome.value: count for outcome, count in report.counts().items()},
         "islands": [sentence for square in squares(report) for sentence in square.islands],
         **({"models": notes} if (notes := _models(report)) else {}),
+        **({"disk": _disk(report.disk)} if report.disk else {}),
+        **_front_ends_as_data(report),
         "cells": cells,
         "jobs": jobs,
         "environments": environments,
@@ -133,6 +138,43 @@ FORMATS: Mapping[str, Callable[[Report], str]] = {
     "json": as_json,
     "junit": as_junit,
 }
+
+
+def _of_front_ends(report: Report) -> list[str]:
+    """Which exporters write the same, and which compilers take it; empty for a single exporter."""
+    return [*(group.words for group in groups(report)), *portability(report)]
+
+
+def _front_ends(report: Report, bullet: str) -> str:
+    return "\n".join(bullet + sentence for sentence in _of_front_ends(report))
+
+
+def _front_ends_as_data(report: Report) -> dict[str, Any]:
+    found = groups(report)
+    written = [
+        {"model": group.model, "sha256": group.digest, "exporters": group.exporters, "words": group.words}
+        for group in found
+    ]
+    return {"identical_mlir": written, "mlir_portability": list(portability(report))} if found else {}
+
+
+def disk_words(disk: Disk) -> str:
+    """`disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 dropped`."""
+    again = f"; made again: {', '.join(disk.made_again)}" if disk.made_again else ""
+    return (
+        f"disk: peak {disk.peak_bytes / 1e9:.1f} GB of a budget of {disk.budget_bytes / 1e9:.1f} GB; "
+        f"{disk.made} environments made, {disk.dropped} dropped{again}"
+    )
+
+
+def _disk(disk: Disk) -> dict[str, Any]:
+    return {
+        "peak_bytes": disk.peak_bytes,
+        "budget_bytes": disk.budget_bytes,
+        "environments_made": disk.made,
+        "environments_dropped": disk.dropped,
+        "made_again": disk.made_again,
+    }
 
 
 def published(text: str) -> str:

@@ -342,7 +342,7 @@ def classified(done: Completed, *, what: str, where: str) -> Exception:
     return error
 
 
-ASKED = re.compile(r"(?P<why>.*) and you require (?P<what>\S+)$")
+ASKED = re.compile(r"(?P<why>.*) and you require (?P<what>.+)$")
 
 
 def reason_in(said: str) -> str:

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from packaging.version import Version
+
 from matrix import processes
-from matrix.errors import IndexUnreachable, ResolutionRefused
+from matrix.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.index import refusal_of
 from matrix.locks import (
+    AXES,
     COMPILER_PACKAGE,
     KINDS,
     REFUSED,
     RUNTIME_PACKAGE,
+    WANTED,
     Change,
     ExporterWish,
     LockChange,
@@ -30,7 +34,7 @@ from matrix.locks import (
     lock_name,
     read_wanted,
 )
-from matrix.versions import select
+from matrix.versions import SelectorFault, ascending, select
 
 AT_ONCE = 4
 PYTHON_FROM = "# python: "
@@ -73,7 +77,8 @@ def lock_all(
     """
     wanted = read_wanted(folder)
     pythons = wanted.pythons
-    found = {kind: index.releases(wish.package, pythons=pythons) for kind, wish in wanted.packages.items()}
+    packages = {AXES[axis][1] for axis in AXES} if wanted.exporters else {w.package for w in wanted.packages.values()}
+    found = {package: index.releases(package, pythons=pythons) for package in sorted(packages)}
     todo = tasks(wanted, found)
     before = {name: _text(folder, name) for name in _present(folder)}
     resolved = _resolve_all(todo, pythons, index, {} if upgrade else before, progress)
@@ -90,19 +95,66 @@ def lock_all(
 
 
 def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, ...]:
-    """The locks that there should be, given the releases of each kind's package. Pure."""
+    """The locks that there should be, given the releases of each package. Pure.
+
+    Raises LockFault with every selector of `wanted.toml` that means nothing.
+    """
     found = [
         _package_task(kind, wish, version)
         for kind, wish in wanted.packages.items()
-        for version in select(wish.specifier, releases[kind])
+        for version in select(wish.specifier, releases[wish.package])
     ]
     compiler = wanted.packages["compiler"]
     found += [
         _package_task("importer", compiler, version, extra="[onnx]")
-        for version in select(compiler.specifier, releases["compiler"])
+        for version in select(compiler.specifier, releases[compiler.package])
     ]
-    found += [_exporter_task(wish, variant) for wish in wanted.exporters for variant in wish.variants]
-    return tuple(found)
+    named = {task.name: task for task in reversed(_exporter_tasks(wanted, releases))}  # of two rows, the first holds
+    return (*found, *reversed(named.values()))
+
+
+def _exporter_tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> list[Task]:
+    faults: list[str] = []
+    found = []
+    for wish in wanted.exporters:
+        torches = _meant(wish.torch, releases["torch"], f"{wish.place}.torch", faults)
+        turbines = _meant(wish.turbine, releases["iree-turbine"], f"{wish.place}.turbine", faults)
+        for turbine in turbines:
+            beside = wanted.beside.get(turbine) or _of_its_minor(turbine, releases)
+            if not beside:
+                faults.append(
+                    f"{wish.place}.turbine: no {COMPILER_PACKAGE} of the minor release of turbine {turbine}, "
+                    f'expected a table [beside."{turbine}"]'
+                )
+            found += [
+                _exporter_task(wish, torch, turbine, beside, variant) for torch in torches for variant in wish.variants
+            ]
+    if faults:
+        raise LockFault("\n".join(f"{WANTED}: {fault}" for fault in dict.fromkeys(faults)), tip="correct the file")
+    return found
+
+
+def _meant(terms: Sequence[str], releases: Sequence[str], place: str, faults: list[str]) -> tuple[str, ...]:
+    """The releases that a row's selectors name."""
+    versions: list[str] = []
+    for term in terms:
+        try:
+            versions += select(term, releases)
+        except SelectorFault as fault:
+            faults.append(f"{place}: {fault}")
+    return ascending(versions)
+
+
+def _of_its_minor(turbine: str, releases: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The newest IREE compiler and runtime of the same minor release as turbine's; empty where there is none."""
+    minor = Version(turbine).release[:2]
+    found = {}
+    for package in (COMPILER_PACKAGE, RUNTIME_PACKAGE):
+        same = [version for version in releases[package] if Version(version).release[:2] == minor]
+        if not same:
+            return {}
+        found[package] = ascending(same)[-1]
+    return found
 
 
 def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = "") -> Task:
@@ -116,13 +168,12 @@ def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = ""
     )
 
 
-def _exporter_task(wish: ExporterWish, variant: str) -> Task:
-    pins = (("torch", wish.torch), ("iree-turbine", wish.turbine))
-    every = (*pins, (COMPILER_PACKAGE, wish.compiler), (RUNTIME_PACKAGE, wish.runtime))
+def _exporter_task(wish: ExporterWish, torch: str, turbine: str, beside: Mapping[str, str], variant: str) -> Task:
+    pins = (("torch", torch), ("iree-turbine", turbine))
     return Task(
         name=lock_name("exporter", dict(pins), variant),
         pins=pins,
-        requirements=tuple(f"{package}=={version}" for package, version in every),
+        requirements=tuple(f"{package}=={version}" for package, version in (*pins, *beside.items())),
         lowest_python=wish.lowest_python,
         variant=variant,
     )

@@ -71,12 +71,11 @@ class PackageWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterWish:
-    """One exporter environment: exact versions, because iree-turbine bounds none of its partners."""
+    """A set of exporter environments: every torch with every turbine that the selectors name."""
 
-    torch: str
-    turbine: str
-    compiler: str
-    runtime: str
+    place: str
+    torch: tuple[str, ...]
+    turbine: tuple[str, ...]
     lowest_python: str
     variants: tuple[str, ...]
 
@@ -88,6 +87,8 @@ class Wanted:
     pythons: tuple[str, ...]
     packages: Mapping[str, PackageWish]
     exporters: tuple[ExporterWish, ...]
+    beside: Mapping[str, Mapping[str, str]]
+    """turbine -> package -> version, for the releases that have no IREE of their own minor release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,13 +209,14 @@ def read_wanted(folder: Path) -> Wanted:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LockFault(f"{WANTED}: {error}", tip="it belongs into images/locks as TOML") from None
     top = Table(read, "", [])
-    top.only(("format", "pythons", "compiler", "runtime", "exporter"))
+    top.only(("format", "pythons", "compiler", "runtime", "exporter", "beside"))
     if read.get("format") != 1:
         top.fault("format", f"read {read.get('format')!r}, expected 1")
     wanted = Wanted(
         pythons=_pythons(top),
         packages={kind: _package_wish(kind, top.table(kind)) for kind in ("compiler", "runtime")},
         exporters=tuple(_exporter_wish(row) for row in top.tables("exporter")),
+        beside=_beside(top.table("beside")),
     )
     if top.faults:
         raise LockFault("\n".join(f"{WANTED}: {fault}" for fault in top.faults), tip="correct the file")
@@ -258,16 +260,20 @@ def _package_wish(kind: str, table: Table) -> PackageWish:
 
 
 def _exporter_wish(table: Table) -> ExporterWish:
-    table.only(("torch", "turbine", "compiler", "runtime", "lowest_python", "variants"))
+    table.only(("torch", "turbine", "lowest_python", "variants"))
     variants = table.texts("variants", ("cuda",))
     if unknown := [variant for variant in variants if variant not in VARIANTS]:
         table.fault("variants", f"read {unknown[0]!r}, expected cuda or cpu")
-    what = "an exact version"
-    return ExporterWish(
-        torch=_formed(table, "torch", _VERSION, what),
-        turbine=_formed(table, "turbine", _VERSION, what),
-        compiler=_formed(table, "compiler", _VERSION, what),
-        runtime=_formed(table, "runtime", _VERSION, what),
-        lowest_python=_lowest_python(table),
-        variants=variants,
-    )
+    terms = {axis: table.texts(axis) for axis in ("torch", "turbine")}
+    for axis, read in terms.items():
+        if not read:
+            table.fault(axis, f"read {table.content.get(axis)!r}, expected versions or selectors")
+    return ExporterWish(place=table.place, lowest_python=_lowest_python(table), variants=variants, **terms)
+
+
+def _beside(table: Table) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for turbine in table.content:
+        row = table.table(turbine)
+        found[turbine] = {package: _formed(row, package, _VERSION, "an exact version") for package in row.content}
+    return found

@@ -81,6 +81,8 @@ class Plan:
     cells: tuple[Cell, ...]
     nodes: tuple[Node, ...]
     export_digest: str
+    planes: tuple[Mapping[str, tuple[AxisValue, ...]], ...] = ({},)
+    """For each table of the spec, the values to which it keeps some of the axes."""
 
     def environments(self) -> tuple[EnvironmentRequest, ...]:
         """Every environment that a job needs, once, in the order in which jobs need them."""
@@ -106,8 +108,9 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
     rules = _Rules(spec, catalogue, axes)
     graph = _Graph(spec, catalogue)
     chosen = _chosen(only or {}, spec, catalogue)
+    planes = _planes(axes, spec, catalogue)
     cells = []
-    for values in _points(axes, rules, chosen):
+    for values in _points(axes, rules, chosen, planes):
         excluded, note = rules.verdict(values)
         nodes = () if excluded else graph.chain(values)
         cells.append(Cell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note))
@@ -121,8 +124,33 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
             tip="narrow a rule's `when`, or put cells back with [[include]]",
         )
     return Plan(
-        spec=spec, axes=axes, cells=tuple(cells), nodes=tuple(graph.nodes), export_digest=catalogue.export_digest
+        spec=spec,
+        axes=axes,
+        cells=tuple(cells),
+        nodes=tuple(graph.nodes),
+        export_digest=catalogue.export_digest,
+        planes=planes,
     )
+
+
+def _planes(
+    axes: Mapping[str, tuple[AxisValue, ...]], spec: Spec, catalogue: Catalogue
+) -> tuple[dict[str, tuple[AxisValue, ...]], ...]:
+    """What each table keeps of the axes that its `where` names. Raises SpecError."""
+    faults: list[str] = []
+    planes = []
+    for view in spec.tables:
+        plane = {}
+        for axis, terms in view.where.items():
+            labels = labels_meant(axis, terms, spec, catalogue, faults, place=f"{view.place}.{axis}")
+            plane[axis] = tuple(value for value in axes[axis] if value.label in labels)
+            if labels and not plane[axis]:
+                on_it = ", ".join(value.label for value in axes[axis])
+                faults.append(f"{view.place}.{axis}: {', '.join(terms)} is not on the axis, expected one of {on_it}")
+        planes.append(plane)
+    if faults:
+        raise SpecError(spec.source, faults, tip=TIP)
+    return tuple(planes)
 
 
 def _chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Catalogue) -> dict[str, frozenset[str]]:
@@ -138,9 +166,13 @@ def _chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Catalogu
 
 
 def _points(
-    axes: Mapping[str, tuple[AxisValue, ...]], rules: _Rules, chosen: Mapping[str, frozenset[str]]
+    axes: Mapping[str, tuple[AxisValue, ...]],
+    rules: _Rules,
+    chosen: Mapping[str, frozenset[str]],
+    planes: Sequence[Mapping[str, tuple[AxisValue, ...]]],
 ) -> Iterator[tuple[AxisValue, ...]]:
-    """The product of the axes, then what the includes add beyond it; of both, what was chosen and where ties hold."""
+    """The product of the axes on each plane, every point once, then what the includes add beyond them; of all that,
+    what was chosen and where ties hold."""
     ties = [(rules.position[axis], rules.position[other]) for axis, other in rules.spec.ties.items()]
 
     names = ordered_axes(rules.spec)
@@ -160,8 +192,13 @@ def _points(
                 points = (values for values in points if all(_tied(values[one], values[two]) for one, two in ties))
             yield from points
 
-    yield from product(axes)
     seen: set[tuple[str, ...]] = set()
+    for plane in planes:
+        for values in product({**axes, **plane}):
+            labels = tuple(value.label for value in values) if len(planes) > 1 else ()
+            if labels not in seen:
+                seen.update([labels] if labels else [])
+                yield values
     for added in rules.added():
         for values in product({**axes, **added}):
             labels = tuple(value.label for value in values)

@@ -233,3 +233,19 @@ class JobResult:
     finished_at: str
     machine: str
     engine: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Disk:
+    """The disk as a run uses it: `budget_bytes` for environments, what they held at most, how many came and went."""
+
+    budget_bytes: int
+    held_bytes: int = 0
+    peak_bytes: int = 0
+    made: int = 0
+    dropped: int = 0
+    made_again: list[str] = field(default_factory=list)
+
+    def note(self, held: int) -> None:
+        self.held_bytes = held
+        self.peak_bytes = max(self.peak_bytes, held)

@@ -10,7 +10,7 @@ from matrix import signatures
 from matrix.jobs import EXPECTED, OUTPUT, matching
 from matrix.judge import Comparison, compare
 from matrix.plan import Cell, Node, Plan
-from matrix.records import JobResult, Lock, Outcome, Stage
+from matrix.records import Disk, JobResult, Lock, Outcome, Stage
 from matrix.schedule import NodeState
 from matrix.signatures import Signature
 
@@ -67,6 +67,8 @@ class Report:
     cells: tuple[CellReport, ...]
     environments: Mapping[str, str]
     """The JSON record of each environment that was ever realised, by its digest."""
+    disk: Disk | None = None
+    """Of the run that made environments for it, where it was one."""
 
     def counts(self) -> dict[Outcome, int]:
         """How many cells ended in each outcome, in the order of the closed set; zeros left out."""

@@ -21,8 +21,8 @@ from matrix.jobs import complete, make_job
 from matrix.judge import outcome_of
 from matrix.plan import Node, Plan
 from matrix.progress import Progress, Snapshot
-from matrix.provision import Provision, Realised, RecipeKnown
-from matrix.records import EnvironmentRequest, Job, JobEnd, JobResult, Outcome
+from matrix.provision import Dropped, Provision, Realised, RecipeKnown
+from matrix.records import Disk, EnvironmentRequest, Job, JobEnd, JobResult, Outcome
 from matrix.schedule import NodeState, Schedule
 from matrix.store import Store, now
 from matrix.worker import Finished, Lost, Started, WorkerEvent
@@ -43,6 +43,7 @@ class RunSummary:
     """What a run came to. `states` has an entry for each node of the plan, `environments` the digests by request."""
 
     states: list[NodeState]
+    disk: Disk
     environments: dict[EnvironmentRequest, str] = field(default_factory=dict)
     jobs_run: int = 0
     jobs_reused: int = 0
@@ -61,7 +62,7 @@ class Flight:
     started: bool = False
 
 
-Event = WorkerEvent | RecipeKnown | Realised | Stop
+Event = WorkerEvent | RecipeKnown | Realised | Dropped | Stop
 
 
 class Runner:
@@ -76,13 +77,16 @@ class Runner:
         cores: int,
         machine: str,
         make_engine: Callable[[Callable[[WorkerEvent], None]], Engine],
+        budget_bytes: int | None = None,
     ) -> None:
         self.plan, self.store, self.progress, self.cores, self.machine = plan, store, progress, cores, machine
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.engine = make_engine(self.events.put)
-        self.provision = Provision(engine=self.engine, store=store, announce=self.events.put)
+        self.provision = Provision(engine=self.engine, store=store, announce=self.events.put, budget_bytes=budget_bytes)
         self.schedule = Schedule(plan)
-        self.summary = RunSummary(states=self.schedule.states, environments=self.provision.digests)
+        self.summary = RunSummary(
+            states=self.schedule.states, environments=self.provision.digests, disk=self.provision.disk
+        )
         self.flights: dict[str, Flight] = {}
         self.elsewhere: list[tuple[int, Job]] = []
         self.attempts: dict[str, int] = defaultdict(int)
@@ -114,6 +118,8 @@ class Runner:
     def _loop(self) -> None:
         while not self.fatal and not self.summary.interrupted:
             self._dispatch()
+            if not self.stopping:
+                self.provision.admit(self.schedule.needs, idle=not (self.flights or self.elsewhere))
             self._show()
             if self._idle():
                 return
@@ -212,6 +218,10 @@ class Runner:
                 self._recipe_known(event)
             case Realised():
                 self._realised(event)
+            case Dropped():
+                if event.error is not None:
+                    raise event.error
+                self.provision.dropped(event)
             case Stop():
                 self._stop()
             case _:  # a worker is ready: what it says of itself stands in the environment's record already
@@ -242,6 +252,9 @@ class Runner:
         self.summary.tool_cpu_seconds += end.cpu_seconds
         for index in flight.nodes:
             self.schedule.finish(index, result)
+        request = self.plan.nodes[flight.nodes[0]].request
+        if job.script and request and not self.schedule.needs(request):
+            self.provision.rest(request)
 
     def _drop(self, job: Job) -> None:
         self.engine.discard(job)
@@ -277,6 +290,7 @@ class Runner:
             self._finished(JobEnd(key=key, end="lost", error=event.reason, log=event.stderr_tail))
 
     def _recipe_known(self, event: RecipeKnown) -> None:
+        self.provision.answered(event.request)
         if self.stopping:
             return
         if event.missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -46,12 +46,17 @@ class Schedule:
                 self._through[index] += 1
             if cell.nodes:
                 self._ending[cell.nodes[-1]] += 1
+        self._left = Counter(node.request for node in plan.nodes if node.request and not node.obstacle)
         for node in plan.nodes:
             if node.upstream is not None:
                 self._children[node.upstream].append(node.index)
         for node in plan.nodes:
             if node.upstream is None:
                 self._offer(node)
+
+    def needs(self, request: EnvironmentRequest) -> bool:
+        """Some node of this environment is not over."""
+        return self._left[request] > 0
 
     @property
     def waiting(self) -> bool:
@@ -78,7 +83,7 @@ class Schedule:
         """Its environment can not be made: the nodes behind it are over, also those that come later."""
         self._refused[request] = (outcome, reason)
         for index in self._parked.pop(request, []):
-            self.states[index].obstacle = (outcome, reason)
+            self._block(index, outcome, reason)
             self._settle(index, outcome)
 
     def artifacts(self, node: Node) -> Mapping[str, str]:
@@ -91,6 +96,8 @@ class Schedule:
         """A node has its result: what waits for it is ready, or can never be."""
         node = self.plan.nodes[index]
         self.states[index].result = result
+        if node.request:
+            self._left[node.request] -= 1
         own = {artifact.name: artifact.digest for artifact in result.outputs}
         self._artifacts[index] = {**self.artifacts(node), **own}
         self._settle(index, result.outcome)
@@ -112,5 +119,11 @@ class Schedule:
         below = list(self._children[index])
         while below:
             child = below.pop()
-            self.states[child].obstacle = (Outcome.BLOCKED, f"an earlier stage ended in {outcome}")
+            self._block(child, Outcome.BLOCKED, f"an earlier stage ended in {outcome}")
             below += self._children[child]
+
+    def _block(self, index: int, outcome: Outcome, reason: str) -> None:
+        node = self.plan.nodes[index]
+        if node.request and not node.obstacle:
+            self._left[node.request] -= 1
+        self.states[index].obstacle = (outcome, reason)

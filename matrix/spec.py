@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,6 +59,16 @@ class OwnValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A `[table]`: an axis down, one across, and the values (`where`) to which it keeps other axes."""
+
+    place: str
+    rows: str
+    columns: str
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """A question to the matrix. Axis values are still selectors here; `matrix.axes` resolves them."""
 
@@ -75,8 +85,8 @@ class Spec:
     include: tuple[Rule, ...] = ()
     limits: Mapping[Stage, Limits] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
     tolerance: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
-    rows: str = "compiler"
-    columns: str = "runtime"
+    tables: tuple[View, ...] = (View(place="table", rows="compiler", columns="runtime"),)
+    """The tables of the answer. The cells are those of all tables: each takes the axes whole but for its `where`."""
     models: Mapping[str, UserModel] = field(default_factory=dict)
     toolchains: Mapping[str, str] = field(default_factory=dict)
     """A user's own tools by name: paths relative to `base`. The names are values of the axes compiler and runtime."""
@@ -86,9 +96,19 @@ class Spec:
     """The Python of the compiler and runtime environments. Their tools are binaries, it does not run in the jobs."""
 
     def terms(self, axis: str) -> tuple[str, ...]:
-        """All that the axis and the rules say of it."""
+        """All that the axis, the tables and the rules say of it."""
         ruled = (term for rule in (*self.exclude, *self.include) for term in rule.when.get(axis, ()))
-        return (*self.axes[axis], *ruled)
+        shown = (term for table in self.tables for term in table.where.get(axis, ()))
+        return (*self.axes[axis], *shown, *ruled)
+
+    @property
+    def rows(self) -> str:
+        """Of the first table."""
+        return self.tables[0].rows
+
+    @property
+    def columns(self) -> str:
+        return self.tables[0].columns
 
 
 KEYS = (
@@ -126,7 +146,6 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
     if content.get("format") != FORMAT:
         top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
     own = _own_axes(top)
-    rows, columns = _layout(top, own)
     axes, ties = _axes(top, own)
     spec = Spec(
         source=source,
@@ -144,8 +163,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         models=read_models(top),
         toolchains=read_toolchains(top, taken=KEYWORDS),
         tools_python=top.text("tools_python", "3.11"),
-        rows=rows,
-        columns=columns,
+        tables=_views(top, own, ties),
     )
     if faults:
         raise SpecError(source, faults, tip="correct the places named above; CONTRIBUTING.md lists the keys of a spec")
@@ -255,11 +273,22 @@ def _tolerance(top: Table) -> dict[str, float]:
     return {dtype: table.positive(dtype, default) for dtype, default in DEFAULT_TOLERANCE.items()}
 
 
-def _layout(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[str, str]:
-    table = top.table("table")
-    table.only(("rows", "columns"))
-    names = (*AXES, *own)
+def _views(top: Table, own: Mapping[str, Mapping[str, OwnValue]], ties: Mapping[str, str]) -> tuple[View, ...]:
+    """`[table]`, or several `[[table]]`."""
+    one = not isinstance(top.content.get("table"), list)
+    tables = [top.table("table")] if one else top.tables("table")
+    return tuple(_view(table, (*AXES, *own), ties) for table in tables)
+
+
+def _view(table: Table, names: Sequence[str], ties: Mapping[str, str]) -> View:
+    table.only(("rows", "columns", "where"))
     rows, columns = table.choice("rows", names, "compiler"), table.choice("columns", names, "runtime")
     if rows == columns:
         table.fault("columns", f"read {rows!r} twice, expected another axis than rows")
-    return rows, columns
+    where = table.table("where")
+    where.only(names, kind="axis")
+    for axis in where.content:
+        if axis in ties:
+            where.fault(axis, f"{axis} is tied to {ties[axis]}, expected a condition on {ties[axis]} alone")
+    conditions = {axis: where.texts(axis) for axis in where.content if axis in names and axis not in ties}
+    return View(place=where.place, rows=rows, columns=columns, where=conditions)

@@ -13,7 +13,7 @@ from matrix import signatures
 from matrix.axes import ordered_axes
 from matrix.records import Outcome
 from matrix.report import CellReport, Report
-from matrix.spec import Spec
+from matrix.spec import Spec, View
 
 MARKS = {
     Outcome.PASSED: "ok",
@@ -57,15 +57,22 @@ class Square:
 
 
 def squares(report: Report) -> tuple[Square, ...]:
-    """One square for each combination of the values of all other axes. An axis that is tied to one that stands in
-    the square, or in the title, makes no difference of its own."""
+    """For each table of the spec one square for each combination of the values of all other axes. An axis that is tied
+    to one that stands in the square, or in the title, makes no difference of its own."""
     spec = report.plan.spec
-    shown = {spec.ties.get(axis, axis) for axis in (spec.rows, spec.columns)}
-    others = [axis for axis in ordered_axes(spec) if axis not in shown and axis not in spec.ties]
-    groups: dict[tuple[str, ...], list[CellReport]] = {}
-    for cell in report.cells:
-        groups.setdefault(tuple(cell.labels[axis] for axis in others), []).append(cell)
-    return tuple(_square(report, dict(zip(others, labels, strict=True)), cells) for labels, cells in groups.items())
+    found: list[Square] = []
+    for view, plane in zip(spec.tables, report.plan.planes, strict=True):
+        kept = {axis: {value.label for value in values} for axis, values in plane.items()}
+        shown = {spec.ties.get(axis, axis) for axis in (view.rows, view.columns)}
+        others = [axis for axis in ordered_axes(spec) if axis not in shown and axis not in spec.ties]
+        groups: dict[tuple[str, ...], list[CellReport]] = {}
+        for cell in report.cells:
+            if all(cell.labels[axis] in labels for axis, labels in kept.items()):
+                groups.setdefault(tuple(cell.labels[axis] for axis in others), []).append(cell)
+        found += [
+            _square(report, view, dict(zip(others, labels, strict=True)), cells) for labels, cells in groups.items()
+        ]
+    return tuple(found)
 
 
 def legend(report: Report) -> tuple[LegendRow, ...]:
@@ -105,34 +112,35 @@ def _general(name: str) -> str:
         "module-version": "the runtime's HAL module is too old",
         "import-signature": "a runtime function takes other arguments",
         "executable-abi": "the compiled code refuses this runtime's executable ABI",
+        "name-missing": "a package asks torch for a name that it does not have",
+        "python-import": "a Python package of the exporter cannot be imported",
         signatures.UNRECOGNISED: "no row of signatures.toml knows the message",
     }
     return explained.get(name, "see `why`")
 
 
-def _square(report: Report, others: Mapping[str, str], cells: Sequence[CellReport]) -> Square:
-    spec = report.plan.spec
-    row_labels = _in_order(cell.labels[spec.rows] for cell in cells)
-    column_labels = _in_order(cell.labels[spec.columns] for cell in cells)
-    found = {(cell.labels[spec.rows], cell.labels[spec.columns]): cell for cell in cells}
+def _square(report: Report, view: View, others: Mapping[str, str], cells: Sequence[CellReport]) -> Square:
+    row_labels = _in_order(cell.labels[view.rows] for cell in cells)
+    column_labels = _in_order(cell.labels[view.columns] for cell in cells)
+    found = {(cell.labels[view.rows], cell.labels[view.columns]): cell for cell in cells}
     marks = tuple(
         tuple(mark_of(report, found[row, column]) if (row, column) in found else "" for column in column_labels)
         for row in row_labels
     )
     passing = {row: _held([(column, found.get((row, column))) for column in column_labels]) for row in row_labels}
     return Square(
-        title=", ".join([*(f"{axis} {label}" for axis, label in others.items()), *_ties(spec)]),
-        row_axis=spec.rows,
-        column_axis=spec.columns,
+        title=", ".join([*(f"{axis} {label}" for axis, label in others.items()), *_ties(report.plan.spec, view)]),
+        row_axis=view.rows,
+        column_axis=view.columns,
         rows=row_labels,
         columns=column_labels,
         marks=marks,
-        islands=islands(spec.rows, spec.columns, passing, column_labels),
+        islands=islands(view.rows, view.columns, passing, column_labels),
     )
 
 
-def _ties(spec: Spec) -> list[str]:
-    return [f"{axis} = {other}" for axis, other in spec.ties.items() if {axis, other} != {spec.rows, spec.columns}]
+def _ties(spec: Spec, view: View) -> list[str]:
+    return [f"{axis} = {other}" for axis, other in spec.ties.items() if {axis, other} != {view.rows, view.columns}]
 
 
 def _held(row: Sequence[tuple[str, CellReport | None]]) -> tuple[str, ...] | None:
@@ -154,10 +162,10 @@ def islands(
         if held is None:
             continue
         who, verb = (
-            f"{_plural(row_axis, len(rows))} {_span(rows, tuple(passing))}",
+            f"{_plural(row_axis, len(rows))} {span(rows, tuple(passing))}",
             "passes" if len(rows) == 1 else "pass",
         )
-        where = f"{_plural(column_axis, len(held))} {_span(held, tuple(columns))}" if held else f"no {column_axis}"
+        where = f"{_plural(column_axis, len(held))} {span(held, tuple(columns))}" if held else f"no {column_axis}"
         if row_axis == "compiler" and column_axis == "runtime":
             sentences.append(f"modules of {who} run on {where}")
         else:
@@ -169,7 +177,7 @@ def _plural(axis: str, count: int) -> str:
     return axis if count == 1 else PLURAL.get(axis, f"{axis}s" if not axis.endswith("s") else axis)
 
 
-def _span(labels: Sequence[str], order: Sequence[str]) -> str:
+def span(labels: Sequence[str], order: Sequence[str]) -> str:
     """`3.4 to 3.7 and 3.9`: runs of neighbours in the order of the axis; names stand one by one."""
     short = dict(zip(order, headings(order), strict=True))
     versions = _are_versions(order)

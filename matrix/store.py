@@ -121,6 +121,7 @@ class Store:
         self.blobs = folder / "blobs"
         self.environments = folder / "environments"
         self.scratch = folder / "scratch"
+        self.wheels = folder / "wheels"
         self._claimed: set[str] = set()
         self._descriptors: list[int] = []
         if (read_only or not create) and not (folder / "store.sqlite").is_file():

@@ -116,6 +116,8 @@ class Worker:
         self._on_event = on_event
         self._closing = False
         self._lost = False
+        self.greeted = False
+        """Its warm imports are done, well or badly. One that is gone before died of them."""
         self._unfinished: dict[str, None] = {}
         self._lock = threading.Lock()
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
@@ -238,6 +240,7 @@ class Worker:
             message = json.loads(line)
             kind = message["type"]
             if not greeted:
+                self.greeted = True
                 return Ready(worker=self.name, hello=_hello(message))
             if kind == "started":
                 return Started(worker=self.name, job_id=message["id"])

@@ -16,6 +16,7 @@ from matrix.catalogue import PACKAGE, data_root, load_catalogue, presets, shippe
 from matrix.engines.base import Engine
 from matrix.engines.venv import VenvEngine
 from matrix.errors import CellUnknown, EngineMissing, PresetUnknown, UsageError
+from matrix.footprint import WheelCache
 from matrix.plan import Plan, make_plan
 from matrix.records import AXES
 from matrix.report import CellReport, Judge, Report
@@ -93,9 +94,13 @@ def plan_of(question: Question) -> Plan:
 
 
 def engine_maker(
-    name: str, store: Store, *, cores: int, offline: bool = False
+    name: str, store: Store, *, cores: int, offline: bool = False, own_cache: bool = False
 ) -> Callable[[Callable[[WorkerEvent], None]], Engine]:
-    """A function that makes the engine, once there is something to tell events to."""
+    """A function that makes the engine, once there is something to tell events to.
+
+    `own_cache`: environments will have to go in mid-run, so their wheels are kept in the store and go with them. A
+    store that has such a cache goes on with it.
+    """
     if name == "auto":
         name = "docker" if _daemon_answers() else "venv"
 
@@ -112,7 +117,8 @@ def engine_maker(
                 workshop=workshop(store),
                 machine=platform.machine(),
             )
-        return VenvEngine(**place, slots=cores, on_event=on_event, offline=offline)
+        cache = WheelCache(store.wheels) if own_cache or store.wheels.is_dir() else None
+        return VenvEngine(**place, slots=cores, on_event=on_event, offline=offline, cache=cache)
 
     return make
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import platform
 import sys
@@ -14,16 +15,28 @@ PROTOCOL = 1
 
 
 def warm_up(modules: list[str]) -> str:
-    """Imports `modules`. The traceback if that fails: each script job then ends with it, as a finding."""
+    """Imports `modules` (`new|old`: under whichever name it has).
+
+    The traceback if that fails: each script job then ends with it, as a finding.
+    """
     try:
         for name in modules:
-            importlib.import_module(name)
+            importlib.import_module(first_installed(name.split("|")))
     except BaseException:  # noqa: BLE001 - a package may raise anything while it is imported
         return traceback.format_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
     return ""
+
+
+def first_installed(names: list[str]) -> str:
+    """The first of a module's names, old and new, that is there; the first one where none is."""
+    for name in names:
+        with contextlib.suppress(ModuleNotFoundError):
+            if importlib.util.find_spec(name):
+                return name
+    return names[0]
 
 
 def versions_of(distributions: list[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ releases give the same bytes.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -18,7 +19,6 @@ from typing import Any
 
 import numpy
 import torch
-from iree.turbine import aot
 from torch.utils import _pytree
 
 FORMAT = 1
@@ -49,6 +49,7 @@ def run(arguments: dict[str, Any]) -> None:
     module.eval().cpu()
     outputs = reference(module, inputs)
     options = {"strict_export": arguments["strict"] == "true"} if "strict" in arguments else {}
+    aot = importlib.import_module(exporter())
     if hasattr(definition, "dynamic_shapes"):
         options["dynamic_shapes"] = call(definition, "dynamic_shapes")
     if arguments.get("parameters") == "external":
@@ -78,6 +79,14 @@ def blamed(place: str) -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0]
+
+
+def exporter() -> str:
+    """The module that exports: turbine 2.3 and 2.4 have it under its older name."""
+    try:
+        return "iree.turbine.aot" if importlib.util.find_spec("iree.turbine.aot") else "shark_turbine.aot"
+    except ModuleNotFoundError:  # no iree.turbine at all: importing says so
+        return "iree.turbine.aot"
 
 
 def load(path: str) -> ModuleType:

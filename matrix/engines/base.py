@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
 from matrix.records import Environment, EnvironmentRequest, Job
 
-WARM = ("torch", "iree.turbine.aot", "networkx")
-"""torch imports networkx in the middle of its first export; 0.9 s against 0.4 s a fork."""
+WARM = ("torch", "iree.turbine.aot|shark_turbine.aot", "networkx")
+"""turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx in the middle of its first export; 0.9 s
+against 0.4 s a fork."""
 VERSIONS_OF = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime")
 
 
@@ -29,6 +30,9 @@ class Engine(Protocol):
 
     name: str
     prefetch: int
+    droppable: bool
+    """Environments can be removed in mid-run, and their share of the disk is measured. Else a budget only says
+    beforehand whether a run begins."""
 
     def recipe(self, request: EnvironmentRequest) -> str:
         """What would be realised, as a digest, without realising it. Raises EngineMissing."""
@@ -41,6 +45,23 @@ class Engine(Protocol):
 
         Raises matrix.index.NotInstallable, IndexUnreachable, HashMismatch, DiskFull, EngineMissing.
         """
+
+    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
+        """What the environments hold of the disk, their wheels included: all are looked at, or only one that was
+        `made` since the last time. 0 where the engine is not `droppable`. May be called from any thread."""
+
+    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
+        """Removes what killed runs left. With `keep` also the environments of other presets that nobody uses now: all
+        but these. How many."""
+
+    def free_bytes(self) -> int:
+        """What the disk of the environments has left."""
+
+    def rest(self, request: EnvironmentRequest) -> None:
+        """All jobs of an environment are over: its worker ends. May be called from any thread."""
+
+    def remove(self, request: EnvironmentRequest) -> bool:
+        """Removes an environment, and of its wheels those that no other one has. False if it is in use elsewhere."""
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         """Lays the inputs (name -> file of the store) into the job's folder and hands the job to a worker."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -75,6 +75,7 @@ class DockerEngine:
 
     name = "docker"
     prefetch = 0
+    droppable = False
     folder_bytes = FOLDER_BYTES
 
     def __init__(
@@ -98,6 +99,7 @@ class DockerEngine:
         self._jobs: dict[str, Box] = {}
         self._running: dict[str, Job] = {}
         self._dropped: set[str] = set()
+        self._cold: set[str] = set()
         self._broken: MatrixError | None = None
         self._connecting, self._closing = Lock(), Event()
         self._pool = ThreadPoolExecutor(max(2, slots), thread_name_prefix="containers")
@@ -173,6 +175,21 @@ class DockerEngine:
             distributions=image.distributions,
         )
 
+    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:  # noqa: ARG002
+        return 0  # the daemon's disk is not ours to measure
+
+    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:  # noqa: ARG002
+        return 0
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self._scratch).free
+
+    def rest(self, request: EnvironmentRequest) -> None:
+        pass  # an export has a container of its own, which is gone already
+
+    def remove(self, request: EnvironmentRequest) -> bool:  # noqa: ARG002
+        return False
+
     # -- jobs
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
@@ -239,7 +256,7 @@ class DockerEngine:
         arguments = worker_arguments(
             Path(box.exchange.places.scripts) / "worker.py",
             slots=1,
-            warm=WARM if job.script else (),
+            warm=WARM if job.script and box.environment.digest not in self._cold else (),
             version_of=VERSIONS_OF if job.script else (),
             box=SCRATCH,
         )
@@ -309,6 +326,8 @@ class DockerEngine:
             return
         if self._closing.is_set():
             return
+        if box.worker is not None and not box.worker.greeted:  # its imports crash: then the job's own do, on record
+            self._cold.add(box.environment.digest)
         try:
             self._daemon.asked(self._daemon.client.ping)
         except MatrixError as error:

@@ -6,17 +6,19 @@ each exporter environment has a warm worker of its own, whose jobs are forks of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from matrix import environments, pythons
 from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
+from matrix.footprint import Footprint, WheelCache
 from matrix.pythons import PythonInfo
 from matrix.records import Environment, EnvironmentRequest, Job
 from matrix.worker import Order, WorkerEvent, WorkerProcess
@@ -27,6 +29,7 @@ class VenvEngine:
 
     name = "venv"
     prefetch = 2
+    droppable = True
 
     def __init__(
         self,
@@ -37,11 +40,16 @@ class VenvEngine:
         slots: int,
         on_event: Callable[[WorkerEvent], None],
         offline: bool = False,
+        cache: WheelCache | None = None,
     ) -> None:
         self._environments, self._scratch, self._scripts, self._offline = folder, scratch, scripts, offline
         self._slots, self._on_event = slots, on_event
         self._spawner: WorkerProcess | None = None
-        self._exporters: dict[str, WorkerProcess] = {}
+        self._cache = cache
+        self._footprint = Footprint()
+        self._measuring = threading.Lock()
+        self._holds: dict[EnvironmentRequest, contextlib.ExitStack] = {}
+        self._exporters: dict[Path, WorkerProcess] = {}
         self._workers: dict[str, WorkerProcess] = {}
         self._folders: dict[str, Path] = {}
         self._remover = ThreadPoolExecutor(1, thread_name_prefix="removes folders")
@@ -66,10 +74,61 @@ class VenvEngine:
         return self._environments / f"{name}-py{request.python}-{self.recipe(request)[:12]}"
 
     def load(self, request: EnvironmentRequest) -> Environment | None:
-        return environments.load(self.folder(request))
+        found = environments.load(self.folder(request)) if self._offline or self._hold(request) else None
+        if found is None and (stack := self._holds.pop(request, None)):
+            stack.close()
+        return found
 
     def realise(self, request: EnvironmentRequest) -> Environment:
-        return environments.realise(request, self._python(request), self.folder(request))
+        while True:
+            environment = environments.realise(request, self._python(request), self.folder(request), cache=self._cache)
+            if self._hold(request):  # else another process has just removed it
+                return environment
+
+    def _hold(self, request: EnvironmentRequest) -> bool:
+        """From here on no other process removes the environment, until this one ends or removes it."""
+        if request in self._holds:
+            return True
+        stack = contextlib.ExitStack()
+        if not (self.folder(request).is_dir() and stack.enter_context(environments.used(self.folder(request)))):
+            stack.close()
+            return False
+        self._holds[request] = stack
+        return True
+
+    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
+        with self._measuring:
+            if made is None:
+                self._footprint = Footprint()
+            place = self.folder(made) if made else self._environments
+            return self._footprint.add([place, *([self._cache.folder] if self._cache else [])])
+
+    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
+        environments.remove_unfinished(self._environments)
+        gone = 0
+        if keep is not None:
+            kept = {self.folder(request) for request in keep}
+            others = {path.parent for path in self._environments.glob(f"*/{environments.DESCRIPTION}")} - kept
+            gone = sum(environments.remove(folder) for folder in others if ".partial-" not in folder.name)
+        if self._cache:
+            self._cache.let_go()
+        return gone
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self._environments).free
+
+    def rest(self, request: EnvironmentRequest) -> None:
+        if worker := self._exporters.pop(self.folder(request), None):
+            worker.close()
+
+    def remove(self, request: EnvironmentRequest) -> bool:
+        self.rest(request)
+        if stack := self._holds.pop(request, None):
+            stack.close()
+        gone = environments.remove(self.folder(request))
+        if self._cache:
+            self._cache.let_go()
+        return gone
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         folder = self._folders[job.key] = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=self._scratch))
@@ -130,14 +189,15 @@ class VenvEngine:
         return self._spawner
 
     def _exporter(self, environment: Environment) -> WorkerProcess:
-        worker = self._exporters.get(environment.digest)
+        worker = self._exporters.get(environment.root)
         if worker is None or worker.gone:
-            worker = self._exporters[environment.digest] = WorkerProcess(
+            cold = worker is not None and not worker.greeted  # its imports crash: then each job's own do, on record
+            worker = self._exporters[environment.root] = WorkerProcess(
                 interpreter=environment.root / "bin" / "python",
                 script=self._scripts / "worker.py",
                 slots=self._slots,
                 on_event=self._on_event,
-                warm=WARM,
+                warm=() if cold else WARM,
                 version_of=VERSIONS_OF,
                 env={**os.environ, **ONE_THREAD},
                 name=environment.request_label,

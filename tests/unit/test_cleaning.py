@@ -96,7 +96,7 @@ def test_environments_go_oldest_first_until_the_store_is_small_enough(store):
 def test_environments_stay_unless_asked_for_and_unfinished_ones_go(store):
     kept = environment(store, "kept", 10, 1)
     environment(store, "half.partial-123", 10, 1)
-    assert clean(store) == {"blobs": 0, "unfinished environments": 10, "environments": 0}
+    assert clean(store) == {"blobs": 0, "unfinished environments": 10, "environments": 0, "wheels": 0}
     assert list(store.environments.iterdir()) == [kept]
     assert clean(store, environments=True)["environments"] == 10
     assert list(store.environments.iterdir()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.errors import IndexUnreachable, ResolutionRefused
+from matrix.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.index import refusal_of
 from matrix.locking import lock_all
 from matrix.locks import Change, load_locks
@@ -26,8 +26,6 @@ lowest_python = "3.9"
 [[exporter]]
 torch = "2.9.1"
 turbine = "3.9.0"
-compiler = "3.9.0"
-runtime = "3.9.0"
 lowest_python = "3.10"
 variants = ["cuda", "cpu"]
 """
@@ -39,8 +37,10 @@ class Table:
 
     def __init__(self, **refused: str) -> None:
         self.versions = {
-            "iree-base-compiler": ["3.10.0", "3.7.1", "3.7.0", "2.8.0"],
-            "iree-base-runtime": ["3.10.0", "3.7.0"],
+            "iree-base-compiler": ["3.10.0", "3.9.0", "3.7.1", "3.7.0", "2.8.0"],
+            "iree-base-runtime": ["3.10.0", "3.9.0", "3.7.0"],
+            "torch": ["2.10.0", "2.9.1", "2.9.0", "2.3.1"],
+            "iree-turbine": ["3.9.0", "3.7.0", "2.4.0", "2.3.1"],
         }
         self.refused = refused
         self.numpy = "2.0.2"
@@ -76,13 +76,14 @@ def test_every_admitted_release_gets_a_lock(folder):
     changes = lock_all(folder, Table())
     names = [change.name for change in changes]
     assert names == [
-        *("compiler/3.7.0", "compiler/3.7.1", "compiler/3.10.0", "runtime/3.7.0", "runtime/3.10.0"),
-        *("importer/3.7.0", "importer/3.7.1", "importer/3.10.0"),
+        *(f"compiler/{version}" for version in ("3.7.0", "3.7.1", "3.9.0", "3.10.0")),
+        *(f"runtime/{version}" for version in ("3.7.0", "3.9.0", "3.10.0")),
+        *(f"importer/{version}" for version in ("3.7.0", "3.7.1", "3.9.0", "3.10.0")),
         *(f"{EXPORTER}.cuda", f"{EXPORTER}.cpu"),
     ]
     assert {change.change for change in changes} == {Change.ADDED}
     locks = load_locks(folder)
-    assert locks.releases("compiler") == ("3.7.0", "3.7.1", "3.10.0")
+    assert locks.releases("compiler") == ("3.7.0", "3.7.1", "3.9.0", "3.10.0")
     exporter = locks.find("exporter", {"torch": "2.9.1", "iree-turbine": "3.9.0"})
     assert exporter is not None
     assert "iree-base-compiler==3.9.0" in exporter.path.read_text()
@@ -116,10 +117,10 @@ def test_a_newer_package_is_taken_only_when_asked(folder):
 def test_what_is_no_longer_wanted_goes(folder):
     lock_all(folder, Table())
     table = Table()
-    table.versions["iree-base-compiler"] = ["3.10.0"]
+    table.versions["iree-base-compiler"] = ["3.10.0", "3.9.0"]
     removed = {change.name for change in lock_all(folder, table) if change.change is Change.REMOVED}
     assert removed == {"compiler/3.7.0", "compiler/3.7.1", "importer/3.7.0", "importer/3.7.1"}
-    assert load_locks(folder).releases("compiler") == ("3.10.0",)
+    assert load_locks(folder).releases("compiler") == ("3.9.0", "3.10.0")
 
 
 def test_a_refused_release_keeps_the_reason(folder):
@@ -178,8 +179,62 @@ def test_an_index_that_fails_half_way_leaves_the_locks_alone(folder):
 def test_progress_names_every_lock(folder):
     done: list[str] = []
     lock_all(folder, Table(), progress=done.append)
-    assert len(done) == 10
+    assert len(done) == 13
 
 
 def test_the_refusal_of_an_error_is_its_reason():
     assert refusal_of(ResolutionRefused("cannot resolve x: y", tip="y")) == "y"
+
+
+ROWS = (
+    WANTED[: WANTED.index("[[exporter]]")]
+    + """
+[[exporter]]
+torch = ["2.9.1", ">=2.10"]
+turbine = "all"
+lowest_python = "3.9"
+[[exporter]]
+torch = "latest-minors"
+turbine = "latest"
+lowest_python = "3.10"
+[beside."2.3.1"]
+iree-compiler = "20240621.931"
+[beside."2.4.0"]
+iree-compiler = "20240724.964"
+"""
+)
+
+
+def locked(folder: Path, table: Table) -> dict[str, str]:
+    lock_all(folder, table)
+    return {path.name.removesuffix(".cuda.txt"): path.read_text() for path in (folder / "exporter").glob("*.txt")}
+
+
+def test_a_row_locks_every_torch_with_every_turbine_that_it_names(tmp_path):
+    (tmp_path / "wanted.toml").write_text(ROWS)
+    table = Table()
+    found = locked(tmp_path, table)
+    of_the_first = {
+        f"torch-{torch}+turbine-{t}" for torch in ("2.9.1", "2.10.0") for t in table.versions["iree-turbine"]
+    }
+    assert found.keys() == of_the_first | {"torch-2.3.1+turbine-3.9.0"}
+    python = dict.fromkeys(pair[:2] for pair in table.asked if pair[0].startswith("torch"))
+    assert ("torch==2.9.1", "3.9") in python and ("torch==2.3.1", "3.10") in python
+
+
+def test_beside_a_turbine_stands_the_newest_iree_of_its_own_minor_release(tmp_path):
+    (tmp_path / "wanted.toml").write_text(ROWS)
+    found = locked(tmp_path, Table())
+    assert "iree-base-compiler==3.7.1" in found["torch-2.9.1+turbine-3.7.0"]
+    assert "iree-base-runtime==3.7.0" in found["torch-2.9.1+turbine-3.7.0"]
+    assert "iree-compiler==20240621.931" in found["torch-2.9.1+turbine-2.3.1"]
+    assert "iree-base-compiler" not in found["torch-2.9.1+turbine-2.3.1"]
+
+
+def test_all_rows_that_mean_nothing_are_named(tmp_path):
+    (tmp_path / "wanted.toml").write_text(ROWS.replace('"2.9.1"', '"2.9.7"').replace('[beside."2.4.0"]', "[beside.x]"))
+    with pytest.raises(LockFault) as fault:
+        lock_all(tmp_path, Table())
+    assert "exporter[0].torch: unknown version '2.9.7'" in str(fault.value)
+    assert 'minor release of turbine 2.4.0, expected a table [beside."2.4.0"]' in str(fault.value)
+    assert not (tmp_path / "exporter").exists()

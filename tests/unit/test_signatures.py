@@ -211,8 +211,14 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
     ),
     (
         "python-import",
-        "ImportError: cannot import name 'aot' from 'iree.turbine' (unknown location)",
-        {"text": "cannot import name 'aot' from 'iree.turbine' (unknown location)"},
+        "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
+        {"text": "libcudart.so.12: cannot open shared object file: No such file or directory"},
+    ),
+    (  # torch 2.5.1 with turbine 2.3.1
+        "name-missing",
+        "    from torch.export import (\nImportError: cannot import name 'dynamic_dim' from 'torch.export' "
+        "(/env/lib/python3.11/site-packages/torch/export/__init__.py)",
+        {"name": "dynamic_dim", "module": "torch.export"},
     ),
     (
         "function-missing",

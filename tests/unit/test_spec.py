@@ -115,6 +115,12 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[limits.rum]\nseconds = 1", "limits.rum: unknown key 'rum', expected one of export, import, compile, run"),
         ("[tolerance]\nfloat31 = 1", "tolerance.float31: unknown dtype 'float31'"),
         ("[table]\nrows = 'compilers'", "table.rows: read 'compilers', expected one of model"),
+        ("[[table]]\n[[table]]\nrow = 'torch'", "table[1].row: unknown key 'row'"),
+        ("[table]\nwhere = { torches = '2.9' }", "table.where.torches: unknown axis"),
+        (
+            "[axes]\nruntime = '= compiler'\n[table]\nwhere = { runtime = '2.9.0' }",
+            "table.where.runtime: runtime is tied",
+        ),
         ("[table]\nrows = 'runtime'", "table.columns: read 'runtime' twice, expected another axis than rows"),
         ("[axis.compiler.a]", "axis.compiler: 'compiler' is an axis already, expected a new name"),
         (
