@@ -40,7 +40,13 @@ PATIENCE = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """What a container may use. Everything else is locked: no network, read-only root, no capability, no privilege."""
+    """What a container may use. Everything else is locked: no network, read-only root, no capability, no privilege.
+
+    There is no `--init`: it would be a process of the jobs' user that holds the worker's stdout, and a job could write
+    a result there, through /proc/1/fd/1 or /proc/1/mem. The worker closes both to its jobs (PR_SET_DUMPABLE) and does
+    what init is for: it reaps orphans and ends at SIGTERM. As the first process it is also out of reach of a job's
+    SIGKILL and SIGSTOP, and where it dies of a fault of its own the daemon says so at once, with status 139.
+    """
 
     memory_bytes: int
     scratch_bytes: int
@@ -177,7 +183,6 @@ class Daemon:
         host = api.create_host_config(
             network_mode="none",
             read_only=True,
-            init=True,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             ipc_mode="private",

@@ -312,9 +312,9 @@ def worker_arguments(
     slots: int,
     warm: Sequence[str] = (),
     version_of: Sequence[str] = (),
-    scratch: Sequence[str] = (),
+    box: Sequence[str] = (),
 ) -> list[str]:
-    """What follows the interpreter on a worker's command line."""
+    """What follows the interpreter on a worker's command line. `box`: the scratch folders of its own container."""
     options = [f"--slots={slots}", *(f"--warm={module}" for module in warm)]
-    options += [f"--scratch={folder}" for folder in scratch]
+    options += [f"--box={folder}" for folder in box]
     return ["-I", str(script), *options, *(f"--version-of={distribution}" for distribution in version_of)]

@@ -17,6 +17,7 @@ READ_BYTES = 1 << 16
 """What a pipe holds by default, so one read empties it."""
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -52,7 +53,12 @@ class Log:
 
 
 def prepare_this_process() -> None:
-    """Makes this process the parent of its descendants' orphans, and lets it die with its own parent."""
+    """Makes this process the parent of its descendants' orphans, and lets it die with its own parent.
+
+    Its memory and open files are closed to the jobs, which have its user: they could write results there. A job gets
+    its own back at `exec`, or by `give_back_own_memory`.
+    """
+    prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -63,6 +69,12 @@ def die_with(parent: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def give_back_own_memory() -> None:
+    """For a fork of this process: /proc/self is its own again, and it, not its parent, dies where memory is short."""
+    prctl(PR_SET_DUMPABLE, 1)
+    offer_to_oom_killer(os.getpid())
 
 
 def prctl(option: int, value: int) -> None:

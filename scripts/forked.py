@@ -25,6 +25,7 @@ def become(job: Job, *, worker: int, output: int, inherited: Sequence[int], warm
         os.setsid()
         children.die_with(worker)
         forget_the_worker(output, inherited)
+        children.give_back_own_memory()
         os.environ.update(job.env)
         os.chdir(job.cwd)
         if warm_error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from typing import Any, TypeVar
 
 import children
@@ -40,6 +41,29 @@ class Job:
     @property
     def ending(self) -> bool:
         return bool(self.end) or self.status is not None
+
+    def finished(self, end: str, error: str = "") -> dict[str, Any]:
+        """The answer that says how it ended."""
+        status = self.status or 0
+        return {
+            "type": "finished",
+            "id": self.id,
+            "end": end,
+            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+            "seconds": round(self.over - self.started, 6),
+            "cpu_seconds": round(self.cpu_seconds, 6),
+            "peak_bytes": self.peak_bytes,
+            "log": self.log.text(),
+            "log_bytes": self.log.size,
+            "error": error,
+        }
+
+    def why_not_started(self, error: Exception) -> str:
+        if not os.path.isdir(self.cwd):
+            return f"no folder {self.cwd} to run in"
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return f"cannot start {self.script or self.argv[0]}: {reason}"
 
 
 def field(message: dict[str, Any], name: str, kind: type[T]) -> T:

@@ -1,6 +1,6 @@
 """Runs the jobs of one environment: each in a child process of its own, under limits, leaving nothing behind.
 
-    python -I worker.py --slots N [--warm MODULE]... [--version-of DISTRIBUTION]... [--scratch FOLDER]...
+    python -I worker.py --slots N [--warm MODULE]... [--version-of DISTRIBUTION]... [--box FOLDER]...
 
 The orchestrator enters an environment once, with this file; JSON lines on stdin and stdout are the protocol
 (requests: job, kill, close; answers: hello, started, finished, error). A job is either a binary to spawn (`argv`)
@@ -14,25 +14,23 @@ CPython 3.9 to 3.14, Linux 4.5 or newer.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
 import functools
 import json
 import os
 import resource
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves a script's own folder out
 
 import children
 import forked
+from box import Box, Spoiled
 from cores import Shares
 from environment import hello, versions_of, warm_up
 from jobs import Job, field
@@ -48,9 +46,9 @@ GIVE_UP_AFTER = 5.0
 class Worker:
     """The loop. A job goes from `queue` to `running` to a `finished` message; `slots` of them run at a time."""
 
-    def __init__(self, slots: int, requests: int, answers: int, warm_error: str, scratch: Sequence[str] = ()) -> None:
+    def __init__(self, slots: int, requests: int, answers: int, warm_error: str, box: Optional[Box] = None) -> None:
         self.slots = slots
-        self.scratch = scratch
+        self.box = box
         self.shares = Shares(slots)
         self.requests = requests
         self.answers = answers
@@ -136,7 +134,7 @@ class Worker:
         if job_id in self.running and not queued_only:
             self.condemn(self.running[job_id], "killed")
         elif job_id in self.queue:
-            self.report(self.queue.pop(job_id), "killed")
+            self.send(self.queue.pop(job_id).finished("killed"))
 
     def stop(self) -> None:
         """Nobody listens any more: end everything at once."""
@@ -153,7 +151,7 @@ class Worker:
             try:
                 self.start(job)
             except (OSError, ValueError) as error:  # ValueError: a NUL byte in argv
-                self.report(job, "not_started", _why_not_started(job, error))
+                self.send(job.finished("not_started", job.why_not_started(error)))
 
     def start(self, job: Job) -> None:
         self.note_start(job)
@@ -344,10 +342,9 @@ class Worker:
             self.close_log(job)
         del self.running[job.id]
         self.shares.take_back(job.pid)
-        self.report(job, job.end or self.natural_end(job), error)
-        if not self.running:
-            for folder in self.scratch:
-                empty(folder)
+        self.send(job.finished(job.end or self.natural_end(job), error))
+        if self.box and not self.running:
+            self.box.tidy(self.unkillable)
 
     def natural_end(self, job: Job) -> str:
         """exited or signalled; out_of_memory where the kernel's OOM killer was at work meanwhile."""
@@ -358,50 +355,6 @@ class Worker:
             if self.oom_kills > before:
                 return "out_of_memory"
         return "signalled"
-
-    def report(self, job: Job, end: str, error: str = "") -> None:
-        status = job.status or 0
-        message = {
-            "type": "finished",
-            "id": job.id,
-            "end": end,
-            "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
-            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
-            "seconds": round(job.over - job.started, 6),
-            "cpu_seconds": round(job.cpu_seconds, 6),
-            "peak_bytes": job.peak_bytes,
-            "log": job.log.text(),
-            "log_bytes": job.log.size,
-            "error": error,
-        }
-        self.send(message)
-
-
-def empty(folder: str) -> None:
-    """Removes what jobs left in a folder that is this worker's alone: the next job shall not read it."""
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, onerror=_make_removable)
-        else:
-            os.unlink(entry.path)
-
-
-def _make_removable(_: object, path: str, __: object) -> None:
-    """A folder without the right to write or enter keeps what is in it."""
-    for place in (os.path.dirname(path), path):
-        with contextlib.suppress(OSError):
-            os.chmod(place, 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-
-
-def _why_not_started(job: Job, error: Exception) -> str:
-    if not os.path.isdir(job.cwd):
-        return f"no folder {job.cwd} to run in"
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return f"cannot start {job.script or job.argv[0]}: {reason}"
 
 
 def take_protocol() -> tuple[int, int]:
@@ -419,7 +372,8 @@ def main() -> None:
     parser.add_argument("--slots", type=int, required=True, help="jobs at a time")
     parser.add_argument("--warm", action="append", default=[], metavar="MODULE", help="import this before any fork")
     parser.add_argument("--version-of", action="append", default=[], metavar="DISTRIBUTION")
-    parser.add_argument("--scratch", action="append", default=[], metavar="FOLDER", help="emptied after a job")
+    ours = "in a container of this worker's own: emptied after a job, together with what else a job may leave"
+    parser.add_argument("--box", action="append", default=[], metavar="FOLDER", help=ours)
     options = parser.parse_args()
     if options.slots < 1:
         parser.error("--slots must be 1 or more")
@@ -428,9 +382,13 @@ def main() -> None:
     children.prepare_this_process()
     faulthandler.enable()
     warm_error = warm_up(options.warm)
-    worker = Worker(options.slots, requests, answers, warm_error, options.scratch)
+    box = Box(options.box) if options.box else None
+    worker = Worker(options.slots, requests, answers, warm_error, box)
     worker.send(hello(options.slots, versions_of(options.version_of), warm_error))
-    worker.run()
+    try:
+        worker.run()
+    except Spoiled as spoiled:
+        sys.exit(f"given up: {spoiled}")
 
 
 if __name__ == "__main__":

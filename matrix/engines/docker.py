@@ -241,7 +241,7 @@ class DockerEngine:
             slots=1,
             warm=WARM if job.script else (),
             version_of=VERSIONS_OF if job.script else (),
-            scratch=SCRATCH,
+            box=SCRATCH,
         )
         confinement = Confinement(
             memory_bytes=job.limits.memory_bytes + WORKER_BYTES, scratch_bytes=SCRATCH_BYTES, file_bytes=FILE_BYTES

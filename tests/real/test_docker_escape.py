@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import socket
 import textwrap
+import time
 from dataclasses import replace
 
 import pytest
+from command_line import wait_for
 from containers import containers_of, daemon_or_skip, new_engine, wait_until_no_container
 from engine_contract import Driven, job_of, request_for
 
+from matrix.daemon import Confinement, ContainerChannel
 from matrix.engines import docker as docker_engine
 from matrix.records import Limits, Stage
+from matrix.worker import Lost, Started, Worker
 
 pytestmark = pytest.mark.real
 
@@ -40,6 +45,12 @@ def calls(name, *arguments):
 
 def writes(path):
     tries(f"write {path}", lambda: open(path, "wb").write(b"mine"))
+
+def opens(path, flags=os.O_RDWR):
+    tries(f"open {path}", lambda: os.close(os.open(path, flags | os.O_NONBLOCK)))
+
+me = str(os.getpid())
+others = sorted((pid for pid in os.listdir("/proc") if pid.isdigit() and pid != me), key=int)
 """
 MIB = 1 << 20
 SECRET = "the word of another job"
@@ -65,6 +76,8 @@ class Jail:
     def __init__(self, driven, environment, place):
         self.driven, self.environment, self.place = driven, environment, place
         self.number = 0
+        self.container = ""
+        """That of the last job."""
 
     def job(self, code, seconds=30, memory=512):
         self.number += 1
@@ -78,6 +91,7 @@ class Jail:
         try:
             return self.driven.do(job, self.environment, inputs or {})
         finally:
+            self.container = self.driven.engine._jobs[job.key].container
             self.driven.engine.discard(job)
 
     def confined(self, code, **options):
@@ -289,4 +303,230 @@ def test_it_does_not_outlive_its_job(jail, ending):
         print("processes:", names)
         """
     )
-    assert len(json.loads(log.rpartition("processes: ")[2].replace("'", '"'))) == 3  # init, worker, this job
+    assert len(json.loads(log.rpartition("processes: ")[2].replace("'", '"'))) == 2  # worker, this job
+
+
+def test_it_reaches_neither_memory_nor_files_of_the_worker(jail):
+    """Of no process but its own: results are written there, its own and those of later jobs."""
+    log = jail.confined(
+        """
+        print("others:", others)
+        class Span(ctypes.Structure):
+            _fields_ = [("start", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+        here = ctypes.create_string_buffer(8)
+        mine, theirs = Span(ctypes.addressof(here), 8), Span(0x400000, 8)
+        numbers = {"x86_64": (438, 434, 312), "aarch64": (438, 434, 272)}[os.uname().machine]
+        getfd, pidfd_open, kcmp = numbers
+        def fails(name, call, *arguments):
+            def attempt():
+                ctypes.set_errno(0)
+                if call(*arguments) == -1:
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            tries(name, attempt)
+        for pid in others:
+            process = f"/proc/{pid}"
+            for name in ("mem", "oom_score_adj", "clear_refs", "coredump_filter"):
+                opens(f"{process}/{name}", os.O_WRONLY)
+            for name in ("mem", "maps", "environ", "auxv", "pagemap", "syscall"):
+                opens(f"{process}/{name}", os.O_RDONLY)
+            for name in ("cwd", "root", "exe"):
+                tries(f"follow {process}/{name}", lambda: os.stat(f"{process}/{name}"))
+            for folder in (f"{process}/fd", f"{process}/task/{pid}/fd", f"{process}/map_files"):
+                tries(f"list {folder}", lambda: os.listdir(folder))
+            for number in range(16):
+                opens(f"{process}/fd/{number}", os.O_WRONLY)
+            number = int(pid)
+            fails(f"ptrace attach {pid}", libc.ptrace, 16, number, None, None)
+            fails(f"ptrace seize {pid}", libc.ptrace, 0x4206, number, None, None)
+            fails(f"read memory of {pid}", libc.process_vm_readv, number, ctypes.byref(mine), 1,
+                  ctypes.byref(theirs), 1, 0)
+            fails(f"write memory of {pid}", libc.process_vm_writev, number, ctypes.byref(mine), 1,
+                  ctypes.byref(theirs), 1, 0)
+            handle = libc.syscall(pidfd_open, number, 0)
+            fails(f"take a file of {pid}", libc.syscall, getfd, handle, 1, 0)
+            fails(f"compare files of {pid}", libc.syscall, kcmp, number, number, 0, 0, 1)
+        """
+    )
+    assert "others: ['1']" in log
+    for way in ("open /proc/1/mem", "open /proc/1/fd/1", "list /proc/1/fd", "ptrace attach 1", "write memory of 1"):
+        assert f"{way} refused: PermissionError" in log
+
+
+def test_it_forges_no_result(jail, tmp_path):
+    """A line of the protocol that says how this job and the next one ended, written wherever a file can be opened."""
+    job = jail.job(
+        """
+        import json
+        key = open("/in/key").read()
+        lines = b""
+        for name in (key, "f" * 64):
+            forged = {"type": "finished", "id": name, "end": "exited", "exit_code": 0, "signal": 0, "seconds": 0.1,
+                      "cpu_seconds": 0.1, "peak_bytes": 1, "log": "FORGED", "log_bytes": 6, "error": ""}
+            lines += b"\\n" + json.dumps(forged).encode() + b"\\n"
+        def forges(path):
+            with open(path, "wb", buffering=0) as file:
+                file.write(lines)
+        for pid in others:
+            for number in range(64):
+                tries(f"forge {pid}/{number}", lambda: forges(f"/proc/{pid}/fd/{number}"))
+        for number in range(3, 64):
+            tries(f"forge own {number}", lambda: os.write(number, lines))
+        os.write(1, lines)
+        os.write(2, lines)
+        sys.exit(7 + bool(escaped))
+        """
+    )
+    (tmp_path / "key").write_text(job.key)
+    end = jail.driven.do(job, jail.environment, {"key": tmp_path / "key"})
+    jail.driven.engine.discard(job)
+    assert (end.end, end.exit_code) == ("exited", 7), end.log
+    assert "forge 1/1 refused: PermissionError" in end.log
+    assert end.log.count('"log": "FORGED"') == 4
+    assert jail.run("print('next')").log == "next\n"
+    assert jail.driven.events.empty()
+
+
+def test_it_leaves_no_system_v_object(jail):
+    leave = f"""
+        libc.shmat.restype = ctypes.c_void_p
+        libc.shmat.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
+        segment = libc.shmget(0x5EC, 4096, 0o1666)
+        ctypes.memmove(libc.shmat(segment, None, 0), {SECRET!r}.encode(), {len(SECRET)})
+        queue = libc.msgget(0x5EC, 0o1666)
+        message = ctypes.c_long(1), {SECRET!r}.encode()
+        libc.msgsnd(queue, bytes(message[0]) + message[1], {len(SECRET)}, 0)
+        locks = libc.semget(0x5EC, 4, 0o1000)  # which nobody may read
+        print("left refused", min(segment, queue, locks))
+        for kind in ("shm", "msg", "sem"):
+            print(kind, open(f"/proc/sysvipc/{{kind}}").read().count("\\n") - 1)
+        """
+    log = jail.confined(leave)
+    assert "left refused -1" not in log
+    assert "shm 1\nmsg 1\nsem 1" in log
+    before = jail.container
+    log = jail.confined(
+        """
+        for name, more in (("shmget", (0, 0)), ("msgget", (0,)), ("semget", (0, 0))):
+            def attempt():
+                if getattr(libc, name)(0x5EC, *more) >= 0:
+                    return "found"
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            tries(name, attempt)
+        for kind in ("shm", "msg", "sem"):
+            print(kind, open(f"/proc/sysvipc/{kind}").read().count("\\n") - 1)
+        """
+    )
+    assert "shm 0\nmsg 0\nsem 0" in log
+    assert jail.container == before
+
+
+def test_what_it_removed_but_keeps_open_dies_with_it(jail):
+    """The pages of such a file come back, also where a process in a session of its own holds it."""
+    fill = """
+        for name in ("/tmp/one", "/tmp/other"):
+            held = os.open(name, os.O_WRONLY | os.O_CREAT)
+            os.write(held, bytes(24 << 20))  # of 64 MiB
+            os.unlink(name)
+        memory = os.memfd_create("held")
+        os.write(memory, bytes(16 << 20))
+        if os.fork() == 0:
+            os.setsid()
+            os.close(1), os.close(2)
+            time.sleep(60)
+        print("held", os.statvfs("/tmp").f_bavail * os.statvfs("/tmp").f_frsize >> 20)
+        """
+    assert jail.run(fill).log == "held 16\n"
+    before = jail.container
+    assert jail.run(fill).log == "held 16\n"
+    assert jail.container == before
+
+
+def test_it_neither_ends_nor_stops_the_worker(jail):
+    """Linux keeps signals that nobody handles from the first process of a namespace, if they come from inside."""
+    end = jail.run(
+        """
+        import signal
+        for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGTSTP, signal.SIGSEGV, signal.SIGHUP, signal.SIGUSR1):
+            os.kill(1, number)
+        time.sleep(0.1)
+        print("sent")
+        """
+    )
+    assert (end.end, end.exit_code, end.log) == ("exited", 0, "sent\n")
+    before = jail.container
+    assert jail.run("print('next')").log == "next\n"
+    assert jail.container == before
+
+
+@pytest.mark.parametrize(
+    ("tamper", "look"),
+    [
+        ("resource.prlimit(1, resource.RLIMIT_FSIZE, (1000, 1000))", "resource.getrlimit(resource.RLIMIT_FSIZE)"),
+        ("os.setpriority(os.PRIO_PROCESS, 1, 19)", "os.getpriority(os.PRIO_PROCESS, 0)"),
+        ("os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))", "os.sched_getscheduler(0)"),
+        ("os.sched_setaffinity(1, {min(os.sched_getaffinity(1))})", "os.sched_getaffinity(0)"),
+    ],
+)
+def test_a_limit_that_it_sets_for_the_worker_meets_no_other_job(jail, tamper, look):
+    """Linux lets a process set the limits of any other of its user, and children inherit them."""
+    show = f"import resource; print({look})"
+    good = jail.run(show).log
+    assert jail.run(f"import resource; {tamper}; print('changed')").log == "changed\n"
+    wait_until_gone(jail, jail.container)
+    assert jail.run(show).log == good
+
+
+def test_the_worker_reaps_orphans(jail):
+    """It is the container's first process: no `init` does it."""
+    log = jail.run(
+        """
+        for _ in range(200):
+            if os.fork() == 0:
+                if os.fork() == 0:
+                    os._exit(0)
+                os._exit(0)
+            os.wait()
+        time.sleep(0.2)
+        print(sorted(line for pid in os.listdir("/proc") if pid.isdigit()
+                     for line in open(f"/proc/{pid}/status") if line.startswith(("Name", "State:\\tZ"))))
+        """
+    ).log
+    assert log == "['Name:\\tpython\\n', 'Name:\\tpython\\n']\n"
+
+
+@pytest.mark.parametrize(
+    "code", ["time.sleep(60)", "import signal; signal.pthread_sigmask(0, range(1, 65)); time.sleep(60)"]
+)
+def test_sigterm_ends_a_container_and_all_in_it(jail, code):
+    job = jail.job(code, seconds=60)
+    jail.driven.engine.start(job, jail.environment, {})
+    jail.driven.wait(Started, job.key)
+    box = jail.driven.engine._jobs[job.key]
+    begun = time.monotonic()
+    jail.driven.engine._daemon.client.api.kill(box.container, signal="SIGTERM")
+    assert jail.driven.ended(job.key).end in ("killed", "lost")
+    wait_until_gone(jail, box.container)
+    assert time.monotonic() - begun < 5
+    jail.driven.engine.discard(job)
+
+
+@pytest.mark.parametrize(("code", "status"), [("ctypes.string_at(0)", 139), ("os.abort()", 139), ("sys.exit(3)", 3)])
+def test_a_first_process_that_dies_hangs_nobody(jail, code, status):
+    """As where a warm import crashes."""
+    _, image = jail.driven.engine._by_digest[jail.environment.digest]
+    daemon = jail.driven.engine._daemon
+    confinement = Confinement(memory_bytes=512 * MIB, scratch_bytes=MIB, file_bytes=MIB)
+    command = ["/opt/env/bin/python", "-I", "-c", f"import ctypes, os, sys; {code}"]
+    labels = {docker_engine.RUN_LABEL: str(jail.place), docker_engine.STORE_LABEL: str(jail.place)}
+    name = daemon.create(image, command, confinement=confinement, mounts={}, labels=labels)
+    events = queue.SimpleQueue()
+    begun = time.monotonic()
+    worker = Worker(channel=ContainerChannel(daemon, name), on_event=events.put, name="dies")
+    lost = events.get(timeout=20)
+    assert isinstance(lost, Lost) and lost.exit_status == status
+    assert time.monotonic() - begun < 10
+    worker.terminate()
+
+
+def wait_until_gone(jail, container):
+    wait_for(lambda: container not in {each["Id"] for each in containers_of(jail.place)}, seconds=5)

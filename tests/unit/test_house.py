@@ -112,7 +112,9 @@ def test_scripts_are_python_3_9(path):
     ast.parse((ROOT / path).read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
-@pytest.mark.parametrize("name", ["worker.py", "children.py", "jobs.py", "forked.py", "environment.py"])
+@pytest.mark.parametrize(
+    "name", ["worker.py", "box.py", "children.py", "cores.py", "jobs.py", "forked.py", "environment.py"]
+)
 def test_the_worker_needs_the_standard_library_only(name):
     own = {path.stem for path in SCRIPTS}
     assert imports(Path("scripts") / name) - own <= set(sys.stdlib_module_names)

@@ -1,0 +1,100 @@
+"""What a job could leave for the next one in the same container, besides processes: it is removed between the two.
+
+Files that a job has removed and keeps open need nothing: they go with its last process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import shutil
+from collections.abc import Callable, Collection, Sequence
+
+import children
+
+IPC_RMID = 0
+RESOURCES = sorted({number for name, number in vars(resource).items() if name.startswith("RLIMIT_")})
+
+
+class Spoiled(Exception):
+    """No further job may run here."""
+
+
+class Box:
+    """A container that is one worker's alone: its scratch folders, its System V objects and the worker's own limits.
+
+    Linux lets a job set the limits of any process of its user, so of the worker, and the next job would inherit them.
+    """
+
+    def __init__(self, scratch: Sequence[str]) -> None:
+        """`scratch`: the folders that are emptied."""
+        self.scratch = scratch
+        self.limits = own_limits()
+
+    def tidy(self, unkillable: Collection[int]) -> None:
+        """After a job, of whose processes `unkillable` are left. Raises Spoiled if something stays that another job
+        could meet: the worker then ends, and its container with it."""
+        if unkillable:
+            raise Spoiled(f"processes outlived SIGKILL: {sorted(unkillable)}")
+        if own_limits() != self.limits:
+            raise Spoiled("a job changed the limits of its worker")
+        for folder in self.scratch:
+            empty(folder)
+        left = remove_system_v_objects()
+        if left:
+            raise Spoiled(f"a job left System V objects: {', '.join(left)}")
+
+
+def own_limits() -> tuple[object, ...]:
+    """What other processes of the same user may set for this one."""
+    return (
+        [resource.getrlimit(number) for number in RESOURCES],
+        os.getpriority(os.PRIO_PROCESS, 0),
+        os.sched_getscheduler(0),
+        os.sched_getaffinity(0),
+    )
+
+
+def remove_system_v_objects() -> list[str]:
+    """Removes all shared memory segments, message queues and semaphore sets of this IPC namespace. What is left."""
+    libc = ctypes.CDLL(None)
+    removers: dict[str, Callable[[int], object]] = {
+        "shm": lambda number: libc.shmctl(number, IPC_RMID, None),
+        "msg": lambda number: libc.msgctl(number, IPC_RMID, None),
+        "sem": lambda number: libc.semctl(number, 0, IPC_RMID),
+    }
+    left = []
+    for kind, remove in removers.items():
+        for number in system_v_objects(kind):
+            if remove(number):
+                left.append(f"{kind} {number}")
+    return left
+
+
+def system_v_objects(kind: str) -> list[int]:
+    """The ids in /proc/sysvipc; none where the kernel has no such objects."""
+    with contextlib.suppress(FileNotFoundError), open(f"{children.PROC}/sysvipc/{kind}", "rb") as file:
+        return [int(line.split()[1]) for line in file.readlines()[1:]]
+    return []
+
+
+def empty(folder: str) -> None:
+    """Removes what jobs left in a folder that is this worker's alone: the next job shall not read it."""
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, onerror=_make_removable)
+        else:
+            os.unlink(entry.path)
+
+
+def _make_removable(_: object, path: str, __: object) -> None:
+    """A folder without the right to write or enter keeps what is in it."""
+    for place in (os.path.dirname(path), path):
+        with contextlib.suppress(OSError):
+            os.chmod(place, 0o700)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
