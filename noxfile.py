@@ -60,7 +60,7 @@ def images(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The 240 compile and run jobs beside a shell loop and xargs -P2, three rounds, as ratios."""
+    """The 240 compile and run jobs beside a shell loop and xargs -P2, as ratios; what a container costs a run job."""
     session.install("-q", "-e", ".")
     session.run("python", "tests/bench/bench.py", *session.posargs)
 

@@ -5,7 +5,8 @@
 Environments are ready, the MLIR is given to all contestants, nothing else is cached. Contestants, interleaved:
 `matrix` (the whole command, start to table), `loop` (a shell loop over the venvs' iree-compile and iree-run-module)
 and `xargs -P2` (the same lines, two at a time: all compiles, then all runs). Printed: wall seconds, ratios of one round
-with their spread, and how busy the cores were with IREE's own tools.
+with their spread, and how busy the cores were with IREE's own tools. Then, where a container daemon answers, what a
+container costs each run job (`overhead.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import overhead
 
 from matrix.store import default_store
 from matrix.workplace import cores_of_machine
@@ -136,20 +139,23 @@ def main() -> int:
         for tool in {script for row in pairs for script in row[1:]}:  # from the disk into memory, for all contestants
             subprocess.run([str(tool), "--version"], capture_output=True, check=False)
         rounds = [one_round(options.store.resolve(), folder, compiles, runs) for _ in range(options.rounds)]
+        given = {"mlir": folder / "module.mlir", "given": folder / "input_0.npy"}
+        contained = overhead.measured_or_told(options.store.resolve(), overhead.all_releases(), **given)
     jobs = len(compiles) + len(runs)
     ratio = [each["matrix"] / each["loop"] for each in rounds]
     ahead = [each["matrix"] / each["xargs"] for each in rounds]
     busy = [each["busy"] for each in rounds]
     cores = cores_of_machine()
-    overhead = [1000 * (each["matrix"] - each["tool_cpu"] / cores) / jobs for each in rounds]
+    beyond = [1000 * (each["matrix"] - each["tool_cpu"] / cores) / jobs for each in rounds]
     print(f"{jobs} jobs ({rounds[0]['run']:.0f} run, {rounds[0]['shared']:.0f} shared by content), {cores} cores")
     for name in ("matrix", "loop", "xargs"):
         print(f"{name:8} {spread([each[name] for each in rounds])} s")
     print(f"matrix / loop       {spread(ratio)}, at most {LIMIT_LOOP}")
     print(f"matrix / xargs -P2  {spread(ahead)}, below 1")
     print(f"tools' CPU / (cores x wall)  {spread(busy)}, at least {LIMIT_BUSY}")
-    print(f"overhead a cell     {spread(overhead)} ms of wall time beyond the tools' own CPU")
+    print(f"overhead a cell     {spread(beyond)} ms of wall time beyond the tools' own CPU")
     good = statistics.median(ratio) <= LIMIT_LOOP and max(ahead) < 1 and statistics.median(busy) >= LIMIT_BUSY
+    good = good and contained
     print("held" if good else "NOT held")
     return 0 if good else 1
 

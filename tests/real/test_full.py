@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from containers import daemon_or_skip
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 
@@ -43,6 +44,8 @@ def test_the_bench_holds():
     )
     print(done.stdout)
     assert re.search(r"^held$", done.stdout, re.MULTILINE), done.stdout + done.stderr
+    daemon_or_skip().close()
+    assert "225 run jobs in both engines" in done.stdout
 
 
 MEASURED = """
