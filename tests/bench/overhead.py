@@ -23,7 +23,7 @@ from pathlib import Path
 from matrix.catalogue import data_root
 from matrix.daemon import Confinement, ContainerChannel, Daemon
 from matrix.engines.base import Engine
-from matrix.engines.docker import FILE_BYTES, INPUTS, OUTPUTS, RUN_LABEL, SCRATCH_BYTES, STORE_LABEL
+from matrix.engines.docker import FILE_BYTES, RUN_LABEL, SCRATCH_BYTES, STORE_LABEL
 from matrix.errors import EngineMissing
 from matrix.layers import ENVIRONMENT
 from matrix.locks import load_locks
@@ -37,6 +37,7 @@ LIMIT_MS = 25.0
 LIMITS = Limits(seconds=60, memory_bytes=4 << 30)
 COMPILE = ("iree-compile", "module.mlir", "-o", "module.vmfb")
 FLAGS = ("--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3")
+INPUTS, OUTPUTS = "/in", "/out"
 NOT_RUN = "NOT RUN: what a container costs a job"
 
 

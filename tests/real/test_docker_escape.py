@@ -184,7 +184,7 @@ def test_it_sees_nothing_of_other_jobs_or_the_store(jail):
     assert "held: []" in log
     assert {each["Id"] for each in containers_of(jail.place)} == before, "it was not the same container"
     box = jail.driven.engine._jobs[beside.key]
-    assert (box.exchange / "out" / "word").read_text() == SECRET
+    assert (box.exchange.folder / "out" / "word").read_text() == SECRET
     jail.driven.engine._daemon.remove(box.container)
     assert jail.driven.ended(beside.key).end == "lost"
     jail.driven.engine.discard(beside)
