@@ -290,7 +290,7 @@ def test_a_python_that_is_not_there(tmp_path, store, spec):
 
 def test_a_full_disk_while_environments_are_made(tmp_path, spec, small_disk):
     store = small_disk("24m") / "store"
-    refused(matrix("run", spec, "--store", store), 7, "no space left")
+    refused(matrix("run", spec, "--store", store), 7, "no room for", "the disk has no more")
     assert list(store.glob("environments/*.partial-*")) == []
     small_disk("1g")
     assert good("run", spec, "--store", store).jobs_run == 2
