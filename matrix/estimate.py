@@ -111,10 +111,10 @@ def _job_seconds(plan: Plan, stage: Stage, typical: float) -> float:
     """The mean of the plan's jobs of a stage: compile times differ a hundredfold from model to model."""
     if stage is not Stage.COMPILE:
         return typical
-    models = {
-        index: cell.labels["model"]
-        for cell in plan.cells
-        for index in (*cell.nodes, *cell.repeats)
-        if plan.nodes[index].stage is stage
-    }
+    left = {node.index for node in plan.nodes if node.stage is stage}
+    models: dict[int, str] = {}
+    for cell in plan.cells:
+        for index in left.intersection((*cell.nodes, *cell.repeats)):
+            models[index] = cell.labels["model"]
+            left.discard(index)
     return sum(COMPILE_SECONDS.get(model, typical) for model in models.values()) / max(1, len(models))

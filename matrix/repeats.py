@@ -29,6 +29,8 @@ def is_twin(node: Node) -> bool:
 
 def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
     """The plan with the nodes that its spec's [benchmark] and [repeat] ask for. Raises SpecError."""
+    if plan.spec.compiles == 1 and Stage.BENCHMARK not in plan.spec.stages:
+        return plan
     maker = _Maker(plan, catalogue)
     if plan.spec.compiles > 1 and Stage.COMPILE in plan.spec.stages:
         maker.compiles()
