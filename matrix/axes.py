@@ -151,7 +151,8 @@ def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
         row = catalogue.targets[label]
         foreign = f"{label} modules need a {row.machine} machine; this one is {catalogue.machine}"
         untested = "" if row.machine == catalogue.machine else foreign
-        return AxisValue(axis=axis, label=label, parts=_flag_parts(row), untested=untested)
+        untimed = f"no times: {foreign}, and an emulator's times are not the machine's" if untested else ""
+        return AxisValue(axis=axis, label=label, parts=_flag_parts(row), untested=untested, untimed=untimed)
     own = catalogue.flags[label] if axis == "flags" else spec.own_axes[axis][label]
     return AxisValue(axis=axis, label=label, parts=_flag_parts(own))
 
@@ -191,7 +192,8 @@ def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
 
 def _flag_parts(row: FlagRow | OwnValue) -> dict[Stage, Part]:
     parts: Mapping[Stage, tuple[str, ...]] = {Stage.COMPILE: row.compile, Stage.RUN: row.run}
-    return {stage: Part(flags=flags) for stage, flags in parts.items() if flags}
+    bound = isinstance(row, FlagRow) and row.machine_bound
+    return {stage: Part(flags=flags, machine_bound=bound) for stage, flags in parts.items() if flags or bound}
 
 
 def without_value(axis: str) -> AxisValue:

@@ -83,6 +83,8 @@ class FlagRow:
     machine: str
     compile: tuple[str, ...]
     run: tuple[str, ...]
+    machine_bound: bool = False
+    """What these flags do depends on the machine (`host`): its class is in the keys of the jobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,11 @@ class Catalogue:
     torch_variant: str = "cuda"
     toolchains: Mapping[tuple[str, str], Toolchain] = field(default_factory=dict)
     """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
+    machine_class: str = ""
+    """What the key of a job holds whose result depends on the machine."""
 
 
-def load_catalogue(spec: Spec, *, torch_variant: str = "cuda") -> Catalogue:
+def load_catalogue(spec: Spec, *, torch_variant: str = "cuda", machine_class: str = "") -> Catalogue:
     """Reads the shipped data, and the models and toolchains of a spec.
 
     Raises ModelMissing where a model's file is not there, ModelUnusable, ToolchainFault, LockFault for a damaged lock.
@@ -125,6 +129,7 @@ def load_catalogue(spec: Spec, *, torch_variant: str = "cuda") -> Catalogue:
             for name, path in spec.toolchains.items()
             if name in spec.terms(axis)
         },
+        machine_class=machine_class,
     )
 
 
@@ -139,7 +144,13 @@ def model_missing(name: str, known: Iterable[str]) -> ModelMissing:
 def _rows(path: Path) -> dict[str, FlagRow]:
     content: dict[str, Any] = tomllib.loads(path.read_text())
     return {
-        name: FlagRow(name=name, machine=row.get("machine", ""), compile=tuple(row["compile"]), run=tuple(row["run"]))
+        name: FlagRow(
+            name=name,
+            machine=row.get("machine", ""),
+            compile=tuple(row["compile"]),
+            run=tuple(row["run"]),
+            machine_bound=row.get("machine_bound", False),
+        )
         for name, row in content.items()
     }
 

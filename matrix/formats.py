@@ -9,14 +9,17 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
 from tabulate import tabulate
 
+from matrix import audittable, speedtable
 from matrix.axes import NONE, ordered_axes
+from matrix.determinism import recompiled, sentences
 from matrix.frontends import groups, portability
-from matrix.records import Disk, JobResult, Lock, Outcome
+from matrix.records import Disk, JobResult, Lock, Outcome, Stage
 from matrix.report import CellReport, Report
 from matrix.square import Square, headings, legend, squares
 
@@ -29,33 +32,42 @@ FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"()\[\]]+/)+")
 
 def as_table(report: Report) -> str:
     """Plain text; a square of 15 by 15 fits 120 columns."""
-    parts = [report.plan.spec.question]
-    for square in squares(report):
+    parts = [report.plan.spec.question, *speedtable.sections(report, "simple"), *audittable.sections(report, "simple")]
+    for square in _squares(report):
         parts += [_caption(square), _grid(square, "simple"), _sentences(square, "  ")]
-    parts += [_notes(report, "  "), _front_ends(report, "  "), "legend", _legend(report, "plain"), totals(report)]
+    parts += [_notes(report, "  "), _front_ends(report, "  "), "\n".join(sentences(report))]
+    parts += ["legend", _legend(report, "plain"), totals(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def as_markdown(report: Report) -> str:
     """The square, its islands and the legend as GitHub-flavoured Markdown."""
-    parts = [f"# {report.plan.spec.question}"]
-    for square in squares(report):
+    parts = [
+        f"# {report.plan.spec.question}",
+        *speedtable.sections(report, "github"),
+        *audittable.sections(report, "github"),
+    ]
+    for square in _squares(report):
         parts += [_caption(square), _grid(square, "github"), _sentences(square, "- ")]
-    parts += [_notes(report, "- "), _front_ends(report, "- "), _legend(report, "github"), totals(report) + "."]
+    parts += [_notes(report, "- "), _front_ends(report, "- ")]
+    parts += ["\n".join(f"- {sentence}" for sentence in sentences(report))]
+    parts += [_legend(report, "github"), totals(report) + "."]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def as_html(report: Report) -> str:
     """One page without scripts or outside resources."""
     question = html.escape(report.plan.spec.question)
-    parts = [f"<h1>{question}</h1>"]
-    for square in squares(report):
+    measured = [*speedtable.sections(report, "html"), *audittable.sections(report, "html")]
+    parts = [f"<h1>{question}</h1>", *(_block(part) for part in measured)]
+    for square in _squares(report):
         listed = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in square.islands)
         parts += [f"<p>{html.escape(_caption(square))}</p>", _grid(square, "html"), f"<ul>{listed}</ul>"]
     if notes := _notes(report, ""):
         parts.append(f"<pre>{html.escape(notes)}</pre>")
     said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _of_front_ends(report))
     parts += [f"<ul>{said}</ul>"] if said else []
+    parts += [f"<p>{html.escape(sentence)}</p>" for sentence in sentences(report)]
     parts += [_legend(report, "html"), f"<p>{html.escape(totals(report))}</p>"]
     style = "body{font-family:sans-serif}td,th{padding:.2em .5em;text-align:center}"
     head = f'<meta charset="utf-8"><title>{question}</title><style>{style}</style>'
@@ -67,11 +79,14 @@ def as_csv(report: Report) -> str:
     axes = ordered_axes(report.plan.spec)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*axes, "outcome", "stage", "signature", "message", "error", "reproduce"])
+    times = speedtable.by_cell(report)
+    more = speedtable.CSV_HEADERS if times else ()
+    writer.writerow([*axes, "outcome", "stage", "signature", "message", "error", "reproduce", *more])
     for cell in report.cells:
         signature = cell.signature.name if cell.signature else ""
         error = f"{cell.comparison.error:.3g}" if cell.comparison else ""
         row = [cell.outcome, cell.stage or "", signature, published(cell.message), error, reproduce(report, cell)]
+        row += speedtable.csv_columns(times, cell) if times else []
         writer.writerow([*(cell.labels[axis] for axis in axes), *row])
     return stream.getvalue()
 
@@ -101,6 +116,11 @@ def as_json(report: Report) -> str:
         "environments": environments,
         "signatures": signatures,
     }
+    if tables := speedtable.as_data(report):
+        document["times"] = tables
+        document["modules"] = audittable.as_data(report)
+    if again := recompiled(report):
+        document["compiled_again"] = [asdict(row) for row in again]
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
@@ -200,6 +220,15 @@ def reproduce(report: Report, cell: CellReport) -> str:
     options = shlex.join(report.plan.spec.options)
     engine = next((f"--engine {job.engine}" for job in cell.jobs if job.engine != "venv"), "")
     return " ".join(f"python -m matrix run {shlex.quote(report.plan.spec.source)} {options} {only} {engine}".split())
+
+
+def _block(part: str) -> str:
+    return part if part.startswith("<table") else f"<p>{html.escape(part)}</p>"
+
+
+def _squares(report: Report) -> tuple[Square, ...]:
+    """The squares of outcomes; where times were measured, their tables stand in their place."""
+    return () if Stage.BENCHMARK in report.plan.spec.stages else squares(report)
 
 
 def _caption(square: Square) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from matrix.benchmark import publishable
 from matrix.catalogue import IMPORTER
 from matrix.keys import job_key
 from matrix.plan import Node
@@ -16,6 +17,7 @@ from matrix.records import Job, Stage
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
+TIMES = "benchmark.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,8 @@ class Recipe:
     needed: tuple[str, ...]
     command: Callable[[Node, Mapping[str, str]], tuple[str, ...]]
     script: str = ""
+    strip: Callable[[bytes], bytes] | None = None
+    """Takes host names and paths out of an output before it is stored."""
 
 
 def matching(names: Mapping[str, str], pattern: str) -> list[str]:
@@ -70,6 +74,18 @@ def run_outputs(artifacts: Mapping[str, str]) -> tuple[str, ...]:
     return (OUTPUT,) if matching(artifacts, EXPECTED) else ()
 
 
+def _benchmark(node: Node, artifacts: Mapping[str, str]) -> tuple[str, ...]:
+    """One round: five samples of at least 0.2 s each after a warm-up. The JSON goes to a file, as its context names
+    the host, and a log is kept as it is."""
+    function = dict(node.parameters)["function"]
+    parameters = [f"--parameters=model={PARAMETERS}"] if PARAMETERS in artifacts else []
+    inputs = [f"--input=@{name}" for name in matching(artifacts, INPUT)]
+    module = (f"--module={VMFB}", *parameters, f"--function={function}")
+    how = ("--benchmark_repetitions=5", "--benchmark_min_time=0.2s", "--benchmark_min_warmup_time=0.1")
+    out = (f"--benchmark_out={TIMES}", "--benchmark_out_format=json", "--print_statistics")
+    return ("iree-benchmark-module", *module, *inputs, *how, *out, *node.flags)
+
+
 RECIPES: Mapping[Stage, Recipe] = {
     Stage.EXPORT: Recipe(
         inputs=(),
@@ -86,6 +102,9 @@ RECIPES: Mapping[Stage, Recipe] = {
     ),
     Stage.COMPILE: Recipe(inputs=(MLIR,), outputs=(VMFB,), needed=(VMFB,), command=_compile),
     Stage.RUN: Recipe(inputs=(VMFB, INPUT, PARAMETERS), outputs=(OUTPUT,), needed=(OUTPUT,), command=_run),
+    Stage.BENCHMARK: Recipe(
+        inputs=(VMFB, INPUT, PARAMETERS), outputs=(TIMES,), needed=(TIMES,), command=_benchmark, strip=publishable
+    ),
 }
 
 
@@ -104,6 +123,9 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
         command=command,
         arguments=facts if recipe.script else (),
         limits=node.limits,
+        repeat=node.repeat,
+        machine=node.machine,
+        beside=node.beside,
     )
     return Job(
         key=key,

@@ -42,16 +42,22 @@ def job_key(
     arguments: Sequence[tuple[str, str]],
     limits: Limits,
     repeat: int = 0,
+    machine: str = "",
+    beside: str = "",
 ) -> str:
     """The key of a job.
 
     `environment` is the digest of what was realised, `script` the digest of the code of `scripts/` that the job runs
     ("" for a tool), `inputs` (name, sha256) pairs, `command` the tool and its literal arguments, `arguments` the
-    parameters of a script, `repeat` tells repeats of the same job apart. The folder of the store, the host and the
-    cell that asked are not in it.
+    parameters of a script, `repeat` tells repeats of the same job apart, `machine` is the class of the
+    machine where the result depends on it ("" elsewhere), `beside` names what a round was interleaved with.
+    The folder of the store, the host and the cell that asked are not in it.
     """
+    named = {"machine": machine, "beside": beside}
+    bound: dict[str, Json] = {name: value for name, value in named.items() if value}
     return digest(
         {
+            **bound,
             "key_version": KEY_VERSION,
             "stage": stage.value,
             "environment": environment,

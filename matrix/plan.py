@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.axes import (
@@ -55,6 +55,13 @@ class Node:
     label: str
     limits: Limits
     obstacle: tuple[Outcome, str] | None
+    repeat: int = 0
+    """Tells repeats of the same job apart (a round of a benchmark, a second compile)."""
+    machine: str = ""
+    """The class of this machine, where the result depends on it."""
+    beside: str = ""
+    """Of a round: a digest of all cells that it is interleaved and compared with. A time of another hour beside others
+    answers nothing here, so it must not be reused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,14 @@ class Cell:
     """One point of the matrix: a value for every axis, the nodes of its stages in order.
 
     `excluded` is the reason of the rule that took it out (it then has no nodes), `note` that of the one that put it in.
+    `repeats` are the nodes that measure and repeat beside those stages: they do not decide the outcome.
     """
 
     values: tuple[AxisValue, ...]
     nodes: tuple[int, ...]
     excluded: str = ""
     note: str = ""
+    repeats: tuple[int, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -83,6 +92,8 @@ class Plan:
     export_digest: str
     planes: tuple[Mapping[str, tuple[AxisValue, ...]], ...] = ({},)
     """For each table of the spec, the values to which it keeps some of the axes."""
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    """The release that others are compared with in speed: its label on each axis that the spec names."""
 
     def environments(self) -> tuple[EnvironmentRequest, ...]:
         """Every environment that a job needs, once, in the order in which jobs need them."""
@@ -285,6 +296,7 @@ class _Work:
     parameters: tuple[tuple[str, str], ...]
     label: str
     obstacle: tuple[Outcome, str] | None
+    machine: str
 
 
 class _Graph:
@@ -299,7 +311,7 @@ class _Graph:
         self.works: dict[tuple[object, ...], _Work] = {}
         self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
         stages = {*spec.stages, Stage.IMPORT} if Stage.COMPILE in spec.stages else spec.stages
-        self.stages = tuple(stage for stage in Stage if stage in stages)
+        self.stages = tuple(stage for stage in Stage if stage in stages and stage.judged)
 
     def chain(self, values: tuple[AxisValue, ...]) -> tuple[int, ...]:
         """The nodes of a cell's stages. Called for every cell: a part's numbers are zipped into a column a stage."""
@@ -357,6 +369,7 @@ class _Graph:
                 work.label,
                 self.spec.limits[stage],
                 work.obstacle,
+                machine=work.machine,
             )
         )
         return index
@@ -367,10 +380,11 @@ class _Graph:
         request = self._request(stage, parts)
         return _Work(
             request=request if isinstance(request, EnvironmentRequest) else None,
-            flags=tuple(flag for part in parts for flag in part.flags),
+            flags=joined(parts),
             parameters=tuple(parameter for part in parts for parameter in part.parameters),
             label=" ".join(f"{value.axis}={value.label}" for value in touching),
             obstacle=_obstacle(stage, values, request),
+            machine=self.catalogue.machine_class if any(part.machine_bound for part in parts) else "",
         )
 
     def _request(self, stage: Stage, parts: Sequence[Part]) -> EnvironmentRequest | str:
@@ -392,6 +406,18 @@ class _Graph:
                 else f"no lock for {wanted}: add the row to images/locks/wanted.toml and run `nox -s lock`"
             )
         return self.requests[key]
+
+
+def joined(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The flags of all parts: one of a later axis takes the place of an earlier axis's of the same name.
+
+    So `cpu=host` of a set of flags overrides the target's baseline; a part may still repeat a flag of its own.
+    """
+    flags: list[str] = []
+    for part in parts:
+        own = {flag.partition("=")[0] for flag in part.flags}
+        flags = [flag for flag in flags if flag.partition("=")[0] not in own] + list(part.flags)
+    return tuple(flags)
 
 
 def _obstacle(

@@ -17,7 +17,8 @@ PLAIN_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Where a run stands. `red` counts cells, `running` jobs, `installing` environments."""
+    """Where a run stands. `red` counts cells, `running` jobs, `installing` environments, `repeats` jobs that measure
+    times or repeat others."""
 
     cells: int
     cells_done: int
@@ -27,21 +28,32 @@ class Snapshot:
     jobs_run: int
     jobs_reused: int
     seconds: float
+    repeats: int = 0
+    repeats_done: int = 0
+
+    @property
+    def over(self) -> bool:
+        return (self.cells_done, self.repeats_done) == (self.cells, self.repeats)
 
     @property
     def text(self) -> str:
         installing = f", {self.installing} environments installing" if self.installing else ""
+        repeats = f", {self.repeats_done}/{self.repeats} repeats" if self.repeats else ""
         return (
-            f"{self.cells_done}/{self.cells} cells, {self.running} jobs running{installing}, {self.red} red so far"
-            f"{time_left(self)}"
+            f"{self.cells_done}/{self.cells} cells{repeats}, {self.running} jobs running{installing}, "
+            f"{self.red} red so far{time_left(self)}"
         )
 
 
 def time_left(snapshot: Snapshot) -> str:
     """A guess from the pace so far; nothing while environments are made or too little is done to tell."""
-    if snapshot.installing or not 0.05 * snapshot.cells < snapshot.cells_done < snapshot.cells:
+    whole, done = snapshot.cells + snapshot.repeats, snapshot.cells_done + snapshot.repeats_done
+    if snapshot.installing or not 0.05 * whole < done < whole:
         return ""
-    left = snapshot.seconds * (snapshot.cells - snapshot.cells_done) / snapshot.cells_done
+    pace = snapshot.jobs_run if snapshot.repeats else done  # rounds of an earlier run cost this one nothing
+    if not pace:
+        return ""
+    left = snapshot.seconds * (whole - done) / pace
     return f", about {left:.0f} s left"
 
 
@@ -63,7 +75,7 @@ class PlainProgress:
 
     def show(self, snapshot: Snapshot) -> None:
         moment = time.monotonic()
-        over = snapshot.cells_done == snapshot.cells
+        over = snapshot.over
         if snapshot.text != self._text and (over or not self._text or moment - self._last >= PLAIN_SECONDS):
             self._last, self._text = moment, snapshot.text
             self.note(snapshot.text)
@@ -97,11 +109,12 @@ class TerminalProgress:
     def show(self, snapshot: Snapshot) -> None:
         if self._task is None:
             self._rich.start()
-            self._task = self._rich.add_task("", total=snapshot.cells)
+            self._task = self._rich.add_task("", total=snapshot.cells + snapshot.repeats)
         moment = time.monotonic()
-        if moment - self._last > 0.1 or snapshot.cells_done == snapshot.cells:
+        if moment - self._last > 0.1 or snapshot.over:
             self._last = moment
-            self._rich.update(self._task, completed=snapshot.cells_done, description=snapshot.text)
+            done = snapshot.cells_done + snapshot.repeats_done
+            self._rich.update(self._task, completed=done, description=snapshot.text)
 
     def note(self, text: str) -> None:
         self._rich.console.print(text, highlight=False, markup=False)

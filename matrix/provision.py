@@ -98,6 +98,11 @@ class Provision:
         """Environments that are asked for and not there yet."""
         return len(self._wanted) + len(self._making)
 
+    @property
+    def busy(self) -> bool:
+        """Something is made or removed, or will be as soon as there is room."""
+        return bool(self.making or self._dropping)
+
     def find(self, requests: Iterable[EnvironmentRequest]) -> None:
         """Asks for the recipe of each; the answers arrive as events."""
         self._order = {request: index for index, request in enumerate(in_order(requests))}

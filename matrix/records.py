@@ -19,6 +19,12 @@ class Stage(StrEnum):
     IMPORT = "import"
     COMPILE = "compile"
     RUN = "run"
+    BENCHMARK = "benchmark"
+
+    @property
+    def judged(self) -> bool:
+        """It decides a cell's outcome. A benchmark measures what passed, and checks no outputs."""
+        return self is not Stage.BENCHMARK
 
 
 class Outcome(StrEnum):
@@ -146,6 +152,8 @@ class Part:
     flags: tuple[str, ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     toolchain: Toolchain | None = None
+    machine_bound: bool = False
+    """What the stage does depends on the machine that it runs on (`cpu=host`): its class is in the job's key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +171,8 @@ class AxisValue:
     """What there is to say of the value beside the table: the opset of an `.onnx`."""
     untested: str = ""
     """Why no cell with this value can run on this machine (`target` of another architecture); empty: it can."""
+    untimed: str = ""
+    """Why a time measured here would say nothing of this value (an emulated target); empty: it can be timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +203,11 @@ class Job:
     script: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
+
+    @property
+    def alone(self) -> bool:
+        """Nothing else may run on the machine beside it."""
+        return self.stage is Stage.BENCHMARK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

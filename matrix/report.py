@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix import signatures
-from matrix.jobs import EXPECTED, OUTPUT, matching
+from matrix.benchmark import Timing, read_timing
+from matrix.jobs import EXPECTED, MLIR, OUTPUT, VMFB, matching
 from matrix.judge import Comparison, compare
 from matrix.plan import Cell, Node, Plan
 from matrix.records import Disk, JobResult, Lock, Outcome, Stage
 from matrix.schedule import NodeState
 from matrix.signatures import Signature
+from matrix.vmfbaudit import VmfbAudit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A repeated job of a cell: what was asked, what it came to, why there is nothing; of a benchmark its timing."""
+
+    node: Node
+    result: JobResult | None
+    reason: str = ""
+    timing: Timing | None = None
+
 
 NOT_COMPARED = "it ran; there are no expected outputs to compare with (`--expected`, or `expected` in the spec)"
 
@@ -23,7 +37,7 @@ class CellReport:
 
     `stage` is where it ended, `signature` what a failed job's log says, `reason` why there is no measurement
     (a rule, no wheels, no interpreter), `comparison` the outputs beside torch eager's, `jobs` the results of its
-    stages in order, `locks` those of their environments.
+    stages in order, `locks` those of their environments, `repeats` what was measured and repeated beside them.
     """
 
     cell: Cell
@@ -35,6 +49,9 @@ class CellReport:
     comparison: Comparison | None = None
     jobs: tuple[JobResult, ...] = ()
     locks: tuple[Lock, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+    mlir_bytes: int | None = None
+    audit: VmfbAudit | None = None
 
     @property
     def compared(self) -> bool:
@@ -85,8 +102,13 @@ class Judge:
         states: Sequence[NodeState],
         read: Callable[[str], bytes],
         environments: Mapping[str, str],
+        *,
+        size: Callable[[str], int] | None = None,
+        audit: Callable[[str], VmfbAudit] | None = None,
     ) -> None:
         self._plan, self._states, self._read, self._environments = plan, states, read, environments
+        self._size = size
+        self._audit = functools.cache(audit) if audit and Stage.BENCHMARK in plan.spec.stages else None
         self._compared: dict[tuple[tuple[str, ...], tuple[str, ...]], Comparison] = {}
 
     def report(self) -> Report:
@@ -130,7 +152,26 @@ class Judge:
             comparison=comparison,
             jobs=tuple(jobs),
             locks=tuple(locks),
+            repeats=tuple(self._repeat(index) for index in cell.repeats),
+            mlir_bytes=self._size(artifacts[MLIR]) if self._size and jobs and MLIR in artifacts else None,
+            audit=self._audit(artifacts[VMFB]) if self._audit and VMFB in artifacts else None,
         )
+
+    def _repeat(self, index: int) -> Repeat:
+        node, state = self._plan.nodes[index], self._states[index]
+        outcome, reason = _standing(node, state)
+        if state.result is None:
+            return Repeat(node=node, result=None, reason=reason)
+        if outcome is not Outcome.PASSED:
+            signature = _signature(state.result)
+            reason = f"{outcome} at {node.stage}: {signature.name}"
+            return Repeat(node=node, result=state.result, reason=reason)
+        timing = None
+        if node.stage is Stage.BENCHMARK:
+            (times,) = state.result.outputs
+            timing = read_timing(self._read(times.digest))
+            reason = "" if timing else "iree-benchmark-module wrote no sample"
+        return Repeat(node=node, result=state.result, reason=reason, timing=timing)
 
     def _compare(self, artifacts: Mapping[str, str]) -> Comparison:
         outputs = tuple(artifacts[name] for name in matching(artifacts, OUTPUT))
@@ -160,9 +201,8 @@ def _signature(result: JobResult) -> Signature:
     end = result.end
     if result.outcome is Outcome.FAILED and (end.exit_code == 0 or not end.log.strip()):
         said = "left not all of its outputs" if end.exit_code == 0 else "printed nothing"
-        return _own(
-            signatures.NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", QUIET[result.stage]
-        )
+        next_step = QUIET_EXPORT if result.stage is Stage.EXPORT else READ_LOG
+        return _own(signatures.NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", next_step)
     if result.outcome is Outcome.TIMED_OUT:
         return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
     if result.outcome is Outcome.OUT_OF_MEMORY and end.end == "out_of_memory":  # else its log says so
@@ -175,12 +215,8 @@ def _signature(result: JobResult) -> Signature:
 
 
 READ_LOG = "read the log of the job (`why`)"
-QUIET = {
-    Stage.EXPORT: "look for what ends the process in the model file and in what it imports: os._exit, C++ code",
-    Stage.COMPILE: READ_LOG,
-    Stage.RUN: READ_LOG,
-}
-"""The next step where a job ended without a word."""
+QUIET_EXPORT = "look for what ends the process in the model file and in what it imports: os._exit, C++ code"
+"""The next step where an export ended without a word."""
 
 
 def _own(name: str, message: str, next_step: str = READ_LOG) -> Signature:

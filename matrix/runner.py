@@ -11,24 +11,25 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 
 from matrix import signatures
 from matrix.engines.base import Engine
 from matrix.errors import MatrixError, WorkerLost
-from matrix.jobs import complete, make_job
+from matrix.jobs import RECIPES, complete, make_job
 from matrix.judge import outcome_of
 from matrix.plan import Node, Plan
 from matrix.progress import Progress, Snapshot
 from matrix.provision import Dropped, Provision, Realised, RecipeKnown
-from matrix.records import Disk, EnvironmentRequest, Job, JobEnd, JobResult, Outcome
+from matrix.records import Disk, EnvironmentRequest, Job, JobEnd, JobResult, Outcome, Stage
 from matrix.schedule import NodeState, Schedule
-from matrix.store import Store, now
+from matrix.store import Store, disk_errors, now
 from matrix.worker import Finished, Lost, Started, WorkerEvent
 
 ATTEMPTS = 2
 """How often a job is tried in one run while our own side fails."""
+ALONE = "a job that must be alone on the machine"
 TICK = 0.25
 """Seconds between looks at what other processes do, and between signs of life."""
 
@@ -144,6 +145,9 @@ class Runner:
         for index, job in waiting:
             self._begin(index, job)
         while self._room() and (node := self.schedule.take()) is not None:
+            if node.stage is Stage.BENCHMARK and not self._quiet():
+                self.schedule.put_back(node)
+                return
             assert node.request is not None  # a node without an environment has an obstacle and is never ready
             digest = self.provision.digests.get(node.request)
             if digest is None:
@@ -157,7 +161,13 @@ class Runner:
             )
             self._begin(node.index, job)
 
+    def _quiet(self) -> bool:
+        """Nothing of this run is under way that would disturb a time: no job, nothing installed or removed."""
+        return not (self.flights or self.elsewhere or self.schedule.parked or self.provision.busy)
+
     def _room(self) -> bool:
+        if any(flight.job.alone for flight in self.flights.values()):
+            return False
         exporting = any(flight.job.script for flight in self.flights.values())
         return len(self.flights) < self.cores * (1 if exporting else 1 + self.engine.prefetch)
 
@@ -177,11 +187,11 @@ class Runner:
             self.schedule.park(node)
             self.provision.ask(node.request)
             return
-        if not self.store.claim(job.key):
+        if not self._claim(job):
             self.elsewhere.append((index, job))
             return
         if self._reuse(index, job):  # finished by another process between the look and the claim
-            self.store.release(job.key)
+            self._release(job)
             return
         self.flights[job.key] = Flight(job=job, nodes=[index])
         self.attempts[job.key] += 1
@@ -189,6 +199,20 @@ class Runner:
             self.engine.start(job, environment, {name: self.store.blob(digest) for name, digest in job.inputs})
         except OSError as error:
             self._finished(JobEnd(key=job.key, end="not_started", error=f"{type(error).__name__}: {error}"))
+
+    def _claim(self, job: Job) -> bool:
+        """The job is ours to run; one that must be alone also waits for such a job of another run on this store."""
+        if job.alone and not self.store.claim(ALONE):
+            return False
+        if self.store.claim(job.key):
+            return True
+        self._release(job)
+        return False
+
+    def _release(self, job: Job) -> None:
+        self.store.release(job.key)
+        if job.alone:
+            self.store.release(ALONE)
 
     def _keep_given(self, node: Node) -> None:
         """Later stages read what came with a model from the store, also where this one's job is known already."""
@@ -258,11 +282,18 @@ class Runner:
 
     def _drop(self, job: Job) -> None:
         self.engine.discard(job)
-        self.store.release(job.key)
+        self._release(job)
 
     def _result(self, job: Job, end: JobEnd) -> JobResult:
         good = end.end == "exited" and end.exit_code == 0
         files = self.engine.collect(job) if good else {}
+        if strip := RECIPES[job.stage].strip:
+            for path in files.values():
+                stripped = strip(path.read_bytes())
+                with disk_errors(path.parent):
+                    path.unlink()  # the file may be that of a container's user, the folder is ours
+                    path.write_bytes(stripped)
+            end = replace(end, log=strip(end.log.encode()).decode())
         known = None if good else signatures.recognise(end.log).outcome
         return JobResult(
             key=job.key,
@@ -357,5 +388,7 @@ class Runner:
                 jobs_run=self.summary.jobs_run,
                 jobs_reused=self.summary.jobs_reused,
                 seconds=time.monotonic() - self.begun,
+                repeats=self.schedule.repeats,
+                repeats_done=self.schedule.repeats_done,
             )
         )

@@ -9,9 +9,22 @@ from dataclasses import dataclass
 
 from matrix.plan import Node, Plan
 from matrix.records import EnvironmentRequest, JobResult, Outcome, Stage
+from matrix.repeats import round_of
 
 RANK = {stage: rank for rank, stage in enumerate(Stage)}
 """The critical path: a stage goes before those that wait for it."""
+
+
+def rank(node: Node) -> tuple[bool, int, int, int]:
+    """What goes first: the critical path, then repeats, then times, when nothing else is left.
+
+    Rounds are interleaved: round 1 of all releases, then round 2 in the opposite order, so that neither a drift of the
+    machine nor a neighbour in time favours a release.
+    """
+    if node.stage is Stage.BENCHMARK:
+        number = round_of(node)
+        return (True, RANK[node.stage], number, node.index if number % 2 else -node.index)
+    return (bool(node.repeat), RANK[node.stage], 0, node.index)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,7 +47,9 @@ class Schedule:
         self.states = [NodeState(obstacle=node.obstacle) for node in plan.nodes]
         self.cells_done = sum(1 for cell in plan.cells if cell.excluded)
         self.cells_red = 0
-        self._ready: list[tuple[int, int]] = []
+        self.repeats = sum(1 for node in plan.nodes if node.repeat)
+        self.repeats_done = 0
+        self._ready: list[tuple[tuple[bool, int, int, int], int]] = []
         self._refused: dict[EnvironmentRequest, tuple[Outcome, str]] = {}
         self._parked: dict[EnvironmentRequest, list[int]] = defaultdict(list)
         self._children: dict[int, list[int]] = defaultdict(list)
@@ -63,6 +78,15 @@ class Schedule:
         """Something is ready or parked."""
         return bool(self._ready or self._parked)
 
+    @property
+    def parked(self) -> bool:
+        """Something waits for an environment."""
+        return bool(self._parked)
+
+    def put_back(self, node: Node) -> None:
+        """A node that was taken, and can not begin yet."""
+        heapq.heappush(self._ready, (rank(node), node.index))
+
     def take(self) -> Node | None:
         """The ready node that most waits for, or None."""
         return self.plan.nodes[heapq.heappop(self._ready)[1]] if self._ready else None
@@ -77,7 +101,7 @@ class Schedule:
     def unpark(self, request: EnvironmentRequest) -> None:
         """Its environment stands: the nodes behind it are ready."""
         for index in self._parked.pop(request, []):
-            heapq.heappush(self._ready, (RANK[self.plan.nodes[index].stage], index))
+            self.put_back(self.plan.nodes[index])
 
     def obstruct(self, request: EnvironmentRequest, outcome: Outcome, reason: str) -> None:
         """Its environment can not be made: the nodes behind it are over, also those that come later."""
@@ -104,11 +128,12 @@ class Schedule:
 
     def _offer(self, node: Node) -> None:
         if node.obstacle is None:
-            heapq.heappush(self._ready, (RANK[node.stage], node.index))
+            self.put_back(node)
         else:
             self._settle(node.index, node.obstacle[0])
 
     def _settle(self, index: int, outcome: Outcome) -> None:
+        self.repeats_done += bool(self.plan.nodes[index].repeat)
         if outcome is Outcome.PASSED:
             self.cells_done += self._ending[index]
             for child in self._children[index]:
@@ -119,6 +144,7 @@ class Schedule:
         below = list(self._children[index])
         while below:
             child = below.pop()
+            self.repeats_done += bool(self.plan.nodes[child].repeat)
             self._block(child, Outcome.BLOCKED, f"an earlier stage ended in {outcome}")
             below += self._children[child]
 

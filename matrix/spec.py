@@ -20,6 +20,7 @@ DEFAULT_LIMITS = {
     Stage.IMPORT: Limits(seconds=900, memory_bytes=8 << 30),
     Stage.COMPILE: Limits(seconds=900, memory_bytes=8 << 30),
     Stage.RUN: Limits(seconds=300, memory_bytes=8 << 30),
+    Stage.BENCHMARK: Limits(seconds=300, memory_bytes=8 << 30),
 }
 
 DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
@@ -69,6 +70,15 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkPlan:
+    """A `[benchmark]` table: `passes` complete repeats of `rounds` rounds each, and the baseline release, by axis."""
+
+    rounds: int = 7
+    passes: int = 2
+    baseline: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
     """A question to the matrix. Axis values are still selectors here; `matrix.axes` resolves them."""
 
@@ -92,6 +102,9 @@ class Spec:
     """A user's own tools by name: paths relative to `base`. The names are values of the axes compiler and runtime."""
     options: tuple[str, ...] = ()
     """Words of the command line that made this spec another one than its file says; they repeat a cell."""
+    benchmark: BenchmarkPlan = BenchmarkPlan()
+    compiles: int = 1
+    """How often each module is compiled: the second time shows a compiler that writes other bytes each time."""
     tools_python: str = "3.11"
     """The Python of the compiler and runtime environments. Their tools are binaries, it does not run in the jobs."""
 
@@ -126,6 +139,8 @@ KEYS = (
     "table",
     "models",
     "toolchains",
+    "benchmark",
+    "repeat",
 )
 
 
@@ -162,6 +177,8 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         tolerance=_tolerance(top),
         models=read_models(top),
         toolchains=read_toolchains(top, taken=KEYWORDS),
+        benchmark=_benchmark(top, own),
+        compiles=_compiles(top),
         tools_python=top.text("tools_python", "3.11"),
         tables=_views(top, own, ties),
     )
@@ -173,7 +190,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
 def _stages(top: Table) -> tuple[Stage, ...]:
     asked = [stage for stage in Stage if stage is not Stage.IMPORT]  # it comes with the model, nobody asks for it
     names = [stage.value for stage in asked]
-    read = top.texts("stages", tuple(names))
+    read = top.texts("stages", tuple(stage.value for stage in asked if stage.judged))
     for index, name in enumerate(read):
         if name not in names:
             top.fault(
@@ -292,3 +309,20 @@ def _view(table: Table, names: Sequence[str], ties: Mapping[str, str]) -> View:
             where.fault(axis, f"{axis} is tied to {ties[axis]}, expected a condition on {ties[axis]} alone")
     conditions = {axis: where.texts(axis) for axis in where.content if axis in names and axis not in ties}
     return View(place=where.place, rows=rows, columns=columns, where=conditions)
+
+
+def _benchmark(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> BenchmarkPlan:
+    table = top.table("benchmark")
+    table.only(("rounds", "passes", "baseline"))
+    read = table.table("baseline")
+    read.only((*AXES, *own), kind="axis")
+    baseline = {axis: read.text(axis, required=True) for axis in read.content if axis in (*AXES, *own)}
+    if Stage.BENCHMARK.value in top.content.get("stages", ()) and not baseline:
+        table.fault("baseline", 'is missing, expected the release to compare with, such as { compiler = "3.8.0" }')
+    return BenchmarkPlan(rounds=table.count("rounds", 7), passes=table.count("passes", 2), baseline=baseline)
+
+
+def _compiles(top: Table) -> int:
+    table = top.table("repeat")
+    table.only(("compile",))
+    return table.count("compile", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
@@ -59,8 +59,22 @@ class Square:
 def squares(report: Report) -> tuple[Square, ...]:
     """For each table of the spec one square for each combination of the values of all other axes. An axis that is tied
     to one that stands in the square, or in the title, makes no difference of its own."""
+    return tuple(_square(report, page) for page in pages(report))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The cells that stand together in a table of the spec; `title` names what they have in common."""
+
+    view: View
+    title: str
+    cells: tuple[CellReport, ...]
+
+
+def pages(report: Report) -> Iterator[Page]:
+    """For each table of the spec one page for each combination of the values of all axes that are neither down nor
+    across nor tied to another one."""
     spec = report.plan.spec
-    found: list[Square] = []
     for view, plane in zip(spec.tables, report.plan.planes, strict=True):
         kept = {axis: {value.label for value in values} for axis, values in plane.items()}
         shown = {spec.ties.get(axis, axis) for axis in (view.rows, view.columns)}
@@ -69,10 +83,9 @@ def squares(report: Report) -> tuple[Square, ...]:
         for cell in report.cells:
             if all(cell.labels[axis] in labels for axis, labels in kept.items()):
                 groups.setdefault(tuple(cell.labels[axis] for axis in others), []).append(cell)
-        found += [
-            _square(report, view, dict(zip(others, labels, strict=True)), cells) for labels, cells in groups.items()
-        ]
-    return tuple(found)
+        for labels, cells in groups.items():
+            common = (f"{axis} {label}" for axis, label in zip(others, labels, strict=True))
+            yield Page(view=view, title=", ".join([*common, *_ties(spec, view)]), cells=tuple(cells))
 
 
 def legend(report: Report) -> tuple[LegendRow, ...]:
@@ -88,7 +101,7 @@ def legend(report: Report) -> tuple[LegendRow, ...]:
 
 def mark_of(report: Report, cell: CellReport) -> str:
     """The mark of a cell in the square."""
-    last = report.plan.spec.stages[-1]
+    last = [stage for stage in report.plan.spec.stages if stage.judged][-1]
     if not cell.compared:
         return RAN
     early = cell.stage.value[0] if cell.stage not in (None, last) else ""
@@ -119,17 +132,18 @@ def _general(name: str) -> str:
     return explained.get(name, "see `why`")
 
 
-def _square(report: Report, view: View, others: Mapping[str, str], cells: Sequence[CellReport]) -> Square:
-    row_labels = _in_order(cell.labels[view.rows] for cell in cells)
-    column_labels = _in_order(cell.labels[view.columns] for cell in cells)
-    found = {(cell.labels[view.rows], cell.labels[view.columns]): cell for cell in cells}
+def _square(report: Report, page: Page) -> Square:
+    view = page.view
+    row_labels = in_order(cell.labels[view.rows] for cell in page.cells)
+    column_labels = in_order(cell.labels[view.columns] for cell in page.cells)
+    found = {(cell.labels[view.rows], cell.labels[view.columns]): cell for cell in page.cells}
     marks = tuple(
         tuple(mark_of(report, found[row, column]) if (row, column) in found else "" for column in column_labels)
         for row in row_labels
     )
     passing = {row: _held([(column, found.get((row, column))) for column in column_labels]) for row in row_labels}
     return Square(
-        title=", ".join([*(f"{axis} {label}" for axis, label in others.items()), *_ties(report.plan.spec, view)]),
+        title=page.title,
         row_axis=view.rows,
         column_axis=view.columns,
         rows=row_labels,
@@ -202,7 +216,8 @@ def headings(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(short) if len(set(short)) == len(short) else tuple(labels)
 
 
-def _in_order(labels: Iterable[str]) -> tuple[str, ...]:
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Without repeats: versions by age, other labels as they come."""
     unique = tuple(dict.fromkeys(labels))
     return tuple(sorted(unique, key=Version)) if _are_versions(unique) else unique
 

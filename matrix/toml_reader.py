@@ -87,3 +87,10 @@ class Table:
             self.fault(key, f"read {value!r}, expected a number above 0")
             return default
         return float(value)
+
+    def count(self, key: str, default: int) -> int:
+        value = self.content.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            self.fault(key, f"read {value!r}, expected a whole number from 1")
+            return default
+        return value

@@ -54,6 +54,8 @@ class Order:
     argv: tuple[str, ...] = ()
     script: Path | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
+    alone: bool = False
+    """It runs beside no other job: it is not held to a share of the cores."""
 
     def message(self) -> dict[str, object]:
         what: dict[str, object] = (
@@ -64,7 +66,16 @@ class Order:
             "memory_bytes": self.limits.memory_bytes,
             "log_bytes": self.limits.log_bytes,
         }
-        return {"type": "job", "id": self.job_id, "cwd": str(self.cwd), "env": dict(self.env), "limits": limits, **what}
+        alone = {"alone": True} if self.alone else {}
+        return {
+            "type": "job",
+            "id": self.job_id,
+            "cwd": str(self.cwd),
+            "env": dict(self.env),
+            "limits": limits,
+            **what,
+            **alone,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import platform
 from argparse import Namespace
@@ -19,10 +20,12 @@ from matrix.errors import CellUnknown, EngineMissing, PresetUnknown, UsageError
 from matrix.footprint import WheelCache
 from matrix.plan import Plan, make_plan
 from matrix.records import AXES
+from matrix.repeats import with_repeats
 from matrix.report import CellReport, Judge, Report
 from matrix.schedule import NodeState
 from matrix.spec import Spec, parse_spec
 from matrix.store import Store
+from matrix.vmfbaudit import audit
 from matrix.worker import WorkerEvent
 
 if TYPE_CHECKING:
@@ -89,8 +92,8 @@ def split_choice(word: str, axes: Sequence[str]) -> tuple[str, str]:
 def plan_of(question: Question) -> Plan:
     """The plan of a question."""
     spec = ask(load_spec(question.spec_name), question, shipped=shipped_models())
-    catalogue = load_catalogue(spec, torch_variant=question.torch_variant)
-    return make_plan(spec, catalogue, only=selectors(question.only, spec))
+    catalogue = load_catalogue(spec, torch_variant=question.torch_variant, machine_class=machine_identity())
+    return with_repeats(make_plan(spec, catalogue, only=selectors(question.only, spec)), catalogue)
 
 
 def engine_maker(
@@ -153,7 +156,18 @@ def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Report:
     """The cells of a plan, judged with the artifacts of the store."""
     given = {digest: path for node in plan.nodes for _, path, digest in node.given}
     environments = store.environment_records()
-    return Judge(plan, states, lambda digest: given.get(digest, store.blob(digest)).read_bytes(), environments).report()
+
+    def place(digest: str) -> Path:
+        return given.get(digest, store.blob(digest))
+
+    return Judge(
+        plan,
+        states,
+        lambda digest: place(digest).read_bytes(),
+        environments,
+        size=lambda digest: place(digest).stat().st_size,
+        audit=lambda digest: audit(place(digest)),
+    ).report()
 
 
 def one_cell(report: Report, choices: Sequence[str]) -> CellReport:
@@ -182,14 +196,22 @@ def cores_of_machine() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def machine_identity() -> str:
+    """The machine class as keys hold it: with the CPU's features, of which a virtual machine may hide some."""
+    features = _cpuinfo("flags") or _cpuinfo("Features")
+    return f"{machine_class()}, features {hashlib.sha256(features.encode()).hexdigest()[:12]}"
+
+
+def _cpuinfo(field: str) -> str:
+    """The first value of a field of /proc/cpuinfo; empty where there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
+
+
 def machine_class() -> str:
     """The machine as results name it: architecture, CPU, cores; never a host name."""
-    model = ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
+    model = _cpuinfo("model name")
     return ", ".join(part for part in (platform.machine(), model, f"{cores_of_machine()} cores") if part)

@@ -22,6 +22,7 @@ class Job:
         self.arguments: dict[str, Any] = field(message, "arguments", dict) if self.script else {}
         self.cwd = field(message, "cwd", str)
         self.env: dict[str, str] = field(message, "env", dict)
+        self.alone = message.get("alone") is True
         limits = field(message, "limits", dict)
         self.seconds_limit = field(limits, "seconds", numbers.Real)
         self.memory_limit = field(limits, "memory_bytes", int)

@@ -164,7 +164,8 @@ class Worker:
             raise
         finally:
             os.close(write_end)
-        self.shares.give(job.pid)
+        if not job.alone:
+            self.shares.give(job.pid)
         self.running[job.id] = self.owners[job.pid] = job
         os.set_blocking(job.pipe, False)
         self.selector.register(job.pipe, selectors.EVENT_READ, functools.partial(self.read_log, job))

@@ -302,6 +302,7 @@ class DockerEngine:
             job_id=job.key,
             argv=tool_line(job.argv, environment),
             script=Path(places.scripts) / job.script if job.script else None,
+            alone=job.alone,
             arguments=arguments,
             cwd=Path(places.outputs),
             env={

@@ -146,6 +146,7 @@ class VenvEngine:
                 cwd=folder,
                 env=env,
                 limits=job.limits,
+                alone=job.alone,
             )
         )
 

@@ -62,6 +62,7 @@ OUTPUTS = {
     Stage.IMPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),
     Stage.COMPILE: ("module.vmfb",),
     Stage.RUN: ("output_0.npy",),
+    Stage.BENCHMARK: ("benchmark.json",),
 }
 
 

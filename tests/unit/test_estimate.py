@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from samples import REFUSED, plan_of
 
-from matrix.estimate import ENVIRONMENT_COSTS, JOB_SECONDS, Cost, estimate
+from matrix.estimate import COMPILE_SECONDS, ENVIRONMENT_COSTS, JOB_SECONDS, Cost, estimate
 from matrix.records import Stage
+from matrix.workplace import Question
+from matrix.workplace import plan_of as plan_of_question
 
 BODY = "[axes]\ncompiler = ['2.9.0', '3.0.0']\nruntime = ['2.9.0', '3.0.0', '3.7.0']\n"
 NOTHING = dict.fromkeys(Stage, 0)
@@ -47,3 +49,10 @@ def test_jobs_that_can_not_run_cost_nothing():
 def test_nothing_to_run():
     plan = f"[axes]\ncompiler = '{REFUSED}'\nmodel = 'given'\nstages = 'x'\n".replace("stages = 'x'\n", "")
     assert cost("stages = ['export', 'compile']\n" + plan) == Cost(download_bytes=0, disk_bytes=0, seconds=0.0)
+
+
+def test_a_large_model_compiles_longer_and_a_benchmark_shares_no_core():
+    plan = plan_of_question(Question(preset="performance", only=("model=yolox_nano", "runtime=3.8.0")))
+    found = estimate(plan, done=NOTHING, standing=3, seconds={"export": 0, "run": 0, "benchmark": 2}, cores=2)
+    rounds = 2 * 2 * 7  # of the release and of its twin, in two passes
+    assert found.seconds == pytest.approx(2 * COMPILE_SECONDS["yolox_nano"] / 2 + 2 * rounds)

@@ -9,6 +9,7 @@ import pytest
 from samples import REFUSED, STAGES, catalogue, plan_of, spec_of
 
 from matrix.asked import Question
+from matrix.catalogue import FlagRow
 from matrix.errors import MatrixEmpty, SpecError
 from matrix.plan import Plan, make_plan
 from matrix.records import Outcome, Stage
@@ -248,3 +249,29 @@ def test_the_models_preset_is_8_by_15_cells():
     assert len(plan.cells) == 8 * 15
     assert nodes(plan) == {"export": 8, "compile": 120, "run": 120}
     assert all(cell.labels["compiler"] == cell.labels["runtime"] for cell in plan.cells)
+
+
+def test_a_flag_of_a_later_axis_takes_the_place_of_the_target_s():
+    row = "compiler = '2.9.0'\nflags = ['default', 'host']\ntarget = 'x86_64'\n"
+    more = "[axis.cpu.old]\ncompile = ['--cpu=old', '-O1']\n"
+    known = catalogue()
+    target = dataclasses.replace(known.targets["x86_64"], compile=("--backend=cpu", "--cpu=v3"))
+    host = FlagRow(name="host", machine="", compile=("--cpu=host", "--list=a", "--list=b"), run=(), machine_bound=True)
+    known = dataclasses.replace(
+        known, targets={"x86_64": target}, flags={**known.flags, "host": host}, machine_class="a machine"
+    )
+    own = make_plan(spec_of("[axes]\n" + row + more), known)
+    plain = make_plan(spec_of("[axes]\n" + row), known)
+
+    def compiles(plan):
+        return [(node.flags, node.machine) for node in plan.nodes if node.stage is Stage.COMPILE]
+
+    assert compiles(plain) == [
+        (("--backend=cpu", "--cpu=v3"), ""),
+        (("--backend=cpu", "--cpu=host", "--list=a", "--list=b"), "a machine"),
+    ]
+    assert [flags for flags, _ in compiles(own)] == [
+        ("--backend=cpu", "--cpu=old", "-O1"),
+        ("--backend=cpu", "--list=a", "--list=b", "--cpu=old", "-O1"),
+    ]
+    assert [node.machine for node in plain.nodes if node.stage is Stage.RUN] == ["", "a machine"]

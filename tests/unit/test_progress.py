@@ -26,6 +26,14 @@ def snapshot(**change: int) -> Snapshot:
         (snapshot(cells_done=5), "5/100 cells, 2 jobs running, 7 red so far"),
         (snapshot(cells_done=0), "0/100 cells, 2 jobs running, 7 red so far"),
         (snapshot(cells_done=100), "100/100 cells, 2 jobs running, 7 red so far"),
+        (
+            snapshot(cells_done=100, repeats=900, repeats_done=500),
+            "100/100 cells, 500/900 repeats, 2 jobs running, 7 red so far, about 200 s left",
+        ),
+        (
+            snapshot(cells_done=100, repeats=900, repeats_done=500, jobs_run=0),
+            "100/100 cells, 500/900 repeats, 2 jobs running, 7 red so far",
+        ),
         (snapshot(cells=0, cells_done=0), "0/0 cells, 2 jobs running, 7 red so far"),
     ],
 )

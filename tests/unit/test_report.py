@@ -10,7 +10,7 @@ from samples import REFUSED, STAGES, plan_of, result
 
 from matrix.plan import Plan
 from matrix.records import Artifact, JobResult, Outcome, Stage
-from matrix.report import CellReport, Judge, Report
+from matrix.report import QUIET_EXPORT, READ_LOG, CellReport, Judge, Report, _signature
 from matrix.schedule import NodeState
 
 ONE = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"
@@ -76,6 +76,12 @@ def test_a_pair_of_outputs_is_read_once():
     report = Judge(plan, states, blob, {}).report()
     assert report.counts() == {Outcome.PASSED: 2}
     assert len(read) == 2
+
+
+def test_an_import_that_ends_without_a_word():
+    quiet = _signature(result(Stage.IMPORT, Outcome.FAILED, exit_code=0))
+    assert (quiet.name, quiet.next_step) == ("no-output", READ_LOG)
+    assert _signature(result(Stage.EXPORT, Outcome.FAILED, exit_code=0)).next_step == QUIET_EXPORT
 
 
 @pytest.mark.parametrize(

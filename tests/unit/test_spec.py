@@ -102,7 +102,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[[include]]\nwen = {compiler='3'}\nreason = 'x'", "include[0].wen: unknown key 'wen'"),
         (
             "stages = ['export', 'runn']",
-            "stages[1]: unknown stage 'runn', expected one of export, compile, run",
+            "stages[1]: unknown stage 'runn', expected one of export, compile, run, benchmark; did",
         ),
         ("stages = ['export', 'run']", "stages: read export, run, expected no gap: a stage needs all before it"),
         ("stages = ['run']", "stages: read run, expected no gap"),
@@ -112,7 +112,10 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[limits.run]\nseconds = nan", "limits.run.seconds: read nan, expected a number above 0"),
         ("[limits.run]\nmemory_mib = '8'", "limits.run.memory_mib: read '8', expected a number above 0"),
         ("[limits.run]\nmemory_mib = true", "limits.run.memory_mib: read True, expected a number above 0"),
-        ("[limits.rum]\nseconds = 1", "limits.rum: unknown key 'rum', expected one of export, import, compile, run"),
+        (
+            "[limits.rum]\nseconds = 1",
+            "limits.rum: unknown key 'rum', expected one of export, import, compile, run, benchmark; did",
+        ),
         ("[tolerance]\nfloat31 = 1", "tolerance.float31: unknown dtype 'float31'"),
         ("[table]\nrows = 'compilers'", "table.rows: read 'compilers', expected one of model"),
         ("[[table]]\n[[table]]\nrow = 'torch'", "table[1].row: unknown key 'row'"),

@@ -1,0 +1,70 @@
+"""What `iree-benchmark-module` writes: made fit to be stored, and read. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+KEPT_CONTEXT = ("num_cpus", "mhz_per_cpu", "cpu_scaling_enabled", "aslr_enabled", "load_avg", "library_build_type")
+"""Of the machine and its state; the rest names the host, the executable's path, or repeats the date."""
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+_EXECUTABLE = re.compile(rb"(?m)^Running .*\n?")
+_PEAK = re.compile(r"DEVICE_LOCAL:\s*(\d+)B peak")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One round of one module.
+
+    `seconds` is the median latency of a call over the round's samples, `cpu_seconds` the median of the CPU time of
+    a call over all threads, `samples` how many there were, `load` the machine's load (the mean of a minute) then.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    samples: int
+    load: float | None
+
+
+def publishable(content: bytes) -> bytes:
+    """The JSON, or the log, without host name and paths of the machine."""
+    try:
+        read = json.loads(content)
+    except ValueError:
+        return _EXECUTABLE.sub(b"", content)
+    try:
+        context = {name: read["context"][name] for name in KEPT_CONTEXT if name in read["context"]}
+        kept = {"context": context, "benchmarks": read["benchmarks"]}
+    except (KeyError, TypeError):
+        kept = {}
+    return json.dumps(kept, indent=1).encode()
+
+
+def read_timing(content: bytes) -> Timing | None:
+    """The round that a stored JSON holds; None where it holds no sample."""
+    try:
+        document = json.loads(content)
+        samples = [row for row in document.get("benchmarks", []) if _is_sample(row)]
+        times = [row["real_time"] * SECONDS[row["time_unit"]] for row in samples]
+        cpu = [row["cpu_time"] * SECONDS[row["time_unit"]] for row in samples]
+        load = document.get("context", {}).get("load_avg") or [None]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not times or min(times) <= 0:
+        return None
+    return Timing(
+        seconds=statistics.median(times), cpu_seconds=statistics.median(cpu), samples=len(times), load=load[0]
+    )
+
+
+def device_peak(log: str) -> int | None:
+    """The most bytes that the module's device buffers took, as `--print_statistics` says it; None where it does not."""
+    found = _PEAK.search(log)
+    return int(found[1]) if found else None
+
+
+def _is_sample(row: dict[str, Any]) -> bool:
+    return row.get("run_type") == "iteration" and not row.get("error_occurred")
