@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 5.0
 """Between two plain lines."""
+QUIET_SECONDS = 60.0
+"""After so long a plain line says that nothing is new: a long job is no hang."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,8 @@ class Snapshot:
         installing = f", {self.installing} environments installing" if self.installing else ""
         repeats = f", {self.repeats_done}/{self.repeats} repeats" if self.repeats else ""
         return (
-            f"{self.cells_done}/{self.cells} cells{repeats}, {self.running} jobs running{installing}, "
-            f"{self.red} red so far{time_left(self)}"
+            f"{self.cells_done}/{self.cells} cells{repeats}, {self.jobs_run + self.jobs_reused} jobs done, "
+            f"{self.running} running{installing}, {self.red} red so far{time_left(self)}"
         )
 
 
@@ -66,7 +68,7 @@ class Progress(Protocol):
 
 
 class PlainProgress:
-    """A line when something was settled and five seconds have gone by, and one at the end."""
+    """A line when something is new and five seconds have gone by, one a minute where nothing is, and one at the end."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -75,8 +77,8 @@ class PlainProgress:
 
     def show(self, snapshot: Snapshot) -> None:
         moment = time.monotonic()
-        over = snapshot.over
-        if snapshot.text != self._text and (over or not self._text or moment - self._last >= PLAIN_SECONDS):
+        new, waited = snapshot.text != self._text, moment - self._last
+        if (new and (snapshot.over or not self._text or waited >= PLAIN_SECONDS)) or waited >= QUIET_SECONDS:
             self._last, self._text = moment, snapshot.text
             self.note(snapshot.text)
 
