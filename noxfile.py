@@ -75,6 +75,13 @@ def results(session: nox.Session) -> None:
 
 
 @nox.session
+def armv6_smoke(session: nox.Session) -> None:
+    """From a C compiler to a model on the Raspberry Pi Zero's CPU, under qemu; then how to link for it."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "matrix", "armv6-smoke", *session.posargs)
+
+
+@nox.session
 def doctor(session: nox.Session) -> None:
     """What this machine can do, and what to install for the rest."""
     session.install("-q", "-e", ".")

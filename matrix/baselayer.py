@@ -23,7 +23,7 @@ from typing import IO, BinaryIO
 
 from debian.arfile import ArError, ArFile
 
-from matrix.bases import BaseLock, DebFile, PythonArchive, stored
+from matrix.bases import DebFile, DebLock, PythonArchive, stored
 from matrix.errors import DiskFull, HashMismatch, ImageFault
 from matrix.layers import Hashed, Layer
 from matrix.mirror import NO_SPACE
@@ -58,7 +58,7 @@ class Entry:
     size: int = 0
 
 
-def write_base_layer(lock: BaseLock, machine: str, files: Path, out: BinaryIO | None) -> Layer:
+def write_base_layer(lock: DebLock, machine: str, files: Path, out: BinaryIO | None) -> Layer:
     """The layer of a base, streamed to `out` (None: only the digest is wanted).
 
     `files` holds the .debs as `matrix.debian.fetch` leaves them; each is checked again. The bytes depend on the lock
@@ -166,7 +166,7 @@ def _move(package: str, member: tarfile.TarInfo, folder: str) -> None:
 
 
 @contextmanager
-def _file(of: DebFile | PythonArchive, lock: BaseLock, files: Path) -> Iterator[BinaryIO]:
+def _file(of: DebFile | PythonArchive, lock: DebLock, files: Path) -> Iterator[BinaryIO]:
     """A fetched file, checked by its sha256. What goes wrong while it is read is said of it."""
     path = stored(files, of)
     try:

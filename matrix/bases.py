@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from matrix.errors import LockFault
 from matrix.toml_reader import Table
@@ -77,6 +77,24 @@ class MachineBase:
     layer: str
     debs: tuple[DebFile, ...]
     python: PythonArchive | None = None
+
+
+class DebLock(Protocol):
+    """Locked .debs of some machines: a base, or tools that are unpacked into the store. `name` is for messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def suite(self) -> str: ...
+
+    @property
+    def released(self) -> str: ...
+
+    @property
+    def machines(self) -> tuple[MachineBase, ...]: ...
+
+    def on(self, machine: str) -> MachineBase: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +212,7 @@ def read_base(path: Path) -> BaseLock:
         glibc=_matching(table, "glibc", VERSION, "a version"),
         packages=table.texts("packages"),
         exclude=table.texts("exclude"),
-        machines=tuple(_machine(table, machine) for machine in DEBIAN_NAMES if machine in table.content),
+        machines=tuple(read_machine(table, machine) for machine in DEBIAN_NAMES if machine in table.content),
     )
     if not table.faults and lock.python != path.stem:
         table.fault("python", f"read {lock.python!r}, expected {path.stem!r}, as the file is called")
@@ -202,7 +220,8 @@ def read_base(path: Path) -> BaseLock:
     return lock
 
 
-def _machine(table: Table, machine: str) -> MachineBase:
+def read_machine(table: Table, machine: str) -> MachineBase:
+    """The .debs of one machine in a lock's text; faults are left in `table`."""
     row = table.table(machine)
     row.only(("layer", "python", "deb"))
     debs = tuple(_deb(deb, DEBIAN_NAMES[machine]) for deb in row.tables("deb"))
@@ -260,12 +279,18 @@ def base_text(lock: BaseLock) -> str:
         *_list("exclude", lock.exclude),
     ]
     for base in lock.machines:
-        lines += ["", f"[{base.machine}]", _line("layer", base.layer)]
-        if base.python is not None:
-            lines += ["", f"[{base.machine}.python]", *_archive_lines(base.python)]
-        for deb in base.debs:
-            lines += ["", f"[[{base.machine}.deb]]", *_deb_lines(deb)]
+        lines += machine_lines(base)
     return HEADER + "\n".join(lines) + "\n"
+
+
+def machine_lines(base: MachineBase) -> list[str]:
+    """What one machine's base is made of, as TOML."""
+    lines = ["", f"[{base.machine}]", _line("layer", base.layer)]
+    if base.python is not None:
+        lines += ["", f"[{base.machine}.python]", *_archive_lines(base.python)]
+    for deb in base.debs:
+        lines += ["", f"[[{base.machine}.deb]]", *_deb_lines(deb)]
+    return lines
 
 
 def _deb_lines(deb: DebFile) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from matrix import __version__, commands, inspecting
+from matrix.armv6 import verbs as armv6
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
@@ -43,6 +44,8 @@ VERBS = {
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
     "clean": "free space in the store, never what a shown table needs",
+    "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
+    "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
     "image": "container images of the environments: plan, build, list, verify, save, push, sbom, remove",
 }
 
@@ -101,6 +104,7 @@ def make_parser() -> Parser:
     _add_whatis(made["whatis"])
     _add_export(made["export"])
     _add_cleaning(made["clean"])
+    _add_armv6(made["armv6-smoke"], made["armv6-lld"])
     _add_images(made["image"])
     made["lock"].add_argument(
         "--wheels-only", action="store_true", help="leave the base images and the digests of layers as they are"
@@ -194,6 +198,17 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
     )
+
+
+def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser) -> None:
+    smoke.set_defaults(command=armv6.armv6_smoke)
+    smoke.add_argument("--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate")
+    smoke.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
+    lld.set_defaults(command=armv6.armv6_lld)
+    lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
+    lld.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
+    for command in (smoke, lld):
+        command.add_argument("--compiler", default=armv6.NEWEST, metavar="VERSION", help="default: %(default)s")
 
 
 def _add_cleaning(command: argparse.ArgumentParser) -> None:

@@ -23,8 +23,8 @@ from debian.debian_support import version_compare
 from matrix import processes
 from matrix.bases import (
     DEBIAN_NAMES,
-    BaseLock,
     DebFile,
+    DebLock,
     stored,
 )
 from matrix.errors import HashMismatch, IndexUnreachable, PackageGone, ResolutionRefused
@@ -245,7 +245,7 @@ def suite_index(release: SuiteRelease, architecture: str, scratch: Path) -> Suit
         return SuiteIndex(release.suite, architecture, parse_packages(lines))
 
 
-def fetch(deb: DebFile, files: Path, *, lock: BaseLock, source: Sources | None = None) -> Path:
+def fetch(deb: DebFile, files: Path, *, lock: DebLock, source: Sources | None = None) -> Path:
     """A .deb in `files`, checked by its sha256 each time: the stored one, else the mirror's, else the snapshot's.
 
     Raises HashMismatch (also for a stored file that was damaged), IndexUnreachable, DiskFull, and PackageGone where no
@@ -265,7 +265,7 @@ def fetch(deb: DebFile, files: Path, *, lock: BaseLock, source: Sources | None =
     raise _gone(deb, lock, source)
 
 
-def _gone(deb: DebFile, lock: BaseLock, source: Sources) -> PackageGone:
+def _gone(deb: DebFile, lock: DebLock, source: Sources) -> PackageGone:
     """The error for a file that no source has, with the version that took its place where the index can be read."""
     reason = "and its index cannot be read"
     try:
@@ -289,6 +289,6 @@ def _gone(deb: DebFile, lock: BaseLock, source: Sources) -> PackageGone:
     )
 
 
-def _binary_architecture(deb: DebFile, lock: BaseLock) -> str:
+def _binary_architecture(deb: DebFile, lock: DebLock) -> str:
     """The architecture in whose list the package stands; one of `all` stands in each."""
     return DEBIAN_NAMES[lock.machines[0].machine] if deb.architecture == "all" else deb.architecture

@@ -1,0 +1,1 @@
+// Cargo wants a target; only the sources of the dependency are used.

@@ -1,0 +1,75 @@
+"""What the smoke test runs: small MLIR modules with inputs made here, and outputs computed by numpy in double."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+TOLERANCE = {"float32": 1e-4}
+"""As in specs: |output - reference| / max |reference|."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmokeModel:
+    """`inputs` and `expected` are .npy files; `function` is the entry point."""
+
+    name: str
+    mlir: Path
+    inputs: tuple[Path, ...]
+    expected: Path
+    function: str = "main"
+
+
+def _matmul(inputs: Sequence[Array]) -> Array:
+    product: Array = inputs[0] @ inputs[1]
+    return product
+
+
+def _exp(inputs: Sequence[Array]) -> Array:
+    result: Array = numpy.exp(inputs[0])
+    return result
+
+
+def _conv(inputs: Sequence[Array]) -> Array:
+    """3 x 3 convolution without padding, bias, then relu6."""
+    image, weights, bias = inputs
+    windows = numpy.lib.stride_tricks.sliding_window_view(image[0], (3, 3), axis=(1, 2))
+    sums = numpy.einsum("cyxij,ocij->oyx", windows, weights) + bias[:, None, None]
+    result: Array = numpy.clip(sums, 0.0, 6.0)[None]
+    return result
+
+
+SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
+    "matmul": ((16, 32), (32, 8)),
+    "exp": ((64,),),
+    "conv": ((1, 3, 18, 18), (8, 3, 3, 3), (8,)),
+}
+REFERENCES: Mapping[str, Callable[[Sequence[Array]], Array]] = {"matmul": _matmul, "exp": _exp, "conv": _conv}
+
+
+def smoke_models(folder: Path, scratch: Path) -> tuple[SmokeModel, ...]:
+    """The modules of `folder`, with seeded inputs and the outputs to compare with written into `scratch`."""
+    models = []
+    for name, shapes in SHAPES.items():
+        random = numpy.random.default_rng(0)
+        inputs = [random.standard_normal(shape, dtype=numpy.float32) for shape in shapes]
+        expected = REFERENCES[name]([array.astype(numpy.float64) for array in inputs]).astype(numpy.float32)
+        paths = [scratch / f"{name}-{index}.npy" for index in range(len(inputs))]
+        for path, array in zip(paths, inputs, strict=True):
+            numpy.save(path, array)
+        numpy.save(scratch / f"{name}-expected.npy", expected)
+        models.append(
+            SmokeModel(
+                name=name,
+                mlir=folder / f"{name}.mlir",
+                inputs=tuple(paths),
+                expected=scratch / f"{name}-expected.npy",
+            )
+        )
+    return tuple(models)

@@ -1,0 +1,262 @@
+"""`armv6-smoke`: from toolchains and a hello world to models on the emulated ARM1176, each step timed and shown.
+
+Every step is a task of the store, so a second call shows the same page from the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matrix.armv6 import places
+from matrix.armv6.crosstools import (
+    CPU,
+    EVERYTHING,
+    CrossToolchain,
+    emulated_task,
+    helpers_task,
+    host_tools_task,
+    look_task,
+    program_task,
+    read_toolchains,
+    runtime_task,
+)
+from matrix.armv6.models import TOLERANCE, SmokeModel, smoke_models
+from matrix.armv6.program import ProgramFacts, program_facts
+from matrix.armv6.routes import ROUTES, Row, Runner, compile_task, run_task
+from matrix.armv6.tasks import TaskEnd, Tasks, Tree
+from matrix.judge import compare
+from matrix.records import Outcome
+from matrix.signatures import UNRECOGNISED, recognise
+
+HELLO = "1.4142135623730951 2.71828175"
+"""sqrt(2) in double and expf(1) in float (the float nearest to e, to nine digits)."""
+ORACLE = ("-march=armv7-a", "-mthumb", "-mfpu=vfpv3-d16")
+"""Code that an ARM1176 cannot run: Thumb-2, with movw and movt. gcc takes the last -march, -mcpu is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A model compiled by one route, or how that failed."""
+
+    model: SmokeModel
+    route: str
+    made: TaskEnd
+
+
+@dataclass(slots=True)
+class Smoke:
+    """What the steps found, as they go. `rows` is the matrix, `checks` what is right or not beside it."""
+
+    tasks: Tasks
+    say: Callable[[str], None]
+    trees: dict[str, Tree] = field(default_factory=dict)
+    toolchains: Mapping[str, CrossToolchain] = field(default_factory=dict)
+    runners: list[Runner] = field(default_factory=list)
+    binaries: dict[str, Path] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    checks: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        self.say(f"== {name}")
+        yield
+        self.say(f"   {time.monotonic() - started:.1f} s")
+
+    def do(self, end: TaskEnd) -> TaskEnd:
+        """Says what a task came to; a log's end where it failed."""
+        source = "from the store" if end.cached else f"{end.seconds:.1f} s"
+        self.say(f"   {end.label}: {end.ending} ({source})")
+        return end
+
+
+def smoke(
+    store: Path, *, compiler: str, source: Path | None, say: Callable[[str], None], models: Sequence[SmokeModel] = ()
+) -> Smoke:
+    """All steps in order. Raises what fetching raises; what fails on the board is a row, never an error."""
+    state = Smoke(tasks=Tasks(store), say=say)
+    with state.step("toolchains"):
+        state.trees = places.tool_trees(store)
+        state.toolchains = read_toolchains(places.images() / "toolchains.toml")
+        for name, tree in state.trees.items():
+            if tree.digest:
+                say(f"   {name}: {tree.digest.removeprefix('sha256:')[:12]}")
+    with state.step("hello world with libm, on arm1176"):
+        for toolchain in state.toolchains.values():
+            _hello(state, toolchain)
+    with state.step("the oracle: code for ARMv7 on arm1176, and on max"):
+        _oracle(state)
+    with state.step("IREE's runtime from source"):
+        _runtimes(state, places.source_tree(source))
+    with tempfile.TemporaryDirectory() as scratch, state.step(f"models by every route, compiled by {compiler}"):
+        trees = _with_linker(state, compiler, store)
+        for model in (*smoke_models(places.images() / "smoke", Path(scratch)), *models):
+            _model(state, model, trees)
+    return state
+
+
+def _hello(state: Smoke, toolchain: CrossToolchain) -> None:
+    name = f"hello {toolchain.name}"
+    made = state.do(state.tasks.run(program_task(toolchain, places.images() / "smoke" / "hello.c", state.trees)))
+    if not made.passed:
+        state.checks[name] = made.ending
+        return
+    program = made.output("program")
+    facts = _facts(state, program)
+    ran = state.tasks.run(emulated_task(f"run {name}", program, ("2",), toolchain, state.trees, cpu=CPU))
+    right = ran.passed and HELLO in ran.log
+    state.checks[name] = "right" if right else "wrong" if ran.passed else ran.ending
+    size = program.stat().st_size
+    needs = ", ".join(facts.needs) or "nothing"
+    state.say(
+        f"   {name}: {state.checks[name]}; {size:,} bytes, {facts.architecture}, {facts.floating_point}, "
+        f"{facts.float_abi} float ABI, needs {needs}"
+    )
+
+
+def _facts(state: Smoke, program: Path) -> ProgramFacts:
+    return program_facts(state.tasks.run(look_task(program, state.trees)).log)
+
+
+def _oracle(state: Smoke) -> None:
+    """The emulator must refuse what the board cannot run, or nothing here proves anything."""
+    gcc = state.toolchains["armel-static"]
+    newer = CrossToolchain(
+        name="armv7",
+        cc=(*(word for word in gcc.cc if not word.startswith("-m")), *ORACLE, "-mfloat-abi=softfp"),
+        cxx=(),
+        link=gcc.link,
+        float_abi=gcc.float_abi,
+        runtime_flags=(),
+        libraries="",
+    )
+    made = state.do(state.tasks.run(program_task(newer, places.images() / "smoke" / "hello.c", state.trees)))
+    for cpu in (CPU, EVERYTHING):
+        name = f"ARMv7 code on {cpu}"
+        if not made.passed:
+            state.checks[name] = made.ending
+            continue
+        ran = state.tasks.run(emulated_task(name, made.output("program"), ("2",), newer, state.trees, cpu=cpu))
+        state.checks[name] = "right" if ran.passed and HELLO in ran.log else ran.ending
+        state.say(f"   QEMU_CPU={cpu}: {state.checks[name]}")
+
+
+def _runtimes(state: Smoke, source: Tree) -> None:
+    state.say(f"   IREE {places.source_version(source)}, sources {source.digest[:12]}")
+    state.trees["source"] = source
+    tools = state.do(state.tasks.run(host_tools_task(state.trees)))
+    if not tools.passed:
+        _tail(state, tools)
+        return
+    state.trees["host"] = Tree(path=tools.folder, digest=_outputs_digest(tools))
+    for toolchain in state.toolchains.values():
+        built = state.do(state.tasks.run(runtime_task(toolchain, state.trees)))
+        state.checks[f"runtime {toolchain.name}"] = built.ending
+        if not built.passed:
+            _tail(state, built)
+            continue
+        binary = built.output("iree-run-module")
+        facts = _facts(state, binary)
+        runner = Runner(
+            name=toolchain.name,
+            float_abi=facts.float_abi,
+            dynamic=toolchain.dynamic,
+            size=binary.stat().st_size,
+            needs=facts.needs,
+        )
+        state.runners.append(runner)
+        state.binaries[toolchain.name] = binary
+        state.say(f"   {runner.name}: {runner.size:,} bytes, {facts.architecture}, {facts.float_abi} float ABI")
+
+
+def _outputs_digest(end: TaskEnd) -> str:
+    """Of what a task left, its log and its times apart."""
+    from matrix.armv6.tasks import LOG, RECORD
+    from matrix.keys import digest, sha256
+
+    files = {path.name: sha256(path) for path in end.folder.iterdir() if path.name not in (LOG, RECORD)}
+    return digest(files)
+
+
+def _tail(state: Smoke, end: TaskEnd) -> None:
+    state.say(f"   the failing command: {end.failed_command[:300]}")
+    for line in end.log.splitlines()[-12:]:
+        state.say(f"   | {line[:200]}")
+
+
+def _with_linker(state: Smoke, compiler: str, store: Path) -> dict[str, Tree]:
+    environment = places.compiler_environment(compiler, store)
+    helpers = state.do(state.tasks.run(helpers_task(places.images() / "link", state.trees)))
+    link = places.link_tree(state.tasks, helpers.folder, environment, state.trees["armel"])
+    return places.with_compiler(state.trees, environment, link)
+
+
+def _model(state: Smoke, model: SmokeModel, trees: Mapping[str, Tree]) -> None:
+    for route in ROUTES:
+        made = state.tasks.run(compile_task(model.name, model.mlir, route, trees))
+        module = Module(model=model, route=route, made=made)
+        for runner in state.runners:
+            row = _row(state, module, runner, trees)
+            state.rows.append(row)
+            detail = f": {row.detail}" if row.detail else ""
+            state.say(f"   {row.cell}: {row.outcome.value}{detail}")
+
+
+def _row(state: Smoke, module: Module, runner: Runner, trees: Mapping[str, Tree]) -> Row:
+    model, route, made = module.model, module.route, module.made
+
+    def row(outcome: Outcome, detail: str, size: int = 0) -> Row:
+        return Row(model=model.name, route=route, runner=runner.name, outcome=outcome, detail=detail, module_bytes=size)
+
+    if not made.passed:
+        return row(made.outcome, f"compile: {_reason(made)}")
+    vmfb = made.output("module.vmfb")
+    ran = state.tasks.run(
+        run_task(
+            f"run {model.name} by {route} on {runner.name}",
+            state.binaries[runner.name],
+            vmfb,
+            model.inputs,
+            toolchain=state.toolchains[runner.name],
+            trees=trees,
+            function=model.function,
+        )
+    )
+    size = vmfb.stat().st_size
+    if not ran.passed:
+        return row(ran.outcome, _reason(ran), size)
+    compared = compare([ran.output("output.npy").read_bytes()], [model.expected.read_bytes()], TOLERANCE)
+    return row(Outcome.PASSED, "", size) if compared.equal else row(Outcome.WRONG_OUTPUT, compared.text, size)
+
+
+def _reason(end: TaskEnd) -> str:
+    """The signature of a log, or how the task ended and its last words."""
+    if end.outcome is Outcome.CRASHED:
+        return end.ending
+    signature = recognise(end.log)
+    return f"{end.ending}: {signature.message[:120]}" if signature.name == UNRECOGNISED else signature.name
+
+
+def expectation(state: Smoke) -> dict[str, object]:
+    """What is committed in results/armv6 and compared with: checks by name, outcomes by cell."""
+    return {
+        "format": 1,
+        "checks": dict(sorted(state.checks.items())),
+        "cells": {row.cell: row.outcome.value for row in sorted(state.rows, key=lambda row: row.cell)},
+    }
+
+
+def read_expectation(path: Path) -> dict[str, dict[str, str]]:
+    from matrix.errors import LockFault
+
+    try:
+        read = json.loads(path.read_bytes())
+        return {"checks": dict(read["checks"]), "cells": dict(read["cells"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LockFault(f"{path.name} cannot be read: {error}", tip="write it anew: armv6-smoke --accept") from error

@@ -1,0 +1,74 @@
+"""The verbs `armv6-smoke` and `armv6-lld`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from matrix.armv6 import places
+from matrix.armv6.crosstools import helpers_task
+from matrix.armv6.routes import TABLE_HEADERS, advice, differences, linkage_table
+from matrix.armv6.smoke import Smoke, expectation, read_expectation, smoke
+from matrix.armv6.tasks import Tasks
+from matrix.catalogue import data_root
+from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, StoreUnusable
+from matrix.formats import plain_rows
+
+NEWEST = "3.13.0"
+"""The compiler of the same release as the pinned sources."""
+
+
+def expected_path() -> Path:
+    return data_root() / "results" / "armv6" / "expected.json"
+
+
+def armv6_smoke(options: Namespace) -> int:
+    """From toolchains to models on the emulated board; exit status 1 where an outcome is not the committed one."""
+    state = smoke(options.store, compiler=options.compiler, source=options.source, say=_say)
+    print()
+    print(plain_rows(linkage_table(state.rows, state.runners), headers=TABLE_HEADERS))
+    print()
+    print("\n".join(advice(state.rows, state.runners)))
+    if options.accept:
+        path = expected_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(expectation(state), indent=1) + "\n", encoding="utf-8")
+        return EXIT_OK
+    return _judge(state)
+
+
+def _judge(state: Smoke) -> int:
+    expected = read_expectation(expected_path())
+    lines = differences(state.rows, expected["cells"])
+    for name in sorted(state.checks.keys() | expected["checks"].keys()):
+        was, now = expected["checks"].get(name, "nothing"), state.checks.get(name, "not measured")
+        if was != now:
+            lines.append(f"{name}: expected {was}, is {now}")
+    if not lines:
+        print(f"\nas expected: {len(state.checks)} checks and {len(state.rows)} cells")
+        return EXIT_OK
+    print(f"\n{len(lines)} not as expected:")
+    print("\n".join(f"  {line}" for line in lines))
+    return EXIT_WORSE_THAN_BASELINE
+
+
+def armv6_lld(options: Namespace) -> int:
+    """Makes a folder with the repaired linker for one compiler release, and says how to use it."""
+    folder: Path = options.folder
+    if folder.exists() and any(folder.iterdir()):
+        raise StoreUnusable(f"{folder} is not empty", tip="name a folder that is yours to fill")
+    tasks = Tasks(options.store)
+    trees = {"armel": places.package_tree("armel", options.store)}
+    helpers = tasks.run(helpers_task(places.images() / "link", trees))
+    if not helpers.passed:
+        raise StoreUnusable(f"the helpers do not compile:\n{helpers.log[-2000:]}", tip="report it with this text")
+    lld = options.iree_lld or places.tool(places.compiler_environment(options.compiler, options.store), "iree-lld")
+    folder.mkdir(parents=True, exist_ok=True)
+    places.link_folder(folder, helpers.folder, lld, trees["armel"])
+    print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/iree-lld")
+    return EXIT_OK
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
