@@ -1,4 +1,4 @@
-"""The trees that the tasks read, made real in the store: compilers, qemu, cmake, IREE's sources, the linker's folder."""
+"""The trees that the tasks read, made real in the store: compilers, qemu, cmake, IREE's sources, the linker."""
 
 from __future__ import annotations
 
