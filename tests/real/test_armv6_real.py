@@ -1,0 +1,270 @@
+"""The linker's helpers and the wrapper on the emulated ARM1176, with the locked compiler and qemu.
+
+`fmaf` is compared with exact arithmetic (`fractions`) on constructed cases: sums that lie on the middle between two
+floats, and a hair beside it, where rounding twice is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from matrix.armv6 import places
+from matrix.armv6.crosstools import (
+    CPU,
+    EVERYTHING,
+    GCC,
+    HELPER_FLAGS,
+    LIBRARIES,
+    CrossToolchain,
+    emulated_task,
+    helpers_task,
+    program_task,
+    read_toolchains,
+)
+from matrix.armv6.smoke import HELLO, ORACLE
+from matrix.armv6.tasks import Task, Tasks, Tree
+
+pytestmark = pytest.mark.real
+Triple = tuple[float, float, float]
+INFINITY = float("inf")
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
+    return Tasks(tmp_path_factory.mktemp("armv6"))
+
+
+@pytest.fixture(scope="module")
+def trees(tasks: Tasks) -> dict[str, Tree]:
+    """The compiler and qemu, fetched and unpacked: a minute."""
+    store = tasks.folder.parent
+    found = {name: places.package_tree(name, store) for name in places.SETS}
+    return found | {"zig-cache": Tree(path=store / "unused", digest="")}
+
+
+@pytest.fixture(scope="module")
+def static() -> CrossToolchain:
+    return read_toolchains(places.images() / "toolchains.toml")["armel-static"]
+
+
+def bits(value: float) -> int:
+    number: int = struct.unpack("<I", struct.pack("<f", value))[0]
+    return number
+
+
+def as_float(number: Fraction, zero: float) -> float:
+    """The float32 nearest to an exact number, ties to even; `zero` where it is exactly 0."""
+    if number == 0:
+        return zero
+    size = abs(number)
+    exponent = size.numerator.bit_length() - size.denominator.bit_length()
+    exponent = exponent if Fraction(2) ** exponent <= size else exponent - 1
+    unit = Fraction(2) ** (max(exponent, -126) - 23)
+    rounded = round(size / unit) * unit  # Fraction rounds halves to even
+    value = INFINITY if rounded >= Fraction(2) ** 128 else float(rounded)
+    return math.copysign(value, -1.0 if number < 0 else 1.0)
+
+
+def exact(a: float, b: float, c: float) -> float:
+    """fmaf by exact arithmetic. An exact 0 is negative only as a sum of negative zeros."""
+    minus = math.copysign(1.0, a) * math.copysign(1.0, b) < 0 and math.copysign(1.0, c) < 0
+    zero = -0.0 if minus and Fraction(a) * Fraction(b) == 0 and c == 0 else 0.0
+    return as_float(Fraction(a) * Fraction(b) + Fraction(c), zero)
+
+
+def twice_rounded(a: float, b: float, c: float) -> float:
+    """What `(float)((double)a * b + c)` gives."""
+    return as_float(Fraction(a * b + c), 0.0) if a * b + c else 0.0
+
+
+def halves(seed: int, count: int) -> list[Triple]:
+    """Products that are the middle of two floats, of every size down to below the subnormals, and an addend that is
+    nothing or a hair to either side."""
+    chosen = random.Random(seed)
+    found: list[Triple] = []
+    while len(found) < count:
+        x, y = chosen.randrange(1, 1 << 13) | 1, chosen.randrange(1 << 11, 1 << 12) | 1
+        if (x * y).bit_length() != 25:  # odd, with one bit more than a float has: a middle
+            continue
+        scale = chosen.choice((-160, -150, -149, -148, -130, -60, 0, 60, 100))
+        shift = chosen.randrange(-20, 20)
+        a, b = math.ldexp(x, scale // 2 + shift), math.ldexp(y, scale - scale // 2 - shift)
+        hair = math.ldexp(chosen.choice((1.0, 1.5)), max(-149, scale - chosen.randrange(35, 80)))
+        sign = chosen.choice((-1.0, 1.0))
+        found += [(sign * a, b, addend) for addend in (0.0, hair, -hair)]
+    return [triple for triple in found if all(abs(as_float(Fraction(x), 0.0)) == abs(x) for x in triple)]
+
+
+def cancelling(seed: int, count: int) -> list[Triple]:
+    """Sums of which almost everything cancels, and random ones of every size."""
+    chosen = random.Random(seed)
+    found: list[Triple] = []
+    for _ in range(count):
+        a, b = (as_float(Fraction(chosen.uniform(-4, 4)), 0.0) for _ in range(2))
+        c = as_float(-Fraction(a) * Fraction(b), 0.0)
+        found += [(a, b, c), (a, b, as_float(Fraction(c) * Fraction(1.0000001), 0.0))]
+        found.append(tuple(struct.unpack("<fff", chosen.randbytes(12))))  # type: ignore[arg-type]
+    return [triple for triple in found if all(math.isfinite(x) for x in triple)]
+
+
+LARGEST = float(Fraction(2) ** 128 - Fraction(2) ** 104)
+EDGES: list[Triple] = [
+    (1 + 2**-12, 1 + 2**-12, 2**-80),
+    (1 + 2**-12, 1 + 2**-12, -(2**-80)),
+    (LARGEST, 1.0, 2.0**103),  # the middle between the largest float and infinity
+    (LARGEST, 1.0, 2.0**102),
+    (2.0**-149, 0.5, 0.0),
+    (2.0**-149, 0.5, 2.0**-149),
+    (2.0**-149, -0.5, 0.0),
+    (0.0, 1.0, 0.0),
+    (-0.0, 1.0, -0.0),
+    (-0.0, 1.0, 0.0),
+    (3.0, 2.0, -6.0),
+]
+
+
+def test_fmaf_is_correctly_rounded_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+    cases = [*EDGES, *halves(1, 3000), *cancelling(2, 1500)]
+    naive = sum(bits(twice_rounded(*case)) != bits(exact(*case)) for case in cases)
+    assert naive > 200, "the cases do not tell rounding once from rounding twice"
+    got = fmaf_on_arm1176(tasks, trees, static, cases)
+    wrong = [
+        (case, got[index], bits(exact(*case))) for index, case in enumerate(cases) if got[index] != bits(exact(*case))
+    ]
+    assert not wrong, f"{len(wrong)} of {len(cases)}, the first: {wrong[:3]}"
+
+
+def test_fmaf_of_infinities_and_nans(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+    nan = float("nan")
+    got = fmaf_on_arm1176(
+        tasks,
+        trees,
+        static,
+        [
+            (INFINITY, 1.0, 1.0),
+            (1.0, 1.0, -INFINITY),
+            (INFINITY, 0.0, 1.0),
+            (INFINITY, 1.0, -INFINITY),
+            (nan, 1.0, 1.0),
+        ],
+    )
+    assert got[:2] == [bits(INFINITY), bits(-INFINITY)]
+    assert all(number & 0x7FFFFFFF > 0x7F800000 for number in got[2:])
+
+
+def fmaf_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain, cases: list[Triple]) -> list[int]:
+    folder = places.images()
+    made = tasks.run(
+        Task(
+            label="fmaf_table",
+            commands=(
+                (*static.cc, *HELPER_FLAGS, "-c", "fmaf.c", "-o", "fmaf.o"),
+                (*static.cc, "-static", "-O2", "-fno-builtin", "fmaf_table.c", "fmaf.o", "-o", "program"),
+                (f"{GCC}nm", "program"),
+            ),
+            trees=trees,
+            inputs={"fmaf.c": folder / "link" / "fmaf.c", "fmaf_table.c": folder / "smoke" / "fmaf_table.c"},
+            outputs=("program",),
+            environment=LIBRARIES,
+        )
+    )
+    assert made.passed, made.log
+    lines = "".join(" ".join(f"{bits(x):08x}" for x in case) + "\n" for case in cases)
+    done = subprocess.run(
+        [trees["qemu"].path / "usr/bin/qemu-arm-static", "-cpu", CPU, made.output("program")],
+        input=lines,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [int(line, 16) for line in done.stdout.split()]
+
+
+def test_the_oracle_refuses_code_for_armv7(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+    source = places.images() / "smoke" / "hello.c"
+    for flags, ends in (((), {CPU: "passed"}), (ORACLE, {CPU: "SIGILL", EVERYTHING: "passed"})):
+        made = tasks.run(program_task(static, source, trees, flags=flags))
+        for cpu, ending in ends.items():
+            ran = tasks.run(emulated_task("hello", made.output("program"), ("2",), static, trees, cpu=cpu))
+            assert ran.ending == ending, ran.log
+            assert (HELLO in ran.log) == (ending == "passed")
+
+
+@pytest.fixture(scope="module")
+def linker(tasks: Tasks, trees: dict[str, Tree], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wrapper in front of a program that writes down how it was called."""
+    helpers = tasks.run(helpers_task(places.images() / "link", trees))
+    assert helpers.passed, helpers.log
+    folder = tmp_path_factory.mktemp("linker")
+    recorder = folder.parent / f"{folder.name}-recorder"
+    recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    recorder.chmod(0o755)
+    places.link_folder(folder, helpers.folder, recorder, trees["armel"])
+    return folder
+
+
+def called(linker: Path, *words: str, cwd: Path) -> list[str]:
+    done = subprocess.run(
+        [linker / "iree-lld", *words], cwd=cwd, capture_output=True, text=True, check=True, timeout=30
+    )
+    return done.stdout.splitlines()
+
+
+def test_objects_of_another_machine_pass_through_untouched(linker: Path, tmp_path: Path) -> None:
+    header = struct.pack("<4sBBB9xHHI", b"\x7fELF", 2, 1, 1, 1, 62, 1)
+    (tmp_path / "host.o").write_bytes(header + bytes(64))
+    (tmp_path / "notes.o").write_bytes(b"no ELF")
+    words = ["-o", "out.so", "host.o", "notes.o", "-shared"]
+    assert called(linker, *words, cwd=tmp_path) == words
+    assert (tmp_path / "host.o").read_bytes() == header + bytes(64)
+
+
+@pytest.mark.parametrize("abi", ["softfp", "hard"])
+def test_an_arm_object_loses_its_own_fmaf_to_ours(
+    abi: str, linker: Path, tasks: Tasks, trees: dict[str, Tree], tmp_path: Path
+) -> None:
+    """A local fmaf as IREE bundles it, called by an entry: after the wrapper it is weak, and the helpers are named."""
+    source = tmp_path / "module.c"
+    source.write_text(
+        "__attribute__((noinline)) static float fmaf(float a, float b, float c) { __builtin_trap(); }\n"
+        "float entry(float a) { return fmaf(a, a, a); }\n"
+    )
+    flags = ("-mcpu=arm1176jzf-s", "-marm", "-mfpu=vfp", f"-mfloat-abi={abi}", "-fno-builtin", "-O1")
+    made = tasks.run(
+        Task(
+            label="module",
+            commands=((f"{GCC}gcc", *flags, "-c", "module.c", "-o", "module.o"),),
+            trees=trees,
+            inputs={"module.c": source},
+            outputs=("module.o",),
+            environment=LIBRARIES,
+        )
+    )
+    assert made.passed, made.log
+    (tmp_path / "module.o").write_bytes(made.output("module.o").read_bytes())
+    words = called(linker, "module.o", "-shared", cwd=tmp_path)
+    assert words[:2] == ["module.o", "-shared"]
+    assert [Path(word).name for word in words[2:]] == [
+        f"{abi}-fmaf.o",
+        f"{abi}-unwind.o",
+        f"{abi}-libhelpers.a",
+        "libgcc.a",
+    ]
+    symbols = tasks.run(
+        Task(
+            label="nm",
+            commands=((f"{GCC}nm", "module.o"),),
+            trees=trees,
+            inputs={"module.o": tmp_path / "module.o"},
+            environment=LIBRARIES,
+        )
+    )
+    assert " W fmaf" in symbols.log
