@@ -203,6 +203,14 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
 def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser) -> None:
     smoke.set_defaults(command=armv6.armv6_smoke)
     smoke.add_argument("--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate")
+    smoke.add_argument(
+        "--model",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.mlir",
+        help="also this one, as `export --arrays` leaves it with its arrays; repeatable",
+    )
     smoke.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
     lld.set_defaults(command=armv6.armv6_lld)
     lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")

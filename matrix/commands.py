@@ -181,6 +181,7 @@ def doctor(options: Namespace) -> int:
 
 def lock(options: Namespace) -> int:
     """Writes the locks, the bases and the tables of layers anew; the difference reads as an upgrade."""
+    from matrix.armv6.debs import lock_sets, lock_tools
     from matrix.assembler import lock_layers
     from matrix.baselocking import lock_all_bases
     from matrix.locking import lock_all
@@ -193,6 +194,9 @@ def lock(options: Namespace) -> int:
             shop.files.folder.mkdir(exist_ok=True)
             changes += lock_all_bases(shop.images / "base", files=shop.files.folder, source=shop.sources, progress=_say)
             changes += lock_layers(shop, _say)
+            armv6, files = shop.images / "armv6", shop.files.folder
+            changes += lock_sets(armv6, files=files, source=shop.sources, progress=_say)
+            changes.append(lock_tools(armv6, shop.index, upgrade=options.upgrade))
     for change in changes:
         if change.change is not Change.UNCHANGED:
             print(f"{change.change:10} {change.name}  {change.detail}".rstrip())

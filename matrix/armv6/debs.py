@@ -20,6 +20,7 @@ from matrix.baselayer import write_base_layer
 from matrix.bases import MachineBase, machine_lines, read_machine
 from matrix.debian import UNSIGNED, closure, fetch, suite_index, suite_release
 from matrix.errors import HashMismatch, LockFault
+from matrix.index import PackageIndex
 from matrix.locks import Change, LockChange
 from matrix.mirror import Sources, replacing
 from matrix.store import disk_errors
@@ -144,6 +145,19 @@ def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[
         changes.append(_write(path, lock))
         progress(f"armv6/{row.name}")
     return changes
+
+
+def lock_tools(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChange:
+    """Lock what comes from PyPI; versions that still fit are kept. Raises ResolutionRefused, IndexUnreachable."""
+    path = folder / "tools.txt"
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    tools = read_wanted(folder).tools
+    text = HEADER + index.resolve(tools, lowest_python="3.11", previous="" if upgrade else before)
+    if text == before:
+        return LockChange(name="armv6/tools", change=Change.UNCHANGED)
+    with replacing(path, what="armv6/tools") as file:
+        file.write(text.encode())
+    return LockChange(name="armv6/tools", change=Change.CHANGED if before else Change.ADDED)
 
 
 def _write(path: Path, lock: ToolLock) -> LockChange:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy
 from numpy.typing import NDArray
+
+from matrix.errors import ModelMissing
 
 Array: TypeAlias = NDArray[Any]
 TOLERANCE = {"float32": 1e-4}
@@ -51,6 +54,23 @@ SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "conv": ((1, 3, 18, 18), (8, 3, 3, 3), (8,)),
 }
 REFERENCES: Mapping[str, Callable[[Sequence[Array]], Array]] = {"matmul": _matmul, "exp": _exp, "conv": _conv}
+
+
+def exported_model(mlir: Path) -> SmokeModel:
+    """A model as `python -m matrix export --arrays` leaves it: FILE.mlir, FILE.input_0.npy …, FILE.expected_0.npy.
+
+    Raises ModelMissing.
+    """
+    inputs = sorted(
+        mlir.parent.glob(f"{escape(mlir.stem)}.input_*.npy"), key=lambda path: int(path.stem.rpartition("_")[2])
+    )
+    expected = mlir.with_name(f"{mlir.stem}.expected_0.npy")
+    for path in (mlir, expected):
+        if not path.is_file():
+            raise ModelMissing(
+                f"{path} does not exist", tip=f"make it: python -m matrix export MODEL -o {mlir} --arrays"
+            )
+    return SmokeModel(name=mlir.stem, mlir=mlir, inputs=tuple(inputs), expected=expected)
 
 
 def smoke_models(folder: Path, scratch: Path) -> tuple[SmokeModel, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matrix.armv6 import places
 from matrix.armv6.crosstools import helpers_task
+from matrix.armv6.models import SHAPES, exported_model
 from matrix.armv6.routes import TABLE_HEADERS, advice, differences, linkage_table
 from matrix.armv6.smoke import Smoke, expectation, read_expectation, smoke
 from matrix.armv6.tasks import Tasks
@@ -25,7 +26,8 @@ def expected_path() -> Path:
 
 def armv6_smoke(options: Namespace) -> int:
     """From toolchains to models on the emulated board; exit status 1 where an outcome is not the committed one."""
-    state = smoke(options.store, compiler=options.compiler, source=options.source, say=_say)
+    models = [exported_model(path) for path in options.model]
+    state = smoke(options.store, compiler=options.compiler, source=options.source, say=_say, models=models)
     print()
     print(plain_rows(linkage_table(state.rows, state.runners), headers=TABLE_HEADERS))
     print()
@@ -40,7 +42,9 @@ def armv6_smoke(options: Namespace) -> int:
 
 def _judge(state: Smoke) -> int:
     expected = read_expectation(expected_path())
-    lines = differences(state.rows, expected["cells"])
+    measured = {row.model for row in state.rows} | set(SHAPES)
+    cells = {cell: outcome for cell, outcome in expected["cells"].items() if cell.split()[0] in measured}
+    lines = differences(state.rows, cells)
     for name in sorted(state.checks.keys() | expected["checks"].keys()):
         was, now = expected["checks"].get(name, "nothing"), state.checks.get(name, "not measured")
         if was != now:
