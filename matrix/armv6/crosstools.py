@@ -26,6 +26,8 @@ LIBRARIES = (("LD_LIBRARY_PATH", "{armel}/usr/lib/x86_64-linux-gnu"),)
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, minutes on a busy machine: kept between tasks."""
 BUILD_SECONDS = 1800.0
+UNLINKED = "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY"
+"""cmake tries six x86 extensions, and zig would compile all of musl anew to link each try: ten minutes for two tools."""
 ALL_OFF = (
     "IREE_BUILD_COMPILER",
     "IREE_BUILD_TESTS",
@@ -46,7 +48,7 @@ No contraction: fmaf's sum must be rounded as it is written."""
 HELPER_FLAGS += ["-fno-tree-loop-distribute-patterns", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
 ALWAYS = ("fmaf", "unwind")
 """Linked into every module; the others only if something asks for them."""
-ON_DEMAND = ("minmax", "rounding", "fmodf", "memory")
+ON_DEMAND = ("division", "minmax", "rounding", "fmodf", "memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,7 @@ def host_tools_task(trees: Mapping[str, Tree]) -> Task:
     return Task(
         label="build IREE's host tools",
         commands=(
-            (*_cmake(), *compilers, *ARCHIVERS, *RUNTIME_OPTIONS),
+            (*_cmake(), *compilers, *ARCHIVERS, UNLINKED, *RUNTIME_OPTIONS),
             ("{bin}/cmake", "--build", "build", "--target", *tools),
             ("cp", "build/tools/iree-flatcc-cli", "build/tools/iree-c-embed-data", "."),
         ),

@@ -48,12 +48,41 @@ def _conv(inputs: Sequence[Array]) -> Array:
     return result
 
 
+def _maximum(inputs: Sequence[Array]) -> Array:
+    result: Array = numpy.fmax(inputs[0], inputs[1])
+    return result
+
+
+def _division(inputs: Sequence[Array]) -> Array:
+    """Towards zero, as C and MLIR's divsi divide."""
+    result: Array = numpy.trunc(inputs[0] / inputs[1])
+    return result
+
+
+def _random(shape: tuple[int, ...], dtype: str, random: numpy.random.Generator) -> Array:
+    if dtype == "float32":
+        return random.standard_normal(shape, dtype=numpy.float32)
+    sizes = random.integers(1, 1000, shape, dtype=numpy.int32)
+    signed: Array = sizes * random.choice(numpy.array([-1, 1], dtype=numpy.int32), shape)
+    return signed
+
+
 SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {
     "matmul": ((16, 32), (32, 8)),
     "exp": ((64,),),
+    "maximum": ((16,), (16,)),
+    "division": ((16,), (16,)),
     "conv": ((1, 3, 18, 18), (8, 3, 3, 3), (8,)),
 }
-REFERENCES: Mapping[str, Callable[[Sequence[Array]], Array]] = {"matmul": _matmul, "exp": _exp, "conv": _conv}
+REFERENCES: Mapping[str, Callable[[Sequence[Array]], Array]] = {
+    "matmul": _matmul,
+    "exp": _exp,
+    "maximum": _maximum,
+    "division": _division,
+    "conv": _conv,
+}
+DTYPES = {"division": "int32"}
+"""float32 where it is not said."""
 
 
 def exported_model(mlir: Path) -> SmokeModel:
@@ -78,8 +107,9 @@ def smoke_models(folder: Path, scratch: Path) -> tuple[SmokeModel, ...]:
     models = []
     for name, shapes in SHAPES.items():
         random = numpy.random.default_rng(0)
-        inputs = [random.standard_normal(shape, dtype=numpy.float32) for shape in shapes]
-        expected = REFERENCES[name]([array.astype(numpy.float64) for array in inputs]).astype(numpy.float32)
+        dtype = DTYPES.get(name, "float32")
+        inputs = [_random(shape, dtype, random) for shape in shapes]
+        expected = REFERENCES[name]([array.astype(numpy.float64) for array in inputs]).astype(dtype)
         paths = [scratch / f"{name}-{index}.npy" for index in range(len(inputs))]
         for path, array in zip(paths, inputs, strict=True):
             numpy.save(path, array)
