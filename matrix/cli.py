@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from matrix import __version__, commands, inspecting
-from matrix.armv6 import verbs as armv6
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
@@ -201,7 +200,7 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
 
 
 def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser) -> None:
-    smoke.set_defaults(command=armv6.armv6_smoke)
+    smoke.set_defaults(command=commands.armv6_smoke)
     smoke.add_argument("--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate")
     smoke.add_argument(
         "--model",
@@ -212,11 +211,11 @@ def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser) -> 
         help="also this one, as `export --arrays` leaves it with its arrays; repeatable",
     )
     smoke.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
-    lld.set_defaults(command=armv6.armv6_lld)
+    lld.set_defaults(command=commands.armv6_lld)
     lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
     lld.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
     for command in (smoke, lld):
-        command.add_argument("--compiler", default=armv6.NEWEST, metavar="VERSION", help="default: %(default)s")
+        command.add_argument("--compiler", default="", metavar="VERSION", help="default: that of the pinned sources")
 
 
 def _add_cleaning(command: argparse.ArgumentParser) -> None:

@@ -205,6 +205,18 @@ def lock(options: Namespace) -> int:
     return EXIT_OK
 
 
+def armv6_smoke(options: Namespace) -> int:
+    from matrix.armv6 import verbs
+
+    return verbs.armv6_smoke(options)
+
+
+def armv6_lld(options: Namespace) -> int:
+    from matrix.armv6 import verbs
+
+    return verbs.armv6_lld(options)
+
+
 def image(options: Namespace) -> int:
     """The verbs below `image`. Their module brings an HTTP client and archive readers: 0.1 s others need not pay."""
     from matrix.imagecommands import SUBVERBS

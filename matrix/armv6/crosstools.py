@@ -27,7 +27,7 @@ ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "
 """zig compiles its C library once for each target, minutes on a busy machine: kept between tasks."""
 BUILD_SECONDS = 1800.0
 UNLINKED = "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY"
-"""cmake tries six x86 extensions, and zig would compile all of musl anew to link each try: ten minutes for two tools."""
+"""cmake tries six x86 extensions, and zig would compile all of musl anew to link each try: ten minutes."""
 ALL_OFF = (
     "IREE_BUILD_COMPILER",
     "IREE_BUILD_TESTS",
@@ -48,7 +48,7 @@ No contraction: fmaf's sum must be rounded as it is written."""
 HELPER_FLAGS += ["-fno-tree-loop-distribute-patterns", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
 ALWAYS = ("fmaf", "unwind")
 """Linked into every module; the others only if something asks for them."""
-ON_DEMAND = ("division", "minmax", "rounding", "fmodf", "memory")
+ON_DEMAND = ("division", "minmax", "rounding", "memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,6 +135,8 @@ class Tasks:
 
     def _run(self, task: Task, key: str, place: Path) -> TaskEnd:
         shutil.rmtree(place, ignore_errors=True)  # of another format
+        for left in self.folder.glob(f"partial-{key[:12]}-*"):  # of a killed process: we hold the claim
+            shutil.rmtree(left, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=f"partial-{key[:12]}-", dir=self.folder))
         try:
             ended = _run_commands(task, scratch)

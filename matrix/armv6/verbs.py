@@ -27,7 +27,7 @@ def expected_path() -> Path:
 def armv6_smoke(options: Namespace) -> int:
     """From toolchains to models on the emulated board; exit status 1 where an outcome is not the committed one."""
     models = [exported_model(path) for path in options.model]
-    state = smoke(options.store, compiler=options.compiler, source=options.source, say=_say, models=models)
+    state = smoke(options.store, compiler=options.compiler or NEWEST, source=options.source, say=_say, models=models)
     print()
     print(plain_rows(linkage_table(state.rows, state.runners), headers=TABLE_HEADERS))
     print()
@@ -67,7 +67,9 @@ def armv6_lld(options: Namespace) -> int:
     helpers = tasks.run(helpers_task(places.images() / "link", trees))
     if not helpers.passed:
         raise StoreUnusable(f"the helpers do not compile:\n{helpers.log[-2000:]}", tip="report it with this text")
-    lld = options.iree_lld or places.tool(places.compiler_environment(options.compiler, options.store), "iree-lld")
+    lld = options.iree_lld or places.tool(
+        places.compiler_environment(options.compiler or NEWEST, options.store), "iree-lld"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     places.link_folder(folder, helpers.folder, lld, trees["armel"])
     print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/iree-lld")

@@ -160,32 +160,52 @@ def test_fmaf_of_infinities_and_nans(tasks: Tasks, trees: dict[str, Tree], stati
 
 
 def fmaf_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain, cases: list[Triple]) -> list[int]:
-    folder = places.images()
+    program = table_program(tasks, trees, static, "fmaf")
+    lines = "".join(" ".join(f"{bits(x):08x}" for x in case) + "\n" for case in cases)
+    return [int(line, 16) for line in asked(program, trees, lines).split()]
+
+
+def table_program(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain, name: str) -> Path:
+    """NAME_table.c with the helper NAME.c, which comes before the C library's."""
+    folder, flags = places.images(), ("-static", "-O2", "-fno-builtin")
     made = tasks.run(
         Task(
-            label="fmaf_table",
+            label=f"{name}_table",
             commands=(
-                (*static.cc, *HELPER_FLAGS, "-c", "fmaf.c", "-o", "fmaf.o"),
-                (*static.cc, "-static", "-O2", "-fno-builtin", "fmaf_table.c", "fmaf.o", "-o", "program"),
-                (f"{GCC}nm", "program"),
+                (*static.cc, *HELPER_FLAGS, "-c", f"{name}.c", "-o", "helper.o"),
+                (*static.cc, *flags, f"{name}_table.c", "helper.o", "-o", "program"),
             ),
             trees=trees,
-            inputs={"fmaf.c": folder / "link" / "fmaf.c", "fmaf_table.c": folder / "smoke" / "fmaf_table.c"},
+            inputs={
+                f"{name}.c": folder / "link" / f"{name}.c",
+                f"{name}_table.c": folder / "smoke" / f"{name}_table.c",
+            },
             outputs=("program",),
             environment=LIBRARIES,
         )
     )
     assert made.passed, made.log
-    lines = "".join(" ".join(f"{bits(x):08x}" for x in case) + "\n" for case in cases)
-    done = subprocess.run(
-        [trees["qemu"].path / "usr/bin/qemu-arm-static", "-cpu", CPU, made.output("program")],
-        input=lines,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return [int(line, 16) for line in done.stdout.split()]
+    return made.output("program")
+
+
+def asked(program: Path, trees: dict[str, Tree], lines: str) -> str:
+    """What a table program answers on the emulated board."""
+    argv = [trees["qemu"].path / "usr/bin/qemu-arm-static", "-cpu", CPU, program]
+    return subprocess.run(argv, input=lines, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_rounding_to_whole_floats_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+    chosen = random.Random(3)
+    values = [struct.unpack("<f", chosen.randbytes(4))[0] for _ in range(2000)]
+    values += [n / 4 for n in range(-41, 42)] + [2.0**23 - 0.5, 2.0**22 + 0.5, 2.0**23, 2.0**24, -(2.0**31), 1e-45]
+    values = [value for value in values if math.isfinite(value)] + [INFINITY, -INFINITY, -0.0]
+    program = table_program(tasks, trees, static, "rounding")
+    lines = asked(program, trees, "".join(f"{bits(value):08x}\n" for value in values)).splitlines()
+    for value, line in zip(values, lines, strict=True):
+        finite = math.isfinite(value)
+        even = math.copysign(float(round(value)), value) if finite else value
+        whole = math.copysign(float(math.trunc(value)), value) if finite else value
+        assert [int(word, 16) for word in line.split()] == [bits(even), bits(even), bits(whole)], value
 
 
 def test_the_oracle_refuses_code_for_armv7(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,13 @@ from matrix.armv6.tasks import Task, Tasks, Tree, task_key, tree_digest
 from matrix.errors import EngineMissing
 from matrix.records import Outcome
 
+SLOW_ONCE = """
+import os, time
+first = not os.path.exists({mark!r})
+open({mark!r}, "w").close()
+open("made", "w").close()
+time.sleep(60 if first else 0)
+"""
 PYTHON = "{python}/" + Path(sys.executable).name
 
 
@@ -109,6 +118,29 @@ def test_a_tool_that_cannot_be_started_is_an_error_and_is_not_kept(tmp_path: Pat
     with pytest.raises(EngineMissing, match="nothing cannot be started"):
         tasks.run(task)
     assert left(tasks) == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    tasks = Tasks(tmp_path)
+    code = f"""
+from pathlib import Path
+from matrix.armv6.tasks import Task, Tasks, Tree
+trees = {{"python": Tree(path=Path({str(Path(sys.executable).parent)!r}), digest="p")}}
+words = ({PYTHON!r}, "-c", {SLOW_ONCE.format(mark=str(tmp_path / "mark"))!r})
+Tasks(Path({str(tmp_path)!r})).run(Task(label="slow", commands=(words,), trees=trees, inputs={{}}, outputs=("made",)))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2]) as process:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "mark").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
+    assert [name.startswith("partial-") for name in left(tasks)] == [True]
+    words = (PYTHON, "-c", SLOW_ONCE.format(mark=str(tmp_path / "mark")))
+    trees = {"python": Tree(path=Path(sys.executable).parent, digest="p")}
+    end = tasks.run(Task(label="slow", commands=(words,), trees=trees, inputs={}, outputs=("made",)))
+    assert end.passed
+    assert not end.cached
+    assert left(tasks) == [end.key]
 
 
 def test_a_log_names_no_place_of_the_machine_in_its_commands(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-// Rounding to whole floats without a libm. From 2^23 on every float is whole; adding and taking away 2^23 rounds the
+// Rounding to whole floats, where the code that IREE links has none (it has floorf, ceilf, rintf and roundf). From 2^23 on every float is whole; adding and taking away 2^23 rounds the
 // others to the nearest, ties to even, in the default rounding mode.
 #include <stdint.h>
 
@@ -15,35 +15,18 @@ static float signed_as(float x, float sign) {
   return (Bits){.bits = (Bits){x}.bits | ((Bits){sign}.bits & 0x80000000)}.value;
 }
 
-float rintf(float x) {
+static float to_even(float x) {
   float m = magnitude(x);
   if (!(m < WHOLE)) return x;  // whole already, infinite or not a number
   volatile float moved = m + WHOLE;  // volatile: the two steps must not be folded into none
   return signed_as(moved - WHOLE, x);
 }
 
-float nearbyintf(float x) { return rintf(x); }
-float roundevenf(float x) { return rintf(x); }
+float roundevenf(float x) { return to_even(x); }
+float nearbyintf(float x) { return to_even(x); }
 
 float truncf(float x) {
   float m = magnitude(x);
   if (!(m < WHOLE)) return x;
   return signed_as((float)(int32_t)m, x);
-}
-
-float floorf(float x) {
-  float t = truncf(x);
-  return signed_as(t > x ? t - 1.0f : t, x);
-}
-
-float ceilf(float x) {
-  float t = truncf(x);
-  return signed_as(t < x ? t + 1.0f : t, x);
-}
-
-float roundf(float x) {
-  float m = magnitude(x);
-  if (!(m < WHOLE)) return x;
-  float t = (float)(int32_t)m;
-  return signed_as(m - t >= 0.5f ? t + 1.0f : t, x);
 }
