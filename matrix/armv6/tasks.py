@@ -8,6 +8,7 @@ did wrong is an error and is not kept, and a folder appears in the store by one 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -118,6 +119,17 @@ class Tasks:
         self.folder = store / "armv6"
         with disk_errors(store):
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Removes what killed processes left: the folders of tasks that nobody holds a claim on."""
+        for left in self.folder.glob("partial-*"):
+            claim = next(self.folder.glob(f"{left.name.split('-')[1]}*.lock"), None)
+            if claim is None:
+                continue
+            with claim.open("wb") as file, contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
 
     def run(self, task: Task) -> TaskEnd:
         """The task's end, from the store if it was run before. Raises EngineMissing, DiskFull, StoreUnusable."""
@@ -135,8 +147,6 @@ class Tasks:
 
     def _run(self, task: Task, key: str, place: Path) -> TaskEnd:
         shutil.rmtree(place, ignore_errors=True)  # of another format
-        for left in self.folder.glob(f"partial-{key[:12]}-*"):  # of a killed process: we hold the claim
-            shutil.rmtree(left, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=f"partial-{key[:12]}-", dir=self.folder))
         try:
             ended = _run_commands(task, scratch)

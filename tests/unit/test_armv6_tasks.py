@@ -133,8 +133,11 @@ Tasks(Path({str(tmp_path)!r})).run(Task(label="slow", commands=(words,), trees=t
         deadline = time.monotonic() + 30
         while not (tmp_path / "mark").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
+        assert len(left(Tasks(tmp_path))) == 1, "another process swept away a task that runs"
         process.kill()
     assert [name.startswith("partial-") for name in left(tasks)] == [True]
+    tasks = Tasks(tmp_path)
+    assert left(tasks) == []
     words = (PYTHON, "-c", SLOW_ONCE.format(mark=str(tmp_path / "mark")))
     trees = {"python": Tree(path=Path(sys.executable).parent, digest="p")}
     end = tasks.run(Task(label="slow", commands=(words,), trees=trees, inputs={}, outputs=("made",)))
