@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from matrix import __version__, commands, inspecting
+from matrix import __version__, commands, explaining, inspecting
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
@@ -36,7 +36,7 @@ VERBS = {
     "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
     "run": "run what is missing and print the table",
     "show": "print the table of what is in the store",
-    "why": "the evidence of one cell and a command that reproduces it",
+    "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
@@ -95,7 +95,9 @@ def make_parser() -> Parser:
             "--store", type=Path, default=default_store(), metavar="FOLDER", help="where results are kept"
         )
         command.set_defaults(command=getattr(commands, verb, None))
+    made["why"].set_defaults(command=explaining.why)
     made["why"].add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
+    _add_results(made["why"], "default: the store, and the committed results where it has no such cell")
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
     _add_whatis(made["whatis"])
@@ -193,6 +195,17 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
     command.add_argument(
         "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
+    )
+
+
+def _add_results(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--results",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.json",
+        help=f"a run as JSON; repeatable; {default}",
     )
 
 
