@@ -5,7 +5,7 @@ Everything here reads published runs, so that it says the same of a store, of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix import signatures
@@ -93,34 +93,37 @@ def explain(cell: PublishedCell, cells: Sequence[PublishedCell], gates: Sequence
 
 
 def nearest_passes(
-    axes: Mapping[str, str],
-    passing: Sequence[PublishedCell],
-    cells: Sequence[PublishedCell],
-    *,
-    fixed: Sequence[str] = GIVEN,
+    axes: Mapping[str, str], passing: Sequence[PublishedCell], cells: Sequence[PublishedCell]
 ) -> tuple[Move, ...]:
-    """The nearest of `passing` along each axis and direction, nearest first, of those that change the fewest axes.
+    """The nearest of `passing` from where one stands, the model and the target as they are. `cells` say which values
+    an axis has."""
+    order = orders(cells, axes)
+    given = {axis: axes[axis] for axis in GIVEN if axis in axes}
+    return nearest(move_to(cell, axes, order) for cell in passing if given.items() <= cell.axes.items())
 
-    `axes` is where one stands, `fixed` what is not changed, `cells` say which values an axis has.
-    """
-    orders = {axis: in_order(cell.axes[axis] for cell in cells if axis in cell.axes) for axis in axes}
-    found = [
-        Move(changes=_changes(axes, cell, orders), cell=cell)
-        for cell in passing
-        if all(cell.axes.get(axis) == axes[axis] for axis in fixed if axis in axes)
-    ]
-    if not found:
-        return ()
-    fewest = min(len(move.changes) for move in found)
+
+def nearest(moves: Iterable[Move]) -> tuple[Move, ...]:
+    """Of those that change the fewest axes the nearest along each axis and direction, nearest first."""
     best: dict[tuple[tuple[str, bool], ...], Move] = {}
-    for move in sorted((move for move in found if len(move.changes) == fewest), key=lambda move: move.cost):
+    for move in sorted(moves, key=lambda move: move.cost):
         best.setdefault(tuple((change.axis, change.steps > 0) for change in move.changes), move)
-    return tuple(best.values())[:MOST_MOVES]
+    fewest = min((len(move.changes) for move in best.values()), default=0)
+    return tuple(move for move in best.values() if len(move.changes) == fewest)[:MOST_MOVES]
 
 
-def _changes(axes: Mapping[str, str], cell: PublishedCell, orders: Mapping[str, Sequence[str]]) -> tuple[Change, ...]:
+def orders(cells: Sequence[PublishedCell], axes: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The measured values of each axis, releases ascending."""
+    return {axis: in_order(cell.axes[axis] for cell in cells if axis in cell.axes) for axis in axes}
+
+
+def move_to(cell: PublishedCell, axes: Mapping[str, str], order: Mapping[str, Sequence[str]]) -> Move:
+    """The way from `axes`, which may name only some of them, to a cell."""
+    return Move(changes=_changes(axes, cell, order), cell=cell)
+
+
+def _changes(axes: Mapping[str, str], cell: PublishedCell, order: Mapping[str, Sequence[str]]) -> tuple[Change, ...]:
     return tuple(
-        Change(axis=axis, before=label, after=cell.axes[axis], steps=_steps(orders[axis], label, cell.axes[axis]))
+        Change(axis=axis, before=label, after=cell.axes[axis], steps=_steps(order[axis], label, cell.axes[axis]))
         for axis, label in axes.items()
         if axis in cell.axes and cell.axes[axis] != label
     )

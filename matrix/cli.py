@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from matrix import __version__, commands, explaining, inspecting
+from matrix import __version__, answers, commands, explaining, inspecting
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
@@ -37,6 +37,7 @@ VERBS = {
     "run": "run what is missing and print the table",
     "show": "print the table of what is in the store",
     "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
+    "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
@@ -100,6 +101,7 @@ def make_parser() -> Parser:
     _add_results(made["why"], "default: the store, and the committed results where it has no such cell")
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
+    _add_advise(made["advise"])
     _add_whatis(made["whatis"])
     _add_export(made["export"])
     _add_cleaning(made["clean"])
@@ -196,6 +198,21 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
     )
+
+
+def _add_advise(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=answers.advise)
+    command.add_argument("--model", required=True, help="one that was measured")
+    for axis in AXES[1:]:
+        command.add_argument(
+            f"--{axis}",
+            metavar="VALUE",
+            help="a release, a minor one, a specifier, a name; default: the newest that fits",
+        )
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.txt", help="write requirements there; what clashes goes beside it"
+    )
+    _add_results(command, "default: the committed ones")
 
 
 def _add_results(command: argparse.ArgumentParser, default: str) -> None:

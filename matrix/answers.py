@@ -1,0 +1,75 @@
+"""The verbs that answer from published runs alone: nothing is installed, run or looked up elsewhere."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from matrix import advising
+from matrix.catalogue import data_root
+from matrix.errors import EXIT_OK, ResultsFault, UsageError
+from matrix.formats import plain_rows
+from matrix.records import AXES
+from matrix.requirements import (
+    RequirementsFile,
+    image_words,
+    requirements_files,
+    requirements_text,
+    environments_of,
+)
+from matrix.results import PublishedRun, read_runs, run_files
+from matrix.whatis import inert
+
+
+def runs_of(options: Namespace) -> tuple[PublishedRun, ...]:
+    """Of `--results`, or the committed ones. Raises ResultsFault."""
+    paths = options.results or run_files(data_root() / "results")
+    if not paths:
+        raise ResultsFault(f"{data_root() / 'results'}: read no .json, expected runs", tip="name some with --results")
+    return read_runs(paths)
+
+
+def advise(options: Namespace) -> int:
+    """Prints the newest tested combination that passes, and writes its requirements."""
+    wanted = {axis: value for axis in AXES if (value := getattr(options, axis))}
+    found = advising.advise(runs_of(options), wanted)
+    images = data_root() / "images"
+    environments = environments_of(found.run, found.cell, images)
+    files = requirements_files(environments)
+    rows = advising.words(found, wanted)
+    pythons = {each.request.python for each in environments} - {found.cell.axes.get("python", "")}
+    if pythons and "python" in wanted:
+        rows.append(
+            ("not tested", f"the tools on Python {wanted['python']}: they were run on {', '.join(sorted(pythons))}")
+        )
+    rows += [("image", image_words(each, images)) for each in environments]
+    heading = [
+        f"{advising.combination(found.cell)}; model {found.cell.axes['model']}",
+        *(f"{a}: {t}" for a, t in rows if a == "tested"),
+    ]
+    rows += [("requirements", text) for text in _write(files, heading, options.output)]
+    shown, before = [], ""
+    for name, text in rows:
+        shown.append(["" if name == before else name, text])
+        before = name
+    print(inert(plain_rows(shown, headers=())))
+    return EXIT_OK
+
+
+def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Path | None) -> list[str]:
+    """Writes the first file to `output` and the others beside it, named by their environments; says what is where."""
+    said = []
+    for index, file in enumerate(files):
+        what = f"{' and '.join(each.request.kind for each in file.environments)} on Python {file.python}"
+        if output is None:
+            said.append(f"{what}: -o FILE.txt writes them")
+            continue
+        path = output if index == 0 else output.with_name(f"{output.stem}-{file.name}{output.suffix}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(requirements_text(file, heading=heading, name=path.name), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip="name another file") from None
+        said.append(f"{path}: {what}")
+    return said
