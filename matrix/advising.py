@@ -40,7 +40,7 @@ class Advice:
 def advise(runs: Sequence[PublishedRun], wanted: Mapping[str, str]) -> Advice:
     """`wanted` maps an axis to a release, a specifier or a name. Raises NoAnswer with the nearest that passes."""
     cells = cells_of(runs)
-    meant = {axis: _meant(axis, term, cells) for axis, term in wanted.items()}
+    meant = {axis: meant_by(axis, term, cells) for axis, term in wanted.items()}
     fitting = [cell for cell in cells if all(cell.axes.get(axis) in labels for axis, labels in meant.items())]
     refuted = {cell.name for run in runs for cell in run.cells if cell.outcome.red}
     right = [cell for cell in cells if cell.right and cell.name not in refuted]
@@ -84,9 +84,9 @@ def _but_model(cell: PublishedCell) -> dict[str, str]:
     return {axis: label for axis, label in cell.axes.items() if axis != "model"}
 
 
-def _meant(axis: str, term: str, cells: Sequence[PublishedCell]) -> frozenset[str]:
-    """The measured values that a term means: an exact version, the patch releases of a minor one, a specifier.
-    Raises NoAnswer where it means none of them."""
+def meant_by(axis: str, term: str, cells: Sequence[PublishedCell]) -> frozenset[str]:
+    """The measured values that a term means: an exact version, the patch releases of a minor one, a specifier. May be
+    empty."""
     labels = in_order(cell.axes[axis] for cell in cells if axis in cell.axes)
     if term in labels:
         return frozenset((term,))

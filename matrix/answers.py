@@ -6,19 +6,21 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from matrix import advising
+from matrix import advising, differing
 from matrix.catalogue import data_root
-from matrix.errors import EXIT_OK, ResultsFault, UsageError
+from matrix.causes import cells_of
+from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, NoAnswer, ResultsFault, UsageError
 from matrix.formats import plain_rows
 from matrix.records import AXES
 from matrix.requirements import (
     RequirementsFile,
+    environments_of,
     image_words,
     requirements_files,
     requirements_text,
-    environments_of,
 )
-from matrix.results import PublishedRun, read_runs, run_files
+from matrix.results import PublishedRun, read_run, read_runs, run_files
+from matrix.versions import in_order
 from matrix.whatis import inert
 
 
@@ -55,6 +57,34 @@ def advise(options: Namespace) -> int:
         before = name
     print(inert(plain_rows(shown, headers=())))
     return EXIT_OK
+
+
+def diff(options: Namespace) -> int:
+    """Prints what changed between two runs or two releases. Exit status 1 if something is worse."""
+    if len(options.what) == 2:
+        first, second = (read_run(Path(word)) for word in options.what)
+        found = differing.diff_runs(first, second)
+    elif len(options.what) == 3 and options.what[0] in AXES:
+        found = _diff_releases(runs_of(options), *options.what)
+    else:
+        raise UsageError(
+            f"diff: read {' '.join(options.what)}, expected two files, or an axis and two of its values",
+            tip="`diff before.json after.json`, or `diff compiler 3.8.0 3.9.0`",
+        )
+    print(inert("\n".join(differing.words(found))))
+    return EXIT_WORSE_THAN_BASELINE if found.worse else EXIT_OK
+
+
+def _diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: str) -> differing.Diff:
+    cells = cells_of(runs)
+    ends = []
+    for term in (before, after):
+        meant = in_order(advising.meant_by(axis, term, cells))
+        if not meant:
+            known = ", ".join(in_order(cell.axes[axis] for cell in cells if axis in cell.axes))
+            raise NoAnswer(f"no result has {axis} {term}; tested: {known}", tip="give other results with --results")
+        ends.append(meant[-1])
+    return differing.diff_releases(runs, axis, *ends)
 
 
 def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Path | None) -> list[str]:

@@ -39,7 +39,8 @@ VERBS = {
     "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
     "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
-    "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
+    "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
+    "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
@@ -102,6 +103,11 @@ def make_parser() -> Parser:
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
     _add_advise(made["advise"])
+    made["diff"].set_defaults(command=answers.diff)
+    made["diff"].add_argument(
+        "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
+    )
+    _add_results(made["diff"], "of two releases; default: the committed ones")
     _add_whatis(made["whatis"])
     _add_export(made["export"])
     _add_cleaning(made["clean"])

@@ -143,7 +143,8 @@ def show(options: Namespace) -> int:
 
 def compare(options: Namespace) -> int:
     """Compares two runs and prints what differs."""
-    from matrix.comparing import compare_runs, read_run, words
+    from matrix.comparing import compare_runs, words
+    from matrix.results import read_run
 
     compared = compare_runs(read_run(options.before), read_run(options.after))
     print("\n".join(words(compared)))

@@ -156,4 +156,4 @@ class ResultsFault(MatrixError):
 
 class NoAnswer(MatrixError):
     exit_code = 29
-    meaning = "`advise` has no tested combination that passes; the message names the nearest"
+    meaning = "no tested combination answers the question; the message names the nearest, or what was tested"

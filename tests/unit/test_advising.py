@@ -16,7 +16,7 @@ from matrix.advising import advise
 from matrix.cli import main
 from matrix.errors import LockFault, NoAnswer
 from matrix.records import Outcome
-from matrix.requirements import requirements_files, requirements_text, environments_of
+from matrix.requirements import environments_of, requirements_files, requirements_text
 from matrix.results import PublishedRun, read_run, read_runs, run_files
 from matrix.wheels import pinned
 
