@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from matrix import advising, differing
+from matrix import advising, differing, ranking
 from matrix.catalogue import data_root
 from matrix.causes import cells_of
 from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, NoAnswer, ResultsFault, UsageError
@@ -20,7 +20,7 @@ from matrix.requirements import (
     requirements_text,
 )
 from matrix.results import PublishedRun, read_run, read_runs, run_files
-from matrix.versions import in_order
+from matrix.versions import in_order, nearest
 from matrix.whatis import inert
 
 
@@ -57,6 +57,46 @@ def advise(options: Namespace) -> int:
         before = name
     print(inert(plain_rows(shown, headers=())))
     return EXIT_OK
+
+
+def candidates(options: Namespace) -> int:
+    """Prints the releases, best first, and what the order is made of."""
+    weights = dict(ranking.WEIGHTS)
+    for word in options.weight:
+        weights |= _weight(word)
+    found = ranking.rank(runs_of(options), weights)
+    columns = tuple(ranking.WEIGHTS)
+    rows = [
+        [
+            each.release,
+            f"{each.score:.0f}",
+            *(each.measures[name].text if name in each.measures else "-" for name in columns),
+        ]
+        for each in found.candidates
+    ]
+    print(inert(plain_rows(rows, headers=("compiler", "score", *columns))))
+    said = ", ".join(f"{name}={weight:g}" for name, weight in found.weights.items()) or "none"
+    print(f"\nscore: 0 to 100, weights {said}; what was not measured (-) earns a release nothing")
+    if found.empty:
+        print(f"not in these results, so not in the score: {', '.join(found.empty)}")
+    print(plain_rows([[name, ranking.MEANS[name]] for name in columns], headers=()))
+    return EXIT_OK
+
+
+def _weight(word: str) -> dict[str, float]:
+    name, _, text = word.partition("=")
+    known = tuple(ranking.WEIGHTS)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if name not in known or not 0 <= value < 1e6:
+        raise UsageError(
+            f"--weight: read {word!r}, expected NAME=NUMBER with a name of {', '.join(known)} and a number from 0"
+            f"{nearest(name, known)}",
+            tip="for example: --weight runtimes=2 --weight size=0",
+        )
+    return {name: value}
 
 
 def diff(options: Namespace) -> int:

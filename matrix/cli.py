@@ -17,6 +17,7 @@ from matrix import __version__, answers, commands, explaining, inspecting
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
+from matrix.ranking import WEIGHTS
 from matrix.records import AXES
 from matrix.store import default_store
 from matrix.versions import nearest
@@ -39,6 +40,7 @@ VERBS = {
     "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
     "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
+    "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
     "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
@@ -103,6 +105,12 @@ def make_parser() -> Parser:
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
     _add_advise(made["advise"])
+    made["candidates"].set_defaults(command=answers.candidates)
+    weights = ", ".join(f"{name}={weight:g}" for name, weight in WEIGHTS.items())
+    made["candidates"].add_argument(
+        "--weight", action="append", default=[], metavar="NAME=NUMBER", help=f"repeatable; default: {weights}"
+    )
+    _add_results(made["candidates"], "default: the committed ones")
     made["diff"].set_defaults(command=answers.diff)
     made["diff"].add_argument(
         "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"

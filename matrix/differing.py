@@ -41,8 +41,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
-    """`same` cells end as before. `gone` and `new` are on one side only, `unmeasured` is measured on one side only: they
-    are told and not judged. `order` holds the values of each axis, `surroundings` what else differs between two runs."""
+    """`same` cells end as before. `gone` and `new` are on one side only, `unmeasured` is measured on one side only:
+    they are told and not judged. `order` holds the values of each axis, `surroundings` what else is not the same."""
 
     groups: tuple[Group, ...]
     order: Mapping[str, Sequence[str]]
