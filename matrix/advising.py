@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
+from matrix.axes import NONE
 from matrix.causes import GIVEN, Move, cells_of, move_to, move_words, nearest, orders
 from matrix.errors import NoAnswer
 from matrix.results import PublishedCell, PublishedRun
@@ -159,7 +160,7 @@ def _listed(labels: Sequence[str]) -> str:
 
 def combination(cell: PublishedCell) -> str:
     """`runtime 3.13.0, compiler 3.13.0, turbine 3.9.0, torch 2.9.1, python 3.11`."""
-    return ", ".join(f"{axis} {cell.axes[axis]}" for axis in NEWEST_FIRST if axis in cell.axes)
+    return ", ".join(f"{axis} {cell.axes[axis]}" for axis in NEWEST_FIRST if cell.axes.get(axis, NONE) != NONE)
 
 
 def words(advice: Advice, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -167,7 +168,7 @@ def words(advice: Advice, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
     cell, run = advice.cell, advice.run
     jobs = run.jobs_of(cell)
     rest = ", ".join(f"{axis} {label}" for axis, label in cell.axes.items() if axis not in NEWEST_FIRST)
-    free = [axis for axis in cell.axes if axis not in wanted]
+    free = [axis for axis, label in cell.axes.items() if axis not in wanted and label != NONE]
     rows = [("pin", combination(cell)), ("for", rest)]
     if free:
         rows.append(

@@ -11,6 +11,7 @@ from matrix.catalogue import data_root
 from matrix.causes import cells_of
 from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, NoAnswer, ResultsFault, UsageError
 from matrix.formats import plain_rows
+from matrix.ownruns import store_run
 from matrix.records import AXES
 from matrix.requirements import (
     RequirementsFile,
@@ -25,7 +26,9 @@ from matrix.whatis import inert
 
 
 def runs_of(options: Namespace) -> tuple[PublishedRun, ...]:
-    """Of `--results`, or the committed ones. Raises ResultsFault."""
+    """Of `--results`, of the store's `--preset`, or the committed ones. Raises ResultsFault, StoreUnusable."""
+    if options.preset:
+        return (store_run(options.preset, options.store, engine=options.engine), *read_runs(options.results))
     paths = options.results or run_files(data_root() / "results")
     if not paths:
         raise ResultsFault(f"{data_root() / 'results'}: read no .json, expected runs", tip="name some with --results")

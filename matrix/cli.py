@@ -113,6 +113,8 @@ def make_parser() -> Parser:
         help="such as runtimes=4; repeatable; the output states all",
     )
     _add_results(made["candidates"], "default: the committed ones")
+    for verb in ("advise", "candidates", "diff"):
+        _add_own_run(made[verb])
     made["diff"].set_defaults(command=_diff)
     made["diff"].add_argument(
         "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
@@ -229,6 +231,11 @@ def _add_advise(command: argparse.ArgumentParser) -> None:
         "-o", "--output", type=Path, metavar="FILE.txt", help="write requirements there; what clashes goes beside it"
     )
     _add_results(command, "default: the committed ones")
+
+
+def _add_own_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
+    command.add_argument("--engine", choices=ENGINES, default="venv", help="of that run; default: %(default)s")
 
 
 def _why(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,13 +11,13 @@ from matrix.catalogue import data_root, presets
 from matrix.causes import cells_of, explain, words
 from matrix.engines.base import Engine, tool_line
 from matrix.errors import EXIT_OK, CellUnknown, StoreUnusable
-from matrix.formats import as_json
 from matrix.gates import load_gates
+from matrix.ownruns import published
 from matrix.plan import Plan
 from matrix.records import AXES, Stage
 from matrix.replay import replay
 from matrix.report import CellReport
-from matrix.results import PublishedCell, PublishedJob, PublishedRun, parse_run, read_runs, run_files
+from matrix.results import PublishedCell, PublishedJob, PublishedRun, read_runs, run_files
 from matrix.store import Store
 from matrix.whatis import inert
 from matrix.workplace import engine_maker, judged, one_cell, one_of, plan_of, question_of
@@ -36,11 +35,10 @@ def why(options: Namespace) -> int:
             cell = one_cell(report, options.cell)
             if not cell.jobs and (runs := _published(planned)) and _has(runs, cell):
                 return _from_runs(runs, options.cell)
-            run = parse_run(json.loads(as_json(report)), source="the store")
+            run = published(report)
             pasted = [shell_command(planned, cell, store, engine)] if cell.jobs else []
-            published = run.cells[report.cells.index(cell)]
-            log = _log(cell)
-            _print(published, run, run.cells, notes=_notes(cell), pasted=pasted, log=log)
+            place = report.cells.index(cell)
+            _print(run.cells[place], run, run.cells, notes=_notes(cell), pasted=pasted, log=_log(cell))
     except StoreUnusable:
         runs = _published(planned)
         if not runs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,11 @@ def test_what_is_no_run_is_refused_by_name(tmp_path, text):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ResultsFault, match=r"run\.json: cannot be read: No such file"):
         read_run(tmp_path / "run.json")
+
+
+def test_every_committed_run_goes_into_the_wheel():
+    """So that an installed package answers from the same results as a checkout."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    bundled = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    wanted = {f"results/{path.name}": f"matrix/_bundled/results/{path.name}" for path in run_files(ROOT / "results")}
+    assert wanted.items() <= bundled.items()
