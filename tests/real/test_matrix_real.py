@@ -20,6 +20,7 @@ from command_line import (
     ROOT,
     good,
     link_or_copy,
+    matrix,
     new_store,
     standing,
     started,
