@@ -36,9 +36,12 @@ VERBS = {
     "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
     "run": "run what is missing and print the table",
     "show": "print the table of what is in the store",
-    "why": "the evidence of one cell and a command that reproduces it",
+    "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
+    "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
-    "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
+    "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
+    "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
+    "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
@@ -97,9 +100,28 @@ def make_parser() -> Parser:
             "--store", type=Path, default=default_store(), metavar="FOLDER", help="where results are kept"
         )
         command.set_defaults(command=getattr(commands, verb, None))
+    made["why"].set_defaults(command=_why)
     made["why"].add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
+    _add_results(made["why"], "default: the store, and the committed results where it has no such cell")
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
+    _add_advise(made["advise"])
+    made["candidates"].set_defaults(command=_candidates)
+    made["candidates"].add_argument(
+        "--weight",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="such as runtimes=4; repeatable; the output states all",
+    )
+    _add_results(made["candidates"], "default: the committed ones")
+    for verb in ("advise", "candidates", "diff"):
+        _add_own_run(made[verb])
+    made["diff"].set_defaults(command=_diff)
+    made["diff"].add_argument(
+        "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
+    )
+    _add_results(made["diff"], "of two releases; default: the committed ones")
     _add_whatis(made["whatis"])
     _add_export(made["export"])
     _add_cleaning(made["clean"])
@@ -216,6 +238,62 @@ def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser) -> 
     lld.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
     for command in (smoke, lld):
         command.add_argument("--compiler", default="", metavar="VERSION", help="default: that of the pinned sources")
+
+
+def _add_advise(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_advise)
+    command.add_argument("--model", required=True, help="one that was measured")
+    for axis in AXES[1:]:
+        command.add_argument(
+            f"--{axis}",
+            metavar="VALUE",
+            help="a release, a minor one, a specifier, a name; default: the newest that fits",
+        )
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.txt", help="write requirements there; what clashes goes beside it"
+    )
+    _add_results(command, "default: the committed ones")
+
+
+def _add_own_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
+    command.add_argument("--engine", choices=ENGINES, default="venv", help="of that run; default: %(default)s")
+
+
+def _why(options: argparse.Namespace) -> int:
+    """Like the three below: imported when asked for, 0.1 s that no other verb pays."""
+    from matrix.explaining import why
+
+    return why(options)
+
+
+def _advise(options: argparse.Namespace) -> int:
+    from matrix.answers import advise
+
+    return advise(options)
+
+
+def _candidates(options: argparse.Namespace) -> int:
+    from matrix.answers import candidates
+
+    return candidates(options)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from matrix.answers import diff
+
+    return diff(options)
+
+
+def _add_results(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--results",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.json",
+        help=f"a run as JSON; repeatable; {default}",
+    )
 
 
 def _add_cleaning(command: argparse.ArgumentParser) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from matrix.catalogue import data_root
-from matrix.engines.base import Engine, tool_line
+from matrix.engines.base import Engine
 from matrix.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -21,13 +19,12 @@ from matrix.errors import (
     UsageError,
 )
 from matrix.estimate import environment_costs, estimate
-from matrix.formats import FORMATS, disk_words, plain_rows, reproduce
+from matrix.formats import FORMATS, disk_words, plain_rows
 from matrix.plan import Plan
 from matrix.progress import make_progress
 from matrix.provision import share_of
-from matrix.records import JobResult, Lock, Stage
+from matrix.records import Stage
 from matrix.replay import replay
-from matrix.report import CellReport
 from matrix.runner import Runner, RunSummary
 from matrix.schedule import Schedule
 from matrix.store import Store
@@ -36,7 +33,6 @@ from matrix.workplace import (
     engine_maker,
     judged,
     machine_class,
-    one_cell,
     plan_of,
     question_of,
     workshop,
@@ -145,24 +141,10 @@ def show(options: Namespace) -> int:
     return EXIT_OK
 
 
-def why(options: Namespace) -> int:
-    """Prints the evidence of one cell."""
-    planned = plan_of(question_of(options))
-    with Store(options.store, read_only=True) as store:
-        engine = _looking(options, store)
-        report = judged(planned, replay(planned, store, engine).states, store)
-        cell = one_cell(report, options.cell)
-        print("\n".join(_evidence(cell)))
-        print("\nreproduce")
-        if cell.jobs:
-            print(f"  {shell_command(planned, cell, store, engine)}")
-        print(f"  {reproduce(report, cell)}")
-    return EXIT_OK
-
-
 def compare(options: Namespace) -> int:
     """Compares two runs and prints what differs."""
-    from matrix.comparing import compare_runs, read_run, words
+    from matrix.comparing import compare_runs, words
+    from matrix.results import read_run
 
     compared = compare_runs(read_run(options.before), read_run(options.after))
     print("\n".join(words(compared)))
@@ -310,70 +292,3 @@ def _write(text: str, output: Path | None) -> None:
                 f"--output: {output} cannot be written: {error.strerror}",
                 tip="nothing is lost: `show` with the same words prints the table again",
             ) from None
-
-
-def _evidence(cell: CellReport) -> list[str]:
-    lines = [" ".join(f"{axis}={label}" for axis, label in cell.labels.items()), "", f"outcome    {cell.words}"]
-    if cell.signature:
-        lines += [
-            f"message    {cell.signature.message}",
-            f"means      {cell.signature.means}",
-            f"next       {cell.signature.next_step}",
-        ]
-    if cell.comparison:
-        lines.append(
-            f"outputs    {cell.comparison.text}; error {cell.comparison.error:.3g} of the reference's scale, "
-            f"tolerance {cell.comparison.tolerance:.3g}"
-        )
-    lines += [f"model      {value.note}" for value in cell.cell.values if value.note]
-    lines += [f"reason     {cell.reason}"] if cell.reason else []
-    lines += [f"included   {cell.cell.note}"] if cell.cell.note else []
-    for job, used in zip(cell.jobs, cell.locks, strict=True):
-        lines += ["", *_job_lines(job, used)]
-    if cell.jobs and cell.jobs[-1].end.log and cell.outcome.red:
-        log = cell.jobs[-1].end.log.rstrip()
-        lines += ["", f"log of {cell.jobs[-1].stage} ({cell.jobs[-1].end.log_bytes} bytes)", log]
-    return lines
-
-
-def _job_lines(job: JobResult, used: Lock) -> list[str]:
-    end = job.end
-    status = f"exit code {end.exit_code}" if end.end == "exited" else f"{end.end} {end.signal or ''}".strip()
-    peak = f", {end.peak_bytes / (1 << 20):.0f} MiB" if end.peak_bytes else ""
-    return [
-        f"{job.stage}: {job.outcome}, {status}, {end.seconds:.3f} s, {end.cpu_seconds:.3f} s CPU{peak}, "
-        f"{job.finished_at}, {job.machine}, engine {job.engine}",
-        f"  job          {job.key}",
-        f"  lock         {used.name} sha256 {used.digest}",
-        f"  environment  {job.environment}",
-        *(f"  in           {name} sha256 {digest}" for name, digest in job.inputs),
-        *(
-            f"  out          {artifact.name} sha256 {artifact.digest}, {artifact.size} bytes"
-            for artifact in job.outputs
-        ),
-        f"  command      {shlex.join(job.command)}",
-    ]
-
-
-def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) -> str:
-    """One line for a shell that repeats the cell's last job by hand, with the files of the store."""
-    job = cell.jobs[-1]
-    node = plan.nodes[cell.cell.nodes[len(cell.jobs) - 1]]
-    environment = engine.load(node.request) if node.request else None
-    if environment is None:
-        return "# the environment was cleaned away; the next line makes it again"
-    model = dict(node.parameters).get("model_file", "")
-    if job.stage is Stage.EXPORT:
-        script = data_root() / "scripts" / "export.py"
-        facts = [word for word in job.command[1:] if not word.startswith("model_digest=")]
-        tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
-    else:
-        tool = [*tool_line(job.command, environment)]
-    if engine.name == "docker":
-        copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
-        image = f"--init --network none -v $d:/out -w /out sha256:{environment.digest}"
-        mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage is Stage.EXPORT else ""
-        tool = ["/opt/env/bin/python", "/scripts/export.py", f"/scripts/models/{Path(model).name}"] if mounted else tool
-        return f"d=$(mktemp -d) && {copies}docker run --rm {mounted}{image} {shlex.join(tool)}"
-    links = "".join(f"ln -s {shlex.quote(str(store.blob(digest)))} {name} && " for name, digest in job.inputs)
-    return f'cd "$(mktemp -d)" && {links}{shlex.join(tool)}'

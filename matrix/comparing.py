@@ -1,18 +1,17 @@
-"""Compares two published runs (`show --format json`): what differs, and which of it is explained by name. Pure."""
+"""Two published runs that should be equal: every difference, and which of it is explained by name. Pure.
+
+`differing` is for runs that may differ, where what matters is what got worse.
+"""
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from matrix.errors import UsageError
-
-FORMAT = 1
+from matrix.results import PublishedCell, PublishedRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,29 +37,15 @@ class Compared:
         return tuple(difference for difference in self.differences if not difference.why)
 
 
-def read_run(path: Path) -> dict[str, Any]:
-    """A run as JSON. Raises UsageError."""
-    tip = "`python -m matrix show --format json --output FILE` writes one"
-    try:
-        read: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}", tip=tip) from None
-    except ValueError as error:
-        raise UsageError(f"{path}: not JSON: {error}", tip=tip) from None
-    if not isinstance(read, dict) or read.get("format") != FORMAT or not isinstance(read.get("cells"), list):
-        raise UsageError(f"{path}: expected a run of format {FORMAT}", tip=tip)
-    return read
-
-
 def explanations() -> dict[tuple[str, str], str]:
     """(lock, artifact) -> why it differs from run to run."""
     rows = tomllib.loads((Path(__file__).parent / "explained.toml").read_text(encoding="utf-8"))["artifact"]
     return {(row["lock"], row["name"]): row["why"] for row in rows}
 
 
-def compare_runs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Compared:
+def compare_runs(before: PublishedRun, after: PublishedRun) -> Compared:
     """Outcomes and signatures cell by cell, artifact digests job by job."""
-    old, new = _cells(before), _cells(after)
+    old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
     differences = [
         Difference(what=name, before=_verdict(old.get(name)), after=_verdict(new.get(name)))
         for name in sorted(old.keys() | new.keys())
@@ -96,26 +81,17 @@ def words(compared: Compared) -> Iterator[str]:
     )
 
 
-def _cells(run: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {" ".join(f"{axis}={value}" for axis, value in cell["axes"].items()): cell for cell in run["cells"]}
+def _verdict(cell: PublishedCell | None) -> str:
+    return cell.words if cell else "not there"
 
 
-def _verdict(cell: Mapping[str, Any] | None) -> str:
-    if cell is None:
-        return "not there"
-    return " ".join(str(cell[key]) for key in ("outcome", "stage", "signature") if cell[key])
-
-
-def _artifacts(run: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str, str], str]:
+def _artifacts(run: PublishedRun, cells: Mapping[str, PublishedCell]) -> dict[tuple[str, str, str], str]:
     """(axes that the stage sees, lock, artifact) -> sha256. A job stands once, under the first cell that has it."""
     found: dict[tuple[str, str, str], str] = {}
     seen: set[str] = set()
     for name, cell in cells.items():
-        for key in cell["evidence"]["jobs"]:
-            if key in seen:
-                continue
-            seen.add(key)
-            job = run["jobs"][key]
-            for artifact, facts in job["artifacts"].items():
-                found[name, job["lock"], artifact] = facts["sha256"]
+        for job in run.jobs_of(cell):
+            if job.key not in seen:
+                found |= {(name, job.lock, artifact.name): artifact.digest for artifact in job.artifacts}
+            seen.add(job.key)
     return found

@@ -147,3 +147,13 @@ class ExportFailed(MatrixError):
 class FileFault(MatrixError):
     exit_code = 26
     meaning = "a file to look into is not there, too big, damaged, or neither a `.vmfb` nor MLIR"
+
+
+class ResultsFault(MatrixError):
+    exit_code = 28
+    meaning = "a results file cannot be read, is damaged, or was written by a newer version of this project"
+
+
+class NoAnswer(MatrixError):
+    exit_code = 29
+    meaning = "no tested combination answers the question; the message names the nearest, or what was tested"

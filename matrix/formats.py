@@ -21,10 +21,8 @@ from matrix.determinism import recompiled, sentences
 from matrix.frontends import groups, portability
 from matrix.records import Disk, JobResult, Lock, Outcome, Stage
 from matrix.report import CellReport, Report
+from matrix.results import FORMAT
 from matrix.square import Square, headings, legend, squares
-
-FORMAT = 1
-"""Of the JSON. Raise it together with a reader for the older one."""
 
 FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"()\[\]]+/)+")
 """The folders of an absolute path, of which a message of Python or the linker may hold some."""

@@ -25,6 +25,7 @@ class SignatureRow:
     means: str
     next_step: str
     outcome: Outcome | None
+    gate: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ def rows() -> tuple[SignatureRow, ...]:
             means=row["means"],
             next_step=row["next"],
             outcome=Outcome(row["outcome"]) if "outcome" in row else None,
+            gate=row.get("gate", ""),
         )
         for name, row in content.items()
     )
@@ -60,6 +62,12 @@ def rows() -> tuple[SignatureRow, ...]:
 def codes() -> dict[str, str]:
     """The letters of each signature in the square."""
     return {row.name: row.code for row in rows()} | {UNRECOGNISED: "?", NO_OUTPUT: "Z"}
+
+
+@functools.cache
+def gates() -> dict[str, str]:
+    """What refused, in plain words, for each signature that is of a gate."""
+    return {row.name: row.gate for row in rows() if row.gate}
 
 
 @functools.lru_cache(maxsize=4096)

@@ -19,7 +19,8 @@ from matrix.speed import (
     speed_tables,
     vmfb_bytes,
 )
-from matrix.square import Page, headings, in_order, mark_of, pages
+from matrix.square import Page, headings, mark_of, pages
+from matrix.versions import in_order
 
 HEADERS = ("ratio", "verdict", "median", "quartiles", "compile", "of it CPU", ".vmfb", "MLIR", "memory", "buffers")
 MARKS = {Verdict.SAME: "=", Verdict.UNSETTLED: "?", Verdict.TOO_FEW: "few"}

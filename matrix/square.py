@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from matrix import signatures
 from matrix.axes import ordered_axes
 from matrix.records import Outcome
 from matrix.report import CellReport, Report
 from matrix.spec import Spec, View
+from matrix.versions import are_versions, in_order
 
 MARKS = {
     Outcome.PASSED: "ok",
@@ -194,7 +195,7 @@ def _plural(axis: str, count: int) -> str:
 def span(labels: Sequence[str], order: Sequence[str]) -> str:
     """`3.4 to 3.7 and 3.9`: runs of neighbours in the order of the axis; names stand one by one."""
     short = dict(zip(order, headings(order), strict=True))
-    versions = _are_versions(order)
+    versions = are_versions(order)
     if not versions:  # names have no order that a span could mean
         return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
     runs: list[list[str]] = []
@@ -209,22 +210,8 @@ def span(labels: Sequence[str], order: Sequence[str]) -> str:
 
 def headings(labels: Sequence[str]) -> tuple[str, ...]:
     """Short versions (`3.10` for 3.10.0) where they tell all labels apart, the labels themselves elsewhere."""
-    if not _are_versions(labels):
+    if not are_versions(labels):
         return tuple(labels)
     parsed = [Version(label) for label in labels]
     short = [f"{version.major}.{version.minor}" for version in parsed]
     return tuple(short) if len(set(short)) == len(short) else tuple(labels)
-
-
-def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Without repeats: versions by age, other labels as they come."""
-    unique = tuple(dict.fromkeys(labels))
-    return tuple(sorted(unique, key=Version)) if _are_versions(unique) else unique
-
-
-def _are_versions(labels: Iterable[str]) -> bool:
-    """A user's own toolchain among releases makes names of them all."""
-    try:
-        return all(Version(label) for label in labels)
-    except InvalidVersion:
-        return False

@@ -21,6 +21,20 @@ def ascending(versions: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(versions), key=Version))
 
 
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Each label once: releases ascending, names as they came."""
+    unique = tuple(dict.fromkeys(labels))
+    return tuple(sorted(unique, key=Version)) if are_versions(unique) else unique
+
+
+def are_versions(labels: Iterable[str]) -> bool:
+    """A user's own toolchain among releases makes names of them all."""
+    try:
+        return all(Version(label) for label in labels)
+    except InvalidVersion:
+        return False
+
+
 def newest_of_each_minor(versions: Iterable[str]) -> tuple[str, ...]:
     """The newest patch release of each (major, minor)."""
     newest: dict[tuple[int, int], str] = {}

@@ -7,7 +7,7 @@ import hashlib
 import os
 import platform
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from matrix.report import CellReport, Judge, Report
 from matrix.schedule import NodeState
 from matrix.spec import Spec, parse_spec
 from matrix.store import Store
+from matrix.versions import in_order
 from matrix.vmfbaudit import audit
 from matrix.worker import WorkerEvent
 
@@ -172,19 +173,21 @@ def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Report:
 
 def one_cell(report: Report, choices: Sequence[str]) -> CellReport:
     """The one cell that AXIS=VALUE words name. Raises CellUnknown if there is none, or more than one."""
-    axes = ordered_axes(report.plan.spec)
+    spec = report.plan.spec
+    labels = [cell.labels for cell in report.cells]
+    return report.cells[one_of(labels, choices, axes=ordered_axes(spec), name=spec.name)]
+
+
+def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes: Sequence[str], name: str) -> int:
+    """The index of the one cell that AXIS=VALUE words name. Raises CellUnknown, UsageError."""
     wanted = dict(split_choice(word, axes) for word in choices)
-    found = [cell for cell in report.cells if all(cell.labels[axis] == value for axis, value in wanted.items())]
+    found = [index for index, cell in enumerate(labels) if wanted.items() <= cell.items()]
     if len(found) == 1:
         return found[0]
-    open_axes = {
-        axis: sorted({cell.labels[axis] for cell in found or report.cells})
-        for axis in axes
-        if len({cell.labels[axis] for cell in found or report.cells}) > 1
-    }
-    listed = "\n".join(f"  {axis}: {', '.join(labels)}" for axis, labels in open_axes.items())
+    among = [labels[index] for index in found] or labels
+    open_axes = {axis: in_order(cell[axis] for cell in among if axis in cell) for axis in axes}
+    listed = "\n".join(f"  {axis}: {', '.join(values)}" for axis, values in open_axes.items() if len(values) > 1)
     count = f"{len(found)} cells fit" if found else "no cell fits"
-    name = report.plan.spec.name
     raise CellUnknown(
         f"{count} {' '.join(choices) or 'no choice'}, expected exactly one; the values of {name}:\n{listed}",
         tip="for example: why compiler=3.8.0 runtime=3.11.0",

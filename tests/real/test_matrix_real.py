@@ -20,6 +20,7 @@ from command_line import (
     ROOT,
     good,
     link_or_copy,
+    matrix,
     new_store,
     standing,
     started,
@@ -148,6 +149,21 @@ def test_the_pasted_command_says_the_same(done, tmp_path):
     assert "equal" in passed.out
     once_more = subprocess.run(["sh", "-c", pasted_line(passed.out)], capture_output=True, check=False, timeout=60)
     assert once_more.returncode == 0
+
+
+def test_the_store_answers_as_results_do(done):
+    """`why`, `advise`, `candidates` and `diff` of a run of one's own."""
+    spec, store, _, _ = done
+    own = ["--preset", spec, "--store", store]
+    why = good("why", *own, "compiler=3.8.0", "runtime=3.10.0").out
+    assert "gate       VM bytecode version" in why
+    assert "runtime 3.10.0 -> 3.8.0 (1 down)" in why
+    model = re.search(r"model=(\S+)", why)[1]
+    advice = good("advise", "--model", model, "--runtime", "3.8", *own).out
+    assert re.search(r"pin +runtime 3\.8\.0, compiler 3\.8\.0", advice)
+    assert re.search(r"^3\.8\.0 +\d+ +1 of 1 +1 of 3", good("candidates", *own).out, re.MULTILINE)
+    worse = matrix("diff", "compiler", "3.8.0", "3.10.0", *own)
+    assert (worse.status, "worse: 1 cell: passed -> failed at run: vm-bytecode-version" in worse.out) == (1, True)
 
 
 def pasted_line(text: str) -> str:

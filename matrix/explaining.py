@@ -1,0 +1,161 @@
+"""The verb `why`: the evidence of one cell, its cause, and a command that reproduces it."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from matrix.catalogue import data_root, presets
+from matrix.causes import cells_of, explain, words
+from matrix.engines.base import Engine, tool_line
+from matrix.errors import EXIT_OK, CellUnknown, StoreUnusable
+from matrix.gates import load_gates
+from matrix.ownruns import published
+from matrix.plan import Plan
+from matrix.records import AXES, Stage
+from matrix.replay import replay
+from matrix.report import CellReport
+from matrix.results import PublishedCell, PublishedJob, PublishedRun, read_runs, run_files
+from matrix.store import Store
+from matrix.whatis import inert
+from matrix.workplace import engine_maker, judged, one_cell, one_of, plan_of, question_of
+
+
+def why(options: Namespace) -> int:
+    """Prints the evidence of one cell: of the store; of the committed results where the store has none of it."""
+    if options.results:
+        return _from_runs(read_runs(options.results), options.cell)
+    planned = plan_of(question_of(options))
+    try:
+        with Store(options.store, read_only=True) as store:
+            engine = engine_maker(options.engine, store, cores=1, offline=True)(lambda _: None)
+            report = judged(planned, replay(planned, store, engine).states, store)
+            cell = one_cell(report, options.cell)
+            if not cell.jobs and (runs := _published(planned)) and _has(runs, cell):
+                return _from_runs(runs, options.cell)
+            run = published(report)
+            pasted = [shell_command(planned, cell, store, engine)] if cell.jobs else []
+            place = report.cells.index(cell)
+            _print(run.cells[place], run, run.cells, notes=_notes(cell), pasted=pasted, log=_log(cell))
+    except StoreUnusable:
+        runs = _published(planned)
+        if not runs:
+            raise
+        return _from_runs(runs, options.cell)
+    return EXIT_OK
+
+
+def _published(planned: Plan) -> tuple[PublishedRun, ...]:
+    """The committed runs that answer for a shipped preset as it is; a spec of one's own is another question."""
+    if planned.spec.source not in presets() or planned.spec.options:
+        return ()
+    runs = read_runs(run_files(data_root() / "results"))
+    return tuple(run for run in runs if run.preset == planned.spec.name)
+
+
+def _has(runs: Sequence[PublishedRun], cell: CellReport) -> bool:
+    return any(each.axes == dict(cell.labels) and each.measured for run in runs for each in run.cells)
+
+
+def _from_runs(runs: Sequence[PublishedRun], choices: Sequence[str]) -> int:
+    """The evidence of one cell of published runs. Raises CellUnknown, UsageError."""
+    cells = cells_of(runs)
+    if not cells:
+        raise CellUnknown("the results hold no cell", tip="give others with --results")
+    axes = tuple(cells[0].axes) if cells else AXES
+    cell = cells[one_of([each.axes for each in cells], choices, axes=axes, name="the results")]
+    run = next(run for run in runs if any(each is cell for each in run.cells))
+    print(f"of {Path(run.source).name}, {_date(run, cell)}\n")
+    _print(cell, run, cells, notes=[], pasted=[], log=[])
+    return EXIT_OK
+
+
+def _date(run: PublishedRun, cell: PublishedCell) -> str:
+    jobs = run.jobs_of(cell)
+    return f"measured {jobs[-1].finished_at[:10]} on {jobs[-1].machine}" if jobs else "not measured"
+
+
+def _print(
+    cell: PublishedCell,
+    run: PublishedRun,
+    cells: Sequence[PublishedCell],
+    *,
+    notes: Sequence[str],
+    pasted: Sequence[str],
+    log: Sequence[str],
+) -> None:
+    gates = load_gates()
+    cause = words(explain(cell, cells, gates), cell, gates)
+    lines = [*_evidence(cell, run, notes), *log, *cause, "", "reproduce", *(f"  {each}" for each in pasted)]
+    print(inert("\n".join([*lines, f"  {cell.reproduce}"]).expandtabs()))
+
+
+def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> list[str]:
+    lines = [cell.name, "", f"outcome    {cell.words}"]
+    if cell.signature:
+        step = run.next_steps.get(cell.signature, "")
+        lines += [f"message    {cell.message}", f"means      {cell.means}", f"next       {step}"]
+    if cell.comparison:
+        error = "not finite" if cell.comparison.error is None else f"{cell.comparison.error:.3g}"
+        lines.append(
+            f"outputs    {cell.comparison.text}; error {error} of the reference's scale, "
+            f"tolerance {cell.comparison.tolerance:.3g}"
+        )
+    lines += notes
+    lines += [f"reason     {cell.reason}"] if cell.reason else []
+    lines += [f"included   {cell.included}"] if cell.included else []
+    for job in run.jobs_of(cell):
+        lines += ["", *_job_lines(job)]
+    return lines
+
+
+def _notes(cell: CellReport) -> list[str]:
+    return [f"model      {value.note}" for value in cell.cell.values if value.note]
+
+
+def _log(cell: CellReport) -> list[str]:
+    if not (cell.jobs and cell.jobs[-1].end.log and cell.outcome.red):
+        return []
+    end = cell.jobs[-1].end
+    return ["", f"log of {cell.jobs[-1].stage} ({end.log_bytes} bytes)", end.log.rstrip()]
+
+
+def _job_lines(job: PublishedJob) -> list[str]:
+    status = f"exit code {job.exit_code}" if job.end == "exited" else f"{job.end} {job.signal or ''}".strip()
+    peak = f", {job.peak_bytes / (1 << 20):.0f} MiB" if job.peak_bytes else ""
+    return [
+        f"{job.stage}: {job.outcome}, {status}, {job.seconds:.3f} s, {job.cpu_seconds:.3f} s CPU{peak}, "
+        f"{job.finished_at}, {job.machine}, engine {job.engine}",
+        f"  job          {job.key}",
+        f"  lock         {job.lock} sha256 {job.lock_sha256}",
+        f"  environment  {job.environment}",
+        *(f"  in           {name} sha256 {digest}" for name, digest in job.inputs.items()),
+        *(f"  out          {made.name} sha256 {made.digest}, {made.size} bytes" for made in job.artifacts),
+        f"  command      {shlex.join(job.command)}",
+    ]
+
+
+def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) -> str:
+    """One line for a shell that repeats the cell's last job by hand, with the files of the store."""
+    job = cell.jobs[-1]
+    node = plan.nodes[cell.cell.nodes[len(cell.jobs) - 1]]
+    environment = engine.load(node.request) if node.request else None
+    if environment is None:
+        return "# the environment was cleaned away; the next line makes it again"
+    model = dict(node.parameters).get("model_file", "")
+    if job.stage is Stage.EXPORT:
+        script = data_root() / "scripts" / "export.py"
+        facts = [word for word in job.command[1:] if not word.startswith("model_digest=")]
+        tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
+    else:
+        tool = [*tool_line(job.command, environment)]
+    if engine.name == "docker":
+        copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
+        image = f"--init --network none -v $d:/out -w /out sha256:{environment.digest}"
+        mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage is Stage.EXPORT else ""
+        tool = ["/opt/env/bin/python", "/scripts/export.py", f"/scripts/models/{Path(model).name}"] if mounted else tool
+        return f"d=$(mktemp -d) && {copies}docker run --rm {mounted}{image} {shlex.join(tool)}"
+    links = "".join(f"ln -s {shlex.quote(str(store.blob(digest)))} {name} && " for name, digest in job.inputs)
+    return f'cd "$(mktemp -d)" && {links}{shlex.join(tool)}'

@@ -1,0 +1,124 @@
+"""`candidates`: what is counted is what the results hold, and the order follows the weights."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from matrix.cli import main
+from matrix.ranking import WEIGHTS, Candidate, rank
+from matrix.records import Outcome, Stage
+from matrix.results import PublishedRun, PublishedSpeed, read_run
+
+COMMITTED = Path(__file__).parents[2] / "results" / "portability.json"
+
+
+@pytest.fixture(scope="module")
+def run() -> PublishedRun:
+    return read_run(COMMITTED)
+
+
+def by_release(run: PublishedRun, **weights: float) -> dict[str, Candidate]:
+    return {each.release: each for each in rank([run], {**WEIGHTS, **weights}).candidates}
+
+
+def test_runtimes_are_those_that_the_file_counts(run):
+    passed = Counter(
+        cell["axes"]["compiler"] for cell in json.loads(COMMITTED.read_text())["cells"] if cell["outcome"] == "passed"
+    )
+    found = by_release(run)
+    assert {release: each.measures["runtimes"].text for release, each in found.items()} == {
+        release: f"{count} of 15" for release, count in passed.items()
+    }
+
+
+def test_a_column_without_results_is_neither_filled_nor_scored(run):
+    ranking = rank([run], WEIGHTS)
+    assert ranking.empty == ("arm", "speed")
+    assert ranking.weights.keys() == WEIGHTS.keys() - {"arm", "speed"}
+    assert all(not {"arm", "speed"} & each.measures.keys() for each in ranking.candidates)
+
+
+def test_the_order_follows_the_weights(run):
+    none = dict.fromkeys(WEIGHTS, 0.0)
+    most = [each.release for each in rank([run], none | {"runtimes": 1}).candidates]
+    assert set(most[:5]) == {"2.9.0", "3.0.0", "3.1.0", "3.2.0", "3.3.0"} and set(most[-2:]) == {"3.10.0", "3.11.0"}
+    smallest = rank([run], none | {"size": 1}).candidates
+    assert smallest[0].measures["size"].text == "1.000" and smallest[0].score == 100
+    shares = [each.measures["size"].share for each in smallest]
+    assert shares == sorted(shares, reverse=True)
+    assert {each.score for each in rank([run], none).candidates} == {0.0}
+
+
+def test_a_patch_release_without_a_runtime_is_run_on_that_of_its_minor_release(run):
+    assert by_release(run)["3.7.1"].measures["models"].text == "1 of 1"
+
+
+def test_a_wrong_model_counts_against_its_release(run):
+    own = [cell for cell in run.cells if cell.axes["compiler"] == cell.axes["runtime"]]
+    other = [replace(cell, axes={**cell.axes, "model": "other"}) for cell in own]
+    other = [
+        replace(cell, outcome=Outcome.WRONG_OUTPUT) if cell.axes["compiler"] == "3.9.0" else cell for cell in other
+    ]
+    found = by_release(replace(run, cells=(*run.cells, *other)))
+    assert found["3.9.0"].measures["models"].text == "1 of 2"
+    assert found["3.8.0"].measures["models"].text == "2 of 2"
+    assert found["3.9.0"].score < found["3.8.0"].score
+    assert found["3.7.1"].measures["models"].share == 0.5  # the other model was not tried with it: no gain
+
+
+def test_exporters_count_where_their_mlir_compiles(run):
+    (cell,) = (cell for cell in run.cells if cell.axes["compiler"] == cell.axes["runtime"] == "3.9.0")
+    more = [
+        replace(cell, axes={**cell.axes, "torch": "1"}, outcome=Outcome.FAILED, stage=Stage.COMPILE, comparison=None),
+        replace(cell, axes={**cell.axes, "torch": "2"}, outcome=Outcome.FAILED, stage=Stage.RUN, comparison=None),
+        replace(cell, axes={**cell.axes, "torch": "3"}, outcome=Outcome.FAILED, stage=Stage.EXPORT, comparison=None),
+    ]
+    assert by_release(replace(run, cells=(*run.cells, *more)))["3.9.0"].measures["exporters"].text == "2 of 3"
+
+
+def test_targets_of_arm(run):
+    cells = [cell for cell in run.cells if cell.axes["compiler"] == cell.axes["runtime"] == "3.9.0"]
+    arm = [replace(cell, axes={**cell.axes, "target": target}) for cell in cells for target in ("aarch64", "armv6")]
+    arm[1] = replace(arm[1], outcome=Outcome.CRASHED)
+    found = by_release(replace(run, cells=(*run.cells, *arm)))
+    assert found["3.9.0"].measures["arm"].text == "1 of 2"
+    assert "arm" not in found["3.8.0"].measures
+
+
+def speed(release: str, ratio: float | None, flags: str = "default") -> PublishedSpeed:
+    axes = {"compiler": release, "runtime": release, "flags": flags}
+    return PublishedSpeed(axes=axes, baseline=ratio is None, ratio=ratio, noise_floor=0.01, verdict="")
+
+
+def test_speed_is_the_mean_of_ratios(run):
+    speeds = (
+        speed("3.8.0", None),
+        speed("3.9.0", 0.5),
+        speed("3.9.0", 2.0),
+        speed("3.10.0", 0.8),
+        speed("3.9.0", 9, "o3"),
+    )
+    found = by_release(replace(run, speeds=speeds))
+    assert found["3.9.0"].measures["speed"].text == "1.000"
+    assert found["3.10.0"].measures["speed"].share == 1.0
+    assert "speed" not in found["3.8.0"].measures
+
+
+def test_the_verb_states_its_weights(capsys):
+    assert main(["candidates", "--results", str(COMMITTED), "--weight", "runtimes=4", "--weight", "size=0"]) == 0
+    out = capsys.readouterr().out
+    assert "weights models=3, runtimes=4, exporters=1, size=0;" in out
+    assert "not in these results, so not in the score: arm, speed" in out
+    row = next(line.split() for line in out.splitlines() if line.startswith("3.9.0"))
+    assert row[2:] == ["1", "of", "1", "2", "of", "15", "1", "of", "1", "-", "-", "1.026"]
+
+
+@pytest.mark.parametrize("word", ["runtime=2", "runtimes", "runtimes=x", "runtimes=-1", "runtimes=nan"])
+def test_a_weight_that_is_none(capsys, word):
+    assert main(["candidates", "--weight", word]) == 2
+    assert f"--weight: read '{word}'" in capsys.readouterr().err
