@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from matrix import __version__, commands, inspecting
+from matrix import __version__, commands, inspecting, publishing
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
@@ -39,6 +39,7 @@ VERBS = {
     "why": "the evidence of one cell and a command that reproduces it",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
+    "site": "static pages from the JSON of runs: squares, releases, signatures, evidence; default: the committed results",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
@@ -100,6 +101,7 @@ def make_parser() -> Parser:
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
     _add_whatis(made["whatis"])
     _add_export(made["export"])
+    _add_site(made["site"])
     _add_cleaning(made["clean"])
     _add_images(made["image"])
     made["lock"].add_argument(
@@ -193,6 +195,14 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
     command.add_argument(
         "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
+    )
+
+
+def _add_site(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=publishing.site)
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
+    command.add_argument(
+        "results", nargs="*", type=Path, metavar="RESULTS.json", help="of `show --format json`; default: results/*.json"
     )
 
 
