@@ -39,7 +39,7 @@ VERBS = {
     "why": "the evidence of one cell and a command that reproduces it",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "compare": "two runs as JSON: outcomes, signatures and artifact digests that differ; exit status 1 if some do",
-    "site": "static pages from the JSON of runs: squares, releases, signatures, evidence; default: the committed results",
+    "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",

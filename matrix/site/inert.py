@@ -38,6 +38,6 @@ def _letter(letter: str) -> str:
 def slug(text: str) -> str:
     """A file name or anchor; a text that cannot be one as it is gets a digest, so that no two texts share one."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:LABEL]
-    if plain == text:
+    if plain and plain == text:
         return plain
     return f"{plain or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

@@ -13,7 +13,7 @@ import jinja2
 from matrix import signatures
 from matrix.records import Outcome
 from matrix.site.inert import slug
-from matrix.site.published import Cell, Run
+from matrix.site.published import Cell, Job, Run
 from matrix.site.releases import Release, find_releases, link_of
 from matrix.site.tables import (
     FIRST,
@@ -37,7 +37,6 @@ LINES = 60
 class Found:
     """A row of the index of all pages."""
 
-    group: str
     title: str
     link: str
     text: str = ""
@@ -105,9 +104,9 @@ class Site:
         yield self._page("about.html", "about.html", outcomes=OUTCOMES)
         yield self._page("search.html", "search.html", found=self._index())
 
-    def _page(self, path: str, template: str, **context: Any) -> tuple[str, str]:
+    def _page(self, path: str, template: str, **context: object) -> tuple[str, str]:
         up = "../" * path.count("/")
-        views = {"square": square_view, "counted": several}
+        views = {"square": square_view}
         dates = [run.date for run in self._runs if run.date]
         page = templates().get_template(template)
         return path, page.render(up=up, date=max(dates, default=""), views=views, path=path, **context)
@@ -139,28 +138,31 @@ class Site:
         before = of_product[place + 1] if place + 1 < len(of_product) else None
         return before, of_product[place - 1] if place else None
 
-    def _index(self) -> list[Found]:
-        found = [
-            Found(group="Squares", title=f"{table.run.question}", link=f"square/{table.slug}.html", text=table.title)
-            for table in self._tables
+    def _index(self) -> dict[str, list[Found]]:
+        """Every page but those of environments, by what it is about."""
+        squares = [
+            Found(title=each.run.question, link=f"square/{each.slug}.html", text=each.title) for each in self._tables
         ]
-        found += [Found(group="Releases", title=release.name, link=release.link) for release in self._releases]
-        found += [Found(group="Models", title=model, link=link_of("model", model)) for model in self._models]
-        found += [
-            Found(group="Error signatures", title=name, link=f"signature/{slug(name)}.html", text=meaning(group[0][2]))
-            for name, group in self._signed.items()
-        ]
-        found += [
-            Found(
-                group="Evidence",
-                title=f"{table.row_axis} {row}",
-                link=table.evidence(row),
-                text=f"{table.run.name}, {table.title}",
-            )
+        evidence = [
+            Found(title=f"{table.row_axis} {row}", link=table.evidence(row), text=f"{table.run.name}, {table.title}")
             for table in self._tables
             for row in table.rows
         ]
-        return found
+        errors = [
+            Found(
+                title=name,
+                link=f"signature/{slug(name)}.html",
+                text=f"{meaning(group[0][2])} {group[0][2].message[:160]}",
+            )
+            for name, group in self._signed.items()
+        ]
+        return {
+            "Releases": [Found(title=release.name, link=release.link) for release in self._releases],
+            "Error signatures": errors,
+            "Models": [Found(title=model, link=link_of("model", model)) for model in self._models],
+            "Squares": squares,
+            "Evidence": evidence,
+        }
 
 
 def square_view(table: Table) -> dict[str, Any]:
@@ -203,9 +205,9 @@ def _islands(table: Table) -> list[str]:
         else:
             groups.append(([row], held))
     first = (table.row_axis, table.column_axis) == FIRST
-    verb = "load on" if first else "with"
+    who, verb = ("modules of ", "load on") if first else ("", "with")
     return [
-        f"{several(table.row_axis, rows, table.rows)} {verb} {several(table.column_axis, held, table.columns)}"
+        f"{who}{several(table.row_axis, rows, table.rows)} {verb} {several(table.column_axis, held, table.columns)}"
         for rows, held in groups
         if held
     ]
@@ -222,7 +224,8 @@ def _models(tables: Sequence[Table]) -> dict[str, list[Table]]:
 
 def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
     """For each square with the model: its cells by outcome; what its exports left; what the run notes of it."""
-    rows, exports = [], {}
+    rows = []
+    exports: dict[str, Job] = {}
     for table in tables:
         cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model]
         counts = Counter(cell.words for cell in cells)
@@ -249,7 +252,8 @@ def _signed(tables: Sequence[Table]) -> Mapping[str, Signed]:
 
 
 def _signature(name: str, group: Signed) -> dict[str, Any]:
-    messages = Counter((cell.message, cell.means) for _, _, cell in group)
+    messages = Counter(cell.means or cell.message for _, _, cell in group)
+    first = {cell.means or cell.message: cell for _, _, cell in reversed(group)}
     rows: dict[tuple[str, str], tuple[Table, str, list[str]]] = {}
     for table, (row, column), _ in group:
         rows.setdefault((table.slug, row), (table, row, []))[2].append(column)
@@ -268,7 +272,7 @@ def _signature(name: str, group: Signed) -> dict[str, Any]:
         "code": signatures.codes().get(name, ""),
         "general": meaning(group[0][2]),
         "count": len(group),
-        "messages": messages.most_common(EXAMPLES),
+        "messages": [(first[said], count) for said, count in messages.most_common(EXAMPLES)],
         "more": max(0, len(messages) - EXAMPLES),
         "lines": lines,
         "next": steps[0] if steps else "",
@@ -288,5 +292,3 @@ OUTCOMES = (
     ("untested", "planned, not measured"),
     ("infrastructure", "our own fault, never shown as a release's"),
 )
-
-

@@ -80,7 +80,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One published file. `file` is its name, `path` where it was read."""
+    """One published file: `file` is its name, `path` where it was read. `date` is the day of its newest job, which is
+    the date of the answer; `last_stage` what a cell ends with when all goes well."""
 
     name: str
     question: str
@@ -91,21 +92,12 @@ class Run:
     next_steps: Mapping[str, str]
     notes: Mapping[str, str]
     sentences: tuple[str, ...]
+    date: str
+    last_stage: str
 
     @property
     def file(self) -> str:
         return visible(self.path.name, LABEL)
-
-    @property
-    def date(self) -> str:
-        """The day of its newest job, which is the date of the answer."""
-        return max((job.finished_at for job in self.jobs.values()), default="")[:10]
-
-    @property
-    def last_stage(self) -> str:
-        """The stage that a cell of this run ends with when all goes well."""
-        order = [stage.value for stage in Stage]
-        return max((job.stage for job in self.jobs.values()), key=lambda stage: _index(order, stage), default="")
 
     def counts(self) -> dict[str, int]:
         """How many cells ended in each outcome, in the order of the closed set."""
@@ -143,6 +135,8 @@ def read_published(path: Path) -> Run:
             next_steps=steps,
             notes={_label(name): visible(str(text)) for name, text in document.get("models", {}).items()},
             sentences=_sentences(document),
+            date=max((job.finished_at for job in jobs.values()), default="")[:10],
+            last_stage=max({job.stage for job in jobs.values()}, key=_order, default=""),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(
@@ -229,5 +223,6 @@ def _label(text: object) -> str:
     return f"{visible(read[:LABEL])}…{hashlib.sha256(read.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
-def _index(order: list[str], stage: str) -> int:
+def _order(stage: str) -> int:
+    order = [each.value for each in Stage]
     return order.index(stage) if stage in order else -1

@@ -73,7 +73,7 @@ def find_tables(run: Run) -> list[Table]:
     free = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1 and axis not in ties]
     found: list[Table] = []
     covered: set[int] = set()
-    pairs = _pairs(run, free)
+    pairs = _pairs(free)
     candidates = [[*_of_pair(run, pair, ties, run.cells)] for pair in pairs] if run.cells else []
     for tables in sorted(candidates, key=lambda each: ((each[0].row_axis, each[0].column_axis) != FIRST, len(each))):
         for table in tables:
@@ -116,7 +116,9 @@ def legend(table: Table) -> list[Mark]:
         counted[text] += 1
         first.setdefault(text, cell)
     return [
-        Mark(mark=text, words=meaning(first[text]), signature=first[text].signature, kind=kind(first[text]), count=count)
+        Mark(
+            mark=text, words=meaning(first[text]), signature=first[text].signature, kind=kind(first[text]), count=count
+        )
         for text, count in counted.most_common()
     ]
 
@@ -205,7 +207,7 @@ def _ties(run: Run) -> dict[str, str]:
     return found
 
 
-def _pairs(run: Run, free: Sequence[str]) -> list[tuple[str, str]]:
+def _pairs(free: Sequence[str]) -> list[tuple[str, str]]:
     """Axes that may make a square, each pair in the axes' own order."""
     if len(free) >= 2:
         return list(itertools.combinations(free, 2))

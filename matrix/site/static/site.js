@@ -81,6 +81,7 @@ function square(section) {
     marks.forEach((link, id) => link.setAttribute("aria-current", String(id === mark)));
     form.elements[0].value = row || "";
     form.elements[1].value = column || "";
+    if (column) columns.get(column).scrollIntoView({ block: "nearest", inline: "nearest" });
     tell(row, column, mark, at);
   }
 
@@ -121,7 +122,11 @@ function square(section) {
   window.addEventListener("hashchange", show);
   show();
   if (location.hash && grid.classList.contains("chosen")) {
-    window.addEventListener("load", () => requestAnimationFrame(() => section.scrollIntoView()));
+    // The browser went to the sentence in the list, and opened the list for it.
+    window.addEventListener("load", () => requestAnimationFrame(() => {
+      section.querySelector(".answers").open = false;
+      section.scrollIntoView();
+    }));
   }
 }
 
