@@ -84,6 +84,13 @@ def armv6_smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def site(session: nox.Session) -> None:
+    """Build the published site from results/*.json into build/site: open build/site/index.html."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "matrix", "site", "-o", "build/site", *session.posargs)
+
+
+@nox.session
 def doctor(session: nox.Session) -> None:
     """What this machine can do, and what to install for the rest."""
     session.install("-q", "-e", ".")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from matrix import __version__, commands, inspecting
+from matrix import __version__, commands, inspecting, publishing
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
@@ -42,6 +42,7 @@ VERBS = {
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
     "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
+    "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
@@ -124,6 +125,7 @@ def make_parser() -> Parser:
     _add_results(made["diff"], "of two releases; default: the committed ones")
     _add_whatis(made["whatis"])
     _add_export(made["export"])
+    _add_site(made["site"])
     _add_cleaning(made["clean"])
     _add_armv6(made["armv6-smoke"], made["armv6-lld"])
     _add_images(made["image"])
@@ -293,6 +295,14 @@ def _add_results(command: argparse.ArgumentParser, default: str) -> None:
         default=[],
         metavar="FILE.json",
         help=f"a run as JSON; repeatable; {default}",
+    )
+
+
+def _add_site(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=publishing.site)
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
+    command.add_argument(
+        "results", nargs="*", type=Path, metavar="RESULTS.json", help="of `show --format json`; default: results/*.json"
     )
 
 

@@ -160,18 +160,26 @@ def read_runs(paths: Iterable[Path]) -> tuple[PublishedRun, ...]:
 
 def read_run(path: Path) -> PublishedRun:
     """One file. Raises ResultsFault with the first of its faults."""
+    return _parsed(read_document(path), source=str(path))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """One file as the newest format has it, its rows not looked at. Raises ResultsFault."""
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ResultsFault(f"{path}: cannot be read: {error.strerror}", tip=TIP) from None
     except (ValueError, RecursionError) as error:
         raise ResultsFault(f"{path}: not JSON: {error}", tip=TIP) from None
-    return parse_run(document, source=str(path))
+    return _migrated(document, str(path))
 
 
 def parse_run(document: object, *, source: str) -> PublishedRun:
     """What a file holds, of this format or an older one. Raises ResultsFault."""
-    content = _migrated(document, source)
+    return _parsed(_migrated(document, source), source=source)
+
+
+def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
     faults: list[str] = []
     top = Table(content, "", faults)
     jobs = {key: _job(key, row) for key, row in _rows(top, "jobs")}

@@ -115,11 +115,12 @@ def _words(cell: CellReport) -> str:
     if cell.outcome is Outcome.PASSED:
         return "passed" if cell.compared else "ran to its end; its outputs are not compared with anything"
     if cell.signature and cell.outcome is Outcome.FAILED:
-        return f"{cell.words} ({_general(cell.signature.name)})"
+        return f"{cell.words} ({general_meaning(cell.signature.name)})"
     return cell.words
 
 
-def _general(name: str) -> str:
+def general_meaning(name: str) -> str:
+    """What a signature means in a legend, where no values are filled in."""
     explained = {
         "vm-bytecode-version": "the runtime reads another version of the VM bytecode",
         "vm-features": "the module needs VM features that the runtime lacks",

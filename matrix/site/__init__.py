@@ -1,0 +1,1 @@
+"""The published site: static pages from the JSON of runs alone."""

@@ -1,0 +1,141 @@
+"""What a release changed beside its predecessor: the same cell with the older value, outcome beside outcome. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from matrix.records import Outcome
+from matrix.site.inert import slug
+from matrix.site.published import Cell
+from matrix.site.tables import Table, column_answer, row_answer, several
+from matrix.versions import in_order
+
+RELEASED = {"compiler": "iree", "runtime": "iree", "turbine": "turbine", "torch": "torch", "python": "python"}
+"""Axes whose values are releases -> what was released: a compiler and a runtime of one number are one release."""
+NAMES = {"iree": "IREE", "turbine": "iree-turbine", "torch": "torch", "python": "Python"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """Neighbouring cells that changed in the same way: `where` in words, the evidence of the first of them."""
+
+    where: str
+    words: str
+    count: int
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """One axis of one square at one release: its answer, and what is other than at the release before."""
+
+    axis: str
+    table: Table
+    answer: str
+    label: str
+    before: str
+    broke: tuple[Changed, ...]
+    repaired: tuple[Changed, ...]
+    otherwise: tuple[Changed, ...]
+    same: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A page: `IREE 3.8.0`."""
+
+    product: str
+    version: str
+    sections: tuple[Beside, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{NAMES[self.product]} {self.version}"
+
+    @property
+    def link(self) -> str:
+        return release_link(self.product, self.version)
+
+
+def release_link(product: str, version: str) -> str:
+    return f"release/{product}-{slug(version)}.html"
+
+
+def link_of(axis: str, label: str) -> str:
+    """The page of an axis's value; empty for what has none."""
+    if axis == "model":
+        return f"model/{slug(label)}.html"
+    return release_link(RELEASED[axis], label) if axis in RELEASED and label != "-" else ""
+
+
+def find_releases(tables: Sequence[Table]) -> list[Release]:
+    """Every release on an axis of the squares, or beside them, newest first in each product."""
+    found: dict[tuple[str, str], list[Beside]] = {}
+    for table in tables:
+        for axis, labels in ((table.row_axis, table.rows), (table.column_axis, table.columns)):
+            if axis in RELEASED:
+                for before, label in zip(("", *labels), labels, strict=False):
+                    beside = _beside(table, axis, label, before)
+                    found.setdefault((RELEASED[axis], label), []).append(beside)
+        for axis, label in table.others.items():
+            if axis in RELEASED and label != "-":
+                found.setdefault((RELEASED[axis], label), [])
+    releases = []
+    for product in NAMES:
+        versions = in_order(version for name, version in found if name == product)
+        releases += [
+            Release(product=product, version=version, sections=tuple(found[product, version]))
+            for version in reversed(versions)
+        ]
+    return releases
+
+
+def _beside(table: Table, axis: str, label: str, before: str) -> Beside:
+    across = axis == table.column_axis
+    new = dict(table.column(label) if across else table.row(label))
+    old = dict(table.column(before) if across else table.row(before)) if before else {}
+    kinds: dict[str, list[tuple[str, Cell, Cell]]] = {"broke": [], "repaired": [], "otherwise": [], "same": []}
+    for place in [place for place in new if place in old]:
+        kinds[_kind(old[place], new[place])].append((place, old[place], new[place]))
+    changed = {name: tuple(_changes(table, axis, label, rows)) for name, rows in kinds.items()}
+    return Beside(
+        axis=" = ".join([axis, *(tied for tied, other in table.ties.items() if other == axis)]),
+        table=table,
+        answer=column_answer(table, label) if across else row_answer(table, label),
+        label=label,
+        before=before,
+        broke=changed["broke"],
+        repaired=changed["repaired"],
+        otherwise=changed["otherwise"],
+        same=len(kinds["same"]),
+    )
+
+
+def _kind(old: Cell, new: Cell) -> str:
+    was, now = old.outcome is Outcome.PASSED, new.outcome is Outcome.PASSED
+    if was and now:
+        return "same"
+    if was and new.outcome.red:
+        return "broke"
+    if now and old.outcome.red:
+        return "repaired"
+    return "same" if old.words == new.words else "otherwise"
+
+
+def _changes(table: Table, axis: str, label: str, rows: Iterable[tuple[str, Cell, Cell]]) -> Iterable[Changed]:
+    """One line for all places with the same two verdicts."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for place, old, new in rows:
+        grouped.setdefault((old.words, new.words), []).append(place)
+    across = axis == table.column_axis
+    other, order = (table.row_axis, table.rows) if across else (table.column_axis, table.columns)
+    for (old_words, new_words), places in grouped.items():
+        yield Changed(
+            where=several(other, places, order),
+            words=f"{old_words} → {new_words}",
+            count=len(places),
+            link=f"{table.evidence(places[0])}#{slug(label)}"
+            if across
+            else f"{table.evidence(label)}#{slug(places[0])}",
+        )

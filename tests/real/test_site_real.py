@@ -1,0 +1,239 @@
+"""The site in a real browser, and its growth. The browser is a Chromium that is there; a skip is not a pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+
+from site_samples import generated, hostile, write  # noqa: E402
+
+pytestmark = pytest.mark.real
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FIRST_VIEW = 1_000_000
+
+
+def build(folder: Path, *results: Path) -> Path:
+    words = [sys.executable, "-m", "matrix", "site", "-o", str(folder), *map(str, results)]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    return folder
+
+
+def build_measured(folder: Path, results: Path) -> tuple[float, float]:
+    """CPU seconds and the peak in MB: the wall clock of a shared machine says nothing of the program."""
+    words = [sys.executable, "-m", "matrix", "site", "-o", str(folder), str(results)]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Below a folder with a blank and a #, as a sub-path of a server has no say in it either."""
+    return build(tmp_path_factory.mktemp("a b#c") / "site")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="NOT TESTED in a browser: no playwright")
+    if not CHROMIUM:
+        pytest.skip("NOT TESTED in a browser: no chromium (apt-get install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page whose console must stay silent and which may ask for nothing but files."""
+    context = browser.new_context(**getattr(request, "param", {}))
+    said: list[str] = []
+    made = context.new_page()
+    made.set_default_timeout(10_000)
+    made.on("console", lambda message: said.append(message.text))
+    made.on("pageerror", lambda error: said.append(str(error)))
+    made.on("request", lambda asked: None if asked.url.startswith("file:") else said.append(asked.url))
+    yield made
+    context.close()
+    assert said == []
+
+
+def accessible(page: Any) -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    # Without its preload, which asks for the style sheet once more and is refused by the page's policy.
+    return [found["id"] for found in Axe().run(page, options={"preload": False}).response["violations"]]
+
+
+def lit(page: Any) -> int:
+    return int(page.locator(".grid td.lit").count())
+
+
+def test_two_clicks_from_the_start_page_to_the_answer(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.get_by_label("compiler", exact=True).select_option(label="3.8")  # a click to open, a click to choose
+    assert page.locator(".answer").inner_text().startswith("Modules of compiler 3.8 load on runtimes 3.8 and 3.9.")
+    assert lit(page) == 15
+    page.get_by_role("button", name="Clear").click()
+    assert lit(page) == 0
+    page.locator(".grid tbody").get_by_role("link", name="3.8", exact=True).click()  # or one on its name
+    assert "runtimes 3.8 and 3.9" in page.locator(".answer").inner_text()
+
+
+def test_the_choice_is_the_address(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.get_by_label("compiler", exact=True).select_option(label="3.8")
+    page.get_by_label("runtime", exact=True).select_option(label="3.10")
+    assert page.url.endswith("#compiler-3.8.0&runtime-3.10.0")
+    said = page.locator(".answer").inner_text()
+    assert said.startswith("compiler 3.8 with runtime 3.10: failed at run: vm-bytecode-version.")
+    page.go_back()
+    assert page.url.endswith("#compiler-3.8.0")
+    assert lit(page) == 15
+    deep = page.context.new_page()
+    deep.goto((site / "index.html").as_uri() + "#compiler-3.8.0&runtime-3.10.0")
+    assert deep.locator(".answer").inner_text() == said
+
+
+def test_a_mark_of_the_legend_filters_at_once(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.locator(".legend a.mark", has_text="B").click()
+    assert lit(page) == 58
+    script = "() => { const begun = performance.now(); document.querySelectorAll('.legend a.mark')[1].click();"
+    assert page.evaluate(script + " document.body.offsetHeight; return performance.now() - begun; }") < 100
+    assert lit(page) == 51
+
+
+def test_a_cell_opens_its_evidence(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.locator(".grid tbody tr", has_text="3.8").first.get_by_role("link", name="B").first.click()
+    assert page.url.endswith("3.8.0.html#3.10.0")
+    section = page.locator("section:target")
+    assert "bytecode version mismatch" in section.inner_text()
+    section.locator("summary").click()
+    assert "sha256" in section.inner_text()
+
+
+def test_by_keyboard_alone(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.hash") == "#runtime-3.1.0":
+            break
+    page.keyboard.press("Enter")
+    assert page.locator(".answer").inner_text().startswith("Runtime 3.1 loads modules of compilers 2.9 to 3.3.")
+    page.keyboard.press("Escape")
+    assert lit(page) == 0
+    page.keyboard.press("/")
+    page.wait_for_url("**/search.html")
+    page.keyboard.type("hal 3.4")
+    page.wait_for_function("document.getElementById('counted').textContent !== ''")
+    page.locator("#find").fill("vm-features")
+    assert page.locator(".found li:visible").count() == 1
+
+
+def test_colours_are_chosen_and_kept(page, site):
+    page.emulate_media(color_scheme="dark")
+    page.goto((site / "index.html").as_uri())
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(colour)
+    page.get_by_role("button", name="Light").click()
+    light = page.evaluate(colour)
+    assert dark != light == "rgb(255, 255, 255)"
+    page.reload()
+    assert page.evaluate(colour) == light
+
+
+@pytest.mark.parametrize("page", [{"java_script_enabled": False}], indirect=True)
+def test_without_javascript_links_lead_to_the_same_answers(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.locator(".grid tbody").get_by_role("link", name="3.8", exact=True).click()
+    assert page.locator("li:target").inner_text().startswith("Modules of compiler 3.8 load on runtimes 3.8 and 3.9.")
+    page.locator("li:target").get_by_role("link", name="what changed in 3.8.0").click()
+    assert page.locator("h1").inner_text() == "IREE 3.8.0"
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 360, "height": 700}}], indirect=True)
+def test_a_phone_scrolls_no_page_sideways(page, site):
+    for path in one_of_each(site):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path.name
+
+
+@pytest.mark.parametrize(
+    "page",
+    [{"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}}],
+    indirect=True,
+    ids=["light", "dark-phone"],
+)
+def test_axe_finds_nothing(page, site):
+    pytest.importorskip("axe_playwright_python", reason="NOT TESTED with axe: no axe-playwright-python")
+    for path in one_of_each(site):
+        page.goto(path.as_uri())
+        assert accessible(page) == [], path.name
+    page.goto((site / "index.html").as_uri() + "#compiler-3.8.0&runtime-3.10.0")
+    assert accessible(page) == []
+
+
+def one_of_each(site: Path) -> list[Path]:
+    """The pages at the top, and one of each kind below."""
+    below = [sorted(folder.glob("*.html"))[:1] for folder in sorted(site.iterdir()) if folder.is_dir()]
+    return [*sorted(site.glob("*.html")), *(path for paths in below for path in paths)]
+
+
+def test_hostile_results_do_nothing(page, tmp_path):
+    site = build(tmp_path / "site", write(tmp_path / "run.json", hostile()))
+    page.on("dialog", lambda dialog: pytest.fail(f"a script of the results ran: {dialog.message}"))
+    for path in one_of_each(site):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_2000_cells_load_no_more_at_first(page, tmp_path):
+    seconds, peak = build_measured(tmp_path / "site", write(tmp_path / "run.json", generated(9, 15)))
+    assert seconds < 10, f"{seconds:.1f} s of CPU time"
+    assert peak < 250, f"{peak:.0f} MB"
+    assert first_view(page, tmp_path / "site")["bytes"] < FIRST_VIEW
+
+
+@pytest.mark.full
+def test_20000_cells_are_built_in_60_s_and_500_mb(page, tmp_path):
+    content = generated(89, 15)
+    assert len(content["cells"]) == 20_025
+    seconds, peak = build_measured(tmp_path / "site", write(tmp_path / "run.json", content))
+    assert seconds < 60, f"{seconds:.1f} s of CPU time"
+    assert peak < 500, f"{peak:.0f} MB"
+    seen = first_view(page, tmp_path / "site")
+    assert seen["bytes"] < FIRST_VIEW and seen["seconds"] < 1, json.dumps(seen)
+    page.goto((tmp_path / "site" / "search.html").as_uri())
+    script = "() => { const field = document.getElementById('find'); field.value = 'model_7 3.4'; const begun ="
+    script += " performance.now(); field.dispatchEvent(new Event('input')); document.body.offsetHeight;"
+    assert page.evaluate(script + " return performance.now() - begun; }") < 100
+
+
+def first_view(page: Any, site: Path) -> dict[str, float]:
+    """What the start page asks for, in bytes, and how long it takes."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    begun = time.monotonic()
+    page.goto((site / "index.html").as_uri())
+    seconds = time.monotonic() - begun
+    assert len(asked) >= 3
+    return {"bytes": sum((site / Path(url).name).stat().st_size for url in asked), "seconds": seconds}

@@ -1,0 +1,99 @@
+"""Published runs made for the tests of the site: of any size, and hostile ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+OVERRIDE = "\u202e"
+HOSTILE = f"<script>alert('x')</script>\x1b[31m{OVERRIDE}&\"'><img src=x onerror=alert(1)>{{{{ 7*7 }}}}"
+
+
+def job(key: str, stage: str, environment: str) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "outcome": "passed",
+        "lock": f"{stage}/1",
+        "lock_sha256": "c" * 64,
+        "engine": "venv",
+        "environment": environment,
+        "command": ["tool", "--flag", "module.vmfb"],
+        "inputs": {"module.mlir": "a" * 64},
+        "artifacts": {"output_0.npy": {"sha256": key.ljust(64, "0"), "bytes": 640}},
+        "end": "exited",
+        "exit_code": 0,
+        "signal": 0,
+        "seconds": 0.5,
+        "cpu_seconds": 0.4,
+        "peak_bytes": 1000000,
+        "log_bytes": 0,
+        "finished_at": "2026-01-02T03:04:05Z",
+        "machine": "x86_64, a CPU, 2 cores",
+    }
+
+
+def cell(axes: dict[str, str], jobs: list[str], signature: str | None = None, message: str = "said") -> dict[str, Any]:
+    evidence: dict[str, Any] = {"jobs": jobs, "reproduce": "python -m matrix run made"}
+    if signature:
+        evidence |= {"message": message, "means": "it means this", "values": {}}
+    else:
+        evidence["comparison"] = {"error": 0.0, "tolerance": 0.0, "text": "equal"}
+    outcome = "failed" if signature else "passed"
+    return {"axes": axes, "outcome": outcome, "stage": "run", "signature": signature, "evidence": evidence}
+
+
+def document(cells: list[dict[str, Any]], jobs: dict[str, Any], *, name: str = "made") -> dict[str, Any]:
+    signatures = {each["signature"]: {"next": "do that"} for each in cells if each["signature"]}
+    environments = {each["environment"]: {"engine": "venv", "lock": "run/1"} for each in jobs.values()}
+    return {
+        "format": 1,
+        "preset": name,
+        "question": "Does it work?",
+        "counts": {},
+        "islands": [],
+        "cells": cells,
+        "jobs": jobs,
+        "environments": environments,
+        "signatures": signatures,
+    }
+
+
+def generated(models: int, releases: int) -> dict[str, Any]:
+    """models x releases x releases cells, a run job for each, an export for each model, islands of three."""
+    cells, jobs = [], {}
+    for model in range(models):
+        export = f"e{model}"
+        jobs[export] = job(export, "export", "env-export")
+        for compiler in range(releases):
+            for runtime in range(releases):
+                key = f"r{model}-{compiler}-{runtime}"
+                jobs[key] = job(key, "run", f"env-{runtime}")
+                axes = {"model": f"model_{model}", "compiler": f"3.{compiler}.0", "runtime": f"3.{runtime}.0"}
+                same = compiler // 3 == runtime // 3
+                cells.append(cell(axes, [export, key], None if same else "vm-features"))
+    return document(cells, jobs)
+
+
+def hostile() -> dict[str, Any]:
+    """Strangers' text wherever a run can hold some."""
+    said = [HOSTILE, "x" * (1 << 20), f"{HOSTILE}\n\u2028<!-- \x00 ]]>", "../../" + HOSTILE]
+    jobs = {f"{HOSTILE}{number}": job("k", HOSTILE, f"../{HOSTILE}") for number in range(4)}
+    for each in jobs.values():
+        each |= {name: HOSTILE for name in ("lock", "lock_sha256", "machine", "finished_at", "outcome")}
+        each |= {"command": said, "inputs": {HOSTILE: HOSTILE}, "artifacts": {HOSTILE: {"sha256": HOSTILE, "bytes": 1}}}
+    cells = [
+        cell(
+            {"model": said[number], "compiler": f"{text}{number}", "runtime": text, HOSTILE: HOSTILE}, [key], text, text
+        )
+        for number, (text, key) in enumerate(zip(said, jobs, strict=True))
+    ]
+    made = document(cells, jobs, name=HOSTILE) | {"question": HOSTILE, "mlir_portability": said}
+    made["environments"] = {f"../{HOSTILE}": {HOSTILE: HOSTILE, "distributions": {HOSTILE: HOSTILE}}}
+    made["signatures"] = {text: {"next": HOSTILE} for text in said}
+    return made
+
+
+def write(path: Path, content: dict[str, Any]) -> Path:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path

@@ -1,0 +1,260 @@
+"""The site from the committed results: whole, valid, inert, and right in what it says."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from pages_read import Page, broken_links, read_page, read_site
+from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, job, write
+
+from matrix.cli import main
+from matrix.errors import ResultsFault, UsageError
+from matrix.site.build import build_site
+from matrix.site.inert import slug, visible
+from matrix.site.published import Run, read_published
+from matrix.site.tables import column_answer, find_tables, row_answer
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "results").glob("*.json"))
+PORTABILITY = ROOT / "results" / "portability.json"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "built"
+    build_site(folder, RESULTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return read_site(site)
+
+
+@pytest.fixture(scope="module")
+def portability() -> Run:
+    return read_published(PORTABILITY)
+
+
+def run_of(tmp_path: Path, content: dict) -> Run:
+    return read_published(write(tmp_path / "run.json", content))
+
+
+def assert_valid(folder: Path, paths: list[Path]) -> None:
+    """By Debian's `tidy`; a skip is not a pass."""
+    if not shutil.which("tidy"):
+        pytest.skip("NOT TESTED: HTML validity needs `tidy` (apt-get install tidy)")
+    words = ["tidy", "-q", "-e", "--drop-empty-elements", "no", *map(str, paths)]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(site, pages):
+    assert len(pages) > 60
+    assert sum(len(page.links) for page in pages.values()) > 2000
+    assert broken_links(site, pages) == []
+
+
+def test_a_broken_link_would_be_found(tmp_path):
+    (tmp_path / "a.html").write_text('<a href="b.html">b</a><a href="#x">x</a><a href="https://example.org/">e</a>')
+    assert len(broken_links(tmp_path, read_site(tmp_path))) == 3
+
+
+def test_no_page_has_inline_code_or_two_targets_of_one_name(pages):
+    for path, page in pages.items():
+        assert page.faults == [], path
+        assert len(set(page.ids)) == len(page.ids), path
+
+
+def test_every_page_has_a_strict_policy(pages):
+    for path in pages:
+        policy = re.search(r'Content-Security-Policy" content="([^"]+)"', path.read_text(encoding="utf-8"))
+        assert policy and policy[1].startswith("default-src 'none'; "), path
+        assert "unsafe" not in policy[1] and "http" not in policy[1]
+
+
+def test_every_page_is_valid(site, pages):
+    assert_valid(site, list(pages))
+
+
+def test_nothing_of_the_building_machine_is_in_it(site):
+    host = re.compile(rf"(?<![\w/.-]){re.escape(platform.node())}(?![\w/.-])")
+    for path in site.rglob("*"):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            assert not host.search(text), path
+            assert not [
+                place
+                for place in (str(ROOT), str(site), f"{Path.home()}/", f"{tempfile.gettempdir()}/")
+                if place in text
+            ]
+
+
+def test_two_builds_write_the_same_bytes(site, tmp_path):
+    build_site(tmp_path / "again", RESULTS)
+    first = {path.relative_to(site): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    again = tmp_path / "again"
+    assert first == {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
+
+
+def test_the_start_page_answers(site, pages):
+    page = pages[site / "index.html"]
+    assert "Modules of compiler 3.8 load on runtimes 3.8 and 3.9." in page.text
+    assert "Runtime 3.10 loads modules of compiler 3.10." in page.text
+    assert {"compiler-3.8.0", "runtime-3.10.0", "mark-B"} <= set(page.ids)
+    assert (site / "index.html").stat().st_size < 150_000
+
+
+def test_the_answers_are_those_of_the_islands(portability):
+    (table,) = find_tables(portability)
+    assert row_answer(table, "2.9.0") == "Modules of compiler 2.9 load on runtimes 2.9 to 3.3."
+    assert column_answer(table, "3.13.0") == "Runtime 3.13 loads modules of compilers 3.12 and 3.13."
+
+
+def test_every_cell_has_its_evidence(site, pages):
+    content = json.loads(PORTABILITY.read_text(encoding="utf-8"))
+    rows = {path.name.rpartition("--")[2]: page for path, page in pages.items() if path.parent.name == "cell"}
+    for each in content["cells"]:
+        page = rows[f"{each['axes']['compiler']}.html"]
+        assert each["axes"]["runtime"] in page.ids
+        assert each["evidence"]["reproduce"] in page.text
+        for key in each["evidence"]["jobs"]:
+            made = content["jobs"][key]
+            assert made["lock_sha256"] in page.text and made["finished_at"] in page.text
+            assert all(artifact["sha256"] in page.text for artifact in made["artifacts"].values())
+        if each["signature"]:
+            assert each["evidence"]["message"] in page.text
+
+
+def test_a_release_says_what_it_broke_and_repaired(site, pages):
+    text = " ".join(pages[site / "release" / "iree-3.8.0.html"].text.split())
+    assert "Beside compiler 3.7.1 Broke runtimes 3.4 to 3.7 passed → failed at run: executable-abi" in text
+    assert "Repaired runtimes 3.8 and 3.9 failed at run: executable-abi → passed" in text
+    assert "Nothing changed: all 15 cells" in pages[site / "release" / "iree-3.9.0.html"].text
+    assert "The first one measured" in pages[site / "release" / "iree-2.9.0.html"].text
+
+
+def test_a_signature_says_what_it_means_where_it_is_and_what_to_do(site, pages):
+    text = " ".join(pages[site / "signature" / "vm-bytecode-version.html"].text.split())
+    assert "58 cells" in text and "compiler 3.10 on runtimes 2.9 to 3.9 and 3.11 to 3.13" in text
+    assert "Next: recompile with a compiler of the runtime's own release" in text
+
+
+def test_the_data_can_be_downloaded(site):
+    assert (site / "data" / "portability.json").read_bytes() == PORTABILITY.read_bytes()
+    rows = list(csv.DictReader((site / "data" / "portability.csv").open(encoding="utf-8", newline="")))
+    assert len(rows) == 225
+    assert sum(1 for row in rows if row["outcome"] == "passed") == 51
+
+
+def test_hostile_text_is_inert(tmp_path):
+    build_site(tmp_path / "site", [write(tmp_path / "run.json", hostile())])
+    pages = read_site(tmp_path / "site")
+    assert broken_links(tmp_path / "site", pages) == []
+    for path, page in pages.items():
+        text = path.read_text(encoding="utf-8")
+        assert page.faults == [] and page.tags.count("script") == 1 and "img" not in page.tags, path
+        assert not [
+            letter for letter in text if (ord(letter) < 32 and letter != "\n") or letter in (OVERRIDE, "\u2028")
+        ]
+        assert len(text) < 300_000 and "49" not in page.text
+    assert {path.parent.name for path in pages} >= {"cell", "release", "signature", "environment"}
+    assert_valid(tmp_path / "site", list(pages))
+
+
+def test_hostile_text_stays_readable():
+    assert visible("\x1b[31mred\x7f\u202eok\u00e9\n") == "␛[31mred␡⟨U+202E⟩oké␊"
+    assert visible("x" * 3000).endswith("x … (1000 more characters)")
+    assert "<script>" in visible(HOSTILE)
+
+
+def test_a_slug_is_a_file_name_and_no_two_texts_share_one():
+    texts = ["3.8.0", "3.8.0/", "../3.8.0", "a b", "a-b", "?", "??", "", "\x00", ".", "..", "x" * 300, "x" * 301]
+    slugs = [slug(text) for text in texts]
+    assert slugs[0] == "3.8.0"
+    assert len(set(slugs)) == len(slugs)
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", each) for each in slugs)
+
+
+@pytest.mark.parametrize(("models", "releases", "squares"), [(1, 4, 1), (3, 4, 3), (2, 1, 1), (1, 1, 1), (1, 70, 2)])
+def test_the_squares_of_a_run_hold_every_cell(tmp_path, models, releases, squares):
+    run = run_of(tmp_path, generated(models, releases))
+    tables = find_tables(run)
+    assert len(tables) == squares
+    assert {id(each) for table in tables for each in table.cells.values()} == {id(each) for each in run.cells}
+    assert len({table.slug for table in tables}) == squares
+
+
+def test_an_axis_that_follows_another_makes_no_square_of_its_own(tmp_path):
+    jobs = {"k": job("k", "run", "e")}
+    axes = [{"model": m, "compiler": r, "runtime": r} for m in ("a", "b") for r in ("3.1.0", "3.2.0")]
+    (table,) = find_tables(run_of(tmp_path, document([cell(each, ["k"]) for each in axes], jobs)))
+    assert (table.row_axis, table.column_axis, table.ties) == ("model", "compiler", {"runtime": "compiler"})
+    assert row_answer(table, "a") == "Model a passes with compilers 3.1 and 3.2."
+
+
+def test_a_cross_of_two_squares_is_no_square(tmp_path):
+    """Pythons at one torch, torches at one Python, both over compilers: two squares and not a third, mostly empty."""
+    jobs = {"k": job("k", "run", "e")}
+    pairs = {(p, "2.9.1") for p in ("3.9", "3.10", "3.11")} | {("3.11", t) for t in ("2.3.1", "2.5.1", "2.9.1")}
+    axes = [{"python": p, "torch": t, "compiler": c} for p, t in sorted(pairs) for c in ("3.1.0", "3.2.0")]
+    tables = find_tables(run_of(tmp_path, document([cell(each, ["k"]) for each in axes], jobs)))
+    assert sorted((table.row_axis, table.column_axis) for table in tables) == [
+        ("python", "compiler"),
+        ("torch", "compiler"),
+    ]
+
+
+def test_the_command_builds_it_and_replaces_only_its_own(tmp_path, capsys):
+    target = tmp_path / "site"
+    assert main(["site", "-o", str(target), str(PORTABILITY)]) == 0
+    assert "225 cells" in capsys.readouterr().out
+    (target / "old.html").write_text("old")
+    assert main(["site", "-o", str(target), str(PORTABILITY)]) == 0
+    assert not (target / "old.html").exists()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    assert main(["site", "-o", str(mine), str(PORTABILITY)]) == 2
+    assert (mine / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (lambda content: content["cells"][2].pop("outcome"), "cells[2]"),
+        (lambda content: content["cells"][1].update(outcome="perhaps"), "cells[1]"),
+        (lambda content: content["cells"][1]["evidence"].update(jobs=["gone"]), "cells[1]"),
+        (lambda content: content["jobs"]["e0"].update(seconds="long"), "jobs.e0"),
+        (lambda content: content.update(jobs=[]), "the top"),
+        (lambda content: content.update(format=2), "format 2"),
+    ],
+)
+def test_damaged_results_are_refused_by_place(tmp_path, damage, place):
+    content = generated(1, 2)
+    damage(content)
+    with pytest.raises(ResultsFault, match=re.escape(place)):
+        build_site(tmp_path / "site", [write(tmp_path / "run.json", content)])
+    assert not (tmp_path / "site").exists()
+
+
+def test_two_files_of_one_preset_are_refused(tmp_path):
+    twin = write(tmp_path / "twin.json", generated(1, 2))
+    with pytest.raises(UsageError, match="both are of the preset made"):
+        build_site(tmp_path / "site", [twin, write(tmp_path / "other.json", generated(1, 3))])
+
+
+def test_two_presets_share_a_site(tmp_path):
+    build_site(tmp_path / "site", [PORTABILITY, write(tmp_path / "more.json", generated(2, 3))])
+    pages = read_site(tmp_path / "site")
+    assert broken_links(tmp_path / "site", pages) == []
+    assert "Does it work?" in pages[tmp_path / "site" / "index.html"].text
+    assert read_page(tmp_path / "site" / "data.html").text.count("CSV") == 3
