@@ -224,5 +224,5 @@ def _label(text: object) -> str:
 
 
 def _order(stage: str) -> int:
-    order = [each.value for each in Stage]
+    order = [each.value for each in Stage if each.judged]
     return order.index(stage) if stage in order else -1
