@@ -32,6 +32,7 @@ from matrix.locks import (
     Wanted,
     header,
     lock_name,
+    normal,
     read_wanted,
 )
 from matrix.versions import SelectorFault, ascending, select
@@ -169,7 +170,8 @@ def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = ""
 
 
 def _exporter_task(wish: ExporterWish, torch: str, turbine: str, beside: Mapping[str, str], variant: str) -> Task:
-    pins = (("torch", torch), ("iree-turbine", turbine))
+    further = tuple((normal(name), version) for name, _, version in (word.partition("==") for word in wish.packages))
+    pins = (("torch", torch), ("iree-turbine", turbine), *further)
     return Task(
         name=lock_name("exporter", dict(pins), variant),
         pins=pins,
