@@ -173,7 +173,7 @@ def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
     parts = {Stage.RUN: Part(parameters=(("function", model.function),))}
     if model.form == "onnx":
         opset = (("opset_version", model.opset_version),) if model.opset_version else ()
-        parts[Stage.IMPORT] = Part(parameters=opset)
+        parts[Stage.IMPORT] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))
     return AxisValue(
         axis="model",
         label=label,

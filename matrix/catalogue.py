@@ -79,6 +79,8 @@ class GivenModel:
     function: str
     form: str = "mlir"
     opset_version: str = ""
+    weights: tuple[str, ...] = ()
+    """Those of the artifacts that hold weights of an `.onnx`, under the names that it calls them by."""
     note: str = ""
 
 
@@ -182,9 +184,12 @@ def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | Give
     files += [(f"input_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.inputs)]
     files += [(f"expected_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.expected)]
     function, note = model.function or "main", ""
+    weights: tuple[str, ...] = ()
     if model.form == "onnx":
         files.append((IMPORTER, scripts / IMPORTER))
         facts = onnx_facts(path)
+        weights = facts.elsewhere
+        files += [(name, _beside(model, path, name)) for name in weights]
         function = model.function or facts.graph or "main_graph"
         raised = f", imported as {model.opset_version}" if model.opset_version else ""
         note = f"ONNX opset {facts.opset}{raised}" if facts.opset else ""
@@ -197,7 +202,18 @@ def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | Give
         function=function,
         opset_version=model.opset_version,
         note=note,
+        weights=weights,
     )
+
+
+def _beside(model: UserModel, path: Path, name: str) -> Path:
+    """A file that holds weights of an `.onnx`. A job has all its files in one folder, each under a name of its own."""
+    if Path(name).name != name or name in ("", "..", *GIVEN_AS.values(), IMPORTER) or name.endswith(".npy"):
+        raise ModelUnusable(
+            f"model {model.name}: {path.name} has weights in {name!r}, expected a file beside it, as {path.name}.data",
+            tip="save it anew: onnx.save(model, path, save_as_external_data=True, location='model.data')",
+        )
+    return _existing(model, path.with_name(name))
 
 
 def _only_entry_point(model: UserModel, path: Path) -> str:

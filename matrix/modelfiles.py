@@ -5,6 +5,7 @@ facts, and the tools say why."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from matrix.packages import fault_of
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """The wire types of protobuf (https://protobuf.dev/programming-guides/encoding)."""
 MODEL_GRAPH, MODEL_OPSET, GRAPH_NAME, OPSET_DOMAIN, OPSET_VERSION = 7, 8, 2, 1, 2
+GRAPH_WEIGHT, WEIGHT_ELSEWHERE, ENTRY_KEY, ENTRY_VALUE = 5, 13, 1, 2
 """Field numbers of onnx.proto."""
 
 
@@ -30,10 +32,12 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxFacts:
-    """`graph` is the name that the importer gives to the function, `opset` such as `17` or `17, ai.onnx.ml 3`."""
+    """`graph` is the name that the importer gives to the function, `opset` such as `17` or `17, ai.onnx.ml 3`,
+    `elsewhere` the files beside it that hold weights: torch's exporter leaves an `.onnx.data`."""
 
     graph: str = ""
     opset: str = ""
+    elsewhere: tuple[str, ...] = ()
 
 
 def packages_of(path: Path) -> tuple[str, ...]:
@@ -77,18 +81,33 @@ def _assigned(statement: ast.stmt, name: str) -> ast.expr | None:
 def onnx_facts(path: Path) -> OnnxFacts:
     """What a `.onnx` file says of itself; as far as it can be read."""
     graph, opsets = "", []
+    elsewhere: tuple[str, ...] = ()
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
         try:
             for number, start, length in _fields(file, 0, size):
                 if number == MODEL_GRAPH:
                     graph = _text(file, start, length, GRAPH_NAME)
+                    elsewhere = tuple(sorted(_elsewhere(file, start, length)))
                 elif number == MODEL_OPSET:
                     version = next((begin for key, begin, _ in _fields(file, start, length) if key == OPSET_VERSION), 0)
                     opsets.append(f"{_text(file, start, length, OPSET_DOMAIN)} {version}".strip())
         except Damaged:
             pass
-    return OnnxFacts(graph=graph, opset=", ".join(opsets))
+    return OnnxFacts(graph=graph, opset=", ".join(opsets), elsewhere=elsewhere)
+
+
+def _elsewhere(file: IO[bytes], start: int, length: int) -> set[str]:
+    """The places that a graph's weights name."""
+    found = set()
+    for number, weight, size in _fields(file, start, length):
+        if number != GRAPH_WEIGHT:
+            continue
+        with contextlib.suppress(Damaged):
+            for key, entry, rest in _fields(file, weight, size):
+                if key == WEIGHT_ELSEWHERE and _text(file, entry, rest, ENTRY_KEY) == "location":
+                    found.add(_text(file, entry, rest, ENTRY_VALUE))
+    return found
 
 
 def _text(file: IO[bytes], start: int, length: int, wanted: int) -> str:
