@@ -66,12 +66,12 @@ class Workshop:
     # -- the committed tables
 
     def make_table(self, wish: TableWish, locks: Iterable[Lock], previous: LayerTable | None) -> LayerTable:
-        """The layers of all locks of the wished kinds. Wheels that the previous table knows are not unpacked again."""
+        """The layers of all locks that are wished for. Wheels that the previous table knows are not unpacked again."""
         base = self.bases()[wish.python]
         known = {wheel.sha256: wheel for wheel in previous.wheels} if previous else {}
         wanted: dict[str, WheelLayer] = {}
         for lock in locks:
-            if lock.refusal or lock.name.partition("/")[0] not in wish.kinds:
+            if lock.refusal or not wish.wants(lock.name):
                 continue
             packages = pinned(lock, python=wish.python, machine=wish.machine)
             new = [package for package in packages if not package.hashes & (known.keys() | wanted.keys())]

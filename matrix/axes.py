@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from matrix.catalogue import Catalogue, FlagRow, ModelFile, model_missing
 from matrix.errors import MatrixEmpty, SpecError
@@ -23,8 +23,11 @@ EXTERNAL_PARAMETERS = ("--iree-opt-const-eval=false",)
 """Compilers up to 3.6 would else want the parameters' values. All get it: cells differ by their release alone."""
 
 VERSION_AXES = (*PACKAGES, "python")
-TOUCHES = {"python": {Stage.EXPORT}} | {axis: {stage} for axis, (stage, _) in PACKAGES.items()}
-TOUCHES["compiler"] = {Stage.IMPORT, Stage.COMPILE}
+TOUCHES: Mapping[str, Set[Stage]] = {
+    "python": {Stage.EXPORT},
+    **{axis: {stage} for axis, (stage, _) in PACKAGES.items()},
+    "compiler": {Stage.IMPORT, Stage.COMPILE},
+}
 """The stages of each axis of releases. Where a model goes through none of them, the axis has no value for it."""
 WITHOUT = {
     "mlir": frozenset({Stage.EXPORT, Stage.IMPORT}),
@@ -119,7 +122,7 @@ def labels_meant(
         elif axis == "target" and term == "host":
             labels[catalogue.machine] = None
         elif term == "all":
-            labels.update(dict.fromkeys(known))
+            labels.update(dict.fromkeys(label for label in known if axis != "model" or label not in catalogue.packaged))
         elif term in known:
             labels[term] = None
         elif axis == "model" and not place:
@@ -162,14 +165,15 @@ def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
     if isinstance(model, ModelFile):
         source = (("model_file", str(model.path)), ("model_digest", model.digest))
         external = (("parameters", "external"),) if model.external_parameters else ()
-        parts = {Stage.EXPORT: Part(parameters=source + external), Stage.RUN: Part(parameters=(("function", "main"),))}
+        export = Part(parameters=source + external, packages=model.packages)
+        parts = {Stage.EXPORT: export, Stage.RUN: Part(parameters=(("function", "main"),))}
         if model.external_parameters:
             parts[Stage.COMPILE] = Part(flags=EXTERNAL_PARAMETERS)
         return AxisValue(axis="model", label=label, parts=parts, without=frozenset({Stage.IMPORT}))
     parts = {Stage.RUN: Part(parameters=(("function", model.function),))}
     if model.form == "onnx":
         opset = (("opset_version", model.opset_version),) if model.opset_version else ()
-        parts[Stage.IMPORT] = Part(parameters=opset)
+        parts[Stage.IMPORT] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))
     return AxisValue(
         axis="model",
         label=label,
@@ -191,14 +195,24 @@ def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
 
 
 def _flag_parts(row: FlagRow | OwnValue) -> dict[Stage, Part]:
-    parts: Mapping[Stage, tuple[str, ...]] = {Stage.COMPILE: row.compile, Stage.RUN: row.run}
+    flags: Mapping[Stage, tuple[str, ...]] = {Stage.COMPILE: row.compile, Stage.RUN: row.run}
     bound = isinstance(row, FlagRow) and row.machine_bound
-    return {stage: Part(flags=flags, machine_bound=bound) for stage, flags in parts.items() if flags or bound}
+    parts = {stage: Part(flags=words, machine_bound=bound) for stage, words in flags.items() if words or bound}
+    if isinstance(row, OwnValue) and row.packages:
+        parts[Stage.EXPORT] = Part(packages=row.packages)
+    return parts
 
 
 def without_value(axis: str) -> AxisValue:
     """What stands on an axis of releases in the cells of a model that goes through none of its stages."""
     return AxisValue(axis=axis, label=NONE)
+
+
+def touched(axis: str, spec: Spec) -> Set[Stage]:
+    """The stages of an axis of releases, and of an axis of the spec that only brings packages; else every stage."""
+    own = spec.own_axes.get(axis, {}).values()
+    packages = any(value.packages for value in own) and not any(value.compile or value.run for value in own)
+    return frozenset({Stage.EXPORT}) if packages else TOUCHES.get(axis, frozenset(Stage))
 
 
 def ordered_axes(spec: Spec) -> tuple[str, ...]:

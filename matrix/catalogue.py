@@ -12,8 +12,8 @@ from typing import Any
 
 from matrix.errors import ModelMissing, ModelUnusable
 from matrix.keys import sha256
-from matrix.locks import LockIndex, load_locks
-from matrix.modelfiles import entry_points, onnx_facts
+from matrix.locks import NOWHERE, LockIndex, load_locks
+from matrix.modelfiles import entry_points, onnx_facts, packages_of
 from matrix.own import TOOL_AXES, UserModel
 from matrix.records import Toolchain
 from matrix.spec import Spec
@@ -43,21 +43,28 @@ def presets() -> tuple[str, ...]:
 
 
 def shipped_models() -> tuple[str, ...]:
-    """The names of the models in `scripts/models`."""
-    return tuple(sorted(path.stem for path in (data_root() / "scripts" / "models").glob("*.py")))
+    """The names of the models in `scripts/models`, and of those that come from a package."""
+    return tuple(sorted(model_files()))
+
+
+def model_files(folder: str = "**") -> dict[str, Path]:
+    """Name -> file of the shipped models; of those in `packaged` the architecture comes from a package."""
+    paths = (data_root() / "scripts" / "models").glob(f"{folder}/*.py")
+    return {path.stem: path for path in sorted(paths, key=lambda path: (path.parent, path.name))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
     """A model as Python: `model()` and `inputs()`. `digest` is the sha256 of the file.
 
-    `external_parameters`: the export leaves the weights in a file of their own.
+    `external_parameters`: the export leaves the weights in a file of their own. `packages`: requirements beside torch.
     """
 
     name: str
     path: Path
     digest: str
     external_parameters: bool = False
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,8 @@ class GivenModel:
     function: str
     form: str = "mlir"
     opset_version: str = ""
+    weights: tuple[str, ...] = ()
+    """Those of the artifacts that hold weights of an `.onnx`, under the names that it calls them by."""
     note: str = ""
 
 
@@ -98,31 +107,36 @@ class Catalogue:
     machine: str
     export_digest: str
     torch_variant: str = "cuda"
+    packaged: frozenset[str] = frozenset()
+    """Shipped models that come from a package: each brings an environment of its own, so `all` leaves them out."""
     toolchains: Mapping[tuple[str, str], Toolchain] = field(default_factory=dict)
     """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
     machine_class: str = ""
     """What the key of a job holds whose result depends on the machine."""
 
 
-def load_catalogue(spec: Spec, *, torch_variant: str = "cuda", machine_class: str = "") -> Catalogue:
-    """Reads the shipped data, and the models and toolchains of a spec.
+def load_catalogue(
+    spec: Spec, *, torch_variant: str = "cuda", machine_class: str = "", place: Path = NOWHERE
+) -> Catalogue:
+    """Reads the shipped data, the locks that a store keeps at `place`, and the models and toolchains of a spec.
 
     Raises ModelMissing where a model's file is not there, ModelUnusable, ToolchainFault, LockFault for a damaged lock.
     """
     scripts = data_root() / "scripts"
     models: dict[str, ModelFile | GivenModel] = {}
-    for path in sorted((scripts / "models").glob("*.py")):
-        models[path.stem] = ModelFile(name=path.stem, path=path, digest=sha256(path))
+    for name, path in model_files().items():
+        models[name] = ModelFile(name=name, path=path, digest=sha256(path), packages=packages_of(path))
     for model in spec.models.values():
         models[model.name] = _user_model(model, spec.base, scripts)
     return Catalogue(
-        locks=load_locks(data_root() / "images" / "locks"),
+        locks=load_locks(data_root() / "images" / "locks", place),
         models=models,
         targets=_rows(PACKAGE / "targets.toml"),
         flags=_rows(PACKAGE / "flags.toml"),
         machine=platform.machine(),
         export_digest=sha256(scripts / "export.py"),
         torch_variant=torch_variant,
+        packaged=frozenset(model_files("packaged")) - spec.models.keys(),
         toolchains={
             (axis, name): find_toolchain(name, spec.base / path, axis)
             for axis in TOOL_AXES
@@ -159,14 +173,23 @@ def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | Give
     path = _existing(model, base / model.path)
     if model.form == "file":
         external = model.parameters == "external"
-        return ModelFile(name=model.name, path=path, digest=sha256(path), external_parameters=external)
+        return ModelFile(
+            name=model.name,
+            path=path,
+            digest=sha256(path),
+            external_parameters=external,
+            packages=packages_of(path),
+        )
     files = [(GIVEN_AS[model.form], path)]
     files += [(f"input_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.inputs)]
     files += [(f"expected_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.expected)]
     function, note = model.function or "main", ""
+    weights: tuple[str, ...] = ()
     if model.form == "onnx":
         files.append((IMPORTER, scripts / IMPORTER))
         facts = onnx_facts(path)
+        weights = facts.elsewhere
+        files += [(name, _beside(model, path, name)) for name in weights]
         function = model.function or facts.graph or "main_graph"
         raised = f", imported as {model.opset_version}" if model.opset_version else ""
         note = f"ONNX opset {facts.opset}{raised}" if facts.opset else ""
@@ -179,7 +202,18 @@ def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | Give
         function=function,
         opset_version=model.opset_version,
         note=note,
+        weights=weights,
     )
+
+
+def _beside(model: UserModel, path: Path, name: str) -> Path:
+    """A file that holds weights of an `.onnx`. A job has all its files in one folder, each under a name of its own."""
+    if Path(name).name != name or name in ("", "..", *GIVEN_AS.values(), IMPORTER) or name.endswith(".npy"):
+        raise ModelUnusable(
+            f"model {model.name}: {path.name} has weights in {name!r}, expected a file beside it, as {path.name}.data",
+            tip="save it anew: onnx.save(model, path, save_as_external_data=True, location='model.data')",
+        )
+    return _existing(model, path.with_name(name))
 
 
 def _only_entry_point(model: UserModel, path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from matrix.workplace import (
 
 def run(options: Namespace) -> int:
     """Runs what is missing and prints the table."""
-    plan = plan_of(question_of(options))
+    plan = _resolved(lambda: plan_of(question_of(options), options.store))
     with Store(options.store) as store:
         name = " ".join((plan.spec.source, plan.spec.name, *plan.spec.options, *options.only))
         summary = _carry_out(plan, store, options, name=name)
@@ -57,7 +58,7 @@ def export(options: Namespace) -> int:
     """Exports one model, as a run would, and writes the files."""
     from matrix.exporting import export_plan, keep_files
 
-    plan = export_plan(options)
+    plan = _resolved(lambda: export_plan(options))
     with Store(options.store) as store:
         summary = _carry_out(plan, store, options, name=plan.spec.name)
         if summary.interrupted:
@@ -67,6 +68,15 @@ def export(options: Namespace) -> int:
         for path, size in keep_files(cell, store, options):
             print(f"{path}  {size / 1e6:.1f} MB")
     return EXIT_OK
+
+
+def _resolved(make: Callable[[], Plan]) -> Plan:
+    """A plan all of whose locks are there: what models of one's own ask for beside torch is resolved first."""
+    from matrix.extending import resolve_missing
+    from matrix.index import configured
+
+    plan = make()
+    return make() if resolve_missing(plan.environments(), configured(), _say) else plan
 
 
 def _carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:
@@ -108,7 +118,7 @@ def _complain_of_missing(summary: RunSummary) -> None:
 
 def plan(options: Namespace) -> int:
     """Says what a run would do, at most, and touches nothing."""
-    planned = plan_of(question_of(options))
+    planned = plan_of(question_of(options), options.store)
     schedule, standing, seconds = Schedule(planned), 0, {}
     if (options.store / "store.sqlite").is_file():
         with Store(options.store, read_only=True) as store:
@@ -134,7 +144,7 @@ def plan(options: Namespace) -> int:
 
 def show(options: Namespace) -> int:
     """Prints the table of what is in the store."""
-    planned = plan_of(question_of(options))
+    planned = plan_of(question_of(options), options.store)
     with Store(options.store, read_only=True) as store:
         schedule = replay(planned, store, _looking(options, store))
         _write(FORMATS[options.format](judged(planned, schedule.states, store)), options.output)

@@ -136,7 +136,10 @@ class ToolchainFault(MatrixError):
 
 class ModelUnusable(MatrixError):
     exit_code = 23
-    meaning = "a model of one's own: a file of no known kind, or one with several entry points"
+    meaning = (
+        "a model of one's own: a file of no known kind, with several entry points, or with packages or weights that "
+        "mean nothing"
+    )
 
 
 class ExportFailed(MatrixError):

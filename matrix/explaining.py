@@ -27,7 +27,7 @@ def why(options: Namespace) -> int:
     """Prints the evidence of one cell: of the store; of the committed results where the store has none of it."""
     if options.results:
         return _from_runs(read_runs(options.results), options.cell)
-    planned = plan_of(question_of(options))
+    planned = plan_of(question_of(options), options.store)
     try:
         with Store(options.store, read_only=True) as store:
             engine = engine_maker(options.engine, store, cores=1, offline=True)(lambda _: None)

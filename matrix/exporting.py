@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from matrix.catalogue import data_root, load_catalogue, model_missing
+from matrix.catalogue import data_root, load_catalogue, model_files, model_missing
 from matrix.errors import ExportFailed, UsageError
 from matrix.jobs import EXPECTED, INPUT, MLIR, PARAMETERS, matching
 from matrix.locks import LockIndex, kind_of, load_locks, variant_of
@@ -18,7 +18,7 @@ from matrix.plan import Plan, make_plan
 from matrix.records import Outcome
 from matrix.report import CellReport
 from matrix.spec import parse_spec
-from matrix.store import Store
+from matrix.store import LOCKS, Store
 
 SPEC = """
 format = 1
@@ -52,13 +52,13 @@ def export_plan(options: Namespace) -> Plan:
     }
     text = SPEC.format(**{key: json.dumps(word, ensure_ascii=False) for key, word in words.items()})
     spec = parse_spec(text, source="export", base=Path())
-    catalogue = load_catalogue(spec, torch_variant=options.torch_build)
+    catalogue = load_catalogue(spec, torch_variant=options.torch_build, place=options.store / LOCKS)
     return make_plan(spec, catalogue)
 
 
 def model_path(word: str) -> Path:
     """A shipped model by name, or a Python file by path."""
-    shipped = {path.stem: path for path in (data_root() / "scripts" / "models").glob("*.py")}
+    shipped = model_files()
     if word in shipped:
         return shipped[word]
     if not word.endswith(".py") or not Path(word).is_file():
@@ -72,6 +72,7 @@ def newest_exporter(locks: LockIndex, torch: str, turbine: str, *, variant: str)
     pairs = [
         (pins["torch"], pins["iree-turbine"]) for pins in (dict(lock.pins) for lock in exporters if not lock.refusal)
     ]
+    pairs = list(dict.fromkeys(pairs))
     fitting = [pair for pair in pairs if torch in ("", pair[0]) and turbine in ("", pair[1])]
     if not fitting:
         known = ", ".join(f"torch {one} with turbine {other}" for one, other in pairs) or "none is locked"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from packaging.version import InvalidVersion, Version
 
 from matrix.jobs import MLIR
-from matrix.records import Outcome, Stage
+from matrix.records import AxisValue, Outcome, Stage
 from matrix.report import CellReport, Report
 from matrix.square import span
 
@@ -20,7 +20,8 @@ OLDER, SAME, NEWER = "older than turbine", "of turbine's minor release", "newer 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Exporters, as (python, torch, turbine), whose MLIR of a model is the same byte for byte."""
+    """Exporters (Python, torch, turbine, and what the spec's own axes bring beside them) whose MLIR of a model is the
+    same byte for byte."""
 
     model: str
     digest: str
@@ -30,14 +31,15 @@ class Group:
 
 def groups(report: Report) -> tuple[Group, ...]:
     """The groups of each model, the largest first; a group of one exporter too. None where there is one exporter."""
+    axes = exporter_axes(report)
     found: dict[tuple[str, str], dict[tuple[str, ...], None]] = {}
     for cell in report.cells:
         if digest := _mlir(cell):
-            exporter = tuple(cell.labels[axis] for axis in EXPORTER)
+            exporter = tuple(cell.labels[axis] for axis in axes)
             found.setdefault((cell.labels["model"], digest), {})[exporter] = None
     if len({exporter for exporters in found.values() for exporter in exporters}) < 2:
         return ()
-    order = {axis: _order(axis, report) for axis in EXPORTER}
+    order = {axis: _order(axis, report) for axis in axes}
     made = [
         Group(
             model=model,
@@ -48,6 +50,16 @@ def groups(report: Report) -> tuple[Group, ...]:
         for (model, digest), exporters in found.items()
     ]
     return tuple(sorted(made, key=lambda group: (group.model, -len(group.exporters))))
+
+
+def exporter_axes(report: Report) -> tuple[str, ...]:
+    """What an exporter is: Python, torch, turbine, and the spec's own axes that bring packages into its environment."""
+    own = (axis for axis, values in report.plan.axes.items() if axis in report.plan.spec.own_axes and _packages(values))
+    return (*EXPORTER, *own)
+
+
+def _packages(values: Iterable[AxisValue]) -> bool:
+    return any(part.packages for value in values for part in value.parts.values())
 
 
 def _mlir(cell: CellReport) -> str:
@@ -69,7 +81,7 @@ def _order(axis: str, report: Report) -> tuple[str, ...]:
 def _words(exporters: Sequence[tuple[str, ...]], order: Mapping[str, Sequence[str]]) -> str:
     verb = "writes MLIR that no other writes" if len(exporters) == 1 else "write identical MLIR"
     several = len(order["python"]) > 1
-    axes = EXPORTER if several else EXPORTER[1:]
+    axes = tuple(order) if several else tuple(order)[1:]
     points = [exporter if several else exporter[1:] for exporter in exporters]
     listed = "; ".join(
         " with ".join(
@@ -107,15 +119,16 @@ def portability(report: Report) -> tuple[str, ...]:
 
     Nothing where only one exporter, or only one compiler, was measured.
     """
+    axes = exporter_axes(report)
     models: dict[str, dict[tuple[str, ...], CellReport]] = {}
     for cell in report.cells:
         if _mlir(cell) and any(job.stage is Stage.COMPILE for job in cell.jobs):
-            pair = tuple(cell.labels[axis] for axis in (*EXPORTER, "compiler", "flags"))
+            pair = tuple(cell.labels[axis] for axis in (*axes, "compiler", "flags"))
             models.setdefault(cell.labels["model"], {})[pair] = cell
     return tuple(
         f"{model}: {_said(list(pairs.values()))}"
         for model, pairs in models.items()
-        if len({pair[:3] for pair in pairs}) > 1 and len({pair[3] for pair in pairs}) > 1
+        if len({pair[:-2] for pair in pairs}) > 1 and len({pair[-2] for pair in pairs}) > 1
     )
 
 

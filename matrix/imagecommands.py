@@ -287,7 +287,7 @@ def remove_old(options: Namespace) -> int:
 
 def _rows(options: Namespace, committed: Committed) -> list[Row]:
     """The environments of the preset's plan, or those of them that --environment names."""
-    planned = plan_of(question_of(options))
+    planned = plan_of(question_of(options), options.store)
     requests = planned.environments()
     names = [request.lock.name for request in requests]
     for wanted in options.environment:

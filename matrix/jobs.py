@@ -112,7 +112,9 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
     """The job of a node. `environment` is the digest of its realised environment, `artifacts` maps the names of all
     upstream artifacts to their sha256, `export_digest` is that of the export script."""
     recipe = RECIPES[node.stage]
-    inputs = tuple((name, artifacts[name]) for pattern in recipe.inputs for name in matching(artifacts, pattern))
+    wanted = [name for pattern in recipe.inputs for name in matching(artifacts, pattern)]
+    wanted += [value for name, value in node.parameters if name == "weights"]
+    inputs = tuple((name, artifacts[name]) for name in wanted)
     command = recipe.command(node, artifacts)
     facts = tuple((name, value) for name, value in node.parameters if not name.endswith("_file"))
     key = job_key(

@@ -10,6 +10,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,15 @@ class LayerTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableWish:
-    """A row of `wanted.toml`: for which Python, machine and kinds of environment there are layers."""
+    """A row of `wanted.toml`: for which Python, machine and locks (patterns of their names) there are layers."""
 
     python: str
     machine: str
-    kinds: tuple[str, ...]
+    locks: tuple[str, ...]
+
+    def wants(self, name: str) -> bool:
+        """There is to be a layer for each wheel of the lock of this name."""
+        return any(fnmatchcase(name, pattern) for pattern in self.locks)
 
 
 def table_path(folder: Path, python: str, machine: str) -> Path:
@@ -84,9 +89,9 @@ def read_wanted(folder: Path) -> tuple[TableWish, ...]:
     top.only(("format", "table"))
     rows = []
     for row in top.tables("table"):
-        row.only(("python", "machine", "kinds"))
+        row.only(("python", "machine", "locks"))
         python, machine = row.text("python", required=True), row.text("machine", required=True)
-        rows.append(TableWish(python=python, machine=machine, kinds=row.texts("kinds")))
+        rows.append(TableWish(python=python, machine=machine, locks=row.texts("locks")))
     if faults:
         raise LockFault("\n".join(f"images/layers/{WANTED}: {fault}" for fault in faults), tip="correct these places")
     return tuple(rows)

@@ -32,6 +32,7 @@ from matrix.locks import (
     Wanted,
     header,
     lock_name,
+    normal,
     read_wanted,
 )
 from matrix.versions import SelectorFault, ascending, select
@@ -54,13 +55,15 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One lock to be made. `pins` are the axes' own, `requirements` all exact ones."""
+    """One lock to be made. `pins` are the axes' own and further packages', `requirements` all exact ones. Where it is
+    new, versions are kept of the lock that it `extends`."""
 
     name: str
     pins: tuple[tuple[str, str], ...]
     requirements: tuple[str, ...]
     lowest_python: str
     variant: str
+    extends: str = ""
 
 
 def lock_all(
@@ -169,13 +172,16 @@ def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = ""
 
 
 def _exporter_task(wish: ExporterWish, torch: str, turbine: str, beside: Mapping[str, str], variant: str) -> Task:
-    pins = (("torch", torch), ("iree-turbine", turbine))
+    further = tuple((normal(name), version) for name, _, version in (word.partition("==") for word in wish.packages))
+    axes = (("torch", torch), ("iree-turbine", turbine))
+    pins = (*axes, *further)
     return Task(
         name=lock_name("exporter", dict(pins), variant),
         pins=pins,
         requirements=tuple(f"{package}=={version}" for package, version in (*pins, *beside.items())),
         lowest_python=wish.lowest_python,
         variant=variant,
+        extends=lock_name("exporter", dict(axes), variant) if further else "",
     )
 
 
@@ -191,7 +197,7 @@ def _resolve_all(
 
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        running = {pool.submit(resolve, task, pythons, index, before.get(task.name, "")): task for task in todo}
+        running = {pool.submit(resolve, task, pythons, index, _previous(task, before)): task for task in todo}
         texts: dict[str, str | None] = {}
         for future in as_completed(running):
             task = running[future]
@@ -209,6 +215,10 @@ def _resolve_all(
         raise
     pool.shutdown()
     return {task.name: texts[task.name] for task in todo}
+
+
+def _previous(task: Task, before: Mapping[str, str]) -> str:
+    return before.get(task.name) or before.get(task.extends, "")
 
 
 def resolve(task: Task, pythons: Sequence[str], index: Resolver, previous: str) -> str:

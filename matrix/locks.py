@@ -6,14 +6,18 @@ made for and, where no set of wheels exists, the resolver's reason. Only these l
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from packaging.version import Version
+
 from matrix.errors import LockFault
+from matrix.packages import answer, key_of, names
 from matrix.records import Lock
 from matrix.toml_reader import Table
 from matrix.versions import ascending
@@ -33,6 +37,8 @@ AXES = {
 }
 """axis -> (kind of lock, package whose pin is the axis's value)."""
 TIP = "write it anew: nox -s lock"
+NOWHERE = Path("/nonexistent")
+"""Instead of a store's folder of locks."""
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)\Z")
 _VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*\Z")
@@ -78,6 +84,8 @@ class ExporterWish:
     turbine: tuple[str, ...]
     lowest_python: str
     variants: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    """Exact requirements beside them, for models that come from a package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +105,10 @@ class LockIndex:
 
     locks: tuple[Lock, ...]
     pythons: tuple[str, ...]
+    extended: Mapping[str, Lock] = field(default_factory=dict)
+    """Locks of the store, by key: what models of one's own asked for and was resolved."""
+    place: Path = NOWHERE
+    """The folder of these."""
 
     def releases(self, axis: str) -> tuple[str, ...]:
         """The versions that the locks know for compiler, runtime, torch, turbine or python, ascending by PEP 440."""
@@ -111,6 +123,32 @@ class LockIndex:
         wanted = {normal(package): version for package, version in pins.items()}
         among = (lock for lock in self.locks if kind_of(lock) == kind and variant_of(lock) in ("", variant))
         return next((lock for lock in among if dict(lock.pins) == wanted), None)
+
+    def with_packages(self, base: Lock, packages: tuple[str, ...], python: str) -> Lock:
+        """The exporter lock that extends `base` by packages: a committed one, the newest where several answer; else
+        the store's; else one that is still to be resolved. A refused base stays what it is."""
+        if base.refusal or not packages:
+            return base
+        beyond = {
+            lock: {package: version for package, version in lock.pins if (package, version) not in base.pins}
+            for lock in self.locks
+            if set(base.pins) < set(lock.pins) and variant_of(lock) == variant_of(base)
+        }
+        fitting = [lock for lock, pins in beyond.items() if answer(pins, packages)]
+        if fitting:
+            return max(fitting, key=lambda lock: [Version(beyond[lock][package]) for package in sorted(beyond[lock])])
+        key = key_of(base.digest, packages, python)
+        if found := self.extended.get(key):
+            return replace(found, extends=base, packages=packages)
+        name, dot, variant = base.name.rpartition(".")
+        return Lock(
+            name="+".join((name, *names(packages))) + dot + variant,
+            path=self.place / f"{key}.{variant}.txt",
+            digest="",
+            pins=base.pins,
+            extends=base,
+            packages=packages,
+        )
 
 
 def kind_of(lock: Lock) -> str:
@@ -131,7 +169,8 @@ def normal(package: str) -> str:
 def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
     """The path below `images/locks`, without `.txt`, of the lock for these pins. Raises KeyError for others."""
     if kind == "exporter":
-        return f"exporter/torch-{pins['torch']}+turbine-{pins['iree-turbine']}.{variant}"
+        further = "".join(f"+{package}-{pins[package]}" for package in sorted(pins.keys() - {"torch", "iree-turbine"}))
+        return f"exporter/torch-{pins['torch']}+turbine-{pins['iree-turbine']}{further}.{variant}"
     return f"{kind}/{pins[AXES['compiler' if kind == 'importer' else kind][1]]}"
 
 
@@ -140,8 +179,9 @@ def header(pins: Iterable[tuple[str, str]]) -> str:
     return PINS + " ".join(f"{package}=={version}" for package, version in pins) + "\n"
 
 
-def load_locks(folder: Path) -> LockIndex:
-    """All locks of a folder. Raises LockFault with the names of the files that cannot be read or understood."""
+def load_locks(folder: Path, place: Path = NOWHERE) -> LockIndex:
+    """All locks of a folder, and those at `place` in a store. Raises LockFault with the names of the committed files
+    that cannot be read or understood."""
     wanted = read_wanted(folder)
     paths = sorted(path for kind in KINDS for path in (folder / kind).glob("*.txt"))
     locks, faults = [], []
@@ -152,11 +192,21 @@ def load_locks(folder: Path) -> LockIndex:
             faults.append(str(fault))
     if faults:
         raise LockFault("\n".join(faults), tip=TIP)
-    return LockIndex(locks=tuple(locks), pythons=wanted.pythons)
+    return LockIndex(locks=tuple(locks), pythons=wanted.pythons, extended=_extended(place), place=place)
 
 
-def read_lock(path: Path, name: str) -> Lock:
-    """One lock. Raises LockFault."""
+def _extended(place: Path) -> dict[str, Lock]:
+    """The locks of a store. One that cannot be read is none: it is resolved again."""
+    found = {}
+    for path in sorted(place.glob("*.txt")):
+        key, _, variant = path.stem.partition(".")
+        with contextlib.suppress(LockFault):
+            found[key] = read_lock(path, "", variant=variant)
+    return found
+
+
+def read_lock(path: Path, name: str, *, variant: str = "") -> Lock:
+    """One lock; without a name an exporter's, whose pins name it. Raises LockFault."""
     try:
         content = path.read_bytes()
         comments = _comments(content)
@@ -164,7 +214,9 @@ def read_lock(path: Path, name: str) -> Lock:
         raise LockFault(f"{name}.txt: cannot be read: {error.strerror}", tip=TIP) from error
     except UnicodeDecodeError:
         raise LockFault(f"{name}.txt: is not text", tip=TIP) from None
-    pins = _pins(name, comments)
+    pins = _pins(name or path.stem, comments)
+    name = name or lock_name("exporter", dict(pins), variant)
+    _check_name(name, pins)
     refusal = next((line.removeprefix(REFUSED).strip() for line in comments if line.startswith(REFUSED)), "")
     if not refusal and b"--hash=sha256:" not in content:
         raise LockFault(f"{name}.txt: holds neither wheels with hashes nor a line {REFUSED.strip()!r}", tip=TIP)
@@ -186,16 +238,18 @@ def _pins(name: str, comments: list[str]) -> tuple[tuple[str, str], ...]:
     matches = [_PIN.match(word) for word in comments[0].removeprefix(PINS).split()]
     if not matches or None in matches:
         raise LockFault(f"{name}.txt: read {comments[0]!r}, expected package==version and more of them", tip=TIP)
-    pins = {normal(match[1]): match[2] for match in matches if match}
+    return tuple((normal(match[1]), match[2]) for match in matches if match)
+
+
+def _check_name(name: str, pins: tuple[tuple[str, str], ...]) -> None:
     kind, _, rest = name.partition("/")
     variant = rest.rpartition(".")[2]
     try:
-        expected = lock_name(kind, pins, variant)
+        expected = lock_name(kind, dict(pins), variant)
     except KeyError as error:
         raise LockFault(f"{name}.txt: pins no {error.args[0]}", tip=TIP) from None
     if expected != name or (kind == "exporter" and variant not in VARIANTS):
         raise LockFault(f"{name}.txt: its pins belong into {expected}.txt", tip=TIP)
-    return tuple(pins.items())
 
 
 def read_wanted(folder: Path) -> Wanted:
@@ -260,7 +314,7 @@ def _package_wish(kind: str, table: Table) -> PackageWish:
 
 
 def _exporter_wish(table: Table) -> ExporterWish:
-    table.only(("torch", "turbine", "lowest_python", "variants"))
+    table.only(("torch", "turbine", "lowest_python", "variants", "packages"))
     variants = table.texts("variants", ("cuda",))
     if unknown := [variant for variant in variants if variant not in VARIANTS]:
         table.fault("variants", f"read {unknown[0]!r}, expected cuda or cpu")
@@ -268,7 +322,12 @@ def _exporter_wish(table: Table) -> ExporterWish:
     for axis, read in terms.items():
         if not read:
             table.fault(axis, f"read {table.content.get(axis)!r}, expected versions or selectors")
-    return ExporterWish(place=table.place, lowest_python=_lowest_python(table), variants=variants, **terms)
+    packages = table.texts("packages")
+    for index, word in enumerate(packages):
+        if not _PIN.match(word):
+            table.fault(f"packages[{index}]", f"read {word!r}, expected an exact version: package==version")
+    python = _lowest_python(table)
+    return ExporterWish(place=table.place, lowest_python=python, variants=variants, packages=packages, **terms)
 
 
 def _beside(table: Table) -> dict[str, dict[str, str]]:

@@ -21,7 +21,7 @@ def published(report: Report) -> PublishedRun:
 
 def store_run(preset: str, folder: Path, *, engine: str = "venv") -> PublishedRun:
     """Of a preset or a spec; nothing is run. Raises StoreUnusable, and all that a plan raises."""
-    planned = plan_of(Question(preset=preset))
+    planned = plan_of(Question(preset=preset), folder)
     with Store(folder, read_only=True) as store:
         looking = engine_maker(engine, store, cores=1, offline=True)(lambda _: None)
         return published(judged(planned, replay(planned, store, looking).states, store))

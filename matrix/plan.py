@@ -16,13 +16,13 @@ from matrix.axes import (
     NONE,
     STAGES,
     TIP,
-    TOUCHES,
     axis_value,
     labels_by_name,
     labels_meant,
     ordered_axes,
     resolve_axes,
     tied_values,
+    touched,
     without_value,
 )
 from matrix.catalogue import Catalogue
@@ -33,7 +33,6 @@ from matrix.spec import Rule, Spec
 KINDS = {stage: kind for kind, stage in STAGES.items()}
 """The kind of environment that each stage runs in."""
 NO_STAGE: frozenset[Stage] = frozenset()
-EVERY = frozenset(Stage)
 NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
 
 
@@ -188,6 +187,7 @@ def _points(
 
     names = ordered_axes(rules.spec)
     nothing = {name: without_value(name) for name in names}
+    touches = {name: touched(name, rules.spec) for name in names}
 
     def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
         """One product for each model: an axis of stages that it does not go through has no value in its cells."""
@@ -197,7 +197,7 @@ def _points(
         }
         for model in kept["model"]:
             own = {**kept, "model": (model,)}
-            own |= {name: (nothing[name],) for name in names if TOUCHES.get(name, EVERY) <= model.without}
+            own |= {name: (nothing[name],) for name in names if touches[name] <= model.without}
             points: Iterator[tuple[AxisValue, ...]] = itertools.product(*(own[name] for name in names))
             if ties:
                 points = (values for values in points if all(_tied(values[one], values[two]) for one, two in ties))
@@ -395,13 +395,16 @@ class _Graph:
             return EnvironmentRequest(kind=KINDS[stage], python=self.spec.tools_python, lock=label, toolchain=toolchain)
         pins = tuple(pin for part in parts for pin in part.pins)
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
-        key = (stage, pins, python)
+        packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
+        key = (stage, pins, python, packages)
         if key not in self.requests:
             kind = KINDS[stage]
             lock = self.catalogue.locks.find(kind, dict(pins), variant=self.catalogue.torch_variant)
             wanted = " with ".join(f"{package} {version}" for package, version in pins)
             self.requests[key] = (
-                EnvironmentRequest(kind=kind, python=python, lock=lock)
+                EnvironmentRequest(
+                    kind=kind, python=python, lock=self.catalogue.locks.with_packages(lock, packages, python)
+                )
                 if lock
                 else f"no lock for {wanted}: add the row to images/locks/wanted.toml and run `nox -s lock`"
             )

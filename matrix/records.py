@@ -79,6 +79,9 @@ class Lock:
     `name` is the path below `images/locks` without its suffix (`compiler/3.8.0`), `digest` the sha256 of the file,
     `pins` the (package, version) pairs that the environment was asked for, `refusal` the resolver's reason where
     no set of wheels exists (the lock then holds nothing else).
+
+    A lock of the store `extends` a committed one by `packages`, which a model asked for. Its digest is "" as long as
+    nobody has resolved it: `path` is then where it will be.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Lock:
     digest: str
     pins: tuple[tuple[str, str], ...]
     refusal: str = ""
+    extends: Lock | None = None
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +149,7 @@ class Part:
 
     `pins` choose the environment's lock, `python` its interpreter, `toolchain` stands in their place, `flags` go
     literally onto the tool's command line, `parameters` are further facts that the stage reads (model name, digest of
-    the model's file).
+    the model's file), `packages` are requirements that the environment's lock is extended by.
     """
 
     pins: tuple[tuple[str, str], ...] = ()
@@ -154,6 +159,7 @@ class Part:
     toolchain: Toolchain | None = None
     machine_bound: bool = False
     """What the stage does depends on the machine that it runs on (`cpu=host`): its class is in the job's key."""
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

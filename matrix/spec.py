@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matrix.errors import SpecError, SpecSyntax
 from matrix.own import UserModel, named, read_models, read_toolchains
+from matrix.packages import fault_of
 from matrix.records import AXES, Limits, Stage
 from matrix.toml_reader import Table
 from matrix.versions import KEYWORDS, nearest
@@ -53,10 +54,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnValue:
-    """A value of an axis that the spec defines itself (`[axis.NAME.VALUE]`): literal flags of the stages."""
+    """A value of an axis that the spec defines itself (`[axis.NAME.VALUE]`): literal flags of the stages, packages
+    beside torch and turbine in the exporter's environment."""
 
     compile: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,9 +221,19 @@ def _own_axes(top: Table) -> dict[str, dict[str, OwnValue]]:
         for label in values.content:
             named(values, label)
             value = values.table(label)
-            value.only(("compile", "run"))
-            own[name][label] = OwnValue(compile=value.texts("compile"), run=value.texts("run"))
+            value.only(("compile", "run", "packages"))
+            own[name][label] = OwnValue(
+                compile=value.texts("compile"), run=value.texts("run"), packages=_packages(value)
+            )
     return own
+
+
+def _packages(table: Table) -> tuple[str, ...]:
+    read = table.texts("packages")
+    for index, word in enumerate(read):
+        if fault := fault_of(word):
+            table.fault(f"packages[{index}]", fault)
+    return read
 
 
 def _axes(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:

@@ -80,6 +80,8 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+LOCKS = "locks"
+"""The folder of locks that were resolved for models of one's own."""
 DEAD = ".dead"
 """Ends the name of a killed run's scratch folder of which something is still there: a file of a container's user."""
 

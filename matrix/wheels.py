@@ -41,9 +41,14 @@ class WheelFile:
 
 def pinned(lock: Lock, *, python: str, machine: str) -> tuple[Pinned, ...]:
     """The packages of a lock that a Python (`3.11`) on a machine (`x86_64`) needs. Raises LockFault."""
+    return pinned_in(lock.path.read_text(encoding="utf-8"), lock.name, python=python, machine=machine)
+
+
+def pinned_in(content: str, name: str, *, python: str, machine: str) -> tuple[Pinned, ...]:
+    """The same for the text of a lock."""
     surroundings = _surroundings(python, machine)
     found = []
-    for line in lock.path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+    for line in content.replace("\\\n", " ").splitlines():
         text = line.strip()
         if not text or text.startswith("#"):
             continue
@@ -51,7 +56,7 @@ def pinned(lock: Lock, *, python: str, machine: str) -> tuple[Pinned, ...]:
         try:
             requirement = Requirement(words.strip())
         except InvalidRequirement as error:
-            raise LockFault(f"{lock.name}.txt: {error}", tip="write it anew: nox -s lock") from None
+            raise LockFault(f"{name}.txt: {error}", tip="write it anew: nox -s lock") from None
         if requirement.marker is None or requirement.marker.evaluate(surroundings):
             version = next(iter(requirement.specifier)).version
             digests = frozenset(digest.strip() for digest in hashes)

@@ -18,13 +18,14 @@ from matrix.engines.base import Engine
 from matrix.engines.venv import VenvEngine
 from matrix.errors import CellUnknown, EngineMissing, PresetUnknown, UsageError
 from matrix.footprint import WheelCache
+from matrix.locks import NOWHERE
 from matrix.plan import Plan, make_plan
 from matrix.records import AXES
 from matrix.repeats import with_repeats
 from matrix.report import CellReport, Judge, Report
 from matrix.schedule import NodeState
 from matrix.spec import Spec, parse_spec
-from matrix.store import Store
+from matrix.store import LOCKS, Store
 from matrix.versions import in_order
 from matrix.vmfbaudit import audit
 from matrix.worker import WorkerEvent
@@ -90,10 +91,12 @@ def split_choice(word: str, axes: Sequence[str]) -> tuple[str, str]:
     return axis, selector
 
 
-def plan_of(question: Question) -> Plan:
-    """The plan of a question."""
+def plan_of(question: Question, store: Path = NOWHERE) -> Plan:
+    """The plan of a question, with the locks that the store at a path keeps."""
     spec = ask(load_spec(question.spec_name), question, shipped=shipped_models())
-    catalogue = load_catalogue(spec, torch_variant=question.torch_variant, machine_class=machine_identity())
+    catalogue = load_catalogue(
+        spec, torch_variant=question.torch_variant, machine_class=machine_identity(), place=store / LOCKS
+    )
     return with_repeats(make_plan(spec, catalogue, only=selectors(question.only, spec)), catalogue)
 
 

@@ -9,6 +9,8 @@ also `expected_N.npy`, computed by onnx's reference evaluator for the inputs tha
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 
 import numpy
@@ -23,6 +25,7 @@ MODEL = "model.onnx"
 def main(arguments: list[str]) -> None:
     reference = "--reference" in arguments
     options = [word for word in arguments if word != "--reference"]
+    settle_weights()
     importer.main(importer.parse_arguments([*options, "-o", "module.mlir"]))
     model = onnx.load(MODEL)
     record = {
@@ -35,6 +38,16 @@ def main(arguments: list[str]) -> None:
     with open("import.json", "w", encoding="utf-8") as file:
         json.dump(record, file, indent=1, sort_keys=True)
         file.write("\n")
+
+
+def settle_weights() -> None:
+    """Puts a copy in the place of a link to weights: onnx reads none through a link."""
+    for tensor in onnx.load(MODEL, load_external_data=False).graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location" and os.path.islink(entry.value):
+                content = os.path.realpath(entry.value)
+                os.unlink(entry.value)
+                shutil.copyfile(content, entry.value)
 
 
 def refer(model: onnx.ModelProto) -> str:

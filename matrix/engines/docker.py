@@ -133,6 +133,11 @@ class DockerEngine:
         return self._image(request).digest
 
     def _image(self, request: EnvironmentRequest) -> Image:
+        if extended := request.lock.extends:
+            raise EngineMissing(
+                f"{request.lock.name}: no image of {extended.name} with {' '.join(request.lock.packages)} is committed",
+                tip="packages of a model of one's own come with --engine venv, or into images/locks/wanted.toml",
+            )
         if request.toolchain:
             raise EngineMissing(
                 f"toolchain {request.toolchain.name}: the engine docker runs images made from locks only",

@@ -18,7 +18,7 @@ def test_a_table_for_a_python_without_a_base_is_skipped_and_said(tmp_path):
     for name in ("base", "layers", "locks"):
         (tmp_path / "images" / name).mkdir(parents=True)
     (tmp_path / "images" / "layers" / "wanted.toml").write_text(
-        'format = 1\n[[table]]\npython = "3.12"\nmachine = "x86_64"\nkinds = ["runtime"]\n'
+        'format = 1\n[[table]]\npython = "3.12"\nmachine = "x86_64"\nlocks = ["runtime/*"]\n'
     )
     shutil.copy(LOCKS / "wanted.toml", tmp_path / "images" / "locks")
     shop = Workshop(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from matrix.axes import STAGES
 from matrix.budget import Room, choose, in_order
 from matrix.estimate import ENVIRONMENT_COSTS, OTHER_PYTHON, SAME_TORCH, disk_cost, environment_costs
 from matrix.records import EnvironmentRequest, Lock
@@ -30,6 +31,11 @@ def runtime(version: str) -> EnvironmentRequest:
 
 def _request(kind: str, name: str, pins: tuple[tuple[str, str], ...], python: str) -> EnvironmentRequest:
     return EnvironmentRequest(kind=kind, python=python, lock=Lock(name=name, path=Path(name), digest=name, pins=pins))
+
+
+def test_every_kind_of_environment_has_its_place():
+    requests = [_request(kind, f"{kind}/1", (("torch", "1"),), "3.11") for kind in reversed(STAGES)]
+    assert [request.kind for request in in_order(requests)] == list(STAGES)
 
 
 class Run:

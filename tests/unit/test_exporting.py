@@ -39,6 +39,7 @@ def words(model: object, output: Path = Path("m.mlir"), **more: object) -> Names
         "torch_build": "cuda",
         "parameters": None,
         "arrays": False,
+        "store": Path("store"),
     }
     return Namespace(**{"model": str(model), "output": output, **defaults, **more})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zipfile
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 from samples import spec_of
 
 from matrix.asked import Question, ask
-from matrix.errors import ModelUnusable, ToolchainFault, UsageError
+from matrix.catalogue import Catalogue, load_catalogue
+from matrix.errors import ModelMissing, ModelUnusable, ToolchainFault, UsageError
+from matrix.jobs import make_job
 from matrix.modelfiles import OnnxFacts, entry_points, onnx_facts
 from matrix.own import is_toolchain, model_names, toolchain_name
-from matrix.spec import Spec
+from matrix.plan import make_plan
+from matrix.spec import Spec, parse_spec
 from matrix.toolchains import find_toolchain, lay_out, why_not
 
 SHIPPED = ("linear",)
@@ -124,6 +128,53 @@ def onnx_bytes() -> bytes:
 def test_an_onnx_says_its_opset_and_its_graph(tmp_path):
     (tmp_path / "m.onnx").write_bytes(onnx_bytes())
     assert onnx_facts(tmp_path / "m.onnx") == OnnxFacts(graph="main_graph", opset="17, ai.onnx.ml 3")
+
+
+def with_weights(*places: str) -> bytes:
+    """An .onnx whose weights lie elsewhere, as torch's exporter leaves it."""
+    entries = (field(13, field(1, b"location") + field(2, place.encode())) for place in places)
+    weights = b"".join(field(5, field(13, field(1, b"offset") + field(2, b"0")) + entry) for entry in entries)
+    return field(7, field(2, b"main_graph") + field(5, field(9, b"12345678")) + weights) + field(8, field(2, 20))
+
+
+def onnx_model(folder: Path, *places: str) -> tuple[Catalogue, Spec]:
+    (folder / "m.onnx").write_bytes(with_weights(*places))
+    spec = parse_spec(
+        'format = 1\nname = "o"\nquestion = "?"\n[axes]\nmodel = "m"\ncompiler = "3.13.0"\nruntime = "3.13.0"\n'
+        '[models.m]\nonnx = "m.onnx"\n',
+        source="o.toml",
+        base=folder,
+    )
+    return load_catalogue(spec), spec
+
+
+def test_weights_beside_an_onnx_go_along_under_their_own_name(tmp_path):
+    (tmp_path / "m.onnx.data").write_bytes(b"12345678")
+    catalogue, spec = onnx_model(tmp_path, "m.onnx.data", "m.onnx.data")
+    plan = make_plan(spec, catalogue)
+    imported = plan.nodes[0]
+    digests = {name: digest for name, _, digest in imported.given}
+    job = make_job(imported, environment="e", artifacts=digests, export_digest="x")
+    assert [name for name, _ in job.inputs] == ["import_onnx.py", "model.onnx", "m.onnx.data"]
+    assert digests["m.onnx.data"] == hashlib.sha256(b"12345678").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "said"),
+    [
+        ("gone.data", ModelMissing, "gone.data', expected a file"),
+        ("sub/m.data", ModelUnusable, "weights in 'sub/m.data'"),
+        ("/etc/hostname", ModelUnusable, "weights in '/etc/hostname'"),
+        ("..", ModelUnusable, "expected a file beside it"),
+        ("", ModelUnusable, "expected a file beside it"),
+        ("model.onnx", ModelUnusable, "expected a file beside it"),
+        ("input_0.npy", ModelUnusable, "expected a file beside it"),
+    ],
+)
+def test_weights_that_are_not_beside_an_onnx_are_named(tmp_path, place, kind, said):
+    with pytest.raises(kind, match=said) as caught:
+        onnx_model(tmp_path, place)
+    assert caught.value.tip
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 20, 90_000])

@@ -331,11 +331,12 @@ def test_bytes_that_are_no_text(one):
     assert one.shell("printf 'a\\377b'")["log"] == "a\\xffb"
 
 
-def test_cpu_time_counts_children(one):
+def test_cpu_time_counts_children(one, tmp_path):
     spin = "import time\nwhile time.process_time() < 0.1: pass"
     assert one.shell(f"{PYTHON} -ISc '{spin}'; true")["cpu_seconds"] >= 0.1
-    orphan = f'setsid {PYTHON} -ISc \'{spin}\nopen("spun", "w")\nwhile True: pass\' &'
-    assert one.shell(f"{orphan} until [ -e spun ]; do sleep 0.02; done")["cpu_seconds"] >= 0.1
+    spun = tmp_path / "spun"
+    orphan = f'setsid {PYTHON} -ISc \'{spin}\nopen("{spun}", "w")\nwhile True: pass\' &'
+    assert one.shell(f"{orphan} until [ -e {spun} ]; do sleep 0.02; done")["cpu_seconds"] >= 0.1
 
 
 def test_peak_is_of_the_job_and_not_of_the_worker(one):
