@@ -334,7 +334,7 @@ def test_bytes_that_are_no_text(one):
 def test_cpu_time_counts_children(one):
     spin = "import time\nwhile time.process_time() < 0.1: pass"
     assert one.shell(f"{PYTHON} -ISc '{spin}'; true")["cpu_seconds"] >= 0.1
-    orphan = f"setsid {PYTHON} -ISc '{spin}\nopen(\"spun\", \"w\")\nwhile True: pass' &"
+    orphan = f'setsid {PYTHON} -ISc \'{spin}\nopen("spun", "w")\nwhile True: pass\' &'
     assert one.shell(f"{orphan} until [ -e spun ]; do sleep 0.02; done")["cpu_seconds"] >= 0.1
 
 
