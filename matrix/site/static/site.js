@@ -139,8 +139,9 @@ function search(form) {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
     for (const [line, text] of lines) {
-      line.hidden = !words.every(word => text.includes(word));
-      count += !line.hidden;
+      const found = words.every(word => text.includes(word));
+      if (line.hidden === found) line.hidden = !found;
+      count += found;
     }
     for (const group of groups) group.hidden = !group.querySelector("li:not([hidden])");
     counted.textContent = words.length ? count + " found" : "";
