@@ -27,12 +27,11 @@ from matrix.axes import (
 )
 from matrix.catalogue import Catalogue
 from matrix.errors import MatrixEmpty, SpecError
-from matrix.records import AxisValue, EnvironmentRequest, Limits, Lock, Outcome, Part, Stage
+from matrix.records import AXES, AxisValue, EnvironmentRequest, Limits, Lock, Outcome, Part, Stage
 from matrix.spec import Rule, Spec
 
 KINDS = {stage: kind for kind, stage in STAGES.items()}
 """The kind of environment that each stage runs in."""
-NO_STAGE: frozenset[Stage] = frozenset()
 NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
 
 
@@ -96,7 +95,8 @@ class Plan:
 
     def environments(self) -> tuple[EnvironmentRequest, ...]:
         """Every environment that a job needs, once, in the order in which jobs need them."""
-        requests = (node.request for node in self.nodes if node.request and not node.obstacle)
+        found = {id(node.request): node.request for node in self.nodes if node.request and not node.obstacle}
+        requests = (request for request in found.values() if request)  # their hashes are long, and nodes share them
         return tuple(dict.fromkeys(requests))
 
     @property
@@ -299,6 +299,10 @@ class _Work:
     machine: str
 
 
+MODEL = AXES.index("model")
+"""Where a cell has its model, the only value that brings artifacts along and goes round stages."""
+
+
 class _Graph:
     """Collects nodes; equal parts over equal upstreams are one node. A part is known by a number from here on."""
 
@@ -317,8 +321,7 @@ class _Graph:
         """The nodes of a cell's stages. Called for every cell: a part's numbers are zipped into a column a stage."""
         known = self.value_parts
         columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
-        given = next((value.given for value in values if value.given), ())
-        without = next((value.without for value in values if value.without), NO_STAGE)
+        given, without = values[MODEL].given, values[MODEL].without
         chain: list[int] = []
         upstream: int | None = None
         for stage, column in zip(self.stages, columns, strict=True):
