@@ -292,7 +292,7 @@ def test_a_full_disk_while_environments_are_made(tmp_path, spec, small_disk):
     store = small_disk("24m") / "store"
     refused(matrix("run", spec, "--store", store), 7, "no room for", "the disk has no more")
     assert list(store.glob("environments/*.partial-*")) == []
-    small_disk("1g")
+    small_disk("4g")
     assert good("run", spec, "--store", store).jobs_run == 2
 
 
