@@ -78,7 +78,7 @@ locks = {lock.name: lock for lock in load_locks(images / "locks").locks}
 said = {}
 for name, machine in json.loads(sys.argv[4]):
     lock = locks[name]
-    wish = TableWish(python="3.11", machine=machine, kinds=(kind_of(lock),))
+    wish = TableWish(python="3.11", machine=machine, locks=(name,))
     request = EnvironmentRequest(kind=kind_of(lock), python="3.11", lock=lock)
     image = image_of(request, shop.make_table(wish, [lock], None), shop.bases()["3.11"])
     said[f"{name} {machine}"] = [image.digest, *(part.layer.digest for part in image.layers)]

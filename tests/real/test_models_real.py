@@ -172,7 +172,7 @@ def test_bad_models_end_by_name_and_the_run_goes_on(tmp_path, exporting):
         "no-dtype": "torch.bfloat16 at place 0",
         "count": "0 parameters, PARAMETERS says 12",
         "nan": "2 NaN of 4 at place 0",
-        "shape": "the model on its inputs() raised RuntimeError: mat1 and mat2",
+        "shape": "mat1 and mat2 shapes cannot be multiplied",
         "exit-7": "exit code 7",
     }.items():
         assert said in messages[name], messages[name]
