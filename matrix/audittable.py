@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
 from matrix.axes import ordered_axes
 from matrix.records import Stage
 from matrix.report import CellReport, Report
-from matrix.vmfbaudit import VmfbAudit
+
+if TYPE_CHECKING:
+    from matrix.vmfbaudit import VmfbAudit
 
 WEIGHTS = {
     "code": ("code",),

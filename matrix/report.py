@@ -6,6 +6,7 @@ import collections
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from matrix import signatures
 from matrix.benchmark import Timing, read_timing
@@ -15,7 +16,9 @@ from matrix.plan import Cell, Node, Plan
 from matrix.records import Disk, JobResult, Lock, Outcome, Stage
 from matrix.schedule import NodeState
 from matrix.signatures import Signature
-from matrix.vmfbaudit import VmfbAudit
+
+if TYPE_CHECKING:
+    from matrix.vmfbaudit import VmfbAudit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

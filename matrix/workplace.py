@@ -29,11 +29,11 @@ from matrix.schedule import NodeState
 from matrix.spec import Spec, parse_spec
 from matrix.store import LOCKS, Store
 from matrix.versions import in_order
-from matrix.vmfbaudit import audit
 from matrix.worker import WorkerEvent
 
 if TYPE_CHECKING:
     from matrix.assembler import Workshop
+    from matrix.vmfbaudit import VmfbAudit
 
 ENGINES = ("venv", "docker", "auto")
 """The engines by name; `auto` is docker where a daemon answers, and venv elsewhere. A new one is a name here, a class
@@ -179,13 +179,18 @@ def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Report:
     def place(digest: str) -> Path:
         return given.get(digest, store.blob(digest))
 
+    def audit(digest: str) -> VmfbAudit:
+        from matrix import vmfbaudit  # numpy comes with it, which few commands need
+
+        return vmfbaudit.audit(place(digest))
+
     return Judge(
         plan,
         states,
         lambda digest: place(digest).read_bytes(),
         environments,
         size=lambda digest: place(digest).stat().st_size,
-        audit=lambda digest: audit(place(digest)),
+        audit=audit,
     ).report()
 
 
