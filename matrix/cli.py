@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from matrix import __version__, commands, inspecting, publishing
+from matrix import __version__, commands, publishing
 from matrix.errors import EXIT_INTERRUPTED, MatrixError, UsageError
 from matrix.formats import FORMATS
 from matrix.own import TOOL_AXES
@@ -215,7 +215,7 @@ def _add_images(image: argparse.ArgumentParser) -> None:
 
 
 def _add_whatis(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(command=inspecting.whatis)
+    command.set_defaults(command=_whatis)
     command.add_argument("file", type=Path, metavar="FILE", help="a .vmfb, .mlir or .mlirbc")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
     command.add_argument(
@@ -262,8 +262,14 @@ def _add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--engine", choices=ENGINES, default="venv", help="of that run; default: %(default)s")
 
 
+def _whatis(options: argparse.Namespace) -> int:
+    from matrix.inspecting import whatis
+
+    return whatis(options)
+
+
 def _why(options: argparse.Namespace) -> int:
-    """Like the three below: imported when asked for, 0.1 s that no other verb pays."""
+    """Like those beside it: imported when asked for, 0.1 s that no other verb pays."""
     from matrix.explaining import why
 
     return why(options)
