@@ -203,7 +203,7 @@ def _signature(result: JobResult) -> Signature:
     """What the log of a job that did not pass says."""
     end = result.end
     if result.outcome is Outcome.FAILED and (end.exit_code == 0 or not end.log.strip()):
-        said = "left not all of its outputs" if end.exit_code == 0 else "printed nothing"
+        said = "wrote not all of its outputs" if end.exit_code == 0 else "printed nothing"
         next_step = QUIET_EXPORT if result.stage is Stage.EXPORT else READ_LOG
         return _own(signatures.NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", next_step)
     if result.outcome is Outcome.TIMED_OUT:

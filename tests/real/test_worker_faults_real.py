@@ -100,7 +100,7 @@ def test_why_says_how_each_ended(done):
     assert "raise [limits]" in memory
     assert "exit code 7" in why(done, "ends_with_7")
     assert "something nobody knows" in why(done, "ends_with_7")
-    assert "wrote none of its outputs" in why(done, "writes_nothing")
+    assert "wrote not all of its outputs" in why(done, "writes_nothing")
 
 
 def test_a_compiler_that_fills_its_folder_and_dies_leaves_nothing(tmp_path, store):

@@ -98,7 +98,7 @@ def test_an_import_that_ends_without_a_word():
             result(outcome=Outcome.FAILED, exit_code=0),
             Outcome.FAILED,
             "no-output",
-            "the job ended with exit code 0 and left not all of its outputs",
+            "the job ended with exit code 0 and wrote not all of its outputs",
         ),
         (
             result(outcome=Outcome.FAILED, exit_code=7, log=" \n"),
