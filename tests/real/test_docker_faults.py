@@ -289,6 +289,7 @@ def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, se
     nothing_left(store)
 
 
+@pytest.mark.full
 def test_a_daemon_whose_disk_is_full_is_one_message(tmp_path, spec, files, second, monkeypatch):
     store = with_files(tmp_path / "store", files)
     monkeypatch.setenv("DOCKER_HOST", second.address)

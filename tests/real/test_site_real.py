@@ -177,6 +177,7 @@ def test_a_phone_scrolls_no_page_sideways(page, site):
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path.name
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "page",
     [{"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}}],

@@ -102,6 +102,7 @@ def data_of_its_own(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_iree_runs_on_a_standalone_python(tmp_path, daemon, monkeypatch):
     version = offer(tmp_path / "builds")
     data, store = data_of_its_own(tmp_path / "data"), tmp_path / "store"
