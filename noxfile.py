@@ -23,6 +23,7 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
+    session.run("python", "-m", "pytest", "tests/house")
     session.run("python", "-m", "pytest", "tests/unit", "-n", "2", "-m", "not full")
     session.run("python", "-m", "pytest", "tests/real", "-m", "not full")
 
@@ -36,11 +37,9 @@ def tests_full(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, mypy --strict and the import layers (also part of the tests)."""
+    """The rules of the house: ruff, mypy --strict, the import layers, sizes, names (also part of the tests)."""
     session.install("-q", "-e", ".[test]")
-    session.run("ruff", "check", *session.posargs)
-    session.run("mypy")
-    session.run("lint-imports")
+    session.run("python", "-m", "pytest", "tests/house", *session.posargs)
 
 
 @nox.session

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,10 @@ from matrix.formats import FORMATS, disk_words, plain_rows
 from matrix.plan import Plan
 from matrix.progress import make_progress
 from matrix.provision import share_of
-from matrix.records import Stage
+from matrix.records import Outcome, Stage
 from matrix.replay import replay
 from matrix.runner import Runner, RunSummary
-from matrix.schedule import Schedule
+from matrix.schedule import NodeState, Schedule
 from matrix.store import Store
 from matrix.workplace import (
     cores_of_machine,
@@ -119,27 +120,48 @@ def _complain_of_missing(summary: RunSummary) -> None:
 def plan(options: Namespace) -> int:
     """Says what a run would do, at most, and touches nothing."""
     planned = plan_of(question_of(options), options.store)
-    schedule, standing, seconds = Schedule(planned), 0, {}
+    schedule, standing, missing, seconds = Schedule(planned), 0, dict[str, int](), {}
     if (options.store / "store.sqlite").is_file():
         with Store(options.store, read_only=True) as store:
             engine = _looking(options, store)
             schedule = replay(planned, store, engine)
-            standing = sum(1 for request in planned.environments() if engine.load(request))
+            standing, missing = _standing(engine, planned)
             seconds = store.typical_seconds()
     requests = planned.environments()
     done = {stage: _done(planned, schedule, stage) for stage in planned.stages}
+    untested = sum(any(_untested(schedule.states[node]) for node in cell.nodes) for cell in planned.cells)
     cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or cores_of_machine())
     rows = [
         ["question", planned.spec.question],
-        ["cells", f"{len(planned.cells)}, {schedule.cells_done} done"],
+        [
+            "cells",
+            f"{len(planned.cells)}, {schedule.cells_done - untested} done"
+            + f", {untested} stay untested" * bool(untested),
+        ],
         *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.stages),
         ["environments", f"{len(requests)}, {standing} ready"],
+        *(["missing", f"{reason}: {count} environments stay untested"] for reason, count in missing.items()),
         ["download", f"at most {cost.download_bytes / 1e9:.1f} GB"],
         ["disk", f"at most {cost.disk_bytes / 1e9:.1f} GB{_kept_to(options.disk_budget, cost.disk_bytes)}"],
         ["time", f"about {cost.seconds:.0f} s"],
     ]
     print(plain_rows(rows, headers=()))
     return EXIT_OK
+
+
+def _untested(state: NodeState) -> bool:
+    return state.obstacle is not None and state.obstacle[0] is Outcome.UNTESTED
+
+
+def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
+    """How many environments stand, and how many cannot be made on this machine, by reason."""
+    standing, missing = 0, Counter[str]()
+    for request in planned.environments():
+        try:
+            standing += engine.load(request) is not None
+        except EngineMissing as error:
+            missing[str(error)] += 1
+    return standing, missing
 
 
 def show(options: Namespace) -> int:

@@ -6,14 +6,13 @@ import os
 import re
 import resource
 import struct
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
 from random import Random
 
 import pytest
+from measured import command_line
 from modules import FILES, module, mutated, zipped
 
 from matrix.errors import FileFault
@@ -23,27 +22,6 @@ from matrix.vmfbaudit import audit
 SECONDS = 2.0
 BYTES = 200 << 20
 MLIR = Path(__file__).parents[1] / "data" / "linear.mlirbc"
-
-
-MEASURED = """
-import re, resource, sys
-from pathlib import Path
-from matrix.cli import main
-status = main(["whatis", sys.argv[1]])
-used = resource.getrusage(resource.RUSAGE_SELF)
-peak = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
-print("\\nused", used.ru_utime + used.ru_stime, int(peak) << 10)
-sys.exit(status)
-"""
-
-
-def whatis(path: Path) -> tuple[int, str, float, int]:
-    """(exit status, what it said, CPU seconds, peak bytes) of the command line in a process of its own."""
-    argv = [sys.executable, "-c", MEASURED, str(path)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    said, _, used = done.stdout.rpartition("\nused ")
-    seconds, peak = used.split()
-    return done.returncode, said + done.stderr, float(seconds), int(peak)
 
 
 def bare(content: bytes) -> bytes:
@@ -168,7 +146,7 @@ READ = (almost_leaks, one_line_of_mlir, many_lines_of_mlir)
 
 @pytest.mark.parametrize("make", [*REFUSED, *READ], ids=lambda make: make.__name__)
 def test_a_hostile_file_costs_little_and_is_named(make, tmp_path):
-    status, said, seconds, peak = whatis(make(tmp_path))
+    status, said, seconds, peak = command_line(["whatis", str(make(tmp_path))])
     assert "Traceback" not in said and "a defect of this project" not in said
     if make in REFUSED:
         assert status == FileFault.exit_code, said

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from matrix import processes, pythons
+from matrix.cli import main
 from matrix.errors import EngineMissing
+from matrix.store import Store
 
 THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -143,3 +146,16 @@ def test_uv_is_found_from_many_threads():
         found = set(pool.map(lambda _: pythons.uv_binary(), range(32)))
     assert len(found) == 1
     assert os.access(found.pop(), os.X_OK)
+
+
+def test_a_plan_says_which_python_is_missing_and_goes_on(tmp_path, monkeypatch, capsys):
+    """A store that is there already makes it look at what stands; a machine without a Python is no reason to stop."""
+    running = pythons.every
+    monkeypatch.setattr(pythons, "every", lambda python, environ: running(python, environ) if python == THIS else ())
+    with Store(tmp_path / "store"):
+        pass
+    words = ["--python", ">=3.13", "--only", "runtime=3.13.0", "--only", "compiler=3.13.0", "--engine", "venv"]
+    assert main(["plan", "pythons", "--store", str(tmp_path / "store"), *words]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"missing +no Python 3\.14 on this machine: 6 environments stay untested", said), said
+    assert re.search(r"cells +12, 0 done, 12 stay untested", said), said
