@@ -6,7 +6,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from matrix.errors import (
 )
 from matrix.estimate import environment_costs, estimate
 from matrix.formats import FORMATS, disk_words, plain_rows
-from matrix.plan import Plan
+from matrix.plan import Cell, Plan
 from matrix.progress import make_progress
 from matrix.provision import share_of
 from matrix.records import Outcome, Stage
@@ -129,15 +129,11 @@ def plan(options: Namespace) -> int:
             seconds = store.typical_seconds()
     requests = planned.environments()
     done = {stage: _done(planned, schedule, stage) for stage in planned.stages}
-    untested = sum(any(_untested(schedule.states[node]) for node in cell.nodes) for cell in planned.cells)
+    decided = Counter(filter(None, (_decided(cell, schedule.states) for cell in planned.cells)))
     cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or cores_of_machine())
     rows = [
         ["question", planned.spec.question],
-        [
-            "cells",
-            f"{len(planned.cells)}, {schedule.cells_done - untested} done"
-            + f", {untested} stay untested" * bool(untested),
-        ],
+        ["cells", ", ".join([str(len(planned.cells)), f"{decided['done']} done", *_staying(decided)])],
         *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.stages),
         ["environments", f"{len(requests)}, {standing} ready"],
         *(["missing", f"{reason}: {count} environments stay untested"] for reason, count in missing.items()),
@@ -149,8 +145,16 @@ def plan(options: Namespace) -> int:
     return EXIT_OK
 
 
-def _untested(state: NodeState) -> bool:
-    return state.obstacle is not None and state.obstacle[0] is Outcome.UNTESTED
+def _decided(cell: Cell, states: Sequence[NodeState]) -> str:
+    """`done`, or `untested` where this machine cannot, or empty where jobs are left."""
+    obstacles = {state.obstacle[0] for state in (states[node] for node in cell.nodes) if state.obstacle}
+    if Outcome.UNTESTED in obstacles:
+        return "untested"
+    return "done" if cell.excluded or obstacles or all(states[node].result for node in cell.nodes) else ""
+
+
+def _staying(decided: Mapping[str, int]) -> list[str]:
+    return [f"{decided['untested']} stay untested"] if decided["untested"] else []
 
 
 def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:

@@ -151,7 +151,7 @@ def test_the_reference_models_are_seeded_counted_and_alive(exporting):
 
 
 def test_bad_models_end_by_name_and_the_run_goes_on(tmp_path, exporting):
-    limits = "[limits.export]\nseconds = 60\nmemory_mib = 8192\n"
+    limits = "[limits.export]\nseconds = 30\nmemory_mib = 8192\n"
     spec = write(tmp_path, {name: source for name, (source, _) in BAD.items()}, more=limits)
     spec.write_text(spec.read_text().replace("[axes]", 'stages = ["export"]\n[axes]'))
     ran = good("run", spec, "--store", exporting, "--format", "json", timeout=900)
