@@ -25,7 +25,7 @@ def tests(session: nox.Session) -> None:
         return
     session.run("python", "-m", "pytest", "tests/house")
     session.run("python", "-m", "pytest", "tests/unit", "-n", "2", "-m", "not full")
-    session.run("python", "-m", "pytest", "tests/real", "-m", "not full")
+    session.run("python", "-m", "pytest", "tests/real", "-n", "2", "--dist", "loadfile", "-m", "not full")
 
 
 @nox.session

@@ -8,8 +8,26 @@ from pathlib import Path
 import pytest
 from command_line import good, new_store, standing, write_spec
 from engine_contract import request_for
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from matrix.records import Environment
+
+
+class ByFile(LoadScopeScheduling):
+    """For `-n 2 --dist loadfile`: a file stays on one process, and all that uses the container daemon on the same one.
+
+    Tests remove images, kill containers and stop daemons: none may do that under another. (`--dist loadgroup` of
+    xdist 3.8 has no effect under pytest 9.2: it renames nodes by a field that is no longer read.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "daemon" if "daemon_or_skip" in (self.config.rootpath / file).read_text(encoding="utf-8") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
