@@ -13,7 +13,7 @@ from matrix.speed import (
     Speed,
     SpeedTable,
     Verdict,
-    compile_job,
+    compile_end,
     device_bytes,
     peak_bytes,
     speed_tables,
@@ -45,7 +45,7 @@ BUSY = 0.05
 HOW_TO_READ = (
     "median: latency of a call, over all rounds; ratio: to the baseline in the same round, median; verdict: slower or "
     "faster only beyond the noise floor and in (nearly) all rounds of every pass, unsettled where passes disagree; "
-    "compile: seconds of one compile; memory: of the process, buffers: IREE's own, both at their peak"
+    "compile: seconds of the quickest compile; memory: of the process, buffers: IREE's own, both at their peak"
 )
 
 
@@ -107,7 +107,7 @@ def _grid(table: SpeedTable, style: str) -> str:
 
 
 def _columns(row: Speed) -> list[str]:
-    cell, job = row.cell, compile_job(row.cell)
+    cell, end = row.cell, compile_end(row.cell)
     if row.median is None or row.quartiles is None:
         times = ["", row.reason, "", ""]
     else:
@@ -115,7 +115,7 @@ def _columns(row: Speed) -> list[str]:
         ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
         low, high = row.quartiles
         times = [ratio, verdict, duration(row.median), f"{duration(low)} - {duration(high)}"]
-    compiled = [f"{job.end.seconds:.2f} s", f"{job.end.cpu_seconds:.2f} s"] if job else ["", ""]
+    compiled = [f"{end.seconds:.2f} s", f"{end.cpu_seconds:.2f} s"] if end else ["", ""]
     sizes = [vmfb_bytes(cell), cell.mlir_bytes, peak_bytes(cell), device_bytes(cell)]
     return [*times, *compiled, *(amount(size) for size in sizes)]
 
@@ -138,18 +138,24 @@ def _glance(report: Report, page: Page, known: Mapping[int, Speed], style: str) 
     base = ", ".join(f"{axis} {label}" for axis, label in report.plan.baseline.items())
     title = f"latency as a ratio to {base}; {view.rows} down, {view.columns} across; {page.title}"
     grid = tabulate(lines, headers=["", *headings(columns)], tablefmt=style, disable_numparse=True, stralign="center")
-    return [title, str(grid), "= no difference beyond the noise floor, ? passes disagree, - no time"]
+    return [
+        title,
+        str(grid),
+        "= no difference beyond the noise floor, ? passes disagree, - no time, ms: the baseline has no time",
+    ]
 
 
 def mark(report: Report, row: Speed) -> str:
-    """The ratio where it is a finding, a sign where it is none, the cell's mark where there is no time."""
+    """The ratio where it is a finding, a sign where it is none, the time where no baseline is, else the cell's mark."""
     if row.baseline and row.median is not None:
         return "base"
     if row.verdict in (Verdict.FASTER, Verdict.SLOWER) and row.ratio is not None:
         return f"{row.ratio:.2f}"
     if row.verdict is not None:
         return MARKS[row.verdict]
-    return "-" if row.cell.outcome is Outcome.PASSED else mark_of(report, row.cell)
+    if row.cell.outcome is not Outcome.PASSED:
+        return mark_of(report, row.cell)
+    return "-" if row.median is None else duration(row.median)
 
 
 # -- rows for CSV and JSON
@@ -194,7 +200,7 @@ def _row(table: SpeedTable, row: Speed) -> dict[str, Any]:
 
 
 def _values(table: SpeedTable, row: Speed) -> dict[str, Any]:
-    job = compile_job(row.cell)
+    end = compile_end(row.cell)
     low, high = row.quartiles or (None, None)
     return {
         "median_seconds": row.median,
@@ -204,8 +210,8 @@ def _values(table: SpeedTable, row: Speed) -> dict[str, Any]:
         "ratio": _rounded(row.ratio),
         "verdict": row.verdict.value if row.verdict else None,
         "noise_floor": _rounded(table.floor),
-        "compile_seconds": round(job.end.seconds, 4) if job else None,
-        "compile_cpu_seconds": round(job.end.cpu_seconds, 4) if job else None,
+        "compile_seconds": round(end.seconds, 4) if end else None,
+        "compile_cpu_seconds": round(end.cpu_seconds, 4) if end else None,
         "vmfb_bytes": vmfb_bytes(row.cell),
         "mlir_bytes": row.cell.mlir_bytes,
         "peak_bytes": peak_bytes(row.cell),

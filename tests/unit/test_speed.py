@@ -18,7 +18,16 @@ from matrix.records import Artifact, Outcome, Stage
 from matrix.repeats import is_twin, round_of, with_repeats
 from matrix.report import Judge, Report
 from matrix.schedule import NodeState
-from matrix.speed import LEAST_FLOOR, Verdict, median_interval, noise_floor, speed_tables, verdict_of
+from matrix.speed import (
+    LEAST_FLOOR,
+    Verdict,
+    compile_end,
+    compile_job,
+    median_interval,
+    noise_floor,
+    speed_tables,
+    verdict_of,
+)
 from matrix.speedtable import agreement, amount, caption, duration
 from matrix.vmfbaudit import Leak, VmfbAudit
 
@@ -210,6 +219,18 @@ def test_without_a_baseline_there_are_times_and_no_verdicts():
     assert (table.rows[1].verdicts, table.rows[1].ratio) == ((), None)
     assert table.rows[1].median is not None
     assert "no baseline: failed at benchmark" in caption(table)
+    (glance,) = [line for line in FORMATS["table"](report).splitlines() if line.startswith("2.9 ")]
+    assert duration(table.rows[1].median) in glance
+
+
+def test_the_quickest_of_repeated_compiles_is_shown():
+    plan = timed_plan(SPEC + "[repeat]\ncompile = 2\n")
+    cell = measured(plan, busy).cells[0]
+    again = next(repeat for repeat in cell.repeats if repeat.node.stage is Stage.COMPILE)
+    quick = replace(again.result, end=replace(again.result.end, seconds=0.01))
+    assert compile_end(replace(cell, repeats=(replace(again, result=quick),))).seconds == 0.01
+    assert compile_end(replace(cell, repeats=(replace(again, result=None),))) == compile_job(cell).end
+    assert compile_end(replace(cell, jobs=(), repeats=())) is None
 
 
 def test_an_emulated_target_has_no_times():
