@@ -184,6 +184,14 @@ def no_index(cache: Path, port: int) -> dict[str, str]:
     return {"UV_DEFAULT_INDEX": address, "PIP_INDEX_URL": address, "UV_CACHE_DIR": str(cache), **nothing}
 
 
+def open_to_all(folder: Path) -> None:
+    """Another user may look into it: it, and what is above it as far as pytest made it."""
+    for each in (folder, *folder.parents):
+        if each.stat().st_mode & 0o005 == 0o005:
+            return
+        each.chmod(0o755)
+
+
 def rows(store: Path) -> dict[str, str]:
     """Key -> finished_at of every recorded result, as they stand in the store's database."""
     if not (store / "store.sqlite").is_file():

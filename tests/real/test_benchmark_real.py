@@ -30,12 +30,15 @@ inputs = ["linear_input.npy"]
 expected = ["linear_expected.npy"]
 
 [repeat]
-compile = 2
+compile = 5
 
 [table]
 rows = "compiler"
 columns = "flags"
 """
+COMPILES = 5
+"""3.10.0 writes one of six files, by chance: that five are the same is seen once in a thousand runs of this test."""
+
 BENCHMARK = """
 [benchmark]
 rounds = 4
@@ -60,7 +63,7 @@ def timed(tmp_path_factory):
 def test_rounds_are_measured_last_and_once(timed):
     folder, spec, report, log = timed
     keys = started(log)
-    assert len(keys) == len(set(keys)) == 2 * 2 + 2 + 3 * 4
+    assert len(keys) == len(set(keys)) == COMPILES * 2 + 2 + 3 * 4
     again = good("run", spec, "--store", folder / "store", "--format", "json", IREE_MATRIX_START_LOG=str(log))
     assert again.jobs_run == 0
     assert json.loads(again.out)["times"] == report["times"]
@@ -87,7 +90,8 @@ def test_neither_host_nor_paths_are_in_the_store(timed):
 def test_the_compiler_that_writes_other_bytes_each_time_is_named(timed):
     _, _, report, _ = timed
     found = {row["compiler"]: row["unequal"] for row in report["compiled_again"]}
-    assert found == {"3.8.0": 0, "3.10.0": 1}
+    assert found["3.8.0"] == 0
+    assert found["3.10.0"] > 0
 
 
 def test_the_audit_is_of_the_real_modules(timed):
@@ -103,7 +107,7 @@ def test_a_flag_that_a_release_does_not_know_is_its_signature(timed, tmp_path):
     spec = folder / "flags.toml"
     flags = ["default", "O2", "release", "host-cpu", "threads-2"]
     spec.write_text(
-        SPEC.format(more="", releases=["3.2.0", "3.8.0"], flags=flags).replace("compile = 2", "compile = 1")
+        SPEC.format(more="", releases=["3.2.0", "3.8.0"], flags=flags).replace("compile = 5", "compile = 1")
     )
     table = good("run", spec, "--store", folder / "store", "--format", "csv").out
     ends = {

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import replace
 
 import pytest
-from command_line import ROOT, matrix, surroundings, write_spec
+from command_line import ROOT, matrix, open_to_all, surroundings, write_spec
 from containers import (
     containers_of,
     daemon_or_skip,
@@ -223,8 +223,7 @@ def test_a_user_who_is_not_root_leaves_nothing_behind(tmp_path, daemon):
     group = socket_of_daemon().stat().st_gid
     if group == 0:
         pytest.skip(f"NOT TESTED: the daemon's socket belongs to {grp.getgrgid(0).gr_name}")
-    for folder in [tmp_path, *tmp_path.parents][:3]:
-        folder.chmod(0o755)
+    open_to_all(tmp_path)
     place, warm = tmp_path / "place", tmp_path / "warm"
     place.mkdir()
     closed = place / f"run-killed{DEAD}" / "box-1" / "out" / "closed"

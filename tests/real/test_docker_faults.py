@@ -17,7 +17,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from command_line import ROOT, begin, end, matrix, rows, surroundings, wait_for, write_spec
+from command_line import ROOT, begin, end, matrix, open_to_all, rows, surroundings, wait_for, write_spec
 from containers import containers_of, daemon_or_skip, image_of, volumes_of, wait_until_no_container
 from engine_contract import request_for
 
@@ -104,8 +104,7 @@ def test_no_permission_on_the_socket_is_one_message(tmp_path, spec):
         owned.bind(str(path))
         owned.listen()
         path.chmod(0o600)
-        for folder in [tmp_path, *tmp_path.parents][:3]:
-            folder.chmod(0o755)
+        open_to_all(tmp_path)
         code = (
             f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import matrix.daemon, matrix.cli, docker, requests\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
