@@ -21,10 +21,11 @@ from matrix.errors import (
 )
 from matrix.estimate import environment_costs, estimate
 from matrix.formats import FORMATS, disk_words, plain_rows
+from matrix.index import NotInstallable
 from matrix.plan import Plan
 from matrix.progress import make_progress
 from matrix.provision import share_of
-from matrix.records import Stage
+from matrix.records import EnvironmentRequest, Stage
 from matrix.replay import replay
 from matrix.runner import Runner, RunSummary
 from matrix.schedule import Schedule
@@ -124,7 +125,7 @@ def plan(options: Namespace) -> int:
         with Store(options.store, read_only=True) as store:
             engine = _looking(options, store)
             schedule = replay(planned, store, engine)
-            standing = sum(1 for request in planned.environments() if engine.load(request))
+            standing = sum(1 for request in planned.environments() if _stands(engine, request))
             seconds = store.typical_seconds()
     requests = planned.environments()
     done = {stage: _done(planned, schedule, stage) for stage in planned.stages}
@@ -236,6 +237,14 @@ def _looking(options: Namespace, store: Store) -> Engine:
     return engine_maker(options.engine, store, cores=1, offline=True)(lambda _: None)
 
 
+def _stands(engine: Engine, request: EnvironmentRequest) -> bool:
+    """It is there already. One that this engine never makes, or whose tools do not run, is not."""
+    try:
+        return engine.load(request) is not None
+    except (EngineMissing, NotInstallable):
+        return False
+
+
 def _size(plan: Plan) -> str:
     jobs = sum(plan.jobs(stage) for stage in plan.stages)
     return f"{len(plan.cells)} cells, at most {jobs} jobs, {len(plan.environments())} environments"
@@ -278,7 +287,7 @@ def _refuse_beyond(budget: int | None, plan: Plan, engine: Engine) -> None:
     limit = budget or share_of(engine.free_bytes())
     if engine.droppable or environment_costs(plan.environments()).disk_bytes <= limit:
         return
-    missing = [request for request in plan.environments() if engine.load(request) is None]
+    missing = [request for request in plan.environments() if not _stands(engine, request)]
     needed = environment_costs(missing).disk_bytes
     if needed > limit:
         engine.terminate()
