@@ -263,9 +263,11 @@ class JobResult:
 
 @dataclass(slots=True, kw_only=True)
 class Disk:
-    """The disk as a run uses it: `budget_bytes` for environments, what they held at most, how many came and went."""
+    """The disk as a run uses it: `budget_bytes` for environments (0: none), what they held at most, how many came and
+    went. `kept`: they are images, which stay on a daemon's disk."""
 
     budget_bytes: int
+    kept: bool = False
     held_bytes: int = 0
     peak_bytes: int = 0
     made: int = 0

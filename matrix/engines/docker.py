@@ -133,13 +133,13 @@ class DockerEngine:
         return self._images.realise(request)
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:  # noqa: ARG002
-        return 0  # the daemon's disk is not ours to measure
+        return self._images.held_bytes()
 
     def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:  # noqa: ARG002
         return 0
 
-    def free_bytes(self) -> int:
-        return shutil.disk_usage(self._scratch).free
+    def free_bytes(self) -> int | None:
+        return self._images.free_bytes()
 
     def rest(self, request: EnvironmentRequest) -> None:
         pass  # an export has a container of its own, which is gone already

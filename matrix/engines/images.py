@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from threading import Lock
 
 from matrix.assembler import Workshop
 from matrix.daemon import Daemon
+from matrix.daemonimages import layers_held
 from matrix.engines.loading import Loader
 from matrix.errors import EngineMissing, ImageFault
 from matrix.image import Image, image_tag
@@ -33,7 +35,10 @@ class Images:
         self._images: dict[EnvironmentRequest, Image] = {}
         self._own: dict[EnvironmentRequest, Environment] = {}
         self._by_digest: dict[str, EnvironmentRequest] = {}
-        self._connecting = Lock()
+        self._stands: dict[str, tuple[str, ...]] = {}
+        self._held: dict[tuple[str, ...], int] = {}
+        self._measured: set[str] = set()
+        self._connecting, self._measuring = Lock(), Lock()
         self._connected: tuple[Daemon, Loader] | None = None
 
     @property
@@ -79,7 +84,11 @@ class Images:
         if own := _own_image(request):
             return self._looked_into(request, own)
         image = self._image(request)
-        return _environment(request, image) if self.daemon.has(image) else None
+        name = self.daemon.find(image)
+        if name is None:
+            return None
+        self._stands[name] = tuple(each.layer.digest for each in image.layers)
+        return _environment(request, image)
 
     def realise(self, request: EnvironmentRequest) -> Environment:
         """The image stands afterwards. A user's own is not made: it is there, or it is a fault."""
@@ -88,12 +97,13 @@ class Images:
             if environment is None:
                 raise ImageFault(f"toolchain {own.name}: its image is gone from the daemon", tip="bring it back")
             return environment
+        if standing := self.load(request):
+            return standing
         image = self._image(request)
-        if not self.daemon.has(image):
-            self._workshop.fetch(request, self._machine, image)
-            archive = partial(self._archive, request, image)
-            self._connection()[1].load(image, image_tag(request), archive)
-        return _environment(request, image)
+        self._workshop.fetch(request, self._machine, image)
+        archive = partial(self._archive, request, image)
+        self._connection()[1].load(image, image_tag(request), archive)
+        return self.load(request) or _environment(request, image)
 
     def _archive(self, request: EnvironmentRequest, image: Image, known: int) -> Iterator[bytes]:
         """Ends in the middle once the run is being ended: half an archive loads nothing."""
@@ -101,6 +111,20 @@ class Images:
             if self._ending():
                 raise EngineMissing("the run is being ended")
             yield block
+
+    def held_bytes(self) -> int:
+        """What the images that were found or made here hold of the daemon's disk, as the daemon says; layers that they
+        share count once, a user's own image not at all."""
+        with self._measuring:
+            new = {name: layers for name, layers in self._stands.copy().items() if name not in self._measured}
+            self._held |= layers_held(self.daemon, new)
+            self._measured |= new.keys()
+            return sum(self._held.values())
+
+    def free_bytes(self) -> int | None:
+        """What the daemon's disk has left; None where it is another machine's."""
+        place = Path(self.daemon.asked(self.daemon.client.info)["DockerRootDir"])
+        return None if self.daemon.remote or not place.is_dir() else shutil.disk_usage(place).free
 
     def _looked_into(self, request: EnvironmentRequest, own: Toolchain) -> Environment | None:
         """A user's own image, looked into once; None where the daemon does not have it any more."""
