@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.errors import UsageError
-from matrix.own import UserModel, form_of, is_toolchain, model_names, toolchain_name, toolchain_terms
+from matrix.own import UserModel, form_of, image_of, is_toolchain, model_names, toolchain_name, toolchain_terms
 from matrix.spec import Spec
 
 DEFAULT_PRESET = "portability"
@@ -69,7 +69,7 @@ def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
     toolchains = dict(spec.toolchains)
     meant: dict[str, str] = {}
     for term in toolchain_terms(question.axes):
-        path = _absolute(term)
+        path = term if image_of(term) else _absolute(term)
         meant[term] = toolchain_name(path, toolchains)
         toolchains[meant[term]] = path
     axes |= {

@@ -116,10 +116,16 @@ class Catalogue:
 
 
 def load_catalogue(
-    spec: Spec, *, torch_variant: str = "cuda", machine_class: str = "", place: Path = NOWHERE
+    spec: Spec,
+    *,
+    torch_variant: str = "cuda",
+    machine_class: str = "",
+    place: Path = NOWHERE,
+    images: Mapping[str, Toolchain] | None = None,
 ) -> Catalogue:
     """Reads the shipped data, the locks that a store keeps at `place`, and the models and toolchains of a spec.
 
+    `images` are those of its toolchains that are images, by name: only a daemon knows them.
     Raises ModelMissing where a model's file is not there, ModelUnusable, ToolchainFault, LockFault for a damaged lock.
     """
     scripts = data_root() / "scripts"
@@ -138,13 +144,17 @@ def load_catalogue(
         torch_variant=torch_variant,
         packaged=frozenset(model_files("packaged")) - spec.models.keys(),
         toolchains={
-            (axis, name): find_toolchain(name, spec.base / path, axis)
+            (axis, name): (images or {}).get(name) or find_toolchain(name, spec.base / path, axis)
             for axis in TOOL_AXES
-            for name, path in spec.toolchains.items()
-            if name in spec.terms(axis)
+            for name, path in asked_toolchains(spec, axis).items()
         },
         machine_class=machine_class,
     )
+
+
+def asked_toolchains(spec: Spec, axis: str) -> dict[str, str]:
+    """The toolchains of a spec that an axis of it names: name -> where they are."""
+    return {name: where for name, where in spec.toolchains.items() if name in spec.terms(axis)}
 
 
 def model_missing(name: str, known: Iterable[str]) -> ModelMissing:

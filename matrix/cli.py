@@ -158,7 +158,7 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
     axes = command.add_argument_group("axes", "each replaces the axis of the spec; may be repeated")
     for axis in AXES:
         if axis != "model":
-            path = ", or a toolchain's path" if axis in TOOL_AXES else ""
+            path = ", a toolchain's path or image:NAME" if axis in TOOL_AXES else ""
             axes.add_argument(f"--{axis}", action="append", default=[], metavar="VALUE", help=AXIS_HELP[axis] + path)
     command.add_argument(
         "--only", action="append", default=[], metavar="AXIS=SELECTOR", help="cut an axis down; may be repeated"

@@ -24,8 +24,8 @@ from matrix.estimate import environment_costs, estimate
 from matrix.formats import FORMATS, disk_words, plain_rows
 from matrix.plan import Cell, Plan
 from matrix.progress import make_progress
-from matrix.provision import share_of
-from matrix.records import Outcome, Stage
+from matrix.provision import refuse_beyond, share_of
+from matrix.records import Disk, Outcome, Stage
 from matrix.replay import replay
 from matrix.runner import Runner, RunSummary
 from matrix.schedule import NodeState, Schedule
@@ -49,7 +49,7 @@ def run(options: Namespace) -> int:
         summary = _carry_out(plan, store, options, name=name)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        report = replace(judged(plan, summary.states, store), disk=summary.disk if summary.disk.made else None)
+        report = replace(judged(plan, summary.states, store), disk=summary.disk if _looked_at(summary.disk) else None)
         _write(FORMATS[options.format](report), options.output)
     _complain_of_missing(summary)
     return EXIT_OK
@@ -98,7 +98,7 @@ def _carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> Ru
             make_engine=make_engine,
             budget_bytes=options.disk_budget,
         )
-        _refuse_beyond(options.disk_budget, plan, runner.engine)
+        _refuse(options.disk_budget, plan, store, runner.engine)
         summary = runner.run()
     finally:
         progress.close()
@@ -285,8 +285,13 @@ def _tell(summary: RunSummary) -> None:
         f"{summary.tool_cpu_seconds:.1f} s of it CPU time of the tools",
         file=sys.stderr,
     )
-    if summary.disk.made:
+    if _looked_at(summary.disk):
         print(disk_words(summary.disk), file=sys.stderr)
+
+
+def _looked_at(disk: Disk) -> bool:
+    """Something was made, or images were found that a new store did not know of."""
+    return bool(disk.made or (disk.kept and disk.peak_bytes))
 
 
 def _budget(options: Namespace, store: Store) -> int:
@@ -299,21 +304,18 @@ def _fits(plan: Plan, options: Namespace, store: Store) -> bool:
     return environment_costs(plan.environments()).disk_bytes <= _budget(options, store)
 
 
-def _refuse_beyond(budget: int | None, plan: Plan, engine: Engine) -> None:
-    """An engine that keeps what it made says so before it begins. Raises DiskFull."""
-    limit = budget or share_of(engine.free_bytes())
-    if engine.droppable or environment_costs(plan.environments()).disk_bytes <= limit:
-        return
-    missing = [request for request in plan.environments() if engine.load(request) is None]
-    needed = environment_costs(missing).disk_bytes
-    if needed > limit:
+def _refuse(budget: int | None, plan: Plan, store: Store, engine: Engine) -> None:
+    """Before anything begins. Raises DiskFull; what a finished job needed is not asked for again."""
+    try:
+        try:
+            refuse_beyond(budget, plan.environments(), engine)
+        except DiskFull:
+            states = replay(plan, store, engine).states
+            left = (node.request for node in plan.nodes if node.request and not states[node.index].over)
+            refuse_beyond(budget, tuple(dict.fromkeys(left)), engine)
+    except BaseException:
         engine.terminate()
-        raise DiskFull(
-            f"the engine {engine.name} keeps its images, and those that are missing need about {needed / 1e9:.0f} GB "
-            f"of {limit / 1e9:.0f} GB",
-            tip="give more with --disk-budget, cut the run down with --only, or take --engine venv, which drops "
-            "environments when their jobs are over",
-        )
+        raise
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -102,12 +102,13 @@ class Daemon:
     def find(self, image: Image) -> str | None:
         """The name of the image there: its config's digest or, with the containerd store, its manifest's."""
         names = (f"sha256:{digest}" for digest in (image.digest, image.manifest_digest))
-        return next((name for name in names if self._image(name)), None)
+        return next((name for name in names if self.inspected(name)), None)
 
     def has(self, image: Image) -> bool:
         return self.find(image) is not None
 
-    def _image(self, name: str) -> Any:  # noqa: ANN401 - the SDK has no types
+    def inspected(self, name: str) -> Any:  # noqa: ANN401 - the SDK has no types
+        """What the daemon says of an image, by its name or ID; None where it has none."""
         try:
             return self.asked(lambda: self.client.api.inspect_image(name))
         except ImageFault:
@@ -117,7 +118,7 @@ class Daemon:
         """The layers (diff IDs without `sha256:`) of each image of the project."""
         found = set(self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL}.project"}, quiet=True)))
         for name in found - self._layers.keys():  # what an image is made of never changes
-            if said := self._image(name):
+            if said := self.inspected(name):
                 self._layers[name] = [layer.removeprefix("sha256:") for layer in said["RootFS"]["Layers"]]
         return [self._layers[name] for name in found & self._layers.keys()]
 
@@ -157,7 +158,7 @@ class Daemon:
 
     # -- containers
 
-    def sees(self, folder: Path, image: Image) -> bool:
+    def sees(self, folder: Path, image: str) -> bool:
         """Whether the daemon's host has this folder: a socket here may lead to another machine."""
         small = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20)
         mounts = {folder: ("/probe", "ro")}
@@ -169,7 +170,7 @@ class Daemon:
 
     def create(
         self,
-        image: Image | str,
+        image: str,
         command: Sequence[str],
         *,
         confinement: Confinement,
@@ -177,8 +178,8 @@ class Daemon:
         labels: Mapping[str, str],
         volumes: Sequence[str] = (),
     ) -> str:
-        """A locked-down container, not started. `mounts`: host folder -> (place, `ro` or `rw`); `volumes`: places that
-        are root's, on the daemon's disk, and go with the container. Returns its id."""
+        """A locked-down container, not started; returns its id. `mounts`: host folder -> (place, `ro` or `rw`);
+        `volumes`: places that are root's, on the daemon's disk, and go with the container."""
         api = self.client.api
         host = api.create_host_config(
             network_mode="none",
@@ -208,10 +209,9 @@ class Daemon:
                 ),
             ],
         )
-        name = image if isinstance(image, str) else self.find(image) or f"sha256:{image.digest}"
         made = self.asked(
             lambda: api.create_container(
-                name,
+                image,
                 command=list(command),
                 entrypoint="",
                 user=nobody(),
@@ -220,6 +220,7 @@ class Daemon:
                 stdin_open=True,
                 tty=False,
                 network_disabled=True,
+                healthcheck=self._docker.types.Healthcheck(test=["NONE"]),  # an image's own would run beside the jobs
                 labels={**PROJECT, HOST_LABEL: host_mark(), **labels},
                 host_config=host,
             )

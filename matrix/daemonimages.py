@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -62,14 +62,14 @@ def _loaded(said: Mapping[str, object]) -> LoadedImage:
     )
 
 
-def layers_held(daemon: Daemon, images: Sequence[LoadedImage]) -> dict[tuple[str, ...], int]:
-    """The bytes of each layer that a daemon keeps for these images. It keeps one once for all images that have the
-    same layers below it, so a layer's name here is the whole chain."""
+def layers_held(daemon: Daemon, images: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    """The bytes of each layer that a daemon keeps for these images of the project (name -> layers). It keeps one once
+    for all images that have the same layers below it, so a layer's name here is the whole chain."""
     held: dict[tuple[str, ...], int] = {}
-    for image in images:
-        said = daemon.asked(partial(daemon.client.api.history, f"sha256:{image.digest}"))
+    for name, layers in images.items():
+        said = daemon.asked(partial(daemon.client.api.history, name))
         sizes = [int(each["Size"]) for each in reversed(said)]
-        held |= {image.layers[: number + 1]: size for number, size in enumerate(sizes)}
+        held |= {layers[: number + 1]: size for number, size in enumerate(sizes)}
     return held
 
 

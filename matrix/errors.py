@@ -131,7 +131,7 @@ class DaemonGone(MatrixError):
 
 class ToolchainFault(MatrixError):
     exit_code = 22
-    meaning = "a toolchain of one's own is not there, or holds none of the tools that its axis needs"
+    meaning = "a toolchain of one's own is not there, or lacks what its axis needs"
 
 
 class ModelUnusable(MatrixError):

@@ -1,7 +1,8 @@
-"""What a plan will cost, at most: download, disk, time."""
+"""What a plan will cost, at most: download, disk, time; and what is left of it while it runs."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -94,10 +95,9 @@ def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: M
     requests = plan.environments()
     share = 1 - standing / max(1, len(requests))
     made = environment_costs(requests)
+    typical = stage_seconds(plan, seconds)
     work = sum(
-        (plan.jobs(stage) - done[stage])
-        * _job_seconds(plan, stage, seconds.get(stage.value, JOB_SECONDS[stage]))
-        / (1 if stage is Stage.BENCHMARK else cores)  # alone on the machine
+        (plan.jobs(stage) - done[stage]) * typical[stage] / (1 if stage is Stage.BENCHMARK else cores)  # alone
         for stage in plan.stages
     )
     return Cost(
@@ -105,6 +105,11 @@ def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: M
         disk_bytes=int(made.disk_bytes * share),
         seconds=made.seconds * share + work,
     )
+
+
+def stage_seconds(plan: Plan, seconds: Mapping[str, float]) -> dict[Stage, float]:
+    """What a job of each stage of a plan takes, from typical ones by stage where a store has them."""
+    return {stage: _job_seconds(plan, stage, seconds.get(stage.value, JOB_SECONDS[stage])) for stage in plan.stages}
 
 
 def _job_seconds(plan: Plan, stage: Stage, typical: float) -> float:
@@ -118,3 +123,45 @@ def _job_seconds(plan: Plan, stage: Stage, typical: float) -> float:
             models[index] = cell.labels["model"]
             left.discard(index)
     return sum(COMPILE_SECONDS.get(model, typical) for model in models.values()) / max(1, len(models))
+
+
+LATE = 30
+"""Jobs of a stage by which the pace goes: the first ones in an environment start its container or read it from the
+disk."""
+FEWEST = 3
+"""Jobs without which a stage has no pace yet."""
+
+
+class Pace:
+    """What is left of a run in seconds, by what its own jobs took; never by cells, which the first minutes of a run
+    hardly touch.
+
+    A job's time is from its start to its end as the runner sees it, with what the engine does around it and the wait
+    for a worker. Where so many are under way at the same time, one more takes its share of that.
+    """
+
+    def __init__(self, typical: Mapping[Stage, float], *, cores: int, prefetch: int) -> None:
+        """`typical` seconds stand for stages without a pace yet."""
+        self._typical, self._cores = typical, cores
+        self._under_way = dict.fromkeys(Stage, cores * (1 + prefetch)) | {Stage.EXPORT: cores, Stage.BENCHMARK: 1}
+        self._late: dict[Stage, deque[tuple[float, int]]] = {stage: deque(maxlen=LATE) for stage in Stage}
+
+    def note(self, stage: Stage, seconds: float, *, nodes: int = 1) -> None:
+        """A job ended, or a node came to one that had ended in this run (0 s). A job that an earlier run finished says
+        nothing of those that are left."""
+        self._late[stage].append((seconds, nodes))
+
+    def left(self, nodes: Mapping[Stage, int]) -> float | None:
+        """The seconds for so many more nodes of each stage; None where most of it is of a stage without a pace yet."""
+        shares = {stage: count * self._of_a_node(stage) for stage, count in nodes.items() if count > 0}
+        longest = max(shares, key=shares.__getitem__, default=None)
+        return None if longest is None or not self._measured(longest) else sum(shares.values())
+
+    def _measured(self, stage: Stage) -> bool:
+        return len(self._late[stage]) >= FEWEST
+
+    def _of_a_node(self, stage: Stage) -> float:
+        if not self._measured(stage):
+            return self._typical[stage] / (1 if stage is Stage.BENCHMARK else self._cores)
+        seconds, nodes = sum(each for each, _ in self._late[stage]), sum(each for _, each in self._late[stage])
+        return seconds / nodes / self._under_way[stage]

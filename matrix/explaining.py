@@ -153,7 +153,8 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
         tool = [*tool_line(job.command, environment)]
     if engine.name == "docker":
         copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
-        image = f"--init --network none -v $d:/out -w /out sha256:{environment.digest}"
+        entry = "--entrypoint '' " if node.request and node.request.toolchain else ""
+        image = f"{entry}--init --network none -v $d:/out -w /out sha256:{environment.digest}"
         mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage is Stage.EXPORT else ""
         tool = ["/opt/env/bin/python", "/scripts/export.py", f"/scripts/models/{Path(model).name}"] if mounted else tool
         return f"d=$(mktemp -d) && {copies}docker run --rm {mounted}{image} {shlex.join(tool)}"

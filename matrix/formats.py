@@ -178,17 +178,24 @@ def _front_ends_as_data(report: Report) -> dict[str, Any]:
 
 def disk_words(disk: Disk) -> str:
     """`disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 dropped`."""
+    budget = f" of a budget of {disk.budget_bytes / 1e9:.1f} GB" if disk.budget_bytes else ""
+    if disk.kept:
+        return (
+            f"disk: the images of this run hold {disk.peak_bytes / 1e9:.1f} GB{budget} on the daemon's disk, shared "
+            f"layers counted once; {disk.made} made, and they stay"
+        )
     again = f"; made again: {', '.join(disk.made_again)}" if disk.made_again else ""
     return (
-        f"disk: peak {disk.peak_bytes / 1e9:.1f} GB of a budget of {disk.budget_bytes / 1e9:.1f} GB; "
+        f"disk: peak {disk.peak_bytes / 1e9:.1f} GB{budget}; "
         f"{disk.made} environments made, {disk.dropped} dropped{again}"
     )
 
 
 def _disk(disk: Disk) -> dict[str, Any]:
     return {
+        "measured": "the run's images on the daemon's disk" if disk.kept else "environments and their wheels",
         "peak_bytes": disk.peak_bytes,
-        "budget_bytes": disk.budget_bytes,
+        "budget_bytes": disk.budget_bytes or None,
         "environments_made": disk.made,
         "environments_dropped": disk.dropped,
         "made_again": disk.made_again,

@@ -59,7 +59,7 @@ def _stand(engine: Engine, number: str, row: Row) -> None:
 
 def disk_line(daemon: Daemon, images: Sequence[LoadedImage]) -> str:
     """What these images take on the daemon's disk, beside the sum of their sizes."""
-    layers = layers_held(daemon, images)
+    layers = layers_held(daemon, {f"sha256:{image.digest}": image.layers for image in images})
     alone, together = sum(image.size for image in images), sum(layers.values())
     return (
         f"{len(images)} images, {len(layers)} layers on the daemon: {megabytes(alone)} MB, "

@@ -133,6 +133,8 @@ def table_text(table: LayerTable) -> str:
 
 def image_of(request: EnvironmentRequest, table: LayerTable | None, base: BaseLock | None) -> Image:
     """The image of an environment, computed. Raises NoImage with the reason, LockFault."""
+    if request.toolchain:
+        raise NoImage("tools of one's own: no image is made of them", tip="a release's image is made from its lock")
     if base is None or table is None:
         raise NoImage(
             f"no base image for Python {request.python}", tip="see wanted.toml in images/base and images/layers"

@@ -12,12 +12,16 @@ from matrix.toml_reader import Table
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
 """Names stand in tables, in file formats and on command lines: nothing in them needs an escape."""
+ID = re.compile(r"(sha256:)?[0-9a-f]{64}\Z")
+"""An image by its ID. A name of one's own says more, but need not be there."""
 FORMS = ("file", "mlir", "onnx", "vmfb")
 SUFFIXES = {".py": "file", ".mlir": "mlir", ".mlirbc": "mlir", ".onnx": "onnx", ".vmfb": "vmfb"}
 TOOL_AXES = ("compiler", "runtime")
 """The axes on which a toolchain can stand in the place of a release."""
 PLACES = ("bin", "tools", "install", "venv", ".venv")
 """Folders that say nothing about whose tools they hold: the one above names a toolchain."""
+IMAGE = "image:"
+"""What stands before the name of a container image that holds tools, in place of a path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +78,8 @@ def read_models(top: Table) -> dict[str, UserModel]:
 
 
 def read_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
-    """The tables `[toolchains.NAME]`: name -> path. `taken` are words that mean something else on an axis."""
+    """The tables `[toolchains.NAME]`: name -> path, or IMAGE and an image's name. `taken` are words that mean something
+    else on an axis."""
     toolchains = {}
     table = top.table("toolchains")
     for name in table.content:
@@ -82,8 +87,11 @@ def read_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
         if name in taken or name[:1].isdigit():
             table.fault(name, "reads like a release or a keyword, expected a name that begins with a letter")
         row = table.table(name)
-        row.only(("path",))
-        toolchains[name] = row.text("path", required=True)
+        row.only(("path", "image"))
+        image = row.text("image")
+        if image and "path" in row.content:
+            row.fault("image", "does not go with `path`: the tools are in one of them")
+        toolchains[name] = f"{IMAGE}{image}" if image else row.text("path", required=True)
     return toolchains
 
 
@@ -119,13 +127,26 @@ def model_names(paths: Iterable[str], taken: Iterable[str] = ()) -> dict[str, st
 
 
 def toolchain_name(path: str, used: Iterable[str]) -> str:
-    """A name for tables of a folder, a virtual environment or a wheel."""
+    """A name for tables of a folder, a virtual environment, a wheel or an image."""
+    if image := image_of(path):
+        name = image.rpartition("/")[2].partition("@")[0]
+        return numbered(_lettered(clean(name.removeprefix("sha256:")[:12] if ID.match(name) else name)), used)
     pure = PurePath(path)
     if pure.suffix == ".whl":
         return numbered(clean(f"wheel-{'-'.join(pure.stem.split('-')[1:2])}"), used)
     parts = [part for part in pure.parts if part not in (*PLACES, "/", ".", "..")]
     name = clean(parts[-1]) if parts else "own"
-    return numbered(name if name[:1].isalpha() else f"own-{name}", used)
+    return numbered(_lettered(name), used)
+
+
+def _lettered(name: str) -> str:
+    """The name of a toolchain begins with a letter, so that it reads like no release."""
+    return name if name[:1].isalpha() else f"own-{name}"
+
+
+def image_of(place: str) -> str:
+    """The name of the image that a toolchain's place means; empty where it is a path."""
+    return place.removeprefix(IMAGE) if place.startswith(IMAGE) else ""
 
 
 def clean(text: str) -> str:
@@ -139,10 +160,10 @@ def numbered(name: str, used: Iterable[str]) -> str:
 
 
 def is_toolchain(axis: str, term: str) -> bool:
-    """A path on an axis of releases, as against a version, a specifier or a keyword."""
-    return axis in TOOL_AXES and ("/" in term or term.endswith(".whl"))
+    """A path or an image on an axis of releases, as against a version, a specifier or a keyword."""
+    return axis in TOOL_AXES and ("/" in term or term.endswith(".whl") or term.startswith(IMAGE))
 
 
 def toolchain_terms(axes: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """The paths among the terms of the tool axes, each once."""
+    """The paths and images among the terms of the tool axes, each once."""
     return list(dict.fromkeys(term for axis in TOOL_AXES for term in axes.get(axis, ()) if is_toolchain(axis, term)))

@@ -20,7 +20,7 @@ QUIET_SECONDS = 60.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Where a run stands. `red` counts cells, `running` jobs, `installing` environments, `repeats` jobs that measure
-    times or repeat others."""
+    times or repeat others, `left` guesses the seconds that the rest takes."""
 
     cells: int
     cells_done: int
@@ -29,9 +29,9 @@ class Snapshot:
     installing: int
     jobs_run: int
     jobs_reused: int
-    seconds: float
     repeats: int = 0
     repeats_done: int = 0
+    left: float | None = None
 
     @property
     def over(self) -> bool:
@@ -40,23 +40,12 @@ class Snapshot:
     @property
     def text(self) -> str:
         installing = f", {self.installing} environments installing" if self.installing else ""
+        left = "" if self.left is None else f", about {self.left:.0f} s left"
         repeats = f", {self.repeats_done}/{self.repeats} repeats" if self.repeats else ""
         return (
             f"{self.cells_done}/{self.cells} cells{repeats}, {self.jobs_run + self.jobs_reused} jobs done, "
-            f"{self.running} running{installing}, {self.red} red so far{time_left(self)}"
+            f"{self.running} running{installing}, {self.red} red so far{left}"
         )
-
-
-def time_left(snapshot: Snapshot) -> str:
-    """A guess from the pace so far; nothing while environments are made or too little is done to tell."""
-    whole, done = snapshot.cells + snapshot.repeats, snapshot.cells_done + snapshot.repeats_done
-    if snapshot.installing or not 0.05 * whole < done < whole:
-        return ""
-    pace = snapshot.jobs_run if snapshot.repeats else done  # rounds of an earlier run cost this one nothing
-    if not pace:
-        return ""
-    left = snapshot.seconds * (whole - done) / pace
-    return f", about {left:.0f} s left"
 
 
 class Progress(Protocol):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from matrix import processes
 from matrix.budget import Room, choose, in_order
 from matrix.engines.base import Engine
 from matrix.errors import DiskFull, EngineMissing
-from matrix.estimate import disk_cost
+from matrix.estimate import disk_cost, environment_costs
 from matrix.index import NotInstallable
 from matrix.records import Disk, Environment, EnvironmentRequest
 from matrix.store import KnownEnvironment, Store
@@ -44,6 +45,8 @@ class Realised:
     refusal: str = ""
     error: BaseException | None = None
     held_bytes: int = 0
+    stood: bool = False
+    """It was there already, made by an earlier run or another process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,12 @@ class Provision:
         announce: Callable[[RecipeKnown | Realised | Dropped], None],
         budget_bytes: int | None,
     ) -> None:
-        """Without `budget_bytes`: what stands, and SHARE of what is free when the first environment is made."""
+        """Without `budget_bytes`: what stands, and SHARE of what is free when the first environment is made. An engine
+        that drops nothing has no budget in mid-run: `refuse_beyond` has looked at it before."""
         self._engine, self._store, self._announce = engine, store, announce
         self._budget_bytes = budget_bytes
-        self.disk = Disk(budget_bytes=0)
+        self.disk = Disk(budget_bytes=(budget_bytes or 0) if not engine.droppable else 0, kept=not engine.droppable)
+        self._looked = False
         self._pool = ThreadPoolExecutor(max_workers=INSTALLERS, thread_name_prefix="install")
         self._recipes: dict[EnvironmentRequest, str] = {}
         self._order: dict[EnvironmentRequest, int] = {}
@@ -144,10 +149,8 @@ class Provision:
 
         Raises DiskFull where a run can neither go on nor wait (`idle`: no job runs).
         """
-        if self._wanted and not self.disk.budget_bytes:
-            self._engine.tidy()
-            self.disk.note(self._engine.held_bytes())
-            self.disk.budget_bytes = self._budget_bytes or self.disk.held_bytes + share_of(self._engine.free_bytes())
+        if self._wanted and not self._looked:
+            self._look()
         for request in self._wanted & (self._on_disk - self._dropping):  # stands, though its run was killed before it
             self._make(request)  # could say so: this needs no room
         while self._wanted and not self._unknown and not self._cancelled and len(self._making) < INSTALLERS:
@@ -163,6 +166,15 @@ class Provision:
             if choice.make is None:
                 return
             self._make(choice.make)
+
+    def _look(self) -> None:
+        """What the disk holds and may hold, once, before the first environment is made."""
+        self._looked = True
+        self._engine.tidy()
+        self.disk.note(self._engine.held_bytes())
+        if self._engine.droppable:
+            free = self._engine.free_bytes() or 0
+            self.disk.budget_bytes = self._budget_bytes or self.disk.held_bytes + share_of(free)
 
     def _make(self, request: EnvironmentRequest) -> None:
         self._wanted.discard(request)
@@ -180,9 +192,12 @@ class Provision:
         return gone > 0
 
     def _room(self, needed: Callable[[EnvironmentRequest], bool]) -> Room:
-        free = self._engine.free_bytes() - FLOOR_BYTES if self._engine.droppable else self.disk.budget_bytes
+        limit = sys.maxsize
+        if self._engine.droppable:
+            free = (self._engine.free_bytes() or 0) - FLOOR_BYTES
+            limit = min(self.disk.budget_bytes, self.disk.held_bytes + max(0, free))
         return Room(
-            limit=min(self.disk.budget_bytes, self.disk.held_bytes + max(0, free)),
+            limit=limit,
             used=self.disk.held_bytes,
             standing=[request for request in self._order if request in self._on_disk - self._dropping - self._kept],
             making=list(self._making),
@@ -233,7 +248,7 @@ class Provision:
 
     def _note_made(self, event: Realised) -> None:
         self.disk.note(event.held_bytes)
-        self.disk.made += event.request not in self._on_disk
+        self.disk.made += not event.stood and event.request not in self._on_disk
         if event.request in self._made:
             self.disk.made_again.append(event.request.label)
         self._made.add(event.request)
@@ -266,8 +281,10 @@ class Provision:
 
     def _realise(self, request: EnvironmentRequest) -> None:
         try:
+            stood = not self._engine.droppable and self._engine.load(request) is not None
             environment = self._engine.realise(request)
-            self._announce(Realised(request, environment, held_bytes=self._engine.held_bytes(request)))
+            held = self._engine.held_bytes(request)
+            self._announce(Realised(request, environment, held_bytes=held, stood=stood))
         except NotInstallable as refusal:
             self._announce(Realised(request, None, refusal=str(refusal)))
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which raises it
@@ -279,6 +296,38 @@ class Provision:
             self._announce(Dropped(request, gone, self._engine.held_bytes()))
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which raises it
             self._announce(Dropped(request, False, 0, error=error))
+
+
+def refuse_beyond(budget_bytes: int | None, requests: Sequence[EnvironmentRequest], engine: Engine) -> None:
+    """An engine that keeps what it made says before it begins that there is no room. Raises DiskFull.
+
+    With a budget, what stands of the run's images is measured and counts as well, as in mid-run with an engine that
+    drops. Without one, what is missing may take SHARE of what the disk has free, where that is in sight.
+    """
+    if engine.droppable or (budget_bytes and environment_costs(requests).disk_bytes <= budget_bytes):
+        return
+    missing = [request for request in requests if not stands(engine, request)]
+    needed = environment_costs(missing).disk_bytes
+    free = None if budget_bytes else engine.free_bytes()
+    held = engine.held_bytes() if budget_bytes else 0
+    limit = budget_bytes or (sys.maxsize if free is None else share_of(free))
+    if not missing or held + needed <= limit:
+        return
+    have = f"the others of this run hold {held / 1e9:.1f} GB of a budget of" if budget_bytes else "there is room for"
+    need = f"{len(missing)} are missing, about {needed / 1e9:.1f} GB"
+    raise DiskFull(
+        f"the engine {engine.name} keeps its images: {need}, and {have} {limit / 1e9:.1f} GB",
+        tip="give more with --disk-budget, cut the run down with --only, or take --engine venv, which drops "
+        "environments when their jobs are over",
+    )
+
+
+def stands(engine: Engine, request: EnvironmentRequest) -> bool:
+    """It is there already. One that this engine never makes, or whose tools do not run, is not."""
+    try:
+        return engine.load(request) is not None
+    except (EngineMissing, NotInstallable):
+        return False
 
 
 def _record(request: EnvironmentRequest, environment: Environment) -> dict[str, object]:

@@ -99,12 +99,16 @@ class Toolchain:
 
     `tools` maps a tool to its file relative to `path` (in a wheel: its name there), `digest` is of the content of the
     tools and of what they load beside them: tools that were built anew are another toolchain.
+
+    With `in_image` the `path` is a container image's name and `digest` its ID without `sha256:`. Its tools are found
+    when the engine looks into it.
     """
 
     name: str
     path: Path
     digest: str
-    tools: tuple[tuple[str, str], ...]
+    tools: tuple[tuple[str, str], ...] = ()
+    in_image: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +134,7 @@ class Environment:
 
     `digest` is of what was realised (interpreter, C library, the RECORDs of the wheels), never of where it lies.
     `root` is its folder, `tools` maps a tool's name (`iree-compile`) to its path relative to `root`,
-    `distributions` are the installed (name, version) pairs.
+    `distributions` are the installed (name, version) pairs, `variables` those that its tools need to be set.
     """
 
     request_label: str
@@ -141,6 +145,7 @@ class Environment:
     c_library: str
     tools: Mapping[str, str]
     distributions: tuple[tuple[str, str], ...]
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,9 +263,11 @@ class JobResult:
 
 @dataclass(slots=True, kw_only=True)
 class Disk:
-    """The disk as a run uses it: `budget_bytes` for environments, what they held at most, how many came and went."""
+    """The disk as a run uses it: `budget_bytes` for environments (0: none), what they held at most, how many came and
+    went. `kept`: they are images, which stay on a daemon's disk."""
 
     budget_bytes: int
+    kept: bool = False
     held_bytes: int = 0
     peak_bytes: int = 0
     made: int = 0

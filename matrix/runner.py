@@ -17,6 +17,7 @@ from types import FrameType
 from matrix import signatures
 from matrix.engines.base import Engine
 from matrix.errors import MatrixError, WorkerLost
+from matrix.estimate import Pace, stage_seconds
 from matrix.jobs import RECIPES, complete, make_job
 from matrix.judge import outcome_of
 from matrix.plan import Node, Plan
@@ -60,6 +61,7 @@ class Flight:
 
     job: Job
     nodes: list[int]
+    begun: float
     started: bool = False
 
 
@@ -91,6 +93,10 @@ class Runner:
         self.flights: dict[str, Flight] = {}
         self.elsewhere: list[tuple[int, Job]] = []
         self.attempts: dict[str, int] = defaultdict(int)
+        self.finished: set[str] = set()
+        """The keys of jobs that this run has finished."""
+        typical = stage_seconds(plan, store.typical_seconds())
+        self.pace = Pace(typical, cores=cores, prefetch=self.engine.prefetch)
         self.stopping = False
         self.fatal: MatrixError | None = None
         self.begun = time.monotonic()
@@ -193,7 +199,7 @@ class Runner:
         if self._reuse(index, job):  # finished by another process between the look and the claim
             self._release(job)
             return
-        self.flights[job.key] = Flight(job=job, nodes=[index])
+        self.flights[job.key] = Flight(job=job, nodes=[index], begun=time.monotonic())
         self.attempts[job.key] += 1
         try:
             self.engine.start(job, environment, {name: self.store.blob(digest) for name, digest in job.inputs})
@@ -224,6 +230,8 @@ class Runner:
         result = self.store.result(job.key)
         if result is not None:
             self.summary.jobs_reused += 1
+            if job.key in self.finished:
+                self.pace.note(job.stage, 0.0)
             self.schedule.finish(index, result)
         return result is not None
 
@@ -273,6 +281,8 @@ class Runner:
             return
         self._drop(job)
         self.summary.jobs_run += 1
+        self.finished.add(job.key)
+        self.pace.note(job.stage, time.monotonic() - flight.begun, nodes=len(flight.nodes))
         self.summary.tool_cpu_seconds += end.cpu_seconds
         for index in flight.nodes:
             self.schedule.finish(index, result)
@@ -387,8 +397,8 @@ class Runner:
                 installing=self.provision.making,
                 jobs_run=self.summary.jobs_run,
                 jobs_reused=self.summary.jobs_reused,
-                seconds=time.monotonic() - self.begun,
                 repeats=self.schedule.repeats,
                 repeats_done=self.schedule.repeats_done,
+                left=None if self.provision.making else self.pace.left(self.schedule.left),
             )
         )

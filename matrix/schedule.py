@@ -62,6 +62,8 @@ class Schedule:
             if cell.nodes:
                 self._ending[cell.nodes[-1]] += 1
         self._left = Counter(node.request for node in plan.nodes if node.request and not node.obstacle)
+        self.left = Counter(node.stage for node in plan.nodes if not node.obstacle)
+        """Nodes that are not over, by stage."""
         for node in plan.nodes:
             if node.upstream is not None:
                 self._children[node.upstream].append(node.index)
@@ -120,6 +122,7 @@ class Schedule:
         """A node has its result: what waits for it is ready, or can never be."""
         node = self.plan.nodes[index]
         self.states[index].result = result
+        self.left[node.stage] -= 1
         if node.request:
             self._left[node.request] -= 1
         own = {artifact.name: artifact.digest for artifact in result.outputs}
@@ -150,6 +153,7 @@ class Schedule:
 
     def _block(self, index: int, outcome: Outcome, reason: str) -> None:
         node = self.plan.nodes[index]
+        self.left[node.stage] -= not node.obstacle
         if node.request and not node.obstacle:
             self._left[node.request] -= 1
         self.states[index].obstacle = (outcome, reason)

@@ -47,7 +47,7 @@ def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
         tools = _in_wheel(name, place, axis)
         return Toolchain(name=name, path=place, digest=sha256(place), tools=tuple(tools.items()))
     if not place.is_dir():
-        raise _fault(name, path, "a folder, a virtual environment or a wheel file, and there is none")
+        raise _fault(name, path, "a folder, a virtual environment, a wheel file or image:NAME, and there is none")
     folder = next((folder for folder in _folders(place) if (folder / NEEDED[axis]).is_file()), None)
     if folder is None:
         raise _fault(name, path, f"{NEEDED[axis]} in it, or below tools/, bin/ or a site-packages folder")
@@ -63,8 +63,8 @@ def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
 def _fault(name: str, path: Path, expected: str) -> ToolchainFault:
     return ToolchainFault(
         f"toolchain {name}: read {str(path)!r}, expected {expected}",
-        tip="name a cmake build, an install, a virtual environment or a wheel with iree-compile (--compiler) or "
-        "iree-run-module (--runtime)",
+        tip="name a cmake build, an install, a virtual environment, a wheel or an image with iree-compile (--compiler) "
+        "or iree-run-module (--runtime)",
     )
 
 
@@ -141,10 +141,16 @@ def why_not(root: Path, tools: Mapping[str, str]) -> str:
     return ""
 
 
+def version_in(said: str) -> str:
+    """The version in the answer of `iree-compile --version`; empty where there is none."""
+    found = re.search(r"version (\S+)", said)
+    return found[1] if found else ""
+
+
 def versions(root: Path, tools: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What the tools say of their version, for the evidence. iree-run-module says none."""
     if "iree-compile" not in tools:
         return ()
     done = processes.run([str(root / tools["iree-compile"]), "--version"], timeout=ASK_SECONDS)
-    found = re.search(r"version (\S+)", done.stdout)
-    return (("iree-compile", found[1]),) if found else ()
+    found = version_in(done.stdout)
+    return (("iree-compile", found),) if found else ()

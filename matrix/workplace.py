@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 
 from matrix.asked import Question, ask
 from matrix.axes import ordered_axes
-from matrix.catalogue import PACKAGE, data_root, load_catalogue, presets, shipped_models
+from matrix.catalogue import PACKAGE, asked_toolchains, data_root, load_catalogue, presets, shipped_models
 from matrix.engines.base import Engine
 from matrix.engines.venv import VenvEngine
 from matrix.errors import CellUnknown, EngineMissing, PresetUnknown, UsageError
 from matrix.footprint import WheelCache
 from matrix.locks import NOWHERE
+from matrix.own import TOOL_AXES, image_of
 from matrix.plan import Plan, make_plan
-from matrix.records import AXES
+from matrix.records import AXES, Toolchain
 from matrix.repeats import with_repeats
 from matrix.report import CellReport, Judge, Report
 from matrix.schedule import NodeState
@@ -97,10 +98,24 @@ def plan_of(question: Question, store: Path = NOWHERE) -> Plan:
     """The plan of a question, with the locks that the store at a path keeps."""
     spec = ask(load_spec(question.spec_name), question, shipped=shipped_models())
     catalogue = load_catalogue(
-        spec, torch_variant=question.torch_variant, machine_class=machine_identity(), place=store / LOCKS
+        spec,
+        torch_variant=question.torch_variant,
+        machine_class=machine_identity(),
+        place=store / LOCKS,
+        images=_toolchain_images(spec),
     )
     with _uncollected():
         return with_repeats(make_plan(spec, catalogue, only=selectors(question.only, spec)), catalogue)
+
+
+def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
+    """Those of a spec's toolchains that are images, by name. Raises EngineMissing, ToolchainFault."""
+    asked = {name: image_of(where) for axis in TOOL_AXES for name, where in asked_toolchains(spec, axis).items()}
+    if not any(asked.values()):
+        return {}
+    from matrix.ownimages import find_images
+
+    return find_images({name: image for name, image in asked.items() if image}, platform.machine())
 
 
 @contextlib.contextmanager

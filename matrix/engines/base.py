@@ -31,8 +31,8 @@ class Engine(Protocol):
     name: str
     prefetch: int
     droppable: bool
-    """Environments can be removed in mid-run, and their share of the disk is measured. Else a budget only says
-    beforehand whether a run begins."""
+    """Environments can be removed in mid-run, so that it keeps to a budget. Else what was made stays, and a budget only
+    says beforehand whether a run begins."""
 
     def recipe(self, request: EnvironmentRequest) -> str:
         """What would be realised, as a digest, without realising it. Raises EngineMissing."""
@@ -48,14 +48,16 @@ class Engine(Protocol):
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
         """What the environments hold of the disk, their wheels included: all are looked at, or only one that was
-        `made` since the last time. 0 where the engine is not `droppable`. May be called from any thread."""
+        `made` since the last time. Where the engine is not `droppable`: those that it has found or made so far. May be
+        called from any thread."""
 
     def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
         """Removes what killed runs left. With `keep` also the environments of other presets that nobody uses now: all
         but these. How many."""
 
-    def free_bytes(self) -> int:
-        """What the disk of the environments has left."""
+    def free_bytes(self) -> int | None:
+        """What the disk of the environments has left; None where it is out of sight, which only the disk of an engine
+        may be that is not `droppable`."""
 
     def rest(self, request: EnvironmentRequest) -> None:
         """All jobs of an environment are over: its worker ends. May be called from any thread."""

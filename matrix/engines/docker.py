@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,11 +21,10 @@ from threading import Event, Lock, Thread
 from matrix.assembler import Workshop
 from matrix.daemon import Confinement, ContainerChannel, Daemon
 from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, tool_line
-from matrix.engines.exchange import Copied, Exchange, Mounted, filled, opener
-from matrix.engines.loading import Loader
-from matrix.errors import DaemonGone, DiskFull, EngineMissing, MatrixError, WorkerLost
-from matrix.image import LABEL, Image, image_tag
-from matrix.layers import ENVIRONMENT
+from matrix.engines.exchange import PYTHON, Copied, Exchange, Mounted, filled, opener
+from matrix.engines.images import Images
+from matrix.errors import DaemonGone, DiskFull, MatrixError, WorkerLost
+from matrix.image import LABEL
 from matrix.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.store import DEAD
 from matrix.worker import Finished, Lost, Order, Worker, WorkerEvent, worker_arguments
@@ -91,103 +90,56 @@ class DockerEngine:
         offline: bool = False,
     ) -> None:
         self._scratch, self._scripts, self._on_event = scratch, scripts, on_event
-        self._workshop, self._machine = workshop, machine
         self._store = str(folder.parent)
-        self._images: dict[EnvironmentRequest, Image] = {}
-        self._by_digest: dict[str, tuple[EnvironmentRequest, Image]] = {}
         self._boxes: list[Box] = []
         self._jobs: dict[str, Box] = {}
         self._running: dict[str, Job] = {}
         self._dropped: set[str] = set()
         self._cold: set[str] = set()
         self._broken: MatrixError | None = None
-        self._connecting, self._closing = Lock(), Event()
+        self._closing = Event()
+        self._images = Images(
+            workshop=workshop,
+            machine=machine,
+            look=scripts / "look.py",
+            labels=self._labels,
+            ending=self._closing.is_set,
+        )
         self._pool = ThreadPoolExecutor(max(2, slots), thread_name_prefix="containers")
         self._enders = ThreadPoolExecutor(ENDERS, thread_name_prefix="ends containers")
-        self._connected: tuple[Daemon, Loader] | None = None
         self._copies: bool | None = None
         if not offline:
             self._remove_left()
 
     @property
     def _daemon(self) -> Daemon:
-        return self._connection()[0]
-
-    def _connection(self) -> tuple[Daemon, Loader]:
-        with self._connecting:
-            if self._connected is None:
-                daemon = Daemon()
-                self._connected = daemon, Loader(daemon)
-            return self._connected
+        return self._images.daemon
 
     def _remove_left(self) -> None:
         """What killed runs left: their containers, and folders that only the user of those can open."""
         self._daemon.remove_left(RUN_LABEL, _alive)
         for folder in self._scratch.parent.glob(f"*{DEAD}"):
-            if image := self._daemon.any_image():
-                self._remove_folder(folder, image)
+            self._remove_folder(folder)
 
     # -- environments
 
     def recipe(self, request: EnvironmentRequest) -> str:
-        return self._image(request).digest
-
-    def _image(self, request: EnvironmentRequest) -> Image:
-        if extended := request.lock.extends:
-            raise EngineMissing(
-                f"{request.lock.name}: no image of {extended.name} with {' '.join(request.lock.packages)} is committed",
-                tip="packages of a model of one's own come with --engine venv, or into images/locks/wanted.toml",
-            )
-        if request.toolchain:
-            raise EngineMissing(
-                f"toolchain {request.toolchain.name}: the engine docker runs images made from locks only",
-                tip="a toolchain of one's own runs with --engine venv",
-            )
-        if request not in self._images:
-            image = self._workshop.image(request, self._machine)
-            self._images[request] = image
-            self._by_digest[image.digest] = (request, image)
-        return self._images[request]
+        return self._images.recipe(request)
 
     def load(self, request: EnvironmentRequest) -> Environment | None:
-        image = self._image(request)
-        return self._environment(request, image) if self._daemon.has(image) else None
+        return self._images.load(request)
 
     def realise(self, request: EnvironmentRequest) -> Environment:
-        image = self._image(request)
-        if not self._daemon.has(image):
-            self._workshop.fetch(request, self._machine, image)
-            archive = partial(self._archive, request, image)
-            self._connection()[1].load(image, image_tag(request), archive)
-        return self._environment(request, image)
-
-    def _archive(self, request: EnvironmentRequest, image: Image, known: int) -> Iterator[bytes]:
-        """Ends in the middle once the engine is closed: half an archive loads nothing."""
-        for block in self._workshop.archive(request, self._machine, image, tag=image_tag(request), skip=known):
-            if self._closing.is_set():
-                raise EngineMissing("the run is being ended")
-            yield block
-
-    def _environment(self, request: EnvironmentRequest, image: Image) -> Environment:
-        return Environment(
-            request_label=request.label,
-            engine=self.name,
-            digest=image.digest,
-            root=Path(f"/{ENVIRONMENT}"),
-            python_version=image.python_version,
-            c_library=image.c_library,
-            tools=image.tools,
-            distributions=image.distributions,
-        )
+        return self._images.realise(request)
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:  # noqa: ARG002
-        return 0  # the daemon's disk is not ours to measure
+        return self._images.held_bytes()
 
     def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:  # noqa: ARG002
         return 0
 
-    def free_bytes(self) -> int:
-        return shutil.disk_usage(self._scratch).free
+    def free_bytes(self) -> int | None:
+        return self._images.free_bytes()
 
     def rest(self, request: EnvironmentRequest) -> None:
         pass  # an export has a container of its own, which is gone already
@@ -226,11 +178,11 @@ class DockerEngine:
         folder = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
         model = Path(file) if (file := dict(job.arguments).get("model_file")) else None
         if self._copies is None:
-            image = self._by_digest[environment.digest][1]
-            self._copies = self._daemon.remote or not self._daemon.sees(folder, image)
+            self._copies = self._daemon.remote or not self._daemon.sees(folder, self._images.standing(environment))
+        python = python_of(environment)
         if self._copies:
-            return Copied(self._daemon, folder, self._scripts, model, most_bytes=self.folder_bytes)
-        return Mounted(self._daemon, folder, self._scripts, model)
+            return Copied(self._daemon, folder, self._scripts, model, python=python, most_bytes=self.folder_bytes)
+        return Mounted(self._daemon, folder, self._scripts, model, python=python)
 
     def _launch(self, box: Box, job: Job, inputs: Mapping[str, Path]) -> None:
         """On a thread of the pool: whatever goes wrong becomes the end of the job."""
@@ -255,9 +207,7 @@ class DockerEngine:
         Thread(target=self._watch, args=(box, job.key), name="watches a folder", daemon=True).start()
 
     def _open(self, box: Box, job: Job) -> None:
-        request, image = self._by_digest[box.environment.digest]
-        if not self._daemon.has(image):  # deleted under our hands
-            self.realise(request)
+        image = self._images.standing(box.environment)
         arguments = worker_arguments(
             Path(box.exchange.places.scripts) / "worker.py",
             slots=1,
@@ -273,7 +223,7 @@ class DockerEngine:
                 raise WorkerLost("the run is being ended")
             box.container = self._daemon.create(
                 image,
-                [f"/{ENVIRONMENT}/bin/python", *arguments],
+                [python_of(box.environment), *arguments],
                 confinement=confinement,
                 mounts=box.exchange.mounts,
                 volumes=box.exchange.volumes,
@@ -312,6 +262,7 @@ class DockerEngine:
             cwd=Path(places.outputs),
             env={
                 "PATH": os.defpath,
+                **dict(environment.variables),
                 "HOME": "/tmp",
                 "TMPDIR": "/tmp",
                 "USER": "matrix",
@@ -379,10 +330,11 @@ class DockerEngine:
                 box.worker.terminate()
             elif box.container:
                 self._daemon.remove(box.container)
-        self._remove_folder(box.exchange.folder, self._by_digest[box.environment.digest][1])
+        self._remove_folder(box.exchange.folder, box.environment)
 
-    def _remove_folder(self, folder: Path, image: Image | str) -> None:
-        """Where a job closed a folder to us, its own user has to open it: in a short container of the same image."""
+    def _remove_folder(self, folder: Path, environment: Environment | None = None) -> None:
+        """Where a job closed a folder to us, its own user has to open it: in a short container of the same image, or of
+        any where it is not known."""
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.is_dir() or self._copies:
             return
@@ -390,9 +342,11 @@ class DockerEngine:
             with contextlib.suppress(OSError):  # that user's
                 Path(place).chmod(0o755)
         with contextlib.suppress(MatrixError):
-            mounts = {folder: ("/left", "rw")}
-            made = self._daemon.create(image, opener("/left"), confinement=SMALL, mounts=mounts, labels=self._labels)
-            self._daemon.run(made)
+            if image := self._images.name(environment) if environment else self._daemon.any_image():
+                command = opener("/left", python_of(environment) if environment else PYTHON)
+                mounts = {folder: ("/left", "rw")}
+                made = self._daemon.create(image, command, confinement=SMALL, mounts=mounts, labels=self._labels)
+                self._daemon.run(made)
         shutil.rmtree(folder, ignore_errors=True)
 
     def drop(self, key: str) -> None:
@@ -412,8 +366,12 @@ class DockerEngine:
         self._boxes.clear()
         self._pool.shutdown(wait=True)
         self._enders.shutdown(wait=True)
-        if self._connected:
-            self._connected[0].close()
+        self._images.close()
+
+
+def python_of(environment: Environment) -> str:
+    """The interpreter of an environment, on which its worker runs."""
+    return tool_line(("python",), environment)[0]
 
 
 def _alive(run: str) -> bool:

@@ -28,6 +28,7 @@ from matrix.store import disk_errors
 
 BLOCK = 1 << 20
 PYTHON = f"/{ENVIRONMENT}/bin/python"
+"""Of the project's own images."""
 OPENER = """
 import contextlib, os, sys
 for place, folders, files in os.walk(sys.argv[1]):
@@ -45,8 +46,8 @@ print(sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, _, name
 """
 
 
-def opener(folder: str) -> list[str]:
-    return [PYTHON, "-I", "-S", "-c", OPENER, folder]
+def opener(folder: str, python: str) -> list[str]:
+    return [python, "-I", "-S", "-c", OPENER, folder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,8 @@ class Mounted:
     look_seconds = 0.5
     volumes: Sequence[str] = ()
 
-    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None) -> None:
+    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None, *, python: str) -> None:
+        self._python = python
         self._daemon, self.folder, self._scripts, self._model = daemon, folder, scripts, model
         self._in, self._out = folder / "in", folder / "out"
         self._container = ""
@@ -134,7 +136,7 @@ class Mounted:
 
     def fetch(self, job: Job) -> None:  # noqa: ARG002 - nothing has to be brought
         if any(_closed(path) for path in self._out.iterdir()):
-            self._daemon.run_in(self._container, opener(self.places.outputs))
+            self._daemon.run_in(self._container, opener(self.places.outputs, self._python))
 
     def collect(self, job: Job) -> dict[str, Path]:
         return outputs_in(self._out, job)
@@ -156,7 +158,10 @@ class Copied:
     mounts: Mapping[Path, tuple[str, str]] = {}
     volumes: Sequence[str] = (_top,)
 
-    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None, *, most_bytes: int) -> None:
+    def __init__(
+        self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None, *, python: str, most_bytes: int
+    ) -> None:
+        self._python = python
         self._daemon, self.folder, self._scripts, self._model = daemon, folder, scripts, model
         self._most_bytes, self._container = most_bytes, ""
         self._out = folder / "out"
@@ -214,7 +219,7 @@ class Copied:
         return outputs_in(self._out, job)
 
     def held(self) -> int:
-        said = self._daemon.run_in(self._container, [PYTHON, "-I", "-S", "-c", HELD, self.places.outputs]).strip()
+        said = self._daemon.run_in(self._container, [self._python, "-I", "-S", "-c", HELD, self.places.outputs]).strip()
         return int(said) if said.isdigit() else 0  # a file that is gone meanwhile: the next look tells
 
     def empty(self) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from matrix import environments, pythons
 from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
+from matrix.errors import EngineMissing
 from matrix.footprint import Footprint, WheelCache
 from matrix.pythons import PythonInfo
 from matrix.records import Environment, EnvironmentRequest, Job
@@ -58,6 +59,11 @@ class VenvEngine:
         self._finding = threading.Lock()
 
     def recipe(self, request: EnvironmentRequest) -> str:
+        if request.toolchain and request.toolchain.in_image:
+            raise EngineMissing(
+                f"toolchain {request.toolchain.name}: its tools are in an image, and venv starts those of folders",
+                tip="an image runs with --engine docker",
+            )
         if request not in self._recipes:
             self._recipes[request] = environments.recipe(request, self._python(request), engine=self.name)
         return self._recipes[request]

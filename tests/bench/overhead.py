@@ -185,7 +185,7 @@ def docker_run(store: Store, environment: Environment, runtime: str, module: Pat
         try:
             begun = time.perf_counter()
             name = daemon.create(
-                image,
+                daemon.find(image) or "",
                 [tool, *run_arguments(f"{INPUTS}/", f"{OUTPUTS}/")],
                 confinement=Confinement(memory_bytes=4 << 30, scratch_bytes=SCRATCH_BYTES, file_bytes=FILE_BYTES),
                 mounts={folders[0]: (INPUTS, "ro"), folders[1]: (OUTPUTS, "rw")},

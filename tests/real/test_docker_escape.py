@@ -513,7 +513,7 @@ def test_sigterm_ends_a_container_and_all_in_it(jail, code):
 @pytest.mark.parametrize(("code", "status"), [("ctypes.string_at(0)", 139), ("os.abort()", 139), ("sys.exit(3)", 3)])
 def test_a_first_process_that_dies_hangs_nobody(jail, code, status):
     """As where a warm import crashes."""
-    _, image = jail.driven.engine._by_digest[jail.environment.digest]
+    image = jail.driven.engine._images.standing(jail.environment)
     daemon = jail.driven.engine._daemon
     confinement = Confinement(memory_bytes=512 * MIB, scratch_bytes=MIB, file_bytes=MIB)
     command = ["/opt/env/bin/python", "-I", "-c", f"import ctypes, os, sys; {code}"]

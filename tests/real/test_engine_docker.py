@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from dataclasses import replace
 
 import pytest
-from command_line import RELEASES, good, wait_until_gone, write_spec
+from command_line import RELEASES, good, matrix, rows, wait_until_gone, write_spec
 from containers import (
     containers_of,
     daemon_or_skip,
@@ -145,6 +146,37 @@ def square(tmp_path_factory):
         reports[engine] = json.loads(ran.out)
     assert containers_of(folder / "docker") == []
     return reports
+
+
+def test_the_disk_that_is_told_is_that_of_the_images(square, tmp_path):
+    """As the daemon measures it, beside the layers as they are committed: shared ones once, whatever stood before."""
+    disk = square["docker"]["disk"]
+    assert disk["measured"] == "the run's images on the daemon's disk"
+    assert (disk["budget_bytes"], disk["environments_dropped"]) == (None, 0)
+    images = [
+        image_of(request_for(kind, release), tmp_path) for kind in ("compiler", "runtime") for release in RELEASES
+    ]
+    chains = [tuple(each.layer for each in image.layers) for image in images]
+    layers = {chain[: number + 1]: layer.size for chain in chains for number, layer in enumerate(chain)}
+    assert disk["peak_bytes"] == pytest.approx(sum(layers.values()), rel=0.05)
+    assert square["venv"]["disk"]["measured"] == "environments and their wheels"
+
+
+def test_a_budget_below_the_missing_images_ends_the_run_before_anything_is_made(tmp_path, daemon):
+    releases = ("2.9.0", "3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0")
+    missing = [each for each in releases if not daemon.has(image_of(request_for("compiler", each), tmp_path))]
+    if not missing:
+        pytest.skip("NOT TESTED: all images stand already")
+    spec = write_spec(tmp_path / "spec", compilers=missing[:1], runtimes=missing[:1])
+    ran = matrix("run", spec, "--store", tmp_path / "store", "--engine", "docker", "--disk-budget", "0.3")
+    assert (ran.status, ran.out) == (7, ""), ran.err
+    assert re.search(
+        r"^ERROR the engine docker keeps its images: [12] are missing, about 0\.[56] GB, and", ran.err, re.M
+    )
+    assert "of a budget of 0.3 GB\nTIP give more with --disk-budget" in ran.err
+    assert rows(tmp_path / "store") == {}
+    assert not daemon.has(image_of(request_for("compiler", missing[0]), tmp_path))
+    assert containers_of(tmp_path / "store") == []
 
 
 def by_labels(report):

@@ -55,7 +55,9 @@ def copied(tmp_path):
     for name in ("worker.py", "models/one.py", "models/__pycache__/one.pyc"):
         (scripts / name).write_text("x")
     (tmp_path / "box").mkdir()
-    made = Copied(Daemon(), tmp_path / "box", scripts, scripts / "models" / "one.py", most_bytes=1 << 20)
+    made = Copied(
+        Daemon(), tmp_path / "box", scripts, scripts / "models" / "one.py", python="python3", most_bytes=1 << 20
+    )
     made.equip("container")
     return made
 

@@ -96,7 +96,7 @@ class AnsweringEngine:
         return left
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
-        return 0
+        return 1000 * len(self.standing)
 
     def free_bytes(self) -> int:
         return 1 << 40
@@ -145,3 +145,29 @@ def test_a_benchmark_runs_beside_nothing(tmp_path):
     stages = [job.stage for job, _ in started]
     assert stages.index(Stage.BENCHMARK) == len(stages) - len(rounds)
     assert len(rounds) == 2 * 6 + 2 * 2
+
+
+def test_an_engine_that_keeps_its_images_is_not_stopped_in_mid_run_and_tells_what_it_made(tmp_path):
+    """What stood before counts as held, not as made; the budget was looked at before."""
+    known = catalogue()
+    plan = make_plan(spec_of("[axes]\ncompiler = ['2.9.0', '3.0.0']\nruntime = '2.9.0'\n"), known)
+    (tmp_path / "work").mkdir()
+
+    def engine(on_event: Callable[[WorkerEvent], None]) -> AnsweringEngine:
+        made = AnsweringEngine(tmp_path / "work", on_event)
+        made.realise(plan.environments()[0])
+        return made
+
+    with Store(tmp_path / "store") as store, (tmp_path / "progress").open("w") as stream:
+        runner = Runner(
+            plan=plan,
+            store=store,
+            progress=PlainProgress(stream),
+            cores=2,
+            machine="m",
+            make_engine=engine,
+            budget_bytes=1,
+        )
+        disk = runner.run().disk
+    assert (disk.kept, disk.made, disk.dropped) == (True, len(plan.environments()) - 1, 0)
+    assert (disk.peak_bytes, disk.budget_bytes) == (1000 * len(plan.environments()), 1)

@@ -48,6 +48,7 @@ def test_what_is_behind_a_failure_is_blocked_and_its_cells_are_red():
     failed, good = taken(schedule)
     schedule.finish(failed.index, result(Stage.COMPILE, Outcome.CRASHED))
     assert (schedule.cells_done, schedule.cells_red, schedule.waiting) == (3, 3, False)
+    assert schedule.left == {Stage.EXPORT: 0, Stage.COMPILE: 1, Stage.RUN: 3}
     behind = [schedule.states[cell.nodes[2]] for cell in schedule.plan.cells if cell.nodes[1] == failed.index]
     assert {state.obstacle for state in behind} == {(Outcome.BLOCKED, "an earlier stage ended in crashed")}
     schedule.finish(good.index, result(Stage.COMPILE))
@@ -58,6 +59,7 @@ def test_a_failed_export_ends_all():
     schedule = Schedule(plan_of(SQUARE))
     schedule.finish(taken(schedule)[0].index, result(Stage.EXPORT, Outcome.TIMED_OUT))
     assert (schedule.cells_done, schedule.cells_red) == (6, 6)
+    assert not any(schedule.left.values())
     assert all(state.over for state in schedule.states)
 
 

@@ -140,6 +140,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[models.m]\nmlir = 'b'\nopset_version = '17'", "models.m.opset_version: read '17', expected a number"),
         ("[toolchains.latest]\npath = 'build'", "toolchains.latest: reads like a release or a keyword"),
         ("[toolchains.mine]", "toolchains.mine.path: is missing, expected a text"),
+        ("[toolchains.mine]\npath = 'a'\nimage = 'b'", "toolchains.mine.image: does not go with `path`"),
         ("[models.m]\nfil = 'b'", "models.m.fil: unknown key 'fil', expected one of file, mlir"),
         ("tools_python = 3.11", "tools_python: read 3.11, expected a text"),
     ],
