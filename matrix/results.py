@@ -7,6 +7,7 @@ left alone: within a format, keys are only added.
 from __future__ import annotations
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,14 +142,17 @@ class PublishedEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSpeed:
-    """A row of a table of times. `ratio` is its median time by that of the row that is the `baseline`, if it has one;
-    `noise_floor` how far from 1 a ratio must be to say anything."""
+    """A row of a table of times. `ratio` is the median over the rounds of its time by that of the row that is the
+    `baseline`, if there is one, `quartiles` are those of the same ratios. A ratio says something only above
+    `noise_floor` (1.01 is 1 %) or below its inverse. Times in seconds."""
 
     axes: Mapping[str, str]
     baseline: bool
     ratio: float | None
+    quartiles: tuple[float, float] | None
     noise_floor: float | None
     verdict: str
+    median_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,14 +381,32 @@ def _comparison(evidence: Table) -> PublishedComparison | None:
 
 
 def _speeds(table: Table) -> list[PublishedSpeed]:
-    shared = _texts(table, "shared")
+    shared, rows = _texts(table, "shared"), table.tables("rows")
+    base = next((row for row in rows if row.content.get("baseline") is True), None)
+    times = _rounds(base) if base else {}
     return [
         PublishedSpeed(
             axes=shared | _texts(row, "axes"),
-            baseline=row.content.get("baseline") is True,
+            baseline=row is base,
             ratio=_number(row, "ratio", may_lack=True),
+            quartiles=_quartiles([time / times[number] for number, time in _rounds(row).items() if number in times]),
             noise_floor=_number(table, "noise_floor", may_lack=True),
             verdict=row.text("verdict"),
+            median_seconds=_number(row, "median_seconds", may_lack=True),
         )
-        for row in table.tables("rows")
+        for row in rows
     ]
+
+
+def _rounds(row: Table) -> dict[str, float]:
+    """Round -> seconds; only rounds that took some."""
+    table = row.table("seconds_by_round")
+    read = {number: _number(table, number) or 0.0 for number in table.content}
+    return {number: seconds for number, seconds in read.items() if seconds > 0}
+
+
+def _quartiles(ratios: Sequence[float]) -> tuple[float, float] | None:
+    if len(ratios) < 2:
+        return None
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return low, high
