@@ -11,6 +11,7 @@ from matrix.catalogue import data_root
 from matrix.causes import cells_of
 from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, NoAnswer, ResultsFault, UsageError
 from matrix.formats import plain_rows
+from matrix.inert import inert
 from matrix.ownruns import store_run
 from matrix.records import AXES
 from matrix.requirements import (
@@ -22,7 +23,6 @@ from matrix.requirements import (
 )
 from matrix.results import PublishedRun, read_run, read_runs, run_files
 from matrix.versions import in_order, nearest
-from matrix.whatis import inert
 
 
 def runs_of(options: Namespace) -> tuple[PublishedRun, ...]:

@@ -22,7 +22,7 @@ from matrix.store import default_store
 from matrix.versions import nearest
 from matrix.workplace import ENGINES
 
-PRESET_HELP = "a shipped preset or the path of a spec; default: portability, for .vmfb files: field"
+PRESET_HELP = "a shipped preset or the path of a spec; default: portability (of bisect: models), for .vmfb files: field"
 AXIS_HELP = {
     "python": "the exporter's Python: 3.11, '>=3.10', all",
     "torch": "2.9.1, '>=2.6', latest-minors",
@@ -39,6 +39,7 @@ VERBS = {
     "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
     "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
+    "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
     "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
@@ -86,12 +87,12 @@ def make_parser() -> Parser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
     made = {verb: verbs.add_parser(verb, help=text, description=text) for verb, text in VERBS.items()}
-    for verb in ("plan", "run", "show", "why"):
-        _add_question(made[verb], preset_option=verb == "why")
+    for verb in ("plan", "run", "show", "why", "bisect"):
+        _add_question(made[verb], preset_option=verb in ("why", "bisect"))
     for verb in ("run", "show"):
         made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
         made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
-    for verb in ("plan", "run", "export"):
+    for verb in ("plan", "run", "export", "bisect"):
         made[verb].add_argument(
             "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
         )
@@ -107,6 +108,7 @@ def make_parser() -> Parser:
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
     _add_advise(made["advise"])
+    _add_bisect(made["bisect"])
     made["candidates"].set_defaults(command=_candidates)
     made["candidates"].add_argument(
         "--weight",
@@ -257,6 +259,13 @@ def _add_advise(command: argparse.ArgumentParser) -> None:
     _add_results(command, "default: the committed ones")
 
 
+def _add_bisect(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_bisect)
+    command.add_argument("--axis", required=True, help="compiler, runtime, torch, turbine, python, or one of the spec")
+    for name, default in (("good", "oldest"), ("bad", "newest")):
+        command.add_argument(f"--{name}", default="", metavar="VALUE", help=f"an end; default: the {default} value")
+
+
 def _add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
     command.add_argument("--engine", choices=ENGINES, default="venv", help="of that run; default: %(default)s")
@@ -279,6 +288,12 @@ def _advise(options: argparse.Namespace) -> int:
     from matrix.answers import advise
 
     return advise(options)
+
+
+def _bisect(options: argparse.Namespace) -> int:
+    from matrix.bisecting import bisect
+
+    return bisect(options)
 
 
 def _candidates(options: argparse.Namespace) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,26 +14,22 @@ from matrix.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_WORSE_THAN_BASELINE,
-    DiskFull,
     EngineMissing,
-    StoreUnusable,
     UsageError,
 )
-from matrix.estimate import environment_costs, estimate
-from matrix.formats import FORMATS, disk_words, plain_rows
+from matrix.estimate import estimate
+from matrix.execution import carry_out, complain_of_missing, looked_at, resolved, say
+from matrix.formats import FORMATS, plain_rows
+from matrix.index import NotInstallable
 from matrix.plan import Cell, Plan
-from matrix.progress import make_progress
-from matrix.provision import refuse_beyond, share_of
-from matrix.records import Disk, Outcome, Stage
+from matrix.records import Outcome, Stage
 from matrix.replay import replay
-from matrix.runner import Runner, RunSummary
 from matrix.schedule import NodeState, Schedule
 from matrix.store import Store
 from matrix.workplace import (
     cores_of_machine,
     engine_maker,
     judged,
-    machine_class,
     plan_of,
     question_of,
     workshop,
@@ -43,15 +38,15 @@ from matrix.workplace import (
 
 def run(options: Namespace) -> int:
     """Runs what is missing and prints the table."""
-    plan = _resolved(lambda: plan_of(question_of(options), options.store))
+    plan = resolved(lambda: plan_of(question_of(options), options.store))
     with Store(options.store) as store:
         name = " ".join((plan.spec.source, plan.spec.name, *plan.spec.options, *options.only))
-        summary = _carry_out(plan, store, options, name=name)
+        summary = carry_out(plan, store, options, name=name)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        report = replace(judged(plan, summary.states, store), disk=summary.disk if _looked_at(summary.disk) else None)
+        report = replace(judged(plan, summary.states, store), disk=summary.disk if looked_at(summary.disk) else None)
         _write(FORMATS[options.format](report), options.output)
-    _complain_of_missing(summary)
+    complain_of_missing(summary)
     return EXIT_OK
 
 
@@ -59,62 +54,16 @@ def export(options: Namespace) -> int:
     """Exports one model, as a run would, and writes the files."""
     from matrix.exporting import export_plan, keep_files
 
-    plan = _resolved(lambda: export_plan(options))
+    plan = resolved(lambda: export_plan(options))
     with Store(options.store) as store:
-        summary = _carry_out(plan, store, options, name=plan.spec.name)
+        summary = carry_out(plan, store, options, name=plan.spec.name)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        _complain_of_missing(summary)
+        complain_of_missing(summary)
         (cell,) = judged(plan, summary.states, store).cells
         for path, size in keep_files(cell, store, options):
             print(f"{path}  {size / 1e6:.1f} MB")
     return EXIT_OK
-
-
-def _resolved(make: Callable[[], Plan]) -> Plan:
-    """A plan all of whose locks are there: what models of one's own ask for beside torch is resolved first."""
-    from matrix.extending import resolve_missing
-    from matrix.index import configured
-
-    plan = make()
-    return make() if resolve_missing(plan.environments(), configured(), _say) else plan
-
-
-def _carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:
-    """Runs what is missing of a plan, and says so."""
-    cores = options.jobs or cores_of_machine()
-    make_engine = engine_maker(options.engine, store, cores=cores, own_cache=not _fits(plan, options, store))
-    if not store.hold(alone=False):
-        raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
-    progress = make_progress()
-    progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
-    try:
-        runner = Runner(
-            plan=plan,
-            store=store,
-            progress=progress,
-            cores=cores,
-            machine=machine_class(),
-            make_engine=make_engine,
-            budget_bytes=options.disk_budget,
-        )
-        _refuse(options.disk_budget, plan, store, runner.engine)
-        summary = runner.run()
-    finally:
-        progress.close()
-    store.remember_run(name, [state.result.key for state in summary.states if state.result])
-    _tell(summary)
-    if summary.interrupted:
-        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-    return summary
-
-
-def _complain_of_missing(summary: RunSummary) -> None:
-    if summary.missing:
-        raise EngineMissing(
-            "some cells stay untested: " + "\n".join(sorted(summary.missing)),
-            tip="install what is missing and run again: what was measured is kept; `doctor` lists what is there",
-        )
 
 
 def plan(options: Namespace) -> int:
@@ -165,6 +114,8 @@ def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
             standing += engine.load(request) is not None
         except EngineMissing as error:
             missing[str(error)] += 1
+        except NotInstallable:
+            continue
     return standing, missing
 
 
@@ -207,13 +158,13 @@ def lock(options: Namespace) -> int:
 
     with Store(options.store) as store:
         shop = workshop(store)
-        changes = list(lock_all(shop.images / "locks", shop.index, upgrade=options.upgrade, progress=_say))
+        changes = list(lock_all(shop.images / "locks", shop.index, upgrade=options.upgrade, progress=say))
         if not options.wheels_only:
             shop.files.folder.mkdir(exist_ok=True)
-            changes += lock_all_bases(shop.images / "base", files=shop.files.folder, source=shop.sources, progress=_say)
-            changes += lock_layers(shop, _say)
+            changes += lock_all_bases(shop.images / "base", files=shop.files.folder, source=shop.sources, progress=say)
+            changes += lock_layers(shop, say)
             armv6, files = shop.images / "armv6", shop.files.folder
-            changes += lock_sets(armv6, files=files, source=shop.sources, progress=_say)
+            changes += lock_sets(armv6, files=files, source=shop.sources, progress=say)
             changes.append(lock_tools(armv6, shop.index, upgrade=options.upgrade))
     for change in changes:
         if change.change is not Change.UNCHANGED:
@@ -262,60 +213,12 @@ def _looking(options: Namespace, store: Store) -> Engine:
     return engine_maker(options.engine, store, cores=1, offline=True)(lambda _: None)
 
 
-def _size(plan: Plan) -> str:
-    jobs = sum(plan.jobs(stage) for stage in plan.stages)
-    return f"{len(plan.cells)} cells, at most {jobs} jobs, {len(plan.environments())} environments"
-
-
 def _kept_to(budget: int | None, needed: int) -> str:
     return f", kept to a budget of {budget / 1e9:.1f} GB" if budget and needed > budget else ""
 
 
 def _done(plan: Plan, schedule: Schedule, stage: Stage) -> int:
     return sum(1 for node in plan.nodes if node.stage is stage and schedule.states[node.index].result)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _tell(summary: RunSummary) -> None:
-    print(
-        f"{summary.jobs_run} jobs run, {summary.jobs_reused} reused, {summary.seconds:.1f} s, "
-        f"{summary.tool_cpu_seconds:.1f} s of it CPU time of the tools",
-        file=sys.stderr,
-    )
-    if _looked_at(summary.disk):
-        print(disk_words(summary.disk), file=sys.stderr)
-
-
-def _looked_at(disk: Disk) -> bool:
-    """Something was made, or images were found that a new store did not know of."""
-    return bool(disk.made or (disk.kept and disk.peak_bytes))
-
-
-def _budget(options: Namespace, store: Store) -> int:
-    """What environments may hold, as far as it is known before one is looked at."""
-    return options.disk_budget or share_of(shutil.disk_usage(store.folder).free)
-
-
-def _fits(plan: Plan, options: Namespace, store: Store) -> bool:
-    """All environments of a plan find room at the same time."""
-    return environment_costs(plan.environments()).disk_bytes <= _budget(options, store)
-
-
-def _refuse(budget: int | None, plan: Plan, store: Store, engine: Engine) -> None:
-    """Before anything begins. Raises DiskFull; what a finished job needed is not asked for again."""
-    try:
-        try:
-            refuse_beyond(budget, plan.environments(), engine)
-        except DiskFull:
-            states = replay(plan, store, engine).states
-            left = (node.request for node in plan.nodes if node.request and not states[node.index].over)
-            refuse_beyond(budget, tuple(dict.fromkeys(left)), engine)
-    except BaseException:
-        engine.terminate()
-        raise
 
 
 def _write(text: str, output: Path | None) -> None:

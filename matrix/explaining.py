@@ -12,6 +12,7 @@ from matrix.causes import cells_of, explain, words
 from matrix.engines.base import Engine, tool_line
 from matrix.errors import EXIT_OK, CellUnknown, StoreUnusable
 from matrix.gates import load_gates
+from matrix.inert import inert
 from matrix.ownruns import published
 from matrix.plan import Plan
 from matrix.records import AXES, Stage
@@ -19,7 +20,6 @@ from matrix.replay import replay
 from matrix.report import CellReport
 from matrix.results import PublishedCell, PublishedJob, PublishedRun, read_runs, run_files
 from matrix.store import Store
-from matrix.whatis import inert
 from matrix.workplace import engine_maker, judged, one_cell, one_of, plan_of, question_of
 
 
@@ -98,11 +98,7 @@ def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> l
         step = run.next_steps.get(cell.signature, "")
         lines += [f"message    {cell.message}", f"means      {cell.means}", f"next       {step}"]
     if cell.comparison:
-        error = "not finite" if cell.comparison.error is None else f"{cell.comparison.error:.3g}"
-        lines.append(
-            f"outputs    {cell.comparison.text}; error {error} of the reference's scale, "
-            f"tolerance {cell.comparison.tolerance:.3g}"
-        )
+        lines.append(f"outputs    {cell.comparison.words}")
     lines += notes
     lines += [f"reason     {cell.reason}"] if cell.reason else []
     lines += [f"included   {cell.included}"] if cell.included else []
@@ -123,10 +119,9 @@ def _log(cell: CellReport) -> list[str]:
 
 
 def _job_lines(job: PublishedJob) -> list[str]:
-    status = f"exit code {job.exit_code}" if job.end == "exited" else f"{job.end} {job.signal or ''}".strip()
     peak = f", {job.peak_bytes / (1 << 20):.0f} MiB" if job.peak_bytes else ""
     return [
-        f"{job.stage}: {job.outcome}, {status}, {job.seconds:.3f} s, {job.cpu_seconds:.3f} s CPU{peak}, "
+        f"{job.stage}: {job.outcome}, {job.status}, {job.seconds:.3f} s, {job.cpu_seconds:.3f} s CPU{peak}, "
         f"{job.finished_at}, {job.machine}, engine {job.engine}",
         f"  job          {job.key}",
         f"  lock         {job.lock} sha256 {job.lock_sha256}",

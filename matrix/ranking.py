@@ -139,7 +139,8 @@ def _speeds(runs: Iterable[PublishedRun], releases: Iterable[str]) -> dict[str, 
     """Times that were taken with the default flags, of the release's compiler and the runtime of its own."""
     found: dict[str, list[float]] = {release: [] for release in releases}
     for row in (row for run in runs for row in run.speeds):
-        compiler, runtime = row.axes.get("compiler", ""), row.axes.get("runtime", "")
+        compiler = row.axes.get("compiler", "")
+        runtime = row.axes.get("runtime", compiler)  # files of older versions leave out an axis that goes with another
         own = minor(compiler) == minor(runtime) and row.axes.get("flags", "default") == "default"
         if own and compiler in found and row.ratio:
             found[compiler].append(row.ratio)

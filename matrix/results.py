@@ -7,12 +7,15 @@ left alone: within a format, keys are only added.
 from __future__ import annotations
 
 import json
+import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matrix.errors import ResultsFault
+from matrix.inert import visible
 from matrix.records import Artifact, Outcome, Stage
 from matrix.toml_reader import Table
 
@@ -24,6 +27,8 @@ MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 TIP = "`python -m matrix show --format json --output FILE` writes one"
 MOST_FAULTS = 10
+LONGEST_FAULT = 300
+"""Characters of a fault that are shown: what was read may be of any length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,11 @@ class PublishedJob:
     def artifact(self, name: str) -> Artifact | None:
         return next((each for each in self.artifacts if each.name == name), None)
 
+    @property
+    def status(self) -> str:
+        """`exit code 1`, `signalled 11`, `timed_out`."""
+        return f"exit code {self.exit_code}" if self.end == "exited" else f"{self.end} {self.signal or ''}".strip()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedComparison:
@@ -60,6 +70,12 @@ class PublishedComparison:
     error: float | None
     tolerance: float
     text: str
+
+    @property
+    def words(self) -> str:
+        """`equal, byte for byte; error 0 of the reference's scale, tolerance 1e-05`."""
+        error = "not finite" if self.error is None else f"{self.error:.3g}"
+        return f"{self.text}; error {error} of the reference's scale, tolerance {self.tolerance:.3g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +110,18 @@ class PublishedCell:
         return self.passed and self.comparison is not None
 
     @property
+    def compared(self) -> bool:
+        """False for a cell that ran to its end and has no expected outputs: it passed as far as anyone can say."""
+        return not (self.passed and self.stage is Stage.RUN and self.comparison is None)
+
+    @property
     def measured(self) -> bool:
         return self.passed or self.outcome.red
 
     @property
     def words(self) -> str:
         """The outcome with its stage and signature: `failed at run: vm-bytecode-version`."""
-        if self.passed and self.stage is Stage.RUN and not self.right:
+        if not self.compared:
             return "passed, not compared"
         where = f" at {self.stage}" if self.stage and not self.passed else ""
         return f"{self.outcome}{where}" + (f": {self.signature}" if self.signature else "")
@@ -113,6 +134,7 @@ class PublishedEnvironment:
     digest: str
     engine: str
     lock: str
+    lock_sha256: str
     python: str
     c_library: str
     distributions: Mapping[str, str]
@@ -120,19 +142,24 @@ class PublishedEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSpeed:
-    """A row of a table of times. `ratio` is its median time by that of the row that is the `baseline`, if it has one;
-    `noise_floor` how far from 1 a ratio must be to say anything."""
+    """A row of a table of times. `ratio` is the median over the rounds of its time by that of the row that is the
+    `baseline`, if there is one, `quartiles` are those of the same ratios. A ratio says something only above
+    `noise_floor` (1.01 is 1 %) or below its inverse. Times in seconds."""
 
     axes: Mapping[str, str]
     baseline: bool
     ratio: float | None
+    quartiles: tuple[float, float] | None
     noise_floor: float | None
     verdict: str
+    median_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRun:
-    """One results file. `source` is what messages call it, `next_steps` what to do about each signature."""
+    """One results file. `source` is what messages call it, `next_steps` what to do about each signature, `notes` what
+    there is to say of a model, `sentences` what the run says of exporters and compilers. `date` is the day of its
+    newest job, which is the date of its answers; `last_stage` what a cell ends with when all goes well."""
 
     source: str
     preset: str
@@ -141,7 +168,16 @@ class PublishedRun:
     jobs: Mapping[str, PublishedJob]
     environments: Mapping[str, PublishedEnvironment]
     next_steps: Mapping[str, str]
+    notes: Mapping[str, str]
+    sentences: tuple[str, ...]
     speeds: tuple[PublishedSpeed, ...]
+    date: str
+    last_stage: Stage | None
+
+    def counts(self) -> dict[Outcome, int]:
+        """How many cells ended in each outcome, in the order of the closed set; zeros left out."""
+        found = Counter(cell.outcome for cell in self.cells)
+        return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
 
     def jobs_of(self, cell: PublishedCell) -> tuple[PublishedJob, ...]:
         """In the order of the stages."""
@@ -185,6 +221,7 @@ def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
     jobs = {key: _job(key, row) for key, row in _rows(top, "jobs")}
     environments = {digest: _environment(digest, row) for digest, row in _rows(top, "environments")}
     cells = tuple(_cell(row, jobs) for row in top.tables("cells"))
+    stages = {job.stage for job in jobs.values()}
     run = PublishedRun(
         source=source,
         preset=top.text("preset"),
@@ -193,11 +230,15 @@ def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
         jobs=jobs,
         environments=environments,
         next_steps={name: row.text("next") for name, row in _rows(top, "signatures")},
+        notes=_texts(top, "models"),
+        sentences=(*(row.text("words") for row in top.tables("identical_mlir")), *_words(top, "mlir_portability")),
         speeds=tuple(speed for table in top.tables("times") for speed in _speeds(table)),
+        date=max((job.finished_at for job in jobs.values()), default="")[:10],
+        last_stage=next((stage for stage in reversed(Stage) if stage in stages and stage.judged), None),
     )
     if faults:
         more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
-        listed = "\n".join(f"  {fault}" for fault in [*faults[:MOST_FAULTS], *more])
+        listed = "\n".join(f"  {visible(fault, LONGEST_FAULT)}" for fault in [*faults[:MOST_FAULTS], *more])
         raise ResultsFault(f"{source}: not a run of format {FORMAT}:\n{listed}", tip=TIP)
     return run
 
@@ -296,6 +337,7 @@ def _environment(digest: str, row: Table) -> PublishedEnvironment:
         digest=digest,
         engine=row.text("engine"),
         lock=row.text("lock"),
+        lock_sha256=row.text("lock_sha256"),
         python=row.text("python"),
         c_library=row.text("c_library"),
         distributions=_texts(row, "distributions"),
@@ -339,14 +381,32 @@ def _comparison(evidence: Table) -> PublishedComparison | None:
 
 
 def _speeds(table: Table) -> list[PublishedSpeed]:
-    shared = _texts(table, "shared")
+    shared, rows = _texts(table, "shared"), table.tables("rows")
+    base = next((row for row in rows if row.content.get("baseline") is True), None)
+    times = _rounds(base) if base else {}
     return [
         PublishedSpeed(
             axes=shared | _texts(row, "axes"),
-            baseline=row.content.get("baseline") is True,
+            baseline=row is base,
             ratio=_number(row, "ratio", may_lack=True),
+            quartiles=_quartiles([time / times[number] for number, time in _rounds(row).items() if number in times]),
             noise_floor=_number(table, "noise_floor", may_lack=True),
             verdict=row.text("verdict"),
+            median_seconds=_number(row, "median_seconds", may_lack=True),
         )
-        for row in table.tables("rows")
+        for row in rows
     ]
+
+
+def _rounds(row: Table) -> dict[str, float]:
+    """Round -> seconds; only rounds that took some."""
+    table = row.table("seconds_by_round")
+    read = {number: _number(table, number) or 0.0 for number in table.content}
+    return {number: seconds for number, seconds in read.items() if seconds > 0}
+
+
+def _quartiles(ratios: Sequence[float]) -> tuple[float, float] | None:
+    if len(ratios) < 2:
+        return None
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return low, high

@@ -189,7 +189,7 @@ def as_data(report: Report) -> list[dict[str, Any]]:
 
 def _row(table: SpeedTable, row: Speed) -> dict[str, Any]:
     return {
-        "axes": {axis: row.cell.labels[axis] for axis in table.axes},
+        "axes": {axis: label for axis, label in row.cell.labels.items() if axis not in table.shared},
         "baseline": row.baseline,
         "reason": row.reason or None,
         **_values(table, row),

@@ -9,6 +9,7 @@ from typing import Any
 
 from matrix.formats import plain_rows
 from matrix.gates import Gates, Prediction, likely_compilers, minor, predict
+from matrix.inert import inert
 from matrix.mlirfile import Mlir
 from matrix.vmfb import Executable, Vmfb
 from matrix.vmfbaudit import VmfbAudit
@@ -153,8 +154,3 @@ def mlir_text(path: str, found: Mlir) -> str:
     if not found.complete:
         facts.append(["read", "the beginning only; there may be more dialects and entry points"])
     return inert(plain_rows(facts, headers=())) + "\n"
-
-
-def inert(text: str) -> str:
-    """Names of a file may hold anything: what moves a terminal's cursor or turns its text is shown as an escape."""
-    return "".join(each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from matrix import __version__
 from matrix.errors import UsageError
-from matrix.site.inert import slug
+from matrix.inert import visible
+from matrix.results import PublishedRun, read_runs
+from matrix.site.inert import LABEL, inert_run, slug
 from matrix.site.pages import Site
-from matrix.site.published import Run, read_published
 from matrix.site.tables import FIRST, Table, find_tables, ordered
 
 FORMAT = 1
@@ -43,7 +44,8 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
             f"{folder}: expected a new folder, an empty one or an older site, found something else",
             tip="give another folder with -o",
         )
-    runs = sorted((read_published(path) for path in results), key=lambda run: (not _is_first(run), run.name, run.file))
+    read = [inert_run(run) for run in read_runs(results)]
+    runs = sorted(read, key=lambda run: (not _is_first(run), run.preset, run.source))
     if not any(run.cells for run in runs):
         raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
     _refuse_twins(runs)
@@ -68,23 +70,23 @@ def _may_be_replaced(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
 
 
-def _is_first(run: Run) -> bool:
+def _is_first(run: PublishedRun) -> bool:
     """It answers the question of the start page."""
     return bool(run.cells) and all(len({cell.axes.get(axis) for cell in run.cells}) > 1 for axis in FIRST)
 
 
-def _refuse_twins(runs: Sequence[Run]) -> None:
+def _refuse_twins(runs: Sequence[PublishedRun]) -> None:
     """Two files of one preset would write the same pages."""
-    by_name: dict[str, Run] = {}
+    by_name: dict[str, PublishedRun] = {}
     for run in runs:
-        if other := by_name.get(run.name):
+        if other := by_name.get(run.preset):
             raise UsageError(
-                f"{other.path} and {run.path}: both are of the preset {run.name}", tip="publish one of the two"
+                f"{other.source} and {run.source}: both are of the preset {run.preset}", tip="publish one of the two"
             )
-        by_name[run.name] = run
+        by_name[run.preset] = run
 
 
-def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Table]) -> int:
+def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Table]) -> int:
     made = {folder}
     folder.mkdir(parents=True)
     pages = 0
@@ -97,26 +99,27 @@ def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Table]) -> in
         pages += 1
     (folder / "data").mkdir()
     for run in runs:
-        shutil.copyfile(run.path, folder / "data" / f"{slug(run.name)}.json")
-        (folder / "data" / f"{slug(run.name)}.csv").write_text(as_csv(run), encoding="utf-8")
+        shutil.copyfile(run.source, folder / "data" / f"{slug(run.preset)}.json")
+        (folder / "data" / f"{slug(run.preset)}.csv").write_text(as_csv(run), encoding="utf-8")
     static = resources.files("matrix.site") / "static"
     for name in STATIC:
         (folder / name).write_bytes((static / name).read_bytes())
     (folder / ".nojekyll").write_text("")  # GitHub Pages: serve the files as they are
-    sources = [{"preset": run.name, "file": run.file, "date": run.date} for run in runs]
+    sources = [{"preset": run.preset, "file": visible(Path(run.source).name, LABEL), "date": run.date} for run in runs]
     marker = {"format": FORMAT, "generator": f"iree-matrix {__version__}", "results": sources}
     (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     return pages
 
 
-def as_csv(run: Run) -> str:
+def as_csv(run: PublishedRun) -> str:
     """A row a cell, texts as they are shown. A text that a spreadsheet would take for a formula gets an apostrophe."""
     axes = ordered(axis for cell in run.cells for axis in cell.axes)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*axes, "outcome", "stage", "signature", "message", "reason", "comparison", "reproduce"])
     for cell in run.cells:
-        said = (cell.outcome.value, cell.stage, cell.signature, cell.message, cell.reason, cell.comparison)
+        compared = cell.comparison.words if cell.comparison else ""
+        said = (cell.outcome.value, cell.stage or "", cell.signature, cell.message, cell.reason, compared)
         row = [*(cell.axes.get(axis, "-") for axis in axes), *said, cell.reproduce]
         writer.writerow([_no_formula(text) for text in row])
     return stream.getvalue()

@@ -1,38 +1,65 @@
-"""Text of strangers, made harmless to look at: what it says stays readable, what it does is gone. Pure.
-
-Markup is not this module's business: the templates escape all that they fill in.
-"""
+"""A published run as the pages show it: every text of it harmless and of a length to read. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+
+from matrix.inert import visible
+from matrix.results import PublishedRun
 
 LABEL = 80
 """Characters of a name that are shown."""
-TEXT = 2000
-"""Characters of a message that are shown; the whole one is in the data to download."""
-PICTURES = 0x2400
-"""Unicode's pictures of the control characters: U+241B stands for an escape."""
-HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-PLAIN = re.compile(r"[ -~]*")
+PROSE = frozenset(
+    {
+        "command",
+        "included",
+        "means",
+        "message",
+        "next_steps",
+        "notes",
+        "question",
+        "reason",
+        "reproduce",
+        "sentences",
+        "text",
+    }
+)
+"""Fields whose texts are sentences; all others hold names."""
+AS_READ = frozenset({"source"})
+"""Where the run was read: it is opened again, and stands on no page."""
 
 
-def visible(text: str, limit: int = TEXT) -> str:
-    """The text with control and direction characters as visible marks, cut where it is too long to read."""
-    cut = text[:limit]
-    rest = f" … ({len(text) - limit} more characters)" if len(text) > limit else ""
-    return ("".join(_letter(letter) for letter in cut) if not PLAIN.fullmatch(cut) else cut) + rest
+def inert_run(run: PublishedRun) -> PublishedRun:
+    """The run with its texts made visible, whatever field or mapping they stand in."""
+    changed = _inert(run, prose=False)
+    assert isinstance(changed, PublishedRun)
+    return changed
 
 
-def _letter(letter: str) -> str:
-    code = ord(letter)
-    if code < 32:
-        return chr(PICTURES + code)
-    if code == 127:
-        return "\u2421"
-    return f"⟨U+{code:04X}⟩" if unicodedata.category(letter) in HIDDEN else letter
+def _inert(value: object, *, prose: bool) -> object:
+    if isinstance(value, Enum) or value is None:
+        return value
+    if isinstance(value, str):
+        return visible(value) if prose else label(value)
+    if isinstance(value, tuple):
+        return tuple(_inert(each, prose=prose) for each in value)
+    if isinstance(value, Mapping):
+        return {label(key): _inert(each, prose=prose) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value) if field.name not in AS_READ]
+        return replace(value, **{name: _inert(getattr(value, name), prose=name in PROSE) for name in names})
+    return value
+
+
+def label(text: str) -> str:
+    """A name. Where it is cut, a digest keeps it apart from another one with the same beginning."""
+    if len(text) <= LABEL:
+        return visible(text)
+    return f"{visible(text[:LABEL])}…{_digest(text)}"
 
 
 def slug(text: str) -> str:
@@ -40,4 +67,8 @@ def slug(text: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:LABEL]
     if plain and plain == text:
         return plain
-    return f"{plain or 'x'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+    return f"{plain or 'x'}-{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -11,9 +11,9 @@ from typing import Any
 import jinja2
 
 from matrix import signatures
-from matrix.records import Outcome
+from matrix.records import Outcome, Stage
+from matrix.results import PublishedCell, PublishedJob, PublishedRun
 from matrix.site.inert import slug
-from matrix.site.published import Cell, Job, Run
 from matrix.site.releases import Release, find_releases, link_of
 from matrix.site.tables import (
     FIRST,
@@ -68,7 +68,7 @@ def size_words(size: int) -> str:
 class Site:
     """All pages of the given runs; the first square over compilers and runtimes is the start page's."""
 
-    def __init__(self, runs: Sequence[Run], tables: Sequence[Table]) -> None:
+    def __init__(self, runs: Sequence[PublishedRun], tables: Sequence[Table]) -> None:
         self._runs, self._tables = runs, tables
         self._releases = find_releases(tables)
         self._models = _models(tables)
@@ -111,7 +111,7 @@ class Site:
         page = templates().get_template(template)
         return path, page.render(up=up, date=max(dates, default=""), views=views, path=path, **context)
 
-    def _grouped(self) -> list[tuple[Run, list[Table]]]:
+    def _grouped(self) -> list[tuple[PublishedRun, list[Table]]]:
         return [(run, [table for table in self._tables if table.run is run]) for run in self._runs]
 
     def _evidence(self, table: Table, row: str) -> tuple[str, str]:
@@ -144,7 +144,7 @@ class Site:
             Found(title=each.run.question, link=f"square/{each.slug}.html", text=each.title) for each in self._tables
         ]
         evidence = [
-            Found(title=f"{table.row_axis} {row}", link=table.evidence(row), text=f"{table.run.name}, {table.title}")
+            Found(title=f"{table.row_axis} {row}", link=table.evidence(row), text=f"{table.run.preset}, {table.title}")
             for table in self._tables
             for row in table.rows
         ]
@@ -225,20 +225,20 @@ def _models(tables: Sequence[Table]) -> dict[str, list[Table]]:
 def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
     """For each square with the model: its cells by outcome; what its exports left; what the run notes of it."""
     rows = []
-    exports: dict[str, Job] = {}
+    exports: dict[str, PublishedJob] = {}
     for table in tables:
         cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model]
         counts = Counter(cell.words for cell in cells)
         for cell in cells:
             jobs = [table.run.jobs[key] for key in cell.jobs[:1]]
-            exports |= {job.key: job for job in jobs if job.stage in ("export", "import")}
+            exports |= {job.key: job for job in jobs if job.stage in (Stage.EXPORT, Stage.IMPORT)}
         answer = row_answer(table, model) if table.row_axis == "model" else ""
         rows.append((table, counts.most_common(), answer))
     notes = {table.run.notes[model]: None for table in tables if model in table.run.notes}
     return {"model": model, "rows": rows, "notes": list(notes), "exports": list(exports.values())}
 
 
-Signed = list[tuple[Table, tuple[str, str], Cell]]
+Signed = list[tuple[Table, tuple[str, str], PublishedCell]]
 
 
 def _signed(tables: Sequence[Table]) -> Mapping[str, Signed]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from matrix.records import Outcome
+from matrix.results import PublishedCell
 from matrix.site.inert import slug
-from matrix.site.published import Cell
 from matrix.site.tables import Table, column_answer, row_answer, several
 from matrix.versions import in_order
 
@@ -95,7 +95,12 @@ def _beside(table: Table, axis: str, label: str, before: str) -> Beside:
     across = axis == table.column_axis
     new = dict(table.column(label) if across else table.row(label))
     old = dict(table.column(before) if across else table.row(before)) if before else {}
-    kinds: dict[str, list[tuple[str, Cell, Cell]]] = {"broke": [], "repaired": [], "otherwise": [], "same": []}
+    kinds: dict[str, list[tuple[str, PublishedCell, PublishedCell]]] = {
+        "broke": [],
+        "repaired": [],
+        "otherwise": [],
+        "same": [],
+    }
     for place in [place for place in new if place in old]:
         kinds[_kind(old[place], new[place])].append((place, old[place], new[place]))
     changed = {name: tuple(_changes(table, axis, label, rows)) for name, rows in kinds.items()}
@@ -112,7 +117,7 @@ def _beside(table: Table, axis: str, label: str, before: str) -> Beside:
     )
 
 
-def _kind(old: Cell, new: Cell) -> str:
+def _kind(old: PublishedCell, new: PublishedCell) -> str:
     was, now = old.outcome is Outcome.PASSED, new.outcome is Outcome.PASSED
     if was and now:
         return "same"
@@ -123,7 +128,9 @@ def _kind(old: Cell, new: Cell) -> str:
     return "same" if old.words == new.words else "otherwise"
 
 
-def _changes(table: Table, axis: str, label: str, rows: Iterable[tuple[str, Cell, Cell]]) -> Iterable[Changed]:
+def _changes(
+    table: Table, axis: str, label: str, rows: Iterable[tuple[str, PublishedCell, PublishedCell]]
+) -> Iterable[Changed]:
     """One line for all places with the same two verdicts."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for place, old, new in rows:

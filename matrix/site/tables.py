@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from matrix import signatures
 from matrix.records import AXES, Outcome
+from matrix.results import PublishedCell, PublishedRun
 from matrix.site.inert import slug
-from matrix.site.published import Cell, Run
 from matrix.square import MARKS, PLURAL, RAN, general_meaning, headings, span
 from matrix.versions import in_order
 
@@ -27,12 +27,12 @@ FIRST = ("compiler", "runtime")
 class Table:
     """A square. `others` are the axes beside it with their one value; `ties` those that follow a shown axis."""
 
-    run: Run
+    run: PublishedRun
     row_axis: str
     column_axis: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    cells: Mapping[tuple[str, str], Cell]
+    cells: Mapping[tuple[str, str], PublishedCell]
     others: Mapping[str, str]
     ties: Mapping[str, str]
     part: str = ""
@@ -42,7 +42,7 @@ class Table:
         """Named by what it shows alone, so that a link stays when other squares come."""
         model = [self.others["model"]] if "model" in self.others else []
         fixed = hashlib.sha256(repr(sorted(self.others.items())).encode()).hexdigest()[:6]
-        return slug("-".join([self.run.name, self.row_axis, self.column_axis, *model, fixed, *self.part.split()[:1]]))
+        return slug("-".join([self.run.preset, self.row_axis, self.column_axis, *model, fixed, *self.part.split()[:1]]))
 
     @property
     def title(self) -> str:
@@ -57,10 +57,10 @@ class Table:
     def short_columns(self) -> dict[str, str]:
         return dict(zip(self.columns, headings(self.columns), strict=True))
 
-    def row(self, label: str) -> list[tuple[str, Cell]]:
+    def row(self, label: str) -> list[tuple[str, PublishedCell]]:
         return [(column, self.cells[label, column]) for column in self.columns if (label, column) in self.cells]
 
-    def column(self, label: str) -> list[tuple[str, Cell]]:
+    def column(self, label: str) -> list[tuple[str, PublishedCell]]:
         return [(row, self.cells[row, label]) for row in self.rows if (row, label) in self.cells]
 
     def evidence(self, row: str) -> str:
@@ -68,7 +68,7 @@ class Table:
         return f"cell/{self.slug}--{slug(row)}.html"
 
 
-def find_tables(run: Run) -> list[Table]:
+def find_tables(run: PublishedRun) -> list[Table]:
     """The squares of a run; together they hold every cell."""
     ties = _ties(run)
     free = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1 and axis not in ties]
@@ -87,11 +87,11 @@ def find_tables(run: Run) -> list[Table]:
     return [part for table in found for part in _parts(table)]
 
 
-def mark(table: Table, cell: Cell) -> str:
+def mark(table: Table, cell: PublishedCell) -> str:
     """The mark of a cell, as in the tables of the command line."""
     if not cell.compared:
         return RAN
-    early = cell.stage[:1] if cell.stage != table.run.last_stage else ""
+    early = cell.stage[:1] if cell.stage and cell.stage is not table.run.last_stage else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature, "?")
     return (early if cell.outcome.red else "") + MARKS[cell.outcome]
@@ -111,7 +111,7 @@ class Mark:
 def legend(table: Table) -> list[Mark]:
     """Every mark in the square, most frequent first."""
     counted: Counter[str] = Counter()
-    first: dict[str, Cell] = {}
+    first: dict[str, PublishedCell] = {}
     for cell in table.cells.values():
         text = mark(table, cell)
         counted[text] += 1
@@ -124,13 +124,13 @@ def legend(table: Table) -> list[Mark]:
     ]
 
 
-def meaning(cell: Cell) -> str:
+def meaning(cell: PublishedCell) -> str:
     """An outcome in a few words for a legend."""
     known = general_meaning(cell.signature) if cell.signature else ""
     return known if known and not known.startswith("see") else cell.words
 
 
-def kind(cell: Cell) -> str:
+def kind(cell: PublishedCell) -> str:
     """What colours a cell: `passed`, `red` or `open`; the mark says the same without colour."""
     if cell.outcome is Outcome.PASSED:
         return "passed"
@@ -190,15 +190,15 @@ def _first_up(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _axes(run: Run) -> list[str]:
+def _axes(run: PublishedRun) -> list[str]:
     return ordered(axis for cell in run.cells for axis in cell.axes)
 
 
-def _labels(cells: Iterable[Cell], axis: str) -> tuple[str, ...]:
+def _labels(cells: Iterable[PublishedCell], axis: str) -> tuple[str, ...]:
     return in_order(cell.axes.get(axis, "-") for cell in cells)
 
 
-def _ties(run: Run) -> dict[str, str]:
+def _ties(run: PublishedRun) -> dict[str, str]:
     """Axis -> the earlier one whose value it has in every cell, such as `runtime = compiler`."""
     axes = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1]
     found: dict[str, str] = {}
@@ -216,10 +216,12 @@ def _pairs(free: Sequence[str]) -> list[tuple[str, str]]:
     return [tuple(ordered(shown))]  # type: ignore[list-item]
 
 
-def _of_pair(run: Run, pair: tuple[str, str], ties: Mapping[str, str], cells: Sequence[Cell]) -> Iterator[Table]:
+def _of_pair(
+    run: PublishedRun, pair: tuple[str, str], ties: Mapping[str, str], cells: Sequence[PublishedCell]
+) -> Iterator[Table]:
     followers = {axis: other for axis, other in ties.items() if other in pair and axis not in pair}
     others = [axis for axis in _axes(run) if axis not in pair and axis not in followers]
-    groups: dict[tuple[str, ...], list[Cell]] = {}
+    groups: dict[tuple[str, ...], list[PublishedCell]] = {}
     for cell in cells:
         groups.setdefault(tuple(cell.axes.get(axis, "-") for axis in others), []).append(cell)
     for values, group in groups.items():

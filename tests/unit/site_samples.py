@@ -78,9 +78,9 @@ def generated(models: int, releases: int) -> dict[str, Any]:
 def hostile() -> dict[str, Any]:
     """Strangers' text wherever a run can hold some."""
     said = [HOSTILE, "x" * (1 << 20), f"{HOSTILE}\n\u2028<!-- \x00 ]]>", "../../" + HOSTILE]
-    jobs = {f"{HOSTILE}{number}": job("k", HOSTILE, f"../{HOSTILE}") for number in range(4)}
+    jobs = {f"{HOSTILE}{number}": job("k", "run", f"../{HOSTILE}") for number in range(4)}
     for each in jobs.values():
-        each |= {name: HOSTILE for name in ("lock", "lock_sha256", "machine", "finished_at", "outcome")}
+        each |= {name: HOSTILE for name in ("lock", "lock_sha256", "machine", "finished_at", "engine", "end")}
         each |= {"command": said, "inputs": {HOSTILE: HOSTILE}, "artifacts": {HOSTILE: {"sha256": HOSTILE, "bytes": 1}}}
     cells = [
         cell(
@@ -89,7 +89,10 @@ def hostile() -> dict[str, Any]:
         for number, (text, key) in enumerate(zip(said, jobs, strict=True))
     ]
     made = document(cells, jobs, name=HOSTILE) | {"question": HOSTILE, "mlir_portability": said}
-    made["environments"] = {f"../{HOSTILE}": {HOSTILE: HOSTILE, "distributions": {HOSTILE: HOSTILE}}}
+    named = ("engine", "lock", "lock_sha256", "python", "c_library")
+    facts = {name: HOSTILE for name in named} | {"distributions": {HOSTILE: HOSTILE}}
+    made["environments"] = {f"../{HOSTILE}": facts}
+    made["models"] = {HOSTILE: HOSTILE}
     made["signatures"] = {text: {"next": HOSTILE} for text in said}
     return made
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from test_speed import measured, timed_plan
 
 from matrix.cli import main
+from matrix.formats import FORMATS
 from matrix.ranking import WEIGHTS, Candidate, rank
 from matrix.records import Outcome, Stage
-from matrix.results import PublishedRun, PublishedSpeed, read_run
+from matrix.results import PublishedRun, PublishedSpeed, parse_run, read_run
 
 COMMITTED = Path(__file__).parents[2] / "results" / "portability.json"
 
@@ -92,7 +94,15 @@ def test_targets_of_arm(run):
 
 def speed(release: str, ratio: float | None, flags: str = "default") -> PublishedSpeed:
     axes = {"compiler": release, "runtime": release, "flags": flags}
-    return PublishedSpeed(axes=axes, baseline=ratio is None, ratio=ratio, noise_floor=0.01, verdict="")
+    return PublishedSpeed(
+        axes=axes,
+        baseline=ratio is None,
+        ratio=ratio,
+        quartiles=None,
+        noise_floor=1.01,
+        verdict="",
+        median_seconds=None,
+    )
 
 
 def test_speed_is_the_mean_of_ratios(run):
@@ -107,6 +117,29 @@ def test_speed_is_the_mean_of_ratios(run):
     assert found["3.9.0"].measures["speed"].text == "1.000"
     assert found["3.10.0"].measures["speed"].share == 1.0
     assert "speed" not in found["3.8.0"].measures
+
+
+@pytest.mark.parametrize("older", [0, 2], ids=["an older version's", "this version's"])
+def test_the_published_times_of_a_preset_are_found(older):
+    """As `--format json` writes them: the compiler is that of the runtime's release, so only one of the two is down."""
+    body = """
+stages = ["export", "compile", "run", "benchmark"]
+[axes]
+compiler = "= runtime"
+runtime = ["3.0.0", "3.7.0"]
+[benchmark]
+rounds = 7
+passes = 1
+baseline = { compiler = "3.0.0", runtime = "3.0.0" }
+"""
+    report = measured(timed_plan(body), lambda runtime, number, twin: 0.2 if runtime == "3.7.0" else 0.1)
+    content = json.loads(FORMATS["json"](report))
+    for row in content["times"][0]["rows"][older:]:
+        del row["axes"]["runtime"]
+    timed = parse_run(content, source="mine")
+    assert [each.quartiles for each in timed.speeds] == [(1.0, 1.0), (2.0, 2.0)]
+    measures = {each.release: each.measures for each in rank([timed], WEIGHTS).candidates}
+    assert (measures["3.0.0"]["speed"].text, measures["3.7.0"]["speed"].text) == ("1.000", "2.000")
 
 
 def test_the_verb_states_its_weights(capsys):

@@ -107,6 +107,16 @@ def test_a_fault_is_named_by_its_place(change, told):
     assert told in str(caught.value)
 
 
+def test_a_fault_shows_what_strangers_wrote_harmless_and_short():
+    read = document()
+    read["cells"][0]["outcome"] = "\x1b[31m\u202e" + "x" * (1 << 20)
+    read["jobs"] = {"\x1b]0;": 1}
+    with pytest.raises(ResultsFault) as caught:
+        parse_run(read, source="mine")
+    assert len(str(caught.value)) < 2000
+    assert "\x1b" not in str(caught.value) and "\u202e" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"format": "1", "cells": []}', '{"format": 1}', '{"format": 0, "cells": []}', "[" * 9**5]
 )

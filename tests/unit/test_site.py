@@ -17,9 +17,10 @@ from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, 
 
 from matrix.cli import main
 from matrix.errors import ResultsFault, UsageError
+from matrix.inert import visible
+from matrix.results import PublishedRun, read_run
 from matrix.site.build import build_site
-from matrix.site.inert import slug, visible
-from matrix.site.published import Run, read_published
+from matrix.site.inert import inert_run, slug
 from matrix.site.tables import column_answer, find_tables, row_answer
 
 ROOT = Path(__file__).parents[2]
@@ -40,12 +41,12 @@ def pages(site: Path) -> dict[Path, Page]:
 
 
 @pytest.fixture(scope="module")
-def portability() -> Run:
-    return read_published(PORTABILITY)
+def portability() -> PublishedRun:
+    return inert_run(read_run(PORTABILITY))
 
 
-def run_of(tmp_path: Path, content: dict) -> Run:
-    return read_published(write(tmp_path / "run.json", content))
+def run_of(tmp_path: Path, content: dict) -> PublishedRun:
+    return inert_run(read_run(write(tmp_path / "run.json", content)))
 
 
 def assert_valid(folder: Path, paths: list[Path]) -> None:
@@ -234,7 +235,7 @@ def test_the_command_builds_it_and_replaces_only_its_own(tmp_path, capsys):
         (lambda content: content["cells"][1].update(outcome="perhaps"), "cells[1]"),
         (lambda content: content["cells"][1]["evidence"].update(jobs=["gone"]), "cells[1]"),
         (lambda content: content["jobs"]["e0"].update(seconds="long"), "jobs.e0"),
-        (lambda content: content.update(jobs=[]), "the top"),
+        (lambda content: content.update(jobs=[]), "jobs: read []"),
         (lambda content: content.update(format=2), "format 2"),
     ],
 )

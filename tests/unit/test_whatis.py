@@ -10,8 +10,8 @@ from modules import linear_modules, module
 
 from matrix.cli import main
 from matrix.errors import FileFault
+from matrix.inert import inert
 from matrix.mlirfile import read_mlir
-from matrix.whatis import inert
 
 DATA = Path(__file__).parents[1] / "data"
 

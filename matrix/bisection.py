@@ -1,0 +1,53 @@
+"""Where along an axis the outcome turns, with few measurements. Pure: what to measure next follows from what is known.
+
+Halving finds *a* place where the outcome turns, and that the two beside it were measured makes it certain. It cannot
+say that there is no other one: a break that was repaired before the next measured value does not show. So what was
+measured and what was not are part of the answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    GOOD = "good"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+    """Nothing can be measured there: no wheels, another machine's target, excluded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """Two values with other verdicts, and nothing known between them. `between` are those that cannot be measured, or
+    were not yet."""
+
+    before: str
+    after: str
+    between: tuple[str, ...]
+
+
+def turns(order: Sequence[str], known: Mapping[str, Verdict]) -> tuple[Turn, ...]:
+    """All turns among the values that are known, in order."""
+    measured = [place for place, label in enumerate(order) if known.get(label, Verdict.UNKNOWN) is not Verdict.UNKNOWN]
+    return tuple(
+        Turn(before=order[one], after=order[other], between=tuple(order[one + 1 : other]))
+        for one, other in itertools.pairwise(measured)
+        if known[order[one]] is not known[order[other]]
+    )
+
+
+def next_to_measure(order: Sequence[str], known: Mapping[str, Verdict]) -> tuple[str, ...]:
+    """The values to measure next: the ends, then the middle of the first turn; none where it is found, or where
+    nothing turns. Values that are known beforehand cost nothing and narrow it down."""
+    if ends := tuple(label for label in dict.fromkeys((order[0], order[-1])) if label not in known):
+        return ends
+    first = next(iter(turns(order, known)), None)
+    open_labels = [label for label in first.between if label not in known] if first else []
+    if first is None or not open_labels:
+        return ()
+    middle = (order.index(first.before) + order.index(first.after)) / 2
+    return (min(open_labels, key=lambda label: abs(order.index(label) - middle)),)
