@@ -25,11 +25,11 @@ LIBRARIES = (("LD_LIBRARY_PATH", "{armel}/usr/lib/x86_64-linux-gnu"),)
 """Where the unpacked compiler and binutils find their own libraries."""
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, minutes on a busy machine: kept between tasks."""
+NATIVE_FLAGS = ("--sysroot={native}", "-B{native}/usr/bin")
+"""The locked gcc for the machine itself: its own headers and libraries, and the assembler and linker beside it."""
 BUILD_SECONDS = 1800.0
 EMULATED_SECONDS = 1800.0
 """MobileNetV2 by VMVX takes minutes under the emulator; a limit must not decide on a busy machine."""
-UNLINKED = "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY"
-"""cmake tries six x86 extensions, and zig would compile all of musl anew to link each try: ten minutes."""
 ALL_OFF = (
     "IREE_BUILD_COMPILER",
     "IREE_BUILD_TESTS",
@@ -176,21 +176,27 @@ def helpers_task(link: Path, trees: Mapping[str, Tree]) -> Task:
 
 
 def host_tools_task(trees: Mapping[str, Tree]) -> Task:
-    """The two tools that a cross build runs on the host, compiled by zig so that no compiler need be installed."""
-    target = "-target;x86_64-linux-musl"
-    compilers = (f"-DCMAKE_C_COMPILER={{zig}}/zig;cc;{target}", f"-DCMAKE_CXX_COMPILER={{zig}}/zig;c++;{target}")
+    """The two tools that a cross build runs on the host, compiled by the locked gcc: 10 s, where zig took 15 minutes."""
     tools = ("iree-flatcc-cli", "iree-c-embed-data")
     return Task(
         label="build IREE's host tools",
         commands=(
-            (*_cmake(), *compilers, *ARCHIVERS, UNLINKED, *RUNTIME_OPTIONS),
+            (
+                *_cmake(),
+                f"-DCMAKE_C_COMPILER={';'.join(('{native}/usr/bin/gcc', *NATIVE_FLAGS))}",
+                f"-DCMAKE_CXX_COMPILER={';'.join(('{native}/usr/bin/g++', *NATIVE_FLAGS))}",
+                "-DCMAKE_AR={native}/usr/bin/ar",
+                "-DCMAKE_RANLIB={native}/usr/bin/ranlib",
+                "-DCMAKE_EXE_LINKER_FLAGS=-static -s",
+                *RUNTIME_OPTIONS,
+            ),
             ("{bin}/cmake", "--build", "build", "--target", *tools),
             ("cp", "build/tools/iree-flatcc-cli", "build/tools/iree-c-embed-data", "."),
         ),
         trees=trees,
         inputs={},
         outputs=tools,
-        environment=(*ZIG_CACHES, ("PATH", "{bin}:/usr/bin:/bin"), *LIBRARIES),
+        environment=(("LD_LIBRARY_PATH", "{native}/usr/lib/x86_64-linux-gnu"), ("PATH", "{bin}:/usr/bin:/bin")),
         seconds=BUILD_SECONDS,
     )
 

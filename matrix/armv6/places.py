@@ -24,7 +24,7 @@ from matrix.store import disk_errors
 CRATE = "eerie-sys"
 FETCH_SECONDS = 600.0
 SCRIPTS = ("iree-lld", "system-ld")
-SETS = ("armel", "qemu")
+SETS = ("armel", "native", "qemu")
 
 
 def images() -> Path:
