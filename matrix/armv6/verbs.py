@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matrix.armv6 import places
+from matrix.armv6.bundle import refuse_filled
+from matrix.armv6.bundling import BundleOrder, make_bundle, toolchain_and_route
 from matrix.armv6.crosstools import helpers_task
 from matrix.armv6.models import SHAPES, exported_model
 from matrix.armv6.routes import TABLE_HEADERS, advice, differences, linkage_table
@@ -30,7 +32,9 @@ def armv6_smoke(options: Namespace) -> int:
     committed = expected_path().exists() and not options.accept
     expected = read_expectation(expected_path()) if committed else {}
     models = [exported_model(path) for path in options.model]
-    state = smoke(options.store, compiler=options.compiler or NEWEST, source=options.source, say=_say, models=models)
+    state = smoke(
+        options.store.resolve(), compiler=options.compiler or NEWEST, source=options.source, say=_say, models=models
+    )
     print()
     print(plain_rows(linkage_table(state.rows, state.runners), headers=TABLE_HEADERS))
     print()
@@ -67,18 +71,39 @@ def armv6_lld(options: Namespace) -> int:
     folder: Path = options.folder
     if folder.exists() and any(folder.iterdir()):
         raise StoreUnusable(f"{folder} is not empty", tip="name a folder that is yours to fill")
-    tasks = Tasks(options.store)
-    trees = {"armel": places.package_tree("armel", options.store)}
+    store: Path = options.store.resolve()  # commands run in folders of their own
+    tasks = Tasks(store)
+    trees = {"armel": places.package_tree("armel", store)}
     helpers = tasks.run(helpers_task(places.images() / "link", trees))
     if not helpers.passed:
         raise StoreUnusable(f"the helpers do not compile:\n{helpers.log[-2000:]}", tip="report it with this text")
-    lld = options.iree_lld or places.tool(
-        places.compiler_environment(options.compiler or NEWEST, options.store), "iree-lld"
-    )
+    lld = options.iree_lld or places.tool(places.compiler_environment(options.compiler or NEWEST, store), "iree-lld")
     folder.mkdir(parents=True, exist_ok=True)
     places.link_folder(folder, helpers.folder, lld, trees["armel"])
     print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/iree-lld")
     return EXIT_OK
+
+
+def check_bundle(options: Namespace) -> None:
+    """Before minutes of work. Raises UsageError, BundleRefused."""
+    toolchain_and_route(_order(options))
+    refuse_filled(options.output)
+
+
+def bundle(options: Namespace, mlir: Path) -> int:
+    """Writes a folder for a real board, of a model as `export --arrays` leaves it."""
+    make_bundle(options.store.resolve(), exported_model(mlir), options.output, _order(options), say=_say)
+    print(f"{options.output}: copy it to the board and start run.sh")
+    return EXIT_OK
+
+
+def _order(options: Namespace) -> BundleOrder:
+    return BundleOrder(
+        toolchain=options.toolchain,
+        route=options.route,
+        compiler=options.compiler or NEWEST,
+        source=options.source,
+    )
 
 
 def _say(line: str) -> None:
