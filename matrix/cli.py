@@ -99,7 +99,7 @@ def make_parser() -> Parser:
         made[verb].add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
     for verb, command in made.items():
         command.add_argument(
-            "--store", type=Path, default=default_store(), metavar="FOLDER", help="where results are kept"
+            "--store", type=_place, default=default_store(), metavar="FOLDER", help="where results are kept"
         )
         command.set_defaults(command=getattr(commands, verb, None))
     made["why"].set_defaults(command=_why)
@@ -204,7 +204,9 @@ def _add_images(image: argparse.ArgumentParser) -> None:
     made["push"].add_argument("repository", metavar="REGISTRY/NAME", help="the tags are the environments' names")
     for name, command in made.items():
         command.set_defaults(command=commands.image, machine=platform.machine())
-        command.add_argument("--store", type=Path, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are")
+        command.add_argument(
+            "--store", type=_place, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are"
+        )
         if name == "list":
             continue
         command.add_argument(
@@ -218,6 +220,11 @@ def _add_images(image: argparse.ArgumentParser) -> None:
     made["verify"].add_argument("--seed", type=int, metavar="S", help="choose the same sample again")
     made["sbom"].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
     made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
+
+
+def _place(text: str) -> Path:
+    """A folder that commands which run elsewhere also find."""
+    return Path(text).absolute()
 
 
 def _add_whatis(command: argparse.ArgumentParser) -> None:

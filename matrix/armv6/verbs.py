@@ -32,9 +32,7 @@ def armv6_smoke(options: Namespace) -> int:
     committed = expected_path().exists() and not options.accept
     expected = read_expectation(expected_path()) if committed else {}
     models = [exported_model(path) for path in options.model]
-    state = smoke(
-        options.store.resolve(), compiler=options.compiler or NEWEST, source=options.source, say=_say, models=models
-    )
+    state = smoke(options.store, compiler=options.compiler or NEWEST, source=options.source, say=_say, models=models)
     print()
     print(plain_rows(linkage_table(state.rows, state.runners), headers=TABLE_HEADERS))
     print()
@@ -71,13 +69,14 @@ def armv6_lld(options: Namespace) -> int:
     folder: Path = options.folder
     if folder.exists() and any(folder.iterdir()):
         raise StoreUnusable(f"{folder} is not empty", tip="name a folder that is yours to fill")
-    store: Path = options.store.resolve()  # commands run in folders of their own
-    tasks = Tasks(store)
-    trees = {"armel": places.package_tree("armel", store)}
+    tasks = Tasks(options.store)
+    trees = {"armel": places.package_tree("armel", options.store)}
     helpers = tasks.run(helpers_task(places.images() / "link", trees))
     if not helpers.passed:
         raise StoreUnusable(f"the helpers do not compile:\n{helpers.log[-2000:]}", tip="report it with this text")
-    lld = options.iree_lld or places.tool(places.compiler_environment(options.compiler or NEWEST, store), "iree-lld")
+    lld = options.iree_lld or places.tool(
+        places.compiler_environment(options.compiler or NEWEST, options.store), "iree-lld"
+    )
     folder.mkdir(parents=True, exist_ok=True)
     places.link_folder(folder, helpers.folder, lld, trees["armel"])
     print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/iree-lld")
@@ -92,7 +91,7 @@ def check_bundle(options: Namespace) -> None:
 
 def bundle(options: Namespace, mlir: Path) -> int:
     """Writes a folder for a real board, of a model as `export --arrays` leaves it."""
-    make_bundle(options.store.resolve(), exported_model(mlir), options.output, _order(options), say=_say)
+    make_bundle(options.store, exported_model(mlir), options.output, _order(options), say=_say)
     print(f"{options.output}: copy it to the board and start run.sh")
     return EXIT_OK
 
