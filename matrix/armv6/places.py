@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matrix import environments, mirror, processes, pythons
-from matrix.armv6 import debs
 from matrix.armv6.tasks import Tasks, Tree, claimed, tree_digest
 from matrix.catalogue import data_root
 from matrix.errors import EngineMissing, HashMismatch, IndexUnreachable, LockFault, MatrixError, StoreUnusable
@@ -19,6 +18,7 @@ from matrix.keys import digest, sha256
 from matrix.locks import read_lock
 from matrix.records import Environment, EnvironmentRequest, Lock
 from matrix.store import disk_errors
+from matrix.trees import HOST, read_set, unpacked
 
 CRATE = "eerie-sys"
 FETCH_SECONDS = 600.0
@@ -49,7 +49,7 @@ def tool_trees(store: Path) -> dict[str, Tree]:
 
 def package_tree(name: str, store: Path) -> Tree:
     """The Debian packages of one set."""
-    return debs.unpacked(debs.read_set(images(), name), store, source=mirror.sources)
+    return unpacked(read_set(images(), name), HOST, store, source=mirror.sources)
 
 
 def compiler_environment(version: str, store: Path) -> Environment:
@@ -169,6 +169,8 @@ def link_tree(tasks: Tasks, helpers: Path, compiler: Environment, armel: Tree) -
     scripts = {name: sha256(images() / "link" / name) for name in SCRIPTS}
     name = digest({"parts": parts, "scripts": scripts, "compiler": compiler.digest, "armel": armel.digest})
     place = tasks.folder / "trees" / f"link-{name}"
+    with disk_errors(tasks.folder):
+        place.parent.mkdir(exist_ok=True)
     with disk_errors(tasks.folder), claimed(place.with_suffix(".lock")):
         if not place.is_dir():
             partial = Path(tempfile.mkdtemp(prefix="partial-link-", dir=place.parent))

@@ -16,8 +16,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,20 +26,15 @@ from matrix.keys import digest, sha256
 from matrix.processes import NOT_FOUND, Completed, failure
 from matrix.records import Outcome
 from matrix.store import disk_errors
+from matrix.trees import Tree, claimed
+
+__all__ = ["Task", "TaskEnd", "Tasks", "Tree", "claimed", "task_key", "tree_digest"]
 
 FORMAT = 1
 """In every key: raise it when tasks of before must not answer for tasks of now."""
 RECORD = "task.json"
 LOG = "log.txt"
 LOG_CHARACTERS = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """A folder that tasks read and never write: `digest` is of its content, wherever it lies."""
-
-    path: Path
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,14 +232,6 @@ def _outcome(ended: list[Completed], task: Task, scratch: Path) -> Outcome:
         return Outcome.CRASHED
     complete = all((scratch / name).is_file() for name in task.outputs)
     return Outcome.PASSED if last.exit_code == 0 and complete else Outcome.FAILED
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel releases when its holder dies."""
-    with path.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def tree_digest(folder: Path) -> str:

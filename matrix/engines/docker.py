@@ -143,6 +143,11 @@ class DockerEngine:
                 f"toolchain {request.toolchain.name}: the engine docker runs images made from locks only",
                 tip="a toolchain of one's own runs with --engine venv",
             )
+        if request.platform:
+            raise EngineMissing(
+                f"{request.label}: the engine docker runs images of this machine only",
+                tip="an emulated target runs with --engine venv",
+            )
         if request not in self._images:
             image = self._workshop.image(request, self._machine)
             self._images[request] = image

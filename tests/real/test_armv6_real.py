@@ -41,8 +41,8 @@ INFINITY = float("inf")
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
-    return Tasks(tmp_path_factory.mktemp("armv6"))
+def tasks(unpacked: Path) -> Tasks:
+    return Tasks(unpacked)
 
 
 @pytest.fixture(scope="module")
