@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from pathlib import PurePath
 
 from matrix.catalogue import Catalogue, FlagRow, ModelFile, model_missing
 from matrix.errors import MatrixEmpty, SpecError
 from matrix.locks import AXES as LOCKED_AXES
 from matrix.locks import COMPILER_PACKAGE
 from matrix.own import TOOL_AXES
-from matrix.records import AXES, AxisValue, Part, Stage
+from matrix.records import AXES, AxisValue, Part, Platform, Stage
 from matrix.spec import OwnValue, Rule, Spec
+from matrix.targets import Target
 from matrix.versions import SelectorFault, nearest, select, several
 
 STAGES = {"exporter": Stage.EXPORT, "importer": Stage.IMPORT, "compiler": Stage.COMPILE, "runtime": Stage.RUN}
@@ -151,11 +154,7 @@ def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
     if axis == "model":
         return _model_value(label, catalogue)
     if axis == "target":
-        row = catalogue.targets[label]
-        foreign = f"{label} modules need a {row.machine} machine; this one is {catalogue.machine}"
-        untested = "" if row.machine == catalogue.machine else foreign
-        untimed = f"no times: {foreign}, and an emulator's times are not the machine's" if untested else ""
-        return AxisValue(axis=axis, label=label, parts=_flag_parts(row), untested=untested, untimed=untimed)
+        return _target_value(catalogue.targets[label], spec, catalogue.machine)
     own = catalogue.flags[label] if axis == "flags" else spec.own_axes[axis][label]
     return AxisValue(axis=axis, label=label, parts=_flag_parts(own))
 
@@ -194,7 +193,34 @@ def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
     return AxisValue(axis=axis, label=label, parts=parts)
 
 
-def _flag_parts(row: FlagRow | OwnValue) -> dict[Stage, Part]:
+def _target_value(target: Target, spec: Spec, machine: str) -> AxisValue:
+    """Another machine's programs run behind the target's emulator; without one its cells cannot run here."""
+    parts = _flag_parts(target)
+    foreign = f"{target.name} modules need a {target.machine} machine; this one is {machine}"
+    native = target.machine in ("", machine)
+    if target.emulator and not native:
+        parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), platform=_platform(target, spec))
+    return AxisValue(
+        axis="target",
+        label=target.name,
+        parts=parts,
+        untested="" if native or target.emulator else foreign,
+        untimed="" if native else f"no times: {foreign}, and an emulator's times are not the machine's",
+    )
+
+
+def _platform(target: Target, spec: Spec) -> Platform:
+    """Paths are relative to the spec's folder; the command line that a job's key holds has the emulator's name."""
+    word, *rest = target.emulator
+    return Platform(
+        machine=target.machine,
+        emulator=(PurePath(word).name, *rest),
+        program=str((spec.base / word).resolve()) if "/" in word else "",
+        sysroot=(spec.base / target.sysroot).resolve() if target.sysroot else None,
+    )
+
+
+def _flag_parts(row: FlagRow | OwnValue | Target) -> dict[Stage, Part]:
     flags: Mapping[Stage, tuple[str, ...]] = {Stage.COMPILE: row.compile, Stage.RUN: row.run}
     bound = isinstance(row, FlagRow) and row.machine_bound
     parts = {stage: Part(flags=words, machine_bound=bound) for stage, words in flags.items() if words or bound}

@@ -14,6 +14,7 @@ from matrix.bases import (
     BaseLock,
     BaseWish,
     DebFile,
+    DebLock,
     MachineBase,
     base_paths,
     base_text,
@@ -27,8 +28,9 @@ from matrix.mirror import Sources, replacing, sources
 Progress = Callable[[str], None]
 
 
-def fetch_base(lock: BaseLock, machine: str, files: Path, *, source: Sources | None = None) -> tuple[Path, ...]:
-    """All files of a base on one machine: those that are there are checked, the others fetched into `files`."""
+def fetch_base(lock: DebLock, machine: str, files: Path, *, source: Sources | None = None) -> tuple[Path, ...]:
+    """All files of a base, or of a set of tools, on one machine: those that are there are checked, the others fetched
+    into `files`."""
     base = lock.on(machine)
     found = [debian.fetch(deb, files, lock=lock, source=source) for deb in base.debs]
     if base.python is not None:

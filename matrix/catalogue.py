@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from matrix.errors import ModelMissing, ModelUnusable
+from matrix.errors import ModelMissing, ModelUnusable, SpecError
 from matrix.keys import sha256
 from matrix.locks import NOWHERE, LockIndex, load_locks
 from matrix.modelfiles import entry_points, onnx_facts, packages_of
 from matrix.own import TOOL_AXES, UserModel
 from matrix.records import Toolchain
 from matrix.spec import Spec
+from matrix.targets import Target, read_targets
+from matrix.toml_reader import Table
 from matrix.toolchains import find_toolchain
 from matrix.versions import nearest
 
@@ -86,10 +88,9 @@ class GivenModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagRow:
-    """A row of targets.toml or flags.toml: literal flags by stage, and the machine that runs the target."""
+    """A row of flags.toml: literal flags by stage."""
 
     name: str
-    machine: str
     compile: tuple[str, ...]
     run: tuple[str, ...]
     machine_bound: bool = False
@@ -102,7 +103,7 @@ class Catalogue:
 
     locks: LockIndex
     models: Mapping[str, ModelFile | GivenModel]
-    targets: Mapping[str, FlagRow]
+    targets: Mapping[str, Target]
     flags: Mapping[str, FlagRow]
     machine: str
     export_digest: str
@@ -126,7 +127,8 @@ def load_catalogue(
     """Reads the shipped data, the locks that a store keeps at `place`, and the models and toolchains of a spec.
 
     `images` are those of its toolchains that are images, by name: only a daemon knows them.
-    Raises ModelMissing where a model's file is not there, ModelUnusable, ToolchainFault, LockFault for a damaged lock.
+    Raises ModelMissing where a model's file is not there, ModelUnusable, ToolchainFault, LockFault for a damaged lock,
+    SpecError for a target that is shipped.
     """
     scripts = data_root() / "scripts"
     models: dict[str, ModelFile | GivenModel] = {}
@@ -137,7 +139,7 @@ def load_catalogue(
     return Catalogue(
         locks=load_locks(data_root() / "images" / "locks", place),
         models=models,
-        targets=_rows(PACKAGE / "targets.toml"),
+        targets=_targets(spec),
         flags=_rows(PACKAGE / "flags.toml"),
         machine=platform.machine(),
         export_digest=sha256(scripts / "export.py"),
@@ -170,13 +172,21 @@ def _rows(path: Path) -> dict[str, FlagRow]:
     return {
         name: FlagRow(
             name=name,
-            machine=row.get("machine", ""),
             compile=tuple(row["compile"]),
             run=tuple(row["run"]),
             machine_bound=row.get("machine_bound", False),
         )
         for name, row in content.items()
     }
+
+
+def _targets(spec: Spec) -> dict[str, Target]:
+    """The shipped targets and those of a spec. Raises SpecError where one would hide another."""
+    shipped = read_targets(Table(tomllib.loads((PACKAGE / "targets.toml").read_text(encoding="utf-8")), "", []))
+    if taken := sorted(shipped.keys() & spec.targets.keys()):
+        faults = [f"targets.{name}: {name!r} is shipped, expected a name of its own" for name in taken]
+        raise SpecError(spec.source, faults, tip="copy the shipped table of targets.toml under another name")
+    return {**shipped, **spec.targets}
 
 
 def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | GivenModel:

@@ -49,6 +49,7 @@ VERBS = {
     "lock": "write the locks anew from the index: a new release is a reviewable diff",
     "clean": "free space in the store, never what a shown table needs",
     "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
+    "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",
     "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
     "image": "container images of the environments: plan, build, list, verify, save, push, sbom, remove",
 }
@@ -92,14 +93,14 @@ def make_parser() -> Parser:
     for verb in ("run", "show"):
         made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
         made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
-    for verb in ("plan", "run", "export", "bisect"):
+    for verb in ("plan", "run", "export", "bisect", "bundle"):
         made[verb].add_argument(
             "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
         )
         made[verb].add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
     for verb, command in made.items():
         command.add_argument(
-            "--store", type=Path, default=default_store(), metavar="FOLDER", help="where results are kept"
+            "--store", type=_place, default=default_store(), metavar="FOLDER", help="where results are kept"
         )
         command.set_defaults(command=getattr(commands, verb, None))
     made["why"].set_defaults(command=_why)
@@ -129,7 +130,7 @@ def make_parser() -> Parser:
     _add_export(made["export"])
     _add_site(made["site"])
     _add_cleaning(made["clean"])
-    _add_armv6(made["armv6-smoke"], made["armv6-lld"])
+    _add_armv6(made["armv6-smoke"], made["armv6-lld"], made["bundle"])
     _add_images(made["image"])
     made["lock"].add_argument(
         "--wheels-only", action="store_true", help="leave the base images and the digests of layers as they are"
@@ -180,16 +181,21 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_export(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "model", metavar="MODEL", help="a shipped model, or the path of a .py file with model(), inputs()"
-    )
+    _add_exporter(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir")
+    command.add_argument("--parameters", type=Path, metavar="FILE.irpa", help="keep the weights there, not in the MLIR")
+    command.add_argument("--arrays", action="store_true", help="also write the inputs and expected outputs, beside it")
+
+
+def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
+    """What is exported, and by what."""
+    command.add_argument(
+        "model", metavar="MODEL", help="a shipped model, or the path of a .py file with model(), inputs()" + more
+    )
     command.add_argument("--python", default="3.11", metavar="VERSION", help="default: %(default)s")
     for axis in ("torch", "turbine"):
         command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
     command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
-    command.add_argument("--parameters", type=Path, metavar="FILE.irpa", help="keep the weights there, not in the MLIR")
-    command.add_argument("--arrays", action="store_true", help="also write the inputs and expected outputs, beside it")
     command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
 
 
@@ -200,7 +206,9 @@ def _add_images(image: argparse.ArgumentParser) -> None:
     made["push"].add_argument("repository", metavar="REGISTRY/NAME", help="the tags are the environments' names")
     for name, command in made.items():
         command.set_defaults(command=commands.image, machine=platform.machine())
-        command.add_argument("--store", type=Path, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are")
+        command.add_argument(
+            "--store", type=_place, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are"
+        )
         if name == "list":
             continue
         command.add_argument(
@@ -216,6 +224,11 @@ def _add_images(image: argparse.ArgumentParser) -> None:
     made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
 
 
+def _place(text: str) -> Path:
+    """A folder that commands which run elsewhere also find."""
+    return Path(text).absolute()
+
+
 def _add_whatis(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=_whatis)
     command.add_argument("file", type=Path, metavar="FILE", help="a .vmfb, .mlir or .mlirbc")
@@ -225,9 +238,12 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser) -> None:
+def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bundle: argparse.ArgumentParser) -> None:
     smoke.set_defaults(command=commands.armv6_smoke)
-    smoke.add_argument("--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate")
+    for command in (smoke, bundle):
+        command.add_argument(
+            "--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate"
+        )
     smoke.add_argument(
         "--model",
         type=Path,
@@ -240,7 +256,15 @@ def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser) -> 
     lld.set_defaults(command=commands.armv6_lld)
     lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
     lld.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
-    for command in (smoke, lld):
+    bundle.add_argument("target", choices=("armv6",), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
+    _add_exporter(bundle, more=", or a .mlir file as `export --arrays` leaves it")
+    bundle.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made and filled")
+    for option, default, text in (
+        ("--toolchain", "zig-static", "what the runtime is built with, of images/armv6/toolchains.toml"),
+        ("--route", "embedded-repaired", "how the model reaches the CPU: vmvx, embedded, embedded-repaired, system"),
+    ):
+        bundle.add_argument(option, default=default, metavar="NAME", help=f"{text}; default: %(default)s")
+    for command in (smoke, lld, bundle):
         command.add_argument("--compiler", default="", metavar="VERSION", help="default: that of the pinned sources")
 
 

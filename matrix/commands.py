@@ -180,6 +180,22 @@ def armv6_smoke(options: Namespace) -> int:
     return verbs.armv6_smoke(options)
 
 
+def bundle(options: Namespace) -> int:
+    """Exports the model unless it is MLIR already, then makes the folder for the board."""
+    import tempfile
+
+    from matrix.armv6 import verbs
+
+    verbs.check_bundle(options)
+    given = Path(options.model)
+    if given.suffix == ".mlir":
+        return verbs.bundle(options, given)
+    with tempfile.TemporaryDirectory() as scratch:
+        mlir = Path(scratch) / f"{given.stem}.mlir"
+        status = export(Namespace(**{**vars(options), "output": mlir, "arrays": True, "parameters": None}))
+        return status or verbs.bundle(options, mlir)
+
+
 def armv6_lld(options: Namespace) -> int:
     from matrix.armv6 import verbs
 

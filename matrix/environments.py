@@ -11,7 +11,7 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -56,12 +56,26 @@ def realise(
 
     Raises NotInstallable with the reason, or IndexUnreachable, HashMismatch, DiskFull, StoreUnusable, MatrixError.
     """
+    packages = _from_cache(index or configured(), cache)
+
+    def build(root: Path) -> Environment:
+        with cache.in_use() if cache else contextlib.nullcontext():
+            return _build(request, info, root, packages)
+
+    return made(request, folder, build)
+
+
+def made(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Environment]) -> Environment:
+    """The environment at `folder`, which `build` makes in another one if it is not there yet.
+
+    Raises what `build` raises, DiskFull, StoreUnusable.
+    """
     if known := load(folder):
         return known
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _claimed(folder):  # another process or thread may be making it: then wait for it
-            return load(folder) or _make(request, info, folder, _from_cache(index or configured(), cache), cache)
+            return load(folder) or _make(request, folder, build)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"cannot realise {request.label}: no space left on the disk") from error
@@ -120,9 +134,7 @@ def _from_cache(index: PackageIndex, cache: WheelCache | None) -> PackageIndex:
     return replace(index, environment={**index.environment, "UV_CACHE_DIR": str(cache.folder)}) if cache else index
 
 
-def _make(
-    request: EnvironmentRequest, info: PythonInfo, folder: Path, index: PackageIndex, cache: WheelCache | None
-) -> Environment:
+def _make(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Environment]) -> Environment:
     import shutil
     import tempfile
 
@@ -132,8 +144,7 @@ def _make(
         shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-{os.getpid()}-", dir=folder.parent))
     try:
-        with cache.in_use() if cache else contextlib.nullcontext():
-            _build(request, info, partial, index)
+        _describe(build(partial), partial)
         if folder.exists():  # damaged, or of another format
             shutil.rmtree(folder)
         partial.rename(folder)
@@ -152,13 +163,16 @@ def note_install(request: EnvironmentRequest) -> None:
             file.write(f"{request.label}\n")
 
 
-def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> None:
+def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> Environment:
     if request.toolchain:
-        environment = _own(request, request.toolchain, info, root)
-    else:
-        index.venv(root, info.path)
-        index.install(root, request.lock)
-        environment = inspect(request, info, root)
+        return _own(request, request.toolchain, info, root)
+    index.venv(root, info.path)
+    index.install(root, request.lock)
+    return inspect(request, info, root)
+
+
+def _describe(environment: Environment, root: Path) -> None:
+    """Writes down what an environment is: from then on it is one."""
     record = {
         "format": FORMAT,
         "request": environment.request_label,
@@ -168,6 +182,8 @@ def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: Pac
         "c_library": environment.c_library,
         "tools": dict(environment.tools),
         "distributions": [list(pair) for pair in environment.distributions],
+        "launcher": list(environment.launcher),
+        "emulator": environment.emulator,
     }
     with (root / DESCRIPTION).open("w", encoding="utf-8") as file:
         json.dump(record, file, indent=1)
@@ -210,6 +226,8 @@ def load(folder: Path) -> Environment | None:
             c_library=read["c_library"],
             tools=read["tools"],
             distributions=tuple((name, version) for name, version in read["distributions"]),
+            launcher=tuple(read.get("launcher", ())),
+            emulator=read.get("emulator", ""),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

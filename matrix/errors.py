@@ -160,3 +160,10 @@ class ResultsFault(MatrixError):
 class NoAnswer(MatrixError):
     exit_code = 29
     meaning = "no tested combination answers the question; the message names the nearest, or what was tested"
+
+
+class BundleRefused(MatrixError):
+    exit_code = 30
+    meaning = (
+        "a bundle would not pass on the emulated board, tells of this machine, or its folder holds something already"
+    )

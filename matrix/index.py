@@ -173,6 +173,9 @@ class PackageIndex:
         words += ["--requirement", str(wanted), "--dest", str(folder), "--disable-pip-version-check"]
         done = self._pip(words, timeout=INSTALL_SECONDS)
         if not done.ok:
+            none = NO_WHEEL.search(done.output)
+            if none and not UNREACHABLE.search(done.output):
+                raise NotInstallable(f"{none['what']} has no wheel for Python {python} on {machine}")
             raise classified(done, what=f"cannot fetch wheels for Python {python} on {machine}", where=wanted.name)
 
     def venv(self, root: Path, python: Path) -> None:
@@ -315,6 +318,9 @@ REFUSED = re.compile(
     r"No solution found|has no wheels with a matching|marked as `--no-build` but has no binary distribution"
     r"|does(?:n't| not) have a (?:source distribution or )?wheel for the current platform|has no usable wheels"
 )
+
+NO_WHEEL = re.compile(r"No matching distribution found for (?P<what>\S+)")
+"""What pip says where a release has no wheel that fits; also where it could not ask."""
 
 
 def classified(done: Completed, *, what: str, where: str) -> Exception:

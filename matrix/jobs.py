@@ -115,7 +115,8 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
     wanted = [name for pattern in recipe.inputs for name in matching(artifacts, pattern)]
     wanted += [value for name, value in node.parameters if name == "weights"]
     inputs = tuple((name, artifacts[name]) for name in wanted)
-    command = recipe.command(node, artifacts)
+    launcher = node.request.platform.emulator if node.request and node.request.platform else ()
+    command = (*launcher, *recipe.command(node, artifacts))
     facts = tuple((name, value) for name, value in node.parameters if not name.endswith("_file"))
     key = job_key(
         stage=node.stage,

@@ -393,20 +393,30 @@ class _Graph:
     def _request(self, stage: Stage, parts: Sequence[Part]) -> EnvironmentRequest | str:
         """The environment of a node, or why there is none."""
         toolchain = next((part.toolchain for part in parts if part.toolchain), None)
+        platform = next((part.platform for part in parts if part.platform), None)
         if toolchain:
             label = Lock(name=f"own/{toolchain.name}", path=toolchain.path, digest=toolchain.digest, pins=())
-            return EnvironmentRequest(kind=KINDS[stage], python=self.spec.tools_python, lock=label, toolchain=toolchain)
+            return EnvironmentRequest(
+                kind=KINDS[stage],
+                python=self.spec.tools_python,
+                lock=label,
+                toolchain=toolchain,
+                platform=platform,
+            )
         pins = tuple(pin for part in parts for pin in part.pins)
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
         packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
-        key = (stage, pins, python, packages)
+        key = (stage, pins, python, packages, platform)
         if key not in self.requests:
             kind = KINDS[stage]
             lock = self.catalogue.locks.find(kind, dict(pins), variant=self.catalogue.torch_variant)
             wanted = " with ".join(f"{package} {version}" for package, version in pins)
             self.requests[key] = (
                 EnvironmentRequest(
-                    kind=kind, python=python, lock=self.catalogue.locks.with_packages(lock, packages, python)
+                    kind=kind,
+                    python=python,
+                    lock=self.catalogue.locks.with_packages(lock, packages, python),
+                    platform=platform,
                 )
                 if lock
                 else f"no lock for {wanted}: add the row to images/locks/wanted.toml and run `nox -s lock`"

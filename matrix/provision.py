@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from matrix import processes
 from matrix.budget import Room, choose, in_order
-from matrix.engines.base import Engine
+from matrix.engines.base import Engine, NotRunnable
 from matrix.errors import DiskFull, EngineMissing
 from matrix.estimate import disk_cost, environment_costs
 from matrix.index import NotInstallable
@@ -28,7 +28,7 @@ INSTALLERS = 4
 
 @dataclass(frozen=True, slots=True)
 class RecipeKnown:
-    """What would be realised is known, or there is no interpreter for it (`missing`)."""
+    """What would be realised is known, or this machine lacks an interpreter or an emulator for it (`missing`)."""
 
     request: EnvironmentRequest
     recipe: str
@@ -116,8 +116,9 @@ class Provision:
             self._submit(self._find, request)
 
     def answered(self, request: EnvironmentRequest) -> None:
-        """Its recipe is known, or why it has none."""
+        """Its recipe is known, or why it has none, or why it will never stand."""
         self._unknown.discard(request)
+        self._making.pop(request, None)
 
     def known(self, event: RecipeKnown) -> KnownEnvironment | None:
         """What an earlier run learnt about a recipe."""
@@ -287,6 +288,8 @@ class Provision:
             self._announce(Realised(request, environment, held_bytes=held, stood=stood))
         except NotInstallable as refusal:
             self._announce(Realised(request, None, refusal=str(refusal)))
+        except NotRunnable as reason:
+            self._announce(RecipeKnown(request, "", missing=str(reason)))
         except BaseException as error:  # noqa: BLE001 - carried to the main thread, which raises it
             self._announce(Realised(request, None, error=error))
 
@@ -332,7 +335,9 @@ def stands(engine: Engine, request: EnvironmentRequest) -> bool:
 
 def _record(request: EnvironmentRequest, environment: Environment) -> dict[str, object]:
     """The evidence of an environment: what was realised, never where."""
+    emulated = {"machine": request.platform.machine, "emulator": environment.emulator} if request.platform else {}
     return {
+        **emulated,
         "engine": environment.engine,
         "lock": request.lock.name,
         "lock_sha256": request.lock.digest,

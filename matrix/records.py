@@ -112,19 +112,38 @@ class Toolchain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """Another machine, and how its programs run here: `machine` as `platform.machine()` says it.
+
+    `emulator` is the argv that stands before a program, its first word a name; `{sysroot}` in it is the folder with
+    that machine's C library. `program` is where the emulator is: a path, or "" for one that is known by its name.
+    `sysroot` is a user's own folder; None: the locked packages of that machine.
+    """
+
+    machine: str
+    emulator: tuple[str, ...]
+    program: str = ""
+    sysroot: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRequest:
     """An environment to realise: `kind` is exporter, importer, compiler or runtime; `python` is `major.minor`.
 
-    With a `toolchain` it holds a user's own tools, no wheels; `lock` then only carries its name, path and digest.
+    With a `toolchain` it holds a user's own tools, no wheels; `lock` then only carries its name, path and digest. With
+    a `platform` its tools are another machine's.
     """
 
     kind: str
     python: str
     lock: Lock
     toolchain: Toolchain | None = None
+    platform: Platform | None = None
 
     @property
     def label(self) -> str:
+        if self.platform:
+            return f"{self.lock.name} for {self.platform.machine}"
         return self.lock.name if self.toolchain else f"{self.lock.name} on Python {self.python}"
 
 
@@ -134,7 +153,9 @@ class Environment:
 
     `digest` is of what was realised (interpreter, C library, the RECORDs of the wheels), never of where it lies.
     `root` is its folder, `tools` maps a tool's name (`iree-compile`) to its path relative to `root`,
-    `distributions` are the installed (name, version) pairs, `variables` those that its tools need to be set.
+    `distributions` are the installed (name, version) pairs, `variables` those that its tools need to be set. Tools of
+    another machine run behind a `launcher`, the argv of an emulator, in which `{root}` is `root`; `emulator` says which
+    one that is.
     """
 
     request_label: str
@@ -146,6 +167,8 @@ class Environment:
     tools: Mapping[str, str]
     distributions: tuple[tuple[str, str], ...]
     variables: tuple[tuple[str, str], ...] = ()
+    launcher: tuple[str, ...] = ()
+    emulator: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +177,8 @@ class Part:
 
     `pins` choose the environment's lock, `python` its interpreter, `toolchain` stands in their place, `flags` go
     literally onto the tool's command line, `parameters` are further facts that the stage reads (model name, digest of
-    the model's file), `packages` are requirements that the environment's lock is extended by.
+    the model's file), `packages` are requirements that the environment's lock is extended by, `platform` is whose
+    machine code the environment holds where it is not this machine's.
     """
 
     pins: tuple[tuple[str, str], ...] = ()
@@ -165,6 +189,7 @@ class Part:
     machine_bound: bool = False
     """What the stage does depends on the machine that it runs on (`cpu=host`): its class is in the job's key."""
     packages: tuple[str, ...] = ()
+    platform: Platform | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

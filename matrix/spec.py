@@ -11,6 +11,7 @@ from matrix.errors import SpecError, SpecSyntax
 from matrix.own import UserModel, named, read_models, read_toolchains
 from matrix.packages import fault_of
 from matrix.records import AXES, Limits, Stage
+from matrix.targets import Target, read_targets
 from matrix.toml_reader import Table
 from matrix.versions import KEYWORDS, nearest
 
@@ -103,6 +104,8 @@ class Spec:
     models: Mapping[str, UserModel] = field(default_factory=dict)
     toolchains: Mapping[str, str] = field(default_factory=dict)
     """A user's own tools by name: paths relative to `base`. The names are values of the axes compiler and runtime."""
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    """A user's own targets by name, beside the shipped ones."""
     options: tuple[str, ...] = ()
     """Words of the command line that made this spec another one than its file says; they repeat a cell."""
     benchmark: BenchmarkPlan = BenchmarkPlan()
@@ -142,6 +145,7 @@ KEYS = (
     "table",
     "models",
     "toolchains",
+    "targets",
     "benchmark",
     "repeat",
 )
@@ -180,6 +184,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         tolerance=_tolerance(top),
         models=read_models(top),
         toolchains=read_toolchains(top, taken=KEYWORDS),
+        targets=read_targets(top.table("targets")),
         benchmark=_benchmark(top, own),
         compiles=_compiles(top),
         tools_python=top.text("tools_python", "3.11"),

@@ -119,6 +119,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, *, create: bool = True, read_only: bool = False) -> None:
+        folder = folder.absolute()  # jobs, and the tools that install, run in other folders than this process
         self.folder = folder
         self.blobs = folder / "blobs"
         self.environments = folder / "environments"

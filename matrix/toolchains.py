@@ -114,11 +114,11 @@ def lay_out(toolchain: Toolchain, root: Path) -> dict[str, str]:
     if toolchain.path.is_dir():
         tree.symlink_to(toolchain.path)
     else:
-        _unpack(toolchain.path, tree)
+        unpack_wheel(toolchain.path, tree)
     return {tool: f"{TREE}/{place}" for tool, place in toolchain.tools}
 
 
-def _unpack(path: Path, tree: Path) -> None:
+def unpack_wheel(path: Path, tree: Path) -> None:
     """A wheel's binaries need no installer: they load what lies beside them."""
     with zipfile.ZipFile(path) as wheel:
         for member in wheel.infolist():

@@ -155,7 +155,14 @@ def engine_maker(
                 machine=platform.machine(),
             )
         cache = WheelCache(store.wheels) if own_cache or store.wheels.is_dir() else None
-        return VenvEngine(**place, slots=cores, on_event=on_event, offline=offline, cache=cache)
+        return VenvEngine(
+            **place,
+            slots=cores,
+            on_event=on_event,
+            workshop=lambda: workshop(store),
+            offline=offline,
+            cache=cache,
+        )
 
     return make
 

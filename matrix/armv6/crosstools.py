@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matrix.armv6.tasks import Task, Tree
@@ -25,11 +25,15 @@ LIBRARIES = (("LD_LIBRARY_PATH", "{armel}/usr/lib/x86_64-linux-gnu"),)
 """Where the unpacked compiler and binutils find their own libraries."""
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, minutes on a busy machine: kept between tasks."""
+NATIVE_FLAGS = ("--sysroot={native}", "-B{native}/usr/bin")
+"""The locked gcc for the machine itself: its own headers and libraries, and the assembler and linker beside it."""
 BUILD_SECONDS = 1800.0
 EMULATED_SECONDS = 1800.0
 """MobileNetV2 by VMVX takes minutes under the emulator; a limit must not decide on a busy machine."""
-UNLINKED = "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY"
-"""cmake tries six x86 extensions, and zig would compile all of musl anew to link each try: ten minutes."""
+RUNNER = "iree-run-module"
+UNSTRIPPED = "iree-run-module.debug"
+MAPPED = ("source", "armel", "zig", "zig-cache", "here")
+"""Trees whose places must not stand in a binary: assertions and debug information name files."""
 ALL_OFF = (
     "IREE_BUILD_COMPILER",
     "IREE_BUILD_TESTS",
@@ -63,6 +67,7 @@ class CrossToolchain:
     link: tuple[str, ...]
     float_abi: str
     runtime_flags: tuple[str, ...]
+    runtime_link: tuple[str, ...]
     libraries: str
 
     @property
@@ -88,7 +93,7 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
     found = {}
     for name in top.content:
         row = top.table(name)
-        row.only(("cc", "cxx", "link", "float_abi", "runtime_flags", "libraries"))
+        row.only(("cc", "cxx", "link", "float_abi", "runtime_flags", "runtime_link", "libraries"))
         found[name] = CrossToolchain(
             name=name,
             cc=row.texts("cc"),
@@ -96,6 +101,7 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
             link=row.texts("link"),
             float_abi=row.choice("float_abi", ("softfp", "hard"), "softfp"),
             runtime_flags=row.texts("runtime_flags"),
+            runtime_link=row.texts("runtime_link"),
             libraries=row.text("libraries"),
         )
     if top.faults:
@@ -152,6 +158,25 @@ def emulated_task(
     )
 
 
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[2:]).returncode
+open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status if status >= 0 else 128 - status)
+"""
+PEAK = "peak.txt"
+
+
+def measured_task(task: Task) -> Task:
+    """The same, and `peak.txt` says how many KiB of memory its last command had at most. `trees` holds `python`."""
+    *before, last = task.commands
+    return replace(
+        task,
+        commands=(*before, ("{python}", "-I", "-S", "-c", MEASURE, PEAK, *last)),
+        outputs=(*task.outputs, PEAK),
+    )
+
+
 def helpers_task(link: Path, trees: Mapping[str, Tree]) -> Task:
     """The objects that the linker wrapper adds, for both float ABIs, and the compiler's own libgcc."""
     commands: list[tuple[str, ...]] = []
@@ -176,29 +201,36 @@ def helpers_task(link: Path, trees: Mapping[str, Tree]) -> Task:
 
 
 def host_tools_task(trees: Mapping[str, Tree]) -> Task:
-    """The two tools that a cross build runs on the host, compiled by zig so that no compiler need be installed."""
-    target = "-target;x86_64-linux-musl"
-    compilers = (f"-DCMAKE_C_COMPILER={{zig}}/zig;cc;{target}", f"-DCMAKE_CXX_COMPILER={{zig}}/zig;c++;{target}")
+    """The two tools that a cross build runs on the host, by the locked gcc: seconds, where zig took 15 minutes."""
     tools = ("iree-flatcc-cli", "iree-c-embed-data")
     return Task(
         label="build IREE's host tools",
         commands=(
-            (*_cmake(), *compilers, *ARCHIVERS, UNLINKED, *RUNTIME_OPTIONS),
+            (
+                *_cmake(),
+                f"-DCMAKE_C_COMPILER={';'.join(('{native}/usr/bin/gcc', *NATIVE_FLAGS))}",
+                f"-DCMAKE_CXX_COMPILER={';'.join(('{native}/usr/bin/g++', *NATIVE_FLAGS))}",
+                "-DCMAKE_AR={native}/usr/bin/ar",
+                "-DCMAKE_RANLIB={native}/usr/bin/ranlib",
+                "-DCMAKE_EXE_LINKER_FLAGS=-static -s",
+                *RUNTIME_OPTIONS,
+            ),
             ("{bin}/cmake", "--build", "build", "--target", *tools),
             ("cp", "build/tools/iree-flatcc-cli", "build/tools/iree-c-embed-data", "."),
         ),
         trees=trees,
         inputs={},
         outputs=tools,
-        environment=(*ZIG_CACHES, ("PATH", "{bin}:/usr/bin:/bin"), *LIBRARIES),
+        environment=(("LD_LIBRARY_PATH", "{native}/usr/lib/x86_64-linux-gnu"), ("PATH", "{bin}:/usr/bin:/bin")),
         seconds=BUILD_SECONDS,
     )
 
 
 def runtime_task(toolchain: CrossToolchain, trees: Mapping[str, Tree]) -> Task:
-    """IREE's runtime for the board. `trees` also holds `source`, IREE's own tree, and `host`, its host tools."""
-    mapped = ("-ffile-prefix-map={source}=iree", "-ffile-prefix-map={here}=.")
-    flags = " ".join((*toolchain.runtime_flags, *mapped))
+    """IREE's runtime for the board, stripped, and as it was before. `trees` also holds `source`, IREE's own tree, and
+    `host`, its host tools. The same bytes wherever the trees lie."""
+    flags = " ".join((*toolchain.runtime_flags, "-g", *(f"-ffile-prefix-map={{{tree}}}={tree}" for tree in MAPPED)))
+    link = " ".join((*toolchain.link, *toolchain.runtime_link, "-Wl,--build-id=none"))
     return Task(
         label=f"build IREE's runtime with {toolchain.name}",
         commands=(
@@ -211,16 +243,17 @@ def runtime_task(toolchain: CrossToolchain, trees: Mapping[str, Tree]) -> Task:
                 "-DCMAKE_CXX_COMPILER=" + ";".join(toolchain.cxx),
                 f"-DCMAKE_C_FLAGS={flags}",
                 f"-DCMAKE_CXX_FLAGS={flags}",
-                "-DCMAKE_EXE_LINKER_FLAGS=" + " ".join((*toolchain.link, "-s")),
+                f"-DCMAKE_EXE_LINKER_FLAGS={link}",
                 *ARCHIVERS,
                 *RUNTIME_OPTIONS,
             ),
-            ("{bin}/cmake", "--build", "build", "--target", "iree-run-module"),
-            ("cp", "build/tools/iree-run-module", "."),
+            ("{bin}/cmake", "--build", "build", "--target", RUNNER),
+            ("cp", f"build/tools/{RUNNER}", UNSTRIPPED),
+            (f"{GCC}strip", "-o", RUNNER, UNSTRIPPED),
         ),
         trees=trees,
         inputs={},
-        outputs=("iree-run-module",),
+        outputs=(RUNNER, UNSTRIPPED),
         environment=(*toolchain.environment, ("PATH", "{bin}:/usr/bin:/bin")),
         seconds=BUILD_SECONDS,
     )

@@ -20,12 +20,12 @@ TOLERANCE = {"float32": 1e-4}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmokeModel:
-    """`inputs` and `expected` are .npy files; `function` is the entry point."""
+    """`inputs` and `expected` are .npy files, one for each argument and result; `function` is the entry point."""
 
     name: str
     mlir: Path
     inputs: tuple[Path, ...]
-    expected: Path
+    expected: tuple[Path, ...]
     function: str = "main"
 
 
@@ -90,16 +90,19 @@ def exported_model(mlir: Path) -> SmokeModel:
 
     Raises ModelMissing.
     """
-    inputs = sorted(
-        mlir.parent.glob(f"{escape(mlir.stem)}.input_*.npy"), key=lambda path: int(path.stem.rpartition("_")[2])
-    )
-    expected = mlir.with_name(f"{mlir.stem}.expected_0.npy")
-    for path in (mlir, expected):
-        if not path.is_file():
-            raise ModelMissing(
-                f"{path} does not exist", tip=f"make it: python -m matrix export MODEL -o {mlir} --arrays"
-            )
-    return SmokeModel(name=mlir.stem, mlir=mlir, inputs=tuple(inputs), expected=expected)
+    inputs, expected = (_numbered(mlir, kind) for kind in ("input", "expected"))
+    if not mlir.is_file() or not expected:
+        missing = mlir if not mlir.is_file() else mlir.with_name(f"{mlir.stem}.expected_0.npy")
+        raise ModelMissing(
+            f"{missing} does not exist", tip=f"make it: python -m matrix export MODEL -o {mlir} --arrays"
+        )
+    return SmokeModel(name=mlir.stem, mlir=mlir, inputs=inputs, expected=expected)
+
+
+def _numbered(mlir: Path, kind: str) -> tuple[Path, ...]:
+    """FILE.KIND_0.npy …, in the order of their numbers."""
+    found = mlir.parent.glob(f"{escape(mlir.stem)}.{kind}_*.npy")
+    return tuple(sorted(found, key=lambda path: int(path.stem.rpartition("_")[2])))
 
 
 def smoke_models(folder: Path, scratch: Path) -> tuple[SmokeModel, ...]:
@@ -119,7 +122,7 @@ def smoke_models(folder: Path, scratch: Path) -> tuple[SmokeModel, ...]:
                 name=name,
                 mlir=folder / f"{name}.mlir",
                 inputs=tuple(paths),
-                expected=scratch / f"{name}-expected.npy",
+                expected=(scratch / f"{name}-expected.npy",),
             )
         )
     return tuple(models)

@@ -10,21 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matrix import environments, mirror, processes, pythons
-from matrix.armv6 import debs
 from matrix.armv6.tasks import Tasks, Tree, claimed, tree_digest
 from matrix.catalogue import data_root
-from matrix.errors import EngineMissing, LockFault, StoreUnusable
+from matrix.errors import EngineMissing, HashMismatch, IndexUnreachable, LockFault, MatrixError, StoreUnusable
 from matrix.index import configured
 from matrix.keys import digest, sha256
 from matrix.locks import read_lock
-from matrix.processes import failure
 from matrix.records import Environment, EnvironmentRequest, Lock
 from matrix.store import disk_errors
+from matrix.trees import HOST, read_set, unpacked
 
 CRATE = "eerie-sys"
 FETCH_SECONDS = 600.0
 SCRIPTS = ("iree-lld", "system-ld")
-SETS = ("armel", "qemu")
+SETS = ("armel", "native", "qemu")
 
 
 def images() -> Path:
@@ -50,7 +49,7 @@ def tool_trees(store: Path) -> dict[str, Tree]:
 
 def package_tree(name: str, store: Path) -> Tree:
     """The Debian packages of one set."""
-    return debs.unpacked(debs.read_set(images(), name), store, source=mirror.sources)
+    return unpacked(read_set(images(), name), HOST, store, source=mirror.sources)
 
 
 def compiler_environment(version: str, store: Path) -> Environment:
@@ -81,19 +80,29 @@ def environment(kind: str, lock: Lock, store: Path) -> Environment:
     return environments.realise(request, info, place, index=configured())
 
 
-def source_tree(given: Path | None) -> Tree:
-    """IREE's sources: a folder that the user names, or the pinned crate, fetched and checked by cargo."""
-    folder = given or _crate_folder()
+def source_releases() -> tuple[str, ...]:
+    """The IREE releases whose sources are pinned, the newest first."""
+    found = (path.parent.name for path in (images() / "src").glob("*/Cargo.lock"))
+    return tuple(sorted(found, key=_ascending, reverse=True))
+
+
+def source_tree(given: Path | None, release: str = "") -> Tree:
+    """IREE's sources: a folder that the user names, or a release's pinned crate (the newest), fetched by cargo, which
+    checks it. Raises LockFault, EngineMissing, MatrixError."""
+    folder = given or _crate_folder(release or source_releases()[0])
     if not (folder / "runtime" / "src" / "iree").is_dir() or not (folder / "CMakeLists.txt").is_file():
         raise LockFault(
             f"{folder}: no IREE source tree: it has no CMakeLists.txt beside runtime/src/iree",
             tip="give the folder that holds IREE's runtime/ and third_party/, submodules included",
         )
-    return Tree(path=folder, digest=tree_digest(folder))
+    return Tree(path=folder.resolve(), digest=tree_digest(folder))
 
 
-def _crate_folder() -> Path:
-    manifest = images() / "src" / "Cargo.toml"
+def _crate_folder(release: str) -> Path:
+    manifest = images() / "src" / release / "Cargo.toml"
+    if not manifest.is_file():
+        known = ", ".join(source_releases())
+        raise LockFault(f"no sources of IREE {release} are pinned, only of {known}", tip="give --source FOLDER")
     cargo = shutil.which("cargo")
     if cargo is None:
         raise EngineMissing(
@@ -103,9 +112,23 @@ def _crate_folder() -> Path:
     words = [cargo, "metadata", "--locked", "--format-version", "1", "--manifest-path", str(manifest)]
     done = processes.run(words, timeout=FETCH_SECONDS)
     if not done.ok:
-        raise failure(done, "cannot fetch IREE's sources", tip="check the network and cargo's settings")
+        raise _not_fetched(done, release)
     packages = json.loads(done.stdout)["packages"]
     return next(Path(row["manifest_path"]).parent / "iree" for row in packages if row["name"] == CRATE)
+
+
+def _not_fetched(done: processes.Completed, release: str) -> MatrixError:
+    """cargo checks the crate itself; what else it complains of is the way to its registry."""
+    last = "\n".join(f"  | {line}" for line in done.tail.splitlines())
+    if "checksum" in done.output:
+        return HashMismatch(
+            f"images/armv6/src/{release}/Cargo.lock: the crate is another one than locked\n{last}",
+            tip="do not use this registry; if it is the right one, restore Cargo.lock from the repository",
+        )
+    return IndexUnreachable(
+        f"cannot fetch IREE's sources {release}\n{last}",
+        tip="check the network and cargo's settings, or give --source FOLDER with IREE's sources",
+    )
 
 
 def source_version(source: Tree) -> str:
@@ -146,6 +169,8 @@ def link_tree(tasks: Tasks, helpers: Path, compiler: Environment, armel: Tree) -
     scripts = {name: sha256(images() / "link" / name) for name in SCRIPTS}
     name = digest({"parts": parts, "scripts": scripts, "compiler": compiler.digest, "armel": armel.digest})
     place = tasks.folder / "trees" / f"link-{name}"
+    with disk_errors(tasks.folder):
+        place.parent.mkdir(exist_ok=True)
     with disk_errors(tasks.folder), claimed(place.with_suffix(".lock")):
         if not place.is_dir():
             partial = Path(tempfile.mkdtemp(prefix="partial-link-", dir=place.parent))

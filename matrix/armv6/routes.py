@@ -5,6 +5,7 @@ A route is how IREE's code reaches the CPU; a runner is IREE's runtime as one C 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,27 +15,45 @@ from matrix.armv6.tasks import Task, Tree
 from matrix.records import Outcome
 
 COMPILE_SECONDS = 600.0
-TARGET = (
+CPU_FLAGS = (
     "--iree-hal-target-backends=llvm-cpu",
-    "--iree-llvmcpu-target-triple=armv6-linux-gnueabi",
     "--iree-llvmcpu-target-cpu=generic",
     "--iree-llvmcpu-target-cpu-features=+v6,+vfp2",
-    "--iree-llvmcpu-target-float-abi=soft",
 )
 """`target-cpu=arm1176jzf-s` sets no features ("not implemented on this target architecture"), so they are named."""
+ABIS: Mapping[str, tuple[str, ...]] = {
+    "softfp": ("--iree-llvmcpu-target-triple=armv6-linux-gnueabi", "--iree-llvmcpu-target-float-abi=soft"),
+    "hard": ("--iree-llvmcpu-target-triple=armv6-linux-gnueabihf", "--iree-llvmcpu-target-float-abi=hard"),
+}
+TARGET = (*CPU_FLAGS, *ABIS["softfp"])
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "vmvx": ("--iree-hal-target-backends=vmvx",),
     "embedded": TARGET,
     "embedded-repaired": (*TARGET, "--iree-llvmcpu-embedded-linker-path={link}/iree-lld"),
     "system": (*TARGET, "--iree-llvmcpu-link-embedded=false", "--iree-llvmcpu-system-linker-path={link}/system-ld"),
 }
+"""The routes on which IREE's runtime loads a module."""
+STATIC_LIBRARY = "static-library"
+"""The module's machine code, linked into a C program that calls it: no runtime, no VM."""
+EVERY_ROUTE = (*ROUTES, STATIC_LIBRARY)
+STATIC_FLAGS = (
+    "--iree-llvmcpu-link-embedded=false",
+    "--iree-llvmcpu-link-static",
+    "--iree-llvmcpu-static-library-output-path=module.o",
+    "--iree-llvmcpu-disable-distribution",
+)
+"""Undistributed, the whole dispatch is one workgroup: how many there are otherwise stands in the VM's code only."""
+NO_TRACES = ("--iree-llvmcpu-debug-symbols=false", "--iree-vm-bytecode-module-strip-source-map=true")
+"""No names of files in the module."""
+QUERY = re.compile(r"\b(\w+_library_query)\(")
 NATIVE = ("embedded", "embedded-repaired", "system")
 """Routes that run machine code; VMVX interprets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One model by one route on one runner. `detail` is the error, the signature or the signal; sizes in bytes."""
+    """One model by one route with one toolchain. `detail` is the error, the signature or the signal; sizes in bytes:
+    of the `.vmfb`, or of the whole program where there is no other (`static-library`)."""
 
     model: str
     route: str
@@ -50,25 +69,96 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """IREE's runtime for the board; `needs` is what the board must have beside it."""
+    """What a toolchain makes for the board: IREE's runtime, or (`static-library`) programs with a model in them.
+
+    `needs` is what the board must have beside it, `size` is in bytes (of programs: the largest).
+    """
 
     name: str
     float_abi: str
     dynamic: bool
     size: int
     needs: tuple[str, ...]
+    routes: tuple[str, ...] = tuple(ROUTES)
 
 
-def compile_task(model: str, mlir: Path, route: str, trees: Mapping[str, Tree]) -> Task:
+def compile_task(model: str, mlir: Path, route: str, trees: Mapping[str, Tree], *, flags: tuple[str, ...] = ()) -> Task:
     """Compile a model by one route. `trees` holds `compiler` and `link`."""
     return Task(
         label=f"compile {model} by {route}",
-        commands=(("{compiler}/iree-compile", "module.mlir", *ROUTES[route], "-o", "module.vmfb"),),
+        commands=(("{compiler}/iree-compile", "module.mlir", *ROUTES[route], *flags, "-o", "module.vmfb"),),
         trees=trees,
         inputs={"module.mlir": mlir},
         outputs=("module.vmfb",),
         seconds=COMPILE_SECONDS,
     )
+
+
+def static_compile_task(model: str, mlir: Path, float_abi: str, trees: Mapping[str, Tree]) -> Task:
+    """Compile a model to an object file and its header. The `.vmfb` beside them holds what is left out here: the VM's
+    code."""
+    flags = (*CPU_FLAGS, *ABIS[float_abi], *STATIC_FLAGS)
+    return Task(
+        label=f"compile {model} by {STATIC_LIBRARY}, {float_abi}",
+        commands=(("{compiler}/iree-compile", "module.mlir", *flags, "-o", "module.vmfb"),),
+        trees=trees,
+        inputs={"module.mlir": mlir},
+        outputs=("module.o", "module.h"),
+        seconds=COMPILE_SECONDS,
+    )
+
+
+def library_query(header: str) -> str:
+    """The function that a static library exports, of its generated header. Empty where there is none."""
+    found = QUERY.search(header)
+    return found[1] if found else ""
+
+
+def static_link_task(
+    model: str,
+    library: Path,
+    header: str,
+    *,
+    support: Sequence[Path],
+    toolchain: CrossToolchain,
+    trees: Mapping[str, Tree],
+) -> Task:
+    """Link a module's object into the C program that calls it. `header` is the text of its generated header; `support`
+    are the program and libgcc, whose functions for integers zig's own does not all have. `trees` holds `source`, for
+    IREE's one header."""
+    words = (*toolchain.cc, *toolchain.link, "-O2", "-s", "-I{source}/runtime/src")
+    main, libgcc = support
+    return Task(
+        label=f"link {model} into a program with {toolchain.name}",
+        commands=(
+            (
+                *words,
+                f"-DLIBRARY_QUERY={library_query(header)}",
+                *(main.name, "module.o", "-o", "program", "-lm", libgcc.name),
+            ),
+        ),
+        trees=trees,
+        inputs={main.name: main, libgcc.name: libgcc, "module.o": library},
+        outputs=("program",),
+        environment=toolchain.environment,
+        seconds=COMPILE_SECONDS,
+    )
+
+
+def static_run_task(
+    label: str,
+    program: Path,
+    inputs: Sequence[Path],
+    templates: Sequence[Path],
+    *,
+    toolchain: CrossToolchain,
+    trees: Mapping[str, Tree],
+) -> Task:
+    """Run such a program on the emulated board. `templates` are arrays of the outputs' types and shapes."""
+    outputs = output_names(len(templates))
+    files = {f"input_{index}.npy": path for index, path in enumerate(inputs)}
+    files |= dict(zip(outputs, templates, strict=True))
+    return emulated_task(label, program, tuple(files), toolchain, trees, cpu=CPU, inputs=files, outputs=outputs)
 
 
 def run_task(
@@ -80,18 +170,25 @@ def run_task(
     toolchain: CrossToolchain,
     trees: Mapping[str, Tree],
     function: str = "main",
+    results: int = 1,
 ) -> Task:
-    """Run a module on the emulated board; the first result is left in `output.npy`."""
-    names = [f"{index}.npy" for index in range(len(inputs))]
+    """Run a module on the emulated board; its results are left in `output_0.npy` …"""
+    names = [f"input_{index}.npy" for index in range(len(inputs))]
+    outputs = output_names(results)
     arguments = (
         "--module=module.vmfb",
         "--device=local-sync",
         f"--function={function}",
         *(f"--input=@{name}" for name in names),
-        "--output=@output.npy",
+        *(f"--output=@{name}" for name in outputs),
     )
     files = {"module.vmfb": module, **dict(zip(names, inputs, strict=True))}
-    return emulated_task(label, runner, arguments, toolchain, trees, cpu=CPU, inputs=files, outputs=("output.npy",))
+    return emulated_task(label, runner, arguments, toolchain, trees, cpu=CPU, inputs=files, outputs=outputs)
+
+
+def output_names(results: int) -> tuple[str, ...]:
+    """What the results of a model are called in the folder of a run."""
+    return tuple(f"output_{index}.npy" for index in range(results))
 
 
 def differences(rows: Iterable[Row], expected: Mapping[str, str]) -> list[str]:
@@ -110,24 +207,23 @@ def differences(rows: Iterable[Row], expected: Mapping[str, str]) -> list[str]:
 def linkage_table(rows: Sequence[Row], runners: Sequence[Runner]) -> list[list[str]]:
     """Route x runner: link, float ABI, how many models load and are right, size, what the board must have."""
     table = []
-    for route in ROUTES:
-        for runner in runners:
-            mine = [row for row in rows if (row.route, row.runner) == (route, runner.name)]
-            loads = sum(row.outcome in (Outcome.PASSED, Outcome.WRONG_OUTPUT) for row in mine)
-            right = sum(row.outcome is Outcome.PASSED for row in mine)
-            table.append(
-                [
-                    route,
-                    "dynamic" if runner.dynamic else "static",
-                    runner.float_abi,
-                    runner.name,
-                    f"{loads}/{len(mine)}",
-                    f"{right}/{len(mine)}",
-                    f"{runner.size:,}",
-                    ", ".join(runner.needs) or "nothing",
-                    "; ".join(dict.fromkeys(row.detail for row in mine if row.outcome is not Outcome.PASSED)),
-                ]
-            )
+    for route, runner in ((route, runner) for route in EVERY_ROUTE for runner in runners if route in runner.routes):
+        mine = [row for row in rows if (row.route, row.runner) == (route, runner.name)]
+        loads = sum(row.outcome in (Outcome.PASSED, Outcome.WRONG_OUTPUT) for row in mine)
+        right = sum(row.outcome is Outcome.PASSED for row in mine)
+        table.append(
+            [
+                route,
+                "dynamic" if runner.dynamic else "static",
+                runner.float_abi,
+                runner.name,
+                f"{loads}/{len(mine)}",
+                f"{right}/{len(mine)}",
+                f"{runner.size:,}",
+                ", ".join(runner.needs) or "nothing",
+                "; ".join(dict.fromkeys(row.detail for row in mine if row.outcome is not Outcome.PASSED)),
+            ]
+        )
     return table
 
 
@@ -137,6 +233,7 @@ TABLE_HEADERS = ("route", "link", "float ABI", "runner", "loads", "right", "byte
 def advice(rows: Sequence[Row], runners: Sequence[Runner]) -> tuple[str, str]:
     """Two sentences: what to put on the board, and what works without the repaired linker."""
     models = {row.model for row in rows}
+    runners = [runner for runner in runners if runner.routes != (STATIC_LIBRARY,)]
     whole = {
         (route, runner.name)
         for route in ROUTES

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from matrix.armv6 import places
+from matrix.armv6.cells import Board, measure
 from matrix.armv6.crosstools import (
     CPU,
     EVERYTHING,
+    RUNNER,
     CrossToolchain,
     emulated_task,
     helpers_task,
@@ -26,28 +28,18 @@ from matrix.armv6.crosstools import (
     read_toolchains,
     runtime_task,
 )
-from matrix.armv6.models import TOLERANCE, SmokeModel, smoke_models
+from matrix.armv6.models import SmokeModel, smoke_models
 from matrix.armv6.program import ProgramFacts, program_facts
-from matrix.armv6.routes import ROUTES, Row, Runner, compile_task, run_task
+from matrix.armv6.routes import ROUTES, STATIC_LIBRARY, Row, Runner
 from matrix.armv6.tasks import TaskEnd, Tasks, Tree
-from matrix.judge import compare
+from matrix.errors import LockFault
 from matrix.records import Outcome
-from matrix.signatures import UNRECOGNISED, recognise
 
 HELLO = "1.4142135623730951 2.71828175"
 """sqrt(2) in double and expf(1) in float (the float nearest to e, to nine digits)."""
 ORACLE = ("-march=armv7-a", "-marm", "-mfpu=vfpv3-d16")
 """Code with movw and movt, which an ARM1176 does not have. Not Thumb-2: an ARM1176 takes the halves of its instructions
 for other ones and goes on, to a SIGSEGV later."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Module:
-    """A model compiled by one route, or how that failed."""
-
-    model: SmokeModel
-    route: str
-    made: TaskEnd
 
 
 @dataclass(slots=True)
@@ -97,8 +89,7 @@ def smoke(
         _runtimes(state, places.source_tree(source))
     with tempfile.TemporaryDirectory() as scratch, state.step(f"models by every route, compiled by {compiler}"):
         trees = _with_linker(state, compiler, store)
-        for model in (*smoke_models(places.images() / "smoke", Path(scratch)), *models):
-            _model(state, model, trees)
+        _cells(state, (*smoke_models(places.images() / "smoke", Path(scratch)), *models), trees, Path(scratch))
     return state
 
 
@@ -135,6 +126,7 @@ def _oracle(state: Smoke) -> None:
         link=gcc.link,
         float_abi=gcc.float_abi,
         runtime_flags=(),
+        runtime_link=(),
         libraries="",
     )
     made = state.do(state.tasks.run(program_task(newer, places.images() / "smoke" / "hello.c", state.trees)))
@@ -155,34 +147,18 @@ def _runtimes(state: Smoke, source: Tree) -> None:
     if not tools.passed:
         _tail(state, tools)
         return
-    state.trees["host"] = Tree(path=tools.folder, digest=_outputs_digest(tools))
+    state.trees["host"] = tools.tree
     for toolchain in state.toolchains.values():
         built = state.do(state.tasks.run(runtime_task(toolchain, state.trees)))
         state.checks[f"runtime {toolchain.name}"] = built.ending
         if not built.passed:
             _tail(state, built)
             continue
-        binary = built.output("iree-run-module")
-        facts = _facts(state, binary)
-        runner = Runner(
-            name=toolchain.name,
-            float_abi=facts.float_abi,
-            dynamic=toolchain.dynamic,
-            size=binary.stat().st_size,
-            needs=facts.needs,
-        )
+        binary = built.output(RUNNER)
+        runner = _runner(state, toolchain, binary, tuple(ROUTES))
         state.runners.append(runner)
         state.binaries[toolchain.name] = binary
-        state.say(f"   {runner.name}: {runner.size:,} bytes, {facts.architecture}, {facts.float_abi} float ABI")
-
-
-def _outputs_digest(end: TaskEnd) -> str:
-    """Of what a task left, its log and its times apart."""
-    from matrix.armv6.tasks import LOG, RECORD
-    from matrix.keys import digest, sha256
-
-    files = {path.name: sha256(path) for path in end.folder.iterdir() if path.name not in (LOG, RECORD)}
-    return digest(files)
+        state.say(f"   {runner.name}: {runner.size:,} bytes, {runner.float_abi} float ABI")
 
 
 def _tail(state: Smoke, end: TaskEnd) -> None:
@@ -195,53 +171,41 @@ def _with_linker(state: Smoke, compiler: str, store: Path) -> dict[str, Tree]:
     environment = places.compiler_environment(compiler, store)
     helpers = state.do(state.tasks.run(helpers_task(places.images() / "link", state.trees)))
     link = places.link_tree(state.tasks, helpers.folder, environment, state.trees["armel"])
-    return places.with_compiler(state.trees, environment, link)
+    return places.with_compiler(state.trees | {"helpers": helpers.tree}, environment, link)
 
 
-def _model(state: Smoke, model: SmokeModel, trees: Mapping[str, Tree]) -> None:
-    for route in ROUTES:
-        made = state.tasks.run(compile_task(model.name, model.mlir, route, trees))
-        module = Module(model=model, route=route, made=made)
-        for runner in state.runners:
-            row = _row(state, module, runner, trees)
-            state.rows.append(row)
-            detail = f": {row.detail}" if row.detail else ""
-            state.say(f"   {row.cell}: {row.outcome.value}{detail}")
-
-
-def _row(state: Smoke, module: Module, runner: Runner, trees: Mapping[str, Tree]) -> Row:
-    model, route, made = module.model, module.route, module.made
-
-    def row(outcome: Outcome, detail: str, size: int = 0) -> Row:
-        return Row(model=model.name, route=route, runner=runner.name, outcome=outcome, detail=detail, module_bytes=size)
-
-    if not made.passed:
-        return row(made.outcome, f"compile: {_reason(made)}")
-    vmfb = made.output("module.vmfb")
-    ran = state.tasks.run(
-        run_task(
-            f"run {model.name} by {route} on {runner.name}",
-            state.binaries[runner.name],
-            vmfb,
-            model.inputs,
-            toolchain=state.toolchains[runner.name],
-            trees=trees,
-            function=model.function,
-        )
+def _cells(state: Smoke, models: Sequence[SmokeModel], trees: Mapping[str, Tree], scratch: Path) -> None:
+    board = Board(
+        tasks=state.tasks,
+        trees=trees,
+        toolchains=state.toolchains,
+        binaries=state.binaries,
+        support=(places.images() / "static" / "main.c", trees["helpers"].path / "libgcc.a"),
+        scratch=scratch,
     )
-    size = vmfb.stat().st_size
-    if not ran.passed:
-        return row(ran.outcome, _reason(ran), size)
-    compared = compare([ran.output("output.npy").read_bytes()], [model.expected.read_bytes()], TOLERANCE)
-    return row(Outcome.PASSED, "", size) if compared.equal else row(Outcome.WRONG_OUTPUT, compared.text, size)
+    programs: dict[str, Path] = {}
+    for measured in measure(board, models):
+        row = measured.row
+        state.rows.append(row)
+        state.say(f"   {row.cell}: {row.outcome.value}{f': {row.detail}' if row.detail else ''}")
+        if measured.program and row.outcome is Outcome.PASSED:
+            programs[row.runner] = max(
+                programs.get(row.runner, measured.program), measured.program, key=lambda path: path.stat().st_size
+            )
+    for name, program in programs.items():
+        state.runners.append(_runner(state, state.toolchains[name], program, (STATIC_LIBRARY,)))
 
 
-def _reason(end: TaskEnd) -> str:
-    """The signature of a log, or how the task ended and its last words."""
-    if end.outcome is Outcome.CRASHED:
-        return end.ending
-    signature = recognise(end.log)
-    return f"{end.ending}: {signature.message[:120]}" if signature.name == UNRECOGNISED else signature.name
+def _runner(state: Smoke, toolchain: CrossToolchain, program: Path, routes: tuple[str, ...]) -> Runner:
+    facts = _facts(state, program)
+    return Runner(
+        name=toolchain.name,
+        float_abi=facts.float_abi,
+        dynamic=toolchain.dynamic,
+        size=program.stat().st_size,
+        needs=facts.needs,
+        routes=routes,
+    )
 
 
 def expectation(state: Smoke) -> dict[str, object]:
@@ -254,8 +218,6 @@ def expectation(state: Smoke) -> dict[str, object]:
 
 
 def read_expectation(path: Path) -> dict[str, dict[str, str]]:
-    from matrix.errors import LockFault
-
     try:
         read = json.loads(path.read_bytes())
         return {"checks": dict(read["checks"]), "cells": dict(read["cells"])}

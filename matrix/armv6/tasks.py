@@ -15,31 +15,26 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from matrix import processes
 from matrix.errors import EngineMissing
 from matrix.keys import digest, sha256
-from matrix.processes import NOT_FOUND, Completed
+from matrix.processes import NOT_FOUND, Completed, failure
 from matrix.records import Outcome
 from matrix.store import disk_errors
+from matrix.trees import Tree, claimed
+
+__all__ = ["Task", "TaskEnd", "Tasks", "Tree", "claimed", "task_key", "tree_digest"]
 
 FORMAT = 1
 """In every key: raise it when tasks of before must not answer for tasks of now."""
 RECORD = "task.json"
 LOG = "log.txt"
 LOG_CHARACTERS = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """A folder that tasks read and never write: `digest` is of its content, wherever it lies."""
-
-    path: Path
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +85,12 @@ class TaskEnd:
     def output(self, name: str) -> Path:
         return self.folder / name
 
+    @property
+    def tree(self) -> Tree:
+        """What it left, as a tree for other tasks; the log and the times are not in its digest."""
+        files = {path.name: sha256(path) for path in self.folder.iterdir() if path.name not in (LOG, RECORD)}
+        return Tree(path=self.folder, digest=digest(files))
+
 
 def task_key(task: Task) -> str:
     """sha256 of all that decides what the task leaves. Only the trees that it names are in it."""
@@ -117,6 +118,7 @@ class Tasks:
 
     def __init__(self, store: Path) -> None:
         self.folder = store / "armv6"
+        self._stopping = threading.Event()
         with disk_errors(store):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
@@ -130,6 +132,10 @@ class Tasks:
             with claim.open("wb") as file, contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left, ignore_errors=True)
+
+    def stop(self) -> None:
+        """From here on nothing is begun or kept: what runs in other threads is about to be killed."""
+        self._stopping.set()
 
     def run(self, task: Task) -> TaskEnd:
         """The task's end, from the store if it was run before. Raises EngineMissing, DiskFull, StoreUnusable."""
@@ -150,6 +156,9 @@ class Tasks:
         scratch = Path(tempfile.mkdtemp(prefix=f"partial-{key[:12]}-", dir=self.folder))
         try:
             ended = _run_commands(task, scratch)
+            if self._stopping.is_set():
+                raise KeyboardInterrupt
+            _refuse_killed(ended[-1], task)
             kept = scratch / "kept"
             kept.mkdir()
             outcome = _outcome(ended, task, scratch)
@@ -157,14 +166,14 @@ class Tasks:
                 for name in task.outputs:
                     (kept / name).parent.mkdir(parents=True, exist_ok=True)
                     (scratch / name).replace(kept / name)
-            log = "".join(f"$ {_replaceable(task, scratch, done)}\n{done.output}\n" for done in ended)
+            log = "".join(_placeless(f"$ {done.command}\n{done.output}\n", task, scratch) for done in ended)
             (kept / LOG).write_text(log[-LOG_CHARACTERS:], encoding="utf-8")
             record = {
                 "label": task.label,
                 "outcome": outcome.value,
                 "exit_code": ended[-1].exit_code,
                 "seconds": round(sum(done.seconds for done in ended), 3),
-                "failed_command": "" if outcome is Outcome.PASSED else _replaceable(task, scratch, ended[-1]),
+                "failed_command": "" if outcome is Outcome.PASSED else _placeless(ended[-1].command, task, scratch),
             }
             (kept / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
             kept.rename(place)
@@ -195,18 +204,24 @@ def _run_commands(task: Task, scratch: Path) -> list[Completed]:
     return ended
 
 
+def _refuse_killed(done: Completed, task: Task) -> None:
+    """SIGKILL comes from outside: of the kernel for want of memory, or of a person. It says nothing of the task."""
+    if done.exit_code == -signal.SIGKILL and not done.timed_out:
+        raise failure(done, task.label, tip="nothing of it is kept: see whether memory is short, and run again")
+
+
 def _placed(word: str, task: Task, scratch: Path) -> str:
     for name, tree in task.trees.items():
         word = word.replace(f"{{{name}}}", str(tree.path))
     return word.replace("{here}", str(scratch))
 
 
-def _replaceable(task: Task, scratch: Path, done: Completed) -> str:
-    """The command line as the task has it: no path of the machine."""
-    line = done.command.replace(str(scratch), "{here}")
+def _placeless(text: str, task: Task, scratch: Path) -> str:
+    """A command line or a log with `{name}` again where a path of the machine stands."""
+    text = text.replace(str(scratch), "{here}")
     for name, tree in task.trees.items():
-        line = line.replace(str(tree.path), f"{{{name}}}")
-    return line
+        text = text.replace(str(tree.path), f"{{{name}}}")
+    return text
 
 
 def _outcome(ended: list[Completed], task: Task, scratch: Path) -> Outcome:
@@ -217,14 +232,6 @@ def _outcome(ended: list[Completed], task: Task, scratch: Path) -> Outcome:
         return Outcome.CRASHED
     complete = all((scratch / name).is_file() for name in task.outputs)
     return Outcome.PASSED if last.exit_code == 0 and complete else Outcome.FAILED
-
-
-@contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel releases when its holder dies."""
-    with path.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def tree_digest(folder: Path) -> str:

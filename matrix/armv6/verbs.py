@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matrix.armv6 import places
+from matrix.armv6.bundle import refuse_filled
+from matrix.armv6.bundling import BundleOrder, make_bundle, toolchain_and_route
 from matrix.armv6.crosstools import helpers_task
 from matrix.armv6.models import SHAPES, exported_model
 from matrix.armv6.routes import TABLE_HEADERS, advice, differences, linkage_table
@@ -79,6 +81,28 @@ def armv6_lld(options: Namespace) -> int:
     places.link_folder(folder, helpers.folder, lld, trees["armel"])
     print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/iree-lld")
     return EXIT_OK
+
+
+def check_bundle(options: Namespace) -> None:
+    """Before minutes of work. Raises UsageError, BundleRefused."""
+    toolchain_and_route(_order(options))
+    refuse_filled(options.output)
+
+
+def bundle(options: Namespace, mlir: Path) -> int:
+    """Writes a folder for a real board, of a model as `export --arrays` leaves it."""
+    make_bundle(options.store, exported_model(mlir), options.output, _order(options), say=_say)
+    print(f"{options.output}: copy it to the board and start run.sh")
+    return EXIT_OK
+
+
+def _order(options: Namespace) -> BundleOrder:
+    return BundleOrder(
+        toolchain=options.toolchain,
+        route=options.route,
+        compiler=options.compiler or NEWEST,
+        source=options.source,
+    )
 
 
 def _say(line: str) -> None:

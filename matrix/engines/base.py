@@ -21,6 +21,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 """A parent that ran an OpenMP region hangs every fork of it."""
 
 
+class NotRunnable(Exception):
+    """This machine does not run what an environment holds: its emulator refuses. No finding about the releases."""
+
+
 class Engine(Protocol):
     """Realises locked environments and runs jobs in them.
 
@@ -43,7 +47,7 @@ class Engine(Protocol):
     def realise(self, request: EnvironmentRequest) -> Environment:
         """Makes the environment, or waits for another process that makes it. May be called from any thread.
 
-        Raises matrix.index.NotInstallable, IndexUnreachable, HashMismatch, DiskFull, EngineMissing.
+        Raises matrix.index.NotInstallable, NotRunnable, IndexUnreachable, HashMismatch, DiskFull, EngineMissing.
         """
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
@@ -85,11 +89,15 @@ class Engine(Protocol):
 
 
 def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
-    """The command line of a tool's job, its program as a path. `python` is the environment's own."""
+    """The command line of a tool's job, its program as a path. `python` is the environment's own.
+
+    Where the environment has a launcher, `argv` begins with the emulator's words: as many.
+    """
     if not argv:
         return ()
-    name, *arguments = argv
-    return (str(environment.root / environment.tools.get(name, f"bin/{name}")), *arguments)
+    launcher = tuple(word.replace("{root}", str(environment.root)) for word in environment.launcher)
+    name, *arguments = argv[len(launcher) :]
+    return (*launcher, str(environment.root / environment.tools.get(name, f"bin/{name}")), *arguments)
 
 
 def outputs_in(folder: Path, job: Job) -> dict[str, Path]:

@@ -73,6 +73,11 @@ class Images:
                 f"toolchain {request.toolchain.name}: the engine docker runs images only",
                 tip="a folder or a wheel of one's own runs with --engine venv, an image (image:NAME) with this one",
             )
+        if request.platform:
+            raise EngineMissing(
+                f"{request.label}: the engine docker runs images of this machine only",
+                tip="an emulated target runs with --engine venv",
+            )
         if request not in self._images:
             image = self._workshop.image(request, self._machine)
             self._images[request] = image

@@ -7,6 +7,7 @@ each exporter environment has a warm worker of its own, whose jobs are forks of 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matrix import environments, pythons
 from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
@@ -23,6 +25,10 @@ from matrix.footprint import Footprint, WheelCache
 from matrix.pythons import PythonInfo
 from matrix.records import Environment, EnvironmentRequest, Job
 from matrix.worker import Order, WorkerEvent, WorkerProcess
+
+if TYPE_CHECKING:
+    from matrix.assembler import Workshop
+    from matrix.engines.foreign import Foreign
 
 
 class VenvEngine:
@@ -40,6 +46,7 @@ class VenvEngine:
         scripts: Path,
         slots: int,
         on_event: Callable[[WorkerEvent], None],
+        workshop: Callable[[], Workshop],
         offline: bool = False,
         cache: WheelCache | None = None,
     ) -> None:
@@ -47,6 +54,7 @@ class VenvEngine:
         self._slots, self._on_event = slots, on_event
         self._spawner: WorkerProcess | None = None
         self._cache = cache
+        self._workshop = workshop
         self._footprint = Footprint()
         self._measuring = threading.Lock()
         self._holds: dict[EnvironmentRequest, contextlib.ExitStack] = {}
@@ -65,8 +73,19 @@ class VenvEngine:
                 tip="an image runs with --engine docker",
             )
         if request not in self._recipes:
-            self._recipes[request] = environments.recipe(request, self._python(request), engine=self.name)
+            self._recipes[request] = (
+                self._foreign.recipe(request)
+                if request.platform
+                else environments.recipe(request, self._python(request), engine=self.name)
+            )
         return self._recipes[request]
+
+    @functools.cached_property
+    def _foreign(self) -> Foreign:
+        """Brings readers of archives along, which a run on this machine's own needs not."""
+        from matrix.engines.foreign import Foreign
+
+        return Foreign(shop=self._workshop(), store=self._environments.parent)
 
     def _python(self, request: EnvironmentRequest) -> PythonInfo:
         with self._finding:  # one look for an interpreter, however many environments wait for it
@@ -77,7 +96,8 @@ class VenvEngine:
     def folder(self, request: EnvironmentRequest) -> Path:
         """Where the environment stands: readable names, kept apart by the recipe."""
         name = request.lock.name.replace("/", "-")
-        return self._environments / f"{name}-py{request.python}-{self.recipe(request)[:12]}"
+        machine = f"-{request.platform.machine}" if request.platform else ""
+        return self._environments / f"{name}{machine}-py{request.python}-{self.recipe(request)[:12]}"
 
     def load(self, request: EnvironmentRequest) -> Environment | None:
         found = environments.load(self.folder(request)) if self._offline or self._hold(request) else None
@@ -87,9 +107,14 @@ class VenvEngine:
 
     def realise(self, request: EnvironmentRequest) -> Environment:
         while True:
-            environment = environments.realise(request, self._python(request), self.folder(request), cache=self._cache)
+            environment = self._realise(request, self.folder(request))
             if self._hold(request):  # else another process has just removed it
                 return environment
+
+    def _realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
+        if request.platform:
+            return self._foreign.realise(request, folder)
+        return environments.realise(request, self._python(request), folder, cache=self._cache)
 
     def _hold(self, request: EnvironmentRequest) -> bool:
         """From here on no other process removes the environment, until this one ends or removes it."""

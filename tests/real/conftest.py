@@ -39,6 +39,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "store"
 
 
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store's folder for compilers, emulators and C libraries: 370 MB of qemu are unpacked once."""
+    return tmp_path_factory.mktemp("unpacked")
+
+
 @pytest.fixture
 def store(tmp_path: Path, shared: Path) -> Path:
     """An empty store that finds the shared environments standing."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import random
+import re
+import shutil
 import struct
 import subprocess
 from fractions import Fraction
@@ -30,6 +32,8 @@ from matrix.armv6.crosstools import (
 )
 from matrix.armv6.smoke import HELLO, ORACLE
 from matrix.armv6.tasks import Task, Tasks, Tree
+from matrix.errors import HashMismatch
+from matrix.records import Outcome
 
 pytestmark = pytest.mark.real
 Triple = tuple[float, float, float]
@@ -37,8 +41,8 @@ INFINITY = float("inf")
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> Tasks:
-    return Tasks(tmp_path_factory.mktemp("armv6"))
+def tasks(unpacked: Path) -> Tasks:
+    return Tasks(unpacked)
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +292,24 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(
         )
     )
     assert " W fmaf" in symbols.log
+
+
+def test_a_crate_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cargo itself checks it: a changed checksum stands for a changed crate."""
+    shutil.copytree(places.images(), tmp_path / "images" / "armv6")
+    lock = tmp_path / "images" / "armv6" / "src" / places.source_releases()[0] / "Cargo.lock"
+    text = lock.read_text()
+    lock.write_text(re.sub(r'(name = "eerie-sys".*?checksum = ")....', r"\g<1>0000", text, flags=re.DOTALL))
+    assert lock.read_text() != text
+    monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
+    with pytest.raises(HashMismatch, match="another one than locked"):
+        places.source_tree(None)
+
+
+def test_a_cpu_that_qemu_does_not_know_fails_loudly(
+    tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain
+) -> None:
+    made = tasks.run(program_task(static, places.images() / "smoke" / "hello.c", trees))
+    ran = tasks.run(emulated_task("hello", made.output("program"), ("2",), static, trees, cpu="arm1177"))
+    assert ran.outcome is Outcome.FAILED
+    assert "arm1177" in ran.log or "CPU" in ran.log

@@ -1,19 +1,134 @@
-"""The whole way to the emulated board: the runtime from source, every route; the second call from the store."""
+"""The whole way to the emulated board: the runtime from source, every route, a bundle alone in its root; twice the same
+bytes; the second call from the store."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
-from command_line import matrix
+from command_line import good, matrix
+
+from matrix.armv6 import places
+from matrix.armv6.audit import audit_program, names_of_this_machine
+from matrix.armv6.crosstools import CPU, RUNNER, UNSTRIPPED, host_tools_task, read_toolchains, runtime_task
+from matrix.armv6.models import smoke_models
+from matrix.armv6.tasks import Tasks, Tree
+from matrix.keys import sha256
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
+TOOLCHAINS = ("armel-static", "armel-dynamic", "zig-static")
 
 
-def test_the_smoke_test_finds_what_is_committed(tmp_path: Path) -> None:
-    first = matrix("armv6-smoke", "--store", tmp_path / "store", timeout=5400)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("armv6") / "store"
+
+
+def test_the_smoke_test_finds_what_is_committed(store: Path) -> None:
+    first = matrix("armv6-smoke", "--store", store, timeout=5400)
     assert first.status == 0, first.out[-4000:] + first.err[-2000:]
-    again = matrix("armv6-smoke", "--store", tmp_path / "store", timeout=300)
+    again = matrix("armv6-smoke", "--store", store, timeout=300)
     assert again.status == 0
     assert again.seconds < 60
     assert again.out.partition("route ")[2] == first.out.partition("route ")[2]
+
+
+@pytest.fixture(scope="module")
+def conv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model as `export --arrays` leaves it."""
+    folder = tmp_path_factory.mktemp("conv")
+    (model,) = (found for found in smoke_models(places.images() / "smoke", folder) if found.name == "conv")
+    for kind, paths in (("input", model.inputs), ("expected", model.expected)):
+        for index, path in enumerate(paths):
+            path.rename(folder / f"conv.{kind}_{index}.npy")
+    shutil.copy(model.mlir, folder)
+    return folder / "conv.mlir"
+
+
+@pytest.mark.parametrize(
+    ("toolchain", "route"), [("zig-static", "embedded-repaired"), ("armel-dynamic", "system"), ("armel-static", "vmvx")]
+)
+def test_a_bundle_runs_with_nothing_else_in_its_root(
+    toolchain: str, route: str, store: Path, conv: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    good(
+        "bundle", "armv6", conv, "-o", root, "--toolchain", toolchain, "--route", route, "--store", store, timeout=3600
+    )
+    trees = places.tool_trees(store)
+    shutil.copy(trees["qemu"].path / "usr" / "bin" / "qemu-arm-static", root / "qemu")
+    if read_toolchains(places.images() / "toolchains.toml")[toolchain].dynamic:
+        library = trees["armel"].path / "usr" / "arm-linux-gnueabi" / "lib"
+        (root / "lib").mkdir()
+        for name in ("ld-linux.so.3", "libc.so.6", "libm.so.6", "libgcc_s.so.1"):
+            assert name in (root / "README.md").read_text(), "the README names what the board must have"
+            shutil.copy(library / name, root / "lib")
+    passed = run_alone(root)
+    assert passed.returncode == 0, passed.stderr
+    assert passed.stdout.startswith("pass in ")
+    expected = numpy.load(root / "expected_0.npy")
+    numpy.save(root / "expected_0.npy", expected + 1)
+    failed = run_alone(root)
+    assert failed.returncode == 1
+    assert failed.stdout.startswith("fail in ")
+
+
+def run_alone(root: Path) -> subprocess.CompletedProcess[str]:
+    """`run.sh` by this machine's shell, the program in a root of its own: it sees the bundle and nothing else."""
+    own_root = ["chroot", str(root)] if os.geteuid() == 0 else ["unshare", "-r", "chroot", str(root)]
+    emulator = " ".join([*own_root, "/qemu", "-cpu", CPU])
+    env = {"PATH": os.environ["PATH"], "EMULATOR": emulator}
+    return subprocess.run([root / "run.sh"], env=env, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_a_bundle_into_a_folder_that_holds_something_is_refused_before_any_work(conv: Path, tmp_path: Path) -> None:
+    ran = matrix("bundle", "armv6", conv, "-o", conv.parent, "--store", tmp_path / "none")
+    assert ran.status == 30
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture(scope="module")
+def elsewhere(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
+    """The same trees at other places, of names of another length."""
+    folder = tmp_path_factory.mktemp("a-folder-with-quite-another-name")
+    trees = places.tool_trees(store) | {"source": places.source_tree(None)}
+    return {name: moved(tree, folder / name) for name, tree in trees.items() if name != "zig-cache"} | {
+        "zig-cache": Tree(path=fresh(folder / "zig-cache"), digest="")
+    }
+
+
+def moved(tree: Tree, place: Path) -> Tree:
+    shutil.copytree(tree.path, place, symlinks=True)
+    return replace(tree, path=place)
+
+
+def fresh(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_a_runtime_built_twice_is_the_same_bytes(
+    toolchain: str, store: Path, elsewhere: Mapping[str, Tree], tmp_path: Path
+) -> None:
+    """Also what is committed as expected holds it; this is about folders, not about the lock."""
+    here = places.tool_trees(store) | {"source": places.source_tree(None)}
+    digests = []
+    for place, trees in ((store, here), (tmp_path / "another", elsewhere)):
+        tasks = Tasks(place)
+        host = tasks.run(host_tools_task(trees))
+        assert host.passed, host.log[-3000:]
+        row = read_toolchains(places.images() / "toolchains.toml")[toolchain]
+        built = tasks.run(runtime_task(row, {**trees, "host": host.tree}))
+        assert built.passed, built.log[-3000:]
+        digests.append({name: sha256(built.output(name)) for name in (RUNNER, UNSTRIPPED)})
+        for name in (RUNNER, UNSTRIPPED):
+            audit = audit_program(built.output(name).read_bytes(), name, words=names_of_this_machine(place))
+            assert not audit.leaks, f"{name} of {toolchain}"
+    assert digests[0] == digests[1]

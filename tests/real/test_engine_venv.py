@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from command_line import ROOT
+from containers import workshop
 from engine_contract import EngineContract
 
 from matrix.engines.venv import VenvEngine
@@ -21,4 +22,5 @@ class TestVenvEngine(EngineContract):
             scripts=ROOT / "scripts",
             slots=2,
             on_event=on_event,
+            workshop=lambda: workshop(folder),
         )

@@ -10,6 +10,7 @@ from matrix.locks import LockIndex
 from matrix.plan import Plan, make_plan
 from matrix.records import Artifact, JobEnd, JobResult, Lock, Outcome, Stage
 from matrix.spec import Spec, parse_spec
+from matrix.targets import Target
 
 RELEASES = ("2.9.0", "3.0.0", "3.7.0", "3.7.1", "3.10.0")
 REFUSED = "2.0.0"
@@ -31,8 +32,8 @@ def catalogue(machine: str = "x86_64") -> Catalogue:
         locks += [lock(kind, {f"iree-base-{kind}": release}) for release in RELEASES]
         locks.append(lock(kind, {f"iree-base-{kind}": REFUSED}, refusal="no wheel for this Python"))
     given = tuple((name, Path(name), name) for name in ("module.mlir", "input_0.npy", "expected_0.npy"))
-    arm = FlagRow(name="aarch64", machine="aarch64", compile=("--triple=aarch64",), run=("--device=local-sync",))
-    intel = FlagRow(name="x86_64", machine="x86_64", compile=("--triple=x86_64",), run=("--device=local-sync",))
+    arm = Target(name="aarch64", machine="aarch64", compile=("--triple=aarch64",), run=("--device=local-sync",))
+    intel = Target(name="x86_64", machine="x86_64", compile=("--triple=x86_64",), run=("--device=local-sync",))
     return Catalogue(
         locks=LockIndex(locks=tuple(locks), pythons=PYTHONS),
         models={
@@ -42,9 +43,9 @@ def catalogue(machine: str = "x86_64") -> Catalogue:
         },
         targets={"x86_64": intel, "aarch64": arm},
         flags={
-            "default": FlagRow(name="default", machine="", compile=(), run=()),
-            "again": FlagRow(name="again", machine="", compile=(), run=()),
-            "o3": FlagRow(name="o3", machine="", compile=("-O3",), run=()),
+            "default": FlagRow(name="default", compile=(), run=()),
+            "again": FlagRow(name="again", compile=(), run=()),
+            "o3": FlagRow(name="o3", compile=("-O3",), run=()),
         },
         machine=machine,
         export_digest="e1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matrix.armv6.program import program_facts
-from matrix.armv6.routes import ROUTES, Row, Runner, advice, differences, linkage_table
+from matrix.armv6.routes import ROUTES, STATIC_LIBRARY, Row, Runner, advice, differences, library_query, linkage_table
 from matrix.records import Outcome
 
 STATIC = Runner(name="zig-static", float_abi="hard", dynamic=False, size=1_100_000, needs=())
@@ -52,6 +52,32 @@ def test_the_table_has_a_line_for_each_route_and_runner() -> None:
     assert table["vmvx", "zig-static"][4:6] == ["2/2", "1/2"]
     assert table["embedded", "armel-dynamic"][4:] == ["0/2", "0/2", "1,000,000", "libc.so.6", "elf-imports"]
     assert table["system", "armel-static"][1:3] == ["static", "softfp"]
+
+
+HEADER = """
+const iree_hal_executable_library_header_t**
+main_dispatch_0_library_query(
+iree_hal_executable_library_version_t max_version, const iree_hal_executable_environment_v0_t* environment);
+"""
+"""Of the header that iree-compile 3.13.0 writes beside a static library."""
+
+
+def test_the_function_that_a_static_library_exports_is_read_from_its_header() -> None:
+    assert library_query(HEADER) == "main_dispatch_0_library_query"
+    assert library_query("// nothing") == ""
+
+
+def test_programs_with_a_model_in_them_have_lines_of_their_own_and_decide_no_advice() -> None:
+    program = Runner(
+        name="zig-static", float_abi="hard", dynamic=False, size=30_000, needs=(), routes=(STATIC_LIBRARY,)
+    )
+    row = Row(model="exp", route=STATIC_LIBRARY, runner="zig-static", outcome=Outcome.PASSED, detail="")
+    found = [*rows("embedded"), row]
+    table = linkage_table(found, (*RUNNERS, program))
+    assert [line for line in table if line[0] == STATIC_LIBRARY] == [
+        [STATIC_LIBRARY, "static", "hard", "zig-static", "1/1", "1/1", "30,000", "nothing", ""]
+    ]
+    assert advice(found, (*RUNNERS, program)) == advice(rows("embedded"), RUNNERS)
 
 
 def test_the_smallest_static_runner_that_is_whole_is_advised() -> None:

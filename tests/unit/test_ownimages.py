@@ -115,7 +115,9 @@ def test_without_a_daemon_the_message_names_the_image(monkeypatch):
 
 
 def test_the_engine_venv_says_which_one_runs_an_image(tmp_path):
-    engine = VenvEngine(folder=tmp_path, scratch=tmp_path, scripts=SCRIPTS, slots=1, on_event=print, offline=True)
+    engine = VenvEngine(
+        folder=tmp_path, scratch=tmp_path, scripts=SCRIPTS, workshop=bool, slots=1, on_event=print, offline=True
+    )
     with pytest.raises(EngineMissing, match="toolchain mine: its tools are in an image") as caught:
         engine.recipe(request_of(OWN))
     assert "--engine docker" in caught.value.tip

@@ -256,7 +256,7 @@ def test_a_flag_of_a_later_axis_takes_the_place_of_the_target_s():
     more = "[axis.cpu.old]\ncompile = ['--cpu=old', '-O1']\n"
     known = catalogue()
     target = dataclasses.replace(known.targets["x86_64"], compile=("--backend=cpu", "--cpu=v3"))
-    host = FlagRow(name="host", machine="", compile=("--cpu=host", "--list=a", "--list=b"), run=(), machine_bound=True)
+    host = FlagRow(name="host", compile=("--cpu=host", "--list=a", "--list=b"), run=(), machine_bound=True)
     known = dataclasses.replace(
         known, targets={"x86_64": target}, flags={**known.flags, "host": host}, machine_class="a machine"
     )

@@ -40,7 +40,12 @@ def ends(place: Path, torch: str, *, tries: int) -> list[JobEnd]:
     """How an export ends, and ends when it is tried again."""
     events: queue.SimpleQueue[WorkerEvent] = queue.SimpleQueue()
     engine = VenvEngine(
-        folder=place / "environments", scratch=place / "scratch", scripts=SCRIPTS, slots=1, on_event=events.put
+        folder=place / "environments",
+        scratch=place / "scratch",
+        scripts=SCRIPTS,
+        slots=1,
+        on_event=events.put,
+        workshop=lambda: pytest.fail("an exporter is this machine's own"),
     )
     job = Job(key="k", stage=Stage.EXPORT, label="", environment="e", inputs=(), outputs=(), script="export.py")
     environment = exporter(place, torch)

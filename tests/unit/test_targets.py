@@ -1,0 +1,177 @@
+"""Targets as records: what their keys stand for, what is refused, and what a plan makes of an emulated one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from samples import catalogue, spec_of
+
+from matrix.catalogue import Catalogue, load_catalogue
+from matrix.engines.base import tool_line
+from matrix.errors import SpecError
+from matrix.jobs import make_job
+from matrix.plan import Plan, make_plan
+from matrix.records import Environment, Job, Outcome, Platform, Stage
+from matrix.spec import Spec, parse_spec
+from matrix.targets import Target
+
+HEAD = 'format = 1\nname = "mine"\nquestion = "Does it run?"\n'
+BOARD = """
+[targets.board]
+triple = "riscv64-linux-gnu"
+cpu = "generic-rv64"
+features = ["+m", "+d"]
+abi = "lp64d"
+emulator = ["tools/qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]
+sysroot = "root"
+[axes]
+model = "given"
+target = "board"
+"""
+QEMU = ("qemu-aarch64-static", "-cpu", "cortex-a53", "-L", "{sysroot}")
+
+
+def mine(body: str) -> Spec:
+    return parse_spec(HEAD + body, source="mine.toml", base=Path("/specs"))
+
+
+def known(spec: Spec, machine: str = "x86_64") -> Catalogue:
+    shipped = load_catalogue(spec_of()).targets
+    return dataclasses.replace(catalogue(machine), targets={**shipped, **spec.targets})
+
+
+def planned(spec: Spec, machine: str = "x86_64") -> Plan:
+    return make_plan(spec, known(spec, machine))
+
+
+def run_job(plan: Plan) -> Job:
+    (node,) = [node for node in plan.nodes if node.stage is Stage.RUN]
+    artifacts = {"module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e"}
+    return make_job(node, environment="e", artifacts=artifacts, export_digest="")
+
+
+def test_the_shipped_targets_stand_for_these_flags():
+    targets = load_catalogue(spec_of()).targets
+    assert targets == {
+        "x86_64": Target(
+            name="x86_64",
+            machine="x86_64",
+            compile=("--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3"),
+            run=("--device=local-sync",),
+        ),
+        "aarch64": Target(
+            name="aarch64",
+            machine="aarch64",
+            compile=(
+                "--iree-hal-target-backends=llvm-cpu",
+                "--iree-llvmcpu-target-triple=aarch64-linux-gnu",
+                "--iree-llvmcpu-target-cpu=generic",
+            ),
+            run=("--device=local-sync",),
+            emulator=QEMU,
+        ),
+    }
+
+
+def test_a_users_target_is_such_a_record():
+    board = mine(BOARD).targets["board"]
+    assert board.machine == "riscv64"
+    assert board.compile == (
+        "--iree-hal-target-backends=llvm-cpu",
+        "--iree-llvmcpu-target-triple=riscv64-linux-gnu",
+        "--iree-llvmcpu-target-cpu=generic-rv64",
+        "--iree-llvmcpu-target-cpu-features=+m,+d",
+        "--iree-llvmcpu-target-abi=lp64d",
+    )
+
+
+def test_a_literal_flag_takes_the_place_of_a_key():
+    target = mine('[targets.v]\ncpu="generic"\ncompile=["--iree-hal-target-backends=vmvx", "-O3"]').targets["v"]
+    assert target.compile == ("--iree-llvmcpu-target-cpu=generic", "--iree-hal-target-backends=vmvx", "-O3")
+
+
+@pytest.mark.parametrize(("table", "said"), [
+    ("[targets.b]\ntripel='x'", "targets.b.tripel: unknown key 'tripel', expected one of machine, triple,"),
+    ("[targets.b]\nemulator=['qemu-arm']", "targets.b.emulator: is given without `machine` or `triple`"),
+    ("[targets.b]\nmachine='m'\nsysroot='r'", "targets.b.sysroot: no word of `emulator` names it, expected {sysroot}"),
+    ("[targets.b]\nmachine='m'\nemulator=['q','{root}']", "targets.b.emulator[1]: read '{root}', expected no other"),
+    ("[targets.b]\nemulator=[3]", "targets.b.emulator[0]: read the number 3, expected a text"),
+    ("[targets.host]\ncpu='x'", "targets.host: 'host' means something else on the axis"),
+    ("[targets.'a b']\ncpu='x'", "targets.a b: read 'a b', expected a name of letters"),
+    ("targets=3", "targets: read 3, expected a table"),
+])  # fmt: skip
+def test_faults_name_their_place(table, said):
+    with pytest.raises(SpecError) as caught:
+        mine(table)
+    assert said in str(caught.value)
+
+
+def test_a_target_hides_no_shipped_one():
+    with pytest.raises(
+        SpecError, match=r"targets\.aarch64: 'aarch64' is shipped, expected a name of its own"
+    ) as caught:
+        load_catalogue(mine('[targets.aarch64]\ncpu="cortex-a76"'))
+    assert "another name" in caught.value.tip
+
+
+def test_another_machines_runs_are_emulated_and_the_key_holds_the_words():
+    spec = spec_of("[axes]\nmodel='given'\ntarget=['x86_64', 'aarch64']")
+    plan = planned(spec)
+    native, emulated = [node.request for node in plan.nodes if node.stage is Stage.RUN]
+    assert native and emulated
+    assert native.platform is None
+    assert emulated.platform == Platform(machine="aarch64", emulator=QEMU)
+    assert {node.request and node.request.platform for node in plan.nodes if node.stage is Stage.COMPILE} == {None}
+    assert not [node for node in plan.nodes if node.obstacle]
+    job = run_job(planned(spec_of("[axes]\nmodel='given'\ntarget='aarch64'")))
+    assert job.argv[: len(QEMU) + 2] == (*QEMU, "iree-run-module", "--module=module.vmfb")
+
+
+def test_the_same_machine_needs_no_emulator():
+    plan = planned(spec_of("[axes]\nmodel='given'\ntarget='aarch64'"), machine="aarch64")
+    assert {node.request and node.request.platform for node in plan.nodes} == {None}
+    assert run_job(plan).argv[0] == "iree-run-module"
+
+
+def test_paths_of_a_target_are_the_specs_and_not_in_a_command():
+    plan = planned(mine(BOARD))
+    (node,) = [node for node in plan.nodes if node.stage is Stage.RUN]
+    assert node.request
+    assert node.request.platform == Platform(
+        machine="riscv64",
+        emulator=("qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"),
+        program="/specs/tools/qemu-riscv64",
+        sysroot=Path("/specs/root"),
+    )
+    assert not [word for word in run_job(plan).argv if "/specs" in word]
+
+
+def test_without_an_emulator_it_is_untested_and_with_one_it_is_never_timed():
+    alone = planned(mine(BOARD.replace("emulator =", "# ").replace("sysroot =", "# ")))
+    assert alone.nodes[-1].obstacle == (Outcome.UNTESTED, "board modules need a riscv64 machine; this one is x86_64")
+    for plan in (alone, planned(mine(BOARD))):
+        (value,) = [value for value in plan.cells[0].values if value.axis == "target"]
+        assert value.untimed.startswith("no times: board modules need a riscv64 machine")
+
+
+def test_a_target_without_a_machine_runs_anywhere():
+    spec = mine('[targets.old]\ncpu="x86-64"\n[axes]\nmodel="given"\ntarget="old"')
+    assert not [node for node in planned(spec).nodes if node.obstacle or (node.request and node.request.platform)]
+
+
+def test_the_emulator_stands_before_the_tool():
+    environment = Environment(
+        request_label="",
+        engine="venv",
+        digest="",
+        root=Path("/store/env"),
+        python_version="",
+        c_library="",
+        tools={"iree-run-module": "site/iree-run-module"},
+        distributions=(),
+        launcher=("{root}/emulator", "-L", "{root}/sysroot"),
+    )
+    line = tool_line(("qemu", "-L", "{sysroot}", "iree-run-module", "--help"), environment)
+    assert line == ("/store/env/emulator", "-L", "/store/env/sysroot", "/store/env/site/iree-run-module", "--help")
