@@ -133,15 +133,19 @@ def test_an_onnx_is_imported_by_the_release_that_compiles_it(desk, importer):
     assert "--function=net" in report["jobs"][cell["evidence"]["jobs"][-1]]["command"]  # the graph's name
 
 
+def compile_my_mlir(desk: Path, release: str, path: Path) -> Path:
+    """The module that a release makes of the user's MLIR, as a file of his."""
+    spec = ["--model", "my.mlir", "--compiler", release, "--runtime", release, "--inputs", "x.npy"]
+    run = json.loads(ask(desk, *spec, "--format", "json").out)
+    (job,) = [job for job in run["jobs"].values() if job["stage"] == "compile"]
+    digest = job["artifacts"]["module.vmfb"]["sha256"]
+    shutil.copy(desk / "store" / "blobs" / digest[:2] / digest, path)
+    return path
+
+
 def test_a_vmfb_of_another_release_meets_the_runtimes(desk):
-    for release in ("3.8.0", "3.13.0"):
-        spec = ["--model", "my.mlir", "--compiler", release, "--runtime", release, "--inputs", "x.npy"]
-        run = json.loads(ask(desk, *spec, "--format", "json").out)
-        (job,) = [job for job in run["jobs"].values() if job["stage"] == "compile"]
-        digest = job["artifacts"]["module.vmfb"]["sha256"]
-        shutil.copy(desk / "store" / "blobs" / digest[:2] / digest, desk / f"shipped-{release}.vmfb")
-    shutil.move(desk / "shipped-3.8.0.vmfb", desk / "old.vmfb")
-    shutil.move(desk / "shipped-3.13.0.vmfb", desk / "new.vmfb")
+    compile_my_mlir(desk, "3.8.0", desk / "old.vmfb")
+    compile_my_mlir(desk, "3.13.0", desk / "new.vmfb")
     given = ["--inputs", "x.npy", "--expected", "y.npy", "--runtime", "3.8.0", "--runtime", "3.13.0"]
     ran = ask(desk, *line("--model old.vmfb"), *given)
     found = {(cell["model"], cell["runtime"]): cell["signature"] or cell["outcome"] for cell in cells(ran)}
@@ -209,11 +213,13 @@ def test_a_spec_names_them_too(desk):
         ("my.onnx", 100, ("failed", "import", "onnx-damaged")),
     ],
 )
-def test_an_empty_or_cut_off_file(desk, form, cut, ending):
+def test_an_empty_or_cut_off_file(desk, form, cut, ending, request):
     """Beside a good one: its cell says what is wrong, and the other one is measured."""
     suffix = form.partition(".")[2]
-    if not (desk / form).exists():
-        pytest.skip("NOT TESTED: the tests above make this file, run them together")
+    if suffix == "vmfb" and not (desk / form).exists():
+        compile_my_mlir(desk, "3.13.0", desk / form)
+    if suffix == "onnx" and not (desk / form).exists():
+        make_onnx(request.getfixturevalue("importer"), desk / form, 13)
     spoilt = desk / f"cut{cut}.{suffix}"
     spoilt.write_bytes((desk / form).read_bytes()[:cut])
     inputs = () if suffix == "onnx" else ("--inputs", "x.npy")
@@ -284,11 +290,16 @@ def test_a_flag_that_no_release_knows(desk):
     (desk / "flag.toml").write_text(
         'format = 1\nname = "flag"\nquestion = "Is it known?"\n'
         '[axes]\nmodel = "hand"\ncompiler = "3.13.0"\nruntime = "3.13.0"\n'
-        '[axis.kind.strange]\ncompile = ["--iree-no-such-flag"]\n[axis.kind.usual]\n'
+        '[axis.kind.compile]\ncompile = ["--iree-no-such-flag"]\n[axis.kind.run]\nrun = ["--no_such_flag=1"]\n'
+        "[axis.kind.usual]\n"
         '[models.hand]\nmlir = "my.mlir"\ninputs = "x.npy"\nexpected = "y.npy"\n'
     )
     ran = ask(desk, "flag.toml")
-    assert outcomes(ran) == [("failed", "compile", "unknown-flag"), ("passed", "run", "")]
+    assert outcomes(ran) == [("failed", stage, "unknown-flag") for stage in ("compile", "run")] + [
+        ("passed", "run", "")
+    ]
+    why = matrix("why", "--preset", "flag.toml", "kind=run", "--store", desk / "store", cwd=desk).out
+    assert re.search(r"^message .*no_such_flag.*\nmeans .*\nnext +\S.{20}", why, re.MULTILINE), why
 
 
 VMFB_OF_TWO = """

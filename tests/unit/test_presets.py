@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from matrix.asked import Question
@@ -38,6 +40,17 @@ def test_a_preset_plans(name):
     assert plan.jobs(Stage.EXPORT) + plan.jobs(Stage.COMPILE) > 0
     assert all(cell.nodes or cell.excluded for cell in plan.cells)
     assert Schedule(plan).waiting
+
+
+def test_the_readme_lists_every_preset_with_its_question_and_time():
+    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("\n## Presets\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "| `" in line]
+    assert {name.strip("`"): question for name, question, _, _ in rows} == {
+        name: load_spec(name).question for name in presets()
+    }
+    times = {name: time for name, _, _, time in rows}
+    assert all(re.match(r"-$|\d+ (s|min|h)\b", time) for time in times.values()), times
 
 
 @pytest.mark.parametrize("name", presets())
