@@ -66,11 +66,12 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def results(session: nox.Session) -> None:
-    """Run portability and write results/portability.json and .md from it."""
+    """Run portability and aarch64, and write results/NAME.json and .md from them."""
     session.install("-q", "-e", ".")
-    for verb, style, file in (("run", "json", "portability.json"), ("show", "markdown", "portability.md")):
-        options = ("--format", style, "--output", f"results/{file}", *session.posargs)
-        session.run("python", "-m", "matrix", verb, "portability", *options)
+    for preset in ("portability", "aarch64"):
+        for verb, style, ending in (("run", "json", "json"), ("show", "markdown", "md")):
+            options = ("--format", style, "--output", f"results/{preset}.{ending}", *session.posargs)
+            session.run("python", "-m", "matrix", verb, preset, *options)
 
 
 @nox.session

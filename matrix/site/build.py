@@ -16,7 +16,7 @@ from matrix.errors import UsageError
 from matrix.site.inert import slug
 from matrix.site.pages import Site
 from matrix.site.published import Run, read_published
-from matrix.site.tables import FIRST, Table, find_tables, ordered
+from matrix.site.tables import FIRST, Table, find_tables, ordered, without_repeats
 
 FORMAT = 1
 MARKER = "site.json"
@@ -43,11 +43,12 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
             f"{folder}: expected a new folder, an empty one or an older site, found something else",
             tip="give another folder with -o",
         )
-    runs = sorted((read_published(path) for path in results), key=lambda run: (not _is_first(run), run.name, run.file))
+    read = [read_published(path) for path in results]
+    runs = sorted(read, key=lambda run: (not _is_first(run), run.emulated, run.name, run.file))
     if not any(run.cells for run in runs):
         raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
     _refuse_twins(runs)
-    tables = [table for run in runs for table in find_tables(run)]
+    tables = without_repeats(table for run in runs for table in find_tables(run))
     making = folder.with_name(f"{folder.name}.partial")
     if making.exists():
         shutil.rmtree(making)

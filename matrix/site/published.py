@@ -81,7 +81,8 @@ class Cell:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One published file: `file` is its name, `path` where it was read. `date` is the day of its newest job, which is
-    the date of the answer; `last_stage` what a cell ends with when all goes well."""
+    the date of the answer; `last_stage` what a cell ends with when all goes well; `emulated`: some of it was not run on
+    the machine that it is for."""
 
     name: str
     question: str
@@ -92,6 +93,7 @@ class Run:
     next_steps: Mapping[str, str]
     notes: Mapping[str, str]
     sentences: tuple[str, ...]
+    emulated: bool
     date: str
     last_stage: str
 
@@ -135,6 +137,7 @@ def read_published(path: Path) -> Run:
             next_steps=steps,
             notes={_label(name): visible(str(text)) for name, text in document.get("models", {}).items()},
             sentences=_sentences(document),
+            emulated=bool(document.get("emulated")),
             date=max((job.finished_at for job in jobs.values()), default="")[:10],
             last_stage=max({job.stage for job in jobs.values()}, key=_order, default=""),
         )
@@ -148,8 +151,11 @@ def read_published(path: Path) -> Run:
 
 def _sentences(document: Mapping[str, Any]) -> tuple[str, ...]:
     """What the run says of itself; parts that a preset does not have are left out."""
-    said = [row["words"] for row in document.get("identical_mlir", [])]
-    return tuple(visible(str(text)) for text in [*said, *document.get("mlir_portability", [])])
+    said = [row["words"] for row in document.get("identical_mlir", [])] + list(document.get("mlir_portability", []))
+    for row in document.get("targets", []):
+        said += [row["words"], *row["differences"]]
+    said += [f"{target}: {how}" for target, how in document.get("emulated", {}).items()]
+    return tuple(visible(str(text)) for text in said)
 
 
 def _cell(cell: Mapping[str, Any], jobs: Mapping[str, Job]) -> Cell:
