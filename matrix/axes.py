@@ -206,6 +206,7 @@ def _target_value(target: Target, spec: Spec, machine: str) -> AxisValue:
         parts=parts,
         untested="" if native or target.emulator else foreign,
         untimed="" if native else f"no times: {foreign}, and an emulator's times are not the machine's",
+        note="" if native or not target.emulator else f"emulated, no times: {' '.join(target.emulator)}",
     )
 
 

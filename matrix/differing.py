@@ -12,8 +12,7 @@ from enum import StrEnum
 from matrix import signatures
 from matrix.causes import orders
 from matrix.results import PublishedCell, PublishedRun
-from matrix.square import span
-from matrix.versions import are_versions
+from matrix.square import placed
 
 Pair = tuple[PublishedCell | None, PublishedCell | None]
 """A cell before and after; None where it is not there."""
@@ -176,10 +175,5 @@ def words(found: Diff) -> list[str]:
 
 def where(cells: Sequence[PublishedCell], order: Mapping[str, Sequence[str]]) -> str:
     """`compiler 3.8; runtime 3.4 to 3.7`: the values of each axis that has several."""
-    said = []
-    for axis, labels in order.items():
-        held = {cell.axes[axis] for cell in cells if axis in cell.axes}
-        if len(labels) > 1 and held:
-            here = [label for label in labels if label in held]
-            said.append(f"{axis} {span(here, labels) if are_versions(labels) else ', '.join(here)}")
-    return "; ".join(said) or (cells[0].name if len(cells) == 1 else "all of one place")
+    said = placed([cell.axes for cell in cells], order)
+    return said or (cells[0].name if len(cells) == 1 else "all of one place")

@@ -108,7 +108,7 @@ def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> l
 
 
 def _notes(cell: CellReport) -> list[str]:
-    return [f"model      {value.note}" for value in cell.cell.values if value.note]
+    return [f"{value.axis:10} {value.note}" for value in cell.cell.values if value.note]
 
 
 def _log(cell: CellReport) -> list[str]:

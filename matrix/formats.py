@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from tabulate import tabulate
 
-from matrix import audittable, speedtable
+from matrix import audittable, beside, speedtable
 from matrix.axes import NONE, ordered_axes
 from matrix.determinism import recompiled, sentences
 from matrix.frontends import groups, portability
@@ -33,7 +33,7 @@ def as_table(report: Report) -> str:
     parts = [report.plan.spec.question, *speedtable.sections(report, "simple"), *audittable.sections(report, "simple")]
     for square in _squares(report):
         parts += [_caption(square), _grid(square, "simple"), _sentences(square, "  ")]
-    parts += [_notes(report, "  "), _front_ends(report, "  "), "\n".join(sentences(report))]
+    parts += [_notes(report, "  "), _said(report, "  "), "\n".join(sentences(report))]
     parts += ["legend", _legend(report, "plain"), totals(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -47,7 +47,7 @@ def as_markdown(report: Report) -> str:
     ]
     for square in _squares(report):
         parts += [_caption(square), _grid(square, "github"), _sentences(square, "- ")]
-    parts += [_notes(report, "- "), _front_ends(report, "- ")]
+    parts += [_notes(report, "- "), _said(report, "- ")]
     parts += ["\n".join(f"- {sentence}" for sentence in sentences(report))]
     parts += [_legend(report, "github"), totals(report) + "."]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -63,7 +63,7 @@ def as_html(report: Report) -> str:
         parts += [f"<p>{html.escape(_caption(square))}</p>", _grid(square, "html"), f"<ul>{listed}</ul>"]
     if notes := _notes(report, ""):
         parts.append(f"<pre>{html.escape(notes)}</pre>")
-    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _of_front_ends(report))
+    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _sentences_beside(report))
     parts += [f"<ul>{said}</ul>"] if said else []
     parts += [f"<p>{html.escape(sentence)}</p>" for sentence in sentences(report)]
     parts += [_legend(report, "html"), f"<p>{html.escape(totals(report))}</p>"]
@@ -106,9 +106,11 @@ def as_json(report: Report) -> str:
         "question": report.plan.spec.question,
         "counts": {outcome.value: count for outcome, count in report.counts().items()},
         "islands": [sentence for square in squares(report) for sentence in square.islands],
-        **({"models": notes} if (notes := _models(report)) else {}),
+        **({"models": notes} if (notes := _notes_of(report, "model")) else {}),
+        **({"emulated": notes} if (notes := _notes_of(report, "target")) else {}),
         **({"disk": _disk(report.disk)} if report.disk else {}),
         **_front_ends_as_data(report),
+        **_targets_as_data(report),
         "cells": cells,
         "jobs": jobs,
         "environments": environments,
@@ -158,13 +160,18 @@ FORMATS: Mapping[str, Callable[[Report], str]] = {
 }
 
 
-def _of_front_ends(report: Report) -> list[str]:
-    """Which exporters write the same, and which compilers take it; empty for a single exporter."""
-    return [*(group.words for group in groups(report)), *portability(report)]
+def _sentences_beside(report: Report) -> list[str]:
+    """Which exporters write the same, and which compilers take it; where targets differ. Empty for one of each."""
+    return [*(group.words for group in groups(report)), *portability(report), *beside.sentences(report)]
 
 
-def _front_ends(report: Report, bullet: str) -> str:
-    return "\n".join(bullet + sentence for sentence in _of_front_ends(report))
+def _said(report: Report, bullet: str) -> str:
+    return "\n".join(bullet + sentence for sentence in _sentences_beside(report))
+
+
+def _targets_as_data(report: Report) -> dict[str, Any]:
+    rows = [{**asdict(row), "words": row.words} for row in beside.beside(report)]
+    return {"targets": rows} if rows else {}
 
 
 def _front_ends_as_data(report: Report) -> dict[str, Any]:
@@ -257,13 +264,14 @@ def _sentences(square: Square, bullet: str) -> str:
     return "\n".join(bullet + sentence for sentence in square.islands)
 
 
-def _models(report: Report) -> dict[str, str]:
-    """What there is to say of the models beside the table: the opset of an `.onnx`."""
-    return {value.label: value.note for value in report.plan.axes["model"] if value.note}
+def _notes_of(report: Report, axis: str) -> dict[str, str]:
+    """What there is to say of an axis's values beside the table: the opset of an `.onnx`, how a target is emulated."""
+    return {value.label: value.note for value in report.plan.axes[axis] if value.note}
 
 
 def _notes(report: Report, bullet: str) -> str:
-    return "\n".join(f"{bullet}{label}: {note}" for label, note in _models(report).items())
+    notes = {**_notes_of(report, "model"), **_notes_of(report, "target")}
+    return "\n".join(f"{bullet}{label}: {note}" for label, note in notes.items())
 
 
 def _cell(report: Report, cell: CellReport, signatures: dict[str, Any]) -> dict[str, Any]:

@@ -204,7 +204,7 @@ class AxisValue:
     without: frozenset[Stage] = frozenset()
     """Stages that cells with this value do not go through: nothing is compiled where the model is a `.vmfb`."""
     note: str = ""
-    """What there is to say of the value beside the table: the opset of an `.onnx`."""
+    """What there is to say of the value beside the table: the opset of an `.onnx`, how a target is emulated."""
     untested: str = ""
     """Why no cell with this value can run on this machine (`target` of another architecture); empty: it can."""
     untimed: str = ""

@@ -159,7 +159,8 @@ class PublishedSpeed:
 class PublishedRun:
     """One results file. `source` is what messages call it, `next_steps` what to do about each signature, `notes` what
     there is to say of a model, `sentences` what the run says of exporters and compilers. `date` is the day of its
-    newest job, which is the date of its answers; `last_stage` what a cell ends with when all goes well."""
+    newest job, which is the date of its answers; `last_stage` what a cell ends with when all goes well; `emulated`:
+    some of it was not run on the machine that it is for."""
 
     source: str
     preset: str
@@ -170,6 +171,7 @@ class PublishedRun:
     next_steps: Mapping[str, str]
     notes: Mapping[str, str]
     sentences: tuple[str, ...]
+    emulated: bool
     speeds: tuple[PublishedSpeed, ...]
     date: str
     last_stage: Stage | None
@@ -231,7 +233,8 @@ def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
         environments=environments,
         next_steps={name: row.text("next") for name, row in _rows(top, "signatures")},
         notes=_texts(top, "models"),
-        sentences=(*(row.text("words") for row in top.tables("identical_mlir")), *_words(top, "mlir_portability")),
+        sentences=_sentences(top),
+        emulated=bool(top.content.get("emulated")),
         speeds=tuple(speed for table in top.tables("times") for speed in _speeds(table)),
         date=max((job.finished_at for job in jobs.values()), default="")[:10],
         last_stage=next((stage for stage in reversed(Stage) if stage in stages and stage.judged), None),
@@ -241,6 +244,16 @@ def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
         listed = "\n".join(f"  {visible(fault, LONGEST_FAULT)}" for fault in [*faults[:MOST_FAULTS], *more])
         raise ResultsFault(f"{source}: not a run of format {FORMAT}:\n{listed}", tip=TIP)
     return run
+
+
+def _sentences(top: Table) -> tuple[str, ...]:
+    """What the run says of itself; parts that a preset does not have are left out."""
+    said = [row.text("words") for row in top.tables("identical_mlir")]
+    said += _words(top, "mlir_portability")
+    for row in top.tables("targets"):
+        said += [row.text("words"), *_words(row, "differences")]
+    said += [f"{target}: {how}" for target, how in _texts(top, "emulated").items()]
+    return tuple(said)
 
 
 def _migrated(document: object, source: str) -> dict[str, Any]:

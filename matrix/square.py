@@ -209,6 +209,18 @@ def span(labels: Sequence[str], order: Sequence[str]) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
+def placed(cells: Sequence[Mapping[str, str]], order: Mapping[str, Sequence[str]]) -> str:
+    """`compiler 3.8; runtime 3.4 to 3.7`: where cells (by their labels) lie on each axis of `order` that has several
+    values; empty where none has."""
+    said = []
+    for axis, labels in order.items():
+        held = {cell[axis] for cell in cells if axis in cell}
+        if len(labels) > 1 and held:
+            here = [label for label in labels if label in held]
+            said.append(f"{axis} {span(here, labels) if are_versions(labels) else ', '.join(here)}")
+    return "; ".join(said)
+
+
 def headings(labels: Sequence[str]) -> tuple[str, ...]:
     """Short versions (`3.10` for 3.10.0) where they tell all labels apart, the labels themselves elsewhere."""
     if not are_versions(labels):

@@ -17,7 +17,7 @@ from matrix.inert import visible
 from matrix.results import PublishedRun, read_runs
 from matrix.site.inert import LABEL, inert_run, slug
 from matrix.site.pages import Site
-from matrix.site.tables import FIRST, Table, find_tables, ordered
+from matrix.site.tables import FIRST, Table, find_tables, ordered, without_repeats
 
 FORMAT = 1
 MARKER = "site.json"
@@ -45,11 +45,11 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
             tip="give another folder with -o",
         )
     read = [inert_run(run) for run in read_runs(results)]
-    runs = sorted(read, key=lambda run: (not _is_first(run), run.preset, run.source))
+    runs = sorted(read, key=lambda run: (not _is_first(run), run.emulated, run.preset, run.source))
     if not any(run.cells for run in runs):
         raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
     _refuse_twins(runs)
-    tables = [table for run in runs for table in find_tables(run)]
+    tables = without_repeats(table for run in runs for table in find_tables(run))
     making = folder.with_name(f"{folder.name}.partial")
     if making.exists():
         shutil.rmtree(making)

@@ -87,6 +87,18 @@ def find_tables(run: PublishedRun) -> list[Table]:
     return [part for table in found for part in _parts(table)]
 
 
+def without_repeats(tables: Iterable[Table]) -> list[Table]:
+    """The tables but for those all of whose cells stand in tables of earlier runs and ended alike there."""
+    kept: list[Table] = []
+    seen: set[tuple[object, ...]] = set()
+    for table in tables:
+        cells = {(*sorted(cell.axes.items()), cell.words) for cell in table.cells.values()}
+        if not cells <= seen:
+            kept.append(table)
+        seen |= cells
+    return kept
+
+
 def mark(table: Table, cell: PublishedCell) -> str:
     """The mark of a cell, as in the tables of the command line."""
     if not cell.compared:

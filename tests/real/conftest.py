@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,8 +42,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's folder for compilers, emulators and C libraries: 370 MB of qemu are unpacked once."""
-    return tmp_path_factory.mktemp("unpacked")
+    """A store's folder for compilers, emulators and C libraries: 370 MB of qemu are unpacked once, by whichever of
+    several processes comes first."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "unpacked"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
