@@ -93,7 +93,7 @@ def armv6_smoke(session: nox.Session) -> None:
 @nox.session
 def site(session: nox.Session) -> None:
     """Build the published site from results/*.json into build/site: open build/site/index.html."""
-    session.install("-q", "-e", ".")
+    session.install("-q", "-e", ".[charts]")
     session.run("python", "-m", "matrix", "site", "-o", "build/site", *session.posargs)
 
 

@@ -157,6 +157,11 @@ class ResultsFault(MatrixError):
     meaning = "a results file cannot be read, is damaged, or was written by a newer version of this project"
 
 
+class ExtraMissing(MatrixError):
+    exit_code = 31
+    meaning = "a part that is installed only on request (`iree-matrix[charts]`) is not there"
+
+
 class NoAnswer(MatrixError):
     exit_code = 29
     meaning = "no tested combination answers the question; the message names the nearest, or what was tested"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,9 +13,11 @@ from matrix import __version__
 from matrix.errors import UsageError
 from matrix.inert import visible
 from matrix.results import PublishedRun, read_runs
+from matrix.site.charts import Chart, find_charts
+from matrix.site.downloads import chart_csv, chart_json, run_csv
 from matrix.site.inert import LABEL, inert_run, slug
 from matrix.site.pages import Site
-from matrix.site.tables import FIRST, Table, find_tables, ordered, without_repeats
+from matrix.site.tables import FIRST, Table, find_tables, without_repeats
 
 FORMAT = 1
 MARKER = "site.json"
@@ -36,7 +36,8 @@ class Built:
 
 
 def build_site(folder: Path, results: Sequence[Path]) -> Built:
-    """Raises UsageError for results that cannot be read, and for a folder that holds something else."""
+    """Raises ResultsFault for results that cannot be read, UsageError for a folder that holds something else,
+    ExtraMissing where there are charts and nothing that draws them."""
     if not results:
         raise UsageError("no results to publish", tip="name the JSON of a run: `show --format json --output FILE`")
     if folder.exists() and not _may_be_replaced(folder):
@@ -50,10 +51,11 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
         raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
     _refuse_twins(runs)
     tables = without_repeats(table for run in runs for table in find_tables(run))
+    charts = [chart for run in sorted(runs, key=lambda run: not run.speeds) for chart in find_charts(run)]
     making = folder.with_name(f"{folder.name}.partial")
     if making.exists():
         shutil.rmtree(making)
-    pages = _write_all(making, runs, tables)
+    pages = _write_all(making, runs, tables, charts)
     if folder.exists():
         shutil.rmtree(folder)
     making.rename(folder)
@@ -86,11 +88,11 @@ def _refuse_twins(runs: Sequence[PublishedRun]) -> None:
         by_name[run.preset] = run
 
 
-def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Table]) -> int:
+def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Table], charts: Sequence[Chart]) -> int:
     made = {folder}
     folder.mkdir(parents=True)
     pages = 0
-    for path, text in Site(runs, tables).pages():
+    for path, text in Site(runs, tables, charts).pages():
         target = folder / path
         if target.parent not in made:
             target.parent.mkdir(exist_ok=True)
@@ -100,7 +102,8 @@ def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Tabl
     (folder / "data").mkdir()
     for run in runs:
         shutil.copyfile(run.source, folder / "data" / f"{slug(run.preset)}.json")
-        (folder / "data" / f"{slug(run.preset)}.csv").write_text(as_csv(run), encoding="utf-8")
+        (folder / "data" / f"{slug(run.preset)}.csv").write_text(run_csv(run), encoding="utf-8")
+    _write_charts(folder / "chart", charts)
     static = resources.files("matrix.site") / "static"
     for name in STATIC:
         (folder / name).write_bytes((static / name).read_bytes())
@@ -111,19 +114,16 @@ def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Tabl
     return pages
 
 
-def as_csv(run: PublishedRun) -> str:
-    """A row a cell, texts as they are shown. A text that a spreadsheet would take for a formula gets an apostrophe."""
-    axes = ordered(axis for cell in run.cells for axis in cell.axes)
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*axes, "outcome", "stage", "signature", "message", "reason", "comparison", "reproduce"])
-    for cell in run.cells:
-        compared = cell.comparison.words if cell.comparison else ""
-        said = (cell.outcome.value, cell.stage or "", cell.signature, cell.message, cell.reason, compared)
-        row = [*(cell.axes.get(axis, "-") for axis in axes), *said, cell.reproduce]
-        writer.writerow([_no_formula(text) for text in row])
-    return stream.getvalue()
+def _write_charts(folder: Path, charts: Sequence[Chart]) -> None:
+    """Four files a chart. What draws is imported where there is something to draw. Raises ExtraMissing."""
+    if not charts:
+        return
+    from matrix.site.drawing import draw
 
-
-def _no_formula(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "@") or (text[:1] == "-" and len(text) > 1) else text
+    folder.mkdir()
+    for chart in charts:
+        svg, png = draw(chart)
+        (folder / f"{chart.slug}.svg").write_text(svg, encoding="utf-8")
+        (folder / f"{chart.slug}.png").write_bytes(png)
+        (folder / f"{chart.slug}.csv").write_text(chart_csv(chart), encoding="utf-8")
+        (folder / f"{chart.slug}.json").write_text(chart_json(chart), encoding="utf-8")

@@ -13,6 +13,7 @@ import jinja2
 from matrix import signatures
 from matrix.records import Outcome, Stage
 from matrix.results import PublishedCell, PublishedJob, PublishedRun
+from matrix.site.charts import Chart, Point, value_words
 from matrix.site.inert import slug
 from matrix.site.releases import Release, find_releases, link_of
 from matrix.site.tables import (
@@ -68,8 +69,8 @@ def size_words(size: int) -> str:
 class Site:
     """All pages of the given runs; the first square over compilers and runtimes is the start page's."""
 
-    def __init__(self, runs: Sequence[PublishedRun], tables: Sequence[Table]) -> None:
-        self._runs, self._tables = runs, tables
+    def __init__(self, runs: Sequence[PublishedRun], tables: Sequence[Table], charts: Sequence[Chart]) -> None:
+        self._runs, self._tables, self._charts = runs, tables, charts
         self._releases = find_releases(tables)
         self._models = _models(tables)
         self._signed = _signed(tables)
@@ -100,6 +101,8 @@ class Site:
                 yield self._page(
                     f"environment/{slug(environment.digest[:16])}.html", "environment.html", environment=environment
                 )
+        if self._charts:
+            yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])
         yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables)
         yield self._page("about.html", "about.html", outcomes=OUTCOMES)
         yield self._page("search.html", "search.html", found=self._index())
@@ -109,7 +112,8 @@ class Site:
         views = {"square": square_view}
         dates = [run.date for run in self._runs if run.date]
         page = templates().get_template(template)
-        return path, page.render(up=up, date=max(dates, default=""), views=views, path=path, **context)
+        shared = {"up": up, "date": max(dates, default=""), "views": views, "path": path}
+        return path, page.render(**shared, has_charts=bool(self._charts), **context)
 
     def _grouped(self) -> list[tuple[PublishedRun, list[Table]]]:
         return [(run, [table for table in self._tables if table.run is run]) for run in self._runs]
@@ -159,10 +163,28 @@ class Site:
         return {
             "Releases": [Found(title=release.name, link=release.link) for release in self._releases],
             "Error signatures": errors,
+            "Charts": [
+                Found(title=f"{each.title}, {each.run.preset}", link=f"charts.html#{each.slug}", text=each.summary)
+                for each in self._charts
+            ],
             "Models": [Found(title=model, link=link_of("model", model)) for model in self._models],
             "Squares": squares,
             "Evidence": evidence,
         }
+
+
+def numbers(chart: Chart) -> list[tuple[str, list[str]]]:
+    """A chart as a table: for each release what stands in each panel."""
+    return [(x, [_number(series.points.get(x), chart.measure) for series in chart.series]) for x in chart.x]
+
+
+def _number(point: Point | None, measure: str) -> str:
+    if point is None or point.value is None:
+        return "-"
+    spread = ""
+    if point.low is not None and point.high is not None:
+        spread = f" ({value_words(point.low, measure)} to {value_words(point.high, measure)})"
+    return f"{value_words(point.value, measure)}{spread} {point.verdict}".strip()
 
 
 def square_view(table: Table) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,29 @@ def generated(models: int, releases: int) -> dict[str, Any]:
                 same = compiler // 3 == runtime // 3
                 cells.append(cell(axes, [export, key], None if same else "vm-features"))
     return document(cells, jobs)
+
+
+def timed(models: Sequence[str], releases: Sequence[str], ratio: Callable[[int, int, int], float]) -> dict[str, Any]:
+    """A run with modules and times: `ratio(model, release, round)` is the latency beside the middle release's."""
+    cells, jobs, tables = [], {}, []
+    base = len(releases) // 2
+    for model, name in enumerate(models):
+        rows = []
+        for place, release in enumerate(releases):
+            compiled, ran = f"c{model}-{place}", f"r{model}-{place}"
+            jobs[ran] = job(ran, "run", f"env-{release}")
+            module = {"sha256": compiled.ljust(64, "0"), "bytes": (model + 1) * 1_000_000 + 20_000 * place}
+            left = {"artifacts": {"module.vmfb": module}, "cpu_seconds": 1 + place / 7}
+            jobs[compiled] = job(compiled, "compile", f"env-{release}") | left
+            axes = {"compiler": release, "runtime": release}
+            cells.append(cell({"model": name, **axes}, [compiled, ran]))
+            seconds = {str(number): 0.01 * ratio(model, place, number) for number in range(1, 15)}
+            middle = sorted(seconds.values())[7] / 0.01
+            verdict = "slower" if middle > 1.02 else "faster" if middle < 0.98 else "no difference"
+            row = {"axes": axes, "baseline": place == base, "ratio": middle, "verdict": verdict}
+            rows.append(row | {"median_seconds": 0.01 * middle, "seconds_by_round": seconds})
+        tables.append({"shared": {"model": name}, "noise_floor": 1.012 + model / 200, "rows": rows})
+    return document(cells, jobs, name="timed") | {"times": tables}
 
 
 def hostile() -> dict[str, Any]:

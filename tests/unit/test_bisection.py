@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matrix.bisection import Turn, Verdict, next_to_measure, turns
 
+few = settings(derandomize=True, max_examples=40, deadline=None, database=None)
 LETTERS = {"+": Verdict.GOOD, "-": Verdict.BAD, "?": Verdict.UNKNOWN}
 
 
@@ -81,6 +82,7 @@ def test_known_values_turn_where_the_ends_agree():
     assert first_turn("++--++", {"3": Verdict.BAD}) == Turn(before="1", after="2", between=())
 
 
+@few
 @given(st.text("+-?", min_size=1, max_size=40), st.data())
 def test_whatever_the_outcomes_are_a_turn_is_one(truth, data):
     known = {str(place): LETTERS[truth[place]] for place in data.draw(st.sets(st.integers(0, len(truth) - 1)))}
@@ -94,6 +96,7 @@ def test_whatever_the_outcomes_are_a_turn_is_one(truth, data):
     assert set(truth[one + 1 : other]) <= {"?"}, "all between was tried, and none of it can be measured"
 
 
+@few
 @given(st.integers(2, 500), st.data())
 def test_one_turn_is_found_in_logarithmically_many_measurements(size, data):
     good = data.draw(st.integers(1, size - 1))

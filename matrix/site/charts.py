@@ -1,0 +1,215 @@
+"""What a run's numbers say over the releases: charts that are still data. `drawing` draws, `downloads` files them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.inert import visible
+from matrix.records import Outcome, Stage
+from matrix.results import PublishedJob, PublishedRun, PublishedSpeed
+from matrix.site.inert import LABEL, slug
+from matrix.site.releases import RELEASED
+from matrix.site.tables import ordered
+from matrix.versions import in_order
+
+PANELS = 12
+"""Series that one chart shows; those beyond are in the data of the run."""
+SIZE, SECONDS, RATIO = "bytes", "seconds of CPU time", "ratio"
+BASELINE = "baseline"
+"""The verdict of what others are compared with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """`value` is None where there is nothing to show. `low` and `high` are the spread (the quartiles of the rounds), a
+    ratio within `floor` (1.01 is 1 %) of 1 says nothing. `verdict` is one of `speed.Verdict`, or BASELINE."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    floor: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A panel: `axes` is what it stands for, `points` are by their value on the chart's axis."""
+
+    axes: Mapping[str, str]
+    points: Mapping[str, Point]
+
+    @property
+    def name(self) -> str:
+        """`mobilenet_v2`; `model linear, flags O3`: a model needs no word before it where it stands alone."""
+        if set(self.axes) == {"model"}:
+            return self.axes["model"]
+        return ", ".join(f"{axis} {label}" for axis, label in self.axes.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """`measure` is what the values are (SIZE, SECONDS or RATIO), `reading` how to read it, `left_out` counts the series
+    beyond PANELS. `source` stands under it wherever it goes."""
+
+    run: PublishedRun
+    kind: str
+    title: str
+    measure: str
+    reading: str
+    x_axis: str
+    x: tuple[str, ...]
+    series: tuple[Series, ...]
+    left_out: int
+    machine: str
+
+    @property
+    def slug(self) -> str:
+        return slug(f"{self.run.preset}-{self.kind}")
+
+    @property
+    def source(self) -> str:
+        """Where the numbers come from and of which day: a chart is passed on without its page."""
+        file = visible(Path(self.run.source).name, LABEL)
+        said = (f"Source: IREE matrix, {file}", f"measured {self.run.date}", self.machine)
+        return ", ".join(part for part in said if part)
+
+    @property
+    def summary(self) -> str:
+        """A sentence in the place of the picture."""
+        shown = ", ".join(each.name for each in self.series)
+        return f"{self.title}; {self.x_axis} {self.x[0]} to {self.x[-1]}: {shown}. The numbers are in a table below."
+
+
+def value_words(value: float, measure: str) -> str:
+    """`17.7 kB`, `3.2 s`, `0.981`: as axes and tables show it."""
+    if measure == SIZE:
+        for limit, unit in ((1e6, "MB"), (1e3, "kB")):
+            if value >= limit:
+                return f"{value / limit:.3g} {unit}"
+        return f"{value:.0f} B"
+    return f"{value:.3f}" if measure == RATIO else f"{value:.3g} s"
+
+
+Row = tuple[Mapping[str, str], Point]
+"""A point, and the axes that it was measured at."""
+
+
+def find_charts(run: PublishedRun) -> list[Chart]:
+    """The charts of a run, in the order of a page; none where it measured nothing over several releases."""
+    compiles = list(_compiles(run))
+    sizes = [(axes, Point(value=_module_bytes(job))) for axes, job in compiles]
+    times = [(axes, Point(value=_passed(job, job.cpu_seconds))) for axes, job in compiles]
+    machine = _machines(job for _, job in compiles)
+    made = (
+        _latencies(run),
+        _chart(run, sizes, machine=machine, measure=SIZE, **SIZES),
+        _chart(run, times, machine=machine, measure=SECONDS, **COMPILES),
+    )
+    return [chart for chart in made if chart]
+
+
+def _chart(run: PublishedRun, rows: Sequence[Row], *, machine: str, **words: str) -> Chart | None:
+    """Rows over the first axis of releases that has several values, a series for each combination of the others."""
+    if all(point.value is None for _, point in rows):
+        return None
+    free = _free([axes for axes, _ in rows])
+    x_axis = next((axis for axis in RELEASED if axis in free), None)
+    if x_axis is None:
+        return None
+    others = [axis for axis in free if axis != x_axis] or ["model"]
+    found: dict[tuple[str, ...], dict[str, Point]] = {}
+    for axes, point in rows:
+        found.setdefault(tuple(axes.get(axis, "-") for axis in others), {})[axes[x_axis]] = point
+    series = [Series(axes=dict(zip(others, labels, strict=True)), points=points) for labels, points in found.items()]
+    return Chart(
+        run=run,
+        x_axis=x_axis,
+        x=in_order(axes[x_axis] for axes, _ in rows),
+        series=tuple(series[:PANELS]),
+        left_out=max(0, len(series) - PANELS),
+        machine=machine,
+        **words,
+    )
+
+
+def _free(places: Sequence[Mapping[str, str]]) -> list[str]:
+    """The axes with several values, but those that follow from an earlier one: a runtime that goes with its compiler,
+    an exporter that a model does not need."""
+    kept: dict[str, tuple[str, ...]] = {}
+    for axis in ordered(axis for axes in places for axis in axes):
+        column = tuple(axes.get(axis, "-") for axes in places)
+        follows = any(len(set(zip(other, column, strict=True))) == len(set(other)) for other in kept.values())
+        if len(set(column)) > 1 and not follows:
+            kept[axis] = column
+    return list(kept)
+
+
+# -- latency beside a baseline
+
+
+def _latencies(run: PublishedRun) -> Chart | None:
+    baseline = _baseline(run.speeds)
+    return _chart(
+        run,
+        [(each.axes, _ratio(each)) for each in run.speeds],
+        machine=_machines(job for job in run.jobs.values() if job.stage is Stage.RUN),
+        kind="latency",
+        title=f"Latency beside {baseline}",
+        measure=RATIO,
+        reading=f"Median ratio to {baseline} over the rounds, with the quartiles; less is faster. A triangle is a "
+        "difference beyond the noise floor (the grey band) in every pass; a dot says nothing.",
+    )
+
+
+def _ratio(speed: PublishedSpeed) -> Point:
+    low, high = speed.quartiles or (None, None)
+    verdict = BASELINE if speed.baseline else speed.verdict
+    return Point(value=speed.ratio, low=low, high=high, floor=speed.noise_floor, verdict=verdict)
+
+
+def _baseline(speeds: Sequence[PublishedSpeed]) -> str:
+    """What all baselines have in common, of what has several values."""
+    bases = [each.axes for each in speeds if each.baseline]
+    labels = {axis: {axes.get(axis, "-") for axes in bases} for axis in _free([each.axes for each in speeds])}
+    said = [f"{axis} {next(iter(found))}" for axis, found in labels.items() if len(found) == 1]
+    return ", ".join(said) or "the baseline"
+
+
+# -- what compiling costs, and what it leaves
+
+SIZES: Mapping[str, str] = {
+    "kind": "size",
+    "title": "Size of the .vmfb",
+    "reading": "Bytes of the module that the compiler writes. Each panel has a scale of its own, from 0.",
+}
+COMPILES: Mapping[str, str] = {
+    "kind": "compile-time",
+    "title": "Time to compile",
+    "reading": "CPU time of one compile, with other jobs on the machine. Each panel has a scale of its own, from 0.",
+}
+
+
+def _compiles(run: PublishedRun) -> Iterator[tuple[Mapping[str, str], PublishedJob]]:
+    """Every compile once, with the axes that it can depend on: cells of several runtimes share it."""
+    seen: set[tuple[str, ...]] = set()
+    for cell in run.cells:
+        axes = {axis: label for axis, label in cell.axes.items() if axis != "runtime"}
+        compiled = next((job for job in run.jobs_of(cell) if job.stage is Stage.COMPILE), None)
+        if compiled and tuple(axes.values()) not in seen:
+            seen.add(tuple(axes.values()))
+            yield axes, compiled
+
+
+def _passed(job: PublishedJob, value: float) -> float | None:
+    return value if job.outcome is Outcome.PASSED else None
+
+
+def _module_bytes(job: PublishedJob) -> float | None:
+    module = job.artifact("module.vmfb")
+    return float(module.size) if module else None
+
+
+def _machines(jobs: Iterable[PublishedJob]) -> str:
+    return "; ".join(dict.fromkeys(job.machine for job in jobs))
