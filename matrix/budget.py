@@ -8,7 +8,7 @@ leaves room for what comes before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matrix.estimate import disk_cost, family
 from matrix.records import EnvironmentRequest
@@ -19,23 +19,33 @@ RANK = {"exporter": 0, "importer": 1, "compiler": 2, "runtime": 3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What is known when a choice is made. Sizes in bytes: `limit` is the budget, `used` what was measured."""
+    """What is known when a choice is made. Sizes in bytes: `limit` is the budget, `used` what was measured.
+
+    `sharing` are those of `standing` whose wheels a new one links: made by this run, from the cache that it uses.
+    """
 
     limit: int
     used: int
     standing: Collection[EnvironmentRequest]
+    sharing: Collection[EnvironmentRequest]
     making: Collection[EnvironmentRequest]
     needed: Callable[[EnvironmentRequest], bool]
 
     def cost(self, request: EnvironmentRequest) -> int:
         """What it adds to what stands and to what is being made."""
-        others = [other for other in (*self.standing, *self.making) if other != request]
+        others = [other for other in (*self.sharing, *self.making) if other != request]
         return disk_cost(request, others)
+
+    def freed(self, request: EnvironmentRequest, gone: Collection[EnvironmentRequest]) -> int:
+        """What its going frees, when `gone` have gone before it."""
+        if request not in self.sharing:
+            return disk_cost(request, ())
+        return disk_cost(request, [other for other in self.sharing if other not in (*gone, request)])
 
     @property
     def promised(self) -> int:
         """For what is being made."""
-        beside = list(self.standing)
+        beside = list(self.sharing)
         total = 0
         for request in self.making:
             total += disk_cost(request, beside)
@@ -84,7 +94,7 @@ def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> C
 def _brings_the_same(request: EnvironmentRequest, room: Room) -> bool:
     """Another one that is being made fetches the same gigabytes: two at a time would fetch them twice."""
     shared = family(request)
-    if any(family(other) == shared for other in room.standing):
+    if any(family(other) == shared for other in room.sharing):
         return False
     return request.kind == "exporter" and any(other.kind == "exporter" for other in room.making)
 
@@ -94,7 +104,7 @@ def _leaves_room(request: EnvironmentRequest, wanted: Sequence[EnvironmentReques
     before = [other for other in wanted if RANK[other.kind] < RANK[request.kind]]
     if not before:
         return True
-    passing = Room(limit=0, used=0, standing=(), needed=room.needed, making=_of_rank_below(request, room)).promised
+    passing = replace(room, standing=(), sharing=(), making=_of_rank_below(request, room)).promised
     ahead = max(disk_cost(other, ()) for other in before)
     return room.used - passing + room.promised + room.cost(request) + ahead <= room.limit
 
@@ -115,8 +125,7 @@ def _over(
     for other in over:
         if missing <= 0 and chosen:
             break
-        left = [standing for standing in room.standing if standing not in (*chosen, other)]
-        missing -= disk_cost(other, left)
+        missing -= room.freed(other, chosen)
         chosen.append(other)
     return tuple(chosen)
 

@@ -11,10 +11,12 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
+from typing import IO
 
 from matrix import toolchains
 from matrix.errors import DiskFull, StoreUnusable
@@ -25,6 +27,8 @@ from matrix.pythons import PythonInfo
 from matrix.records import Environment, EnvironmentRequest, Toolchain
 
 FORMAT = 1
+CLAIM_SECONDS = 1.0
+"""How long a removal waits for the claim on an environment."""
 DESCRIPTION = "environment.json"
 SCRIPTS = "../../../bin/"
 INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
@@ -107,9 +111,7 @@ def remove(folder: Path) -> bool:
     import shutil
 
     with folder.with_name(f"{folder.name}.lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _alone(file):
             return False
         if folder.is_symlink():  # somebody lent it to this store
             folder.unlink()
@@ -117,6 +119,21 @@ def remove(folder: Path) -> bool:
         (folder / DESCRIPTION).unlink(missing_ok=True)  # from here on it is none, also if we are killed
         shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
+
+
+def _alone(file: IO[bytes]) -> bool:
+    """Takes the claim for itself. A process that is being started has our own files open until it is another program:
+    that passes in a moment, and is no use by somebody else."""
+    end = time.monotonic() + CLAIM_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 def remove_unfinished(parent: Path) -> None:

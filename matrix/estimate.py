@@ -30,7 +30,7 @@ ENVIRONMENT_COSTS: Mapping[str, EnvironmentCost] = {
 
 SAME_TORCH = EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0)
 """An exporter beside one of the same torch release and Python: it adds IREE and turbine."""
-OTHER_PYTHON = EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=2_600_000_000, seconds=15.0)
+OTHER_PYTHON = EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0)
 """An exporter beside one of the same torch release on another Python: CUDA's wheels are for all, torch's are not."""
 
 

@@ -89,6 +89,7 @@ class Provision:
         self._on_disk: set[EnvironmentRequest] = set()
         self._wanted: set[EnvironmentRequest] = set()
         self._made: set[EnvironmentRequest] = set()
+        self._sharing: set[EnvironmentRequest] = set()
         self._making: dict[EnvironmentRequest, None] = {}
         self._dropping: set[EnvironmentRequest] = set()
         self._kept: set[EnvironmentRequest] = set()
@@ -197,10 +198,12 @@ class Provision:
         if self._engine.droppable:
             free = (self._engine.free_bytes() or 0) - FLOOR_BYTES
             limit = min(self.disk.budget_bytes, self.disk.held_bytes + max(0, free))
+        standing = [request for request in self._order if request in self._on_disk - self._dropping - self._kept]
         return Room(
             limit=limit,
             used=self.disk.held_bytes,
-            standing=[request for request in self._order if request in self._on_disk - self._dropping - self._kept],
+            standing=standing,
+            sharing=[request for request in standing if request in self._sharing],
             making=list(self._making),
             needed=needed,
         )
@@ -249,10 +252,13 @@ class Provision:
 
     def _note_made(self, event: Realised) -> None:
         self.disk.note(event.held_bytes)
-        self.disk.made += not event.stood and event.request not in self._on_disk
+        new = not event.stood and event.request not in self._on_disk
+        self.disk.made += new
         if event.request in self._made:
             self.disk.made_again.append(event.request.label)
         self._made.add(event.request)
+        if new:
+            self._sharing.add(event.request)
 
     def cancel(self) -> None:
         """Nothing new is started; what is being made now is ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,8 @@ class Run:
 
     def go(self) -> None:
         for _ in range(1000):
-            room = Room(limit=self.limit, used=self.used, standing=self.standing, making=(), needed=self.needed)
+            standing, limit = self.standing, self.limit
+            room = Room(limit=limit, used=self.used, standing=standing, sharing=standing, making=(), needed=self.needed)
             choice = choose(self.wanted(), room, idle=True)
             for request in choice.drop:
                 self.standing.remove(request)
@@ -124,7 +126,8 @@ def test_what_no_budget_holds_is_stuck_before_anything_is_made():
 
 def room(limit: int, standing: list[EnvironmentRequest], *, needed: bool = True, **more) -> Room:
     used = environment_costs(standing).disk_bytes
-    return Room(**{"limit": limit, "used": used, "standing": standing, "making": (), "needed": lambda _: needed} | more)
+    known = {"limit": limit, "used": used, "standing": standing, "sharing": standing, "making": ()}
+    return Room(**known | {"needed": lambda _: needed} | more)
 
 
 def test_a_tool_waits_where_it_would_take_the_room_of_an_exporter_to_come():
@@ -141,6 +144,17 @@ def test_two_at_a_time_do_not_fetch_the_same_torch_twice():
     choice = choose([exporter("2.9", "3.9.0"), compiler("3.8.0")], beside, idle=False)
     assert choice.make == compiler("3.8.0")
     assert choose([exporter("2.9", "3.9.0")], room(500 * GB, [exporter("2.9", "3.8.0")]), idle=False).make
+
+
+def test_what_another_run_made_shares_no_wheels():
+    """It was linked from another cache. A second one beside it is unpacked whole, and two at a time twice."""
+    stands = room(500 * GB, [exporter("2.9", "3.8.0")], sharing=())
+    assert stands.cost(exporter("2.9", "3.9.0")) == TORCH
+    assert stands.freed(exporter("2.9", "3.8.0"), ()) == TORCH
+    beside = replace(stands, making=[exporter("2.9", "3.7.0")])
+    assert choose([exporter("2.9", "3.9.0")], beside, idle=False).make is None
+    tight = room(TORCH + COMPILER, [exporter("2.9", "3.8.0")], sharing=(), needed=False)
+    assert choose([exporter("2.9", "3.9.0")], tight, idle=False).drop == (exporter("2.9", "3.8.0"),)
 
 
 def test_while_something_runs_a_full_disk_waits_and_then_gives_up_what_comes_latest():

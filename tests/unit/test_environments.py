@@ -346,3 +346,24 @@ def test_an_interpreter_that_is_gone_is_told(tmp_path, index, compiler):
     )
     with pytest.raises(MatrixError, match="virtual environment"):
         environments.realise(compiler, gone, tmp_path / "store" / "one", index=index)
+
+
+def test_a_claim_that_passes_in_a_moment_does_not_keep_an_environment(tmp_path):
+    """As of a process between its fork and its exec, which has our files open. One that lasts does."""
+    folder = tmp_path / "env"
+    folder.mkdir()
+    with environments.used(folder):
+        begun = time.monotonic()
+        assert not environments.remove(folder)
+        assert time.monotonic() - begun >= environments.CLAIM_SECONDS
+    with ThreadPoolExecutor() as pool:
+
+        def pass_by():
+            with environments.used(folder):
+                time.sleep(0.1)
+
+        passing = pool.submit(pass_by)
+        time.sleep(0.03)
+        assert environments.remove(folder)
+        passing.result()
+    assert not folder.exists()
