@@ -121,7 +121,7 @@ def to_onnx(desk: Path) -> list[str | Path]:
     python = folders[0] / "bin" / "python"
     beside = desk / "beside"
     install = [uv_binary(), "pip", "install", "--quiet", "--no-deps", "--target", beside, "--python", python]
-    packages = ["onnx==1.23.2", "onnxscript==0.7.2", "onnx-ir", "protobuf"]
+    packages = ["onnx==1.23.2", "onnxscript==0.7.2", "onnx-ir==1.1.0", "protobuf==7.36.2", "packaging==26.3"]
     subprocess.run([*install, *packages], check=True, timeout=300, env={**configured().environment})
     return ["env", f"PYTHONPATH={beside}", python, "-c", TO_ONNX]
 
