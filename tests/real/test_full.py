@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,37 @@ def test_a_fresh_clone_with_empty_caches_prints_the_square_in_150_s(tmp_path):
     assert "225 cells: " in done.stdout + done.stderr
     assert "modules of compilers" in done.stdout
     assert seconds < 150, f"{seconds:.0f} s"
+
+
+def test_a_published_red_cell_is_reproduced_in_a_clean_venv_by_the_printed_command(tmp_path):
+    """YOLOX on 3.8.0: `why` answers from the results in the wheel, and the line that it prints ends in the same
+    message, from the same MLIR."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "clone")], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", str(tmp_path / "clone")], check=True)
+    shutil.rmtree(tmp_path / "clone")
+    (tmp_path / "empty").mkdir()
+    own = ("VIRTUAL_ENV", "PYTHONPATH", "IREE_MATRIX_DATA")
+    env = {name: value for name, value in os.environ.items() if name not in own}
+    uv = os.environ.get("UV_CACHE_DIR", str(Path("~/.cache/uv").expanduser()))  # else torch is downloaded once more
+    env |= {"PATH": f"{python.parent}:{env['PATH']}", "XDG_CACHE_HOME": str(tmp_path / "cache"), "UV_CACHE_DIR": uv}
+
+    def paste(line: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", line], cwd=tmp_path / "empty", env=env, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    asked = "python -m matrix why --preset models model=yolox_nano compiler=3.8.0 runtime=3.8.0"
+    published = paste(asked)
+    assert published.startswith("of models.json, measured ")
+    paste(published.partition("\nreproduce\n")[2].strip())
+    again = paste(asked)
+    assert not again.startswith("of models.json")
+    for fact in (r"^outcome .*", r"^message .*", r"^  in +module\.mlir .*"):
+        assert re.findall(fact, published, re.MULTILINE) == re.findall(fact, again, re.MULTILINE) != []
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 def test_the_bench_holds():

@@ -115,12 +115,13 @@ torch.onnx.export(file.model().eval(), file.inputs(), out, dynamo=how == "dynamo
 @pytest.fixture(scope="module")
 def to_onnx(desk: Path) -> list[str | Path]:
     """A command that makes an `.onnx`: the exporter's own torch, with onnx and onnxscript in a folder beside it."""
-    good("export", "linear", "-o", desk / "l.mlir", "--store", desk / "store", timeout=1500)
+    words = ("--torch", "2.9.1", "--turbine", "3.9.0", "--store", desk / "store")
+    good("export", "linear", "-o", desk / "l.mlir", *words, timeout=1500)
     folders = [path for path in standing(desk / "store") if path.name.startswith("exporter-torch-2.9.1+turbine-3.9.0.")]
     python = folders[0] / "bin" / "python"
     beside = desk / "beside"
     install = [uv_binary(), "pip", "install", "--quiet", "--no-deps", "--target", beside, "--python", python]
-    packages = ["onnx==1.23.2", "onnxscript==0.7.2", "onnx-ir", "protobuf"]
+    packages = ["onnx==1.23.2", "onnxscript==0.7.2", "onnx-ir==1.1.0", "protobuf==7.36.2", "packaging==26.3"]
     subprocess.run([*install, *packages], check=True, timeout=300, env={**configured().environment})
     return ["env", f"PYTHONPATH={beside}", python, "-c", TO_ONNX]
 

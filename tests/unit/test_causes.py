@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import pytest
 
 from matrix import signatures
 from matrix.causes import cells_of, explain, nearest_passes, words
-from matrix.cli import main
+from matrix.cli import main, make_parser
 from matrix.gates import load_gates
 from matrix.records import Outcome
-from matrix.results import PublishedCell, PublishedRun, read_run
+from matrix.results import PublishedCell, PublishedRun, read_run, read_runs, run_files
+from matrix.workplace import plan_of, question_of
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "results" / "portability.json"
@@ -157,3 +159,22 @@ def test_what_a_file_says_moves_no_terminal(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "\x1b" not in out and "\u202e" not in out
     assert "\\u001b[2J\\u202e" in out
+
+
+RED = {
+    (run.preset, cell.signature): cell
+    for run in read_runs(run_files(ROOT / "results"))
+    for cell in run.cells
+    if cell.outcome.red
+}
+"""A red cell of each preset and signature that is published."""
+
+
+@pytest.mark.parametrize("place", RED, ids="-".join)
+def test_the_printed_command_of_a_red_cell_asks_for_that_cell_and_no_other(place):
+    """The second tier pastes one in a clean virtual environment."""
+    cell = RED[place]
+    python, dash, package, *words = shlex.split(cell.reproduce)
+    assert (python, dash, package, words[0]) == ("python", "-m", "matrix", "run")
+    plan = plan_of(question_of(make_parser().parse_args(words)))
+    assert [each.labels for each in plan.cells] == [dict(cell.axes)]
