@@ -196,17 +196,21 @@ def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
 def _target_value(target: Target, spec: Spec, machine: str) -> AxisValue:
     """Another machine's programs run behind the target's emulator; without one its cells cannot run here."""
     parts = _flag_parts(target)
+    if target.machine in ("", machine):
+        return AxisValue(axis="target", label=target.name, parts=parts)
     foreign = f"{target.name} modules need a {target.machine} machine; this one is {machine}"
-    native = target.machine in ("", machine)
-    if target.emulator and not native:
-        parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), platform=_platform(target, spec))
+    note = ""
+    if target.emulator:
+        platform = _platform(target, spec)
+        parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), platform=platform)
+        note = f"emulated, no times: {' '.join(platform.emulator)}"
     return AxisValue(
         axis="target",
         label=target.name,
         parts=parts,
-        untested="" if native or target.emulator else foreign,
-        untimed="" if native else f"no times: {foreign}, and an emulator's times are not the machine's",
-        note="" if native or not target.emulator else f"emulated, no times: {' '.join(target.emulator)}",
+        untested="" if target.emulator else foreign,
+        untimed=f"no times: {foreign}, and an emulator's times are not the machine's",
+        note=note,
     )
 
 
