@@ -75,7 +75,7 @@ class Images:
             )
         if request.platform:
             raise EngineMissing(
-                f"{request.label}: the engine docker runs images of this machine only",
+                f"the engine docker runs images of this machine only, none of {request.platform.machine}",
                 tip="an emulated target runs with --engine venv",
             )
         if request not in self._images:
