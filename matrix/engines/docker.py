@@ -143,6 +143,11 @@ class DockerEngine:
                 f"toolchain {request.toolchain.name}: the engine docker runs images made from locks only",
                 tip="a toolchain of one's own runs with --engine venv",
             )
+        if request.build or request.built or request.linked:
+            raise EngineMissing(
+                f"{request.label}: the engine docker builds no runtime from source and repairs no linker",
+                tip="such cells run with --engine venv",
+            )
         if request.platform:
             raise EngineMissing(
                 f"{request.label}: the engine docker runs images of this machine only",
