@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matrix.builds import STEPS, PlannedBuild, planned_build
 from matrix.errors import ModelMissing, ModelUnusable, SpecError
 from matrix.keys import sha256
 from matrix.locks import NOWHERE, LockIndex, load_locks
@@ -112,6 +113,10 @@ class Catalogue:
     """Shipped models that come from a package: each brings an environment of its own, so `all` leaves them out."""
     toolchains: Mapping[tuple[str, str], Toolchain] = field(default_factory=dict)
     """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
+    builds: Mapping[str, PlannedBuild] = field(default_factory=dict)
+    """Runtimes built from source, by the name that is their value on the axis."""
+    steps: tuple[str, Path, str] = (STEPS, Path(), "")
+    """The program that runs the commands of a build: (name, file, sha256)."""
     machine_class: str = ""
     """What the key of a job holds whose result depends on the machine."""
 
@@ -150,6 +155,12 @@ def load_catalogue(
             for axis in TOOL_AXES
             for name, path in asked_toolchains(spec, axis).items()
         },
+        builds={
+            name: planned_build(build, spec.base, data_root() / "images" / "armv6")
+            for name, build in spec.builds.items()
+            if name in spec.terms("runtime")
+        },
+        steps=(STEPS, scripts / STEPS, sha256(scripts / STEPS)),
         machine_class=machine_class,
     )
 

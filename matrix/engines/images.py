@@ -73,6 +73,11 @@ class Images:
                 f"toolchain {request.toolchain.name}: the engine docker runs images only",
                 tip="a folder or a wheel of one's own runs with --engine venv, an image (image:NAME) with this one",
             )
+        if request.build or request.built or request.linked:
+            raise EngineMissing(
+                "the engine docker builds no runtime from source and repairs no linker",
+                tip="such cells run with --engine venv",
+            )
         if request.platform:
             raise EngineMissing(
                 f"the engine docker runs images of this machine only, none of {request.platform.machine}",
