@@ -133,7 +133,7 @@ def labels_meant(
         elif axis == "target" and term == "host":
             labels[catalogue.machine] = None
         elif term == "all":
-            labels.update(dict.fromkeys(label for label in known if axis != "model" or label not in catalogue.packaged))
+            labels.update(dict.fromkeys(label for label in known if axis != "model" or label not in catalogue.special))
         elif term in known:
             labels[term] = None
         elif axis == "model" and not place:

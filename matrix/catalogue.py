@@ -51,7 +51,8 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def model_files(folder: str = "**") -> dict[str, Path]:
-    """Name -> file of the shipped models; of those in `packaged` the architecture comes from a package."""
+    """Name -> file of the shipped models; of those in `packaged` the architecture comes from a package, those in
+    `operations` are one operation each."""
     paths = (data_root() / "scripts" / "models").glob(f"{folder}/*.py")
     return {path.stem: path for path in sorted(paths, key=lambda path: (path.parent, path.name))}
 
@@ -109,8 +110,9 @@ class Catalogue:
     machine: str
     export_digest: str
     torch_variant: str = "cuda"
-    packaged: frozenset[str] = frozenset()
-    """Shipped models that come from a package: each brings an environment of its own, so `all` leaves them out."""
+    special: frozenset[str] = frozenset()
+    """Shipped models in folders of their own, which `all` leaves out: those that come from a package bring an
+    environment of their own, single operations are asked for by name."""
     toolchains: Mapping[tuple[str, str], Toolchain] = field(default_factory=dict)
     """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
     builds: Mapping[str, PlannedBuild] = field(default_factory=dict)
@@ -149,7 +151,7 @@ def load_catalogue(
         machine=platform.machine(),
         export_digest=sha256(scripts / "export.py"),
         torch_variant=torch_variant,
-        packaged=frozenset(model_files("packaged")) - spec.models.keys(),
+        special=frozenset(model_files("*")) - spec.models.keys(),
         toolchains={
             (axis, name): (images or {}).get(name) or find_toolchain(name, spec.base / path, axis)
             for axis in TOOL_AXES

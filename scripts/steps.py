@@ -55,9 +55,13 @@ def commands(words: "list[str]") -> "list[list[str]]":
 
 def run(command: "list[str]", environment: "dict[str, str]", places: "dict[str, str]") -> int:
     """Its exit status; 128 + N for signal N, as a shell says it."""
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
+    try:
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+    except OSError as error:
+        print(f"{command[0]} cannot be started: {error.strerror}", flush=True)
+        return 127
     assert process.stdout is not None
     longest = sorted(places.items(), key=lambda pair: -len(pair[1]))
     for line in process.stdout:

@@ -46,7 +46,7 @@ def tasks(unpacked: Path) -> Tasks:
 def trees(tasks: Tasks) -> dict[str, Tree]:
     """The compiler and qemu, fetched and unpacked: a minute."""
     store = tasks.folder.parent
-    found = {name: places.package_tree(name, store) for name in places.SETS}
+    found = {name: places.package_tree(name, store) for name in ("armel", "qemu")}
     return found | {"zig-cache": Tree(path=store / "unused", digest="")}
 
 
