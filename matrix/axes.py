@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import PurePath
 
+from matrix.builds import PlannedBuild
 from matrix.catalogue import Catalogue, FlagRow, ModelFile, model_missing
 from matrix.errors import MatrixEmpty, SpecError
 from matrix.locks import AXES as LOCKED_AXES
@@ -16,7 +17,13 @@ from matrix.spec import OwnValue, Rule, Spec
 from matrix.targets import Target
 from matrix.versions import SelectorFault, nearest, select, several
 
-STAGES = {"exporter": Stage.EXPORT, "importer": Stage.IMPORT, "compiler": Stage.COMPILE, "runtime": Stage.RUN}
+STAGES = {
+    "exporter": Stage.EXPORT,
+    "importer": Stage.IMPORT,
+    "compiler": Stage.COMPILE,
+    "builder": Stage.BUILD,
+    "runtime": Stage.RUN,
+}
 """The kind of environment that each stage runs in."""
 
 PACKAGES = {axis: (STAGES[kind], package) for axis, (kind, package) in LOCKED_AXES.items()}
@@ -30,6 +37,7 @@ TOUCHES: Mapping[str, Set[Stage]] = {
     "python": {Stage.EXPORT},
     **{axis: {stage} for axis, (stage, _) in PACKAGES.items()},
     "compiler": {Stage.IMPORT, Stage.COMPILE},
+    "runtime": {Stage.BUILD, Stage.RUN},
 }
 """The stages of each axis of releases. Where a model goes through none of them, the axis has no value for it."""
 WITHOUT = {
@@ -90,7 +98,7 @@ def tied_values(
 def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
     """All values that an axis could have."""
     if axis in VERSION_AXES:
-        own = tuple(spec.toolchains) if axis in TOOL_AXES else ()
+        own = tuple(_own_tool_names(axis, spec))
         return (*catalogue.locks.releases(axis), *own)
     if axis == "model":
         return tuple(catalogue.models)
@@ -111,7 +119,7 @@ def labels_meant(
     """The values that selectors mean, of all that are known. Faults name `place`, or the axis of the spec."""
     known = known_labels(axis, spec, catalogue)
     labels: dict[str, None] = {}
-    own = spec.toolchains if axis in TOOL_AXES else {}
+    own = _own_tool_names(axis, spec)
     releases = catalogue.locks.releases(axis) if axis in VERSION_AXES else ()
     for index, term in enumerate(terms):
         where = (place or f"axes.{axis}") + (f"[{index}]" if len(terms) > 1 else "")
@@ -125,7 +133,7 @@ def labels_meant(
         elif axis == "target" and term == "host":
             labels[catalogue.machine] = None
         elif term == "all":
-            labels.update(dict.fromkeys(label for label in known if axis != "model" or label not in catalogue.packaged))
+            labels.update(dict.fromkeys(label for label in known if axis != "model" or label not in catalogue.special))
         elif term in known:
             labels[term] = None
         elif axis == "model" and not place:
@@ -139,9 +147,16 @@ def labels_meant(
     return tuple(labels)
 
 
+def _own_tool_names(axis: str, spec: Spec) -> Mapping[str, object]:
+    """Tools of one's own that can stand on an axis of releases."""
+    if axis not in TOOL_AXES:
+        return {}
+    return {**spec.toolchains, **spec.builds} if axis == "runtime" else spec.toolchains
+
+
 def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """The record of one value: what it means to each stage."""
-    if (axis, label) in catalogue.toolchains:
+    if (axis, label) in catalogue.toolchains or (axis == "runtime" and label in catalogue.builds):
         return _own_tools(axis, label, spec, catalogue)
     if axis in PACKAGES:
         stage, package = PACKAGES[axis]
@@ -185,6 +200,8 @@ def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
 
 def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """A user's own tools. Importing ONNX needs Python packages beside them: those of the newest release."""
+    if axis == "runtime" and label in catalogue.builds:
+        return _built_runtime(label, catalogue.builds[label])
     stage, _ = PACKAGES[axis]
     parts = {stage: Part(toolchain=catalogue.toolchains[axis, label])}
     if axis == "compiler":
@@ -193,20 +210,38 @@ def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
     return AxisValue(axis=axis, label=label, parts=parts)
 
 
+def _built_runtime(label: str, planned: PlannedBuild) -> AxisValue:
+    """It touches two stages: it is built, and what was built runs."""
+    return AxisValue(
+        axis="runtime",
+        label=label,
+        parts={
+            Stage.BUILD: Part(build=planned.build, flags=planned.words),
+            Stage.RUN: Part(build=planned.build),
+        },
+        note=f"built from {planned.build.release or 'a tree of its own'} with {planned.build.toolchain}",
+        untimed="no times: a build from source has no iree-benchmark-module",
+    )
+
+
 def _target_value(target: Target, spec: Spec, machine: str) -> AxisValue:
     """Another machine's programs run behind the target's emulator; without one its cells cannot run here."""
     parts = _flag_parts(target)
+    if target.machine in ("", machine):
+        return AxisValue(axis="target", label=target.name, parts=parts)
     foreign = f"{target.name} modules need a {target.machine} machine; this one is {machine}"
-    native = target.machine in ("", machine)
-    if target.emulator and not native:
-        parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), platform=_platform(target, spec))
+    note = ""
+    if target.emulator:
+        platform = _platform(target, spec)
+        parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), platform=platform)
+        note = f"emulated, no times: {' '.join(platform.emulator)}"
     return AxisValue(
         axis="target",
         label=target.name,
         parts=parts,
-        untested="" if native or target.emulator else foreign,
-        untimed="" if native else f"no times: {foreign}, and an emulator's times are not the machine's",
-        note="" if native or not target.emulator else f"emulated, no times: {' '.join(target.emulator)}",
+        untested="" if target.emulator else foreign,
+        untimed=f"no times: {foreign}, and an emulator's times are not the machine's",
+        note=note,
     )
 
 
@@ -218,6 +253,7 @@ def _platform(target: Target, spec: Spec) -> Platform:
         emulator=(PurePath(word).name, *rest),
         program=str((spec.base / word).resolve()) if "/" in word else "",
         sysroot=(spec.base / target.sysroot).resolve() if target.sysroot else None,
+        packages=target.packages,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from matrix.estimate import disk_cost, family
 from matrix.records import EnvironmentRequest
 
-RANK = {"exporter": 0, "importer": 1, "compiler": 2, "runtime": 3}
+RANK = {"exporter": 0, "importer": 1, "compiler": 2, "builder": 3, "runtime": 4}
 """The order of the stages that need them."""
 
 

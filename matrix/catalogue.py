@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matrix.builds import STEPS, PlannedBuild, planned_build
 from matrix.errors import ModelMissing, ModelUnusable, SpecError
 from matrix.keys import sha256
 from matrix.locks import NOWHERE, LockIndex, load_locks
@@ -50,7 +51,8 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def model_files(folder: str = "**") -> dict[str, Path]:
-    """Name -> file of the shipped models; of those in `packaged` the architecture comes from a package."""
+    """Name -> file of the shipped models; of those in `packaged` the architecture comes from a package, those in
+    `operations` are one operation each."""
     paths = (data_root() / "scripts" / "models").glob(f"{folder}/*.py")
     return {path.stem: path for path in sorted(paths, key=lambda path: (path.parent, path.name))}
 
@@ -108,10 +110,15 @@ class Catalogue:
     machine: str
     export_digest: str
     torch_variant: str = "cuda"
-    packaged: frozenset[str] = frozenset()
-    """Shipped models that come from a package: each brings an environment of its own, so `all` leaves them out."""
+    special: frozenset[str] = frozenset()
+    """Shipped models in folders of their own, which `all` leaves out: those that come from a package bring an
+    environment of their own, single operations are asked for by name."""
     toolchains: Mapping[tuple[str, str], Toolchain] = field(default_factory=dict)
     """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
+    builds: Mapping[str, PlannedBuild] = field(default_factory=dict)
+    """Runtimes built from source, by the name that is their value on the axis."""
+    steps: tuple[str, Path, str] = (STEPS, Path(), "")
+    """The program that runs the commands of a build: (name, file, sha256)."""
     machine_class: str = ""
     """What the key of a job holds whose result depends on the machine."""
 
@@ -144,12 +151,18 @@ def load_catalogue(
         machine=platform.machine(),
         export_digest=sha256(scripts / "export.py"),
         torch_variant=torch_variant,
-        packaged=frozenset(model_files("packaged")) - spec.models.keys(),
+        special=frozenset(model_files("*")) - spec.models.keys(),
         toolchains={
             (axis, name): (images or {}).get(name) or find_toolchain(name, spec.base / path, axis)
             for axis in TOOL_AXES
             for name, path in asked_toolchains(spec, axis).items()
         },
+        builds={
+            name: planned_build(build, spec.base, data_root() / "images" / "armv6")
+            for name, build in spec.builds.items()
+            if name in spec.terms("runtime")
+        },
+        steps=(STEPS, scripts / STEPS, sha256(scripts / STEPS)),
         machine_class=machine_class,
     )
 

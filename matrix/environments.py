@@ -55,8 +55,10 @@ def realise(
     *,
     index: PackageIndex | None = None,
     cache: WheelCache | None = None,
+    furnish: Callable[[Path, Environment], Environment] | None = None,
 ) -> Environment:
     """The environment at `folder`, built if it is not there yet; `cache` is where its wheels go, or uv's own.
+    `furnish` adds to what was installed in a folder, and says what the environment then is.
 
     Raises NotInstallable with the reason, or IndexUnreachable, HashMismatch, DiskFull, StoreUnusable, MatrixError.
     """
@@ -64,7 +66,8 @@ def realise(
 
     def build(root: Path) -> Environment:
         with cache.in_use() if cache else contextlib.nullcontext():
-            return _build(request, info, root, packages)
+            bare = _build(request, info, root, packages)
+        return furnish(root, bare) if furnish else bare
 
     return made(request, folder, build)
 
@@ -183,9 +186,25 @@ def note_install(request: EnvironmentRequest) -> None:
 def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> Environment:
     if request.toolchain:
         return _own(request, request.toolchain, info, root)
+    if request.built:
+        return _nothing(request, info, root)
     index.venv(root, info.path)
     index.install(root, request.lock)
     return inspect(request, info, root)
+
+
+def _nothing(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Environment:
+    """What a runtime that was built runs in: this machine, and no tool beside it."""
+    return Environment(
+        request_label=request.label,
+        engine="venv",
+        digest=digest({"built": True, **_platform(info)}),
+        root=root,
+        python_version=info.version,
+        c_library=info.c_library,
+        tools={},
+        distributions=(),
+    )
 
 
 def _describe(environment: Environment, root: Path) -> None:

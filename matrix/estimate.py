@@ -24,6 +24,7 @@ ENVIRONMENT_COSTS: Mapping[str, EnvironmentCost] = {
     "exporter": EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_700_000_000, seconds=35.0),
     "importer": EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
     "compiler": EnvironmentCost(download_bytes=85_000_000, disk_bytes=500_000_000, seconds=1.5),
+    "builder": EnvironmentCost(download_bytes=290_000_000, disk_bytes=1_100_000_000, seconds=30.0),
     "runtime": EnvironmentCost(download_bytes=15_000_000, disk_bytes=110_000_000, seconds=0.5),
 }
 """Measured 2026-11-21 with the CUDA build of torch 2.9, for one that shares no wheel with another."""
@@ -68,7 +69,14 @@ def environment_costs(requests: Sequence[EnvironmentRequest]) -> EnvironmentCost
     )
 
 
-JOB_SECONDS = {Stage.EXPORT: 10.0, Stage.IMPORT: 2.0, Stage.COMPILE: 1.0, Stage.RUN: 0.03, Stage.BENCHMARK: 2.0}
+JOB_SECONDS = {
+    Stage.EXPORT: 10.0,
+    Stage.IMPORT: 2.0,
+    Stage.COMPILE: 1.0,
+    Stage.BUILD: 60.0,
+    Stage.RUN: 0.03,
+    Stage.BENCHMARK: 2.0,
+}
 """Of a small model, where this store has no results yet to tell."""
 
 COMPILE_SECONDS: Mapping[str, float] = {

@@ -41,6 +41,8 @@ class Committed:
         self._tables: dict[str, LayerTable | None] = {}
 
     def row(self, request: EnvironmentRequest) -> Row:
+        if request.platform:
+            return Row(request=request, image=None, reason="emulated targets run with --engine venv only")
         if request.python not in self._tables:
             self._tables[request.python] = read_table(self._layers, request.python, self.machine)
         try:

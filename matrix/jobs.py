@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from matrix.benchmark import publishable
+from matrix.building import RUNNER, UNSTRIPPED
+from matrix.builds import STEPS
 from matrix.catalogue import IMPORTER
 from matrix.keys import job_key
 from matrix.plan import Node
@@ -18,6 +20,8 @@ from matrix.records import Job, Stage
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
 TIMES = "benchmark.json"
+PROGRAMS = (RUNNER,)
+"""Inputs that a job starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +64,18 @@ def _compile(node: Node, _artifacts: Mapping[str, str]) -> tuple[str, ...]:
     return ("iree-compile", MLIR, "-o", VMFB, *node.flags)
 
 
+def _build(node: Node, _artifacts: Mapping[str, str]) -> tuple[str, ...]:
+    return ("python", STEPS, *node.flags)
+
+
 def _run(node: Node, artifacts: Mapping[str, str]) -> tuple[str, ...]:
     function = dict(node.parameters)["function"]
     parameters = [f"--parameters=model={PARAMETERS}"] if PARAMETERS in artifacts else []
     inputs = [f"--input=@{name}" for name in matching(artifacts, INPUT)]
     outputs = [f"--output=@{name.replace('expected', 'output')}" for name in matching(artifacts, EXPECTED)]
     module = (f"--module={VMFB}", *parameters, f"--function={function}")
-    return ("iree-run-module", *module, *inputs, *outputs, *node.flags)
+    tool = f"./{RUNNER}" if RUNNER in artifacts else RUNNER
+    return (tool, *module, *inputs, *outputs, *node.flags)
 
 
 def run_outputs(artifacts: Mapping[str, str]) -> tuple[str, ...]:
@@ -101,7 +110,8 @@ RECIPES: Mapping[Stage, Recipe] = {
         command=_import,
     ),
     Stage.COMPILE: Recipe(inputs=(MLIR,), outputs=(VMFB,), needed=(VMFB,), command=_compile),
-    Stage.RUN: Recipe(inputs=(VMFB, INPUT, PARAMETERS), outputs=(OUTPUT,), needed=(OUTPUT,), command=_run),
+    Stage.BUILD: Recipe(inputs=(STEPS,), outputs=(RUNNER, UNSTRIPPED), needed=(RUNNER, UNSTRIPPED), command=_build),
+    Stage.RUN: Recipe(inputs=(RUNNER, VMFB, INPUT, PARAMETERS), outputs=(OUTPUT,), needed=(OUTPUT,), command=_run),
     Stage.BENCHMARK: Recipe(
         inputs=(VMFB, INPUT, PARAMETERS), outputs=(TIMES,), needed=(TIMES,), command=_benchmark, strip=publishable
     ),

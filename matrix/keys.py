@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -30,6 +31,18 @@ def sha256(path: Path) -> str:
     """The sha256 of a file as 64 hex digits, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """sha256 over names, modes and contents of a folder's files; links by their targets."""
+    rows: list[Json] = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            rows.append([name, "link", str(path.readlink())])
+        elif path.is_file():
+            rows.append([name, "run" if os.access(path, os.X_OK) else "file", sha256(path)])
+    return digest(rows)
 
 
 def job_key(

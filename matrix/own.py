@@ -95,6 +95,43 @@ def read_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
     return toolchains
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserBuild:
+    """A `[builds.NAME]` table: a runtime to be built from source, as a value of the axis runtime.
+
+    `source` is a pinned release or the path of an IREE tree, relative to the spec's folder; `toolchain` a row of
+    `images/armv6/toolchains.toml`; `options` are further ones of cmake.
+    """
+
+    name: str
+    source: str
+    toolchain: str
+    options: tuple[str, ...] = ()
+
+
+def read_builds(top: Table, *, taken: Iterable[str] = ()) -> dict[str, UserBuild]:
+    """The tables `[builds.NAME]`. `taken` are words that mean something else on the axis."""
+    builds = {}
+    table = top.table("builds")
+    for name in table.content:
+        named(table, name)
+        if name in taken or name[:1].isdigit():
+            table.fault(name, "reads like a release or a keyword, expected a name that begins with a letter")
+        row = table.table(name)
+        row.only(("source", "toolchain", "options"))
+        options = row.texts("options")
+        for index, word in enumerate(options):
+            if not word.startswith("-D"):
+                row.fault(f"options[{index}]", f"read {word!r}, expected an option of cmake such as -DNAME=VALUE")
+        builds[name] = UserBuild(
+            name=name,
+            source=row.text("source", required=True),
+            toolchain=row.text("toolchain", required=True),
+            options=options,
+        )
+    return builds
+
+
 def named(table: Table, name: str) -> None:
     if not NAME.match(name):
         table.fault(name, f"read {name!r}, expected a name of letters, digits and . _ + -")

@@ -27,11 +27,15 @@ from matrix.axes import (
 )
 from matrix.catalogue import Catalogue
 from matrix.errors import MatrixEmpty, SpecError
-from matrix.records import AXES, AxisValue, EnvironmentRequest, Limits, Lock, Outcome, Part, Stage
+from matrix.records import AXES, AxisValue, Build, EnvironmentRequest, Limits, Lock, Outcome, Part, Stage
 from matrix.spec import Rule, Spec
 
 KINDS = {stage: kind for kind, stage in STAGES.items()}
 """The kind of environment that each stage runs in."""
+COMES_WITH = {Stage.IMPORT: Stage.COMPILE, Stage.BUILD: Stage.RUN}
+"""A stage that nobody asks for -> the one that may need it."""
+LINK = "{link}"
+"""In a compiler's flag: the folder of IREE's linker repaired for 32-bit Arm."""
 NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
 
 
@@ -57,6 +61,8 @@ class Node:
     """Tells repeats of the same job apart (a round of a benchmark, a second compile)."""
     machine: str = ""
     """The class of this machine, where the result depends on it."""
+    tools: int | None = None
+    """The node whose artifacts are the tools of this one: a runtime that is built from source."""
     beside: str = ""
     """Of a round: a digest of all cells that it is interleaved and compared with. A time of another hour beside others
     answers nothing here, so it must not be reused."""
@@ -314,7 +320,7 @@ class _Graph:
         self.value_parts: dict[int, tuple[int | None, ...]] = {}
         self.works: dict[tuple[object, ...], _Work] = {}
         self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
-        stages = {*spec.stages, Stage.IMPORT} if Stage.COMPILE in spec.stages else spec.stages
+        stages = {*spec.stages, *(stage for stage, needs in COMES_WITH.items() if needs in spec.stages)}
         self.stages = tuple(stage for stage in Stage if stage in stages and stage.judged)
 
     def chain(self, values: tuple[AxisValue, ...]) -> tuple[int, ...]:
@@ -324,17 +330,31 @@ class _Graph:
         given, without = values[MODEL].given, values[MODEL].without
         chain: list[int] = []
         upstream: int | None = None
+        tools: int | None = None
         for stage, column in zip(self.stages, columns, strict=True):
             if stage in without:
                 continue
+            if stage is Stage.BUILD:
+                tools = self._build(column, values)
+                chain += [] if tools is None else [tools]
+                continue
             here = given if upstream is None else ()
-            key = (stage, upstream, column, here)
+            key = (stage, upstream, column, here, tools)
             node = self.index.get(key)
             if node is None:
-                node = self.index[key] = self._add(stage, upstream, column, values, here)
+                node = self.index[key] = self._add(stage, upstream, column, values, here, tools=tools)
             chain.append(node)
             upstream = node
         return tuple(chain)
+
+    def _build(self, column: tuple[int | None, ...], values: tuple[AxisValue, ...]) -> int | None:
+        """The node of a build, which waits for nothing; None where the runtime is a release."""
+        if not any(Stage.BUILD in value.parts for value in values):
+            return None
+        key = (Stage.BUILD, column)
+        if key not in self.index:
+            self.index[key] = self._add(Stage.BUILD, None, column, values, (self.catalogue.steps,))
+        return self.index[key]
 
     def _parts(self, value: AxisValue) -> tuple[int | None, ...]:
         """The number of a value's part in each stage of the spec, None where it does not touch the stage."""
@@ -355,6 +375,8 @@ class _Graph:
         column: tuple[int | None, ...],
         values: tuple[AxisValue, ...],
         given: tuple[tuple[str, Path, str], ...],
+        *,
+        tools: int | None = None,
     ) -> int:
         work = self.works.get((stage, column))
         if work is None:
@@ -373,6 +395,7 @@ class _Graph:
                 self.spec.limits[stage],
                 work.obstacle,
                 machine=work.machine,
+                tools=tools,
             )
         )
         return index
@@ -392,6 +415,9 @@ class _Graph:
 
     def _request(self, stage: Stage, parts: Sequence[Part]) -> EnvironmentRequest | str:
         """The environment of a node, or why there is none."""
+        build = next((part.build for part in parts if part.build), None)
+        if build:
+            return self._built_request(stage, build, parts)
         toolchain = next((part.toolchain for part in parts if part.toolchain), None)
         platform = next((part.platform for part in parts if part.platform), None)
         if toolchain:
@@ -406,7 +432,8 @@ class _Graph:
         pins = tuple(pin for part in parts for pin in part.pins)
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
         packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
-        key = (stage, pins, python, packages, platform)
+        linked = any(LINK in flag for part in parts for flag in part.flags)
+        key = (stage, pins, python, packages, platform, linked)
         if key not in self.requests:
             kind = KINDS[stage]
             lock = self.catalogue.locks.find(kind, dict(pins), variant=self.catalogue.torch_variant)
@@ -417,11 +444,25 @@ class _Graph:
                     python=python,
                     lock=self.catalogue.locks.with_packages(lock, packages, python),
                     platform=platform,
+                    linked=linked,
                 )
                 if lock
                 else f"no lock for {wanted}: add the row to images/locks/wanted.toml and run `nox -s lock`"
             )
         return self.requests[key]
+
+    def _built_request(self, stage: Stage, build: Build, parts: Sequence[Part]) -> EnvironmentRequest | str:
+        """What builds a runtime, or what runs one that was built."""
+        python = self.spec.tools_python
+        if stage is Stage.BUILD:
+            lock = Lock(name=f"builder/{build.name}", path=build.tools, digest=build.digest, pins=())
+            return EnvironmentRequest(kind=KINDS[stage], python=python, lock=lock, build=build)
+        platform = next((part.platform for part in parts if part.platform), None)
+        machine = platform.machine if platform else self.catalogue.machine
+        if machine != build.machine:
+            return f"{build.toolchain} builds a runtime for {build.machine}, and the target runs {machine}"
+        lock = Lock(name=f"built/{machine}", path=Path(), digest=f"built for {machine}", pins=())
+        return EnvironmentRequest(kind=KINDS[stage], python=python, lock=lock, platform=platform, built=True)
 
 
 def joined(parts: Sequence[Part]) -> tuple[str, ...]:

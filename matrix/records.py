@@ -13,13 +13,20 @@ from pathlib import Path
 
 
 class Stage(StrEnum):
-    """What a cell goes through, in this order. An import takes the place of an export where the model is an `.onnx`."""
+    """What a cell goes through, in this order. An import takes the place of an export where the model is an `.onnx`; a
+    build stands before the run where the runtime is built from source."""
 
     EXPORT = "export"
     IMPORT = "import"
     COMPILE = "compile"
+    BUILD = "build"
     RUN = "run"
     BENCHMARK = "benchmark"
+
+    @property
+    def chosen(self) -> bool:
+        """A spec asks for it. The others come with a value: of a model, of a runtime."""
+        return self not in (Stage.IMPORT, Stage.BUILD)
 
     @property
     def judged(self) -> bool:
@@ -112,23 +119,44 @@ class Toolchain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A runtime that is built from source.
+
+    `release` is that of the pinned sources, "" where `tree` is an IREE tree of one's own. `sets` are the locked sets
+    of packages that its commands speak of, `tools` is the lock of cmake and the like from PyPI, `digest` is of the
+    sources and of all these locks, `machine` runs what comes out.
+    """
+
+    name: str
+    release: str
+    tree: Path | None
+    toolchain: str
+    sets: tuple[str, ...]
+    tools: Path
+    digest: str
+    machine: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """Another machine, and how its programs run here: `machine` as `platform.machine()` says it.
 
     `emulator` is the argv that stands before a program, its first word a name; `{sysroot}` in it is the folder with
     that machine's C library. `program` is where the emulator is: a path, or "" for one that is known by its name.
-    `sysroot` is a user's own folder; None: the locked packages of that machine.
+    `sysroot` is a user's own folder; None: the locked packages of that machine, or of `packages` (SET/FOLDER, a folder
+    in a locked set of `images/armv6`).
     """
 
     machine: str
     emulator: tuple[str, ...]
     program: str = ""
     sysroot: Path | None = None
+    packages: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRequest:
-    """An environment to realise: `kind` is exporter, importer, compiler or runtime; `python` is `major.minor`.
+    """An environment to realise: `kind` is exporter, importer, compiler, builder or runtime; `python` is `major.minor`.
 
     With a `toolchain` it holds a user's own tools, no wheels; `lock` then only carries its name, path and digest. With
     a `platform` its tools are another machine's.
@@ -139,6 +167,12 @@ class EnvironmentRequest:
     lock: Lock
     toolchain: Toolchain | None = None
     platform: Platform | None = None
+    build: Build | None = None
+    """Of a builder: what it builds. It holds compilers, cmake and IREE's sources."""
+    linked: bool = False
+    """Of a compiler: the folder of `armv6-lld` lies beside it, which `{link}` in its flags means."""
+    built: bool = False
+    """Of a runtime: its tools come with the job, from a build. It holds what runs them, or nothing."""
 
     @property
     def label(self) -> str:
@@ -190,6 +224,8 @@ class Part:
     """What the stage does depends on the machine that it runs on (`cpu=host`): its class is in the job's key."""
     packages: tuple[str, ...] = ()
     platform: Platform | None = None
+    build: Build | None = None
+    """Of the stage build: what is built. Of the stage run: what was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,11 @@ class NodeState:
         return self.result is not None or self.obstacle is not None
 
 
+def _above(node: Node) -> tuple[int, ...]:
+    """The nodes whose artifacts a node needs."""
+    return tuple(index for index in (node.upstream, node.tools) if index is not None)
+
+
 class Schedule:
     """Which node comes next. A node is ready when its upstream has passed, parked while its environment is made."""
 
@@ -53,22 +58,21 @@ class Schedule:
         self._refused: dict[EnvironmentRequest, tuple[Outcome, str]] = {}
         self._parked: dict[EnvironmentRequest, list[int]] = defaultdict(list)
         self._children: dict[int, list[int]] = defaultdict(list)
-        self._through = [0] * len(plan.nodes)
-        self._ending = [0] * len(plan.nodes)
+        self._through: list[list[int]] = [[] for _ in plan.nodes]
+        self._over = bytearray(len(plan.cells))
+        self._blocked: set[int] = set()
         self._artifacts: dict[int, dict[str, str]] = {}
-        for cell in plan.cells:
+        for place, cell in enumerate(plan.cells):
             for index in cell.nodes:
-                self._through[index] += 1
-            if cell.nodes:
-                self._ending[cell.nodes[-1]] += 1
+                self._through[index].append(place)
         self._left = Counter(node.request for node in plan.nodes if node.request and not node.obstacle)
         self.left = Counter(node.stage for node in plan.nodes if not node.obstacle)
         """Nodes that are not over, by stage."""
         for node in plan.nodes:
-            if node.upstream is not None:
-                self._children[node.upstream].append(node.index)
+            for above in _above(node):
+                self._children[above].append(node.index)
         for node in plan.nodes:
-            if node.upstream is None:
+            if not _above(node):
                 self._offer(node)
 
     def needs(self, request: EnvironmentRequest) -> bool:
@@ -114,9 +118,10 @@ class Schedule:
 
     def artifacts(self, node: Node) -> Mapping[str, str]:
         """All artifacts upstream of a node: name -> sha256."""
-        if node.upstream is None:
-            return {name: digest for name, _, digest in node.given}
-        return self._artifacts[node.upstream]
+        found = {name: digest for name, _, digest in node.given}
+        for above in _above(node):
+            found |= self._artifacts[above]
+        return found
 
     def finish(self, index: int, result: JobResult) -> None:
         """A node has its result: what waits for it is ready, or can never be."""
@@ -125,11 +130,15 @@ class Schedule:
         self.left[node.stage] -= 1
         if node.request:
             self._left[node.request] -= 1
-        own = {artifact.name: artifact.digest for artifact in result.outputs}
-        self._artifacts[index] = {**self.artifacts(node), **own}
+        if result.outcome is Outcome.PASSED:
+            own = {artifact.name: artifact.digest for artifact in result.outputs}
+            self._artifacts[index] = {**self.artifacts(node), **own}
         self._settle(index, result.outcome)
 
     def _offer(self, node: Node) -> None:
+        """A node is ready when all above it have passed."""
+        if node.index in self._blocked or not all(above in self._artifacts for above in _above(node)):
+            return
         if node.obstacle is None:
             self.put_back(node)
         else:
@@ -138,18 +147,29 @@ class Schedule:
     def _settle(self, index: int, outcome: Outcome) -> None:
         self.repeats_done += bool(self.plan.nodes[index].repeat)
         if outcome is Outcome.PASSED:
-            self.cells_done += self._ending[index]
+            self._count(index, last=True)
             for child in self._children[index]:
                 self._offer(self.plan.nodes[child])
             return
-        self.cells_done += self._through[index]
-        self.cells_red += self._through[index] if outcome.red else 0
+        self._count(index, red=outcome.red)
         below = list(self._children[index])
         while below:
             child = below.pop()
+            if child in self._blocked:  # by the other node above it
+                continue
+            self._blocked.add(child)
             self.repeats_done += bool(self.plan.nodes[child].repeat)
             self._block(child, Outcome.BLOCKED, f"an earlier stage ended in {outcome}")
             below += self._children[child]
+
+    def _count(self, index: int, *, last: bool = False, red: bool = False) -> None:
+        """The cells through a node are over (`last`: those that end with it), each once."""
+        for place in self._through[index]:
+            if self._over[place] or (last and self.plan.cells[place].nodes[-1] != index):
+                continue
+            self._over[place] = 1
+            self.cells_done += 1
+            self.cells_red += red
 
     def _block(self, index: int, outcome: Outcome, reason: str) -> None:
         node = self.plan.nodes[index]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.errors import SpecError, SpecSyntax
-from matrix.own import UserModel, named, read_models, read_toolchains
+from matrix.own import UserBuild, UserModel, named, read_builds, read_models, read_toolchains
 from matrix.packages import fault_of
 from matrix.records import AXES, Limits, Stage
 from matrix.targets import Target, read_targets
@@ -21,6 +21,7 @@ DEFAULT_LIMITS = {
     Stage.EXPORT: Limits(seconds=900, memory_bytes=16 << 30),
     Stage.IMPORT: Limits(seconds=900, memory_bytes=8 << 30),
     Stage.COMPILE: Limits(seconds=900, memory_bytes=8 << 30),
+    Stage.BUILD: Limits(seconds=3600, memory_bytes=8 << 30),
     Stage.RUN: Limits(seconds=300, memory_bytes=8 << 30),
     Stage.BENCHMARK: Limits(seconds=300, memory_bytes=8 << 30),
 }
@@ -106,6 +107,8 @@ class Spec:
     """A user's own tools by name: paths relative to `base`. The names are values of the axes compiler and runtime."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """A user's own targets by name, beside the shipped ones."""
+    builds: Mapping[str, UserBuild] = field(default_factory=dict)
+    """Runtimes to be built from source, by name. The names are values of the axis runtime."""
     options: tuple[str, ...] = ()
     """Words of the command line that made this spec another one than its file says; they repeat a cell."""
     benchmark: BenchmarkPlan = BenchmarkPlan()
@@ -146,6 +149,7 @@ KEYS = (
     "models",
     "toolchains",
     "targets",
+    "builds",
     "benchmark",
     "repeat",
 )
@@ -185,6 +189,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         models=read_models(top),
         toolchains=read_toolchains(top, taken=KEYWORDS),
         targets=read_targets(top.table("targets")),
+        builds=read_builds(top, taken=(*KEYWORDS, *top.table("toolchains").content)),
         benchmark=_benchmark(top, own),
         compiles=_compiles(top),
         tools_python=top.text("tools_python", "3.11"),
@@ -196,7 +201,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
 
 
 def _stages(top: Table) -> tuple[Stage, ...]:
-    asked = [stage for stage in Stage if stage is not Stage.IMPORT]  # it comes with the model, nobody asks for it
+    asked = [stage for stage in Stage if stage.chosen]
     names = [stage.value for stage in asked]
     read = top.texts("stages", tuple(stage.value for stage in asked if stage.judged))
     for index, name in enumerate(read):

@@ -20,7 +20,7 @@ FLAGS = {
     "float_abi": "--iree-llvmcpu-target-float-abi",
 }
 """Key of a target -> the flag of iree-compile that it stands for."""
-KEYS = ("machine", *FLAGS, "compile", "run", "emulator", "sysroot")
+KEYS = ("machine", *FLAGS, "compile", "run", "emulator", "sysroot", "packages")
 DEVICE = ("--device=local-sync",)
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
@@ -43,6 +43,8 @@ class Target:
     run: tuple[str, ...]
     emulator: tuple[str, ...] = ()
     sysroot: str = ""
+    packages: str = ""
+    """In the place of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
 
 
 def read_targets(table: Table) -> dict[str, Target]:
@@ -62,8 +64,14 @@ def _target(name: str, row: Table) -> Target:
     machine = row.text("machine") or triple.partition("-")[0]
     if emulator and not machine:
         row.fault("emulator", "is given without `machine` or `triple`, expected one of them: whose programs it runs")
-    if sysroot and not any(SYSROOT in word for word in emulator):
-        row.fault("sysroot", f"no word of `emulator` names it, expected {SYSROOT} in one, as in {EXAMPLE}")
+    packages = row.text("packages")
+    if sysroot and packages:
+        row.fault("packages", "is given beside `sysroot`, expected one of them: where the C library is")
+    if (sysroot or packages) and not any(SYSROOT in word for word in emulator):
+        row.fault(
+            "sysroot" if sysroot else "packages",
+            f"no word of `emulator` names it, expected {SYSROOT} in one, as in {EXAMPLE}",
+        )
     for index, word in enumerate(emulator):
         if "{" in word.replace(SYSROOT, ""):
             row.fault(f"emulator[{index}]", f"read {word!r}, expected no other place than {SYSROOT}")
@@ -74,6 +82,7 @@ def _target(name: str, row: Table) -> Target:
         run=row.texts("run", DEVICE),
         emulator=emulator,
         sysroot=sysroot,
+        packages=packages,
     )
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy
 
 from matrix.armv6.audit import ProgramAudit, audit_program, names_in
-from matrix.armv6.crosstools import RUNNER
 from matrix.armv6.models import TOLERANCE, SmokeModel
 from matrix.armv6.program import ProgramFacts
+from matrix.building import RUNNER
 from matrix.errors import BundleRefused
 from matrix.judge import Comparison
 from matrix.vmfbaudit import audit

@@ -13,24 +13,22 @@ from matrix.armv6.bundle import BundleFacts, write_bundle
 from matrix.armv6.crosstools import (
     CPU,
     PEAK,
-    RUNNER,
-    UNSTRIPPED,
-    CrossToolchain,
     emulated_task,
-    helpers_task,
     host_tools_task,
     look_task,
     measured_task,
     program_task,
-    read_toolchains,
     runtime_task,
 )
 from matrix.armv6.models import TOLERANCE, SmokeModel
 from matrix.armv6.program import program_facts
 from matrix.armv6.routes import NO_TRACES, ROUTES, compile_task, output_names, run_task
-from matrix.armv6.tasks import Task, TaskEnd, Tasks, Tree
+from matrix.building import NATIVE, RUNNER, UNSTRIPPED, CrossToolchain
 from matrix.errors import BundleRefused, UsageError
 from matrix.judge import compare
+from matrix.linking import helpers_task
+from matrix.sources import source_version
+from matrix.tasks import Task, TaskEnd, Tasks, Tree
 from matrix.versions import nearest
 
 
@@ -52,7 +50,7 @@ def make_bundle(
     tasks, trees = Tasks(store), places.tool_trees(store)
     trees["source"] = places.source_tree(order.source)
     trees["python"] = Tree(path=Path(sys.executable), digest="any")
-    trees["host"] = _done(tasks, host_tools_task(trees), say).tree
+    trees["host"] = _done(tasks, host_tools_task(places.toolchains()[NATIVE], trees), say).tree
     built = _done(tasks, runtime_task(toolchain, trees), say)
     compiler = places.compiler_environment(order.compiler, store)
     helpers = _done(tasks, helpers_task(places.images() / "link", trees), say)
@@ -70,7 +68,7 @@ def make_bundle(
     facts = BundleFacts(
         model=model.name,
         compiler=order.compiler,
-        runtime=places.source_version(trees["source"]),
+        runtime=source_version(trees["source"]),
         toolchain=order.toolchain,
         route=order.route,
         qemu=f"qemu-user, QEMU_CPU={CPU}",
@@ -87,7 +85,7 @@ def make_bundle(
 
 def toolchain_and_route(order: BundleOrder) -> CrossToolchain:
     """Raises UsageError with the known ones."""
-    known = read_toolchains(places.images() / "toolchains.toml")
+    known = places.board_toolchains()
     for option, name, names in (("--toolchain", order.toolchain, known), ("--route", order.route, ROUTES)):
         if name not in names:
             raise UsageError(

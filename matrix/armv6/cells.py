@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy
 
 from matrix import processes
-from matrix.armv6.crosstools import CrossToolchain
 from matrix.armv6.models import TOLERANCE, SmokeModel
 from matrix.armv6.routes import (
     ROUTES,
@@ -28,10 +27,11 @@ from matrix.armv6.routes import (
     static_link_task,
     static_run_task,
 )
-from matrix.armv6.tasks import TaskEnd, Tasks, Tree
+from matrix.building import CrossToolchain
 from matrix.judge import compare
 from matrix.records import Outcome
 from matrix.signatures import UNRECOGNISED, recognise
+from matrix.tasks import TaskEnd, Tasks, Tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from matrix import environments, mirror, processes, pythons
-from matrix.armv6.tasks import Tasks, Tree, claimed, tree_digest
+from matrix import environments, mirror, pythons
+from matrix.armv6.crosstools import MACHINE
+from matrix.building import CrossToolchain, read_toolchains
 from matrix.catalogue import data_root
-from matrix.errors import EngineMissing, HashMismatch, IndexUnreachable, LockFault, MatrixError, StoreUnusable
+from matrix.errors import LockFault, StoreUnusable
 from matrix.index import configured
 from matrix.keys import digest, sha256
+from matrix.linking import SCRIPTS, link_folder
 from matrix.locks import read_lock
 from matrix.records import Environment, EnvironmentRequest, Lock
+from matrix.sources import own_sources, pinned_sources, source_releases
 from matrix.store import disk_errors
-from matrix.trees import HOST, read_set, unpacked
+from matrix.tasks import Tasks
+from matrix.trees import HOST, Tree, claimed, read_set, unpacked
+from matrix.versions import in_order
 
-CRATE = "eerie-sys"
-FETCH_SECONDS = 600.0
-SCRIPTS = ("iree-lld", "system-ld")
 SETS = ("armel", "native", "qemu")
 
 
 def images() -> Path:
     """The committed data of 32-bit Arm: locks, toolchains, C sources."""
     return data_root() / "images" / "armv6"
+
+
+def toolchains() -> Mapping[str, CrossToolchain]:
+    """All of `toolchains.toml`, by name."""
+    return read_toolchains(images() / "toolchains.toml")
+
+
+def board_toolchains() -> dict[str, CrossToolchain]:
+    """Those for the ARM1176."""
+    return {name: row for name, row in toolchains().items() if row.machine == MACHINE}
 
 
 def tool_trees(store: Path) -> dict[str, Tree]:
@@ -56,13 +66,9 @@ def compiler_environment(version: str, store: Path) -> Environment:
     """The environment of a compiler release, as the matrix has it."""
     locks = data_root() / "images" / "locks" / "compiler"
     if not (locks / f"{version}.txt").is_file():
-        known = ", ".join(sorted((path.stem for path in locks.glob("*.txt")), key=_ascending))
+        known = ", ".join(in_order(path.stem for path in locks.glob("*.txt")))
         raise LockFault(f"no lock for the compiler {version}, only for {known}", tip="choose one of these")
     return environment("compiler", read_lock(locks / f"{version}.txt", f"compiler/{version}"), store)
-
-
-def _ascending(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
 
 
 def _tools_lock() -> Lock:
@@ -80,87 +86,10 @@ def environment(kind: str, lock: Lock, store: Path) -> Environment:
     return environments.realise(request, info, place, index=configured())
 
 
-def source_releases() -> tuple[str, ...]:
-    """The IREE releases whose sources are pinned, the newest first."""
-    found = (path.parent.name for path in (images() / "src").glob("*/Cargo.lock"))
-    return tuple(sorted(found, key=_ascending, reverse=True))
-
-
-def source_tree(given: Path | None, release: str = "") -> Tree:
-    """IREE's sources: a folder that the user names, or a release's pinned crate (the newest), fetched by cargo, which
-    checks it. Raises LockFault, EngineMissing, MatrixError."""
-    folder = given or _crate_folder(release or source_releases()[0])
-    if not (folder / "runtime" / "src" / "iree").is_dir() or not (folder / "CMakeLists.txt").is_file():
-        raise LockFault(
-            f"{folder}: no IREE source tree: it has no CMakeLists.txt beside runtime/src/iree",
-            tip="give the folder that holds IREE's runtime/ and third_party/, submodules included",
-        )
-    return Tree(path=folder.resolve(), digest=tree_digest(folder))
-
-
-def _crate_folder(release: str) -> Path:
-    manifest = images() / "src" / release / "Cargo.toml"
-    if not manifest.is_file():
-        known = ", ".join(source_releases())
-        raise LockFault(f"no sources of IREE {release} are pinned, only of {known}", tip="give --source FOLDER")
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        raise EngineMissing(
-            "cargo is not on this machine; it fetches the crate that carries IREE's sources",
-            tip="install Rust's cargo, or give --source FOLDER with IREE's sources",
-        )
-    words = [cargo, "metadata", "--locked", "--format-version", "1", "--manifest-path", str(manifest)]
-    done = processes.run(words, timeout=FETCH_SECONDS)
-    if not done.ok:
-        raise _not_fetched(done, release)
-    packages = json.loads(done.stdout)["packages"]
-    return next(Path(row["manifest_path"]).parent / "iree" for row in packages if row["name"] == CRATE)
-
-
-def _not_fetched(done: processes.Completed, release: str) -> MatrixError:
-    """cargo checks the crate itself; what else it complains of is the way to its registry."""
-    last = "\n".join(f"  | {line}" for line in done.tail.splitlines())
-    if "checksum" in done.output:
-        return HashMismatch(
-            f"images/armv6/src/{release}/Cargo.lock: the crate is another one than locked\n{last}",
-            tip="do not use this registry; if it is the right one, restore Cargo.lock from the repository",
-        )
-    return IndexUnreachable(
-        f"cannot fetch IREE's sources {release}\n{last}",
-        tip="check the network and cargo's settings, or give --source FOLDER with IREE's sources",
-    )
-
-
-def source_version(source: Tree) -> str:
-    """`3.13.0` of `3.13.0.dev`: what IREE's tree says of itself."""
-    try:
-        text = json.loads((source.path / "runtime" / "version.json").read_bytes())["package-version"]
-    except (OSError, ValueError, KeyError) as error:
-        raise LockFault(
-            f"{source.path}/runtime/version.json cannot be read: {error}", tip="give IREE's own tree"
-        ) from None
-    return ".".join(str(text).split(".")[:3])
-
-
-def link_folder(folder: Path, helpers: Path, iree_lld: Path, armel: Tree) -> None:
-    """Lay out the linker wrapper: scripts, objects, and `settings` with the places of the programs they call."""
-    for path in sorted(helpers.iterdir()):
-        if path.suffix in (".o", ".a"):
-            shutil.copy(path, folder / path.name)
-    for name in SCRIPTS:
-        shutil.copy(images() / "link" / name, folder / name)
-        (folder / name).chmod(0o755)
-    prefix = armel.path / "usr" / "bin" / "arm-linux-gnueabi-"
-    settings = {
-        "IREE_LLD": iree_lld,
-        "OBJCOPY": f"{prefix}objcopy",
-        "READELF": f"{prefix}readelf",
-        "CC": f"{prefix}gcc",
-        "SYSROOT": armel.path,
-        "TOOL_LIBRARIES": armel.path / "usr" / "lib" / "x86_64-linux-gnu",
-    }
-    lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
-    (folder / "settings").write_text("".join(lines), encoding="utf-8")
+def source_tree(given: Path | None) -> Tree:
+    """IREE's sources: a folder that the user names, or the newest pinned release."""
+    pins = images() / "src"
+    return own_sources(given) if given else pinned_sources(pins, source_releases(pins)[0])
 
 
 def link_tree(tasks: Tasks, helpers: Path, compiler: Environment, armel: Tree) -> Tree:
@@ -175,7 +104,7 @@ def link_tree(tasks: Tasks, helpers: Path, compiler: Environment, armel: Tree) -
         if not place.is_dir():
             partial = Path(tempfile.mkdtemp(prefix="partial-link-", dir=place.parent))
             try:
-                link_folder(partial, helpers, tool(compiler, "iree-lld"), armel)
+                link_folder(partial, helpers, tool(compiler, "iree-lld"), sources=images() / "link", armel=armel)
                 partial.rename(place)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.armv6.crosstools import CPU, CrossToolchain, emulated_task
-from matrix.armv6.tasks import Task, Tree
+from matrix.armv6.crosstools import CPU, emulated_task
+from matrix.building import CrossToolchain
 from matrix.records import Outcome
+from matrix.tasks import Task, Tree
 
 COMPILE_SECONDS = 600.0
 CPU_FLAGS = (

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.armv6 import places
@@ -18,22 +18,21 @@ from matrix.armv6.cells import Board, measure
 from matrix.armv6.crosstools import (
     CPU,
     EVERYTHING,
-    RUNNER,
-    CrossToolchain,
     emulated_task,
-    helpers_task,
     host_tools_task,
     look_task,
     program_task,
-    read_toolchains,
     runtime_task,
 )
 from matrix.armv6.models import SmokeModel, smoke_models
 from matrix.armv6.program import ProgramFacts, program_facts
 from matrix.armv6.routes import ROUTES, STATIC_LIBRARY, Row, Runner
-from matrix.armv6.tasks import TaskEnd, Tasks, Tree
+from matrix.building import NATIVE, RUNNER, CrossToolchain
 from matrix.errors import LockFault
+from matrix.linking import helpers_task
 from matrix.records import Outcome
+from matrix.sources import source_version
+from matrix.tasks import TaskEnd, Tasks, Tree
 
 HELLO = "1.4142135623730951 2.71828175"
 """sqrt(2) in double and expf(1) in float (the float nearest to e, to nine digits)."""
@@ -76,7 +75,7 @@ def smoke(
     state = Smoke(tasks=Tasks(store), say=say)
     with state.step("toolchains"):
         state.trees = places.tool_trees(store)
-        state.toolchains = read_toolchains(places.images() / "toolchains.toml")
+        state.toolchains = places.board_toolchains()
         for name, tree in state.trees.items():
             if tree.digest:
                 say(f"   {name}: {tree.digest.removeprefix('sha256:')[:12]}")
@@ -119,15 +118,10 @@ def _facts(state: Smoke, program: Path) -> ProgramFacts:
 def _oracle(state: Smoke) -> None:
     """The emulator must refuse what the board cannot run, or nothing here proves anything."""
     gcc = state.toolchains["armel-static"]
-    newer = CrossToolchain(
+    newer = replace(
+        gcc,
         name="armv7",
         cc=(*(word for word in gcc.cc if not word.startswith("-m")), *ORACLE, "-mfloat-abi=softfp"),
-        cxx=(),
-        link=gcc.link,
-        float_abi=gcc.float_abi,
-        runtime_flags=(),
-        runtime_link=(),
-        libraries="",
     )
     made = state.do(state.tasks.run(program_task(newer, places.images() / "smoke" / "hello.c", state.trees)))
     for cpu in (CPU, EVERYTHING):
@@ -141,9 +135,9 @@ def _oracle(state: Smoke) -> None:
 
 
 def _runtimes(state: Smoke, source: Tree) -> None:
-    state.say(f"   IREE {places.source_version(source)}, sources {source.digest[:12]}")
+    state.say(f"   IREE {source_version(source)}, sources {source.digest[:12]}")
     state.trees["source"] = source
-    tools = state.do(state.tasks.run(host_tools_task(state.trees)))
+    tools = state.do(state.tasks.run(host_tools_task(places.toolchains()[NATIVE], state.trees)))
     if not tools.passed:
         _tail(state, tools)
         return

@@ -10,14 +10,14 @@ from pathlib import Path
 from matrix.armv6 import places
 from matrix.armv6.bundle import refuse_filled
 from matrix.armv6.bundling import BundleOrder, make_bundle, toolchain_and_route
-from matrix.armv6.crosstools import helpers_task
 from matrix.armv6.models import SHAPES, exported_model
 from matrix.armv6.routes import TABLE_HEADERS, advice, differences, linkage_table
 from matrix.armv6.smoke import Smoke, expectation, read_expectation, smoke
-from matrix.armv6.tasks import Tasks
 from matrix.catalogue import data_root
 from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, StoreUnusable
 from matrix.formats import plain_rows
+from matrix.linking import helpers_task, link_folder
+from matrix.tasks import Tasks
 
 NEWEST = "3.13.0"
 """The compiler of the same release as the pinned sources."""
@@ -78,7 +78,7 @@ def armv6_lld(options: Namespace) -> int:
         places.compiler_environment(options.compiler or NEWEST, options.store), "iree-lld"
     )
     folder.mkdir(parents=True, exist_ok=True)
-    places.link_folder(folder, helpers.folder, lld, trees["armel"])
+    link_folder(folder, helpers.folder, lld, sources=places.images() / "link", armel=trees["armel"])
     print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/iree-lld")
     return EXIT_OK
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
+from matrix.plan import LINK
 from matrix.records import Environment, EnvironmentRequest, Job
 
 WARM = ("torch", "iree.turbine.aot|shark_turbine.aot", "networkx")
@@ -19,6 +20,10 @@ VERSIONS_OF = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """A parent that ran an OpenMP region hangs every fork of it."""
+
+
+LINK_FOLDER = "link"
+"""Where a compiler's environment has the repaired linker, which `{link}` in a flag means."""
 
 
 class NotRunnable(Exception):
@@ -97,7 +102,9 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
         return ()
     launcher = tuple(word.replace("{root}", str(environment.root)) for word in environment.launcher)
     name, *arguments = argv[len(launcher) :]
-    return (*launcher, str(environment.root / environment.tools.get(name, f"bin/{name}")), *arguments)
+    own = name.startswith("./")  # it came with the job, from a build
+    program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))
+    return (*launcher, program, *(word.replace(LINK, str(environment.root / LINK_FOLDER)) for word in arguments))
 
 
 def outputs_in(folder: Path, job: Job) -> dict[str, Path]:

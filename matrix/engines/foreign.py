@@ -68,17 +68,20 @@ class Foreign:
             python_version=request.python,
             c_library=self._c_library(request),
             tools=tools,
-            distributions=() if request.toolchain else request.lock.pins,
+            distributions=() if request.toolchain or request.built else request.lock.pins,
             launcher=(f"{{root}}/{EMULATOR}", *words),
             emulator=f"{_version(program)}, as {' '.join(platform.emulator)}",
         )
-        _try(environment, platform)
+        if not request.built:
+            _try(environment, platform)
         return environment
 
     # -- tools
 
     def _tools(self, request: EnvironmentRequest, root: Path) -> tuple[dict[str, str], dict[str, str]]:
         """(tool -> path relative to `root`, what they are by digest)."""
+        if request.built:
+            return {}, {}
         if request.toolchain:
             return lay_out(request.toolchain, root), {"toolchain": request.toolchain.digest}
         python, machine = request.python, _platform(request).machine
@@ -124,13 +127,17 @@ class Foreign:
 
     def _libraries(self, request: EnvironmentRequest) -> str:
         """What the C library is, by content."""
-        given = _platform(request).sysroot
+        given, among = _platform(request).sysroot, _platform(request).packages
+        if among:
+            return f"{among} of {self._set(among).on(HOST).layer}"
         return self._locked_libraries(request).layer if given is None else _shared_libraries(given)
 
     def _c_library(self, request: EnvironmentRequest) -> str:
         platform = _platform(request)
         if not _uses_sysroot(platform):
             return "in the program"
+        if platform.packages:
+            return f"of {self._set(platform.packages).name}"
         given = platform.sysroot
         return (
             f"glibc {self._base(request).glibc}"
@@ -143,8 +150,14 @@ class Foreign:
         platform = _platform(request)
         if platform.sysroot is not None:
             return platform.sysroot
+        if platform.packages:
+            tree = unpacked(self._set(platform.packages), HOST, self.store, source=lambda: self.shop.sources)
+            return tree.path / platform.packages.partition("/")[2]
         base = self._base(request)
         return unpacked(base, platform.machine, self.store, source=lambda: self.shop.sources).path
+
+    def _set(self, packages: str) -> ToolLock:
+        return read_set(self.shop.images / "armv6", packages.partition("/")[0])
 
     def _locked_libraries(self, request: EnvironmentRequest) -> MachineBase:
         machine = _platform(request).machine

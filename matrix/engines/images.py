@@ -73,9 +73,14 @@ class Images:
                 f"toolchain {request.toolchain.name}: the engine docker runs images only",
                 tip="a folder or a wheel of one's own runs with --engine venv, an image (image:NAME) with this one",
             )
+        if request.build or request.built or request.linked:
+            raise EngineMissing(
+                "the engine docker builds no runtime from source and repairs no linker",
+                tip="such cells run with --engine venv",
+            )
         if request.platform:
             raise EngineMissing(
-                f"{request.label}: the engine docker runs images of this machine only",
+                f"the engine docker runs images of this machine only, none of {request.platform.machine}",
                 tip="an emulated target runs with --engine venv",
             )
         if request not in self._images:

@@ -22,6 +22,8 @@ from matrix import environments, pythons
 from matrix.engines.base import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
 from matrix.errors import EngineMissing
 from matrix.footprint import Footprint, WheelCache
+from matrix.jobs import PROGRAMS
+from matrix.keys import digest
 from matrix.pythons import PythonInfo
 from matrix.records import Environment, EnvironmentRequest, Job
 from matrix.worker import Order, WorkerEvent, WorkerProcess
@@ -29,6 +31,7 @@ from matrix.worker import Order, WorkerEvent, WorkerProcess
 if TYPE_CHECKING:
     from matrix.assembler import Workshop
     from matrix.engines.foreign import Foreign
+    from matrix.engines.furnished import Furnisher
 
 
 class VenvEngine:
@@ -73,12 +76,14 @@ class VenvEngine:
                 tip="an image runs with --engine docker",
             )
         if request not in self._recipes:
-            self._recipes[request] = (
-                self._foreign.recipe(request)
-                if request.platform
-                else environments.recipe(request, self._python(request), engine=self.name)
-            )
+            self._recipes[request] = self._recipe(request)
         return self._recipes[request]
+
+    def _recipe(self, request: EnvironmentRequest) -> str:
+        if request.platform:
+            return self._foreign.recipe(request)
+        bare = environments.recipe(request, self._python(request), engine=self.name)
+        return digest({"bare": bare, "beside": self._furnisher.identity(request)}) if request.linked else bare
 
     @functools.cached_property
     def _foreign(self) -> Foreign:
@@ -86,6 +91,12 @@ class VenvEngine:
         from matrix.engines.foreign import Foreign
 
         return Foreign(shop=self._workshop(), store=self._environments.parent)
+
+    @functools.cached_property
+    def _furnisher(self) -> Furnisher:
+        from matrix.engines.furnished import Furnisher
+
+        return Furnisher(shop=self._workshop(), store=self._environments.parent)
 
     def _python(self, request: EnvironmentRequest) -> PythonInfo:
         with self._finding:  # one look for an interpreter, however many environments wait for it
@@ -114,7 +125,12 @@ class VenvEngine:
     def _realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
         if request.platform:
             return self._foreign.realise(request, folder)
-        return environments.realise(request, self._python(request), folder, cache=self._cache)
+
+        def furnish(root: Path, bare: Environment) -> Environment:
+            return self._furnisher.furnish(request, root, folder, bare)
+
+        beside = furnish if request.build or request.linked else None
+        return environments.realise(request, self._python(request), folder, cache=self._cache, furnish=beside)
 
     def _hold(self, request: EnvironmentRequest) -> bool:
         """From here on no other process removes the environment, until this one ends or removes it."""
@@ -164,7 +180,11 @@ class VenvEngine:
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         folder = self._folders[job.key] = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=self._scratch))
         for name, blob in inputs.items():
-            (folder / name).symlink_to(blob)
+            if name in PROGRAMS:  # an emulator wants it executable too
+                shutil.copyfile(blob, folder / name)
+                (folder / name).chmod(0o755)
+            else:
+                (folder / name).symlink_to(blob)
         worker = self._exporter(environment) if job.script else self._spawn_worker()
         env = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", "TZ": "UTC"}
         self._workers[job.key] = worker

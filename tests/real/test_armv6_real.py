@@ -21,19 +21,16 @@ from matrix.armv6 import places
 from matrix.armv6.crosstools import (
     CPU,
     EVERYTHING,
-    GCC,
-    HELPER_FLAGS,
-    LIBRARIES,
-    CrossToolchain,
     emulated_task,
-    helpers_task,
     program_task,
-    read_toolchains,
 )
 from matrix.armv6.smoke import HELLO, ORACLE
-from matrix.armv6.tasks import Task, Tasks, Tree
+from matrix.building import CrossToolchain
 from matrix.errors import HashMismatch
+from matrix.linking import GCC, HELPER_FLAGS, LIBRARIES, helpers_task, link_folder
 from matrix.records import Outcome
+from matrix.sources import source_releases
+from matrix.tasks import Task, Tasks, Tree
 
 pytestmark = pytest.mark.real
 Triple = tuple[float, float, float]
@@ -49,13 +46,13 @@ def tasks(unpacked: Path) -> Tasks:
 def trees(tasks: Tasks) -> dict[str, Tree]:
     """The compiler and qemu, fetched and unpacked: a minute."""
     store = tasks.folder.parent
-    found = {name: places.package_tree(name, store) for name in places.SETS}
+    found = {name: places.package_tree(name, store) for name in ("armel", "qemu")}
     return found | {"zig-cache": Tree(path=store / "unused", digest="")}
 
 
 @pytest.fixture(scope="module")
 def static() -> CrossToolchain:
-    return read_toolchains(places.images() / "toolchains.toml")["armel-static"]
+    return places.board_toolchains()["armel-static"]
 
 
 def bits(value: float) -> int:
@@ -231,7 +228,7 @@ def linker(tasks: Tasks, trees: dict[str, Tree], tmp_path_factory: pytest.TempPa
     recorder = folder.parent / f"{folder.name}-recorder"
     recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     recorder.chmod(0o755)
-    places.link_folder(folder, helpers.folder, recorder, trees["armel"])
+    link_folder(folder, helpers.folder, recorder, sources=places.images() / "link", armel=trees["armel"])
     return folder
 
 
@@ -297,7 +294,7 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(
 def test_a_crate_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """cargo itself checks it: a changed checksum stands for a changed crate."""
     shutil.copytree(places.images(), tmp_path / "images" / "armv6")
-    lock = tmp_path / "images" / "armv6" / "src" / places.source_releases()[0] / "Cargo.lock"
+    lock = tmp_path / "images" / "armv6" / "src" / source_releases(places.images() / "src")[0] / "Cargo.lock"
     text = lock.read_text()
     lock.write_text(re.sub(r'(name = "eerie-sys".*?checksum = ")....', r"\g<1>0000", text, flags=re.DOTALL))
     assert lock.read_text() != text

@@ -16,10 +16,11 @@ from command_line import good, matrix
 
 from matrix.armv6 import places
 from matrix.armv6.audit import audit_program, names_of_this_machine
-from matrix.armv6.crosstools import CPU, RUNNER, UNSTRIPPED, host_tools_task, read_toolchains, runtime_task
+from matrix.armv6.crosstools import CPU, host_tools_task, runtime_task
 from matrix.armv6.models import smoke_models
-from matrix.armv6.tasks import Tasks, Tree
+from matrix.building import NATIVE, RUNNER, UNSTRIPPED
 from matrix.keys import sha256
+from matrix.tasks import Tasks, Tree
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 TOOLCHAINS = ("armel-static", "armel-dynamic", "zig-static")
@@ -63,7 +64,7 @@ def test_a_bundle_runs_with_nothing_else_in_its_root(
     )
     trees = places.tool_trees(store)
     shutil.copy(trees["qemu"].path / "usr" / "bin" / "qemu-arm-static", root / "qemu")
-    if read_toolchains(places.images() / "toolchains.toml")[toolchain].dynamic:
+    if places.toolchains()[toolchain].dynamic:
         library = trees["armel"].path / "usr" / "arm-linux-gnueabi" / "lib"
         (root / "lib").mkdir()
         for name in ("ld-linux.so.3", "libc.so.6", "libm.so.6", "libgcc_s.so.1"):
@@ -122,10 +123,9 @@ def test_a_runtime_built_twice_is_the_same_bytes(
     digests = []
     for place, trees in ((store, here), (tmp_path / "another", elsewhere)):
         tasks = Tasks(place)
-        host = tasks.run(host_tools_task(trees))
+        host = tasks.run(host_tools_task(places.toolchains()[NATIVE], trees))
         assert host.passed, host.log[-3000:]
-        row = read_toolchains(places.images() / "toolchains.toml")[toolchain]
-        built = tasks.run(runtime_task(row, {**trees, "host": host.tree}))
+        built = tasks.run(runtime_task(places.toolchains()[toolchain], {**trees, "host": host.tree}))
         assert built.passed, built.log[-3000:]
         digests.append({name: sha256(built.output(name)) for name in (RUNNER, UNSTRIPPED)})
         for name in (RUNNER, UNSTRIPPED):

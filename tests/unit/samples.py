@@ -62,6 +62,7 @@ OUTPUTS = {
     Stage.EXPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),
     Stage.IMPORT: ("module.mlir", "input_0.npy", "expected_0.npy"),
     Stage.COMPILE: ("module.vmfb",),
+    Stage.BUILD: ("iree-run-module", "iree-run-module.debug"),
     Stage.RUN: ("output_0.npy",),
     Stage.BENCHMARK: ("benchmark.json",),
 }

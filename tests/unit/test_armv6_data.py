@@ -9,11 +9,13 @@ import numpy
 import pytest
 
 from matrix.armv6 import debs, places
-from matrix.armv6.crosstools import helpers_task, host_tools_task, program_task, read_toolchains, runtime_task
+from matrix.armv6.crosstools import host_tools_task, program_task, runtime_task
 from matrix.armv6.models import REFERENCES, SHAPES, exported_model, smoke_models
 from matrix.armv6.routes import ROUTES, compile_task, static_compile_task
-from matrix.armv6.tasks import Tree, task_key
+from matrix.building import NATIVE, read_toolchains
 from matrix.errors import LockFault, ModelMissing
+from matrix.linking import helpers_task
+from matrix.tasks import Tree, task_key
 
 NAMES = ("armel", "native", "qemu", "bin", "zig", "zig-cache", "source", "host", "compiler", "link")
 TREES = {name: Tree(path=Path(f"/{name}"), digest=name) for name in NAMES}
@@ -52,9 +54,9 @@ def test_a_lock_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
 
 def test_every_tree_that_a_task_names_is_given(tmp_path: Path) -> None:
     """A placeholder that nobody fills would reach a command line as it is."""
-    toolchains = read_toolchains(places.images() / "toolchains.toml")
+    toolchains = places.board_toolchains()
     mlir = places.images() / "smoke" / "exp.mlir"
-    tasks = [helpers_task(places.images() / "link", TREES), host_tools_task(TREES)]
+    tasks = [helpers_task(places.images() / "link", TREES), host_tools_task(places.toolchains()[NATIVE], TREES)]
     for toolchain in toolchains.values():
         tasks += [runtime_task(toolchain, TREES), program_task(toolchain, mlir, TREES)]
         tasks += [static_compile_task("exp", mlir, toolchain.float_abi, TREES)]

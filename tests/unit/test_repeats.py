@@ -85,7 +85,7 @@ def test_a_model_that_is_imported_is_timed_after_all_else():
     body = TIMED.replace('["linear", "given"]', '"net"') + "[repeat]\ncompile = 2\n"
     plan = with_repeats(make_plan(spec_of(body), known), known)
     order = [plan.nodes[index].stage for index in passed(Schedule(plan))]
-    assert plan.stages == tuple(Stage)
+    assert plan.stages == tuple(stage for stage in Stage if stage is not Stage.BUILD)
     assert order[:6] == [Stage.IMPORT, Stage.COMPILE, *[Stage.RUN] * 3, Stage.COMPILE]
     assert order[6:] == [Stage.BENCHMARK] * (3 * 6 + 6)
 

@@ -49,6 +49,7 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         f"between module and source hal; expected 0riii_v but got 0riiI_v; {ENTERING}",
         {"function": "hal.command_buffer.execution_barrier", "expected": "0riii_v", "got": "0riiI_v"},
     ),
+    ("kernel-hwprobe", "riscv_hwprobe syscall failed", {}),
     (
         "import-missing",
         f"{VM}/native_module.c:286: NOT_FOUND; no function `nosuch` exported by module `hal`; {ENTERING}",

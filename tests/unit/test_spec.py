@@ -114,7 +114,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[limits.run]\nmemory_mib = true", "limits.run.memory_mib: read True, expected a number above 0"),
         (
             "[limits.rum]\nseconds = 1",
-            "limits.rum: unknown key 'rum', expected one of export, import, compile, run, benchmark; did",
+            "limits.rum: unknown key 'rum', expected one of export, import, compile, build, run, benchmark; did",
         ),
         ("[tolerance]\nfloat31 = 1", "tolerance.float31: unknown dtype 'float31'"),
         ("[table]\nrows = 'compilers'", "table.rows: read 'compilers', expected one of model"),

@@ -72,6 +72,20 @@ def test_the_shipped_targets_stand_for_these_flags():
             run=("--device=local-sync",),
             emulator=QEMU,
         ),
+        "armv6": Target(
+            name="armv6",
+            machine="arm",
+            compile=(
+                "--iree-hal-target-backends=llvm-cpu",
+                "--iree-llvmcpu-target-triple=armv6-linux-gnueabi",
+                "--iree-llvmcpu-target-cpu=generic",
+                "--iree-llvmcpu-target-cpu-features=+v6,+vfp2",
+                "--iree-llvmcpu-target-float-abi=soft",
+            ),
+            run=("--device=local-sync",),
+            emulator=("qemu-arm-static", "-cpu", "arm1176", "-L", "{sysroot}"),
+            packages="armel/usr/arm-linux-gnueabi",
+        ),
     }
 
 

@@ -28,7 +28,7 @@ from matrix.records import Outcome
 from matrix.store import disk_errors
 from matrix.trees import Tree, claimed
 
-__all__ = ["Task", "TaskEnd", "Tasks", "Tree", "claimed", "task_key", "tree_digest"]
+__all__ = ["Task", "TaskEnd", "Tasks", "Tree", "claimed", "task_key"]
 
 FORMAT = 1
 """In every key: raise it when tasks of before must not answer for tasks of now."""
@@ -232,15 +232,3 @@ def _outcome(ended: list[Completed], task: Task, scratch: Path) -> Outcome:
         return Outcome.CRASHED
     complete = all((scratch / name).is_file() for name in task.outputs)
     return Outcome.PASSED if last.exit_code == 0 and complete else Outcome.FAILED
-
-
-def tree_digest(folder: Path) -> str:
-    """sha256 over names, modes and contents of a folder's files; links by their targets."""
-    rows = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_symlink():
-            rows.append([name, "link", str(path.readlink())])
-        elif path.is_file():
-            rows.append([name, "run" if os.access(path, os.X_OK) else "file", sha256(path)])
-    return digest(rows)

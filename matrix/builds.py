@@ -1,0 +1,97 @@
+"""The builds of a spec against what is committed: toolchains, locks of packages, pinned sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.building import (
+    NATIVE,
+    Command,
+    CrossToolchain,
+    build_environment,
+    host_commands,
+    places_in,
+    read_toolchains,
+    runtime_commands,
+)
+from matrix.errors import ToolchainFault
+from matrix.keys import digest, sha256, tree_digest
+from matrix.own import UserBuild
+from matrix.records import Build
+from matrix.versions import in_order, nearest
+
+STEPS = "steps.py"
+"""The program that runs the commands of a build, of `scripts/`."""
+SOURCES = "source"
+WHEELS = ("bin", "zig")
+"""Folders of what comes from PyPI, by `tools.txt`."""
+OF_THE_BUILD = ("here", "zig-cache")
+HOST_FOLDER = "host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBuild:
+    """A build and the words of its job: what `steps.py` is started with."""
+
+    build: Build
+    words: Command
+
+
+def planned_build(user: UserBuild, base: Path, images: Path) -> PlannedBuild:
+    """`base` is the folder of the spec, `images` is `images/armv6`. Raises ToolchainFault, LockFault."""
+    known = read_toolchains(images / "toolchains.toml")
+    if user.toolchain not in known:
+        raise ToolchainFault(
+            f"builds.{user.name}.toolchain: read {user.toolchain!r}, expected one of "
+            f"{', '.join(known)}{nearest(user.toolchain, tuple(known))}",
+            tip="images/armv6/toolchains.toml has them",
+        )
+    toolchain = known[user.toolchain]
+    commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime_commands(toolchain, HOST_TOOLS, user.options))
+    sets = tuple(name for name in places_in(commands) if name not in (SOURCES, *WHEELS, *OF_THE_BUILD))
+    release, tree, source = _source(user, base, images)
+    locks = {name: sha256(images / f"debian-{name}.toml") for name in sets} | {"tools": sha256(images / "tools.txt")}
+    build = Build(
+        name=user.name,
+        release=release,
+        tree=tree,
+        toolchain=user.toolchain,
+        sets=sets,
+        tools=images / "tools.txt",
+        digest=digest({"source": source, "locks": locks}),
+        machine=toolchain.machine,
+    )
+    return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands))
+
+
+HOST_TOOLS = f"{{here}}/{HOST_FOLDER}/tools"
+
+
+def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None, str]:
+    """(release, tree, digest): a pinned release is known by its lock, a tree of one's own by its content."""
+    pins: Mapping[str, Path] = {path.parent.name: path for path in (images / "src").glob("*/Cargo.lock")}
+    if user.source in pins:
+        return user.source, None, sha256(pins[user.source])
+    tree = base / user.source
+    if not (tree / "runtime" / "src" / "iree").is_dir():
+        known = ", ".join(in_order(pins))
+        raise ToolchainFault(
+            f"builds.{user.name}.source: read {user.source!r}, expected a pinned release ({known}) or a folder "
+            "with IREE's CMakeLists.txt and runtime/src/iree",
+            tip="paths in a spec are relative to its folder; a further release: images/armv6/src (CONTRIBUTING.md)",
+        )
+    return "", tree.resolve(), tree_digest(tree)
+
+
+def _words(native: CrossToolchain, toolchain: CrossToolchain, commands: tuple[Command, ...]) -> Command:
+    """Variables of both compilers, then the commands: `NAME=VALUE… -- COMMAND… --then COMMAND…`."""
+    variables = dict(build_environment(toolchain))
+    native_libraries = dict(build_environment(native))["LD_LIBRARY_PATH"]
+    if variables["LD_LIBRARY_PATH"] != native_libraries:
+        variables["LD_LIBRARY_PATH"] += f":{native_libraries}"
+    words = [f"{name}={value}" for name, value in variables.items()]
+    for index, command in enumerate(commands):
+        words += ["--then" if index else "--", *command]
+    return tuple(words)

@@ -1,0 +1,178 @@
+"""A runtime built from source as a value of the axis: its stage, its place in the graph, its jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from samples import result, spec_of
+
+from matrix.armv6.routes import ROUTES, TARGET
+from matrix.building import places_in, read_toolchains
+from matrix.builds import OF_THE_BUILD, SOURCES, WHEELS
+from matrix.catalogue import data_root, load_catalogue
+from matrix.errors import MatrixError, SpecError, ToolchainFault
+from matrix.jobs import make_job
+from matrix.plan import Plan, make_plan
+from matrix.records import Job, Outcome, Stage
+from matrix.schedule import Schedule
+
+IMAGES = data_root() / "images" / "armv6"
+BUILDS = """
+[axes]
+model = "linear"
+compiler = ["3.12.0", "3.13.0"]
+runtime = ["board", "other"]
+target = "armv6"
+[builds.board]
+source = "3.13.0"
+toolchain = "zig-static"
+[builds.other]
+source = "3.13.0"
+toolchain = "armel-static"
+options = ["-DIREE_HAL_DRIVER_LOCAL_TASK=ON"]
+"""
+
+
+def planned(body: str = BUILDS) -> Plan:
+    spec = spec_of(body)
+    return make_plan(spec, load_catalogue(spec))
+
+
+def job_of(plan: Plan, stage: Stage, artifacts: dict[str, str]) -> Job:
+    node = next(node for node in plan.nodes if node.stage is stage)
+    given = {name: digest for name, _, digest in node.given}
+    return make_job(node, environment="e", artifacts={**given, **artifacts}, export_digest="")
+
+
+def test_every_runtime_is_built_once_and_every_run_of_it_waits_for_that() -> None:
+    plan = planned()
+    assert [plan.jobs(stage) for stage in (Stage.EXPORT, Stage.COMPILE, Stage.BUILD, Stage.RUN)] == [1, 2, 2, 4]
+    assert plan.stages == (Stage.EXPORT, Stage.COMPILE, Stage.BUILD, Stage.RUN)
+    for cell in plan.cells:
+        export, compiled, built, ran = (plan.nodes[index] for index in cell.nodes)
+        assert (export.stage, compiled.stage, built.stage) == (Stage.EXPORT, Stage.COMPILE, Stage.BUILD)
+        assert (ran.upstream, ran.tools) == (compiled.index, built.index)
+        assert built.label == f"runtime={cell.labels['runtime']}"
+
+
+def test_a_spec_of_releases_has_no_build() -> None:
+    plan = planned('[axes]\nmodel = "linear"\n')
+    assert Stage.BUILD not in plan.stages
+    assert all(node.tools is None for node in plan.nodes)
+
+
+def test_a_run_starts_what_was_built_behind_the_emulator() -> None:
+    plan = planned()
+    artifacts = {"module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e", "iree-run-module": "r"}
+    job = job_of(plan, Stage.RUN, artifacts)
+    assert job.argv[:6] == ("qemu-arm-static", "-cpu", "arm1176", "-L", "{sysroot}", "./iree-run-module")
+    assert ("iree-run-module", "r") in job.inputs
+    other = job_of(plan, Stage.RUN, {**artifacts, "iree-run-module": "r2"})
+    assert other.key != job.key
+
+
+def test_a_build_has_its_commands_and_options_in_its_key_and_no_place() -> None:
+    jobs = [job_of(planned(BUILDS.replace("TASK=ON", word)), Stage.BUILD, {}) for word in ("TASK=ON", "TASK=OFF")]
+    assert jobs[0].key == jobs[1].key, "the first build of the plan is the other one"
+    plan = planned(BUILDS.replace('runtime = ["board", "other"]', 'runtime = "other"'))
+    job = job_of(plan, Stage.BUILD, {})
+    assert job.argv[:2] == ("python", "steps.py")
+    assert "-DIREE_HAL_DRIVER_LOCAL_TASK=ON" in job.argv
+    assert job.outputs == ("iree-run-module", "iree-run-module.debug")
+    assert not any(str(data_root()) in word for word in job.argv)
+
+
+def test_all_that_the_commands_speak_of_is_there() -> None:
+    for name in read_toolchains(IMAGES / "toolchains.toml"):
+        plan = planned(BUILDS.replace('"zig-static"', f'"{name}"'))
+        node = next(node for node in plan.nodes if node.stage is Stage.BUILD)
+        assert node.request is not None
+        assert node.request.build is not None
+        known = {SOURCES, *WHEELS, *OF_THE_BUILD, *node.request.build.sets}
+        assert set(places_in((node.flags,))) <= known
+        assert all((IMAGES / f"debian-{each}.toml").is_file() for each in node.request.build.sets)
+
+
+def test_the_target_of_the_matrix_is_that_of_the_smoke_test() -> None:
+    target = load_catalogue(spec_of()).targets["armv6"]
+    assert sorted(target.compile) == sorted(TARGET)
+    assert set(ROUTES["embedded"]) == set(target.compile)
+
+
+@pytest.mark.parametrize(("stage", "other"), [(Stage.BUILD, Stage.COMPILE), (Stage.COMPILE, Stage.BUILD)])
+def test_a_cell_whose_build_or_compile_fails_is_red_once(stage: Stage, other: Stage) -> None:
+    schedule = Schedule(
+        planned(BUILDS.replace('["3.12.0", "3.13.0"]', '"3.13.0"').replace('["board", "other"]', '"board"'))
+    )
+    ready = {}
+    while (node := schedule.take()) is not None:
+        ready[node.stage] = node
+        if node.stage is Stage.EXPORT:
+            schedule.finish(node.index, result(Stage.EXPORT))
+    schedule.finish(ready[stage].index, result(stage, Outcome.FAILED))
+    assert (schedule.cells_done, schedule.cells_red, schedule.waiting) == (1, 1, False)
+    schedule.finish(ready[other].index, result(other, Outcome.FAILED))
+    assert (schedule.cells_done, schedule.cells_red, schedule.waiting) == (1, 1, False)
+    (ran,) = (node for node in schedule.plan.nodes if node.stage is Stage.RUN)
+    assert schedule.states[ran.index].obstacle == (Outcome.BLOCKED, "an earlier stage ended in failed")
+    assert not ran.request or not schedule.needs(ran.request)
+
+
+def test_a_run_waits_for_its_compile_and_for_its_build() -> None:
+    schedule = Schedule(
+        planned(BUILDS.replace('["3.12.0", "3.13.0"]', '"3.13.0"').replace('["board", "other"]', '"board"'))
+    )
+    first = [schedule.take(), schedule.take()]
+    assert sorted(node.stage.value for node in first if node) == ["build", "export"]
+    for stage in (Stage.EXPORT, Stage.BUILD):
+        node = next(node for node in first if node and node.stage is stage)
+        schedule.finish(node.index, result(stage))
+    compiled = schedule.take()
+    assert compiled is not None
+    assert schedule.take() is None
+    schedule.finish(compiled.index, result(Stage.COMPILE))
+    ran = schedule.take()
+    assert ran is not None
+    assert {"module.vmfb", "iree-run-module", "input_0.npy"} <= schedule.artifacts(ran).keys()
+
+
+def test_a_runtime_for_another_machine_is_not_tested() -> None:
+    plan = planned(BUILDS.replace('target = "armv6"', 'target = "x86_64"'))
+    reasons = {node.obstacle for node in plan.nodes if node.stage is Stage.RUN}
+    assert {outcome for outcome, _ in reasons if outcome} == {Outcome.UNTESTED}
+    assert all("for arm, and the target runs" in reason for _, reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "says"),
+    [
+        (('toolchain = "zig-static"', 'toolchain = "zig"'), ToolchainFault, "builds.board.toolchain: read 'zig'"),
+        (
+            ('source = "3.13.0"\ntoolchain = "zig', 'source = "../none"\ntoolchain = "zig'),
+            ToolchainFault,
+            "builds.board",
+        ),
+        (("-DIREE_HAL", "IREE_HAL"), SpecError, "builds.other.options[0]: read 'IREE_HAL"),
+        (('source = "3.13.0"\ntoolchain = "armel', 'toolchain = "armel'), SpecError, "builds.other.source: is missing"),
+        (("[builds.other]", "[builds.9x]"), SpecError, "builds.9x: reads like a release"),
+        (("[builds.other]", "[toolchains.board]\npath = 'x'\n[builds.other]"), SpecError, "builds.board: reads like"),
+    ],
+)
+def test_a_wrong_word_is_named(change: tuple[str, str], kind: type[MatrixError], says: str) -> None:
+    with pytest.raises(kind) as raised:
+        planned(BUILDS.replace(*change))
+    assert says in str(raised.value)
+
+
+def test_a_tree_of_ones_own_is_known_by_its_content(tmp_path: Path) -> None:
+    (tmp_path / "runtime" / "src" / "iree").mkdir(parents=True)
+    (tmp_path / "CMakeLists.txt").write_text("project(IREE)")
+    body = BUILDS.replace('source = "3.13.0"\ntoolchain = "zig', f'source = "{tmp_path}"\ntoolchain = "zig')
+    digests = []
+    for text in ("project(IREE)", "project(IREE C)"):
+        (tmp_path / "CMakeLists.txt").write_text(text)
+        node = next(node for node in planned(body).nodes if node.stage is Stage.BUILD)
+        assert node.request is not None
+        digests.append(node.request.lock.digest)
+    assert digests[0] != digests[1]
