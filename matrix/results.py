@@ -144,7 +144,8 @@ class PublishedEnvironment:
 class PublishedSpeed:
     """A row of a table of times. `ratio` is the median over the rounds of its time by that of the row that is the
     `baseline`, if there is one, `quartiles` are those of the same ratios. A ratio says something only above
-    `noise_floor` (1.01 is 1 %) or below its inverse. Times in seconds."""
+    `noise_floor` (1.01 is 1 %) or below its inverse. Times in seconds: `median_seconds` of a call with its quartiles,
+    `compile_cpu_seconds` of the quickest compile."""
 
     axes: Mapping[str, str]
     baseline: bool
@@ -153,6 +154,8 @@ class PublishedSpeed:
     noise_floor: float | None
     verdict: str
     median_seconds: float | None
+    quartile_seconds: tuple[float, float] | None
+    compile_cpu_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -406,9 +409,16 @@ def _speeds(table: Table) -> list[PublishedSpeed]:
             noise_floor=_number(table, "noise_floor", may_lack=True),
             verdict=row.text("verdict"),
             median_seconds=_number(row, "median_seconds", may_lack=True),
+            quartile_seconds=_pair(row, "quartile_1_seconds", "quartile_3_seconds"),
+            compile_cpu_seconds=_number(row, "compile_cpu_seconds", may_lack=True),
         )
         for row in rows
     ]
+
+
+def _pair(row: Table, low: str, high: str) -> tuple[float, float] | None:
+    ends = _number(row, low, may_lack=True), _number(row, high, may_lack=True)
+    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
 def _rounds(row: Table) -> dict[str, float]:

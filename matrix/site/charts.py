@@ -12,11 +12,12 @@ from matrix.results import PublishedJob, PublishedRun, PublishedSpeed
 from matrix.site.inert import LABEL, slug
 from matrix.site.releases import RELEASED
 from matrix.site.tables import ordered
+from matrix.speedtable import duration
 from matrix.versions import in_order
 
 PANELS = 12
 """Series that one chart shows; those beyond are in the data of the run."""
-SIZE, SECONDS, RATIO = "bytes", "seconds of CPU time", "ratio"
+SIZE, SECONDS, CPU_SECONDS, RATIO = "bytes", "seconds", "seconds of CPU time", "ratio"
 BASELINE = "baseline"
 """The verdict of what others are compared with."""
 
@@ -50,8 +51,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """`measure` is what the values are (SIZE, SECONDS or RATIO), `reading` how to read it, `left_out` counts the series
-    beyond PANELS. `source` stands under it wherever it goes."""
+    """`measure` is what the values are (SIZE, SECONDS, CPU_SECONDS or RATIO), `reading` how to read it. `left_out`
+    counts the series beyond PANELS, `empty` names those without a number. `source` stands under it wherever it goes."""
 
     run: PublishedRun
     kind: str
@@ -62,6 +63,7 @@ class Chart:
     x: tuple[str, ...]
     series: tuple[Series, ...]
     left_out: int
+    empty: tuple[str, ...]
     machine: str
 
     @property
@@ -89,7 +91,9 @@ def value_words(value: float, measure: str) -> str:
             if value >= limit:
                 return f"{value / limit:.3g} {unit}"
         return f"{value:.0f} B"
-    return f"{value:.3f}" if measure == RATIO else f"{value:.3g} s"
+    if measure == RATIO:
+        return f"{value:.3f}"
+    return duration(value) if value else "0"
 
 
 Row = tuple[Mapping[str, str], Point]
@@ -99,13 +103,16 @@ Row = tuple[Mapping[str, str], Point]
 def find_charts(run: PublishedRun) -> list[Chart]:
     """The charts of a run, in the order of a page; none where it measured nothing over several releases."""
     compiles = list(_compiles(run))
-    sizes = [(axes, Point(value=_module_bytes(job))) for axes, job in compiles]
-    times = [(axes, Point(value=_passed(job, job.cpu_seconds))) for axes, job in compiles]
     machine = _machines(job for _, job in compiles)
+    sizes = [(axes, Point(value=_module_bytes(job))) for axes, job in compiles]
+    once = [(axes, Point(value=_passed(job, job.cpu_seconds))) for axes, job in compiles]
+    quickest = [(each.axes, Point(value=each.compile_cpu_seconds)) for each in run.speeds]
+    medians = [(each.axes, _median(each)) for each in run.speeds]
     made = (
-        _latencies(run),
-        _chart(run, sizes, machine=machine, measure=SIZE, **SIZES),
-        _chart(run, times, machine=machine, measure=SECONDS, **COMPILES),
+        _ratios(run, machine),
+        _chart(run, medians, machine=machine, **MEDIANS),
+        _chart(run, sizes, machine=machine, **SIZES),
+        _chart(run, quickest, machine=machine, **QUICKEST) or _chart(run, once, machine=machine, **ONCE),
     )
     return [chart for chart in made if chart]
 
@@ -123,12 +130,14 @@ def _chart(run: PublishedRun, rows: Sequence[Row], *, machine: str, **words: str
     for axes, point in rows:
         found.setdefault(tuple(axes.get(axis, "-") for axis in others), {})[axes[x_axis]] = point
     series = [Series(axes=dict(zip(others, labels, strict=True)), points=points) for labels, points in found.items()]
+    full = [each for each in series if any(point.value is not None for point in each.points.values())]
     return Chart(
         run=run,
         x_axis=x_axis,
         x=in_order(axes[x_axis] for axes, _ in rows),
-        series=tuple(series[:PANELS]),
-        left_out=max(0, len(series) - PANELS),
+        series=tuple(full[:PANELS]),
+        left_out=max(0, len(full) - PANELS),
+        empty=tuple(each.name for each in series if each not in full),
         machine=machine,
         **words,
     )
@@ -146,16 +155,25 @@ def _free(places: Sequence[Mapping[str, str]]) -> list[str]:
     return list(kept)
 
 
-# -- latency beside a baseline
+# -- latency
+
+OWN_SCALES = "Each panel has a scale of its own, from 0."
+MEDIANS: Mapping[str, str] = {
+    "kind": "latency",
+    "title": "Latency of a call",
+    "measure": SECONDS,
+    "reading": f"Median over all rounds, with the quartiles. {OWN_SCALES}",
+}
 
 
-def _latencies(run: PublishedRun) -> Chart | None:
+def _ratios(run: PublishedRun, machine: str) -> Chart | None:
+    """A series whose baseline has no time has no ratio; it stands among the latencies."""
     baseline = _baseline(run.speeds)
     return _chart(
         run,
         [(each.axes, _ratio(each)) for each in run.speeds],
-        machine=_machines(job for job in run.jobs.values() if job.stage is Stage.RUN),
-        kind="latency",
+        machine=machine,
+        kind="ratio",
         title=f"Latency beside {baseline}",
         measure=RATIO,
         reading=f"Median ratio to {baseline} over the rounds, with the quartiles; less is faster. A triangle is a "
@@ -167,6 +185,11 @@ def _ratio(speed: PublishedSpeed) -> Point:
     low, high = speed.quartiles or (None, None)
     verdict = BASELINE if speed.baseline else speed.verdict
     return Point(value=speed.ratio, low=low, high=high, floor=speed.noise_floor, verdict=verdict)
+
+
+def _median(speed: PublishedSpeed) -> Point:
+    low, high = speed.quartile_seconds or (None, None)
+    return Point(value=speed.median_seconds, low=low, high=high)
 
 
 def _baseline(speeds: Sequence[PublishedSpeed]) -> str:
@@ -182,13 +205,16 @@ def _baseline(speeds: Sequence[PublishedSpeed]) -> str:
 SIZES: Mapping[str, str] = {
     "kind": "size",
     "title": "Size of the .vmfb",
-    "reading": "Bytes of the module that the compiler writes. Each panel has a scale of its own, from 0.",
+    "measure": SIZE,
+    "reading": f"Bytes of the module that the compiler writes. {OWN_SCALES}",
 }
-COMPILES: Mapping[str, str] = {
+ONCE: Mapping[str, str] = {
     "kind": "compile-time",
     "title": "Time to compile",
-    "reading": "CPU time of one compile, with other jobs on the machine. Each panel has a scale of its own, from 0.",
+    "measure": CPU_SECONDS,
+    "reading": f"CPU time of one compile, with other jobs on the machine. {OWN_SCALES}",
 }
+QUICKEST: Mapping[str, str] = {**ONCE, "reading": f"CPU time of the quickest compile. {OWN_SCALES}"}
 
 
 def _compiles(run: PublishedRun) -> Iterator[tuple[Mapping[str, str], PublishedJob]]:

@@ -99,6 +99,7 @@ def _figure(chart: Chart) -> Figure:
     numbers = sum(point.value is not None for each in chart.series for point in each.points.values())
     lacking = numbers < len(chart.series) * len(chart.x)
     reading = chart.reading + (f" {NOTHING} stands where there is no number." if lacking else "")
+    reading += f" None at all: {', '.join(chart.empty)}."[:200] if chart.empty else ""
     figure.text(0.02, 1 - 0.5 / tall, reading, color=QUIET, va="top", wrap=True)
     figure.text(0.02, 0.12 / tall, chart.source, fontsize=7.5, color=QUIET)
     if chart.measure == RATIO:
@@ -129,22 +130,21 @@ def _bars(panel: Axes, points: list[Point], measure: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     panel.bar(range(len(points)), [point.value or 0.0 for point in points], color=BAR, width=0.7)
+    _spread(panel, points, INK)
     panel.set_ylim(bottom=0)
-    panel.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: value_words(value, measure)))
 
 
 def _ratios(panel: Axes, points: list[Point]) -> None:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     floors = [point.floor or 1.0 for point in points]
     edges = [place + side for place in range(len(points)) for side in (-0.5, 0.5)]
     band = [floor for floor in floors for _ in range(2)]
     panel.fill_between(edges, [1 / floor for floor in band], band, color=BAND, linewidth=0)
     panel.axhline(1.0, color=QUIET, linewidth=0.8)
-    spread = [(place, point.low, point.high) for place, point in enumerate(points) if point.low and point.high]
-    places, lows, highs = ([each[part] for each in spread] for part in range(3))
-    panel.vlines(places, lows, highs, color=QUIET, linewidth=1.6)
+    _spread(panel, points, QUIET)
     for verdict in dict.fromkeys(point.verdict for point in points):
         shape, fill, _ = MARKERS.get(verdict, MARKERS[Verdict.TOO_FEW])
         at = [(place, point.value) for place, point in enumerate(points) if point.verdict == verdict and point.value]
@@ -154,12 +154,19 @@ def _ratios(panel: Axes, points: list[Point]) -> None:
     low, high = min(shown), max(shown)
     if high / low > 3:
         panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         panel.yaxis.set_minor_locator(NullLocator())
         panel.set_ylim(low / 1.15, high * 1.15)
     else:
         panel.yaxis.set_major_locator(MaxNLocator(5))
         panel.set_ylim(low - 0.1 * (high - low) - 0.005, high + 0.1 * (high - low) + 0.005)
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _spread(panel: Axes, points: list[Point], color: str) -> None:
+    spread = [(place, point.low, point.high) for place, point in enumerate(points) if point.low and point.high]
+    places, lows, highs = ([each[part] for each in spread] for part in range(3))
+    panel.vlines(places, lows, highs, color=color, linewidth=1.6)
 
 
 def _legend(figure: Figure) -> None:

@@ -94,7 +94,9 @@ def timed(models: Sequence[str], releases: Sequence[str], ratio: Callable[[int, 
             middle = sorted(seconds.values())[7] / 0.01
             verdict = "slower" if middle > 1.02 else "faster" if middle < 0.98 else "no difference"
             row = {"axes": axes, "baseline": place == base, "ratio": middle, "verdict": verdict}
-            rows.append(row | {"median_seconds": 0.01 * middle, "seconds_by_round": seconds})
+            ordered = sorted(seconds.values())
+            row |= {"median_seconds": ordered[7], "quartile_1_seconds": ordered[3], "quartile_3_seconds": ordered[10]}
+            rows.append(row | {"seconds_by_round": seconds, "compile_cpu_seconds": 0.5 + place / 8})
         tables.append({"shared": {"model": name}, "noise_floor": 1.012 + model / 200, "rows": rows})
     return document(cells, jobs, name="timed") | {"times": tables}
 

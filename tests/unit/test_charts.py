@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import csv
 import io
 import json
@@ -45,8 +46,8 @@ def charts(sample: dict) -> dict[str, Chart]:
     return {chart.kind: chart for chart in charts_of(sample)}
 
 
-def test_a_run_with_times_has_three(charts):
-    assert list(charts) == ["latency", "size", "compile-time"]
+def test_a_run_with_times_has_four(charts):
+    assert list(charts) == ["ratio", "latency", "size", "compile-time"]
     for chart in charts.values():
         assert (chart.x_axis, chart.x) == ("compiler", RELEASES)
         assert [series.name for series in chart.series] == ["one", "two"]
@@ -54,16 +55,35 @@ def test_a_run_with_times_has_three(charts):
 
 
 def test_the_ratios_are_those_of_the_file_with_their_spread(charts, sample):
-    latency = charts["latency"]
-    assert latency.title == "Latency beside compiler 3.8.0"
+    ratio = charts["ratio"]
+    assert ratio.title == "Latency beside compiler 3.8.0"
     row = sample["times"][0]["rows"][3]
-    point = latency.series[0].points["3.9.0"]
+    point = ratio.series[0].points["3.9.0"]
     assert (point.value, point.verdict, point.floor) == (row["ratio"], "slower", 1.012)
     base = sample["times"][0]["rows"][2]["seconds_by_round"]
     ratios = sorted(seconds / base[number] for number, seconds in row["seconds_by_round"].items())
     assert ratios[0] < point.low < ratios[7] < point.high < ratios[-1]
-    assert latency.series[0].points["3.8.0"].verdict == "baseline"
-    assert latency.series[1].points["3.6.0"].value is None
+    assert ratio.series[0].points["3.8.0"].verdict == "baseline"
+    assert ratio.series[1].points["3.6.0"].value is None
+
+
+def test_the_latencies_and_compile_times_are_those_of_the_file(charts, sample):
+    row = sample["times"][1]["rows"][4]
+    point = charts["latency"].series[1].points["3.10.0"]
+    quartiles = (row["quartile_1_seconds"], row["quartile_3_seconds"])
+    assert (point.value, (point.low, point.high)) == (row["median_seconds"], quartiles)
+    assert charts["compile-time"].series[1].points["3.10.0"].value == row["compile_cpu_seconds"]
+    assert "quickest" in charts["compile-time"].reading
+
+
+def test_a_model_whose_baseline_has_no_time_stands_among_the_latencies(sample):
+    content = copy.deepcopy(sample)
+    for row in content["times"][1]["rows"]:
+        row["ratio"] = None
+    ratio, latency, *_ = charts_of(content)
+    assert ([series.name for series in ratio.series], ratio.empty) == (["one"], ("two",))
+    assert [series.name for series in latency.series] == ["one", "two"]
+    assert "None at all: two." in " ".join(ElementTree.fromstring(draw(ratio)[0]).itertext())
 
 
 def test_the_times_that_a_run_publishes_are_drawn():
@@ -80,14 +100,15 @@ passes = 2
 baseline = { compiler = "3.7.0", runtime = "3.7.0" }
 """
     report = measured(timed_plan(body), lambda runtime, number, twin: 0.2 if runtime == "3.10.0" else 0.1)
-    latency, size, _ = charts_of(json.loads(FORMATS["json"](report)))
-    assert latency.title == "Latency beside compiler 3.7.0"
-    assert [series.name for series in latency.series] == ["linear", "given"]
-    assert {x: (point.value, point.verdict) for x, point in latency.series[0].points.items()} == {
+    ratio, latency, size, _ = charts_of(json.loads(FORMATS["json"](report)))
+    assert ratio.title == "Latency beside compiler 3.7.0"
+    assert [series.name for series in ratio.series] == ["linear", "given"]
+    assert {x: (point.value, point.verdict) for x, point in ratio.series[0].points.items()} == {
         "3.0.0": (1.0, "no difference"),
         "3.7.0": (1.0, "baseline"),
         "3.10.0": (2.0, "slower"),
     }
+    assert [point.value for point in latency.series[0].points.values()] == [0.1, 0.1, 0.2]
     assert {point.value for point in size.series[0].points.values()} == {1.0}
 
 
@@ -150,11 +171,11 @@ def test_a_picture_is_titled_sourced_and_dated(charts, pictures):
 
 
 def test_a_picture_is_the_same_bytes_each_time(charts, pictures):
-    assert draw(charts["latency"]) == pictures["latency"]
+    assert draw(charts["ratio"]) == pictures["ratio"]
 
 
 def test_where_there_is_no_number_the_picture_says_so(pictures):
-    assert "stands where there is no number" in pictures["latency"][0]
+    assert "stands where there is no number" in pictures["ratio"][0]
     assert "stands where there is no number" not in pictures["size"][0]
 
 
@@ -169,7 +190,7 @@ def test_names_of_strangers_are_drawn_as_they_are():
 
 
 def test_the_numbers_can_be_taken_along(charts):
-    latency = charts["latency"]
+    latency = charts["ratio"]
     rows = list(csv.DictReader(io.StringIO(chart_csv(latency))))
     assert len(rows) == 10
     assert rows[3] | {"ratio": "", "low": "", "high": ""} == {
@@ -189,7 +210,14 @@ def test_a_formula_in_a_name_is_none(sample):
 
 @pytest.mark.parametrize(
     ("value", "measure", "words"),
-    [(0, "bytes", "0 B"), (17_700, "bytes", "17.7 kB"), (4.5e6, "bytes", "4.5 MB"), (0.98051, "ratio", "0.981")],
+    [
+        (0, "bytes", "0 B"),
+        (17_700, "bytes", "17.7 kB"),
+        (4.5e6, "bytes", "4.5 MB"),
+        (0.98051, "ratio", "0.981"),
+        (0.0123, "seconds", "12.3 ms"),
+        (0, "seconds", "0"),
+    ],
 )
 def test_words_for_numbers(value, measure, words):
     assert value_words(value, measure) == words
@@ -199,9 +227,8 @@ def test_the_site_has_the_charts(tmp_path, sample):
     folder = tmp_path / "site"
     build_site(folder, [write(tmp_path / "mine.json", sample)])
     made = {path.name for path in (folder / "chart").iterdir()}
-    assert made == {
-        f"timed-{kind}.{form}" for kind in ("latency", "size", "compile-time") for form in ("svg", "png", "csv", "json")
-    }
+    kinds = ("ratio", "latency", "size", "compile-time")
+    assert made == {f"timed-{kind}.{form}" for kind in kinds for form in ("svg", "png", "csv", "json")}
     page = (folder / "charts.html").read_text(encoding="utf-8")
     assert "Latency beside compiler 3.8.0" in page
     assert f"{sample['times'][0]['rows'][3]['ratio']:.3f} (1.1" in page

@@ -102,6 +102,8 @@ def speed(release: str, ratio: float | None, flags: str = "default") -> Publishe
         noise_floor=1.01,
         verdict="",
         median_seconds=None,
+        quartile_seconds=None,
+        compile_cpu_seconds=None,
     )
 
 
