@@ -99,7 +99,7 @@ def _figure(chart: Chart) -> Figure:
     numbers = sum(point.value is not None for each in chart.series for point in each.points.values())
     lacking = numbers < len(chart.series) * len(chart.x)
     reading = chart.reading + (f" {NOTHING} stands where there is no number." if lacking else "")
-    reading += f" None at all: {', '.join(chart.empty)}."[:200] if chart.empty else ""
+    reading += f" No number at all: {', '.join(chart.empty)}."[:200] if chart.empty else ""
     figure.text(0.02, 1 - 0.5 / tall, reading, color=QUIET, va="top", wrap=True)
     figure.text(0.02, 0.12 / tall, chart.source, fontsize=7.5, color=QUIET)
     if chart.measure == RATIO:

@@ -83,7 +83,7 @@ def test_a_model_whose_baseline_has_no_time_stands_among_the_latencies(sample):
     ratio, latency, *_ = charts_of(content)
     assert ([series.name for series in ratio.series], ratio.empty) == (["one"], ("two",))
     assert [series.name for series in latency.series] == ["one", "two"]
-    assert "None at all: two." in " ".join(ElementTree.fromstring(draw(ratio)[0]).itertext())
+    assert "No number at all: two." in " ".join(ElementTree.fromstring(draw(ratio)[0]).itertext())
 
 
 def test_the_times_that_a_run_publishes_are_drawn():
