@@ -62,6 +62,13 @@ def _loaded(said: Mapping[str, object]) -> LoadedImage:
     )
 
 
+def was_named(daemon: Daemon, image: Image) -> bool:
+    """Its age is known. `docker load` of a saved image leaves none, and cleaning by age would pass it over."""
+    name = daemon.find(image)
+    said = daemon.inspected(name) if name else None
+    return said is None or _loaded(said).loaded is not None
+
+
 def layers_held(daemon: Daemon, images: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], int]:
     """The bytes of each layer that a daemon keeps for these images of the project (name -> layers). It keeps one once
     for all images that have the same layers below it, so a layer's name here is the whole chain."""

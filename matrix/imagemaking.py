@@ -51,8 +51,7 @@ def _stand(engine: Engine, number: str, row: Row) -> None:
         return
     started = time.monotonic()
     there = engine.load(row.request) is not None
-    if not there:
-        engine.realise(row.request)
+    engine.realise(row.request)
     said = "there already" if there else f"built and loaded in {time.monotonic() - started:.1f} s"
     say(f"{number} {row.request.label} {row.image.digest[:SHORT]}: {said}")
 

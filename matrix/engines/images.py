@@ -10,7 +10,7 @@ from threading import Lock
 
 from matrix.assembler import Workshop
 from matrix.daemon import Daemon
-from matrix.daemonimages import layers_held
+from matrix.daemonimages import layers_held, was_named
 from matrix.engines.loading import Loader
 from matrix.errors import EngineMissing, ImageFault
 from matrix.image import Image, image_tag
@@ -107,9 +107,11 @@ class Images:
             if environment is None:
                 raise ImageFault(f"toolchain {own.name}: its image is gone from the daemon", tip="bring it back")
             return environment
-        if standing := self.load(request):
-            return standing
         image = self._image(request)
+        if standing := self.load(request):
+            if not was_named(self.daemon, image):
+                self.daemon.name(image, image_tag(request))
+            return standing
         self._workshop.fetch(request, self._machine, image)
         archive = partial(self._archive, request, image)
         self._connection()[1].load(image, image_tag(request), archive)

@@ -17,7 +17,7 @@ from containers import daemon_or_skip
 
 from matrix.cli import main
 from matrix.daemon import Daemon
-from matrix.daemonimages import files_on_daemon, loaded_images
+from matrix.daemonimages import files_on_daemon, loaded_images, was_named
 from matrix.errors import ImageFault
 from matrix.image import Image
 from matrix.imagecommands import Committed
@@ -133,6 +133,9 @@ def test_a_saved_image_loads_after_it_was_removed(store, daemon, tmp_path):
     with (tmp_path / "saved.tar").open("rb") as archive:
         daemon.load(iter(lambda: archive.read(1 << 20), b""))
     assert daemon.has(image)
+    assert not was_named(daemon, image)  # `docker load` keeps no time, and `image remove` goes by age
+    assert main(["image", "build", "--store", str(store), *chosen("3.13.0")]) == 0
+    assert was_named(daemon, image)
 
 
 def test_what_is_pushed_is_what_is_pulled(store, daemon, tmp_path, capsys):
