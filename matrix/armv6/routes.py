@@ -27,8 +27,9 @@ ABIS: Mapping[str, tuple[str, ...]] = {
     "hard": ("--iree-llvmcpu-target-triple=armv6-linux-gnueabihf", "--iree-llvmcpu-target-float-abi=hard"),
 }
 TARGET = (*CPU_FLAGS, *ABIS["softfp"])
+VMVX = "vmvx"
 ROUTES: Mapping[str, tuple[str, ...]] = {
-    "vmvx": ("--iree-hal-target-backends=vmvx",),
+    VMVX: ("--iree-hal-target-backends=vmvx",),
     "embedded": TARGET,
     "embedded-repaired": (*TARGET, "--iree-llvmcpu-embedded-linker-path={link}/iree-lld"),
     "system": (*TARGET, "--iree-llvmcpu-link-embedded=false", "--iree-llvmcpu-system-linker-path={link}/system-ld"),
@@ -233,14 +234,12 @@ TABLE_HEADERS = ("route", "link", "float ABI", "runner", "loads", "right", "byte
 
 def advice(rows: Sequence[Row], runners: Sequence[Runner]) -> tuple[str, str]:
     """Two sentences: what to put on the board, and what works without the repaired linker."""
-    models = {row.model for row in rows}
     runners = [runner for runner in runners if runner.routes != (STATIC_LIBRARY,)]
     whole = {
         (route, runner.name)
         for route in ROUTES
         for runner in runners
-        if {row.model for row in rows if (row.route, row.runner, row.outcome) == (route, runner.name, Outcome.PASSED)}
-        == models
+        if {row.outcome for row in rows if (row.route, row.runner) == (route, runner.name)} == {Outcome.PASSED}
     }
     by_size = sorted(runners, key=lambda runner: (runner.dynamic, runner.size))
     return _best(by_size, whole), _as_shipped(by_size, whole)
