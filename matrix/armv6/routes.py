@@ -68,6 +68,12 @@ class Row:
     def cell(self) -> str:
         return f"{self.model} {self.route} {self.runner}"
 
+    @property
+    def verdict(self) -> str:
+        """`passed`, `failed: elf-imports`: what is expected of a cell. Wrong numbers may be other ones."""
+        failed = self.outcome in (Outcome.FAILED, Outcome.CRASHED)
+        return f"{self.outcome.value}: {self.detail}" if failed else self.outcome.value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
@@ -194,15 +200,16 @@ def output_names(results: int) -> tuple[str, ...]:
 
 
 def differences(rows: Iterable[Row], expected: Mapping[str, str]) -> list[str]:
-    """What is not as it was expected, a line each: `exp embedded zig-static: expected failed, is passed`."""
+    """What is not as it was expected, a line each: `exp embedded zig-static: expected failed: …, is passed`."""
     found = {row.cell: row for row in rows}
     lines = []
     for cell in sorted(found.keys() | expected.keys()):
         was = expected.get(cell, "nothing")
-        now = found[cell].outcome.value if cell in found else "not measured"
+        now = found[cell].verdict if cell in found else "not measured"
         if was != now:
-            detail = f" ({found[cell].detail})" if cell in found and found[cell].detail else ""
-            lines.append(f"{cell}: expected {was}, is {now}{detail}")
+            detail = found[cell].detail if cell in found else ""
+            beside = f" ({detail})" if detail and detail not in now else ""
+            lines.append(f"{cell}: expected {was}, is {now}{beside}")
     return lines
 
 
