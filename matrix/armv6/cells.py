@@ -19,6 +19,7 @@ from matrix.armv6.models import TOLERANCE, SmokeModel
 from matrix.armv6.routes import (
     ROUTES,
     STATIC_LIBRARY,
+    VMVX,
     Row,
     compile_task,
     output_names,
@@ -55,10 +56,23 @@ class Measured:
     program: Path | None = None
 
 
+def planned(board: Board, models: Sequence[SmokeModel]) -> list[tuple[SmokeModel, str, str]]:
+    """Every model by every route with every toolchain. A whole model is interpreted (VMVX) on the smallest runner only:
+    that takes minutes under an emulator, and the other runners interpret the small ones."""
+    smallest = min(board.binaries, key=lambda name: board.binaries[name].stat().st_size, default="")
+    cells = [
+        (model, route, name)
+        for model in models
+        for route in ROUTES
+        for name in board.binaries
+        if not (model.whole and route == VMVX and name != smallest)
+    ]
+    return cells + [(model, STATIC_LIBRARY, name) for model in models for name in board.toolchains]
+
+
 def measure(board: Board, models: Sequence[SmokeModel]) -> Iterator[Measured]:
-    """Every model by every route with every toolchain, in this order; as many at a time as there are cores."""
-    cells = [(model, route, name) for model in models for route in ROUTES for name in board.binaries]
-    cells += [(model, STATIC_LIBRARY, name) for model in models for name in board.toolchains]
+    """The rows of `planned`, in order; as many at a time as there are cores."""
+    cells = planned(board, models)
     for model in models:
         for path, template in zip(model.expected, _templates(board, model), strict=True):
             numpy.save(template, numpy.zeros_like(numpy.load(path)))

@@ -30,8 +30,8 @@ QEMU = "{qemu}/usr/bin/qemu-arm-static"
 
 
 BUILD_SECONDS = 1800.0
-EMULATED_SECONDS = 1800.0
-"""MobileNetV2 by VMVX takes minutes under the emulator; a limit must not decide on a busy machine."""
+EMULATED_SECONDS = 7200.0
+"""MobileNetV2 by VMVX takes minutes of CPU time under the emulator; a limit must not decide on a busy machine."""
 
 
 def program_task(

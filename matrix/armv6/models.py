@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from matrix.errors import ModelMissing
 
 Array: TypeAlias = NDArray[Any]
+WHOLE = 1 << 20
+"""Bytes of MLIR from which on a model is a whole one."""
 TOLERANCE = {"float32": 1e-4}
 """As in specs: |output - reference| / max |reference|."""
 
@@ -27,6 +29,8 @@ class SmokeModel:
     inputs: tuple[Path, ...]
     expected: tuple[Path, ...]
     function: str = "main"
+    whole: bool = False
+    """A model that people use, as against an operation."""
 
 
 def _matmul(inputs: Sequence[Array]) -> Array:
@@ -96,7 +100,7 @@ def exported_model(mlir: Path) -> SmokeModel:
         raise ModelMissing(
             f"{missing} does not exist", tip=f"make it: python -m matrix export MODEL -o {mlir} --arrays"
         )
-    return SmokeModel(name=mlir.stem, mlir=mlir, inputs=inputs, expected=expected)
+    return SmokeModel(name=mlir.stem, mlir=mlir, inputs=inputs, expected=expected, whole=mlir.stat().st_size > WHOLE)
 
 
 def _numbered(mlir: Path, kind: str) -> tuple[Path, ...]:

@@ -12,13 +12,14 @@ from matrix.armv6.bundle import refuse_filled
 from matrix.armv6.bundling import BundleOrder, make_bundle, toolchain_and_route
 from matrix.armv6.models import SHAPES, exported_model
 from matrix.armv6.routes import TABLE_HEADERS, advice, differences, linkage_table
-from matrix.armv6.smoke import Smoke, expectation, read_expectation, smoke
+from matrix.armv6.smoke import BINARY, Smoke, expectation, read_expectation, smoke
 from matrix.catalogue import data_root
 from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, StoreUnusable
 from matrix.formats import plain_rows
 from matrix.linking import helpers_task, link_folder
 from matrix.tasks import Tasks
 
+FORMAT = 1
 NEWEST = "3.13.0"
 """The compiler of the same release as the pinned sources."""
 
@@ -38,21 +39,38 @@ def armv6_smoke(options: Namespace) -> int:
     print()
     print("\n".join(advice(state.rows, state.runners)))
     if options.accept:
-        path = expected_path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(expectation(state), indent=1) + "\n", encoding="utf-8")
+        _accept(state)
         return EXIT_OK
     if not committed:
         print("\nno outcomes are committed to compare these with: look at the rows, then keep them with --accept")
         return EXIT_OK
-    return _judge(state, expected)
+    return _judge(state, _of_these_sources(expected, own=options.source is not None))
+
+
+def _accept(state: Smoke) -> None:
+    """Writes what was found; the cells of models that were not measured stay as they are."""
+    path = expected_path()
+    measured = {row.model for row in state.rows}
+    before = read_expectation(path)["cells"] if path.exists() else {}
+    kept = {cell: text for cell, text in before.items() if cell.split()[0] not in measured}
+    found = expectation(state)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {**found, "cells": dict(sorted({**kept, **found["cells"]}.items()))}
+    path.write_text(json.dumps({"format": FORMAT, **whole}, indent=1) + "\n", encoding="utf-8")
+
+
+def _of_these_sources(expected: Mapping[str, Mapping[str, str]], *, own: bool) -> Mapping[str, Mapping[str, str]]:
+    """What is expected of sources of one's own: all but the bytes of the runtimes."""
+    checks = {name: text for name, text in expected["checks"].items() if not (own and name.startswith(BINARY))}
+    return {**expected, "checks": checks}
 
 
 def _judge(state: Smoke, expected: Mapping[str, Mapping[str, str]]) -> int:
     measured = {row.model for row in state.rows} | set(SHAPES)
     cells = {cell: outcome for cell, outcome in expected["cells"].items() if cell.split()[0] in measured}
     lines = differences(state.rows, cells)
-    for name in sorted(state.checks.keys() | expected["checks"].keys()):
+    checked = {name for name in state.checks if name in expected["checks"] or not name.startswith(BINARY)}
+    for name in sorted(checked | expected["checks"].keys()):
         was, now = expected["checks"].get(name, "nothing"), state.checks.get(name, "not measured")
         if was != now:
             lines.append(f"{name}: expected {was}, is {now}")

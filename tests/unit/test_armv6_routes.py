@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+from matrix.armv6.cells import Board, planned
+from matrix.armv6.models import SmokeModel
 from matrix.armv6.program import program_facts
 from matrix.armv6.routes import ROUTES, STATIC_LIBRARY, Row, Runner, advice, differences, library_query, linkage_table
 from matrix.records import Outcome
+from matrix.tasks import Tasks
 
 STATIC = Runner(name="zig-static", float_abi="hard", dynamic=False, size=1_100_000, needs=())
 BIG = Runner(name="armel-static", float_abi="softfp", dynamic=False, size=2_100_000, needs=())
@@ -30,15 +36,15 @@ def rows(*broken: str) -> list[Row]:
 
 def test_nothing_differs_from_itself() -> None:
     found = rows("exp embedded zig-static")
-    assert differences(found, {row.cell: row.outcome.value for row in found}) == []
+    assert differences(found, {row.cell: row.verdict for row in found}) == []
 
 
 def test_every_kind_of_difference_is_named() -> None:
-    expected = {row.cell: row.outcome.value for row in rows()}
+    expected = {row.cell: row.verdict for row in rows()}
     expected["gone vmvx zig-static"] = "passed"
     del expected["matmul vmvx zig-static"]
     assert differences(rows("exp embedded zig-static"), expected) == [
-        "exp embedded zig-static: expected passed, is failed (elf-imports)",
+        "exp embedded zig-static: expected passed, is failed: elf-imports",
         "gone vmvx zig-static: expected passed, is not measured",
         "matmul vmvx zig-static: expected nothing, is passed",
     ]
@@ -117,3 +123,25 @@ def test_facts_of_a_dynamic_program() -> None:
 def test_facts_of_a_hard_float_program_without_libraries() -> None:
     facts = program_facts("  Tag_CPU_arch: v6\n  Tag_FP_arch: VFPv2\n  Tag_ABI_VFP_args: VFP registers\n")
     assert (facts.architecture, facts.float_abi, facts.needs) == ("v6", "hard", ())
+
+
+def test_a_whole_model_is_interpreted_on_the_smallest_runner_only(tmp_path: Path) -> None:
+    binaries = {name: tmp_path / name for name in ("big", "small")}
+    for name, path in binaries.items():
+        path.write_bytes(bytes(20 if name == "big" else 10))
+    board = Board(
+        tasks=Tasks(tmp_path),
+        trees={},
+        toolchains=dict.fromkeys(binaries),
+        binaries=binaries,
+        support=(tmp_path, tmp_path),
+        scratch=tmp_path,
+    )
+    small = SmokeModel(name="exp", mlir=tmp_path, inputs=(), expected=())
+    cells = [
+        (model.name, route, name)
+        for model, route, name in planned(board, (small, replace(small, name="net", whole=True)))
+    ]
+    assert len(cells) == 2 * 2 * (len(ROUTES) + 1) - 1
+    assert ("net", "vmvx", "big") not in cells
+    assert {("net", "vmvx", "small"), ("exp", "vmvx", "big"), ("net", STATIC_LIBRARY, "big")} <= {*cells}
