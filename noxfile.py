@@ -85,9 +85,11 @@ def results(session: nox.Session) -> None:
 def armv6_smoke(session: nox.Session) -> None:
     """From a C compiler to a model on the Raspberry Pi Zero's CPU, under qemu; then how to link for it."""
     session.install("-q", "-e", ".")
-    mobilenet = f"{session.create_tmp()}/mobilenet_v2.mlir"
-    session.run("python", "-m", "matrix", "export", "mobilenet_v2", "-o", mobilenet, "--arrays")
-    session.run("python", "-m", "matrix", "armv6-smoke", "--model", mobilenet, *session.posargs)
+    models = [f"{session.create_tmp()}/{name}.mlir" for name in ("conv2d", "mobilenet_v2")]
+    for path in models:
+        session.run("python", "-m", "matrix", "export", path.rpartition("/")[2][:-5], "-o", path, "--arrays")
+    options = [word for path in models for word in ("--model", path)]
+    session.run("python", "-m", "matrix", "armv6-smoke", *options, *session.posargs)
 
 
 @nox.session
