@@ -1,7 +1,8 @@
 """How IREE's runtime is built from source: C toolchains as records, and the commands of a build. Pure.
 
 `{name}` in a command stands for the folder of a locked set of packages (`armel`, `native`, `zig`, `bin`), of IREE's
-sources (`source`), of the build itself (`here`). The same bytes come out wherever these lie.
+sources (`source`), of a user's own compilers (`toolchain`), of the build itself (`here`). The same bytes come out
+wherever these lie.
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "
 """zig compiles its C library once for each target, minutes on a busy machine: kept between builds."""
 CACHES = ("zig-cache",)
 """Folders that are written to, and whose content decides nothing."""
-PROCESSORS = {"arm": "arm", "aarch64": "aarch64", "x86_64": "x86_64"}
-"""Machine of a toolchain -> CMAKE_SYSTEM_PROCESSOR."""
+MACHINES = ("arm", "aarch64", "x86_64")
+"""What the shipped toolchains make code for; the names are those of CMAKE_SYSTEM_PROCESSOR too."""
+OWN = "toolchain"
+OWN_KEYS = ("path", "cc", "cxx", "link", "binutils", "runtime_flags", "runtime_link", "tool_libraries")
+SYSTEM_PATH = "/usr/bin:/bin"
+"""Where a build finds programs that are named without a folder."""
 PLACE = re.compile(r"\{([a-z-]+)\}")
 
 Command = tuple[str, ...]
@@ -49,10 +54,11 @@ Command = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossToolchain:
-    """A row of `images/armv6/toolchains.toml`.
+    """A row of `images/armv6/toolchains.toml`, or the `toolchain` of a target of one's own.
 
     `machine` runs what it makes, `binutils` is what stands before `ar` and `strip`, `libraries` is where a dynamic
-    program finds its C library here.
+    program finds its C library here, `path` what `{toolchain}` means, relative to the spec's folder, and
+    `tool_libraries` the folder in it with the compiler's own libraries, where it was unpacked and not installed.
     """
 
     name: str
@@ -65,6 +71,8 @@ class CrossToolchain:
     runtime_flags: tuple[str, ...] = ()
     runtime_link: tuple[str, ...] = ()
     libraries: str = ""
+    path: str = ""
+    tool_libraries: str = ""
 
     @property
     def dynamic(self) -> bool:
@@ -73,9 +81,15 @@ class CrossToolchain:
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
         """Where the unpacked compiler and binutils find their own libraries, and zig its cache."""
-        (tree,) = PLACE.findall(self.binutils)
+        libraries = [tool_libraries(name) for name in PLACE.findall(self.binutils) if name != OWN]
+        libraries += [f"{{{OWN}}}/{self.tool_libraries}"] if self.tool_libraries else []
         caches = ZIG_CACHES if "zig" in places_in((self.cc,)) else ()
-        return (("LD_LIBRARY_PATH", tool_libraries(tree)), *caches)
+        return (*(("LD_LIBRARY_PATH", folder) for folder in libraries), *caches)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """What must be there before a build begins."""
+        return tuple(dict.fromkeys((*self.cc[:1], *self.cxx[:1], f"{self.binutils}ar", f"{self.binutils}strip")))
 
 
 def tool_libraries(tree: str) -> str:
@@ -100,7 +114,7 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
         row.only(KEYS)
         found[name] = CrossToolchain(
             name=name,
-            machine=row.choice("machine", tuple(PROCESSORS), "arm"),
+            machine=row.choice("machine", MACHINES, "arm"),
             cc=row.texts("cc"),
             cxx=row.texts("cxx"),
             link=row.texts("link"),
@@ -113,6 +127,33 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
     if top.faults:
         raise LockFault(f"{path.name}:\n" + "\n".join(f"  {fault}" for fault in top.faults), tip="correct the file")
     return found
+
+
+def read_own_toolchain(name: str, row: Table, machine: str) -> CrossToolchain:
+    """The `toolchain` of a target of one's own; faults are left in `row`."""
+    row.only(OWN_KEYS)
+    for key in ("cc", "cxx"):
+        if not row.texts(key):
+            row.fault(key, f"is missing, expected the command line of a compiler for {machine or 'the target'}")
+    path, words = row.text("path"), (*row.texts("cc"), *row.texts("cxx"), row.text("binutils"))
+    if set(places_in((words,))) != ({OWN} if path else set()):
+        row.fault("path", f"expected the folder that {{{OWN}}} in cc, cxx and binutils means, and no other place there")
+    for key, program in (("cc", row.texts("cc")[:1]), ("cxx", row.texts("cxx")[:1]), ("binutils", words[-1:])):
+        if any("/" in word and not word.startswith(f"{{{OWN}}}/") for word in program):
+            row.fault(key, f"read {program[0]!r}, expected a name, or {{{OWN}}}/… with `path`: no folder of a machine")
+    return CrossToolchain(
+        name=name,
+        machine=machine,
+        cc=row.texts("cc"),
+        cxx=row.texts("cxx"),
+        link=row.texts("link"),
+        float_abi="",
+        binutils=row.text("binutils", required=True),
+        runtime_flags=row.texts("runtime_flags"),
+        runtime_link=row.texts("runtime_link"),
+        path=path,
+        tool_libraries=row.text("tool_libraries"),
+    )
 
 
 def host_commands(native: CrossToolchain, folder: str) -> tuple[Command, ...]:
@@ -134,7 +175,7 @@ def runtime_commands(toolchain: CrossToolchain, host: str, options: tuple[str, .
     configure = (
         *_cmake("build"),
         "-DCMAKE_SYSTEM_NAME=Linux",
-        f"-DCMAKE_SYSTEM_PROCESSOR={PROCESSORS[toolchain.machine]}",
+        f"-DCMAKE_SYSTEM_PROCESSOR={toolchain.machine}",
         f"-DIREE_HOST_BIN_DIR={host}",
         *_compilers(toolchain),
         f"-DCMAKE_C_FLAGS={flags}",
@@ -153,7 +194,7 @@ def runtime_commands(toolchain: CrossToolchain, host: str, options: tuple[str, .
 
 def build_environment(toolchain: CrossToolchain) -> tuple[tuple[str, str], ...]:
     """The variables of a build's commands."""
-    return (*toolchain.environment, ("PATH", "{bin}:/usr/bin:/bin"))
+    return (*toolchain.environment, ("PATH", f"{{bin}}:{SYSTEM_PATH}"))
 
 
 def _caches(toolchain: CrossToolchain) -> tuple[str, ...]:

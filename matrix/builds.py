@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from matrix import processes
 from matrix.building import (
     NATIVE,
+    OWN,
+    SYSTEM_PATH,
     Command,
     CrossToolchain,
     build_environment,
@@ -27,7 +31,8 @@ STEPS = "steps.py"
 SOURCES = "source"
 WHEELS = ("bin", "zig")
 """Folders of what comes from PyPI, by `tools.txt`."""
-OF_THE_BUILD = ("here", "zig-cache")
+OF_THE_BUILD = ("here", "zig-cache", OWN)
+ASK_SECONDS = 20.0
 HOST_FOLDER = "host"
 
 
@@ -39,16 +44,21 @@ class PlannedBuild:
     words: Command
 
 
-def planned_build(user: UserBuild, base: Path, images: Path) -> PlannedBuild:
-    """`base` is the folder of the spec, `images` is `images/armv6`. Raises ToolchainFault, LockFault."""
-    known = read_toolchains(images / "toolchains.toml")
+def planned_build(user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain]) -> PlannedBuild:
+    """`base` is the folder of the spec, `images` is `images/armv6`, `own` are the toolchains of the spec's targets.
+
+    Raises ToolchainFault, LockFault.
+    """
+    known = {**own, **read_toolchains(images / "toolchains.toml")}
     if user.toolchain not in known:
         raise ToolchainFault(
             f"builds.{user.name}.toolchain: read {user.toolchain!r}, expected one of "
             f"{', '.join(known)}{nearest(user.toolchain, tuple(known))}",
-            tip="images/armv6/toolchains.toml has them",
+            tip="images/armv6/toolchains.toml has them; a target of the spec brings one as [targets.NAME.toolchain]",
         )
     toolchain = known[user.toolchain]
+    path = (base / toolchain.path).resolve() if toolchain.path else None
+    programs = toolchain.programs if user.toolchain in own else ()
     commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime_commands(toolchain, HOST_TOOLS, user.options))
     sets = tuple(name for name in places_in(commands) if name not in (SOURCES, *WHEELS, *OF_THE_BUILD))
     release, tree, source = _source(user, base, images)
@@ -60,13 +70,32 @@ def planned_build(user: UserBuild, base: Path, images: Path) -> PlannedBuild:
         toolchain=user.toolchain,
         sets=sets,
         tools=images / "tools.txt",
-        digest=digest({"source": source, "locks": locks}),
+        digest=digest({"source": source, "locks": locks, **_identities(programs, path)}),
         machine=toolchain.machine,
+        programs=programs,
+        path=path,
     )
     return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands))
 
 
 HOST_TOOLS = f"{{here}}/{HOST_FOLDER}/tools"
+
+
+def find_program(word: str, path: Path | None) -> Path | None:
+    """The file of a program of a user's own: a name, or `{toolchain}/…` with `path` as that folder."""
+    found = shutil.which(word.replace(f"{{{OWN}}}", str(path)), path=SYSTEM_PATH)
+    return Path(found) if found else None
+
+
+def _identities(programs: Iterable[str], path: Path | None) -> dict[str, str]:
+    """What a user's own compilers are: the content of each program, and what it says of its version. The passes behind
+    a driver, and its libraries, are as old as that."""
+    found = {}
+    for word in programs:
+        program = find_program(word, path)
+        said = processes.run([str(program), "--version"], timeout=ASK_SECONDS).stdout if program else ""
+        found[word] = f"{sha256(program)} {said.partition(chr(10))[0]}" if program else "missing"
+    return found
 
 
 def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None, str]:
@@ -88,9 +117,8 @@ def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None
 def _words(native: CrossToolchain, toolchain: CrossToolchain, commands: tuple[Command, ...]) -> Command:
     """Variables of both compilers, then the commands: `NAME=VALUE… -- COMMAND… --then COMMAND…`."""
     variables = dict(build_environment(toolchain))
-    native_libraries = dict(build_environment(native))["LD_LIBRARY_PATH"]
-    if variables["LD_LIBRARY_PATH"] != native_libraries:
-        variables["LD_LIBRARY_PATH"] += f":{native_libraries}"
+    both = [variables.get("LD_LIBRARY_PATH"), dict(build_environment(native))["LD_LIBRARY_PATH"]]
+    variables["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(place for place in both if place))
     words = [f"{name}={value}" for name, value in variables.items()]
     for index, command in enumerate(commands):
         words += ["--then" if index else "--", *command]

@@ -158,7 +158,7 @@ def load_catalogue(
             for name, path in asked_toolchains(spec, axis).items()
         },
         builds={
-            name: planned_build(build, spec.base, data_root() / "images" / "armv6")
+            name: planned_build(build, spec.base, data_root() / "images" / "armv6", spec.own_toolchains)
             for name, build in spec.builds.items()
             if name in spec.terms("runtime")
         },

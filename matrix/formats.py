@@ -265,12 +265,13 @@ def _sentences(square: Square, bullet: str) -> str:
 
 
 def _notes_of(report: Report, axis: str) -> dict[str, str]:
-    """What there is to say of an axis's values beside the table: the opset of an `.onnx`, how a target is emulated."""
+    """What there is to say of an axis's values beside the table: the opset of an `.onnx`, what a runtime was
+    built from, how a target is emulated."""
     return {value.label: value.note for value in report.plan.axes[axis] if value.note}
 
 
 def _notes(report: Report, bullet: str) -> str:
-    notes = {**_notes_of(report, "model"), **_notes_of(report, "target")}
+    notes = {label: note for axis in ("model", "runtime", "target") for label, note in _notes_of(report, axis).items()}
     return "\n".join(f"{bullet}{label}: {note}" for label, note in notes.items())
 
 

@@ -100,7 +100,7 @@ class UserBuild:
     """A `[builds.NAME]` table: a runtime to be built from source, as a value of the axis runtime.
 
     `source` is a pinned release or the path of an IREE tree, relative to the spec's folder; `toolchain` a row of
-    `images/armv6/toolchains.toml`; `options` are further ones of cmake.
+    `images/armv6/toolchains.toml`, or a target of the spec that has one; `options` are further ones of cmake.
     """
 
     name: str

@@ -135,6 +135,10 @@ class Build:
     tools: Path
     digest: str
     machine: str
+    programs: tuple[str, ...] = ()
+    """A user's own compilers, which must be on this machine: names, or paths below `path`."""
+    path: Path | None = None
+    """The folder of a user's own compilers, which `{toolchain}` means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

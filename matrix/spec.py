@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from matrix.building import CrossToolchain
 from matrix.errors import SpecError, SpecSyntax
 from matrix.own import UserBuild, UserModel, named, read_builds, read_models, read_toolchains
 from matrix.packages import fault_of
@@ -122,6 +123,11 @@ class Spec:
         ruled = (term for rule in (*self.exclude, *self.include) for term in rule.when.get(axis, ()))
         shown = (term for table in self.tables for term in table.where.get(axis, ()))
         return (*self.axes[axis], *shown, *ruled)
+
+    @property
+    def own_toolchains(self) -> dict[str, CrossToolchain]:
+        """What builds runtimes for the spec's targets, by the target's name."""
+        return {name: target.toolchain for name, target in self.targets.items() if target.toolchain}
 
     @property
     def rows(self) -> str:

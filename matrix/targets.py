@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from matrix.building import CrossToolchain, read_own_toolchain
 from matrix.own import named
 from matrix.toml_reader import Table
 
@@ -20,7 +21,7 @@ FLAGS = {
     "float_abi": "--iree-llvmcpu-target-float-abi",
 }
 """Key of a target -> the flag of iree-compile that it stands for."""
-KEYS = ("machine", *FLAGS, "compile", "run", "emulator", "sysroot", "packages")
+KEYS = ("machine", *FLAGS, "compile", "run", "emulator", "sysroot", "packages", "toolchain")
 DEVICE = ("--device=local-sync",)
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
@@ -45,6 +46,8 @@ class Target:
     sysroot: str = ""
     packages: str = ""
     """In the place of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
+    toolchain: CrossToolchain | None = None
+    """What builds IREE's runtime for it: `toolchain` of a build is then the target's name."""
 
 
 def read_targets(table: Table) -> dict[str, Target]:
@@ -83,6 +86,7 @@ def _target(name: str, row: Table) -> Target:
         emulator=emulator,
         sysroot=sysroot,
         packages=packages,
+        toolchain=read_own_toolchain(name, row.table("toolchain"), machine) if "toolchain" in row.content else None,
     )
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matrix.assembler import Workshop
+from matrix.building import OWN
+from matrix.builds import find_program
 from matrix.engines.base import LINK_FOLDER
-from matrix.errors import StoreUnusable
+from matrix.errors import EngineMissing, StoreUnusable
 from matrix.keys import digest, sha256
 from matrix.linking import helpers_task, link_folder, link_identity
 from matrix.records import Build, Environment, EnvironmentRequest
@@ -29,6 +31,16 @@ class Furnisher:
 
     shop: Workshop
     store: Path
+
+    def look_for(self, build: Build) -> None:
+        """Raises EngineMissing where a compiler of the user's own is not on this machine."""
+        for word in build.programs:
+            if find_program(word, build.path) is None:
+                program = word.replace(f"{{{OWN}}}", str(build.path))
+                raise EngineMissing(
+                    f"the toolchain of targets.{build.toolchain} has no {program} on this machine",
+                    tip="install it (on Debian g++-TRIPLE), or name its folder: `path`, and {toolchain} in the words",
+                )
 
     def identity(self, request: EnvironmentRequest) -> str:
         """What would be added, as a digest; "" where that is nothing, or stands in the request's lock."""
@@ -51,6 +63,7 @@ class Furnisher:
             "bin": Path("..") / "bin",
             "zig": Path("..") / next(root.glob("lib/python*/site-packages/ziglang")).relative_to(root),
             "zig-cache": self._cache(),
+            **({OWN: build.path} if build.path else {}),
         }
         (root / TREES).mkdir()
         for name, place in places.items():

@@ -82,6 +82,8 @@ class VenvEngine:
     def _recipe(self, request: EnvironmentRequest) -> str:
         if request.platform:
             return self._foreign.recipe(request)
+        if request.build:
+            self._furnisher.look_for(request.build)
         bare = environments.recipe(request, self._python(request), engine=self.name)
         return digest({"bare": bare, "beside": self._furnisher.identity(request)}) if request.linked else bare
 

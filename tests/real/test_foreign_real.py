@@ -136,3 +136,26 @@ def test_a_release_without_wheels_for_a_machine_is_not_installable(tmp_path, pla
     (cell,) = json.loads(good("run", spec, "--store", place, "--format", "json").out)["cells"]
     assert cell["outcome"] == "not_installable"
     assert cell["evidence"]["reason"] == "iree-base-runtime==3.8.0 has no wheel for Python 3.11 on riscv64"
+
+
+CROSS = """[targets.board.toolchain]
+cc = ["riscv64-none-gcc"]
+cxx = ["riscv64-none-g++"]
+binutils = "riscv64-none-"
+[builds.mine]
+source = "3.13.0"
+toolchain = "board"
+"""
+
+
+def test_without_its_cross_compiler_a_runtime_is_not_built_and_the_cell_is_untested(tmp_path, place):
+    table = RISCV.replace("{name}", "board") + 'emulator = ["qemu-riscv64-static"]\n' + CROSS
+    spec = write(tmp_path, targets=["board"], more=table)
+    spec.write_text(spec.read_text().replace('runtime = "3.8.0"', 'runtime = "mine"'))
+    ran = matrix("run", spec, "--store", place, "--format", "json")
+    assert ran.status == EngineMissing.exit_code
+    said = "the toolchain of targets.board has no riscv64-none-gcc on this machine"
+    assert f"{said}; install it (on Debian g++-TRIPLE), or name its folder" in ran.err
+    (cell,) = json.loads(ran.out)["cells"]
+    assert (cell["outcome"], cell["stage"]) == ("untested", "build")
+    assert said in cell["evidence"]["reason"]

@@ -16,6 +16,7 @@ from matrix.jobs import make_job
 from matrix.plan import Plan, make_plan
 from matrix.records import Job, Outcome, Stage
 from matrix.schedule import Schedule
+from matrix.spec import parse_spec
 
 IMAGES = data_root() / "images" / "armv6"
 BUILDS = """
@@ -176,3 +177,101 @@ def test_a_tree_of_ones_own_is_known_by_its_content(tmp_path: Path) -> None:
         assert node.request is not None
         digests.append(node.request.lock.digest)
     assert digests[0] != digests[1]
+
+
+OWN = """
+[axes]
+model = "linear"
+runtime = "mine"
+target = "board"
+[targets.board]
+triple = "riscv64-linux-gnu"
+emulator = ["qemu-riscv64-static"]
+[targets.board.toolchain]
+path = "cross"
+cc = ["{toolchain}/bin/rv-gcc", "-mabi=lp64d"]
+cxx = ["{toolchain}/bin/rv-g++"]
+binutils = "{toolchain}/bin/rv-"
+link = ["-static"]
+tool_libraries = "lib"
+[builds.mine]
+source = "3.13.0"
+toolchain = "board"
+options = ["-DCMAKE_SYSTEM_PROCESSOR="]
+"""
+
+
+def of_ones_own(folder: Path, body: str = OWN) -> Plan:
+    spec = parse_spec('format = 1\nname = "own"\nquestion = "Does it run?"\n' + body, source="own.toml", base=folder)
+    return make_plan(spec, load_catalogue(spec))
+
+
+def program(path: Path, version: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {version}\n")
+    path.chmod(0o755)
+
+
+def test_a_target_brings_its_own_toolchain(tmp_path: Path) -> None:
+    plan = of_ones_own(tmp_path)
+    (node,) = (node for node in plan.nodes if node.stage is Stage.BUILD)
+    assert node.request is not None
+    build = node.request.build
+    assert build is not None
+    assert (build.machine, build.path, build.sets) == ("riscv64", tmp_path / "cross", ("native",))
+    assert build.programs == tuple(f"{{toolchain}}/bin/rv-{name}" for name in ("gcc", "g++", "ar", "strip"))
+    assert not [word for word in node.flags if str(tmp_path) in word]
+    assert node.flags[0] == "LD_LIBRARY_PATH={toolchain}/lib:{native}/usr/lib/x86_64-linux-gnu"
+    compilers = [word for word in node.flags if word.startswith("-DCMAKE_C_COMPILER=")]
+    assert compilers[1] == "-DCMAKE_C_COMPILER={toolchain}/bin/rv-gcc;-mabi=lp64d"
+    processors = [word for word in node.flags if word.startswith("-DCMAKE_SYSTEM_PROCESSOR")]
+    assert processors == ["-DCMAKE_SYSTEM_PROCESSOR=riscv64", "-DCMAKE_SYSTEM_PROCESSOR="]
+    (ran,) = (node for node in plan.nodes if node.stage is Stage.RUN)
+    assert ran.obstacle is None
+    assert ran.request is not None
+    assert ran.request.platform is not None
+
+
+def test_ones_own_compilers_are_known_by_their_content(tmp_path: Path) -> None:
+    digests = []
+    for version in ("", "12.2", "12.2", "13.1"):
+        if version:
+            for name in ("gcc", "g++", "ar", "strip"):
+                program(tmp_path / "cross" / "bin" / f"rv-{name}", version)
+        (node,) = (node for node in of_ones_own(tmp_path).nodes if node.stage is Stage.BUILD)
+        assert node.request is not None
+        digests.append(node.request.lock.digest)
+    assert digests[1] == digests[2]
+    assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "says"),
+    [
+        (
+            ("cxx =", "cpp ="),
+            SpecError,
+            "targets.board.toolchain.cpp: unknown key 'cpp', expected one of path, cc, cxx",
+        ),
+        (("cxx =", "cpp ="), SpecError, "targets.board.toolchain.cxx: is missing, expected the command line of a comp"),
+        (('path = "cross"', ""), SpecError, "targets.board.toolchain.path: expected the folder that {toolchain} in cc"),
+        (
+            ("{toolchain}/bin/rv-gcc", "{armel}/gcc"),
+            SpecError,
+            "targets.board.toolchain.path: expected the folder that",
+        ),
+        (
+            ("{toolchain}/bin/rv-gcc", "/opt/gcc"),
+            SpecError,
+            "targets.board.toolchain.cc: read '/opt/gcc', expected a n",
+        ),
+        (('toolchain = "board"', 'toolchain = "bord"'), ToolchainFault, "zig-static, native; did you mean 'board'?"),
+        (("binutils =", "# binutils ="), SpecError, "targets.board.toolchain.binutils: is missing, expected a text"),
+    ],
+)
+def test_a_wrong_word_of_a_toolchain_is_named(
+    change: tuple[str, str], kind: type[MatrixError], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(kind) as raised:
+        of_ones_own(tmp_path, OWN.replace(*change))
+    assert says in str(raised.value)
