@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from samples import spec_of
 
 from matrix.errors import SpecError, SpecSyntax
 from matrix.records import AXES, Stage
-from matrix.spec import DEFAULT_AXES, DEFAULT_TOLERANCE
+from matrix.spec import DEFAULT_AXES, DEFAULT_TOLERANCE, parse_spec
 
 
 def faults(body: str, **more: str) -> tuple[str, ...]:
@@ -196,3 +199,11 @@ def test_what_is_not_toml_names_its_line(body):
     assert "small.toml: not TOML" in str(caught.value)
     assert "line 4" in str(caught.value) or "end of document" in str(caught.value) or "line 5" in str(caught.value)
     assert caught.value.tip
+
+
+def test_the_spec_in_contributing_has_no_fault():
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(format = 1\n.*?)```", text, re.DOTALL)
+    spec = parse_spec(example, source="CONTRIBUTING.md", base=Path())
+    assert {"my_board"} == spec.targets.keys() == spec.own_toolchains.keys()
+    assert spec.builds["board"].toolchain == "zig-static"
