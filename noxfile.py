@@ -28,8 +28,10 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
-    session.run("python", "-m", "pytest", "tests/house")
     session.run("python", "-m", "pytest", "tests/unit", "-n", "2", "-m", "not full")
+    session.run(
+        "python", "-m", "pytest", "tests/house", "tests/large", "-n", "2", "--dist", "loadfile", "-m", "not full"
+    )
     session.run("python", "-m", "pytest", "tests/real", "-n", "2", "--dist", "loadfile", "-m", "not full")
 
 
@@ -37,7 +39,7 @@ def tests(session: nox.Session) -> None:
 def tests_full(session: nox.Session) -> None:
     """The second tier: a fresh clone with empty caches, the bench, and what else takes minutes."""
     session.install("-q", "-e", ".[test]", "nox")
-    session.run("python", "-m", "pytest", "tests/unit", "tests/real", "-m", "full", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/unit", "tests/large", "tests/real", "-m", "full", *session.posargs)
 
 
 @nox.session

@@ -348,8 +348,9 @@ def test_an_interpreter_that_is_gone_is_told(tmp_path, index, compiler):
         environments.realise(compiler, gone, tmp_path / "store" / "one", index=index)
 
 
-def test_a_claim_that_passes_in_a_moment_does_not_keep_an_environment(tmp_path):
+def test_a_claim_that_passes_in_a_moment_does_not_keep_an_environment(tmp_path, monkeypatch):
     """As of a process between its fork and its exec, which has our files open. One that lasts does."""
+    monkeypatch.setattr(environments, "CLAIM_SECONDS", 0.3)
     folder = tmp_path / "env"
     folder.mkdir()
     with environments.used(folder):

@@ -66,7 +66,8 @@ def test_nothing_is_let_go_while_an_install_runs(tmp_path):
     assert not (cache.folder / "archive-v0" / "half").exists()
 
 
-def test_an_environment_in_use_is_not_removed(tmp_path):
+def test_an_environment_in_use_is_not_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(environments, "CLAIM_SECONDS", 0.1)
     folder = tmp_path / "compiler-3.8.0"
     written(folder / environments.DESCRIPTION, 10)
     with environments.used(folder) as held:
