@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matrix import advising, differing, ranking
+from matrix.badges import as_svg, badge_of
 from matrix.catalogue import data_root
 from matrix.causes import cells_of
 from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, NoAnswer, ResultsFault, UsageError
@@ -59,6 +60,16 @@ def advise(options: Namespace) -> int:
         shown.append(["" if name == before else name, text])
         before = name
     print(inert(plain_rows(shown, headers=())))
+    return EXIT_OK
+
+
+def badge(options: Namespace) -> int:
+    """Writes a badge of what passes with a model."""
+    runs = runs_of(options)
+    wanted = {axis: value for axis in AXES if (value := getattr(options, axis))}
+    made = badge_of(cells_of(runs), wanted, date=max(run.date for run in runs))
+    _written(options.output, as_svg(made))
+    print(inert(f"{options.output}: {made.title}"))
     return EXIT_OK
 
 
@@ -139,10 +150,14 @@ def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Pa
             said.append(f"{what}: -o FILE.txt writes them")
             continue
         path = output if index == 0 else output.with_name(f"{output.stem}-{file.name}{output.suffix}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(requirements_text(file, heading=heading, name=path.name), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip="name another file") from None
+        _written(path, requirements_text(file, heading=heading, name=path.name))
         said.append(f"{path}: {what}")
     return said
+
+
+def _written(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip="name another file") from None

@@ -37,6 +37,8 @@ VERBS = {
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
     "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
+    "badge": "an SVG for a README, from the results: which releases pass with a model",
+    "report": "one self-contained page for a presentation: squares, islands, charts, tables, sources",
     "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
@@ -113,7 +115,8 @@ def make_parser() -> Parser:
         help="such as runtimes=4; repeatable; the output states all",
     )
     _add_results(made["candidates"], "default: the committed ones")
-    for verb in ("advise", "candidates", "diff"):
+    _add_badge(made["badge"])
+    for verb in ("advise", "badge", "candidates", "diff"):
         _add_own_run(made[verb])
     made["diff"].set_defaults(command=_diff)
     made["diff"].add_argument(
@@ -122,7 +125,7 @@ def make_parser() -> Parser:
     _add_results(made["diff"], "of two releases; default: the committed ones")
     _add_whatis(made["whatis"])
     _add_export(made["export"])
-    _add_site(made["site"])
+    _add_pages(made["site"], made["report"])
     _add_cleaning(made["clean"])
     _add_armv6(made["armv6-smoke"], made["armv6-lld"], made["bundle"])
     _add_images(made["image"])
@@ -264,16 +267,24 @@ def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bun
 
 def _add_advise(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=_advise)
-    command.add_argument("--model", required=True, help="one that was measured")
-    for axis in AXES[1:]:
-        command.add_argument(
-            f"--{axis}",
-            metavar="VALUE",
-            help="a release, a minor one, a specifier, a name; default: the newest that fits",
-        )
+    _add_wanted(command, "default: the newest that fits")
     command.add_argument(
         "-o", "--output", type=Path, metavar="FILE.txt", help="write requirements there; what clashes goes beside it"
     )
+
+
+def _add_badge(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_badge)
+    _add_wanted(command, "default: all, each compiler with the runtime of its release")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+
+
+def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument("--model", required=True, help="one that was measured")
+    for axis in AXES[1:]:
+        command.add_argument(
+            f"--{axis}", metavar="VALUE", help=f"a release, a minor one, a specifier, a name; {default}"
+        )
     _add_results(command, "default: the committed ones")
 
 
@@ -308,6 +319,12 @@ def _advise(options: argparse.Namespace) -> int:
     return advise(options)
 
 
+def _badge(options: argparse.Namespace) -> int:
+    from matrix.answers import badge
+
+    return badge(options)
+
+
 def _bisect(options: argparse.Namespace) -> int:
     from matrix.bisecting import bisect
 
@@ -337,12 +354,18 @@ def _add_results(command: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def _add_site(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(command=publishing.site)
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
-    command.add_argument(
-        "results", nargs="*", type=Path, metavar="RESULTS.json", help="of `show --format json`; default: results/*.json"
-    )
+def _add_pages(site: argparse.ArgumentParser, report: argparse.ArgumentParser) -> None:
+    site.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
+    report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html")
+    for command, run in ((site, publishing.site), (report, publishing.report)):
+        command.set_defaults(command=run)
+        command.add_argument(
+            "results",
+            nargs="*",
+            type=Path,
+            metavar="RESULTS.json",
+            help="of `show --format json`; default: results/*.json",
+        )
 
 
 def _add_cleaning(command: argparse.ArgumentParser) -> None:

@@ -10,13 +10,16 @@ from importlib import resources
 from pathlib import Path
 
 from matrix import __version__
+from matrix.axes import NONE
+from matrix.badges import as_svg, badge_of
+from matrix.causes import cells_of
 from matrix.errors import UsageError
 from matrix.inert import visible
-from matrix.results import PublishedRun, read_runs
+from matrix.results import PublishedCell, PublishedRun, read_runs
 from matrix.site.charts import Chart, find_charts
 from matrix.site.downloads import chart_csv, chart_json, run_csv
 from matrix.site.inert import LABEL, inert_run, slug
-from matrix.site.pages import Site
+from matrix.site.pages import Site, latest
 from matrix.site.tables import FIRST, Table, find_tables, without_repeats
 
 FORMAT = 1
@@ -38,20 +41,14 @@ class Built:
 def build_site(folder: Path, results: Sequence[Path]) -> Built:
     """Raises ResultsFault for results that cannot be read, UsageError for a folder that holds something else,
     ExtraMissing where there are charts and nothing that draws them."""
-    if not results:
-        raise UsageError("no results to publish", tip="name the JSON of a run: `show --format json --output FILE`")
     if folder.exists() and not _may_be_replaced(folder):
         raise UsageError(
             f"{folder}: expected a new folder, an empty one or an older site, found something else",
             tip="give another folder with -o",
         )
-    read = [inert_run(run) for run in read_runs(results)]
-    runs = sorted(read, key=lambda run: (not _is_first(run), run.emulated, run.preset, run.source))
-    if not any(run.cells for run in runs):
-        raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
-    _refuse_twins(runs)
+    runs = runs_of_pages(results)
     tables = without_repeats(table for run in runs for table in find_tables(run))
-    charts = [chart for run in sorted(runs, key=lambda run: not run.speeds) for chart in find_charts(run)]
+    charts = charts_of(runs)
     making = folder.with_name(f"{folder.name}.partial")
     if making.exists():
         shutil.rmtree(making)
@@ -68,13 +65,33 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
     )
 
 
+def runs_of_pages(results: Sequence[Path]) -> list[PublishedRun]:
+    """The runs with all text inert, in the order of the pages. Raises ResultsFault, and UsageError where there is
+    nothing to show or two files are of one preset."""
+    if not results:
+        raise UsageError("no results to publish", tip="name the JSON of a run: `show --format json --output FILE`")
+    read = [inert_run(run) for run in read_runs(results)]
+    runs = sorted(read, key=lambda run: (not _is_first(run), run.emulated, run.preset, run.source))
+    if not any(run.cells for run in runs):
+        raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
+    _refuse_twins(runs)
+    return runs
+
+
+def charts_of(runs: Sequence[PublishedRun]) -> list[Chart]:
+    """The charts of all runs, those of times first."""
+    return [chart for run in sorted(runs, key=lambda run: not run.speeds) for chart in find_charts(run)]
+
+
 def _may_be_replaced(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
 
 
 def _is_first(run: PublishedRun) -> bool:
-    """It answers the question of the start page."""
-    return bool(run.cells) and all(len({cell.axes.get(axis) for cell in run.cells}) > 1 for axis in FIRST)
+    """It answers the question of the start page: releases of both axes, each with others than its own."""
+    pairs = {tuple(cell.axes.get(axis) for axis in FIRST) for cell in run.cells}
+    several = all(len(set(labels)) > 1 for labels in zip(*pairs, strict=True))
+    return several and any(one != other for one, other in pairs)
 
 
 def _refuse_twins(runs: Sequence[PublishedRun]) -> None:
@@ -104,6 +121,7 @@ def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Tabl
         shutil.copyfile(run.source, folder / "data" / f"{slug(run.preset)}.json")
         (folder / "data" / f"{slug(run.preset)}.csv").write_text(run_csv(run), encoding="utf-8")
     _write_charts(folder / "chart", charts)
+    _write_badges(folder / "badge", runs)
     static = resources.files("matrix.site") / "static"
     for name in STATIC:
         (folder / name).write_bytes((static / name).read_bytes())
@@ -122,8 +140,19 @@ def _write_charts(folder: Path, charts: Sequence[Chart]) -> None:
 
     folder.mkdir()
     for chart in charts:
-        svg, png = draw(chart)
-        (folder / f"{chart.slug}.svg").write_text(svg, encoding="utf-8")
-        (folder / f"{chart.slug}.png").write_bytes(png)
+        for form, picture in draw(chart, "svg", "png").items():
+            (folder / f"{chart.slug}.{form}").write_bytes(picture)
         (folder / f"{chart.slug}.csv").write_text(chart_csv(chart), encoding="utf-8")
         (folder / f"{chart.slug}.json").write_text(chart_json(chart), encoding="utf-8")
+
+
+def _write_badges(folder: Path, runs: Sequence[PublishedRun]) -> None:
+    """One for each model that was measured."""
+    by_model: dict[str, list[PublishedCell]] = {}
+    for cell in cells_of(runs):
+        by_model.setdefault(cell.axes.get("model", NONE), []).append(cell)
+    folder.mkdir()
+    for model, cells in by_model.items():
+        if model != NONE:
+            badge = badge_of(cells, {"model": model}, date=latest(runs))
+            (folder / f"{slug(model)}.svg").write_text(as_svg(badge), encoding="utf-8")

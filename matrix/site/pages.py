@@ -66,6 +66,11 @@ def size_words(size: int) -> str:
     return f"{size} B"
 
 
+def latest(runs: Sequence[PublishedRun]) -> str:
+    """The day of the newest job of all; empty where there is none."""
+    return max((run.date for run in runs), default="")
+
+
 class Site:
     """All pages of the given runs; the first square over compilers and runtimes is the start page's."""
 
@@ -73,7 +78,7 @@ class Site:
         self._runs, self._tables, self._charts = runs, tables, charts
         self._releases = find_releases(tables)
         self._models = _models(tables)
-        self._signed = _signed(tables)
+        self._signed = signed(tables)
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """(path below the site's folder, text)."""
@@ -95,7 +100,7 @@ class Site:
         for model, tables in self._models.items():
             yield self._page(link_of("model", model), "model.html", **_model(model, tables))
         for name, group in self._signed.items():
-            yield self._page(f"signature/{slug(name)}.html", "signature.html", **_signature(name, group))
+            yield self._page(f"signature/{slug(name)}.html", "signature.html", **signature_view(name, group))
         for run in self._runs:
             for environment in run.environments.values():
                 yield self._page(
@@ -110,9 +115,8 @@ class Site:
     def _page(self, path: str, template: str, **context: object) -> tuple[str, str]:
         up = "../" * path.count("/")
         views = {"square": square_view}
-        dates = [run.date for run in self._runs if run.date]
         page = templates().get_template(template)
-        shared = {"up": up, "date": max(dates, default=""), "views": views, "path": path}
+        shared = {"up": up, "date": latest(self._runs), "views": views, "path": path}
         return path, page.render(**shared, has_charts=bool(self._charts), **context)
 
     def _grouped(self) -> list[tuple[PublishedRun, list[Table]]]:
@@ -263,7 +267,7 @@ def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
 Signed = list[tuple[Table, tuple[str, str], PublishedCell]]
 
 
-def _signed(tables: Sequence[Table]) -> Mapping[str, Signed]:
+def signed(tables: Sequence[Table]) -> Mapping[str, Signed]:
     """Signature -> its cells, the most frequent first."""
     found: dict[str, Signed] = {}
     for table in tables:
@@ -273,7 +277,8 @@ def _signed(tables: Sequence[Table]) -> Mapping[str, Signed]:
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
-def _signature(name: str, group: Signed) -> dict[str, Any]:
+def signature_view(name: str, group: Signed) -> dict[str, Any]:
+    """What the templates say of an error signature."""
     messages = Counter(cell.means or cell.message for _, _, cell in group)
     first = {cell.means or cell.message: cell for _, _, cell in reversed(group)}
     rows: dict[tuple[str, str], tuple[Table, str, list[str]]] = {}

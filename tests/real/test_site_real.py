@@ -67,7 +67,7 @@ def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     made.set_default_timeout(10_000)
     made.on("console", lambda message: said.append(message.text))
     made.on("pageerror", lambda error: said.append(str(error)))
-    made.on("request", lambda asked: None if asked.url.startswith("file:") else said.append(asked.url))
+    made.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else said.append(asked.url))
     yield made
     context.close()
     assert said == []
@@ -191,6 +191,11 @@ def test_axe_finds_nothing(page, site):
         assert accessible(page) == [], path.name
     page.goto((site / "index.html").as_uri() + "#compiler-3.8.0&runtime-3.10.0")
     assert accessible(page) == []
+    report = site.parent / "report.html"
+    words = [sys.executable, "-m", "matrix", "report", "-o", str(report)]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    page.goto(report.as_uri())
+    assert accessible(page) == []
 
 
 def one_of_each(site: Path) -> list[Path]:
@@ -199,12 +204,46 @@ def one_of_each(site: Path) -> list[Path]:
     return [*sorted(site.glob("*.html")), *(path for paths in below for path in paths)]
 
 
+def test_charts_and_badges_are_seen(page, site):
+    for path in (site / "charts.html", site / "model" / "linear.html"):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.images.length") > 0
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 80)")
+    page.goto((site / "charts.html").as_uri())
+    page.locator(".chart summary").first.click()
+    assert "no difference" in page.locator(".chart details").first.inner_text()
+
+
+def test_printed_the_square_stands_on_the_first_page(page, site):
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1016})  # A4 at 96 dots an inch, within the margins
+    page.goto((site / "index.html").as_uri())
+    assert not page.locator("nav, .pick, .find, .answers").locator("visible=true").count()
+    box = page.locator(".grid").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 688 and box["y"] + box["height"] <= 1016
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+
+
+def test_the_report_is_one_file_that_shows_all(page, tmp_path):
+    path = tmp_path / "report.html"
+    words = [sys.executable, "-m", "matrix", "report", "-o", str(path)]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert page.evaluate("document.images.length") > 4
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 500)")
+    assert page.locator(".grid").first.evaluate("grid => getComputedStyle(grid).borderSpacing") == "2px"
+    assert page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
+
+
 def test_hostile_results_do_nothing(page, tmp_path):
     site = build(tmp_path / "site", write(tmp_path / "run.json", hostile()))
     page.on("dialog", lambda dialog: pytest.fail(f"a script of the results ran: {dialog.message}"))
     for path in one_of_each(site):
         page.goto(path.as_uri())
-        assert page.evaluate("document.querySelectorAll('img').length") == 0
+        assert page.evaluate("[...document.images].every(image => image.src.endsWith('.svg'))")
 
 
 def test_2000_cells_load_no_more_at_first(page, tmp_path):

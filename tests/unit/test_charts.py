@@ -83,7 +83,7 @@ def test_a_model_whose_baseline_has_no_time_stands_among_the_latencies(sample):
     ratio, latency, *_ = charts_of(content)
     assert ([series.name for series in ratio.series], ratio.empty) == (["one"], ("two",))
     assert [series.name for series in latency.series] == ["one", "two"]
-    assert "No number at all: two." in " ".join(ElementTree.fromstring(draw(ratio)[0]).itertext())
+    assert "No number at all: two." in words_of(draw(ratio, "svg")["svg"])
 
 
 def test_the_times_that_a_run_publishes_are_drawn():
@@ -156,32 +156,35 @@ def test_many_series_are_cut_and_counted():
     assert (len(chart.series), chart.left_out) == (12, 18)
 
 
+def words_of(svg: bytes) -> str:
+    return " ".join(ElementTree.fromstring(svg).itertext())
+
+
 @pytest.fixture(scope="module")
-def pictures(charts: dict[str, Chart]) -> dict[str, tuple[str, bytes]]:
-    return {kind: draw(chart) for kind, chart in charts.items()}
+def pictures(charts: dict[str, Chart]) -> dict[str, dict[str, bytes]]:
+    return {kind: draw(chart, "svg", "png") for kind, chart in charts.items()}
 
 
 def test_a_picture_is_titled_sourced_and_dated(charts, pictures):
     for kind, chart in charts.items():
-        svg, png = pictures[kind]
-        assert png.startswith(PNG)
-        text = " ".join(ElementTree.fromstring(svg).itertext())
+        assert pictures[kind]["png"].startswith(PNG)
+        text = words_of(pictures[kind]["svg"])
         for words in (chart.title, "one", "two", "3.10", "Source: IREE matrix", "2026-01-02", "x86_64, a CPU, 2 cores"):
             assert words in text, words
 
 
 def test_a_picture_is_the_same_bytes_each_time(charts, pictures):
-    assert draw(charts["ratio"]) == pictures["ratio"]
+    assert draw(charts["ratio"], "svg", "png") == pictures["ratio"]
 
 
 def test_where_there_is_no_number_the_picture_says_so(pictures):
-    assert "stands where there is no number" in pictures["ratio"][0]
-    assert "stands where there is no number" not in pictures["size"][0]
+    assert "stands where there is no number" in words_of(pictures["ratio"]["svg"])
+    assert "stands where there is no number" not in words_of(pictures["size"]["svg"])
 
 
 def test_names_of_strangers_are_drawn_as_they_are():
     content = timed((HOSTILE, "$\\frac{1}{0}$", "\u4e2d\u6587"), RELEASES[:2], lambda *_: 1.0)
-    svg, _ = draw(charts_of(content)[0])
+    svg = draw(charts_of(content)[0], "svg")["svg"].decode()
     tree = ElementTree.fromstring(svg)
     assert not [each for each in tree.iter() if each.tag.rpartition("}")[2] in ("script", "image", "foreignObject")]
     text = " ".join(tree.itertext())

@@ -1,0 +1,77 @@
+"""One page for a presentation: squares, islands, charts, tables, sources and dates in a single file that asks for
+nothing else. It holds no script, and its policy lets none run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from markupsafe import Markup
+
+from matrix import __version__
+from matrix.inert import visible
+from matrix.keys import sha256
+from matrix.results import PublishedRun
+from matrix.site.build import charts_of, runs_of_pages
+from matrix.site.charts import Chart
+from matrix.site.inert import LABEL
+from matrix.site.pages import latest, numbers, signature_view, signed, square_view, templates
+from matrix.site.tables import Table, find_tables
+
+SQUARES = 24
+"""Squares of one run that the page shows; the site has them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A run on the page. `file` and `digest` lead from a number back to its source."""
+
+    run: PublishedRun
+    tables: tuple[Table, ...]
+    left_out: int
+    file: str
+    digest: str
+
+
+def one_file(results: Sequence[Path]) -> str:
+    """The page. Raises ResultsFault, UsageError for results without cells, ExtraMissing where nothing can draw."""
+    parts = [_part(run) for run in runs_of_pages(results)]
+    charts = charts_of([part.run for part in parts])
+    style = (resources.files("matrix.site") / "static" / "site.css").read_text(encoding="utf-8")
+    found = signed([table for part in parts for table in part.tables])
+    return (
+        templates()
+        .get_template("report.html")
+        .render(
+            style=Markup(style),  # the project's own file: nothing of the results is in it
+            style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            version=__version__,
+            date=latest([part.run for part in parts]),
+            parts=parts,
+            square_of=square_view,
+            signatures=[signature_view(name, group) for name, group in found.items()],
+            charts=[(chart, numbers(chart), _address(chart)) for chart in charts],
+        )
+    )
+
+
+def _part(run: PublishedRun) -> Part:
+    tables = find_tables(run)
+    return Part(
+        run=run,
+        tables=tuple(tables[:SQUARES]),
+        left_out=max(0, len(tables) - SQUARES),
+        file=visible(Path(run.source).name, LABEL),
+        digest=sha256(Path(run.source)),
+    )
+
+
+def _address(chart: Chart) -> str:
+    """The chart as the address of an image: a browser runs nothing in one."""
+    from matrix.site.drawing import draw
+
+    return f"data:image/svg+xml;base64,{base64.b64encode(draw(chart, 'svg')['svg']).decode()}"
