@@ -57,9 +57,13 @@ class Measured:
 
 
 def planned(board: Board, models: Sequence[SmokeModel]) -> list[tuple[SmokeModel, str, str]]:
-    """Every model by every route with every toolchain. A whole model is interpreted (VMVX) on the smallest runner only:
-    that takes minutes under an emulator, and the other runners interpret the small ones."""
-    smallest = min(board.binaries, key=lambda name: board.binaries[name].stat().st_size, default="")
+    """Every model by every route with every toolchain. A whole model is interpreted (VMVX) on one runner only, the
+    smallest static one: that takes minutes under an emulator, and all runners interpret the small ones."""
+
+    def rank(name: str) -> tuple[bool, int]:
+        return board.toolchains[name].dynamic, board.binaries[name].stat().st_size
+
+    smallest = min(board.binaries, key=rank, default="")
     cells = [
         (model, route, name)
         for model in models

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from matrix.armv6 import places
 from matrix.armv6.cells import Board, planned
 from matrix.armv6.models import SmokeModel
 from matrix.armv6.program import program_facts
@@ -125,23 +126,22 @@ def test_facts_of_a_hard_float_program_without_libraries() -> None:
     assert (facts.architecture, facts.float_abi, facts.needs) == ("v6", "hard", ())
 
 
-def test_a_whole_model_is_interpreted_on_the_smallest_runner_only(tmp_path: Path) -> None:
-    binaries = {name: tmp_path / name for name in ("big", "small")}
+def test_a_whole_model_is_interpreted_on_the_smallest_static_runner_only(tmp_path: Path) -> None:
+    known = places.board_toolchains()
+    binaries = {name: tmp_path / name for name in known}
     for name, path in binaries.items():
-        path.write_bytes(bytes(20 if name == "big" else 10))
+        path.write_bytes(bytes({"armel-dynamic": 10, "zig-static": 20, "armel-static": 30}[name]))
+    support = (tmp_path, tmp_path)
     board = Board(
-        tasks=Tasks(tmp_path),
-        trees={},
-        toolchains=dict.fromkeys(binaries),
-        binaries=binaries,
-        support=(tmp_path, tmp_path),
-        scratch=tmp_path,
+        tasks=Tasks(tmp_path), trees={}, toolchains=known, binaries=binaries, support=support, scratch=tmp_path
     )
     small = SmokeModel(name="exp", mlir=tmp_path, inputs=(), expected=())
-    cells = [
-        (model.name, route, name)
-        for model, route, name in planned(board, (small, replace(small, name="net", whole=True)))
-    ]
-    assert len(cells) == 2 * 2 * (len(ROUTES) + 1) - 1
-    assert ("net", "vmvx", "big") not in cells
-    assert {("net", "vmvx", "small"), ("exp", "vmvx", "big"), ("net", STATIC_LIBRARY, "big")} <= {*cells}
+    models = (small, replace(small, name="net", whole=True))
+    cells = {(model.name, route, name) for model, route, name in planned(board, models)}
+    assert len(cells) == 2 * 3 * (len(ROUTES) + 1) - 2
+    assert not {("net", "vmvx", "armel-dynamic"), ("net", "vmvx", "armel-static")} & cells
+    assert {
+        ("net", "vmvx", "zig-static"),
+        ("exp", "vmvx", "armel-dynamic"),
+        ("net", STATIC_LIBRARY, "armel-static"),
+    } <= cells
