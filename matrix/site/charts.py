@@ -17,6 +17,8 @@ from matrix.versions import in_order
 
 PANELS = 12
 """Series that one chart shows; those beyond are in the data of the run."""
+MOST_AXES = 2
+"""Beside the releases; what differs along more of them is a question for a square and not for a line of panels."""
 SIZE, SECONDS, CPU_SECONDS, RATIO = "bytes", "seconds", "seconds of CPU time", "ratio"
 BASELINE = "baseline"
 """The verdict of what others are compared with."""
@@ -126,6 +128,8 @@ def _chart(run: PublishedRun, rows: Sequence[Row], *, machine: str, **words: str
     if x_axis is None:
         return None
     others = [axis for axis in free if axis != x_axis] or ["model"]
+    if len(others) > MOST_AXES:
+        return None
     found: dict[tuple[str, ...], dict[str, Point]] = {}
     for axes, point in rows:
         found.setdefault(tuple(axes.get(axis, "-") for axis in others), {})[axes[x_axis]] = point

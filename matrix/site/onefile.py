@@ -20,7 +20,7 @@ from matrix.site.build import charts_of, runs_of_pages
 from matrix.site.charts import Chart
 from matrix.site.inert import LABEL
 from matrix.site.pages import latest, numbers, signature_view, signed, square_view, templates
-from matrix.site.tables import Table, find_tables
+from matrix.site.tables import Table, find_tables, without_repeats
 
 SQUARES = 24
 """Squares of one run that the page shows; the site has them all."""
@@ -39,10 +39,12 @@ class Part:
 
 def one_file(results: Sequence[Path]) -> str:
     """The page. Raises ResultsFault, UsageError for results without cells, ExtraMissing where nothing can draw."""
-    parts = [_part(run) for run in runs_of_pages(results)]
-    charts = charts_of([part.run for part in parts])
+    runs = runs_of_pages(results)
+    tables = without_repeats(table for run in runs for table in find_tables(run))
+    parts = [_part(run, [table for table in tables if table.run is run]) for run in runs]
+    charts = charts_of(runs)
     style = (resources.files("matrix.site") / "static" / "site.css").read_text(encoding="utf-8")
-    found = signed([table for part in parts for table in part.tables])
+    found = signed(tables)
     return (
         templates()
         .get_template("report.html")
@@ -50,8 +52,9 @@ def one_file(results: Sequence[Path]) -> str:
             style=Markup(style),  # the project's own file: nothing of the results is in it
             style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
             version=__version__,
-            date=latest([part.run for part in parts]),
-            parts=parts,
+            date=latest(runs),
+            parts=[part for part in parts if part.tables],
+            sources=parts,
             square_of=square_view,
             signatures=[signature_view(name, group) for name, group in found.items()],
             charts=[(chart, numbers(chart), _address(chart)) for chart in charts],
@@ -59,8 +62,7 @@ def one_file(results: Sequence[Path]) -> str:
     )
 
 
-def _part(run: PublishedRun) -> Part:
-    tables = find_tables(run)
+def _part(run: PublishedRun, tables: Sequence[Table]) -> Part:
     return Part(
         run=run,
         tables=tuple(tables[:SQUARES]),
