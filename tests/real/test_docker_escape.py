@@ -473,7 +473,8 @@ def test_a_limit_that_it_sets_for_the_worker_meets_no_other_job(jail, tamper, lo
     good = jail.run(show).log
     assert jail.run(f"import resource; {tamper}; print('changed')").log == "changed\n"
     wait_until_gone(jail, jail.container)
-    assert jail.run(show).log == good
+    after = jail.run(show)
+    assert (after.end, after.log) == ("exited", good), after
 
 
 def test_the_worker_reaps_orphans(jail):
@@ -529,4 +530,4 @@ def test_a_first_process_that_dies_hangs_nobody(jail, code, status):
 
 
 def wait_until_gone(jail, container):
-    wait_for(lambda: container not in {each["Id"] for each in containers_of(jail.place)}, seconds=5)
+    wait_for(lambda: container not in {each["Id"] for each in containers_of(jail.place)}, seconds=20)
