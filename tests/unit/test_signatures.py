@@ -203,6 +203,32 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
     ),
     ("llvm-error", "LLVM ERROR: out of memory\nAllocation failed", {"text": "out of memory"}),
     (
+        "c-assertion",
+        'local_task/block_isa.h:215:1: error: static assertion failed: "fixup entries are 4 qwords"',
+        {"text": "fixup entries are 4 qwords"},
+    ),
+    (
+        "c-assertion",
+        "block_isa.h:215:15: error: static assertion failed due to requirement 'sizeof(struct iree_hal_cmd_fixup_t) == "
+        "32': fixup entries are 4 qwords",
+        {"text": "fixup entries are 4 qwords"},
+    ),
+    (
+        "c-error",
+        "e.c:2:10: fatal error: nothing.h: No such file or directory",
+        {"file": "e.c", "text": "nothing.h: No such file or directory"},
+    ),
+    (
+        "cmake-error",
+        "CMake Error at CMakeLists.txt:3 (message):\n  Could not find it",
+        {"place": "CMakeLists.txt:3", "text": "Could not find it"},
+    ),
+    (
+        "static-dispatches",
+        "static library: the module has 36 dispatches, and nothing but the VM knows their order",
+        {"count": "36"},
+    ),
+    (
         "compile-error",
         "module.mlir:1:64: error: type of return operand 0 ('tensor<4xf32>') doesn't match function result type",
         {
