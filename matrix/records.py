@@ -203,6 +203,8 @@ class Environment:
     variables: tuple[tuple[str, str], ...] = ()
     launcher: tuple[str, ...] = ()
     emulator: str = ""
+    evidence: tuple[tuple[str, str], ...] = ()
+    """What else its engine says of it, for results: the path in a Nix store, how jobs are shut in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

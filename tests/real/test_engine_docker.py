@@ -171,7 +171,7 @@ def test_a_budget_below_the_missing_images_ends_the_run_before_anything_is_made(
     ran = matrix("run", spec, "--store", tmp_path / "store", "--engine", "docker", "--disk-budget", "0.3")
     assert (ran.status, ran.out) == (7, ""), ran.err
     assert re.search(
-        r"^ERROR the engine docker keeps its images: [12] are missing, about 0\.[56] GB, and", ran.err, re.M
+        r"^ERROR the engine docker keeps what it made: [12] are missing, about 0\.[56] GB, and", ran.err, re.M
     )
     assert "of a budget of 0.3 GB\nTIP give more with --disk-budget" in ran.err
     assert rows(tmp_path / "store") == {}
