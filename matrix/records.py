@@ -327,7 +327,7 @@ class JobResult:
 @dataclass(slots=True, kw_only=True)
 class Disk:
     """The disk as a run uses it: `budget_bytes` for environments (0: none), what they held at most, how many came and
-    went. `kept`: they are images, which stay on a daemon's disk."""
+    went. `kept`: they stay where the engine keeps them: on a daemon's disk, in the store of Nix."""
 
     budget_bytes: int
     kept: bool = False

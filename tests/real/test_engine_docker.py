@@ -151,7 +151,7 @@ def square(tmp_path_factory):
 def test_the_disk_that_is_told_is_that_of_the_images(square, tmp_path):
     """As the daemon measures it, beside the layers as they are committed: shared ones once, whatever stood before."""
     disk = square["docker"]["disk"]
-    assert disk["measured"] == "the run's images on the daemon's disk"
+    assert disk["measured"] == "the run's environments, where the engine keeps them"
     assert (disk["budget_bytes"], disk["environments_dropped"]) == (None, 0)
     images = [
         image_of(request_for(kind, release), tmp_path) for kind in ("compiler", "runtime") for release in RELEASES
