@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 from pathlib import Path
 from typing import NoReturn
@@ -48,7 +47,7 @@ VERBS = {
     "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
     "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",
     "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
-    "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
+    "image": "container images of the environments: plan, build, list, verify, save, push, sbom, remove",
 }
 
 
@@ -62,9 +61,6 @@ IMAGE_VERBS = {
     "sbom": "a CycloneDX bill of materials, from the locks",
     "remove": "remove the project's images by age, never others'",
 }
-ENGINE_VARIABLE = "IREE_MATRIX_ENGINE"
-NIX_VERBS = ("plan", "build", "verify")
-"""Those that mean the same for paths of the Nix store: --engine nix."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,23 +136,12 @@ def make_parser() -> Parser:
     return parser
 
 
-def _usual_engine() -> str:
-    """`venv`, or what IREE_MATRIX_ENGINE says: the flake's app has Nix and no other Python."""
-    read = os.environ.get(ENGINE_VARIABLE, "") or "venv"
-    if read not in ENGINES:
-        raise UsageError(
-            f"{ENGINE_VARIABLE}: read {read!r}, expected one of {', '.join(ENGINES)}{nearest(read, ENGINES)}",
-            tip="unset it for the engine venv",
-        )
-    return read
-
-
 def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> None:
     if preset_option:
         command.add_argument("--preset", help=PRESET_HELP)
     else:
         command.add_argument("preset", nargs="?", help=PRESET_HELP)
-    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
+    command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
     _add_choice(command)
 
 
@@ -208,7 +193,7 @@ def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
     for axis in ("torch", "turbine"):
         command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
     command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
-    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
+    command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
 
 
 def _add_images(image: argparse.ArgumentParser) -> None:
@@ -228,8 +213,6 @@ def _add_images(image: argparse.ArgumentParser) -> None:
         )
         if name != "remove":
             _add_plan(command)
-        if name in NIX_VERBS:
-            command.add_argument("--engine", choices=("docker", "nix"), default="docker", help="default: %(default)s")
         if name in ("plan", "verify", "save", "sbom"):
             command.add_argument("--machine", default=platform.machine(), help="default: %(default)s")
     made["verify"].add_argument("--sample", type=_count, metavar="N", help="only so many, chosen at random")
@@ -314,7 +297,7 @@ def _add_bisect(command: argparse.ArgumentParser) -> None:
 
 def _add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
-    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="of that run; default: %(default)s")
+    command.add_argument("--engine", choices=ENGINES, default="venv", help="of that run; default: %(default)s")
 
 
 def _whatis(options: argparse.Namespace) -> int:

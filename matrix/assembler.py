@@ -9,16 +9,13 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-
-from packaging.utils import parse_wheel_filename
 
 from matrix.baselayer import write_base_layer
 from matrix.baselocking import fetch_base
@@ -131,38 +128,6 @@ class Workshop:
                 index=self.index,
                 files=self.files,
             )
-
-    def fetch_files(self, wheels: Mapping[str, str], python: str, machine: str) -> None:
-        """Brings a base and wheels (file name -> sha256) into the store, without a lock."""
-        base = self.bases()[python]
-        fetch_base(base, machine, self.files.folder, source=self.sources)
-        packages = []
-        for file, digest in wheels.items():
-            if self.files.find(digest) is None:
-                name, version, _, _ = parse_wheel_filename(file)
-                packages.append(Pinned(name=name, version=str(version), hashes=frozenset((digest,))))
-        if packages:
-            fetch(packages, python=python, machine=machine, glibc=base.glibc, index=self.index, files=self.files)
-
-    @contextmanager
-    def base_tree(self, python: str, machine: str, name: str) -> Iterator[Path]:
-        """A base's layer as a folder of this name, from files that are in the store; removed afterwards.
-
-        Raises ImageFault where the files make another layer than the lock says.
-        """
-        base = self.bases()[python]
-        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="base-") as scratch:
-            archive, folder = Path(scratch) / "layer.tar", Path(scratch) / name
-            with archive.open("wb") as file:
-                made = self._write_base(base, machine)(file)
-            if f"sha256:{made.digest}" != base.on(machine).layer:
-                raise ImageFault(
-                    f"{base.name}: its packages make the layer {made.short}, not the one that it names",
-                    tip="run `nox -s lock` and look at the difference",
-                )
-            with tarfile.open(archive) as tar:
-                tar.extractall(folder, filter="tar")
-            yield folder
 
     def writer(self, request: EnvironmentRequest, machine: str, part: ImageLayer) -> Write:
         """The function that streams a layer of an image."""

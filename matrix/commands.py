@@ -155,7 +155,6 @@ def lock(options: Namespace) -> int:
     from matrix.baselocking import lock_all_bases
     from matrix.locking import lock_all
     from matrix.locks import Change
-    from matrix.nixlocking import lock_nix
 
     with Store(options.store) as store:
         shop = workshop(store)
@@ -164,7 +163,6 @@ def lock(options: Namespace) -> int:
             shop.files.folder.mkdir(exist_ok=True)
             changes += lock_all_bases(shop.images / "base", files=shop.files.folder, source=shop.sources, progress=say)
             changes += lock_layers(shop, say)
-            changes += lock_nix(shop, say, upgrade=options.upgrade)
             armv6, files = shop.images / "armv6", shop.files.folder
             changes += lock_sets(armv6, files=files, source=shop.sources, progress=say)
             changes.append(lock_tools(armv6, shop.index, upgrade=options.upgrade))
@@ -206,10 +204,9 @@ def armv6_lld(options: Namespace) -> int:
 
 def image(options: Namespace) -> int:
     """The verbs below `image`. Their module brings an HTTP client and archive readers: 0.1 s others need not pay."""
-    from matrix import imagecommands, nixcommands
+    from matrix.imagecommands import SUBVERBS
 
-    verbs = nixcommands.SUBVERBS if getattr(options, "engine", "") == "nix" else imagecommands.SUBVERBS
-    return verbs[options.subverb](options)
+    return SUBVERBS[options.subverb](options)
 
 
 def clean(options: Namespace) -> int:

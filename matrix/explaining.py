@@ -146,8 +146,6 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
         tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
     else:
         tool = [*tool_line(job.command, environment)]
-    if programs := dict(environment.evidence).get("nix_programs"):
-        tool[0] = f"{programs}/bin/{Path(tool[0]).name}"
     if engine.name == "docker":
         copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
         entry = "--entrypoint '' " if node.request and node.request.toolchain else ""

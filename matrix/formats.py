@@ -188,8 +188,8 @@ def disk_words(disk: Disk) -> str:
     budget = f" of a budget of {disk.budget_bytes / 1e9:.1f} GB" if disk.budget_bytes else ""
     if disk.kept:
         return (
-            f"disk: the environments of this run hold {disk.peak_bytes / 1e9:.1f} GB{budget} where the engine keeps "
-            f"them, what they share counted once; {disk.made} made, and they stay"
+            f"disk: the images of this run hold {disk.peak_bytes / 1e9:.1f} GB{budget} on the daemon's disk, shared "
+            f"layers counted once; {disk.made} made, and they stay"
         )
     again = f"; made again: {', '.join(disk.made_again)}" if disk.made_again else ""
     return (
@@ -199,9 +199,8 @@ def disk_words(disk: Disk) -> str:
 
 
 def _disk(disk: Disk) -> dict[str, Any]:
-    kept = "the run's environments, where the engine keeps them"
     return {
-        "measured": kept if disk.kept else "environments and their wheels",
+        "measured": "the run's images on the daemon's disk" if disk.kept else "environments and their wheels",
         "peak_bytes": disk.peak_bytes,
         "budget_bytes": disk.budget_bytes or None,
         "environments_made": disk.made,

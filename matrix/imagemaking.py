@@ -30,11 +30,11 @@ class Row:
     reason: str = ""
 
 
-def make_images(folder: Path, rows: Sequence[Row], *, engine_name: str = "docker", at_once: int = AT_ONCE) -> None:
-    """Every image stands on the daemon, or every environment in the Nix store; the engine does it, as in a run."""
+def make_images(folder: Path, rows: Sequence[Row]) -> None:
+    """Every image stands on the daemon afterwards; the engine does it, as in a run."""
     with Store(folder) as store:
-        engine = engine_maker(engine_name, store, cores=1)(lambda _: None)
-        pool = ThreadPoolExecutor(at_once)
+        engine = engine_maker("docker", store, cores=1)(lambda _: None)
+        pool = ThreadPoolExecutor(AT_ONCE)
         try:
             tasks = [pool.submit(_stand, engine, f"[{number}/{len(rows)}]", row) for number, row in enumerate(rows, 1)]
             for task in tasks:
@@ -52,7 +52,7 @@ def _stand(engine: Engine, number: str, row: Row) -> None:
     started = time.monotonic()
     there = engine.load(row.request) is not None
     engine.realise(row.request)
-    said = "there already" if there else f"made in {time.monotonic() - started:.1f} s"
+    said = "there already" if there else f"built and loaded in {time.monotonic() - started:.1f} s"
     say(f"{number} {row.request.label} {row.image.digest[:SHORT]}: {said}")
 
 

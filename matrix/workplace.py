@@ -34,10 +34,9 @@ from matrix.worker import WorkerEvent
 
 if TYPE_CHECKING:
     from matrix.assembler import Workshop
-    from matrix.nixmaking import Maker
     from matrix.vmfbaudit import VmfbAudit
 
-ENGINES = ("venv", "docker", "nix", "auto")
+ENGINES = ("venv", "docker", "auto")
 """The engines by name; `auto` is docker where a daemon answers, and venv elsewhere. A new one is a name here, a class
 that passes the contract test, and a branch of `engine_maker`."""
 
@@ -155,18 +154,6 @@ def engine_maker(
                 workshop=workshop(store),
                 machine=platform.machine(),
             )
-        if name == "nix":
-            from matrix.engines.nix import NixEngine
-
-            return NixEngine(
-                roots=store.roots,
-                scratch=store.scratch,
-                scripts=data_root() / "scripts",
-                slots=cores,
-                on_event=on_event,
-                maker=nix_maker(store),
-                offline=offline,
-            )
         cache = WheelCache(store.wheels) if own_cache or store.wheels.is_dir() else None
         return VenvEngine(
             **place,
@@ -204,13 +191,6 @@ def workshop(store: Store) -> Workshop:
         index=configured(),
         sources=mirror.sources(),
     )
-
-
-def nix_maker(store: Store) -> Maker:
-    """What makes environments stand in the machine's Nix store."""
-    from matrix.nixmaking import Maker
-
-    return Maker(workshop(store), platform.machine(), code=PACKAGE.parent)
 
 
 def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Report:
