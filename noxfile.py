@@ -29,17 +29,16 @@ def tests(session: nox.Session) -> None:
         session.run("python", "-m", "pytest", *session.posargs)
         return
     session.run("python", "-m", "pytest", "tests/unit", "-n", "2", "-m", "not full")
-    session.run(
-        "python", "-m", "pytest", "tests/house", "tests/large", "-n", "2", "--dist", "loadfile", "-m", "not full"
-    )
-    session.run("python", "-m", "pytest", "tests/real", "-n", "2", "--dist", "loadfile", "-m", "not full")
+    alone = ("-n", "2", "--dist", "loadfile", "-m", "not full")  # a file on one process
+    session.run("python", "-m", "pytest", "tests/house", "tests/component", "tests/large", *alone)
+    session.run("python", "-m", "pytest", "tests/real", *alone)
 
 
 @nox.session
 def tests_full(session: nox.Session) -> None:
     """The second tier: a fresh clone with empty caches, the bench, and what else takes minutes."""
     session.install("-q", "-e", ".[test]", "nox")
-    session.run("python", "-m", "pytest", "tests/unit", "tests/large", "tests/real", "-m", "full", *session.posargs)
+    session.run("python", "-m", "pytest", "tests", "-m", "full", *session.posargs)
 
 
 @nox.session
@@ -66,14 +65,14 @@ def images(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The 240 compile and run jobs beside a shell loop and xargs -P2, as ratios; what a container costs a run job."""
+    """The 240 compile and run jobs beside a shell loop and xargs -P2, as ratios; what engines cost a job."""
     session.install("-q", "-e", ".")
     session.run("python", "tests/bench/bench.py", *session.posargs)
 
 
 @nox.session
 def results(session: nox.Session) -> None:
-    """Run presets (default: portability) and write results/NAME.json and .md: nox -s results -- models exporters."""
+    """Run presets (default: portability), write results/NAME.json, .md and the picture: nox -s results -- models."""
     session.install("-q", "-e", ".")
     presets = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
     options = session.posargs[len(presets) :]
@@ -81,6 +80,8 @@ def results(session: nox.Session) -> None:
         for verb, style, file in (("run", "json", f"{preset}.json"), ("show", "markdown", f"{preset}.md")):
             written = ("--format", style, "--output", f"results/{file}")
             session.run("python", "-m", "matrix", verb, preset, *written, *options, success_codes=[0, NOT_ALL_TESTED])
+    picture = ("results/portability.json", "-o", "results/portability.svg")
+    session.run("python", "-m", "matrix", "picture", *picture)
 
 
 @nox.session

@@ -90,7 +90,10 @@ def candidates(options: Namespace) -> int:
     ]
     print(inert(plain_rows(rows, headers=("compiler", "score", *columns))))
     said = ", ".join(f"{name}={weight:g}" for name, weight in found.weights.items()) or "none"
-    print(f"\nscore: 0 to 100, weights {said}; what was not measured (-) earns a release nothing")
+    print(
+        f"\nscore: 0 to 100, weights {said}; what was not measured (-) earns a release nothing,\n"
+        "and what less than half of the releases were tried with is not in the score"
+    )
     if found.empty:
         print(f"not in these results, so not in the score: {', '.join(found.empty)}")
     print(plain_rows([[name, ranking.MEANS[name]] for name in columns], headers=()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 from pathlib import Path
 from typing import NoReturn
@@ -39,6 +40,7 @@ VERBS = {
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
     "badge": "an SVG for a README, from the results: which releases pass with a model",
     "report": "one self-contained page for a presentation: squares, islands, charts, tables, sources",
+    "picture": "one square as SVG, from the results, for a README or a slide; default: the committed results",
     "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
@@ -47,7 +49,7 @@ VERBS = {
     "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
     "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",
     "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
-    "image": "container images of the environments: plan, build, list, verify, save, push, sbom, remove",
+    "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
 }
 
 
@@ -61,6 +63,9 @@ IMAGE_VERBS = {
     "sbom": "a CycloneDX bill of materials, from the locks",
     "remove": "remove the project's images by age, never others'",
 }
+ENGINE_VARIABLE = "IREE_MATRIX_ENGINE"
+NIX_VERBS = ("plan", "build", "verify")
+"""Those that mean the same for paths of the Nix store: --engine nix."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -125,15 +130,28 @@ def make_parser() -> Parser:
     _add_results(made["diff"], "of two releases; default: the committed ones")
     _add_whatis(made["whatis"])
     _add_export(made["export"])
-    _add_pages(made["site"], made["report"])
+    _add_pages(made["site"], made["report"], made["picture"])
     _add_cleaning(made["clean"])
     _add_armv6(made["armv6-smoke"], made["armv6-lld"], made["bundle"])
     _add_images(made["image"])
-    made["lock"].add_argument(
-        "--wheels-only", action="store_true", help="leave the base images and the digests of layers as they are"
+    part = made["lock"].add_mutually_exclusive_group()
+    part.add_argument("--wheels-only", action="store_true", help="leave the base images and digests of layers alone")
+    part.add_argument(
+        "--nix-only", action="store_true", help="only the store paths of Nix, from the layers as they are committed"
     )
     made["lock"].add_argument("--upgrade", action="store_true", help="also move the packages beside IREE and torch")
     return parser
+
+
+def _usual_engine() -> str:
+    """`venv`, or what IREE_MATRIX_ENGINE says: the flake's app has Nix and no other Python."""
+    read = os.environ.get(ENGINE_VARIABLE, "") or "venv"
+    if read not in ENGINES:
+        raise UsageError(
+            f"{ENGINE_VARIABLE}: read {read!r}, expected one of {', '.join(ENGINES)}{nearest(read, ENGINES)}",
+            tip="unset it for the engine venv",
+        )
+    return read
 
 
 def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> None:
@@ -141,7 +159,7 @@ def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> N
         command.add_argument("--preset", help=PRESET_HELP)
     else:
         command.add_argument("preset", nargs="?", help=PRESET_HELP)
-    command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
+    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
     _add_choice(command)
 
 
@@ -193,7 +211,7 @@ def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
     for axis in ("torch", "turbine"):
         command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
     command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
-    command.add_argument("--engine", choices=ENGINES, default="venv", help="default: %(default)s")
+    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
 
 
 def _add_images(image: argparse.ArgumentParser) -> None:
@@ -213,6 +231,8 @@ def _add_images(image: argparse.ArgumentParser) -> None:
         )
         if name != "remove":
             _add_plan(command)
+        if name in NIX_VERBS:
+            command.add_argument("--engine", choices=("docker", "nix"), default="docker", help="default: %(default)s")
         if name in ("plan", "verify", "save", "sbom"):
             command.add_argument("--machine", default=platform.machine(), help="default: %(default)s")
     made["verify"].add_argument("--sample", type=_count, metavar="N", help="only so many, chosen at random")
@@ -297,7 +317,7 @@ def _add_bisect(command: argparse.ArgumentParser) -> None:
 
 def _add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
-    command.add_argument("--engine", choices=ENGINES, default="venv", help="of that run; default: %(default)s")
+    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="of that run; default: %(default)s")
 
 
 def _whatis(options: argparse.Namespace) -> int:
@@ -354,10 +374,13 @@ def _add_results(command: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def _add_pages(site: argparse.ArgumentParser, report: argparse.ArgumentParser) -> None:
+def _add_pages(
+    site: argparse.ArgumentParser, report: argparse.ArgumentParser, picture: argparse.ArgumentParser
+) -> None:
+    picture.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
     site.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
     report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html")
-    for command, run in ((site, publishing.site), (report, publishing.report)):
+    for command, run in ((site, publishing.site), (report, publishing.report), (picture, publishing.picture)):
         command.set_defaults(command=run)
         command.add_argument(
             "results",

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from packaging.utils import parse_wheel_filename
 
 from matrix.baselayer import write_base_layer
 from matrix.baselocking import fetch_base
@@ -35,7 +38,7 @@ from matrix.layertable import (
     table_text,
 )
 from matrix.locks import Change, LockChange, load_locks
-from matrix.mirror import Sources
+from matrix.mirror import Sources, replacing
 from matrix.records import EnvironmentRequest, Lock
 from matrix.toolchains import WHEEL_FOLDERS
 from matrix.wheellayer import wheel_tree
@@ -128,6 +131,38 @@ class Workshop:
                 index=self.index,
                 files=self.files,
             )
+
+    def fetch_files(self, wheels: Mapping[str, str], python: str, machine: str) -> None:
+        """Brings a base and wheels (file name -> sha256) into the store, without a lock."""
+        base = self.bases()[python]
+        fetch_base(base, machine, self.files.folder, source=self.sources)
+        packages = []
+        for file, digest in wheels.items():
+            if self.files.find(digest) is None:
+                name, version, _, _ = parse_wheel_filename(file)
+                packages.append(Pinned(name=name, version=str(version), hashes=frozenset((digest,))))
+        if packages:
+            fetch(packages, python=python, machine=machine, glibc=base.glibc, index=self.index, files=self.files)
+
+    @contextmanager
+    def base_tree(self, python: str, machine: str, name: str) -> Iterator[Path]:
+        """A base's layer as a folder of this name, from files that are in the store; removed afterwards.
+
+        Raises ImageFault where the files make another layer than the lock says.
+        """
+        base = self.bases()[python]
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="base-") as scratch:
+            archive, folder = Path(scratch) / "layer.tar", Path(scratch) / name
+            with archive.open("wb") as file:
+                made = self._write_base(base, machine)(file)
+            if f"sha256:{made.digest}" != base.on(machine).layer:
+                raise ImageFault(
+                    f"{base.name}: its packages make the layer {made.short}, not the one that it names",
+                    tip="run `nox -s lock` and look at the difference",
+                )
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="tar")
+            yield folder
 
     def writer(self, request: EnvironmentRequest, machine: str, part: ImageLayer) -> Write:
         """The function that streams a layer of an image."""
@@ -267,19 +302,36 @@ def lock_layers(workshop: Workshop, progress: Callable[[str], None]) -> tuple[Lo
     """
     folder = workshop.images / "layers"
     locks = load_locks(workshop.images / "locks").locks
+
+    def text(wish: TableWish) -> str:
+        there = table_path(folder, wish.python, wish.machine).is_file()
+        previous = read_table(folder, wish.python, wish.machine) if there else None
+        return table_text(workshop.make_table(wish, locks, previous))
+
+    return lock_tables(workshop, "layers", text, progress)
+
+
+def lock_tables(
+    workshop: Workshop, kind: str, text: Callable[[TableWish], str], progress: Callable[[str], None]
+) -> tuple[LockChange, ...]:
+    """Writes `images/KIND`: a table for each Python and machine of `images/layers/wanted.toml` that has a base."""
     changes = []
-    for wish in read_wanted(folder):
-        name = f"layers/{wish.python}-{wish.machine}"
+    for wish in read_wanted(workshop.images / "layers"):
+        name = f"{kind}/{wish.python}-{wish.machine}"
         progress(name)
         if wish.python not in workshop.bases():
             changes.append(LockChange(name=name, change=Change.SKIPPED, detail=f"no base for Python {wish.python}"))
             continue
-        path = table_path(folder, wish.python, wish.machine)
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
-        previous = read_table(folder, wish.python, wish.machine) if before else None
-        text = table_text(workshop.make_table(wish, locks, previous))
-        if text != before:
-            path.write_text(text, encoding="utf-8")
-        change = Change.UNCHANGED if text == before else Change.CHANGED if before else Change.ADDED
-        changes.append(LockChange(name=name, change=change))
+        path = table_path(workshop.images / kind, wish.python, wish.machine)
+        changes.append(write_locked(path, name, text(wish)))
     return tuple(changes)
+
+
+def write_locked(path: Path, name: str, text: str) -> LockChange:
+    """Leaves a file alone that says so already."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if text == before:
+        return LockChange(name=name, change=Change.UNCHANGED)
+    with replacing(path, what=name) as file:
+        file.write(text.encode())
+    return LockChange(name=name, change=Change.CHANGED if before else Change.ADDED)

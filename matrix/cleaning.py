@@ -7,8 +7,11 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from matrix.errors import StoreUnusable
+from matrix.errors import MatrixError, StoreUnusable
 from matrix.footprint import Footprint, WheelCache
+from matrix.nar import file_path
+from matrix.nixstore import NixStore
+from matrix.nixtable import OWN, ROOT_DIGITS
 from matrix.store import Store
 
 
@@ -40,7 +43,27 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
     before_wheels = Footprint().add([store.wheels])
     WheelCache(store.wheels).let_go()
     freed["wheels"] = before_wheels - Footprint().add([store.wheels])
+    if store.roots.is_dir():
+        freed["paths of the Nix store"] = _let_nix_go(store, environments=environments)
     return freed
+
+
+def _let_nix_go(store: Store, *, environments: bool) -> int:
+    """Drops the roots of environments that no result names (`environments`: of all), and from the Nix store what they
+    and the wheels held there and nothing else does."""
+    kept = set() if environments else {OWN, *(digest[:ROOT_DIGITS] for digest in store.environments_of_results())}
+    dropped = [root for root in store.roots.iterdir() if root.name.rpartition("-")[2] not in kept]
+    paths = [str(root.readlink()) for root in dropped]
+    for root in dropped:
+        root.unlink()
+    wheels = [file_path(path.name, path.parent.name) for path in (store.folder / "files").glob("*/*/*.whl")]
+    try:
+        nix = NixStore()
+        there = [path for path in paths if Path(path).exists()]
+        needed = nix.closure(*there) if there else {}
+        return nix.delete(dict.fromkeys([*paths, *sorted(needed), *filter(os.path.exists, wheels)]))
+    except MatrixError:  # Nix is gone: what it keeps is its own business
+        return 0
 
 
 def _remove(folder: Path) -> int:

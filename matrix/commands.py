@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matrix.engines.base import Engine
 from matrix.errors import (
@@ -34,6 +35,10 @@ from matrix.workplace import (
     question_of,
     workshop,
 )
+
+if TYPE_CHECKING:
+    from matrix.assembler import Workshop
+    from matrix.locks import LockChange
 
 
 def run(options: Namespace) -> int:
@@ -149,29 +154,41 @@ def doctor(options: Namespace) -> int:
 
 
 def lock(options: Namespace) -> int:
-    """Writes the locks, the bases and the tables of layers anew; the difference reads as an upgrade."""
-    from matrix.armv6.debs import lock_sets, lock_tools
-    from matrix.assembler import lock_layers
-    from matrix.baselocking import lock_all_bases
+    """Writes the locks, the bases, the tables of layers and store paths anew; the difference reads as an upgrade."""
     from matrix.locking import lock_all
     from matrix.locks import Change
 
     with Store(options.store) as store:
         shop = workshop(store)
-        changes = list(lock_all(shop.images / "locks", shop.index, upgrade=options.upgrade, progress=say))
+        changes: list[LockChange] = []
+        if not options.nix_only:
+            changes += lock_all(shop.images / "locks", shop.index, upgrade=options.upgrade, progress=say)
         if not options.wheels_only:
-            shop.files.folder.mkdir(exist_ok=True)
-            changes += lock_all_bases(shop.images / "base", files=shop.files.folder, source=shop.sources, progress=say)
-            changes += lock_layers(shop, say)
-            armv6, files = shop.images / "armv6", shop.files.folder
-            changes += lock_sets(armv6, files=files, source=shop.sources, progress=say)
-            changes.append(lock_tools(armv6, shop.index, upgrade=options.upgrade))
+            changes += _lock_images(shop, upgrade=options.upgrade, nix_only=options.nix_only)
     for change in changes:
         if change.change is not Change.UNCHANGED:
             print(f"{change.change:10} {change.name}  {change.detail}".rstrip())
     same = sum(1 for change in changes if change.change is Change.UNCHANGED)
     print(f"{len(changes)} locks, {same} as they were")
     return EXIT_OK
+
+
+def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockChange]:
+    """What follows from the locks of wheels, and what stands beside them; `nix_only`: the store paths alone."""
+    from matrix.armv6.debs import lock_sets, lock_tools
+    from matrix.assembler import lock_layers
+    from matrix.baselocking import lock_all_bases
+    from matrix.nixlocking import lock_nix
+
+    files, armv6 = shop.files.folder, shop.images / "armv6"
+    files.mkdir(exist_ok=True)
+    if nix_only:
+        return list(lock_nix(shop, say, upgrade=upgrade))
+    changes = [*lock_all_bases(shop.images / "base", files=files, source=shop.sources, progress=say)]
+    changes += lock_layers(shop, say)
+    changes += lock_nix(shop, say, upgrade=upgrade)
+    changes += lock_sets(armv6, files=files, source=shop.sources, progress=say)
+    return [*changes, lock_tools(armv6, shop.index, upgrade=upgrade)]
 
 
 def armv6_smoke(options: Namespace) -> int:
@@ -204,9 +221,10 @@ def armv6_lld(options: Namespace) -> int:
 
 def image(options: Namespace) -> int:
     """The verbs below `image`. Their module brings an HTTP client and archive readers: 0.1 s others need not pay."""
-    from matrix.imagecommands import SUBVERBS
+    from matrix import imagecommands, nixcommands
 
-    return SUBVERBS[options.subverb](options)
+    verbs = nixcommands.SUBVERBS if getattr(options, "engine", "") == "nix" else imagecommands.SUBVERBS
+    return verbs[options.subverb](options)
 
 
 def clean(options: Namespace) -> int:

@@ -41,7 +41,8 @@ class Group:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
     """`same` cells end as before. `gone` and `new` are on one side only, `unmeasured` is measured on one side only:
-    they are told and not judged. `order` holds the values of each axis, `surroundings` what else is not the same."""
+    they are told and not judged. `gone_words` say what became of those without an after. `order` holds the values of
+    each axis, `surroundings` what else is not the same."""
 
     groups: tuple[Group, ...]
     order: Mapping[str, Sequence[str]]
@@ -50,6 +51,7 @@ class Diff:
     new: int
     unmeasured: int
     surroundings: tuple[str, ...] = ()
+    gone_words: str = "gone"
 
     @property
     def worse(self) -> int:
@@ -73,15 +75,16 @@ def diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: s
             if cell.axes.get(axis) == before:
                 moved = {name: after if name in tied else label for name, label in cell.axes.items()}
                 there = known.get(" ".join(f"{name}={label}" for name, label in moved.items()))
-                pairs.setdefault(cell.name, (cell, there))
-    return _diff(list(pairs.values()), ())
+                if there or cell.name not in pairs:  # another run may have measured the cell on the other side
+                    pairs[cell.name] = (cell, there)
+    return _diff(list(pairs.values()), (), gone_words=f"not measured with {axis} {after}")
 
 
 def _axes(run: PublishedRun) -> tuple[str, ...]:
     return tuple(dict.fromkeys(axis for cell in run.cells for axis in cell.axes))
 
 
-def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...]) -> Diff:
+def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: str = "gone") -> Diff:
     turned: dict[tuple[Turn, str, str], list[tuple[PublishedCell, PublishedCell]]] = {}
     same = unmeasured = 0
     for before, after in pairs:
@@ -104,6 +107,7 @@ def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...]) -> Diff:
         new=sum(1 for before, after in pairs if before is None),
         unmeasured=unmeasured,
         surroundings=surroundings,
+        gone_words=gone_words,
     )
 
 
@@ -168,7 +172,11 @@ def words(found: Diff) -> list[str]:
     better = sum(len(group.cells) for group in found.groups if group.turn is Turn.BETTER)
     changed = sum(len(group.cells) for group in found.groups) - better - found.worse
     total = f"{found.worse} worse, {better} better, {changed} changed, {found.same} the same"
-    for number, what in ((found.gone, "gone"), (found.new, "new"), (found.unmeasured, "measured on one side only")):
+    for number, what in (
+        (found.gone, found.gone_words),
+        (found.new, "new"),
+        (found.unmeasured, "measured on one side only"),
+    ):
         total += f", {number} {what}" if number else ""
     return [*lines, total]
 

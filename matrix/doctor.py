@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from matrix import index, processes, pythons
+from matrix.engines.sandbox import find_sandbox
+from matrix.errors import MatrixError
 from matrix.locks import COMPILER_PACKAGE, read_wanted
+from matrix.nixstore import NixStore, settings
 
 ASK_SECONDS = 10.0
 PORTABILITY_BYTES = 12 * 10**9
@@ -47,6 +50,7 @@ def examine(store: Path, *, locks: Path | None = None) -> list[Finding]:
         ("process isolation", _isolation),
         ("git", _git),
         ("Docker", _docker),
+        ("Nix", _nix),
         ("qemu-aarch64", lambda: _qemu("aarch64")),
         ("qemu-arm", lambda: _qemu("arm")),
     ]
@@ -178,6 +182,21 @@ def _docker() -> Finding:
     lines = asked.output.splitlines() or ["it does not answer"]
     advice = "start the daemon or join its group; only --engine docker needs it"
     return Finding(name="Docker", state="warning", found=f"client only: {lines[0]}", advice=advice)
+
+
+def _nix() -> Finding:
+    """Nix, whether it builds in a sandbox, and whether jobs of its environments can be shut in."""
+    try:
+        found = settings()
+        NixStore()
+    except MatrixError as error:
+        state: State = "warning" if shutil.which("nix-build") else "missing"
+        return Finding(name="Nix", state=state, found=str(error), advice=f"{error.tip}; only --engine nix needs it")
+    box = find_sandbox()
+    said = f"{found.version}, builds {'in' if found.sandbox else 'without'} a sandbox; sandbox of jobs: {box.said}"
+    if box.works:
+        return Finding(name="Nix", state="ok", found=said)
+    return Finding(name="Nix", state="warning", found=said, advice="apt install bubblewrap, and allow user namespaces")
 
 
 def _qemu(machine: str) -> Finding:

@@ -93,6 +93,11 @@ class CellUnknown(MatrixError):
     exit_code = 14
     meaning = "`why` or `--only` names no cell of the matrix, or more than one"
 
+    def __init__(self, message: str, *, tip: str = "", several: bool = False) -> None:
+        """`several`: more than one cell fits."""
+        self.several = several
+        super().__init__(message, tip=tip)
+
 
 class LockFault(MatrixError):
     exit_code = 15
@@ -111,7 +116,7 @@ class WorkerLost(MatrixError):
 
 class ImageFault(MatrixError):
     exit_code = 18
-    meaning = "a wheel or package cannot become a layer of an image, or an image is not what its lock says"
+    meaning = "a wheel or package cannot be unpacked into an image or by Nix, or they made what their lock does not say"
 
 
 class PackageGone(MatrixError):

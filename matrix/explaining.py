@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from matrix import predicted
 from matrix.catalogue import data_root, presets
 from matrix.causes import cells_of, explain, words
 from matrix.engines.base import Engine, tool_line
@@ -24,7 +25,43 @@ from matrix.workplace import engine_maker, judged, one_cell, one_of, plan_of, qu
 
 
 def why(options: Namespace) -> int:
-    """Prints the evidence of one cell: of the store; of the committed results where the store has none of it."""
+    """Prints the evidence of one cell: of the store; of the committed results where the store has none of it, of any
+    preset if none was named; for releases that nobody measured what the gates predict."""
+    asked = question_of(options)
+    anywhere = not (options.results or asked.preset or asked.options or asked.only)
+    try:
+        try:
+            return _told(options)
+        except CellUnknown as unknown:
+            if unknown.several or not anywhere:
+                raise
+            return _from_runs(read_runs(run_files(data_root() / "results")), options.cell)
+    except CellUnknown as unknown:
+        foretold = _foretold(options.cell)
+        if unknown.several or not foretold:
+            raise
+        print(inert("\n".join(foretold)))
+        return EXIT_OK
+
+
+def _foretold(choices: Sequence[str]) -> list[str]:
+    """What the gates alone say of a compiler and a runtime; empty where theirs are not known."""
+    axes = dict(word.split("=", 1) for word in choices)
+    found = predicted.prediction_of(axes, predicted.committed())
+    if found is None:
+        return []
+    return [
+        f"not measured: no cell has {' '.join(choices)}",
+        "",
+        f"gates      {predicted.prediction_words(found)}",
+        "",
+        "This is a prediction: from what modules of the compiler's minor release ask of a runtime, as read in",
+        "`.vmfb` files (matrix/gates.json). Whether it compiles, and computes what it should, is not known.",
+    ]
+
+
+def _told(options: Namespace) -> int:
+    """Raises CellUnknown, StoreUnusable, ResultsFault."""
     if options.results:
         return _from_runs(read_runs(options.results), options.cell)
     planned = plan_of(question_of(options), options.store)
@@ -99,6 +136,8 @@ def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> l
         lines += [f"message    {cell.message}", f"means      {cell.means}", f"next       {step}"]
     if cell.comparison:
         lines.append(f"outputs    {cell.comparison.words}")
+    if words := predicted.beside_words(cell, predicted.committed()):
+        lines.append(f"gates      {words}")
     lines += notes
     lines += [f"reason     {cell.reason}"] if cell.reason else []
     lines += [f"included   {cell.included}"] if cell.included else []
@@ -146,6 +185,8 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
         tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
     else:
         tool = [*tool_line(job.command, environment)]
+    if programs := dict(environment.evidence).get("nix_programs"):
+        tool[0] = f"{programs}/bin/{Path(tool[0]).name}"
     if engine.name == "docker":
         copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
         entry = "--entrypoint '' " if node.request and node.request.toolchain else ""

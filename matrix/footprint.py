@@ -17,21 +17,22 @@ from pathlib import Path
 
 
 class Footprint:
-    """The bytes of files, each counted once however often it is linked."""
+    """The bytes of files, each counted once however often it is linked, and as large as it was when last looked at:
+    a wheel that is being unpacked grows."""
 
     def __init__(self) -> None:
         self.bytes = 0
-        self._seen: set[tuple[int, int]] = set()
+        self._sizes: dict[tuple[int, int], int] = {}
 
     def add(self, folders: Iterable[Path]) -> int:
-        """Looks at folders, new or known, and says what all of them hold by now."""
+        """Looks at folders, new or known, and says what all of them hold by now. What went meanwhile still counts."""
         for folder in folders:
             for entry in files_below(folder):
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
-                    if (status.st_dev, status.st_ino) not in self._seen:
-                        self._seen.add((status.st_dev, status.st_ino))
-                        self.bytes += status.st_blocks * 512
+                    file, size = (status.st_dev, status.st_ino), status.st_blocks * 512
+                    self.bytes += size - self._sizes.get(file, 0)
+                    self._sizes[file] = size
         return self.bytes
 
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from tabulate import tabulate
 
-from matrix import audittable, beside, speedtable
+from matrix import audittable, beside, buildtable, speedtable
 from matrix.axes import NONE, ordered_axes
 from matrix.determinism import recompiled, sentences
 from matrix.frontends import groups, portability
@@ -33,6 +33,7 @@ def as_table(report: Report) -> str:
     parts = [report.plan.spec.question, *speedtable.sections(report, "simple"), *audittable.sections(report, "simple")]
     for square in _squares(report):
         parts += [_caption(square), _grid(square, "simple"), _sentences(square, "  ")]
+    parts += buildtable.sections(report, "simple")
     parts += [_notes(report, "  "), _said(report, "  "), "\n".join(sentences(report))]
     parts += ["legend", _legend(report, "plain"), totals(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -47,6 +48,7 @@ def as_markdown(report: Report) -> str:
     ]
     for square in _squares(report):
         parts += [_caption(square), _grid(square, "github"), _sentences(square, "- ")]
+    parts += buildtable.sections(report, "github")
     parts += [_notes(report, "- "), _said(report, "- ")]
     parts += ["\n".join(f"- {sentence}" for sentence in sentences(report))]
     parts += [_legend(report, "github"), totals(report) + "."]
@@ -61,6 +63,7 @@ def as_html(report: Report) -> str:
     for square in _squares(report):
         listed = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in square.islands)
         parts += [f"<p>{html.escape(_caption(square))}</p>", _grid(square, "html"), f"<ul>{listed}</ul>"]
+    parts += [_block(part) for part in buildtable.sections(report, "html")]
     if notes := _notes(report, ""):
         parts.append(f"<pre>{html.escape(notes)}</pre>")
     said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _sentences_beside(report))
@@ -170,8 +173,14 @@ def _said(report: Report, bullet: str) -> str:
 
 
 def _targets_as_data(report: Report) -> dict[str, Any]:
-    rows = [{**asdict(row), "words": row.words} for row in beside.beside(report)]
-    return {"targets": rows} if rows else {}
+    targets = [_beside_as_data("target", row) for row in beside.beside(report)]
+    builds = [_beside_as_data("runtime", row) for row in beside.builds_beside(report)]
+    return {**({"targets": targets} if targets else {}), **({"builds": builds} if builds else {})}
+
+
+def _beside_as_data(axis: str, row: beside.Beside) -> dict[str, Any]:
+    fields = asdict(row)
+    return {axis: fields.pop("subject"), **fields, "words": row.words}
 
 
 def _front_ends_as_data(report: Report) -> dict[str, Any]:
@@ -188,8 +197,8 @@ def disk_words(disk: Disk) -> str:
     budget = f" of a budget of {disk.budget_bytes / 1e9:.1f} GB" if disk.budget_bytes else ""
     if disk.kept:
         return (
-            f"disk: the images of this run hold {disk.peak_bytes / 1e9:.1f} GB{budget} on the daemon's disk, shared "
-            f"layers counted once; {disk.made} made, and they stay"
+            f"disk: the environments of this run hold {disk.peak_bytes / 1e9:.1f} GB{budget} where the engine keeps "
+            f"them, what they share counted once; {disk.made} made, and they stay"
         )
     again = f"; made again: {', '.join(disk.made_again)}" if disk.made_again else ""
     return (
@@ -199,8 +208,9 @@ def disk_words(disk: Disk) -> str:
 
 
 def _disk(disk: Disk) -> dict[str, Any]:
+    kept = "the run's environments, where the engine keeps them"
     return {
-        "measured": "the run's images on the daemon's disk" if disk.kept else "environments and their wheels",
+        "measured": kept if disk.kept else "environments and their wheels",
         "peak_bytes": disk.peak_bytes,
         "budget_bytes": disk.budget_bytes or None,
         "environments_made": disk.made,

@@ -49,32 +49,67 @@ class Prediction:
     unseen: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a module asks of a runtime; `library_abis` are those of its native executables."""
+
+    bytecode_version: tuple[int, int]
+    features: int
+    modules: Mapping[str, int]
+    imports: Mapping[str, str]
+    library_abis: tuple[int, ...]
+
+
 def predict(module: Vmfb, gates: Gates) -> Prediction:
     """Whether the runtime of `gates.release` loads the module, and which gate refuses first."""
-    for gate, detail in _refusals(module, gates):
+    needs = Needs(
+        bytecode_version=module.bytecode_version,
+        features=module.features,
+        modules=dict(module.modules),
+        imports={each.name: each.signature for each in module.imports},
+        library_abis=tuple(each.library_abi for each in module.executables if each.library_abi is not None),
+    )
+    return _predicted(needs, gates)
+
+
+def predict_release(compiler: Gates, runtime: Gates) -> Prediction:
+    """The same of a module that uses all that modules of the compiler's release were seen to use."""
+    needs = Needs(
+        bytecode_version=compiler.bytecode_version,
+        features=compiler.features,
+        modules=compiler.modules,
+        imports=compiler.imports,
+        library_abis=(compiler.library_abi,),
+    )
+    return _predicted(needs, runtime)
+
+
+def _predicted(needs: Needs, gates: Gates) -> Prediction:
+    for gate, detail in _refusals(needs, gates):
         return Prediction(release=gates.release, loads=False, gate=gate, detail=detail)
-    unseen = tuple(each.name for each in module.imports if each.name not in gates.imports)
+    unseen = tuple(name for name in needs.imports if name not in gates.imports)
     return Prediction(release=gates.release, loads=True, unseen=unseen)
 
 
-def _refusals(module: Vmfb, gates: Gates) -> Iterable[tuple[str, str]]:
-    lacking = module.features & ~gates.features
+def _refusals(needs: Needs, gates: Gates) -> Iterable[tuple[str, str]]:
+    lacking = needs.features & ~gates.features
     if lacking:
         yield "vm-features", f"the module needs {', '.join(feature_names(lacking))}"
     major, minor = gates.bytecode_version
-    if module.bytecode_version[0] != major or module.bytecode_version[1] > minor:
-        yield "vm-bytecode-version", f"runtime reads {major}.{minor}, module has {module.bytecode}"
-    for name, least in module.modules:
+    wrote_major, wrote_minor = needs.bytecode_version
+    if wrote_major != major or wrote_minor > minor:
+        yield "vm-bytecode-version", f"runtime reads {major}.{minor}, module has {wrote_major}.{wrote_minor}"
+    for name, least in needs.modules.items():
         have = gates.modules.get(name)
         if have is not None and have < least:
             yield "module-version", f"runtime has {name} {have}, module requires {least}"
-    for each in module.imports:
-        offered = gates.imports.get(each.name, each.signature)
-        if offered != each.signature:
-            yield "import-signature", f"{each.name}: module expects {each.signature}, runtime offers {offered}"
-    for executable in module.executables:
-        if executable.library_abi not in (None, gates.library_abi):
-            yield "executable-abi", f"executables want ABI {executable.library_abi}, runtime has {gates.library_abi}"
+    for name, signature in needs.imports.items():
+        offered = gates.imports.get(name, signature)
+        if offered != signature:
+            yield "import-signature", f"{name}: module expects {signature}, runtime offers {offered}"
+    for abi in needs.library_abis:
+        if abi != gates.library_abi:
+            yield "executable-abi", f"executables want ABI {abi}, runtime has {gates.library_abi}"
 
 
 def likely_compilers(module: Vmfb, every: Iterable[Gates]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from matrix.bases import BaseLock, load_bases, stored
 from matrix.catalogue import data_root
@@ -28,7 +29,10 @@ from matrix.records import EnvironmentRequest
 from matrix.sbom import bill
 from matrix.store import Store, disk_errors
 from matrix.verification import Verifier
+from matrix.versions import nearest
 from matrix.workplace import plan_of, question_of, workshop
+
+Chosen = TypeVar("Chosen")
 
 
 class Committed:
@@ -64,7 +68,7 @@ class Committed:
 def plan(options: Namespace) -> int:
     """Says which images the environments have; needs neither daemon nor network and touches nothing."""
     committed = Committed(options.machine)
-    rows = _rows(options, committed)
+    rows = chosen_rows(options, committed)
     loaded = _loaded_digests()
     table = [_plan_row(row, committed, options.store / "files", loaded) for row in rows]
     print(plain_rows(table, headers=("environment", "image", "layers", "MB", "files", "daemon")))
@@ -92,12 +96,12 @@ def _plan_row(row: Row, committed: Committed, files: Path, loaded: set[str] | No
 
 def build(options: Namespace) -> int:
     """Fetches, assembles and loads what the daemon lacks."""
-    rows = _rows(options, Committed(options.machine))
+    rows = chosen_rows(options, Committed(options.machine))
     make_images(options.store, rows)
     with _daemon() as daemon:
         ours = {digest for row in rows if row.image for digest in _digests(row.image)}
         print(disk_line(daemon, [image for image in loaded_images(daemon) if image.digest in ours]))
-    _all_have(rows)
+    all_have(rows)
     return EXIT_OK
 
 
@@ -141,7 +145,7 @@ def _current(images: Sequence[LoadedImage]) -> set[str]:
 def verify(options: Namespace) -> int:
     """Assembles images again from the files and compares. Raises ImageFault with all that differ."""
     committed = Committed(options.machine)
-    rows = _sample(_rows(options, committed), options)
+    rows = sample(chosen_rows(options, committed), options)
     faults = []
     with Store(options.store) as store, _daemon_if_any() as daemon:
         shop = workshop(store)
@@ -161,7 +165,7 @@ def verify(options: Namespace) -> int:
             said = f"DIFFERS: {fault}" if fault else f"as committed, {seen}, {time.monotonic() - started:.1f} s"
             say(f"[{number}/{len(rows)}] {row.request.label} {row.image.digest[:SHORT]}: {said}")
             faults += [f"{row.request.label}: {fault}"] if fault else []
-    _all_have(rows)
+    all_have(rows)
     if faults:
         raise ImageFault(
             "\n".join(faults), tip="remove a damaged file, it is fetched anew; `nox -s lock` shows a changed layer"
@@ -170,7 +174,7 @@ def verify(options: Namespace) -> int:
     return EXIT_OK
 
 
-def _sample(rows: list[Row], options: Namespace) -> list[Row]:
+def sample(rows: list[Chosen], options: Namespace) -> list[Chosen]:
     if options.sample is None or options.sample >= len(rows):
         return rows
     seed = secrets.randbelow(1 << 32) if options.seed is None else options.seed
@@ -199,7 +203,7 @@ def _daemon_fault(row: Row, loaded: Sequence[LoadedImage], machine: str) -> str:
 
 def save(options: Namespace) -> int:
     """Writes one image as an OCI layout into a folder, and as a `docker load` archive beside it."""
-    row = _only_one(_rows(options, Committed(options.machine)))
+    row = _only_one(chosen_rows(options, Committed(options.machine)))
     assert row.image is not None
     image, folder, tag = row.image, options.folder, image_tag(row.request)
     archive = folder.with_name(f"{folder.name}.tar")
@@ -234,8 +238,8 @@ def push_all(options: Namespace) -> int:
         raise UsageError(
             f"push: read {options.repository!r}, expected REGISTRY/NAME", tip="the tag is the environment's name"
         )
-    rows = _rows(options, Committed(options.machine))
-    _all_have(rows)
+    rows = chosen_rows(options, Committed(options.machine))
+    all_have(rows)
     make_images(options.store, rows)
     with _daemon() as daemon:
         for row in rows:
@@ -249,8 +253,8 @@ def push_all(options: Namespace) -> int:
 def sbom(options: Namespace) -> int:
     """Prints a CycloneDX bill of materials of the images."""
     committed = Committed(options.machine)
-    rows = _rows(options, committed)
-    _all_have(rows)
+    rows = chosen_rows(options, committed)
+    all_have(rows)
     text = bill(
         [(row.request, row.image, committed.bases[row.request.python]) for row in rows if row.image],
         machine=options.machine,
@@ -287,19 +291,26 @@ def remove_old(options: Namespace) -> int:
 # -- parts
 
 
-def _rows(options: Namespace, committed: Committed) -> list[Row]:
-    """The environments of the preset's plan, or those of them that --environment names."""
+def chosen_rows(options: Namespace, committed: Committed) -> list[Row]:
+    """The environments of the preset's plan; or those of them, and of all other locks, that --environment names."""
     planned = plan_of(question_of(options), options.store)
-    requests = planned.environments()
-    names = [request.lock.name for request in requests]
-    for wanted in options.environment:
-        if wanted not in names:
-            raise UsageError(
-                f"--environment: read {wanted!r}, expected one of {', '.join(dict.fromkeys(names))}",
-                tip="`python -m matrix image plan` lists the environments of a preset",
-            )
-    chosen = [each for each in requests if not options.environment or each.lock.name in options.environment]
-    return [committed.row(request) for request in chosen]
+    requests = list(planned.environments())
+    names = {request.lock.name for request in requests}
+    if options.environment:
+        requests = [request for request in requests if request.lock.name in options.environment]
+        requests += [_request(name, planned.spec.tools_python) for name in options.environment if name not in names]
+    return [committed.row(request) for request in requests]
+
+
+def _request(name: str, python: str) -> EnvironmentRequest:
+    """Of a lock that the preset does not ask for. Raises UsageError."""
+    locks = {lock.name: lock for lock in load_locks(data_root() / "images" / "locks").locks}
+    if name not in locks:
+        raise UsageError(
+            f"--environment: read {name!r}, expected the name of a lock{nearest(name, locks)}",
+            tip="`python -m matrix image plan` lists the environments of a preset; images/locks has all",
+        )
+    return EnvironmentRequest(kind=kind_of(locks[name]), python=python, lock=locks[name])
 
 
 def _only_one(rows: Sequence[Row]) -> Row:
@@ -308,11 +319,11 @@ def _only_one(rows: Sequence[Row]) -> Row:
             f"save: {len(rows)} environments are chosen, expected one",
             tip="choose with --environment, for example --environment compiler/3.8.0",
         )
-    _all_have(rows)
+    all_have(rows)
     return rows[0]
 
 
-def _all_have(rows: Sequence[Row]) -> None:
+def all_have(rows: Sequence[Row]) -> None:
     if lacking := [f"{row.request.label}: {row.reason}" for row in rows if row.image is None]:
         raise NoImage("\n".join(lacking), tip="`python -m matrix image plan` shows which have one")
 

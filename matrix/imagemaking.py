@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from matrix import processes
 from matrix.daemon import Daemon
 from matrix.daemonimages import LoadedImage, layers_held
 from matrix.engines.base import Engine
@@ -30,19 +32,33 @@ class Row:
     reason: str = ""
 
 
-def make_images(folder: Path, rows: Sequence[Row]) -> None:
-    """Every image stands on the daemon afterwards; the engine does it, as in a run."""
+def make_images(folder: Path, rows: Sequence[Row], *, engine_name: str = "docker", at_once: int = AT_ONCE) -> None:
+    """Every image stands on the daemon, or every environment in the Nix store; the engine does it, as in a run."""
     with Store(folder) as store:
-        engine = engine_maker("docker", store, cores=1)(lambda _: None)
-        pool = ThreadPoolExecutor(AT_ONCE)
-        try:
-            tasks = [pool.submit(_stand, engine, f"[{number}/{len(rows)}]", row) for number, row in enumerate(rows, 1)]
-            for task in tasks:
-                task.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            engine.close()
-            pool.shutdown(wait=True)
+        engine = engine_maker(engine_name, store, cores=1)(lambda _: None)
+        with threads(at_once) as pool:
+            try:
+                numbered = enumerate(rows, 1)
+                tasks = [pool.submit(_stand, engine, f"[{number}/{len(rows)}]", row) for number, row in numbered]
+                for task in tasks:
+                    task.result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                engine.close()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that end at once when something fails or the user has enough: the programs that they wait for end too."""
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        processes.kill_all()
+        raise
+    finally:
+        pool.shutdown(wait=True)
 
 
 def _stand(engine: Engine, number: str, row: Row) -> None:
@@ -52,7 +68,7 @@ def _stand(engine: Engine, number: str, row: Row) -> None:
     started = time.monotonic()
     there = engine.load(row.request) is not None
     engine.realise(row.request)
-    said = "there already" if there else f"built and loaded in {time.monotonic() - started:.1f} s"
+    said = "there already" if there else f"made in {time.monotonic() - started:.1f} s"
     say(f"{number} {row.request.label} {row.image.digest[:SHORT]}: {said}")
 
 

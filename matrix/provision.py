@@ -325,7 +325,7 @@ def refuse_beyond(budget_bytes: int | None, requests: Sequence[EnvironmentReques
     have = f"the others of this run hold {held / 1e9:.1f} GB of a budget of" if budget_bytes else "there is room for"
     need = f"{len(missing)} are missing, about {needed / 1e9:.1f} GB"
     raise DiskFull(
-        f"the engine {engine.name} keeps its images: {need}, and {have} {limit / 1e9:.1f} GB",
+        f"the engine {engine.name} keeps what it made: {need}, and {have} {limit / 1e9:.1f} GB",
         tip="give more with --disk-budget, cut the run down with --only, or take --engine venv, which drops "
         "environments when their jobs are over",
     )
@@ -349,5 +349,6 @@ def _record(request: EnvironmentRequest, environment: Environment) -> dict[str, 
         "lock_sha256": request.lock.digest,
         "python": environment.python_version,
         "c_library": environment.c_library,
+        **dict(environment.evidence),
         "distributions": dict(environment.distributions),
     }

@@ -1,4 +1,4 @@
-"""The verbs `site` and `report`: pages from published runs. No store, no engine, no network."""
+"""The verbs `site`, `report` and `picture`: pages from published runs. No store, no engine, no network."""
 
 from __future__ import annotations
 
@@ -19,20 +19,31 @@ def site(options: Namespace) -> int:
     return EXIT_OK
 
 
+def picture(options: Namespace) -> int:
+    """Writes the square of the named results, or of the committed ones, as SVG."""
+    from matrix.site.build import first_square
+
+    _write(options.output, first_square(_results(options)))
+    print(f"{options.output}: the square, with its legend, its source and its date")
+    return EXIT_OK
+
+
 def report(options: Namespace) -> int:
     """Writes one self-contained page of the named results, or of the committed ones."""
     from matrix.site.onefile import one_file
 
     page = one_file(_results(options))
-    try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"--output: {options.output} cannot be written: {error.strerror}", tip="name another file"
-        ) from None
+    _write(options.output, page)
     print(f"{options.output}: {len(page.encode()) / 1e6:.1f} MB, open it in a browser")
     return EXIT_OK
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip="name another file") from None
 
 
 def _results(options: Namespace) -> tuple[Path, ...]:

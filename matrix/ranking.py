@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,19 +78,24 @@ def rank(runs: Sequence[PublishedRun], weights: Mapping[str, float]) -> Ranking:
     )
 
 
-# -- what is counted: (got, of) of the cells of one release
+# -- what is counted of the cells of one release
+
+Tried = tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]
+"""What went well, of all that was tried."""
 
 
-def _models(cells: Sequence[PublishedCell]) -> tuple[int, int]:
+def _models(cells: Sequence[PublishedCell]) -> Tried:
     own = [cell for cell in cells if minor(cell.axes.get("runtime", "")) == minor(cell.axes["compiler"])]
     return _distinct(own, lambda cell: (cell.axes["model"],), lambda cell: cell.right)
 
 
-def _runtimes(cells: Sequence[PublishedCell]) -> tuple[int, int]:
-    return _distinct(cells, lambda cell: (cell.axes.get("runtime", ""),), lambda cell: cell.right)
+def _runtimes(cells: Sequence[PublishedCell]) -> Tried:
+    """Releases only: a build is one of them once more."""
+    released = [cell for cell in cells if are_versions([cell.axes.get("runtime", "")])]
+    return _distinct(released, lambda cell: (cell.axes["runtime"],), lambda cell: cell.right)
 
 
-def _exporters(cells: Sequence[PublishedCell]) -> tuple[int, int]:
+def _exporters(cells: Sequence[PublishedCell]) -> Tried:
     """Cells that ended before the compile say nothing of the compiler."""
     tried = [cell for cell in cells if cell.passed or cell.stage in (Stage.COMPILE, Stage.RUN)]
     return _distinct(
@@ -99,7 +105,7 @@ def _exporters(cells: Sequence[PublishedCell]) -> tuple[int, int]:
     )
 
 
-def _arm(cells: Sequence[PublishedCell]) -> tuple[int, int]:
+def _arm(cells: Sequence[PublishedCell]) -> Tried:
     routes = [cell for cell in cells if cell.axes.get("target", "").startswith(ARM)]
     return _distinct(routes, lambda cell: (cell.axes["target"],), lambda cell: cell.right)
 
@@ -108,12 +114,12 @@ def _distinct(
     cells: Iterable[PublishedCell],
     what: Callable[[PublishedCell], tuple[str, ...]],
     good: Callable[[PublishedCell], bool],
-) -> tuple[int, int]:
+) -> Tried:
     tried = [(what(cell), good(cell)) for cell in cells]
-    return len({thing for thing, fine in tried if fine}), len({thing for thing, _ in tried})
+    return frozenset(thing for thing, fine in tried if fine), frozenset(thing for thing, _ in tried)
 
 
-COUNTS: Mapping[str, Callable[[Sequence[PublishedCell]], tuple[int, int]]] = {
+COUNTS: Mapping[str, Callable[[Sequence[PublishedCell]], Tried]] = {
     "models": _models,
     "runtimes": _runtimes,
     "exporters": _exporters,
@@ -121,10 +127,16 @@ COUNTS: Mapping[str, Callable[[Sequence[PublishedCell]], tuple[int, int]]] = {
 }
 
 
-def _counted(column: Mapping[str, tuple[int, int]]) -> dict[str, Measure]:
-    """Shares are of the most that any release was tried with, so that being measured less is no gain."""
-    most = max((of for _, of in column.values()), default=0)
-    return {release: Measure(text=f"{got} of {of}", share=got / most) for release, (got, of) in column.items() if of}
+def _counted(column: Mapping[str, Tried]) -> dict[str, Measure]:
+    """Shares are of what at least half of the releases were tried with: to be tried with more is no gain, with less is
+    none either."""
+    times = Counter(thing for _, tried in column.values() for thing in tried)
+    common = {thing for thing, count in times.items() if 2 * count >= max(times.values())}
+    return {
+        release: Measure(text=f"{len(good)} of {len(tried)}", share=len(good & common) / len(common))
+        for release, (good, tried) in column.items()
+        if tried
+    }
 
 
 # -- ratios

@@ -207,6 +207,8 @@ class Environment:
     variables: tuple[tuple[str, str], ...] = ()
     launcher: tuple[str, ...] = ()
     emulator: str = ""
+    evidence: tuple[tuple[str, str | int], ...] = ()
+    """What else its engine says of it, for results: the path in a Nix store, how jobs are shut in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +331,7 @@ class JobResult:
 @dataclass(slots=True, kw_only=True)
 class Disk:
     """The disk as a run uses it: `budget_bytes` for environments (0: none), what they held at most, how many came and
-    went. `kept`: they are images, which stay on a daemon's disk."""
+    went. `kept`: they stay where the engine keeps them: on a daemon's disk, in the store of Nix."""
 
     budget_bytes: int
     kept: bool = False

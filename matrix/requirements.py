@@ -18,8 +18,8 @@ from matrix.records import EnvironmentRequest, Lock
 from matrix.results import PublishedCell, PublishedEnvironment, PublishedJob, PublishedRun
 from matrix.wheels import Pinned, pinned
 
-OWN = "own/"
-"""How locks of a user's own toolchains are named: there are no wheels of them to require."""
+NO_WHEELS = ("own/", "builder/", "built/")
+"""How the locks of a user's own toolchains and of builds from source begin: there are no wheels of them to require."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ def environments_of(run: PublishedRun, cell: PublishedCell, images: Path) -> tup
     """Those of the cell's stages, in their order. Raises LockFault where the committed lock is not what was tested."""
     found: dict[str, LockedEnvironment] = {}
     for job in run.jobs_of(cell):
-        if not job.lock.startswith(OWN):
+        if not job.lock.startswith(NO_WHEELS):
             found.setdefault(job.lock, _tested(job, run.environments.get(job.environment), images / "locks"))
     return tuple(found.values())
 

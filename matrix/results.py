@@ -253,7 +253,7 @@ def _sentences(top: Table) -> tuple[str, ...]:
     """What the run says of itself; parts that a preset does not have are left out."""
     said = [row.text("words") for row in top.tables("identical_mlir")]
     said += _words(top, "mlir_portability")
-    for row in top.tables("targets"):
+    for row in (*top.tables("targets"), *top.tables("builds")):
         said += [row.text("words"), *_words(row, "differences")]
     said += [f"{target}: {how}" for target, how in _texts(top, "emulated").items()]
     return tuple(said)

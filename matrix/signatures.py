@@ -70,6 +70,12 @@ def gates() -> dict[str, str]:
     return {row.name: row.gate for row in rows() if row.gate}
 
 
+@functools.cache
+def without_values() -> dict[str, str]:
+    """What those signatures mean that mean the same in every message."""
+    return {row.name: row.means for row in rows() if "{" not in row.means}
+
+
 @functools.lru_cache(maxsize=4096)
 def recognise(log: str) -> Signature:
     """The signature of a failed job's log; an unknown message stays visible as `unrecognised`, with its text."""

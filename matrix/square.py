@@ -127,11 +127,12 @@ def general_meaning(name: str) -> str:
         "module-version": "the runtime's HAL module is too old",
         "import-signature": "a runtime function takes other arguments",
         "executable-abi": "the compiled code refuses this runtime's executable ABI",
+        "legalization": "the compiler has no lowering for an operation of the model",
         "name-missing": "a package asks torch for a name that it does not have",
         "python-import": "a Python package of the exporter cannot be imported",
         signatures.UNRECOGNISED: "no row of signatures.toml knows the message",
     }
-    return explained.get(name, "see `why`")
+    return explained.get(name) or signatures.without_values().get(name, "see `why`")
 
 
 def _square(report: Report, page: Page) -> Square:

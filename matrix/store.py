@@ -125,6 +125,7 @@ class Store:
         self.environments = folder / "environments"
         self.scratch = folder / "scratch"
         self.wheels = folder / "wheels"
+        self.roots = folder / "nix-roots"
         self._claimed: set[str] = set()
         self._descriptors: list[int] = []
         if (read_only or not create) and not (folder / "store.sqlite").is_file():
@@ -327,6 +328,11 @@ class Store:
             database.executemany("DELETE FROM artifacts WHERE key = ?", old)
             database.executemany("DELETE FROM results WHERE key = ?", old)
         return len(old)
+
+    def environments_of_results(self) -> set[str]:
+        """The digests of the environments in which the results were made."""
+        rows = self._database.execute("SELECT DISTINCT json_extract(record, '$.environment') FROM results")
+        return {digest for (digest,) in rows}
 
     def drop_unreferenced_blobs(self) -> int:
         """Removes blobs that no result names as an output or an input. Returns the bytes freed."""

@@ -55,18 +55,6 @@ def observed_outcomes(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     }
 
 
-def agreement(predictions: Mapping[tuple[str, str], Prediction], observed: Observed) -> tuple[int, list[str]]:
-    """How many of the cells that were both predicted and observed agree, gate for gate, and a line for each other."""
-    both = [cell for cell in observed if cell in predictions]
-    differing = []
-    for compiler, runtime in both:
-        predicted = predictions[compiler, runtime].gate or "passed"
-        if predicted != observed[compiler, runtime]:
-            seen = observed[compiler, runtime]
-            differing.append(f"compiler {compiler}, runtime {runtime}: predicted {predicted}, observed {seen}")
-    return len(both) - len(differing), differing
-
-
 def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
     content = {
         "format": FORMAT,

@@ -34,9 +34,10 @@ from matrix.worker import WorkerEvent
 
 if TYPE_CHECKING:
     from matrix.assembler import Workshop
+    from matrix.nixmaking import Maker
     from matrix.vmfbaudit import VmfbAudit
 
-ENGINES = ("venv", "docker", "auto")
+ENGINES = ("venv", "docker", "nix", "auto")
 """The engines by name; `auto` is docker where a daemon answers, and venv elsewhere. A new one is a name here, a class
 that passes the contract test, and a branch of `engine_maker`."""
 
@@ -154,6 +155,18 @@ def engine_maker(
                 workshop=workshop(store),
                 machine=platform.machine(),
             )
+        if name == "nix":
+            from matrix.engines.nix import NixEngine
+
+            return NixEngine(
+                roots=store.roots,
+                scratch=store.scratch,
+                scripts=data_root() / "scripts",
+                slots=cores,
+                on_event=on_event,
+                maker=nix_maker(store),
+                offline=offline,
+            )
         cache = WheelCache(store.wheels) if own_cache or store.wheels.is_dir() else None
         return VenvEngine(
             **place,
@@ -193,6 +206,13 @@ def workshop(store: Store) -> Workshop:
     )
 
 
+def nix_maker(store: Store) -> Maker:
+    """What makes environments stand in the machine's Nix store."""
+    from matrix.nixmaking import Maker
+
+    return Maker(workshop(store), platform.machine(), code=PACKAGE.parent)
+
+
 def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Report:
     """The cells of a plan, judged with the artifacts of the store."""
     given = {digest: path for node in plan.nodes for _, path, digest in node.given}
@@ -224,9 +244,12 @@ def one_cell(report: Report, choices: Sequence[str]) -> CellReport:
 
 
 def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes: Sequence[str], name: str) -> int:
-    """The index of the one cell that AXIS=VALUE words name. Raises CellUnknown, UsageError."""
+    """The index of the one cell that AXIS=VALUE words name; `3.8` is 3.8.0 where no value is just that. Raises
+    CellUnknown, UsageError."""
     wanted = dict(split_choice(word, axes) for word in choices)
     found = [index for index, cell in enumerate(labels) if wanted.items() <= cell.items()]
+    if not found:
+        found = [index for index, cell in enumerate(labels) if _begin_with(cell, wanted)]
     if len(found) == 1:
         return found[0]
     among = [labels[index] for index in found] or labels
@@ -236,7 +259,12 @@ def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes:
     raise CellUnknown(
         f"{count} {' '.join(choices) or 'no choice'}, expected exactly one; the values of {name}:\n{listed}",
         tip="for example: why compiler=3.8.0 runtime=3.11.0",
+        several=bool(found),
     )
+
+
+def _begin_with(cell: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(cell.get(axis) == term or cell.get(axis, "").startswith(f"{term}.") for axis, term in wanted.items())
 
 
 def cores_of_machine() -> int:

@@ -37,6 +37,7 @@ def run(arguments: dict[str, Any]) -> None:
     many. Raises ModelFault, with one line, where it does not keep to that or fails in plain torch; what torch and
     turbine raise while they export comes through.
     """
+    torch.set_num_threads(1)  # a convolution's last digits differ with the number of threads, and that with free cores
     definition = load(arguments["model_file"])
     module = call(definition, "model")
     if not isinstance(module, torch.nn.Module):

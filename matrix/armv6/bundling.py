@@ -31,6 +31,9 @@ from matrix.sources import source_version
 from matrix.tasks import Task, TaskEnd, Tasks, Tree
 from matrix.versions import nearest
 
+BOARD_BYTES = 512 << 20
+"""The memory of a Raspberry Pi Zero."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleOrder:
@@ -59,6 +62,8 @@ def make_bundle(
     vmfb, runner = module.output("module.vmfb"), built.output(RUNNER)
     ran = _done(tasks, measured_task(_run(model, runner, vmfb, toolchain, trees)), say)
     outputs = [ran.output(name).read_bytes() for name in output_names(len(model.expected))]
+    idle_bytes = _idle_peak(tasks, toolchain, trees, say)
+    refuse_too_large(model.name, _peak(ran) - idle_bytes)
     compared = compare(outputs, [path.read_bytes() for path in model.expected], TOLERANCE)
     if not compared.equal:
         raise BundleRefused(
@@ -77,10 +82,19 @@ def make_bundle(
         unstripped=built.output(UNSTRIPPED).stat().st_size,
         module_bytes=vmfb.stat().st_size,
         peak_bytes=_peak(ran),
-        idle_bytes=_idle_peak(tasks, toolchain, trees, say),
+        idle_bytes=idle_bytes,
         compared=compared,
     )
     write_bundle(folder, model, runner=runner, module=vmfb, facts=facts, words=names_of_this_machine(store))
+
+
+def refuse_too_large(model: str, needed: int) -> None:
+    """`needed` bytes are the model's and the runtime's, without the emulator's. Raises BundleRefused."""
+    if needed > BOARD_BYTES:
+        raise BundleRefused(
+            f"{model} needs {needed >> 20} MiB of memory, and a Raspberry Pi Zero has {BOARD_BYTES >> 20} MiB in all",
+            tip="bundle a smaller model, or one with smaller inputs; nothing was written",
+        )
 
 
 def toolchain_and_route(order: BundleOrder) -> CrossToolchain:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from matrix.baselayer import write_base_layer
 from matrix.bases import MachineBase, machine_lines
+from matrix.building import PLACE
 from matrix.debian import UNSIGNED, closure, fetch, suite_index, suite_release
 from matrix.errors import LockFault
 from matrix.index import PackageIndex
@@ -52,6 +53,8 @@ def read_wanted(folder: Path) -> Wanted:
     for row in table.tables("set"):
         row.only(("name", "packages", "exclude"))
         name = row.text("name", required=True)
+        if name and not PLACE.fullmatch(f"{{{name}}}"):
+            row.fault("name", f"read {name!r}, expected small letters: {{NAME}} stands for it in commands")
         sets.append(DebSet(name=name, packages=row.texts("packages"), exclude=row.texts("exclude")))
     wanted = Wanted(suite=table.text("suite", required=True), tools=table.texts("tools"), sets=tuple(sets))
     raise_faults(table, "wanted.toml")

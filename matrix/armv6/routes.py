@@ -47,7 +47,7 @@ STATIC_FLAGS = (
 """Undistributed, the whole dispatch is one workgroup: how many there are otherwise stands in the VM's code only."""
 NO_TRACES = ("--iree-llvmcpu-debug-symbols=false", "--iree-vm-bytecode-module-strip-source-map=true")
 """No names of files in the module."""
-QUERY = re.compile(r"\b(\w+_library_query)\(")
+QUERY = re.compile(r"(?<![\w$])([\w$]+_library_query)\(")
 NATIVE = ("embedded", "embedded-repaired", "system")
 """Routes that run machine code; VMVX interprets."""
 

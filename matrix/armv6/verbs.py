@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matrix.armv6 import places
+from matrix.armv6.built import read_built, write_built
 from matrix.armv6.bundle import refuse_filled
 from matrix.armv6.bundling import BundleOrder, make_bundle, toolchain_and_route
 from matrix.armv6.models import SHAPES, exported_model
@@ -39,16 +40,19 @@ def armv6_smoke(options: Namespace) -> int:
     print()
     print("\n".join(advice(state.rows, state.runners)))
     if options.accept:
-        _accept(state)
+        _accept(state, own=options.source is not None)
         return EXIT_OK
     if not committed:
         print("\nno outcomes are committed to compare these with: look at the rows, then keep them with --accept")
         return EXIT_OK
-    return _judge(state, _of_these_sources(expected, own=options.source is not None))
+    return _judge(state, expected, own=options.source is not None)
 
 
-def _accept(state: Smoke) -> None:
+def _accept(state: Smoke, *, own: bool) -> None:
     """Writes what was found; the cells of models that were not measured stay as they are."""
+    if not own:
+        digests = {name: text for name, text in state.checks.items() if name.startswith(BINARY)}
+        write_built(places.images(), state.release, {name[len(BINARY) :]: text for name, text in digests.items()})
     path = expected_path()
     measured = {row.model for row in state.rows}
     before = read_expectation(path)["cells"] if path.exists() else {}
@@ -59,23 +63,26 @@ def _accept(state: Smoke) -> None:
     path.write_text(json.dumps({"format": FORMAT, **whole}, indent=1) + "\n", encoding="utf-8")
 
 
-def _of_these_sources(expected: Mapping[str, Mapping[str, str]], *, own: bool) -> Mapping[str, Mapping[str, str]]:
-    """What is expected of sources of one's own: all but the bytes of the runtimes."""
-    checks = {name: text for name, text in expected["checks"].items() if not (own and name.startswith(BINARY))}
-    return {**expected, "checks": checks}
+def _digests(release: str) -> dict[str, str]:
+    """What is expected of the bytes of the runtimes, by the names of those checks."""
+    known = places.board_toolchains()
+    built = read_built(places.images()).get(release, {})
+    return {f"{BINARY}{name}": text for name, text in built.items() if name in known}
 
 
-def _judge(state: Smoke, expected: Mapping[str, Mapping[str, str]]) -> int:
+def _judge(state: Smoke, expected: Mapping[str, Mapping[str, str]], *, own: bool) -> int:
+    """With sources of one's `own` nothing is expected of the runtimes' bytes."""
     measured = {row.model for row in state.rows} | set(SHAPES)
     cells = {cell: outcome for cell, outcome in expected["cells"].items() if cell.split()[0] in measured}
     lines = differences(state.rows, cells)
-    checked = {name for name in state.checks if name in expected["checks"] or not name.startswith(BINARY)}
-    for name in sorted(checked | expected["checks"].keys()):
-        was, now = expected["checks"].get(name, "nothing"), state.checks.get(name, "not measured")
+    wanted = {**expected["checks"], **({} if own else _digests(state.release))}
+    checks = {name: text for name, text in state.checks.items() if not (own and name.startswith(BINARY))}
+    for name in sorted(checks.keys() | wanted.keys()):
+        was, now = wanted.get(name, "nothing"), checks.get(name, "not measured")
         if was != now:
             lines.append(f"{name}: expected {was}, is {now}")
     if not lines:
-        print(f"\nas expected: {len(state.checks)} checks and {len(state.rows)} cells")
+        print(f"\nas expected: {len(checks)} checks and {len(state.rows)} cells")
         return EXIT_OK
     print(f"\n{len(lines)} not as expected:")
     print("\n".join(f"  {line}" for line in lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -105,6 +106,16 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
     own = name.startswith("./")  # it came with the job, from a build
     program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))
     return (*launcher, program, *(word.replace(LINK, str(environment.root / LINK_FOLDER)) for word in arguments))
+
+
+def show(inputs: Mapping[str, Path], folder: Path) -> None:
+    """Puts files (name -> file of the store) into a folder that a job sees read-only."""
+    for name, blob in inputs.items():
+        place = folder / name
+        try:
+            place.hardlink_to(blob)
+        except OSError:  # another disk, or another user's file
+            shutil.copyfile(blob, place)
 
 
 def outputs_in(folder: Path, job: Job) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from matrix.daemon import Daemon
-from matrix.engines.base import outputs_in
+from matrix.engines.base import outputs_in, show
 from matrix.errors import ImageFault
 from matrix.layerfiles import Reader
 from matrix.layers import ENVIRONMENT
@@ -126,12 +126,8 @@ class Mounted:
         self._container = container  # all else is mounted
 
     def lay(self, inputs: Mapping[str, Path]) -> None:
-        for name, blob in inputs.items():
-            place = self._in / name
-            try:
-                place.hardlink_to(blob)
-            except OSError:  # another disk, or another user's file
-                shutil.copyfile(blob, place)
+        show(inputs, self._in)
+        for name in inputs:
             (self._out / name).symlink_to(PurePosixPath(self.places.inputs) / name)
 
     def fetch(self, job: Job) -> None:  # noqa: ARG002 - nothing has to be brought

@@ -11,6 +11,7 @@ from threading import Lock
 from matrix.assembler import Workshop
 from matrix.daemon import Daemon
 from matrix.daemonimages import layers_held, was_named
+from matrix.engines.committed import committed_image, environment_of
 from matrix.engines.loading import Loader
 from matrix.errors import EngineMissing, ImageFault
 from matrix.image import Image, image_tag
@@ -18,6 +19,8 @@ from matrix.keys import digest
 from matrix.layers import ENVIRONMENT
 from matrix.ownimages import look_inside
 from matrix.records import Environment, EnvironmentRequest, Toolchain
+
+ENGINE = "docker"
 
 
 class Images:
@@ -63,28 +66,8 @@ class Images:
         return self._image(request).digest
 
     def _image(self, request: EnvironmentRequest) -> Image:
-        if extended := request.lock.extends:
-            raise EngineMissing(
-                f"{request.lock.name}: no image of {extended.name} with {' '.join(request.lock.packages)} is committed",
-                tip="packages of a model of one's own come with --engine venv, or into images/locks/wanted.toml",
-            )
-        if request.toolchain:
-            raise EngineMissing(
-                f"toolchain {request.toolchain.name}: the engine docker runs images only",
-                tip="a folder or a wheel of one's own runs with --engine venv, an image (image:NAME) with this one",
-            )
-        if request.build or request.built or request.linked:
-            raise EngineMissing(
-                "the engine docker builds no runtime from source and repairs no linker",
-                tip="such cells run with --engine venv",
-            )
-        if request.platform:
-            raise EngineMissing(
-                f"the engine docker runs images of this machine only, none of {request.platform.machine}",
-                tip="an emulated target runs with --engine venv",
-            )
         if request not in self._images:
-            image = self._workshop.image(request, self._machine)
+            image = committed_image(request, self._workshop, self._machine, engine=ENGINE)
             self._images[request] = image
             self._by_digest[image.digest] = request
         return self._images[request]
@@ -163,16 +146,7 @@ class Images:
 
 
 def _environment(request: EnvironmentRequest, image: Image) -> Environment:
-    return Environment(
-        request_label=request.label,
-        engine="docker",
-        digest=image.digest,
-        root=Path(f"/{ENVIRONMENT}"),
-        python_version=image.python_version,
-        c_library=image.c_library,
-        tools=image.tools,
-        distributions=image.distributions,
-    )
+    return environment_of(request, image, engine=ENGINE, digest=image.digest, root=Path(f"/{ENVIRONMENT}"))
 
 
 def _own_image(request: EnvironmentRequest) -> Toolchain | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from matrix.results import PublishedCell, PublishedRun, read_runs
 from matrix.site.charts import Chart, find_charts
 from matrix.site.downloads import chart_csv, chart_json, run_csv
 from matrix.site.inert import LABEL, inert_run, slug
-from matrix.site.pages import Site, latest
+from matrix.site.pages import Site, first_table, latest, square_view
+from matrix.site.picture import square_svg
 from matrix.site.tables import FIRST, Table, find_tables, without_repeats
 
 FORMAT = 1
@@ -78,9 +80,21 @@ def runs_of_pages(results: Sequence[Path]) -> list[PublishedRun]:
     return runs
 
 
+def first_square(results: Sequence[Path]) -> str:
+    """The square of the start page as SVG. Raises ResultsFault, UsageError for results without cells."""
+    runs = runs_of_pages(results)
+    table = first_table([table for run in runs for table in find_tables(run)])
+    return square_svg(table, square_view(table)["islands"])
+
+
 def charts_of(runs: Sequence[PublishedRun]) -> list[Chart]:
-    """The charts of all runs, those of times first."""
-    return [chart for run in sorted(runs, key=lambda run: not run.speeds) for chart in find_charts(run)]
+    """The charts of all runs: those of times first, of these the one of the quietest machine."""
+    return [chart for run in sorted(runs, key=_noise) for chart in find_charts(run)]
+
+
+def _noise(run: PublishedRun) -> float:
+    """The largest noise floor of a run's times; a run without any has no end of it."""
+    return max((speed.noise_floor for speed in run.speeds if speed.noise_floor), default=math.inf)
 
 
 def _may_be_replaced(folder: Path) -> bool:
@@ -116,6 +130,9 @@ def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Tabl
             made.add(target.parent)
         target.write_text(text, encoding="utf-8")
         pages += 1
+    for table in tables:
+        picture = square_svg(table, square_view(table)["islands"])
+        (folder / "square" / f"{table.slug}.svg").write_text(picture, encoding="utf-8")
     (folder / "data").mkdir()
     for run in runs:
         shutil.copyfile(run.source, folder / "data" / f"{slug(run.preset)}.json")

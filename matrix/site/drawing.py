@@ -49,6 +49,8 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it is searched, read aloud, and a fifth of the size
     "svg.hashsalt": "iree-matrix",  # the same chart is the same file
 }
+BESIDE: Mapping[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5, "color": INK}
+"""The number at a marker that says something, on its far side from 1."""
 NOTHING = "\N{MULTIPLICATION SIGN}"
 """Stands where a release has no number: it failed, or was not measured."""
 NO_TRACES = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
@@ -154,6 +156,10 @@ def _ratios(panel: Axes, points: list[Point]) -> None:
         shape, fill, _ = MARKERS.get(verdict, MARKERS[Verdict.TOO_FEW])
         at = [(place, point.value) for place, point in enumerate(points) if point.verdict == verdict and point.value]
         panel.plot([place for place, _ in at], [value for _, value in at], shape, color=fill, **EDGE)
+    for place, point in enumerate(points):
+        if point.value and point.verdict in (Verdict.FASTER, Verdict.SLOWER):
+            below = point.verdict == Verdict.FASTER
+            panel.annotate(f"{point.value:.2f}", (place, point.value), (0, -12 if below else 6), **BESIDE)
     shown = [end for point in points for end in (point.value, point.low, point.high) if end]
     shown += [end for floor in floors for end in (floor, 1 / floor)]
     low, high = min(shown), max(shown)
@@ -161,10 +167,10 @@ def _ratios(panel: Axes, points: list[Point]) -> None:
         panel.set_yscale("log")
         panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         panel.yaxis.set_minor_locator(NullLocator())
-        panel.set_ylim(low / 1.15, high * 1.15)
+        panel.set_ylim(low / 1.5, high * 1.15)
     else:
         panel.yaxis.set_major_locator(MaxNLocator(5))
-        panel.set_ylim(low - 0.1 * (high - low) - 0.005, high + 0.1 * (high - low) + 0.005)
+        panel.set_ylim(low - 0.15 * (high - low) - 0.005, high + 0.15 * (high - low) + 0.005)
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 

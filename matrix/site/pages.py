@@ -10,12 +10,13 @@ from typing import Any
 
 import jinja2
 
-from matrix import signatures
+from matrix import predicted, signatures
 from matrix.records import Outcome, Stage
 from matrix.results import PublishedCell, PublishedJob, PublishedRun
 from matrix.site.charts import Chart, Point, value_words
+from matrix.site.finding import Finder
 from matrix.site.inert import slug
-from matrix.site.releases import Release, find_releases, link_of
+from matrix.site.releases import NAMES, Beside, Release, find_releases, link_of
 from matrix.site.tables import (
     FIRST,
     Table,
@@ -32,6 +33,8 @@ from matrix.site.tables import (
 EXAMPLES = 5
 """Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
 LINES = 60
+FEW = 8
+"""Squares of a question that the start page names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +57,20 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"slug": slug, "size": size_words}
-    made.globals |= {"link_of": link_of, "outcome_kind": kind, "LINES": LINES}
+    made.globals |= {
+        "link_of": link_of,
+        "outcome_kind": kind,
+        "foreseen_words": foreseen_words,
+        "LINES": LINES,
+        "FEW": FEW,
+        "FIRST": FIRST,
+    }
     return made
+
+
+def foreseen_words(cell: PublishedCell) -> str:
+    """What the gates say of a cell beside what was observed; empty where nothing is predicted."""
+    return predicted.beside_words(cell, predicted.committed())
 
 
 def size_words(size: int) -> str:
@@ -64,6 +79,11 @@ def size_words(size: int) -> str:
         if size >= limit:
             return f"{size / limit:.1f} {unit}"
     return f"{size} B"
+
+
+def first_table(tables: Sequence[Table]) -> Table:
+    """The square that the start page shows."""
+    return next((table for table in tables if (table.row_axis, table.column_axis) == FIRST), tables[0])
 
 
 def latest(runs: Sequence[PublishedRun]) -> str:
@@ -76,27 +96,34 @@ class Site:
 
     def __init__(self, runs: Sequence[PublishedRun], tables: Sequence[Table], charts: Sequence[Chart]) -> None:
         self._runs, self._tables, self._charts = runs, tables, charts
+        self._finder = Finder(tables)
         self._releases = find_releases(tables)
         self._models = _models(tables)
         self._signed = signed(tables)
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """(path below the site's folder, text)."""
-        first = next((table for table in self._tables if (table.row_axis, table.column_axis) == FIRST), None)
+        start = first_table(self._tables)
         yield self._page(
             "index.html",
             "index.html",
-            table=first or self._tables[0],
+            table=start,
+            pickers=self._finder.pickers(start),
             squares=self._grouped(),
-            releases=[each for each in self._releases if each.product == "iree"],
-            signatures=self._signed,
+            apart=apart(self._tables),
+            charted={chart.run.preset: chart.slug for chart in reversed(self._charts)},
+            releases=by_product(self._releases),
+            models=list(self._models),
+            signatures=[signature_view(name, group) for name, group in self._signed.items()],
         )
         for table in self._tables:
-            yield self._page(f"square/{table.slug}.html", "square.html", table=table)
+            pickers = self._finder.pickers(table)
+            yield self._page(f"square/{table.slug}.html", "square.html", table=table, pickers=pickers)
             for row in table.rows:
                 yield self._evidence(table, row)
         for release in self._releases:
-            yield self._page(release.link, "release.html", release=release, neighbours=self._beside(release))
+            parts = {"changed": changed(release), "same": [each for each in release.sections if not each.changed]}
+            yield self._page(release.link, "release.html", release=release, neighbours=self._beside(release), **parts)
         for model, tables in self._models.items():
             yield self._page(link_of("model", model), "model.html", **_model(model, tables))
         for name, group in self._signed.items():
@@ -149,7 +176,12 @@ class Site:
     def _index(self) -> dict[str, list[Found]]:
         """Every page but those of environments, by what it is about."""
         squares = [
-            Found(title=each.run.question, link=f"square/{each.slug}.html", text=each.title) for each in self._tables
+            Found(
+                title=each.run.question,
+                link=f"square/{each.slug}.html",
+                text=f"{each.run.preset}, {each.row_axis} by {each.column_axis}, {each.title}",
+            )
+            for each in self._tables
         ]
         evidence = [
             Found(title=f"{table.row_axis} {row}", link=table.evidence(row), text=f"{table.run.preset}, {table.title}")
@@ -175,6 +207,36 @@ class Site:
             "Squares": squares,
             "Evidence": evidence,
         }
+
+
+def apart(tables: Sequence[Table]) -> dict[str, str]:
+    """Slug -> what tells the square from the others of its run on the same two axes."""
+    found = {}
+    for table in tables:
+        alike = [each for each in tables if each.run is table.run and _shown(each) == _shown(table)]
+        others = [axis for axis in table.others if len({each.others.get(axis) for each in alike}) > 1]
+        found[table.slug] = ", ".join(table.others[axis] for axis in others)
+    return found
+
+
+def _shown(table: Table) -> tuple[str, str]:
+    return table.row_axis, table.column_axis
+
+
+def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
+    """`IREE` -> its releases, newest first."""
+    found: dict[str, list[Release]] = {}
+    for release in releases:
+        found.setdefault(NAMES[release.product], []).append(release)
+    return found
+
+
+def changed(release: Release) -> list[tuple[Beside, list[Table]]]:
+    """What a release changed, once for all squares that say the same."""
+    found: dict[tuple[object, ...], tuple[Beside, list[Table]]] = {}
+    for each in (each for each in release.sections if each.changed):
+        found.setdefault(each.said, (each, []))[1].append(each.table)
+    return list(found.values())
 
 
 def numbers(chart: Chart) -> list[tuple[str, list[str]]]:
@@ -214,6 +276,7 @@ def square_view(table: Table) -> dict[str, Any]:
     answers += [(table.column_axis, column, column_answer(table, column), "") for column in table.columns]
     return {
         "rows": rows,
+        "foreseen": predicted.agreement(table.cells.values(), predicted.committed()),
         "columns": list(table.short_columns.items()),
         "legend": legend(table),
         "answers": answers,
@@ -250,7 +313,7 @@ def _models(tables: Sequence[Table]) -> dict[str, list[Table]]:
 
 def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
     """For each square with the model: its cells by outcome; what its exports left; what the run notes of it."""
-    rows = []
+    questions: dict[str, list[tuple[Table, list[tuple[str, int]], str]]] = {}
     exports: dict[str, PublishedJob] = {}
     for table in tables:
         cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model]
@@ -259,9 +322,9 @@ def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
             jobs = [table.run.jobs[key] for key in cell.jobs[:1]]
             exports |= {job.key: job for job in jobs if job.stage in (Stage.EXPORT, Stage.IMPORT)}
         answer = row_answer(table, model) if table.row_axis == "model" else ""
-        rows.append((table, counts.most_common(), answer))
+        questions.setdefault(table.run.question, []).append((table, counts.most_common(), answer))
     notes = {table.run.notes[model]: None for table in tables if model in table.run.notes}
-    return {"model": model, "rows": rows, "notes": list(notes), "exports": list(exports.values())}
+    return {"model": model, "questions": questions, "notes": list(notes), "exports": list(exports.values())}
 
 
 Signed = list[tuple[Table, tuple[str, str], PublishedCell]]
@@ -278,8 +341,9 @@ def signed(tables: Sequence[Table]) -> Mapping[str, Signed]:
 
 
 def signature_view(name: str, group: Signed) -> dict[str, Any]:
-    """What the templates say of an error signature."""
-    messages = Counter(cell.means or cell.message for _, _, cell in group)
+    """What the templates say of an error signature. A cell of two runs has a row in both squares and counts once."""
+    cells = {frozenset(cell.axes.items()): cell for _, _, cell in group}.values()
+    messages = Counter(cell.means or cell.message for cell in cells)
     first = {cell.means or cell.message: cell for _, _, cell in reversed(group)}
     rows: dict[tuple[str, str], tuple[Table, str, list[str]]] = {}
     for table, (row, column), _ in group:
@@ -298,7 +362,7 @@ def signature_view(name: str, group: Signed) -> dict[str, Any]:
         "name": name,
         "code": signatures.codes().get(name, ""),
         "general": meaning(group[0][2]),
-        "count": len(group),
+        "count": len(cells),
         "messages": [(first[said], count) for said, count in messages.most_common(EXAMPLES)],
         "more": max(0, len(messages) - EXAMPLES),
         "lines": lines,

@@ -40,6 +40,17 @@ class Beside:
     otherwise: tuple[Changed, ...]
     same: int
 
+    @property
+    def changed(self) -> bool:
+        return bool(self.broke or self.repaired or self.otherwise)
+
+    @property
+    def said(self) -> tuple[object, ...]:
+        """What a page says of it, whatever the square."""
+        parts = (self.broke, self.repaired, self.otherwise)
+        lines = tuple(tuple((change.where, change.words) for change in part) for part in parts)
+        return self.axis, self.before, self.answer, self.same, lines
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:

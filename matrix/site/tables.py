@@ -6,9 +6,9 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from matrix import signatures
+from matrix import predicted, signatures
 from matrix.records import AXES, Outcome
 from matrix.results import PublishedCell, PublishedRun
 from matrix.site.inert import slug
@@ -19,6 +19,8 @@ FILLED = 0.6
 """The part of a square that must be measured before two axes are worth one; less is a cross of two other squares."""
 BIGGEST = 4000
 """Cells of one square on a page; beyond it the rows go on over several."""
+OTHERWISE = "≠"
+"""Stands behind the mark of a cell that the gates predict to end in another way."""
 FIRST = ("compiler", "runtime")
 """The axes of the question that most people come with."""
 
@@ -75,8 +77,8 @@ def find_tables(run: PublishedRun) -> list[Table]:
     found: list[Table] = []
     covered: set[int] = set()
     pairs = _pairs(free)
-    candidates = [[*_of_pair(run, pair, ties, run.cells)] for pair in pairs] if run.cells else []
-    for tables in sorted(candidates, key=lambda each: ((each[0].row_axis, each[0].column_axis) != FIRST, len(each))):
+    candidates = [[*map(_dense, _of_pair(run, pair, ties, run.cells))] for pair in pairs] if run.cells else []
+    for tables in sorted(candidates, key=_usefulness):
         for table in tables:
             new = {id(cell) for cell in table.cells.values()} - covered
             if len(pairs) == 1 or (_is_filled(table) and len(new) * 3 >= len(table.cells)):
@@ -85,6 +87,12 @@ def find_tables(run: PublishedRun) -> list[Table]:
     left = [cell for cell in run.cells if id(cell) not in covered]
     found += _of_pair(run, pairs[0], ties, left) if left else []
     return [part for table in found for part in _parts(table)]
+
+
+def _usefulness(tables: Sequence[Table]) -> tuple[bool, bool, int]:
+    """The usual question first, then releases by releases, then models; of these what takes few squares."""
+    pair = (tables[0].row_axis, tables[0].column_axis)
+    return pair != FIRST, "model" in pair, len(tables)
 
 
 def without_repeats(tables: Iterable[Table]) -> list[Table]:
@@ -100,7 +108,14 @@ def without_repeats(tables: Iterable[Table]) -> list[Table]:
 
 
 def mark(table: Table, cell: PublishedCell) -> str:
-    """The mark of a cell, as in the tables of the command line."""
+    """The mark of a cell, as in the tables of the command line; `(ok)` where it is only predicted, `ok≠` where it ended
+    otherwise than predicted."""
+    if found := predicted.only_predicted(cell, predicted.committed()):
+        return f"({signatures.codes().get(found.gate, '?') if found.gate else MARKS[Outcome.PASSED]})"
+    return _outcome_mark(table, cell) + (OTHERWISE if predicted.surprising(cell, predicted.committed()) else "")
+
+
+def _outcome_mark(table: Table, cell: PublishedCell) -> str:
     if not cell.compared:
         return RAN
     early = cell.stage[:1] if cell.stage and cell.stage is not table.run.last_stage else ""
@@ -130,14 +145,27 @@ def legend(table: Table) -> list[Mark]:
         first.setdefault(text, cell)
     return [
         Mark(
-            mark=text, words=meaning(first[text]), signature=first[text].signature, kind=kind(first[text]), count=count
+            mark=text,
+            words=_legend_words(first[text]),
+            signature=first[text].signature,
+            kind=kind(first[text]),
+            count=count,
         )
         for text, count in counted.most_common()
     ]
 
 
+def _legend_words(cell: PublishedCell) -> str:
+    known = predicted.committed()
+    if found := predicted.only_predicted(cell, known):
+        return f"{cell.words}; {predicted.prediction_words(found)}"
+    if predicted.surprising(cell, known):
+        return f"{cell.words}; {predicted.beside_words(cell, known)}"
+    return meaning(cell)
+
+
 def meaning(cell: PublishedCell) -> str:
-    """An outcome in a few words for a legend."""
+    """An outcome in a few words."""
     known = general_meaning(cell.signature) if cell.signature else ""
     return known if known and not known.startswith("see") else cell.words
 
@@ -247,6 +275,23 @@ def _of_pair(
             others=dict(zip(others, values, strict=True)),
             ties=followers,
         )
+
+
+def _dense(table: Table) -> Table:
+    """The square without rows and columns that touch it in one cell only, where it is mostly empty with them: they are
+    lines of another square."""
+    if _is_filled(table):
+        return table
+    rows = Counter(row for row, _ in table.cells)
+    columns = Counter(column for _, column in table.cells)
+    cells = {place: cell for place, cell in table.cells.items() if rows[place[0]] > 1 and columns[place[1]] > 1}
+    smaller = replace(
+        table,
+        rows=tuple(row for row in table.rows if any(place[0] == row for place in cells)),
+        columns=tuple(column for column in table.columns if any(place[1] == column for place in cells)),
+        cells=cells,
+    )
+    return smaller if cells and _is_filled(smaller) else table
 
 
 def _is_filled(table: Table) -> bool:

@@ -5,8 +5,8 @@
 Environments are ready, the MLIR is given to all contestants, nothing else is cached. Contestants, interleaved:
 `matrix` (the whole command, start to table), `loop` (a shell loop over the venvs' iree-compile and iree-run-module)
 and `xargs -P2` (the same lines, two at a time: all compiles, then all runs). Printed: wall seconds, ratios of one round
-with their spread, and how busy the cores were with IREE's own tools. Then, where a container daemon answers, what a
-container costs each run job (`overhead.py`).
+with their spread, and how busy the cores were with IREE's own tools. Then, where a container daemon or Nix answers,
+what those engines cost each run job (`overhead.py`).
 """
 
 from __future__ import annotations

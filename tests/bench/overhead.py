@@ -1,6 +1,6 @@
-"""What a container costs a run job: the same jobs in both engines, warm, in one run, and `docker run` beside them.
+"""What an engine costs a run job beyond the venv engine: the same jobs in each, warm, and `docker run` beside them.
 
-    python tests/bench/overhead.py [--store FOLDER] [--releases 3.8.0,3.10.0] [--rounds 1] [--samples 15]
+    python tests/bench/overhead.py [--store FOLDER] [--engines docker,nix] [--releases 3.8.0,3.10.0] [--rounds 1]
 
 One set of modules, a module a compiler release, made in venvs; each is run by each runtime release. A job's time is
 what the orchestrator waits: from handing it to the engine until its `Finished`. The engines take turns, job by job.
@@ -27,6 +27,7 @@ from matrix.engines.docker import FILE_BYTES, RUN_LABEL, SCRATCH_BYTES, STORE_LA
 from matrix.errors import EngineMissing
 from matrix.layers import ENVIRONMENT
 from matrix.locks import load_locks
+from matrix.nixstore import NixStore
 from matrix.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Stage
 from matrix.store import Store, default_store
 from matrix.worker import Finished, Lost, WorkerEvent
@@ -34,11 +35,13 @@ from matrix.workplace import cores_of_machine, engine_maker, machine_class, work
 
 DATA = Path(__file__).parents[1] / "data"
 LIMIT_MS = 25.0
+ENGINES = ("docker", "nix")
+"""What is compared with venv."""
 LIMITS = Limits(seconds=60, memory_bytes=4 << 30)
 COMPILE = ("iree-compile", "module.mlir", "-o", "module.vmfb")
 FLAGS = ("--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3")
 INPUTS, OUTPUTS = "/in", "/out"
-NOT_RUN = "NOT RUN: what a container costs a job"
+NOT_RUN = "NOT RUN: what the engine {} costs a job"
 
 
 @dataclass(kw_only=True)
@@ -63,32 +66,40 @@ class Contestant:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Milliseconds a job. `venv` and `docker` are in the same order: the same job in both."""
+    """Milliseconds a job, by engine. All are in the same order: the same job in each; `venv` is among them."""
 
-    venv: Sequence[float]
-    docker: Sequence[float]
+    jobs: Mapping[str, Sequence[float]]
     docker_run: Sequence[float]
+    """Of `docker run` for single jobs; empty without that engine."""
     storage: str
     """The daemon's driver: with fuse-overlayfs another process has to be asked about each file that a job opens."""
 
     @property
-    def differences(self) -> list[float]:
-        return [there - here for here, there in zip(self.venv, self.docker, strict=True)]
+    def others(self) -> list[str]:
+        return [name for name in self.jobs if name != "venv"]
+
+    def differences(self, engine: str) -> list[float]:
+        return [there - here for here, there in zip(self.jobs["venv"], self.jobs[engine], strict=True)]
 
     @property
     def held(self) -> bool:
-        return statistics.median(self.differences) <= LIMIT_MS
+        return all(statistics.median(self.differences(name)) <= LIMIT_MS for name in self.others)
 
     def lines(self) -> list[str]:
-        ratio = statistics.median(self.docker_run) / statistics.median(self.docker)
-        return [
-            f"{len(self.venv)} run jobs in both engines, warm, taking turns; {machine_class()}, {self.storage}",
-            f"venv            {spread(self.venv)} ms a job",
-            f"docker          {spread(self.docker)} ms a job",
-            f"docker - venv   {spread(self.differences)} ms, median at most {LIMIT_MS:.0f}",
-            f"docker run      {spread(self.docker_run)} ms for each of {len(self.docker_run)} jobs, "
-            f"{ratio:.0f} times the warm container's",
+        count, names = len(self.jobs["venv"]), " and ".join(self.jobs)
+        said = [f"{count} run jobs each in {names}, warm, taking turns; {machine_class()}{self.storage}"]
+        said += [f"{name:15} {spread(times)} ms a job" for name, times in self.jobs.items()]
+        said += [
+            f"{f'{name} - venv':15} {spread(self.differences(name))} ms, median at most {LIMIT_MS:.0f}"
+            for name in self.others
         ]
+        if self.docker_run:
+            ratio = statistics.median(self.docker_run) / statistics.median(self.jobs["docker"])
+            said.append(
+                f"docker run      {spread(self.docker_run)} ms for each of {len(self.docker_run)} jobs, "
+                f"{ratio:.0f} times the warm container's"
+            )
+        return said
 
 
 def spread(values: Sequence[float]) -> str:
@@ -147,27 +158,27 @@ def run_job(contestant: Contestant, runtime: str, module: Path, given: Path, nam
 
 
 def take_turns(
-    venv: Contestant, docker: Contestant, modules: Mapping[str, Path], given: Path, rounds: int
-) -> tuple[list[float], list[float]]:
-    """Milliseconds of each job in one engine and in the other. Each runtime's first job makes it warm and is not
-    counted: there the container is started."""
-    here: list[float] = []
-    there: list[float] = []
-    for runtime in docker.environments:
-        for contestant in (venv, docker):
+    contestants: Mapping[str, Contestant], modules: Mapping[str, Path], given: Path, rounds: int
+) -> dict[str, list[float]]:
+    """Milliseconds of each job in each engine. Each runtime's first job makes it warm and is not counted: there a
+    container or sandbox is started."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    runtimes = list(next(iter(contestants.values())).environments)
+    for runtime in runtimes:
+        for contestant in contestants.values():
             run_job(contestant, runtime, next(iter(modules.values())), given, "warm")
+    order = list(contestants)
     for number in range(rounds):
-        for runtime in docker.environments:
+        for runtime in runtimes:
             for release, module in modules.items():
-                name = f"{number} {release}"
-                pair = [(venv, here), (docker, there)]
-                ends = []
-                for contestant, times in pair if len(here) % 2 else reversed(pair):
-                    end, milliseconds = run_job(contestant, runtime, module, given, name)
-                    ends.append((end.end, end.exit_code))
-                    times.append(milliseconds)
-                assert ends[0] == ends[1], f"{release} on {runtime}: the engines do not agree: {ends}"
-    return here, there
+                order.append(order.pop(0))
+                ends = set()
+                for name in order:
+                    end, milliseconds = run_job(contestants[name], runtime, module, given, f"{number} {release}")
+                    ends.add((end.end, end.exit_code))
+                    times[name].append(milliseconds)
+                assert len(ends) == 1, f"{release} on {runtime}: the engines do not agree: {ends}"
+    return times
 
 
 def docker_run(store: Store, environment: Environment, runtime: str, module: Path, given: Path) -> float:
@@ -209,30 +220,47 @@ def storage_driver() -> str:
         daemon.close()
 
 
-def measure(folder: Path, releases: Sequence[str], *, mlir: Path, given: Path, rounds: int, samples: int) -> Measured:
-    """Raises EngineMissing where no daemon answers."""
-    Daemon().close()
+def measure(
+    folder: Path, engines: Sequence[str], releases: Sequence[str], *, mlir: Path, given: Path, rounds: int, samples: int
+) -> Measured:
+    """The engines beside venv. Raises EngineMissing where one of them is not on this machine."""
     with Store(folder) as store, tempfile.TemporaryDirectory(prefix="overhead-") as scratch:
         store.hold(alone=False)
-        made: list[Contestant] = []
+        made: dict[str, Contestant] = {}
         try:
-            for name in ("docker", "venv"):
+            for name in (*engines, "venv"):
                 events: queue.SimpleQueue[WorkerEvent] = queue.SimpleQueue()
                 maker: Callable[..., Engine] = engine_maker(name, store, cores=cores_of_machine())
-                made.append(Contestant(engine=maker(events.put), events=events))
-            docker, venv = made
-            modules = make_modules(venv, releases, mlir, Path(scratch))
-            for contestant in made:
+                made[name] = Contestant(engine=maker(events.put), events=events)
+            modules = make_modules(made["venv"], releases, mlir, Path(scratch))
+            for contestant in made.values():
                 for release in releases:
                     contestant.environments[release] = contestant.engine.realise(request_of("runtime", release))
-            here, there = take_turns(venv, docker, modules, given, rounds)
-            pairs = [(runtime, module) for module in modules.values() for runtime in releases]
-            chosen = [pairs[number * len(pairs) // samples] for number in range(samples)]
-            alone = [docker_run(store, docker.environments[name], name, module, given) for name, module in chosen]
-            return Measured(venv=here, docker=there, docker_run=alone, storage=storage_driver())
+            times = take_turns(made, modules, given, rounds)
+            alone: list[float] = []
+            if docker := made.get("docker"):
+                pairs = [(runtime, module) for module in modules.values() for runtime in releases]
+                chosen = [pairs[number * len(pairs) // samples] for number in range(samples)]
+                alone = [docker_run(store, docker.environments[name], name, module, given) for name, module in chosen]
+            return Measured(jobs=times, docker_run=alone, storage=f", {storage_driver()}" if docker else "")
         finally:
-            for contestant in made:
+            for contestant in made.values():
                 contestant.engine.close()
+
+
+def engines_here(wanted: Sequence[str]) -> list[str]:
+    """Those that this machine has. Of each other it is said loudly that it was not measured."""
+    found = []
+    for name in wanted:
+        try:
+            if name == "docker":
+                Daemon().close()
+            else:
+                NixStore()
+            found.append(name)
+        except EngineMissing as error:
+            print(f"{NOT_RUN.format(name)}: {error}")
+    return found
 
 
 def all_releases() -> list[str]:
@@ -241,14 +269,19 @@ def all_releases() -> list[str]:
 
 
 def measured_or_told(
-    folder: Path, releases: Sequence[str], *, mlir: Path, given: Path, rounds: int = 1, samples: int = 15
+    folder: Path,
+    releases: Sequence[str],
+    *,
+    mlir: Path,
+    given: Path,
+    engines: Sequence[str] = ENGINES,
+    rounds: int = 1,
+    samples: int = 15,
 ) -> bool:
-    """Measures and prints. Says whether it held; where no daemon answers it says loudly that nothing was measured."""
-    try:
-        measured = measure(folder, releases, mlir=mlir, given=given, rounds=rounds, samples=samples)
-    except EngineMissing as error:
-        print(f"{NOT_RUN}: {error}")
+    """Measures the engines that are here, and prints. Says whether it held."""
+    if not (here := engines_here(engines)):
         return True
+    measured = measure(folder, here, releases, mlir=mlir, given=given, rounds=rounds, samples=samples)
     print("\n".join(measured.lines()))
     return measured.held
 
@@ -256,16 +289,17 @@ def measured_or_told(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, default=default_store())
+    parser.add_argument("--engines", default=",".join(ENGINES), help="beside venv, with commas between")
     parser.add_argument("--releases", default="", help="of compiler and runtime, with commas between (default: all)")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--samples", type=int, default=15, help="jobs for which `docker run` is measured")
     options = parser.parse_args()
-    releases = options.releases.split(",") if options.releases else all_releases()
     held = measured_or_told(
         options.store.resolve(),
-        releases,
+        options.releases.split(",") if options.releases else all_releases(),
         mlir=DATA / "linear.mlir",
         given=DATA / "linear_input.npy",
+        engines=options.engines.split(","),
         rounds=options.rounds,
         samples=options.samples,
     )

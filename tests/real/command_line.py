@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -55,10 +56,10 @@ def surroundings(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in left_out} | more
 
 
-def begin(*words: object, cwd: Path = ROOT, **env: str) -> subprocess.Popen[str]:
-    """Starts `python -m matrix …` in a process group of its own."""
+def begin(*words: object, cwd: Path = ROOT, before: Sequence[str] = (), **env: str) -> subprocess.Popen[str]:
+    """Starts `python -m matrix …` in a process group of its own; `before` stands before this command line."""
     return subprocess.Popen(
-        [sys.executable, "-m", "matrix", *(str(word) for word in words)],
+        [*before, sys.executable, "-m", "matrix", *(str(word) for word in words)],
         cwd=cwd,
         env=surroundings(PYTHONPATH=str(ROOT), **env),
         stdin=subprocess.DEVNULL,
@@ -81,12 +82,12 @@ def end(process: subprocess.Popen[str], *, timeout: float = 300.0) -> Ran:
     return Ran(status=process.returncode, out=out, err=err, seconds=time.monotonic() - begun)
 
 
-def matrix(*words: object, cwd: Path = ROOT, timeout: float = 300.0, **env: str) -> Ran:
+def matrix(*words: object, cwd: Path = ROOT, timeout: float = 300.0, before: Sequence[str] = (), **env: str) -> Ran:
     """`python -m matrix …`, to its end."""
-    return end(begin(*words, cwd=cwd, **env), timeout=timeout)
+    return end(begin(*words, cwd=cwd, before=before, **env), timeout=timeout)
 
 
-def good(*words: object, **options: str) -> Ran:
+def good(*words: object, **options: Any) -> Ran:
     """The same, where it must end with 0."""
     ran = matrix(*words, **options)
     assert ran.status == 0, ran.err

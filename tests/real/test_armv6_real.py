@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from matrix.armv6 import places
+from matrix.armv6.audit import audit_program, names_of_this_machine
 from matrix.armv6.crosstools import (
     CPU,
     EVERYTHING,
@@ -217,6 +218,28 @@ def test_the_oracle_refuses_code_for_armv7(tasks: Tasks, trees: dict[str, Tree],
             ran = tasks.run(emulated_task("hello", made.output("program"), ("2",), static, trees, cpu=cpu))
             assert ran.ending == ending, ran.log
             assert (HELLO in ran.log) == (ending == "passed")
+
+
+def test_the_audit_finds_this_machine_in_debug_sections_and_not_in_what_goes_on_a_board(
+    tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain
+) -> None:
+    """A real program of Debian's C library: stripped it tells nothing, with debug sections it names the folder."""
+    source, words = places.images() / "smoke" / "hello.c", names_of_this_machine(tasks.folder.parent)
+    stripped = tasks.run(program_task(static, source, trees)).output("program")
+    clean = audit_program(stripped.read_bytes(), "hello", words=words)
+    assert not clean.leaks
+    assert clean.sections[0][0] in (".text", ".rodata")
+    debug = Task(
+        label="hello with debug sections",
+        commands=((*static.cc, *static.link, "-g", source.name, "-o", "program", "-lm"),),
+        trees=trees,
+        inputs={source.name: source},
+        outputs=("program",),
+        environment=static.environment,
+    )
+    found = audit_program(tasks.run(debug).output("program").read_bytes(), "hello", words=words)
+    assert found.size > clean.size
+    assert f"a name of this machine: {tasks.folder.parent}" in found.leaks
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def square(tmp_path_factory):
 def test_the_disk_that_is_told_is_that_of_the_images(square, tmp_path):
     """As the daemon measures it, beside the layers as they are committed: shared ones once, whatever stood before."""
     disk = square["docker"]["disk"]
-    assert disk["measured"] == "the run's images on the daemon's disk"
+    assert disk["measured"] == "the run's environments, where the engine keeps them"
     assert (disk["budget_bytes"], disk["environments_dropped"]) == (None, 0)
     images = [
         image_of(request_for(kind, release), tmp_path) for kind in ("compiler", "runtime") for release in RELEASES
@@ -171,7 +171,7 @@ def test_a_budget_below_the_missing_images_ends_the_run_before_anything_is_made(
     ran = matrix("run", spec, "--store", tmp_path / "store", "--engine", "docker", "--disk-budget", "0.3")
     assert (ran.status, ran.out) == (7, ""), ran.err
     assert re.search(
-        r"^ERROR the engine docker keeps its images: [12] are missing, about 0\.[56] GB, and", ran.err, re.M
+        r"^ERROR the engine docker keeps what it made: [12] are missing, about 0\.[56] GB, and", ran.err, re.M
     )
     assert "of a budget of 0.3 GB\nTIP give more with --disk-budget" in ran.err
     assert rows(tmp_path / "store") == {}

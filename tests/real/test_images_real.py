@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from command_line import ROOT
 from containers import daemon_or_skip
+from debian_programs import program
 
 from matrix.cli import main
 from matrix.daemon import Daemon
@@ -139,9 +140,7 @@ def test_a_saved_image_loads_after_it_was_removed(store, daemon, tmp_path):
 
 
 def test_what_is_pushed_is_what_is_pulled(store, daemon, tmp_path, capsys):
-    program = shutil.which("docker-registry") or shutil.which("registry")
-    if program is None:
-        pytest.skip("NOT TESTED: no registry to push to (Debian: docker-registry)")
+    serve = [program("docker-registry", "docker-registry"), "serve"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -149,7 +148,7 @@ def test_what_is_pushed_is_what_is_pulled(store, daemon, tmp_path, capsys):
     settings.write_text(
         f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {tmp_path}/registry\nhttp:\n  addr: {address}\n"
     )
-    registry = subprocess.Popen([program, "serve", settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    registry = subprocess.Popen([*serve, settings], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(1)
         assert main(["image", "push", f"{address}/try", "--store", str(store), *chosen("3.13.0")]) == 0

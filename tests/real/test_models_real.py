@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -149,6 +150,25 @@ def test_the_reference_models_are_seeded_counted_and_alive(exporting):
             one,
         )
         assert all(moved > 0.01 for moved in one["moved"]), (name, one)
+
+
+def test_the_expected_outputs_do_not_depend_on_the_free_cores(tmp_path, exporting):
+    """With two threads, torch computes other last digits of MobileNetV2 than with one."""
+    (environment,) = (folder for folder in standing(exporting) if folder.name.startswith("exporter-"))
+    model = ROOT / "scripts" / "models" / "mobilenet_v2.py"
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import export; "
+    code += f"export.run({{'model_file': {str(model)!r}}})"
+    every = os.sched_getaffinity(0)
+    if len(every) < 2:
+        pytest.skip("needs two cores")
+    written = []
+    for cores in (sorted(every)[:1], every):
+        folder = tmp_path / str(len(cores))
+        folder.mkdir()
+        argv = ["taskset", "-c", ",".join(map(str, cores)), environment / "bin" / "python", "-c", code]
+        subprocess.run(argv, cwd=folder, check=True, timeout=600, capture_output=True)
+        written.append((folder / "expected_0.npy").read_bytes())
+    assert written[0] == written[1]
 
 
 def test_bad_models_end_by_name_and_the_run_goes_on(tmp_path, exporting):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from debian_programs import program
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
@@ -21,7 +27,7 @@ from site_samples import generated, hostile, write  # noqa: E402
 
 pytestmark = pytest.mark.real
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = shutil.which("chromium-browser") or shutil.which("google-chrome")
 FIRST_VIEW = 1_000_000
 
 
@@ -31,9 +37,9 @@ def build(folder: Path, *results: Path) -> Path:
     return folder
 
 
-def build_measured(folder: Path, results: Path) -> tuple[float, float]:
+def build_measured(folder: Path, *results: Path) -> tuple[float, float]:
     """CPU seconds and the peak in MB: the wall clock of a shared machine says nothing of the program."""
-    words = [sys.executable, "-m", "matrix", "site", "-o", str(folder), str(results)]
+    words = [sys.executable, "-m", "matrix", "site", "-o", str(folder), *map(str, results)]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -50,10 +56,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="NOT TESTED in a browser: no playwright")
-    if not CHROMIUM:
-        pytest.skip("NOT TESTED in a browser: no chromium (apt-get install chromium)")
+    chromium = CHROMIUM or program("chromium", "chromium", "fonts-dejavu-core")
     with sync_api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        made = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield made
         made.close()
 
@@ -110,11 +115,41 @@ def test_the_choice_is_the_address(page, site):
     assert deep.locator(".answer").inner_text() == said
 
 
+def test_model_exporter_and_target_are_picked_from_the_start_page(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.get_by_label("compiler", exact=True).select_option(label="3.8")
+    page.get_by_label("target", exact=True).select_option(label="aarch64")  # its own square; what was lit stays lit
+    page.wait_for_url("**/square/aarch64-compiler-runtime-linear-*.html#compiler-3.8.0")
+    assert page.locator(".answer").inner_text().startswith("Modules of compiler 3.8 load on runtimes 3.8 and 3.9.")
+    page.get_by_label("torch", exact=True).select_option(label="2.5")
+    page.wait_for_url("**/square/exporters-torch-compiler-linear-*.html#torch-2.5.1&compiler-3.8.0")
+    assert page.locator(".answer").inner_text().startswith("torch 2.5 with compiler 3.8: passed.")
+    page.get_by_label("turbine", exact=True).select_option(label="2.4")
+    page.wait_for_url("**/square/exporters-torch-turbine-linear-*.html#turbine-2.4.1&torch-2.5.1*")
+    assert "torch 2.5 with turbine 2.4: failed at export: name-missing" in page.locator(".answer").inner_text()
+    page.get_by_label("model", exact=True).select_option(label="llama_2l")
+    page.wait_for_url("**/square/models-model-compiler-*.html#model-llama_2l&compiler-3.13.0*")
+    page.go_back()
+    page.wait_for_url("**/square/exporters-torch-turbine-linear-*")
+    assert page.get_by_label("model", exact=True).evaluate("field => field.selectedOptions[0].textContent") == "linear"
+
+
+def test_arrow_keys_pass_over_what_is_not_meant(page, site):
+    page.goto((site / "index.html").as_uri())
+    page.get_by_label("model", exact=True).focus()
+    page.keyboard.press("ArrowDown")
+    assert page.url.endswith("index.html")
+    page.keyboard.press("ArrowDown")
+    meant = page.get_by_label("model", exact=True).evaluate("field => field.selectedOptions[0].textContent")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(rf"/square/(.*-{meant}-|.*#.*model-{meant}\b)"))  # its square, or its row in one
+
+
 def test_a_mark_of_the_legend_filters_at_once(page, site):
     page.goto((site / "index.html").as_uri())
-    page.locator(".legend a.mark", has_text="B").click()
+    page.locator(".square .legend a.mark", has_text="B").click()
     assert lit(page) == 58
-    script = "() => { const begun = performance.now(); document.querySelectorAll('.legend a.mark')[1].click();"
+    script = "() => { const begun = performance.now(); document.querySelectorAll('.square .legend a.mark')[1].click();"
     assert page.evaluate(script + " document.body.offsetHeight; return performance.now() - begun; }") < 100
     assert lit(page) == 51
 
@@ -184,16 +219,13 @@ def test_a_phone_scrolls_no_page_sideways(page, site):
     indirect=True,
     ids=["light", "dark-phone"],
 )
-def test_axe_finds_nothing(page, site):
+def test_axe_finds_nothing(page, site, report):
     pytest.importorskip("axe_playwright_python", reason="NOT TESTED with axe: no axe-playwright-python")
     for path in one_of_each(site):
         page.goto(path.as_uri())
         assert accessible(page) == [], path.name
     page.goto((site / "index.html").as_uri() + "#compiler-3.8.0&runtime-3.10.0")
     assert accessible(page) == []
-    report = site.parent / "report.html"
-    words = [sys.executable, "-m", "matrix", "report", "-o", str(report)]
-    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=600)
     page.goto(report.as_uri())
     assert accessible(page) == []
 
@@ -214,6 +246,43 @@ def test_charts_and_badges_are_seen(page, site):
     assert "no difference" in page.locator(".chart details").first.inner_text()
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def served(site: Path) -> Iterator[str]:
+    """The site below a sub-path of a server; of a file a browser follows `download` as any other link."""
+    handler = functools.partial(Quiet, directory=str(site.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/site"
+        server.shutdown()
+
+
+def test_charts_and_tables_are_taken_along(browser, site, served, tmp_path):
+    """The first chart's four files and a table's two, as a browser keeps them: the site's own bytes, of their kind."""
+    context = browser.new_context()
+    page = context.new_page()
+    for name, count, kinds in (
+        ("charts.html", 4, {".svg": b"<?xml", ".png": b"\x89PNG", ".csv": b"model,compiler,ratio,", ".json": b"{"}),
+        ("data.html", 2, {".csv": b"model,", ".json": b"{"}),
+    ):
+        page.goto(f"{served}/{name}")
+        links = page.locator("a[download]")
+        for place in range(count):
+            with page.expect_download() as begun:
+                links.nth(place).click()
+            kept = tmp_path / begun.value.suggested_filename
+            begun.value.save_as(kept)
+            original = site / page.evaluate(f"document.querySelectorAll('a[download]')[{place}].getAttribute('href')")
+            assert kept.read_bytes() == original.read_bytes()
+            assert kept.read_bytes().startswith(kinds.pop(kept.suffix))
+        assert not kinds
+    context.close()
+
+
 def test_printed_the_square_stands_on_the_first_page(page, site):
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 688, "height": 1016})  # A4 at 96 dots an inch, within the margins
@@ -224,14 +293,28 @@ def test_printed_the_square_stands_on_the_first_page(page, site):
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
 
 
-def test_the_report_is_one_file_that_shows_all(page, tmp_path):
-    path = tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
     words = [sys.executable, "-m", "matrix", "report", "-o", str(path)]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=600)
+    return path
+
+
+@pytest.mark.parametrize(
+    "page",
+    [{}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 700}}],
+    indirect=True,
+    ids=["light", "dark-phone"],
+)
+def test_the_report_is_one_file_that_shows_all(page, report, tmp_path):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    page.goto(report.as_uri())
+    assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert light == (not page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches"))
     assert page.evaluate("document.images.length") > 4
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 500)")
     assert page.locator(".grid").first.evaluate("grid => getComputedStyle(grid).borderSpacing") == "2px"
@@ -244,6 +327,25 @@ def test_hostile_results_do_nothing(page, tmp_path):
     for path in one_of_each(site):
         page.goto(path.as_uri())
         assert page.evaluate("[...document.images].every(image => image.src.endsWith('.svg'))")
+
+
+def test_all_committed_results_are_built_in_20_s(tmp_path):
+    seconds, peak = build_measured(tmp_path / "site")
+    print(f"{seconds:.1f} s of CPU time, {peak:.0f} MB")
+    assert seconds < 20 and peak < 500, f"{seconds:.1f} s of CPU time, {peak:.0f} MB"
+
+
+@pytest.mark.full
+def test_nox_builds_it_in_a_fresh_clone_and_again_in_20_s(tmp_path):
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "clone")], check=True)
+    words = [sys.executable, "-m", "nox", "-s", "site"]
+    for _ in range(2):  # the first one installs
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(words, cwd=tmp_path / "clone", check=True, capture_output=True, timeout=600)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (tmp_path / "clone" / "build" / "site" / "index.html").is_file()
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert seconds < 20, f"{seconds:.1f} s of CPU time"
 
 
 def test_2000_cells_load_no_more_at_first(page, tmp_path):

@@ -11,6 +11,7 @@ from test_armv6_audit import program
 
 from matrix.armv6.audit import audit_program
 from matrix.armv6.bundle import BundleFacts, readme, refuse_filled, script, write_bundle
+from matrix.armv6.bundling import BOARD_BYTES, refuse_too_large
 from matrix.armv6.models import SmokeModel
 from matrix.armv6.program import ProgramFacts
 from matrix.errors import BundleRefused
@@ -94,3 +95,9 @@ def test_a_bundle_that_leaks_is_not_written(
         write_bundle(tmp_path / "out", model, runner=runner, module=module, facts=FACTS, words=("a-secret-host",))
     assert leak in str(raised.value)
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_model_that_needs_more_memory_than_the_board_has_is_refused():
+    refuse_too_large("small", BOARD_BYTES)
+    with pytest.raises(BundleRefused, match="large needs 600 MiB of memory, and a Raspberry Pi Zero has 512 MiB"):
+        refuse_too_large("large", 600 << 20)

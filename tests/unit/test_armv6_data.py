@@ -31,6 +31,12 @@ def test_every_set_that_is_wanted_is_locked() -> None:
         assert debs.set_text(lock) == (places.images() / f"debian-{row.name}.toml").read_text()
 
 
+def test_a_set_that_no_command_could_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "wanted.toml").write_text('format = 1\nsuite = "bookworm"\n[[set]]\nname = "arm64"\npackages = []\n')
+    with pytest.raises(LockFault, match=r"set\[0\]\.name: read 'arm64', expected small letters"):
+        debs.read_wanted(tmp_path)
+
+
 def test_the_tools_are_locked_with_hashes() -> None:
     text = (places.images() / "tools.txt").read_text()
     for requirement in debs.read_wanted(places.images()).tools:

@@ -71,6 +71,7 @@ iree_hal_executable_library_version_t max_version, const iree_hal_executable_env
 
 def test_the_function_that_a_static_library_exports_is_read_from_its_header() -> None:
     assert library_query(HEADER) == "main_dispatch_0_library_query"
+    assert library_query(HEADER.replace("main_", "main$async_")) == "main$async_dispatch_0_library_query"
     assert library_query("// nothing") == ""
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 from samples import catalogue, result, spec_of
 from test_report import npy, report_of
 
 from matrix.beside import beside, sentences
+from matrix.builds import PlannedBuild
 from matrix.formats import as_html, as_json, as_markdown, as_table
 from matrix.plan import make_plan
-from matrix.records import JobResult, Outcome, Stage
+from matrix.records import Build, JobResult, Outcome, Stage
 from matrix.report import Report
+from matrix.results import parse_run
 
 BODY = (
     "[axes]\nmodel='given'\ncompiler=['2.9.0', '3.0.0']\nruntime=['2.9.0', '3.0.0', '3.10.0']\n"
@@ -71,3 +74,79 @@ def test_every_format_says_it_and_how_the_target_is_emulated():
     document = json.loads(as_json(made))
     assert [row["words"] for row in document["targets"]] == [said]
     assert document["emulated"] == {"aarch64": how}
+
+
+BUILT = """
+[axes]
+model = "given"
+compiler = ["2.9.0", "3.0.0"]
+runtime = ["3.0.0", "mine", "board"]
+target = ["x86_64", "aarch64"]
+[[table]]
+rows = "compiler"
+columns = "runtime"
+where = { target = "x86_64", runtime = ["3.0.0", "mine"] }
+[[table]]
+rows = "compiler"
+columns = "runtime"
+where = { target = "aarch64", runtime = "board" }
+[builds.mine]
+source = "3.0.0"
+toolchain = "native"
+[builds.board]
+source = "3.0.0"
+toolchain = "cross"
+"""
+
+
+def built_report(ends: dict[tuple[str, str], JobResult]) -> Report:
+    """A wheel, a build for this machine and one for another; `ends` by runtime and compiler."""
+    known = catalogue()
+    arm = dataclasses.replace(known.targets["aarch64"], emulator=EMULATOR)
+    builds = {name: planned_build(name, machine) for name, machine in (("mine", "x86_64"), ("board", "aarch64"))}
+    known = dataclasses.replace(known, targets={**known.targets, "aarch64": arm}, builds=builds)
+    plan = make_plan(spec_of(BUILT), known)
+    results: list[JobResult | None] = [result(node.stage) for node in plan.nodes]
+    for cell in plan.cells:
+        place = (cell.labels["runtime"], cell.labels["compiler"])
+        results[cell.nodes[-1]] = ends.get(place, result(Stage.RUN))
+    return report_of(plan, results, {"expected_0.npy": npy(1)})
+
+
+def planned_build(name: str, machine: str) -> PlannedBuild:
+    build = Build(
+        name=name, release="3.0.0", tree=None, toolchain=name, sets=(), tools=Path(), digest=name, machine=machine
+    )
+    return PlannedBuild(build=build, words=("--", "make"))
+
+
+def test_a_build_stands_beside_the_wheel_of_its_release():
+    made = built_report({})
+    assert sentences(made) == (
+        "aarch64 ends as x86_64 does in all 2 cells, on runtimes built from source beside the wheels of the same "
+        "releases",
+        "mine ends as the wheel 3.0.0 does in all 2 cells",
+    )
+    document = json.loads(as_json(made))
+    assert (document["targets"][0]["target"], document["targets"][0]["built"]) == ("aarch64", 2)
+    assert document["builds"][0]["runtime"] == "mine"
+
+
+def test_a_build_that_ends_otherwise_is_named():
+    failed = result(outcome=Outcome.FAILED, log="error: odd")
+    made = built_report({("board", "2.9.0"): failed, ("mine", "3.0.0"): failed})
+    assert sentences(made)[1:] == (
+        "aarch64 failed at run: unrecognised where x86_64 passed in 1 of them: compiler 2.9; runtime board",
+        "mine ends as the wheel 3.0.0 does in 1 of 2 cells",
+        "mine failed at run: unrecognised where the wheel 3.0.0 passed in 1 of them: compiler 3.0; runtime mine",
+    )
+    assert parse_run(json.loads(as_json(made)), source="x").sentences[:4] == sentences(made)
+
+
+def test_a_build_that_fails_says_nothing_of_the_modules():
+    made = built_report({})
+    place = next(index for index, cell in enumerate(made.cells) if cell.labels["runtime"] == "board")
+    failed = dataclasses.replace(made.cells[place], outcome=Outcome.FAILED, stage=Stage.BUILD)
+    made = dataclasses.replace(made, cells=(*made.cells[:place], failed, *made.cells[place + 1 :]))
+    (row,) = beside(made)
+    assert (row.cells, row.same, row.unmeasured) == (1, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,7 @@ def test_all_that_the_commands_speak_of_is_there() -> None:
         assert node.request.build is not None
         known = {SOURCES, *WHEELS, *OF_THE_BUILD, *node.request.build.sets}
         assert set(places_in((node.flags,))) <= known
+        assert not [word for word in node.flags if re.search(r"\{[^}]*[^a-z}-]", word)], "a place that nothing fills in"
         assert all((IMAGES / f"debian-{each}.toml").is_file() for each in node.request.build.sets)
 
 
@@ -265,7 +267,7 @@ def test_ones_own_compilers_are_known_by_their_content(tmp_path: Path) -> None:
             SpecError,
             "targets.board.toolchain.cc: read '/opt/gcc', expected a n",
         ),
-        (('toolchain = "board"', 'toolchain = "bord"'), ToolchainFault, "zig-static, native; did you mean 'board'?"),
+        (('toolchain = "board"', 'toolchain = "bord"'), ToolchainFault, "arm64-static, native; did you mean 'board'?"),
         (("binutils =", "# binutils ="), SpecError, "targets.board.toolchain.binutils: is missing, expected a text"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from samples import result
 from test_store import other, put
 
+from matrix import nixstore, processes
 from matrix.cleaning import clean_store, size_of
 from matrix.errors import StoreUnusable
 from matrix.records import Stage
@@ -109,3 +110,19 @@ def test_nothing_is_removed_while_a_run_uses_the_store(store):
             clean(store)
         assert caught.value.tip
     assert known(store) == {"shown", "old", "new"}
+
+
+def test_roots_of_nix_stay_while_a_result_needs_them(store, monkeypatch):
+    """On a machine without Nix: what it holds is its own, the roots go all the same."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(processes, "run", lambda argv, **_: pytest.fail(f"{argv} was run"))
+    nixstore.settings.cache_clear()
+    store.record(dataclasses.replace(result(key="kept", outputs=(), finished_at=now()), environment="a" * 64))
+    store.roots.mkdir()
+    roots = {name: store.roots / f"runtime-3.8.0-py3.11-{name}" for name in ("a" * 12, "b" * 12, "matrix")}
+    for root in roots.values():
+        root.symlink_to("/nix/store/nothing")
+    assert clean(store)["paths of the Nix store"] == 0
+    assert set(store.roots.iterdir()) == {roots["a" * 12], roots["matrix"]}
+    clean(store, environments=True)
+    assert list(store.roots.iterdir()) == []

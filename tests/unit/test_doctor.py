@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from matrix import doctor, index, processes, pythons
+from matrix import doctor, index, nixstore, processes, pythons
+from matrix.engines import sandbox
 from matrix.processes import Completed
 
 V3 = "flags\t\t: fpu sse " + " ".join(doctor.V3_FLAGS) + " avx512f\n"
@@ -30,7 +32,15 @@ def machine(monkeypatch):
     monkeypatch.setattr(pythons, "uv_binary", lambda: "/bin/uv")
     monkeypatch.setattr(index, "uv_binary", lambda: "/bin/uv")
     monkeypatch.setattr(pythons, "every", lambda python: iter(()))
-    return programs
+    _forget()
+    yield programs
+    _forget()
+
+
+def _forget():
+    """What is asked once a process."""
+    nixstore.settings.cache_clear()
+    sandbox.find_sandbox.cache_clear()
 
 
 def by_name(store: Path) -> dict[str, doctor.Finding]:
@@ -39,7 +49,7 @@ def by_name(store: Path) -> dict[str, doctor.Finding]:
 
 def test_a_bare_machine_gets_a_whole_page_with_advice(machine, tmp_path):
     found = by_name(tmp_path / "not" / "made" / "yet")
-    names = {"uv", "package index", "disk", "uv's cache", "CPU", "process isolation", "git", "Docker"}
+    names = {"uv", "package index", "disk", "uv's cache", "CPU", "process isolation", "git", "Docker", "Nix"}
     assert names | {"qemu-aarch64", "qemu-arm", "Python 3.9", "Python 3.14"} <= found.keys()
     for name in ("Python 3.11", "uv", "git", "Docker", "qemu-arm", "process isolation"):
         assert found[name].state == "missing"
@@ -137,6 +147,31 @@ def test_docker_is_client_and_daemon(machine, answer, state, words):
     assert found.state == state
     assert words in found.found
     assert "more" not in found.found
+
+
+SET = {"sandbox": True, "substitute": True, "substituters": [], "build-users-group": ""}
+
+
+@pytest.mark.parametrize(
+    ("programs", "state", "words"),
+    [
+        ({}, "missing", "no nix-build is on the PATH"),
+        ({"nix-store": completed(1, stderr="error: cannot connect to socket at '/x'")}, "warning", "does not answer"),
+        ({"nix-store": completed()}, "warning", "2.8.0, builds in a sandbox; sandbox of jobs: none: bubblewrap is not"),
+        ({"nix-store": completed(), "bwrap": completed()}, "ok", "sandbox of jobs: bubblewrap"),
+        ({"nix-store": completed(), "bwrap": completed(1, stderr="No permissions\n")}, "warning", "No permissions"),
+    ],
+)
+def test_nix_is_its_version_and_its_sandboxes(machine, monkeypatch, programs, state, words):
+    monkeypatch.setattr(sandbox, "namespace_prefix", lambda: ())
+    if programs:
+        settings = {name: {"value": value} for name, value in SET.items()}
+        machine["nix-build"] = completed(stdout="nix-build (Nix) 2.8.0\n")
+        machine["nix"] = completed(stdout=json.dumps(settings))
+    machine.update(programs)
+    found = doctor._nix()
+    assert (found.state, words in found.found) == (state, True), found
+    assert bool(found.advice) == (state != "ok")
 
 
 def test_an_emulator_may_be_the_static_one(machine):

@@ -30,6 +30,14 @@ def test_a_file_is_counted_once_however_often_it_is_linked(tmp_path):
     assert footprint.add([tmp_path]) >= before + (1 << 20)
 
 
+def test_a_file_that_grows_counts_as_it_is_now(tmp_path):
+    library = written(tmp_path / "lib.so", 1 << 16)
+    footprint = Footprint()
+    footprint.add([tmp_path])
+    written(library, 1 << 20)
+    assert 1 << 20 <= footprint.add([tmp_path]) < (1 << 20) + 65536
+
+
 def test_a_link_to_elsewhere_and_a_missing_folder_add_nothing(tmp_path):
     outside = written(tmp_path / "outside" / "big", 1 << 20).parent
     (tmp_path / "here").mkdir()

@@ -86,13 +86,13 @@ def test_an_engine_that_drops_goes_without(monkeypatch):
         ),
         (
             Disk(budget_bytes=0, kept=True, peak_bytes=42 * GB // 10, made=31),
-            "disk: the images of this run hold 4.2 GB on the daemon's disk, shared layers counted once; 31 made, and "
-            "they stay",
+            "disk: the environments of this run hold 4.2 GB where the engine keeps them, what they share counted once; "
+            "31 made, and they stay",
         ),
         (
             Disk(budget_bytes=12 * GB, kept=True, peak_bytes=42 * GB // 10, made=1),
-            "disk: the images of this run hold 4.2 GB of a budget of 12.0 GB on the daemon's disk, shared layers "
-            "counted once; 1 made, and they stay",
+            "disk: the environments of this run hold 4.2 GB of a budget of 12.0 GB where the engine keeps them, what "
+            "they share counted once; 1 made, and they stay",
         ),
     ],
 )

@@ -83,6 +83,15 @@ def test_exporters_count_where_their_mlir_compiles(run):
     assert by_release(replace(run, cells=(*run.cells, *more)))["3.9.0"].measures["exporters"].text == "2 of 3"
 
 
+def test_to_be_tried_with_more_is_no_gain(run):
+    """The newest compiler is tried with more exporters than the others; what all were tried with passes."""
+    (cell,) = (cell for cell in run.cells if cell.axes["compiler"] == cell.axes["runtime"] == "3.13.0")
+    more = tuple(replace(cell, axes={**cell.axes, "torch": str(number)}) for number in range(20))
+    found = by_release(replace(run, cells=(*run.cells, *more)))
+    assert found["3.13.0"].measures["exporters"].text == "21 of 21"
+    assert found["3.13.0"].measures["exporters"].share == found["3.12.0"].measures["exporters"].share == 1.0
+
+
 def test_targets_of_arm(run):
     cells = [cell for cell in run.cells if cell.axes["compiler"] == cell.axes["runtime"] == "3.9.0"]
     arm = [replace(cell, axes={**cell.axes, "target": target}) for cell in cells for target in ("aarch64", "armv6")]
@@ -157,3 +166,8 @@ def test_the_verb_states_its_weights(capsys):
 def test_a_weight_that_is_none(capsys, word):
     assert main(["candidates", "--weight", word]) == 2
     assert f"--weight: read '{word}'" in capsys.readouterr().err
+
+
+def test_a_build_is_no_further_runtime_of_a_candidate():
+    (best, *_) = rank([read_run(COMMITTED.with_name("armv6.json"))], WEIGHTS).candidates
+    assert best.measures["runtimes"].text.endswith(" of 2"), "the wheels of 3.11 and 3.13, and none of the builds"

@@ -51,6 +51,12 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
     ),
     ("kernel-hwprobe", "riscv_hwprobe syscall failed", {}),
     (
+        "cmake-old",
+        "CMake Error at CMakeLists.txt:7 (cmake_minimum_required):\n  CMake 3.26 or higher is required.  "
+        "You are running version 3.25.1\n",
+        {"wanted": "3.26", "version": "3.25.1"},
+    ),
+    (
         "cc-broken",
         'CMake Error at CMakeTestCCompiler.cmake:65 (message):\n  The C compiler\n\n    "{toolchain}/usr/bin/'
         'riscv64-linux-gnu-gcc"\n\n  is not able to compile a simple test program.\n',
@@ -222,6 +228,11 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         "cmake-error",
         "CMake Error at CMakeLists.txt:3 (message):\n  Could not find it",
         {"place": "CMakeLists.txt:3", "text": "Could not find it"},
+    ),
+    (
+        "static-constants",
+        "static library: the dispatch has 3 bindings, the model 2 arrays",
+        {"bindings": "3", "arrays": "2"},
     ),
     (
         "static-dispatches",

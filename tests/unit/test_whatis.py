@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from modules import linear_modules, module
+from modules import RELEASES, linear_modules, module
 
 from matrix.cli import main
 from matrix.errors import FileFault
+from matrix.gates import minor
 from matrix.inert import inert
 from matrix.mlirfile import read_mlir
 
@@ -41,6 +42,26 @@ def test_a_module_as_json(capsys):
     assert sum(content["parts"].values()) == content["size"] == module("arm-3.5.0").stat().st_size
     loads = [row["release"] for row in content["runtimes"] if row["loads"]]
     assert loads == ["3.4", "3.5", "3.6", "3.7"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_module_of_each_compiler_and_the_runtimes_that_load_it(capsys, release):
+    """What stands in the file, and for each runtime what is predicted and was observed, against the raw results."""
+    content = json.loads(said(capsys, module(f"linear-{release}"), "--format", "json"))
+    assert minor(release) in content["likely_compilers"]
+    assert sum(content["parts"].values()) == content["size"] == module(f"linear-{release}").stat().st_size
+    assert {each["machine"] or each["architecture"] for each in content["executables"]} == {"x86_64"}
+    assert "hal" in content["modules"] and any(each["name"] == "main" for each in content["exports"])
+    cells = json.loads((DATA.parents[1] / "results" / "portability.json").read_text())["cells"]
+    passed = {
+        minor(cell["axes"]["runtime"])
+        for cell in cells
+        if cell["axes"]["compiler"] == release and cell["outcome"] == "passed"
+    }
+    assert {row["release"] for row in content["runtimes"] if row["loads"]} == passed
+    assert {row["release"] for row in content["runtimes"] if row["observed"] == "passed"} == passed
+    text = said(capsys, module(f"linear-{release}"))
+    assert len([line for line in text.splitlines() if line.split()[1:2] == ["loads"]]) == len(passed)
 
 
 def test_mlir_as_text_and_as_bytecode(capsys):

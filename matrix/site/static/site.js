@@ -32,10 +32,36 @@ function themeButton() {
   say();
 }
 
+// Another model, exporter or target has its own page. What is lit here stays lit there, if it is there. By arrow keys
+// one passes over values that one does not mean, so these wait for Enter, or for the next field.
+function elsewhere(field) {
+  let typed = false;
+  function go() {
+    if (!field.value) return;
+    const [page, there] = field.value.split("#");
+    const axes = (there || "").split("&").map(word => word.slice(0, word.indexOf("-")));
+    const here = location.hash.slice(1).split("&").filter(word => word && !axes.includes(word.slice(0, word.indexOf("-"))));
+    const words = [there, ...here].filter(Boolean).join("&");
+    location.href = words ? page + "#" + words : page;
+  }
+  field.addEventListener("keydown", event => {
+    typed = event.key !== "Enter";
+    if (!typed) go();
+  });
+  field.addEventListener("pointerdown", () => { typed = false; });
+  field.addEventListener("change", () => { if (!typed) go(); });
+  field.addEventListener("blur", go);
+  window.addEventListener("pageshow", () => {  // back from there: this page shows what it shows
+    const own = [...field.options].findIndex(option => option.defaultSelected);
+    field.selectedIndex = Math.max(0, own);
+  });
+}
+
 // The choice is the address: "#compiler-3.8.0&runtime-3.9.0" or "#mark-B". So back, reload and links keep it.
 function square(section) {
   const grid = section.querySelector(".grid");
   const form = section.querySelector(".pick");
+  const fields = [...form.querySelectorAll("select[name]")];
   const answer = section.querySelector(".answer");
   const hint = answer.firstElementChild;
   const rows = new Map();
@@ -79,8 +105,8 @@ function square(section) {
       }
     });
     marks.forEach((link, id) => link.setAttribute("aria-current", String(id === mark)));
-    form.elements[0].value = row || "";
-    form.elements[1].value = column || "";
+    fields[0].value = row || "";
+    fields[1].value = column || "";
     if (column) columns.get(column).scrollIntoView({ block: "nearest", inline: "nearest" });
     tell(row, column, mark, at);
   }
@@ -88,12 +114,14 @@ function square(section) {
   function tell(row, column, mark, at) {
     if (row && column) {
       const link = rows.get(row).cells[at].querySelector("a");
-      const names = [0, 1].map(place => form.elements[place].name + " " + form.elements[place].selectedOptions[0].textContent);
+      const names = fields.map(field => field.name + " " + field.selectedOptions[0].textContent);
       if (!link) { answer.replaceChildren(names.join(" with ") + ": not measured."); return; }
       const way = document.createElement("a");
       way.href = link.href;
       way.textContent = "evidence";
-      answer.replaceChildren(names.join(" with ") + ": " + link.title + ".", way);
+      const meaning = [...marks.values()].find(each => each.dataset.mark === link.textContent);
+      const words = meaning && meaning.parentElement.lastElementChild.querySelector("a");
+      answer.replaceChildren(names.join(" with ") + ": " + link.title + ". ", words ? words.cloneNode(true) : "", way);
     } else if (row || column) {
       answer.replaceChildren(...said(row || column));
     } else if (mark) {
@@ -112,7 +140,10 @@ function square(section) {
     choose(location.hash.slice(1) === encodeURIComponent(id) ? [] : [id]);
   });
   form.hidden = false;
-  form.addEventListener("change", () => choose([form.elements[0].value, form.elements[1].value]));
+  form.querySelectorAll("select[data-axis]").forEach(elsewhere);
+  form.addEventListener("change", event => {
+    if (fields.includes(event.target)) choose(fields.map(field => field.value));
+  });
   form.addEventListener("submit", event => event.preventDefault());
   form.addEventListener("reset", event => { event.preventDefault(); choose([]); });
   document.addEventListener("keydown", event => {
