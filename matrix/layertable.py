@@ -75,6 +75,7 @@ class TableWish:
 
 
 def table_path(folder: Path, python: str, machine: str) -> Path:
+    """The table of a Python on a machine: of layers, or beside them of paths of the Nix store."""
     return folder / f"{python}-{machine}.json"
 
 

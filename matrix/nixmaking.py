@@ -12,8 +12,9 @@ from typing import TypeVar
 from matrix.assembler import Workshop
 from matrix.errors import HashMismatch, ImageFault
 from matrix.image import Image
+from matrix.layertable import table_path
 from matrix.nixstore import InputLacking, NixStore, Target, settings
-from matrix.nixtable import EXPRESSION, Place, Places, Wheel, table_path
+from matrix.nixtable import EXPRESSION, Place, Places, Wheel
 from matrix.records import EnvironmentRequest
 from matrix.store import disk_errors
 

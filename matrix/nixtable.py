@@ -14,6 +14,7 @@ from typing import Any
 
 from matrix.errors import LockFault, NoImage
 from matrix.image import Image
+from matrix.layertable import table_path
 from matrix.nar import Nar, file_path, tree_path
 from matrix.records import EnvironmentRequest
 
@@ -147,10 +148,6 @@ class Places:
         if table is None:
             raise NoImage(f"no store paths for Python {python} on {self._machine}", tip="see images/nix")
         return table
-
-
-def table_path(folder: Path, python: str, machine: str) -> Path:
-    return folder / f"{python}-{machine}.json"
 
 
 def pythons_with_tables(folder: Path, machine: str) -> list[str]:

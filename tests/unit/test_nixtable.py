@@ -10,11 +10,11 @@ import pytest
 
 from matrix.bases import load_bases
 from matrix.errors import LockFault, NoImage
-from matrix.layertable import image_of, read_wanted
+from matrix.layertable import image_of, read_wanted, table_path
 from matrix.layertable import read_table as read_layers
 from matrix.locks import kind_of, load_locks
 from matrix.nar import Nar
-from matrix.nixtable import NixEnvironment, NixTable, Tree, Wheel, read_table, table_path, table_text
+from matrix.nixtable import NixEnvironment, NixTable, Tree, Wheel, read_table, table_text
 from matrix.records import EnvironmentRequest
 
 IMAGES = Path(__file__).parents[2] / "images"
