@@ -23,6 +23,7 @@ from matrix.records import Disk, JobResult, Lock, Outcome, Stage
 from matrix.report import CellReport, Report
 from matrix.results import FORMAT
 from matrix.square import Square, headings, legend, squares
+from matrix.storepaths import STORE_PATHS
 
 FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"()\[\]]+/)+")
 """The folders of an absolute path, of which a message of Python or the linker may hold some."""
@@ -93,15 +94,18 @@ def as_csv(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Versioned data. Jobs, environments and signatures stand once and are referred to by key, digest and name."""
+    """Versioned data. Jobs, environments, signatures and paths of a Nix store stand once and are referred to by key,
+    digest, name and path."""
     jobs: dict[str, Any] = {}
     environments: dict[str, Any] = {}
+    store_paths: dict[str, Any] = {}
     signatures: dict[str, Any] = {}
     cells = []
     for cell in report.cells:
         for job, lock in zip(cell.jobs, cell.locks, strict=True):
             jobs[job.key] = _job(job, lock)
             environments[job.environment] = json.loads(report.environments.get(job.environment, "{}"))
+            store_paths |= environments[job.environment].pop(STORE_PATHS, {})
         cells.append(_cell(report, cell, signatures))
     document = {
         "format": FORMAT,
@@ -117,6 +121,7 @@ def as_json(report: Report) -> str:
         "cells": cells,
         "jobs": jobs,
         "environments": environments,
+        **({STORE_PATHS: dict(sorted(store_paths.items()))} if store_paths else {}),
         "signatures": signatures,
     }
     if tables := speedtable.as_data(report):

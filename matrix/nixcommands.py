@@ -50,11 +50,11 @@ def build(options: Namespace) -> int:
     places = [(row, place) for row, place, _ in found if place is not None]
     every = NixStore().closure(*(tree.path for _, place in places for tree in place.trees)) if places else {}
     rows = [
-        [row.request.label, str(place.tree), megabytes(sum(every[tree.path] for tree in place.trees))]
+        [row.request.label, str(place.tree), megabytes(sum(every[tree.path].size for tree in place.trees))]
         for row, place in places
     ]
     print(plain_rows(rows, headers=("environment", "path", "MB with its base")))
-    held = f"{len(rows)} environments, {len(every)} paths: {megabytes(sum(every.values()))} MB"
+    held = f"{len(rows)} environments, {len(every)} paths: {megabytes(sum(each.size for each in every.values()))} MB"
     print(f"\n{held}; {time.monotonic() - began:.1f} s")
     _all_have(found)
     return EXIT_OK

@@ -20,6 +20,7 @@ from matrix import processes
 from matrix.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
 from matrix.nar import STORE
 from matrix.processes import Completed
+from matrix.storepaths import StorePath, registered
 
 ASK_SECONDS = 60.0
 BUILD_SECONDS = 3600.0
@@ -164,12 +165,12 @@ class NixStore:
             if not each.ok
         )
 
-    def closure(self, *paths: str | Path) -> dict[str, int]:
-        """Path -> bytes (as a NAR) of everything that these need, themselves included."""
+    def closure(self, *paths: str | Path) -> dict[str, StorePath]:
+        """Everything that these need, themselves included, by path."""
         done = self._run("nix-store", "--query", "--requisites", *map(str, paths))
         if not done.ok:
             raise failure(done, f"cannot look at {' '.join(map(str, paths))}")
-        return self._sizes(list(dict.fromkeys(done.stdout.split())))
+        return self._known(done.stdout.split())
 
     def delete(self, paths: Iterable[str]) -> int:
         """Removes those of these paths that no root holds, with what refers to them: the `bin` that an older version of
@@ -178,14 +179,16 @@ class NixStore:
         if not (wanted := [path for path in dict.fromkeys(paths) if path in dead]):
             return 0
         going = list(dict.fromkeys(self._run("nix-store", "--query", "--referrers-closure", *wanted).stdout.split()))
-        sizes = self._sizes(going)
+        known = self._known(going)
         self._run("nix-store", "--delete", *going, seconds=BUILD_SECONDS)
-        return sum(sizes[path] for path in self.missing(going))
+        return sum(known[path].size for path in self.missing(going))
 
-    def _sizes(self, paths: Sequence[str]) -> dict[str, int]:
-        """Path -> bytes as a NAR."""
-        sizes = self._run("nix-store", "--query", "--size", *paths).stdout.split() if paths else []
-        return {path: int(size) for path, size in zip(paths, sizes, strict=True)}
+    def _known(self, paths: Iterable[str]) -> dict[str, StorePath]:
+        """What the store's database has of paths that are there."""
+        done = self._run("nix-store", "--dump-db", *dict.fromkeys(paths))
+        if not done.ok:
+            raise failure(done, "cannot read the database of the Nix store")
+        return {each.path: each for each in registered(done.stdout)}
 
     def _run(self, *argv: str, seconds: float = ASK_SECONDS) -> Completed:
         return processes.run([argv[0], *self._options, *argv[1:]], timeout=seconds)

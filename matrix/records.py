@@ -207,8 +207,8 @@ class Environment:
     variables: tuple[tuple[str, str], ...] = ()
     launcher: tuple[str, ...] = ()
     emulator: str = ""
-    evidence: tuple[tuple[str, str | int], ...] = ()
-    """What else its engine says of it, for results: the path in a Nix store, how jobs are shut in."""
+    evidence: tuple[tuple[str, object], ...] = ()
+    """What else its engine says of it, for results, as JSON can hold it: paths of a Nix store, how jobs are shut in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Any
 from matrix.errors import ResultsFault
 from matrix.inert import visible
 from matrix.records import Artifact, Outcome, Stage
+from matrix.storepaths import STORE_PATHS, StorePath
 from matrix.toml_reader import Table
 
 FORMAT = 1
@@ -138,6 +139,8 @@ class PublishedEnvironment:
     python: str
     c_library: str
     distributions: Mapping[str, str]
+    programs: str
+    """Its path in a Nix store; empty for another engine's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +166,8 @@ class PublishedRun:
     """One results file. `source` is what messages call it, `next_steps` what to do about each signature, `notes` what
     there is to say of a model, `sentences` what the run says of exporters and compilers. `date` is the day of its
     newest job, which is the date of its answers; `last_stage` what a cell ends with when all goes well; `emulated`:
-    some of it was not run on the machine that it is for."""
+    some of it was not run on the machine that it is for. `store_paths`: all that its environments need of a Nix
+    store."""
 
     source: str
     preset: str
@@ -171,6 +175,7 @@ class PublishedRun:
     cells: tuple[PublishedCell, ...]
     jobs: Mapping[str, PublishedJob]
     environments: Mapping[str, PublishedEnvironment]
+    store_paths: tuple[StorePath, ...]
     next_steps: Mapping[str, str]
     notes: Mapping[str, str]
     sentences: tuple[str, ...]
@@ -234,6 +239,10 @@ def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
         cells=cells,
         jobs=jobs,
         environments=environments,
+        store_paths=tuple(
+            StorePath(path=path, size=_whole(row, "bytes"), references=row.texts("references"))
+            for path, row in _rows(top, STORE_PATHS)
+        ),
         next_steps={name: row.text("next") for name, row in _rows(top, "signatures")},
         notes=_texts(top, "models"),
         sentences=_sentences(top),
@@ -357,6 +366,7 @@ def _environment(digest: str, row: Table) -> PublishedEnvironment:
         python=row.text("python"),
         c_library=row.text("c_library"),
         distributions=_texts(row, "distributions"),
+        programs=row.text("nix_programs"),
     )
 
 

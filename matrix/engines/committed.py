@@ -47,7 +47,7 @@ def environment_of(
     digest: str,
     root: Path,
     tools: Mapping[str, str] | None = None,
-    evidence: tuple[tuple[str, str | int], ...] = (),
+    evidence: tuple[tuple[str, object], ...] = (),
 ) -> Environment:
     """An environment with the files of an image, at `root`; `tools` where they are others than the image's."""
     return Environment(

@@ -27,6 +27,7 @@ from matrix.nar import STORE
 from matrix.nixmaking import Maker
 from matrix.nixtable import ROOT_DIGITS, Place
 from matrix.records import Environment, EnvironmentRequest, Job, JobEnd
+from matrix.storepaths import STORE_PATHS, StorePath, as_data
 from matrix.worker import Finished, Order, Worker, WorkerEvent, worker_arguments
 
 FORMAT = 1
@@ -34,8 +35,8 @@ IN, OUT, SCRIPTS = "/in", "/out", "/scripts"
 """Where a sandbox shows the inputs of jobs, their folders, and `scripts/`."""
 GOOD = ("exited", 0)
 PROGRAMS = "nix_programs"
-"""In the evidence: the path whose `bin` has the tools, for whoever repeats a job by hand. It refers to `nix_base` and
-`nix_path`, which refer to nothing: that is the whole graph, and `nix_closure_bytes` (as archives) what it holds."""
+"""In the evidence: the path whose `bin` has the tools, for whoever repeats a job by hand. STORE_PATHS are all that it
+needs, as Nix says, `nix_base` and `nix_path` among them; `nix_closure_bytes` is what they hold as archives."""
 
 
 Standing = tuple[int, int]
@@ -82,6 +83,7 @@ class NixEngine:
         self._known: dict[EnvironmentRequest, tuple[Image, Place]] = {}
         self._by_digest: dict[str, Place] = {}
         self._found: dict[str, int] = {}
+        self._closures: dict[Path, tuple[StorePath, ...]] = {}
         self._entered: dict[str, Entered] = {}
         self._left: list[Entered] = []
         self._jobs: dict[str, tuple[Entered, Path]] = {}
@@ -131,19 +133,32 @@ class NixEngine:
         return self._environment(request, root.readlink())
 
     def realise(self, request: EnvironmentRequest) -> Environment:
-        if known := self.load(request):
-            return known
-        note_install(request)
         place = self.place(request)
         root = self._root(place)
-        self._maker.make(place, root)
-        self._found |= {tree.path: tree.nar.size for tree in place.trees}
-        return self._environment(request, root.readlink())
+        if self.load(request) is None:
+            note_install(request)
+            self._maker.make(place, root)
+            self._found |= {tree.path: tree.nar.size for tree in place.trees}
+        programs = root.readlink()
+        if programs not in self._closures:
+            self._closures[programs] = tuple(self._maker.store.closure(programs).values())
+        return self._environment(request, programs)
 
     def _environment(self, request: EnvironmentRequest, programs: Path) -> Environment:
-        """In a sandbox the tools are where a container has them, else below `programs`."""
+        """In a sandbox the tools are where a container has them, else below `programs`. The evidence has the closure
+        once the environment was realised here: a mere look asks Nix nothing."""
         image, place = self._look(request)
+        paths = self._closures.get(programs, ())
         shut_in = self._sandbox.works
+        evidence: dict[str, object] = {
+            PROGRAMS: str(programs),
+            "nix_base": str(place.base),
+            "nix_path": str(place.tree),
+            "nar_sha256": place.environment.tree.nar.digest,
+            "sandbox": self._sandbox.said,
+        }
+        if paths:
+            evidence |= {"nix_closure_bytes": sum(each.size for each in paths), STORE_PATHS: as_data(paths)}
         return environment_of(
             request,
             image,
@@ -151,14 +166,7 @@ class NixEngine:
             digest=self._digest(place),
             root=Path(f"/{ENVIRONMENT}") if shut_in else programs,
             tools=image.tools if shut_in else {name: f"bin/{name}" for name in image.tools},
-            evidence=(
-                (PROGRAMS, str(programs)),
-                ("nix_base", str(place.base)),
-                ("nix_path", str(place.tree)),
-                ("nar_sha256", place.environment.tree.nar.digest),
-                ("nix_closure_bytes", sum(tree.nar.size for tree in place.trees)),
-                ("sandbox", self._sandbox.said),
-            ),
+            evidence=tuple(evidence.items()),
         )
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:  # noqa: ARG002

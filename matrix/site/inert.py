@@ -21,14 +21,17 @@ PROSE = frozenset(
         "message",
         "next_steps",
         "notes",
+        "path",
+        "programs",
         "question",
         "reason",
+        "references",
         "reproduce",
         "sentences",
         "text",
     }
 )
-"""Fields whose texts are sentences; all others hold names."""
+"""Fields whose texts are sentences or paths; all others hold names."""
 AS_READ = frozenset({"source"})
 """Where the run was read: it is opened again, and stands on no page."""
 

@@ -29,6 +29,7 @@ from matrix.site.tables import (
     row_answer,
     several,
 )
+from matrix.storepaths import closure, name_of
 
 EXAMPLES = 5
 """Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
@@ -56,8 +57,9 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"slug": slug, "size": size_words}
+    made.filters |= {"slug": slug, "size": size_words, "name_of": name_of}
     made.globals |= {
+        "closure": closure,
         "link_of": link_of,
         "outcome_kind": kind,
         "foreseen_words": foreseen_words,
@@ -131,7 +133,10 @@ class Site:
         for run in self._runs:
             for environment in run.environments.values():
                 yield self._page(
-                    f"environment/{slug(environment.digest[:16])}.html", "environment.html", environment=environment
+                    f"environment/{slug(environment.digest[:16])}.html",
+                    "environment.html",
+                    environment=environment,
+                    paths=closure(run.store_paths, environment.programs),
                 )
         if self._charts:
             yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])

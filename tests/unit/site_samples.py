@@ -101,6 +101,18 @@ def timed(models: Sequence[str], releases: Sequence[str], ratio: Callable[[int, 
     return document(cells, jobs, name="timed") | {"times": tables}
 
 
+def in_nix(content: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run as if Nix had made its environments, with one base below all of them; and its paths of the store."""
+    base = f"/nix/store/{'b' * 32}-base"
+    paths: dict[str, Any] = {base: {"bytes": 50_000_000, "references": []}}
+    for number, environment in enumerate(content["environments"].values()):
+        tree = f"/nix/store/{number:032}-{'long-' * 20}tree-{number}"
+        environment["nix_programs"] = f"{tree}-programs"
+        paths[tree] = {"bytes": 2_000_000, "references": []}
+        paths[f"{tree}-programs"] = {"bytes": 4_000, "references": [base, tree]}
+    return content | {"store_paths": paths}, paths
+
+
 def hostile() -> dict[str, Any]:
     """Strangers' text wherever a run can hold some."""
     said = [HOSTILE, "x" * (1 << 20), f"{HOSTILE}\n\u2028<!-- \x00 ]]>", "../../" + HOSTILE]
@@ -116,7 +128,8 @@ def hostile() -> dict[str, Any]:
     ]
     made = document(cells, jobs, name=HOSTILE) | {"question": HOSTILE, "mlir_portability": said}
     named = ("engine", "lock", "lock_sha256", "python", "c_library")
-    facts = {name: HOSTILE for name in named} | {"distributions": {HOSTILE: HOSTILE}}
+    facts = {name: HOSTILE for name in named} | {"distributions": {HOSTILE: HOSTILE}, "nix_programs": HOSTILE}
+    made["store_paths"] = {HOSTILE: {"bytes": 1, "references": said}}
     made["environments"] = {f"../{HOSTILE}": facts}
     made["models"] = {HOSTILE: HOSTILE}
     made["signatures"] = {text: {"next": HOSTILE} for text in said}
