@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from command_line import good, new_store, standing, write_spec
 from engine_contract import request_for
+from nix_here import let_go, nix_or_skip, stored
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from matrix.nixstore import NixStore
 from matrix.records import Environment
 
 
@@ -41,13 +45,31 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def unpacked(together: Path) -> Path:
     """A store's folder for compilers, emulators and C libraries: 370 MB of qemu are unpacked once, by whichever of
     several processes comes first."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "unpacked"
+    folder = together / "unpacked"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def nix(tmp_path_factory: pytest.TempPathFactory, together: Path) -> Iterator[NixStore]:
+    """This machine's Nix store, or a loud skip. What the file's tests put into it is gone when the file is over, or,
+    where another process of the session uses it, with that one's file; what was there before stays."""
+    found = nix_or_skip()
+    listed = together / "nix-store-before"
+    with contextlib.suppress(FileExistsError), listed.open("x") as file:
+        file.write("\n".join(stored()))
+    yield found
+    let_go(found, listed.read_text().splitlines(), tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture
@@ -67,6 +89,15 @@ def made(request: pytest.FixtureRequest, place: Path) -> tuple[Environment, Envi
     """A compiler and a runtime of one release, realised once by the engine whose contract is tested."""
     engine = request.cls.new(place, lambda event: None)
     return engine.realise(request_for("compiler", "3.8.0")), engine.realise(request_for("runtime", "3.8.0"))
+
+
+@pytest.fixture
+def another_nix(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder for a store of Nix of its own, which is gone after the test."""
+    folder = tmp_path / "nix"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

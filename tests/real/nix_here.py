@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,10 @@ from engine_contract import request_for
 from matrix.engines.nix import NixEngine
 from matrix.engines.sandbox import Sandbox
 from matrix.errors import MatrixError
+from matrix.nar import STORE
 from matrix.nixmaking import Maker
 from matrix.nixstore import NixStore
+from matrix.storepaths import name_of
 from matrix.worker import WorkerEvent
 
 USED = (("compiler", "3.8.0"), ("runtime", "3.8.0"), ("runtime", "3.12.0"), ("runtime", "3.13.0"))
@@ -33,10 +38,38 @@ def nix_or_skip() -> NixStore:
         pytest.skip(f"NOT TESTED: Nix does not answer: {error}")
 
 
-def made(folder: Path) -> Path:
-    """A new folder."""
-    folder.mkdir()
-    return folder
+ROOTS = Path("/nix/var/nix/gcroots/auto")
+STORED = Path(STORE)
+
+
+def stored() -> set[str]:
+    """The names in the Nix store."""
+    return {path.name for path in STORED.iterdir()} if STORED.is_dir() else set()
+
+
+def let_go(nix: NixStore, before: Collection[str], folder: Path) -> None:
+    """Takes out of the Nix store what tests put there: what was not there `before`, is this project's, and is held by
+    no root but those below `folder`, which go first."""
+    for root in ROOTS.iterdir():
+        with contextlib.suppress(OSError):
+            if (link := root.readlink()).is_relative_to(folder):
+                link.unlink()
+    nix.delete(str(STORED / name) for name in sorted(stored() - set(before)) if is_ours(name))
+
+
+def is_ours(name: str) -> bool:
+    """Named as images/nix names a base, an environment or a wheel, or what Nix derives from them; or the flake."""
+    plain = name_of(name).removesuffix(".drv")
+    return (
+        plain.startswith("iree-matrix") or plain in wheels() or (STORED / name / "matrix" / "nixbuilder.py").is_file()
+    )
+
+
+@functools.cache
+def wheels() -> frozenset[str]:
+    """The files of all environments of the tables."""
+    tables = (json.loads(path.read_bytes()) for path in (ROOT / "images" / "nix").glob("*.json"))
+    return frozenset(file for table in tables for file in table["wheels"])
 
 
 def own_nix(*mount: object) -> list[str]:

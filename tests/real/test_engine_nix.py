@@ -1,6 +1,6 @@
 """The engine of Nix: its contract, what a job in its sandbox sees, and what goes wrong with Nix.
 
-The environments go into this machine's Nix store, as they do for a user; they are the collector's afterwards.
+The environments go into this machine's Nix store, as they do for a user, and out of it when this file is over.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 import textwrap
@@ -19,7 +18,7 @@ import pytest
 from command_line import DATA, ROOT, good, write_spec
 from containers import image_of, workshop
 from engine_contract import Driven, EngineContract, job_of, request_for
-from nix_here import made, new_engine, nix_or_skip, own_nix
+from nix_here import let_go, new_engine, own_nix, stored
 
 from matrix.engines.sandbox import Sandbox, find_sandbox
 from matrix.errors import NoImage
@@ -31,14 +30,10 @@ from matrix.nixmaking import Maker
 from matrix.nixstore import InputLacking, Target, settings
 from matrix.nixtable import EXPRESSION, read_table
 from matrix.records import Stage
+from matrix.storepaths import StorePath
 from matrix.worker import Started
 
-pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module", autouse=True)
-def nix():
-    return nix_or_skip()
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
 
 
 class TestNixEngine(EngineContract):
@@ -66,9 +61,7 @@ class TestNixEngineWithoutSandbox(TestNixEngine):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nix")
-    yield folder
-    shutil.rmtree(folder / "roots", ignore_errors=True)  # pytest keeps the folder, and that would keep environments
+    return tmp_path_factory.mktemp("nix")
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +83,28 @@ def test_nix_builds_what_the_lock_says(nix, place, runtime):
     found = engine.place(request_for("runtime", "3.13.0"))
     assert dict(runtime.evidence)["nix_path"] == str(found.tree)
     assert nar_of(found.tree) == found.environment.tree.nar
-    assert nix.closure(found.tree) == {str(found.tree): found.environment.tree.nar.size}  # it refers to nothing
+    tree = StorePath(path=str(found.tree), size=found.environment.tree.nar.size)
+    assert nix.closure(found.tree) == {tree.path: tree}  # it refers to nothing
     (root,) = (place / "roots").glob("runtime-3.13.0-*")
-    assert {str(found.tree), str(found.base)} < nix.closure(root).keys()
+    assert nix.closure(root).keys() == {str(root.readlink()), str(found.tree), str(found.base)}
+
+
+def asked(question, *paths):
+    argv = ["nix-store", "--query", question, *paths]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_evidence_has_the_closure_as_nix_says_it(place, runtime):
+    evidence = dict(runtime.evidence)
+    paths, programs = evidence["store_paths"], evidence["nix_programs"]
+    assert sorted(paths) == sorted(asked("--requisites", programs))
+    for path, facts in paths.items():
+        assert [str(facts["bytes"])] == asked("--size", path)
+        assert facts["references"] == sorted({*asked("--references", path)} - {path})
+    assert paths[programs]["references"] == sorted([evidence["nix_base"], evidence["nix_path"]])
+    assert evidence["nix_closure_bytes"] == sum(facts["bytes"] for facts in paths.values())
+    looked = new_engine(place, lambda event: None).load(request_for("runtime", "3.13.0"))
+    assert dict(looked.evidence).keys() == evidence.keys() - {"store_paths", "nix_closure_bytes"}
 
 
 def test_the_programs_start_without_a_sandbox_and_leave_the_store_as_it_was(nix, place, runtime):
@@ -108,17 +120,35 @@ def test_the_programs_start_without_a_sandbox_and_leave_the_store_as_it_was(nix,
     assert nix.changed(sorted(nix.closure(root))) == ""
 
 
+def test_what_tests_add_goes_and_nothing_else(nix, tmp_path):
+    """A developer's store is left as it was: what was there, what others hold and what has no name of ours stays."""
+    added = {}
+    for name in ("iree-matrix-there", "iree-matrix-held", "iree-matrix-held-by-a-test", "iree-matrix-dead", "other"):
+        (tmp_path / name).write_text(f"{name} of {tmp_path}")
+        (added[name],) = nix.add(tmp_path / name)
+    (tmp_path / "test").mkdir()
+    nix.hold([added["iree-matrix-held"]], tmp_path / "root")
+    nix.hold([added["iree-matrix-held-by-a-test"]], tmp_path / "test" / "root")
+    new = {Path(path).name for name, path in added.items() if name != "iree-matrix-there"}
+    let_go(nix, stored() - new, tmp_path / "test")
+    gone = nix.missing(list(added.values()))
+    (tmp_path / "root").unlink()
+    nix.delete(added.values())
+    assert gone == {added["iree-matrix-held-by-a-test"], added["iree-matrix-dead"]}
+    assert nix.missing(list(added.values())) == set(added.values())
+
+
 NOTHING_REACHED = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "IREE_MATRIX_DEBIAN_MIRROR": "http://127.0.0.1:9"}
 
 
-def test_what_a_cache_has_is_neither_fetched_nor_built(nix, runtime, tmp_path):
+def test_what_a_cache_has_is_neither_fetched_nor_built(nix, runtime, another_nix, tmp_path):
     """As for a colleague: an empty Nix store, an empty store of ours, no index and no mirror."""
     paths = [dict(runtime.evidence)[name] for name in ("nix_base", "nix_path")]
     cache = f"file://{tmp_path}/cache?compression=none"
     argv = ["nix", "--extra-experimental-features", "nix-command", "copy", "--to", cache, *paths]
     subprocess.run(argv, check=True, capture_output=True, timeout=120)
     set_so = {"NIX_CONFIG": f"substituters = file://{tmp_path}/cache", **NOTHING_REACHED}
-    before = own_nix("--bind", made(tmp_path / "nix"))
+    before = own_nix("--bind", another_nix)
     words = ("image", "build", "--engine", "nix", "--environment", "runtime/3.13.0", "--store", tmp_path / "store")
     said = good(*words, before=before, **set_so).out
     assert paths[1] in said
@@ -280,9 +310,15 @@ def test_venv_and_nix_give_the_same_table_and_artifacts(tmp_path):
         good("run", spec, *words, "--output", tmp_path / f"{engine}.json")
     compared = good("compare", tmp_path / "venv.json", tmp_path / "nix.json")
     assert "9 cells" in compared.out
-    environments = json.loads((tmp_path / "nix.json").read_text())["environments"].values()
+    run = json.loads((tmp_path / "nix.json").read_text())
+    environments = run["environments"].values()
     assert {each["engine"] for each in environments} == {"nix"}
     assert all(each["nix_path"].startswith("/nix/store/") and each["sandbox"] for each in environments)
+    assert sorted(run["store_paths"]) == sorted(asked("--requisites", *(each["nix_programs"] for each in environments)))
+    good("report", tmp_path / "nix.json", "-o", tmp_path / "report.html")
+    report = (tmp_path / "report.html").read_text()
+    assert all(path in report for path in run["store_paths"])
+    assert "6 environments, 13 paths" in report
     freed = good("clean", "--store", tmp_path / "nix", "--environments").out
     assert "paths of the Nix store" in freed
     assert list((tmp_path / "nix" / "nix-roots").iterdir()) == []

@@ -9,18 +9,12 @@ from pathlib import Path
 
 import pytest
 from command_line import DATA, ROOT, good
-from nix_here import nix_or_skip
 
 from matrix.nixstore import settings
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
 
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _nix():
-    nix_or_skip()
 
 
 @pytest.fixture(scope="module")

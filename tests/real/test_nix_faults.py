@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 from command_line import DATA, ROOT, begin, end, good, matrix, wait_for
-from nix_here import made, nix_or_skip, own_nix
+from nix_here import own_nix
 
 from matrix.errors import DiskFull, EngineMissing, HashMismatch, ImageFault, MatrixError, StoreUnusable
 from matrix.nixstore import settings
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
 
 FIELD = (
     *("run", "field", "--engine", "nix", "--runtime", "3.13.0", "--model", DATA / "vmfb" / "plain-3.13.0.vmfb"),
@@ -29,17 +29,14 @@ FIELD = (
 ONE = ("image", "build", "--engine", "nix", "--environment", "runtime/3.13.0")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def nix():
-    return nix_or_skip()
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A store of ours with all files that a runtime needs, and beside it the Nix store in which it was built."""
     folder = tmp_path_factory.mktemp("faults")
-    good(*ONE, "--store", folder / "store", before=own_nix("--bind", made(folder / "nix")), timeout=600)
-    return folder / "store"
+    (folder / "nix").mkdir()
+    good(*ONE, "--store", folder / "store", before=own_nix("--bind", folder / "nix"), timeout=600)
+    yield folder / "store"
+    shutil.rmtree(folder)
 
 
 def refused(ran, error: type[MatrixError], *words: str) -> None:
@@ -82,12 +79,12 @@ def test_a_run_that_has_no_room_in_the_nix_store_does_not_begin(store):
     refused(ran, DiskFull, "the engine nix keeps what it made: 1 are missing", "there is room for 0.0 GB")
 
 
-def test_a_wheel_with_other_bytes_is_named_with_what_removes_it(store, tmp_path):
+def test_a_wheel_with_other_bytes_is_named_with_what_removes_it(store, another_nix, tmp_path):
     """It was fetched rightly, and its bytes changed on the disk."""
     shutil.copytree(store / "files", tmp_path / "store" / "files")
     (wheel,) = (tmp_path / "store" / "files").glob("*/*/iree_base_runtime-3.13.0-*.whl")
     wheel.write_bytes(b"other bytes")
-    before = own_nix("--bind", made(tmp_path / "nix"))
+    before = own_nix("--bind", another_nix)
     ran = matrix(*ONE, "--store", tmp_path / "store", before=before)
     refused(ran, HashMismatch, wheel.name, "its bytes changed on this disk", f"remove {wheel.parent}")
 
@@ -103,16 +100,16 @@ def changed_images(folder: Path, name: str, old: str, new: str) -> dict[str, str
     return {"IREE_MATRIX_DATA": str(folder)}
 
 
-def test_a_build_that_fails_is_shown(store, tmp_path):
+def test_a_build_that_fails_is_shown(store, another_nix, tmp_path):
     data = changed_images(tmp_path / "data", "environments.nix", '"-S"', '"--no-such-option"')
-    ran = matrix(*ONE, "--store", store, before=own_nix("--bind", made(tmp_path / "nix")), **data)
+    ran = matrix(*ONE, "--store", store, before=own_nix("--bind", another_nix), **data)
     refused(ran, ImageFault, "cannot build programs.runtime-3_13_0", "unknown option --no-such-option", "nix-build")
 
 
-def test_an_environment_that_is_not_the_locked_one_is_refused(store, tmp_path):
+def test_an_environment_that_is_not_the_locked_one_is_refused(store, another_nix, tmp_path):
     """Nix compares what it built with the committed digest; here the skeleton has another word in it."""
     data = changed_images(tmp_path / "data", "environments.nix", "inherit python; }", 'python = "3.12"; }')
-    ran = matrix(*ONE, "--store", store, before=own_nix("--bind", made(tmp_path / "nix")), **data)
+    ran = matrix(*ONE, "--store", store, before=own_nix("--bind", another_nix), **data)
     refused(ran, ImageFault, "it is not what images/nix says: specified: sha256-")
 
 
@@ -131,13 +128,13 @@ def test_what_changed_on_the_disk_is_found_and_repaired(store):
 
 
 @pytest.mark.parametrize("verb", ["build", "verify"])
-def test_an_interrupt_ends_nix_too(store, tmp_path, verb):
+def test_an_interrupt_ends_nix_too(store, another_nix, tmp_path, verb):
     """As soon as the first wheel is in the store: the rest comes, and the build is begun."""
     shutil.copytree(store / "files", tmp_path / "store" / "files")
-    before = own_nix("--bind", made(tmp_path / "nix"))
+    before = own_nix("--bind", another_nix)
     words = ("image", verb, "--engine", "nix", "--environment", "runtime/3.13.0", "--store", tmp_path / "store")
     process = begin(*words, before=before)
-    wait_for(lambda: list((tmp_path / "nix").glob("store/*.whl")), seconds=120)
+    wait_for(lambda: list(another_nix.glob("store/*.whl")), seconds=120)
     process.send_signal(signal.SIGINT)
     ran = end(process, timeout=10)
     assert ran.status == 130, ran.err
@@ -154,10 +151,10 @@ exit $status
 """
 
 
-def test_a_collector_that_never_rests_takes_nothing_that_a_run_needs(store, tmp_path):
+def test_a_collector_that_never_rests_takes_nothing_that_a_run_needs(store, another_nix, tmp_path):
     """It runs again and again beside a run that brings, builds and uses an environment."""
-    before = ["unshare", "--mount", "sh", "-c", COLLECTING.format(nix=made(tmp_path / "nix")), "sh"]
-    own_nix("--bind", tmp_path / "nix")
+    before = ["unshare", "--mount", "sh", "-c", COLLECTING.format(nix=another_nix), "sh"]
+    own_nix("--bind", another_nix)
     ran = good(*FIELD, "--store", store, "--format", "json", "--output", tmp_path / "run.json", before=before)
     (cell,) = json.loads((tmp_path / "run.json").read_text())["cells"]
     assert cell["outcome"] == "passed", (cell, ran.err)

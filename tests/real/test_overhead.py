@@ -8,7 +8,6 @@ import sys
 import pytest
 from command_line import ROOT
 from containers import daemon_or_skip
-from nix_here import nix_or_skip
 
 pytestmark = pytest.mark.real
 
@@ -30,8 +29,7 @@ def test_what_a_container_costs_a_run_job_is_measured(store):
     print(done.stdout)
 
 
-def test_what_a_sandbox_of_nix_costs_a_run_job_is_measured(store):
-    nix_or_skip()
+def test_what_a_sandbox_of_nix_costs_a_run_job_is_measured(store, nix):
     done = overhead("--store", str(store), "--engines", "nix", "--releases", "3.8.0,3.13.0", *FEW)
     assert "8 run jobs each in nix and venv" in done.stdout, done.stderr
     assert done.stdout.splitlines()[-1] in ("held", "NOT held"), done.stderr
