@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from matrix.workplace import ENGINES
+
 ROOT = Path(__file__).parents[2]
 CODE = sorted(path.relative_to(ROOT) for room in ("matrix", "scripts") for path in (ROOT / room).rglob("*.py"))
 MATRIX = [path for path in CODE if path.parts[0] == "matrix"]
@@ -118,6 +120,13 @@ def test_scripts_are_python_3_9(path):
 def test_the_worker_needs_the_standard_library_only(name):
     own = {path.stem for path in SCRIPTS}
     assert imports(Path("scripts") / name) - own <= set(sys.stdlib_module_names)
+
+
+def test_every_engine_passes_the_contract():
+    for name in set(ENGINES) - {"auto"}:  # which is one of the others
+        tests = ast.parse((ROOT / "tests" / "real" / f"test_engine_{name}.py").read_text(encoding="utf-8"))
+        classes = [node for node in tests.body if isinstance(node, ast.ClassDef)]
+        assert any(ast.unparse(base) == "EngineContract" for node in classes for base in node.bases), name
 
 
 def test_names_say_something():
