@@ -77,8 +77,7 @@ def test_no_table_is_none(tmp_path):
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_committed_tables_fit_the_committed_layers(path):
-    """Each lock that has layers has a store path, of the same wheels on the same base; of exporters those that are in
-    the table."""
+    """Each lock that is to have layers has a store path, of the same wheels on the same base."""
     python, _, machine = path.stem.partition("-")
     found, layers = read_table(path.parent, python, machine), read_layers(IMAGES / "layers", python, machine)
     assert found is not None
@@ -88,10 +87,8 @@ def test_committed_tables_fit_the_committed_layers(path):
     (base,) = (each for each in load_bases(IMAGES / "base") if each.python == python)
     (wish,) = (each for each in read_wanted(IMAGES / "layers") if (each.python, each.machine) == (python, machine))
     locks = [lock for lock in load_locks(IMAGES / "locks").locks if wish.wants(lock.name) and not lock.refusal]
-    there = {each.lock for each in found.environments}
-    assert there <= {"matrix", *(lock.name for lock in locks)}
-    assert {lock.name for lock in locks if kind_of(lock) != "exporter"} | {"matrix"} <= there
-    for lock in (lock for lock in locks if lock.name in there):
+    assert {each.lock for each in found.environments} == {"matrix", *(lock.name for lock in locks)}
+    for lock in locks:
         request = EnvironmentRequest(kind=kind_of(lock), python=python, lock=lock)
         image = image_of(request, layers, base)
         assert dict(found.find(request, image).tools) == dict(image.tools)
