@@ -179,13 +179,16 @@ class NixStore:
         if not (wanted := [path for path in dict.fromkeys(paths) if path in dead]):
             return 0
         going = list(dict.fromkeys(self._run("nix-store", "--query", "--referrers-closure", *wanted).stdout.split()))
-        known = self._known(going)
+        unfinished = self.missing(going)  # what a killed build left has no row in the database, and goes as well
+        known = self._known(path for path in going if path not in unfinished)
         self._run("nix-store", "--delete", *going, seconds=BUILD_SECONDS)
-        return sum(known[path].size for path in self.missing(going))
+        return sum(known[path].size for path in self.missing(list(known)))
 
     def _known(self, paths: Iterable[str]) -> dict[str, StorePath]:
         """What the store's database has of paths that are there."""
-        done = self._run("nix-store", "--dump-db", *dict.fromkeys(paths))
+        if not (every := list(dict.fromkeys(paths))):
+            return {}  # without any, Nix would say all that it has
+        done = self._run("nix-store", "--dump-db", *every)
         if not done.ok:
             raise failure(done, "cannot read the database of the Nix store")
         return {each.path: each for each in registered(done.stdout)}

@@ -67,10 +67,15 @@ def test_a_store_that_cannot_be_written_is_said(store):
     refused(matrix(*ONE, "--store", store, before=before), StoreUnusable, "/nix/store cannot be written")
 
 
-def test_a_full_disk_is_said(store):
-    """Nix itself runs out of space, with the base."""
-    before = own_nix("-t", "tmpfs", "-o", "size=48m", "tmpfs")
-    refused(matrix(*ONE, "--store", store, before=before), DiskFull, "no space left on the disk of /nix/store")
+@pytest.mark.parametrize(
+    ("size", "step"),
+    [("48m", "cannot put iree-matrix-base-"), ("130m", "cannot build programs.runtime-3_13_0")],
+    ids=["with the base", "while wheels are unpacked"],
+)
+def test_a_full_disk_is_said(store, size, step):
+    """Nix itself runs out of space, or the builder that it started."""
+    before = own_nix("-t", "tmpfs", "-o", f"size={size}", "tmpfs")
+    refused(matrix(*ONE, "--store", store, before=before), DiskFull, step, "no space left on the disk of /nix/store")
 
 
 def test_a_run_that_has_no_room_in_the_nix_store_does_not_begin(store):
