@@ -35,6 +35,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     return ByFile(config, log)
 
 
+SESSION_FOLDERS = ("shared", "unpacked")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests of a file made goes with its last test: an environment with torch takes gigabytes."""
+    base = tmp_path_factory.getbasetemp()
+    before = set(base.iterdir())
+    yield
+    for folder in set(base.iterdir()) - before:
+        if not folder.name.startswith(SESSION_FOLDERS):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which three compilers and three runtimes stand. Tests look at it and never write to it."""
