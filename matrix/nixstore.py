@@ -166,11 +166,11 @@ class NixStore:
         )
 
     def closure(self, *paths: str | Path) -> dict[str, StorePath]:
-        """Everything that these need, themselves included, by path."""
-        done = self._run("nix-store", "--query", "--requisites", *map(str, paths))
-        if not done.ok:
-            raise failure(done, f"cannot look at {' '.join(map(str, paths))}")
-        return self._known(done.stdout.split())
+        """Everything that these need, themselves included, by path: one question where all of it is among them."""
+        found = self._known(map(str, paths))
+        while lacking := {path for each in found.values() for path in each.references} - found.keys():
+            found |= self._known(sorted(lacking))
+        return found
 
     def delete(self, paths: Iterable[str]) -> int:
         """Removes those of these paths that no root holds, with what refers to them: the `bin` that an older version of

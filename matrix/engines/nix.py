@@ -141,7 +141,8 @@ class NixEngine:
             self._found |= {tree.path: tree.nar.size for tree in place.trees}
         programs = root.readlink()
         if programs not in self._closures:
-            self._closures[programs] = tuple(self._maker.store.closure(programs).values())
+            found = self._maker.store.closure(programs, place.base, place.tree)
+            self._closures[programs] = tuple(found.values())
         return self._environment(request, programs)
 
     def _environment(self, request: EnvironmentRequest, programs: Path) -> Environment:

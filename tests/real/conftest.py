@@ -35,7 +35,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     return ByFile(config, log)
 
 
-SESSION_FOLDERS = ("shared", "unpacked")
+STORED_BEFORE = "nix-store-before"
+OF_THE_SESSION = ("shared", "unpacked", STORED_BEFORE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +46,7 @@ def nothing_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     before = set(base.iterdir())
     yield
     for folder in set(base.iterdir()) - before:
-        if not folder.name.startswith(SESSION_FOLDERS):
+        if not folder.name.startswith(OF_THE_SESSION):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -79,7 +80,7 @@ def nix(tmp_path_factory: pytest.TempPathFactory, together: Path) -> Iterator[Ni
     """This machine's Nix store, or a loud skip. What the file's tests put into it is gone when the file is over, or,
     where another process of the session uses it, with that one's file; what was there before stays."""
     found = nix_or_skip()
-    listed = together / "nix-store-before"
+    listed = together / STORED_BEFORE
     with contextlib.suppress(FileExistsError), listed.open("x") as file:
         file.write("\n".join(stored()))
     yield found
@@ -106,12 +107,11 @@ def made(request: pytest.FixtureRequest, place: Path) -> tuple[Environment, Envi
 
 
 @pytest.fixture
-def another_nix(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder for a store of Nix of its own, which is gone after the test."""
+def another_nix(tmp_path: Path) -> Path:
+    """An empty folder for a store of Nix of its own."""
     folder = tmp_path / "nix"
     folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
+    return folder
 
 
 @pytest.fixture

@@ -58,8 +58,8 @@ def let_go(nix: NixStore, before: Collection[str], folder: Path) -> None:
 
 
 def is_ours(name: str) -> bool:
-    """Named as images/nix names a base, an environment or a wheel, or what Nix derives from them; or the flake."""
-    plain = name_of(name).removesuffix(".drv")
+    """Named as images/nix names a base, an environment or a wheel, or what Nix makes for them; or the flake."""
+    plain = name_of(name).removesuffix(".lock").removesuffix(".drv")
     return (
         plain.startswith("iree-matrix") or plain in wheels() or (STORED / name / "matrix" / "nixbuilder.py").is_file()
     )

@@ -19,6 +19,7 @@ from nix_here import own_nix
 
 from matrix.errors import DiskFull, EngineMissing, HashMismatch, ImageFault, MatrixError, StoreUnusable
 from matrix.nixstore import settings
+from matrix.site.onefile import one_file
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
 
@@ -35,8 +36,7 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
     (folder / "nix").mkdir()
     good(*ONE, "--store", folder / "store", before=own_nix("--bind", folder / "nix"), timeout=600)
-    yield folder / "store"
-    shutil.rmtree(folder)
+    return folder / "store"
 
 
 def refused(ran, error: type[MatrixError], *words: str) -> None:
@@ -161,7 +161,11 @@ def test_a_collector_that_never_rests_takes_nothing_that_a_run_needs(store, anot
     before = ["unshare", "--mount", "sh", "-c", COLLECTING.format(nix=another_nix), "sh"]
     own_nix("--bind", another_nix)
     ran = good(*FIELD, "--store", store, "--format", "json", "--output", tmp_path / "run.json", before=before)
-    (cell,) = json.loads((tmp_path / "run.json").read_text())["cells"]
+    run = json.loads((tmp_path / "run.json").read_text())
+    (cell,) = run["cells"]
     assert cell["outcome"] == "passed", (cell, ran.err)
+    (environment,) = run["environments"].values()
+    assert {environment[name] for name in ("nix_programs", "nix_base", "nix_path")} == run["store_paths"].keys()
+    assert "1 environment, 3 paths" in one_file([tmp_path / "run.json"])
     assert list((store / "nix-roots").glob("runtime-3.13.0-*"))
     assert not list((store / "scratch").iterdir())
