@@ -29,6 +29,7 @@ from matrix.site.tables import (
     row_answer,
     several,
 )
+from matrix.square import OUTCOMES
 
 EXAMPLES = 5
 """Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
@@ -136,7 +137,7 @@ class Site:
         if self._charts:
             yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])
         yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables)
-        yield self._page("about.html", "about.html", outcomes=OUTCOMES)
+        yield self._page("about.html", "about.html", outcomes=OUTCOMES.items())
         yield self._page("search.html", "search.html", found=self._index())
 
     def _page(self, path: str, template: str, **context: object) -> tuple[str, str]:
@@ -368,18 +369,3 @@ def signature_view(name: str, group: Signed) -> dict[str, Any]:
         "lines": lines,
         "next": steps[0] if steps else "",
     }
-
-
-OUTCOMES = (
-    ("passed", "it ran, and its outputs equal torch eager's within the tolerance, relative to the reference's scale"),
-    ("wrong_output", "it ran, and they do not"),
-    ("failed", "a stage ended with an error; the cell says which, and the class of the message (its signature)"),
-    ("crashed", "a signal ended it"),
-    ("timed_out", "the time limit ended it"),
-    ("out_of_memory", "the memory limit ended it"),
-    ("not_installable", "the index has no wheels for it, or the resolver refuses; the reason is kept"),
-    ("excluded", "a rule of the question took it out; its reason is kept"),
-    ("blocked", "an earlier stage failed"),
-    ("untested", "planned, not measured"),
-    ("infrastructure", "our own fault, never shown as a release's"),
-)
