@@ -30,6 +30,7 @@ from matrix.site.tables import (
     several,
 )
 from matrix.square import OUTCOMES
+from matrix.versions import in_order
 
 EXAMPLES = 5
 """Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
@@ -57,7 +58,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"slug": slug, "size": size_words}
+    made.filters |= {"slug": slug, "size": size_words, "counted": counted}
     made.globals |= {
         "link_of": link_of,
         "outcome_kind": kind,
@@ -72,6 +73,11 @@ def templates() -> jinja2.Environment:
 def foreseen_words(cell: PublishedCell) -> str:
     """What the gates say of a cell beside what was observed; empty where nothing is predicted."""
     return predicted.beside_words(cell, predicted.committed())
+
+
+def counted(number: int, name: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def size_words(size: int) -> str:
@@ -233,11 +239,12 @@ def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
 
 
 def changed(release: Release) -> list[tuple[Beside, list[Table]]]:
-    """What a release changed, once for all squares that say the same."""
+    """What a release changed, once for all squares that say the same, beside its nearest predecessor first."""
     found: dict[tuple[object, ...], tuple[Beside, list[Table]]] = {}
     for each in (each for each in release.sections if each.changed):
         found.setdefault(each.said, (each, []))[1].append(each.table)
-    return list(found.values())
+    ascending = in_order(each.before for each, _ in found.values())
+    return sorted(found.values(), key=lambda pair: -ascending.index(pair[0].before))
 
 
 def numbers(chart: Chart) -> list[tuple[str, list[str]]]:

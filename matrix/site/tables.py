@@ -203,9 +203,10 @@ def column_answer(table: Table, column: str) -> str:
 
 
 def several(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
-    """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime`."""
+    """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime tried here`: others may be tried in
+    other squares."""
     if not labels:
-        return f"no {axis}"
+        return f"no {axis} tried here"
     if len(labels) == 1:
         return f"{axis} {span(labels, order)}"
     short = dict(zip(order, headings(order), strict=True))
