@@ -23,9 +23,10 @@ def ascending(versions: Iterable[str]) -> tuple[str, ...]:
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Each label once: releases ascending, names as they came."""
+    """Each label once: releases ascending, behind them names as they came."""
     unique = tuple(dict.fromkeys(labels))
-    return tuple(sorted(unique, key=Version)) if are_versions(unique) else unique
+    releases = sorted((label for label in unique if are_versions([label])), key=Version)
+    return (*releases, *(label for label in unique if not are_versions([label])))
 
 
 def are_versions(labels: Iterable[str]) -> bool:

@@ -109,6 +109,13 @@ def test_no_answer_names_the_nearest_from_what_was_asked(run):
     assert "runtime 3.6.0 -> 3.8.0 (2 up): runtime 3.8.0, compiler 3.9.0" in text
 
 
+def test_the_nearest_release_is_nearest_beside_builds_too(run):
+    """Runtimes that were built have names; they take the releases' order away from nobody."""
+    built = replace(run.cells[0], axes={**run.cells[0].axes, "runtime": "zig-3.13"}, outcome=Outcome.FAILED)
+    text = refusal([replace(run, cells=(built, *run.cells))], runtime="3.6", compiler=">=3.8")
+    assert "runtime 3.6.0 -> 3.8.0 (2 up): runtime 3.8.0, compiler 3.9.0" in text
+
+
 def test_an_unknown_value_names_the_known_ones(run):
     assert "no result has model linar; tested: linear; did you mean 'linear'?" in refusal([run], model="linar")
     assert "nothing that passes has this model and target" in refusal([run], target="z80")
