@@ -164,7 +164,7 @@ class _Graph:
         self.nodes: list[Node] = []
         self.index: dict[tuple[object, ...], int] = {}
         self.part_ids: dict[Part, int] = {}
-        self.value_parts: dict[int, tuple[int | None, ...]] = {}
+        self.value_parts: dict[int, tuple[int, ...]] = {}
         self.works: dict[tuple[object, ...], _Work] = {}
         self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
         stages = {*spec.stages, *(stage for stage, needs in COMES_WITH.items() if needs in spec.stages)}
@@ -194,22 +194,22 @@ class _Graph:
             upstream = node
         return tuple(chain)
 
-    def _build(self, column: tuple[int | None, ...], values: tuple[AxisValue, ...]) -> int | None:
+    def _build(self, column: tuple[int, ...], values: tuple[AxisValue, ...]) -> int | None:
         """The node of a build, which waits for nothing; None where the runtime is a release."""
-        if not any(Stage.BUILD in value.parts for value in values):
+        if not any(column):
             return None
         key = (Stage.BUILD, column)
         if key not in self.index:
             self.index[key] = self._add(Stage.BUILD, None, column, values, (self.catalogue.steps,))
         return self.index[key]
 
-    def _parts(self, value: AxisValue) -> tuple[int | None, ...]:
-        """The number of a value's part in each stage of the spec, None where it does not touch the stage."""
+    def _parts(self, value: AxisValue) -> tuple[int, ...]:
+        """The number of a value's part in each stage of the spec, 0 where it does not touch the stage."""
         parts = dict(value.parts)
         if value.untested:  # two targets with the same flags are not the same job where one cannot run
             parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), parameters=(("target", value.label),))
         numbers = tuple(
-            self.part_ids.setdefault(parts[stage], len(self.part_ids)) if stage in parts else None
+            self.part_ids.setdefault(parts[stage], len(self.part_ids) + 1) if stage in parts else 0
             for stage in self.stages
         )
         self.value_parts[id(value)] = numbers
@@ -219,7 +219,7 @@ class _Graph:
         self,
         stage: Stage,
         upstream: int | None,
-        column: tuple[int | None, ...],
+        column: tuple[int, ...],
         values: tuple[AxisValue, ...],
         given: tuple[tuple[str, Path, str], ...],
         *,

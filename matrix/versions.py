@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -30,10 +31,16 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 def are_versions(labels: Iterable[str]) -> bool:
     """A user's own toolchain among releases makes names of them all."""
+    return all(map(_is_version, labels))
+
+
+@functools.cache
+def _is_version(label: str) -> bool:
     try:
-        return all(Version(label) for label in labels)
+        Version(label)
     except InvalidVersion:
         return False
+    return True
 
 
 def newest_of_each_minor(versions: Iterable[str]) -> tuple[str, ...]:

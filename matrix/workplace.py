@@ -121,12 +121,14 @@ def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """A plan holds no cycles; the collector would look at all its cells again and again, a quarter of the time."""
+    """A plan holds no cycles and stays to the end: the collector would look at all its cells again and again, a quarter
+    of the time, and does not look at them later either."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if enabled:
             gc.enable()
 

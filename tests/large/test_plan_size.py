@@ -1,7 +1,7 @@
 """A matrix of 100,000 cells is planned in a moment and in little memory.
 
-Seconds are of CPU time, the least of three tries: one thread does it all, and what else a machine does on the same
-core makes it slower and never faster.
+Seconds are of CPU time: one thread does it all. What else a machine does on the same core makes it slower and never
+faster, so there are three tries, each beside the pace of the machine at that moment.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pace import allowed
 
 ROOT = Path(__file__).parents[2]
 SECONDS, MEBIBYTES, TRIES = 3.0, 400, 3
@@ -69,13 +70,14 @@ def run(*words: str) -> tuple[str, float]:
     return done.stdout, children() - begun
 
 
-def least(measured: Callable[[], float]) -> float:
-    """Of some tries, as many as it takes to stay below the limit."""
-    seconds = measured()
-    for _ in range(TRIES - 1):
-        if seconds >= SECONDS:
-            seconds = min(seconds, measured())
-    return seconds
+def in_time(measured: Callable[[], float]) -> bool:
+    """Whether one of some tries stays below the limit."""
+    for _ in range(TRIES):
+        seconds, limit = measured(), allowed(SECONDS)
+        print(f"{seconds:.2f} s of {limit:.2f}")
+        if seconds < limit:
+            return True
+    return False
 
 
 def test_100_000_cells_are_planned_in_3_s_and_400_mib(large):
@@ -85,7 +87,7 @@ def test_100_000_cells_are_planned_in_3_s_and_400_mib(large):
         assert peak < MEBIBYTES
         return seconds
 
-    assert least(measured) < SECONDS
+    assert in_time(measured)
 
 
 def test_the_command_says_so_in_3_s_and_makes_no_store(large, tmp_path):
@@ -94,5 +96,5 @@ def test_the_command_says_so_in_3_s_and_makes_no_store(large, tmp_path):
         assert "103500" in text.replace(",", "")
         return seconds
 
-    assert least(measured) < SECONDS
+    assert in_time(measured)
     assert not (tmp_path / "store").exists()

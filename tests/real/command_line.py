@@ -226,7 +226,7 @@ def processes_of(place: Path) -> dict[int, str]:
     return found
 
 
-def wait_until_gone(place: Path, *, seconds: float = 2.0) -> float:
+def wait_until_gone(place: Path, *, seconds: float = 10.0) -> float:
     """Waits until no process names the path, and says how long that took."""
     begun = time.monotonic()
     while left := processes_of(place):

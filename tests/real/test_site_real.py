@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from debian_programs import program
+from pace import allowed
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
@@ -332,7 +333,7 @@ def test_hostile_results_do_nothing(page, tmp_path):
 def test_all_committed_results_are_built_in_20_s(tmp_path):
     seconds, peak = build_measured(tmp_path / "site")
     print(f"{seconds:.1f} s of CPU time, {peak:.0f} MB")
-    assert seconds < 20 and peak < 500, f"{seconds:.1f} s of CPU time, {peak:.0f} MB"
+    assert seconds < allowed(20) and peak < 500, f"{seconds:.1f} s of CPU time, {peak:.0f} MB"
 
 
 @pytest.mark.full
@@ -345,12 +346,12 @@ def test_nox_builds_it_in_a_fresh_clone_and_again_in_20_s(tmp_path):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (tmp_path / "clone" / "build" / "site" / "index.html").is_file()
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert seconds < 20, f"{seconds:.1f} s of CPU time"
+    assert seconds < allowed(20), f"{seconds:.1f} s of CPU time"
 
 
 def test_2000_cells_load_no_more_at_first(page, tmp_path):
     seconds, peak = build_measured(tmp_path / "site", write(tmp_path / "run.json", generated(9, 15)))
-    assert seconds < 10, f"{seconds:.1f} s of CPU time"
+    assert seconds < allowed(10), f"{seconds:.1f} s of CPU time"
     assert peak < 250, f"{peak:.0f} MB"
     assert first_view(page, tmp_path / "site")["bytes"] < FIRST_VIEW
 
@@ -360,7 +361,7 @@ def test_20000_cells_are_built_in_60_s_and_500_mb(page, tmp_path):
     content = generated(89, 15)
     assert len(content["cells"]) == 20_025
     seconds, peak = build_measured(tmp_path / "site", write(tmp_path / "run.json", content))
-    assert seconds < 60, f"{seconds:.1f} s of CPU time"
+    assert seconds < allowed(60), f"{seconds:.1f} s of CPU time"
     assert peak < 500, f"{peak:.0f} MB"
     seen = first_view(page, tmp_path / "site")
     assert seen["bytes"] < FIRST_VIEW and seen["seconds"] < 1, json.dumps(seen)
