@@ -48,7 +48,8 @@ WITHOUT = {
 """Form of a given model -> the stages that it does not go through."""
 NONE = "-"
 """The label of an axis that has no value for a model."""
-TIP = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
+NEWER = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
+NAMED = "`plan` shows what a spec means; CONTRIBUTING.md says where one is added"
 
 
 def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue, ...]]:
@@ -64,7 +65,8 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
     for axis, other in spec.ties.items():
         axes[axis] = tied_values(axis, axes[other], spec, catalogue, faults)
     if faults:
-        raise SpecError(spec.source, faults, tip=TIP)
+        released = tuple(f"axes.{axis}" for axis in VERSION_AXES)
+        raise SpecError(spec.source, faults, tip=NEWER if any(f.startswith(released) for f in faults) else NAMED)
     if not spec.axes["model"]:
         raise MatrixEmpty(
             f"{spec.source}: no model is named: {spec.question}",

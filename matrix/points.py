@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from matrix.axes import (
+    NEWER,
     NONE,
-    TIP,
     axis_value,
     labels_by_name,
     labels_meant,
@@ -38,7 +38,7 @@ def planes_of(
                 faults.append(f"{view.place}.{axis}: {', '.join(terms)} is not on the axis, expected one of {on_it}")
         planes.append(plane)
     if faults:
-        raise SpecError(spec.source, faults, tip=TIP)
+        raise SpecError(spec.source, faults, tip=NEWER)
     return tuple(planes)
 
 
@@ -50,7 +50,7 @@ def labels_chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Ca
         for axis, terms in only.items()
     }
     if faults:
-        raise SpecError(spec.source, faults, tip=TIP)
+        raise SpecError(spec.source, faults, tip=NEWER)
     return chosen
 
 
@@ -114,7 +114,7 @@ class Rules:
         self.exclude = [(self._conditions(rule, faults), rule.reason) for rule in spec.exclude]
         self.include = [(self._conditions(rule, faults), rule.reason) for rule in spec.include]
         if faults:
-            raise SpecError(spec.source, faults, tip=TIP)
+            raise SpecError(spec.source, faults, tip=NEWER)
 
     def _conditions(self, rule: Rule, faults: list[str]) -> dict[int, frozenset[str]]:
         return {
@@ -158,7 +158,7 @@ class Rules:
             if other in beyond
         }
         if faults:
-            raise SpecError(self.spec.source, faults, tip=TIP)
+            raise SpecError(self.spec.source, faults, tip=NEWER)
         return found
 
 

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from packaging.version import Version
-
 from matrix.causes import cells_of
 from matrix.gates import minor
 from matrix.records import Stage
@@ -39,7 +37,8 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A compiler release. `measures` lacks a column that was not measured for it; `score` is 0 to 100."""
+    """A minor release of the compiler: `release` lists the patch releases that were measured. `measures` lacks a column
+    that was not measured for it; `score` is 0 to 100."""
 
     release: str
     measures: Mapping[str, Measure]
@@ -56,10 +55,13 @@ class Ranking:
 
 
 def rank(runs: Sequence[PublishedRun], weights: Mapping[str, float]) -> Ranking:
-    """Every compiler release that some result has. What was not measured for a release earns it nothing."""
+    """Every minor release of the compiler that some result has: patch releases break nothing, and the runtime has fewer
+    of them. What was not measured for a release earns it nothing."""
     cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get("flags", "default") == "default"]
-    releases = [label for label in in_order(cell.axes.get("compiler", "") for cell in cells) if are_versions([label])]
-    by_release = {release: [cell for cell in cells if cell.axes["compiler"] == release] for release in releases}
+    labels = [label for label in in_order(cell.axes.get("compiler", "") for cell in cells) if are_versions([label])]
+    releases = tuple(dict.fromkeys(map(minor, labels)))
+    by_release = {release: [cell for cell in cells if minor(cell.axes["compiler"]) == release] for release in releases}
+    named = {release: ", ".join(label for label in labels if minor(label) == release) for release in releases}
     counts = {name: {release: count(by_release[release]) for release in releases} for name, count in COUNTS.items()}
     columns = {name: _counted(column) for name, column in counts.items()}
     columns["speed"] = _ratios(_speeds(runs, releases), "{:.3f}")
@@ -67,12 +69,12 @@ def rank(runs: Sequence[PublishedRun], weights: Mapping[str, float]) -> Ranking:
     used = {name: weight for name, weight in weights.items() if columns[name]}
     total = sum(used.values())
     found = []
-    for release in releases:
+    for release in reversed(releases):  # of equals the newest is first
         measures = {name: column[release] for name, column in columns.items() if release in column}
         earned = sum(weight * measures[name].share for name, weight in used.items() if name in measures)
-        found.append(Candidate(release=release, measures=measures, score=100 * earned / total if total else 0.0))
+        found.append(Candidate(release=named[release], measures=measures, score=100 * earned / total if total else 0.0))
     return Ranking(
-        candidates=tuple(sorted(found, key=lambda each: (each.score, Version(each.release)), reverse=True)),
+        candidates=tuple(sorted(found, key=lambda each: each.score, reverse=True)),
         weights=used,
         empty=tuple(name for name in weights if not columns[name]),
     )
@@ -154,8 +156,8 @@ def _speeds(runs: Iterable[PublishedRun], releases: Iterable[str]) -> dict[str, 
         compiler = row.axes.get("compiler", "")
         runtime = row.axes.get("runtime", compiler)  # files of older versions leave out an axis that goes with another
         own = minor(compiler) == minor(runtime) and row.axes.get("flags", "default") == "default"
-        if own and compiler in found and row.ratio:
-            found[compiler].append(row.ratio)
+        if own and minor(compiler) in found and row.ratio:
+            found[minor(compiler)].append(row.ratio)
     return {release: _mean(ratios) for release, ratios in found.items() if ratios}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from matrix.axes import TIP, labels_meant
+from matrix.axes import NEWER, labels_meant
 from matrix.catalogue import Catalogue
 from matrix.errors import SpecError
 from matrix.keys import digest
@@ -120,5 +120,5 @@ class _Maker:
                 faults.append(f"{place}: {term!r} means {found}, expected exactly one value")
             labels[axis] = meant[0] if meant else ""
         if faults:
-            raise SpecError(spec.source, faults, tip=TIP)
+            raise SpecError(spec.source, faults, tip=NEWER)
         return labels

@@ -169,9 +169,9 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecSyntax(
-            f"{source}: not TOML: {error}", tip="correct that line; texts and versions stand in quotes"
-        ) from None
+        told = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
+        tip = "correct that line, or what it lacks before it; texts and versions stand in quotes"
+        raise SpecSyntax(f"{source}: not TOML: {told}", tip=tip) from None
     faults: list[str] = []
     top = Table(content, "", faults)
     top.only(KEYS)

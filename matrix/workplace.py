@@ -8,6 +8,7 @@ import gc
 import hashlib
 import os
 import platform
+import shlex
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -258,9 +259,12 @@ def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes:
     open_axes = {axis: in_order(cell[axis] for cell in among if axis in cell) for axis in axes}
     listed = "\n".join(f"  {axis}: {', '.join(values)}" for axis, values in open_axes.items() if len(values) > 1)
     count = f"{len(found)} cells fit" if found else "no cell fits"
+    first = among[0] if found else {}
+    named = [axis for axis in axes if axis in first and (axis in wanted or len(open_axes[axis]) > 1)]
+    example = " ".join(shlex.quote(f"{axis}={first[axis]}") for axis in named) or "compiler=3.8.0 runtime=3.11.0"
     raise CellUnknown(
         f"{count} {' '.join(choices) or 'no choice'}, expected exactly one; the values of {name}:\n{listed}",
-        tip="for example: why compiler=3.8.0 runtime=3.11.0",
+        tip=f"for example: why {example}",
         several=bool(found),
     )
 

@@ -108,6 +108,8 @@ def test_words(tmp_path, words, status, said):
         (('"linear1.mlir"', '"linear9.mlir"'), 11, ["models.linear1", "linear9.mlir'", "expected a file"]),
         (('"expected1.npy"', '"none.npy"'), 11, ["models.linear1", "none.npy'", "expected a file"]),
         (("[axes]", "[axes"), 12, ["line 7", "not TOML"]),
+        (('"run"]', '"run"'), 12, ["line ", "not TOML"]),
+        (("[axes]", '[axes]\nflags = "O9"'), 3, ["unknown flags 'O9'", "did you mean 'O"]),
         (('turbine = "3.9.0"', "turbine = 3.9.0"), 12, ["line 10", "not TOML"]),
         (('stages = ["export", "compile", "run"]', 'stages = ["export", "run"]'), 3, ["stages", "no gap"]),
     ],

@@ -207,8 +207,8 @@ def test_without_javascript_links_lead_to_the_same_answers(page, site):
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 360, "height": 700}}], indirect=True)
-def test_a_phone_scrolls_no_page_sideways(page, site):
-    for path in one_of_each(site):
+def test_a_phone_scrolls_no_page_sideways(page, site, report):
+    for path in (*one_of_each(site), report):
         page.goto(path.as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path.name
 

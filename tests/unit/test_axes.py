@@ -44,7 +44,10 @@ def test_unknown_names_and_versions_are_reported_together():
     ]
     assert "did you mean '3.10.0'?" in caught.value.faults[0]
     assert "did you mean 'x86_64'?" in caught.value.faults[1]
-    assert caught.value.tip
+    assert "nox -s lock" in caught.value.tip
+    with pytest.raises(SpecError) as named:
+        resolved("[axes]\nflags = 'O3'")
+    assert "nox -s lock" not in named.value.tip and "CONTRIBUTING.md" in named.value.tip
 
 
 def test_an_unknown_model_says_how_to_add_one():

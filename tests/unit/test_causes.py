@@ -141,6 +141,13 @@ def test_a_measured_cell_wins_over_one_that_is_not(run):
     assert len(cells_of([other, run])) == len(run.cells)
 
 
+def test_where_several_cells_fit_the_example_is_one_of_them(tmp_path, capsys):
+    ask = ["why", "--store", str(tmp_path / "none"), "compiler=3.7.0", "runtime=3.7.0"]
+    assert main(ask) == 14
+    example = capsys.readouterr().err.partition("TIP for example: why ")[2].split()
+    assert "compiler=3.7.0" in example and main([*ask[:3], *example]) == 0
+
+
 def test_why_answers_from_the_committed_results_without_a_store(tmp_path, capsys):
     assert main(["why", "compiler=3.8.0", "runtime=3.11.0", "--store", str(tmp_path / "none")]) == 0
     out = capsys.readouterr().out

@@ -60,6 +60,18 @@ def test_a_patch_release_without_a_runtime_is_run_on_that_of_its_minor_release(r
     assert by_release(run)["3.7.1"].measures["models"].text == "1 of 1"
 
 
+def test_patch_releases_are_one_candidate(run):
+    """The compiler has 3.7.1 and the runtime has not: some presets measure 3.7.0, others 3.7.1."""
+    older = tuple(
+        replace(cell, axes={**cell.axes, "compiler": "3.7.0", "model": "other"})
+        for cell in run.cells
+        if (cell.axes["compiler"], cell.axes["runtime"]) == ("3.7.1", "3.7.0")
+    )
+    found = by_release(replace(run, cells=(*run.cells, *older)))
+    assert len(found) == 15
+    assert found["3.7.0, 3.7.1"].measures["models"].text == "2 of 2"
+
+
 def test_a_wrong_model_counts_against_its_release(run):
     own = [cell for cell in run.cells if cell.axes["compiler"] == cell.axes["runtime"]]
     other = [replace(cell, axes={**cell.axes, "model": "other"}) for cell in own]

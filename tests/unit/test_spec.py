@@ -197,7 +197,7 @@ def test_what_is_not_toml_names_its_line(body):
     with pytest.raises(SpecSyntax) as caught:
         spec_of(body)
     assert "small.toml: not TOML" in str(caught.value)
-    assert "line 4" in str(caught.value) or "end of document" in str(caught.value) or "line 5" in str(caught.value)
+    assert re.search(r"\bline [45]\b", str(caught.value))
     assert caught.value.tip
 
 
