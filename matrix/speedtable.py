@@ -194,11 +194,18 @@ def _row(table: SpeedTable, row: Speed) -> dict[str, Any]:
         "axes": {axis: label for axis, label in row.cell.labels.items() if axis not in table.shared},
         "baseline": row.baseline,
         "reason": row.reason or None,
+        "command": _command(row.cell),
         **_values(table, row),
         "verdicts": [verdict.value for verdict in row.verdicts],
         "seconds_by_round": {str(number): timing.seconds for number, timing in sorted(row.rounds.items())},
         "cpu_seconds_by_round": {str(number): timing.cpu_seconds for number, timing in sorted(row.rounds.items())},
     }
+
+
+def _command(cell: CellReport) -> list[str] | None:
+    """What was timed: the words of the first round, the threads and the repetitions among them."""
+    timed = (repeat.result for repeat in cell.repeats if repeat.timing and repeat.result)
+    return next((list(result.command) for result in timed), None)
 
 
 def _values(table: SpeedTable, row: Speed) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def test_rounds_are_measured_last_and_once(timed):
     assert json.loads(again.out)["times"] == report["times"]
     ((table),) = report["times"]
     assert [len(row["seconds_by_round"]) for row in table["rows"]] == [4, 4]
+    assert all("--device=local-sync" in row["command"] for row in table["rows"])
     assert len(table["twin_seconds_by_round"]) == 4
     assert table["noise_floor"] >= 1.01
     for row in table["rows"]:
