@@ -100,7 +100,9 @@ def test_an_environment_is_what_the_lock_says(tmp_path, index, compiler):
     tool = made.root / made.tools["iree-compile"]
     assert subprocess.run([tool], capture_output=True, text=True, check=True).stdout == "compiled\n"
     code = "import numpy, sys; print(numpy.value, sys.prefix)"
-    seen = subprocess.run([made.root / "bin" / "python", "-B", "-c", code], capture_output=True, text=True, check=True).stdout
+    seen = subprocess.run(
+        [made.root / "bin" / "python", "-B", "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert seen == f"1 {made.root}\n"
     assert leftovers(made.root) == []
     assert not list(made.root.joinpath(site).rglob("*.pyc"))
