@@ -36,7 +36,8 @@ ALL_OFF = (
 )
 RUNTIME_OPTIONS = ("-DCMAKE_BUILD_TYPE=MinSizeRel", *(f"-D{name}=OFF" for name in ALL_OFF))
 RUNTIME_OPTIONS += ("-DIREE_HAL_DRIVER_LOCAL_SYNC=ON", "-DCMAKE_LINK_DEPENDS_USE_LINKER=OFF")
-KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "runtime_flags", "runtime_link", "libraries")
+RUNTIME_KEYS = ("runtime_flags", "runtime_link", "runtime_options")
+KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", *RUNTIME_KEYS)
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, minutes on a busy machine: kept between builds."""
 CACHES = ("zig-cache",)
@@ -70,6 +71,7 @@ class CrossToolchain:
     binutils: str
     runtime_flags: tuple[str, ...] = ()
     runtime_link: tuple[str, ...] = ()
+    runtime_options: tuple[str, ...] = ()
     libraries: str = ""
     path: str = ""
     tool_libraries: str = ""
@@ -122,6 +124,7 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
             binutils=row.text("binutils", required=True),
             runtime_flags=row.texts("runtime_flags"),
             runtime_link=row.texts("runtime_link"),
+            runtime_options=row.texts("runtime_options"),
             libraries=row.text("libraries"),
         )
     if top.faults:
@@ -182,6 +185,7 @@ def runtime_commands(toolchain: CrossToolchain, host: str, options: tuple[str, .
         f"-DCMAKE_CXX_FLAGS={flags}",
         f"-DCMAKE_EXE_LINKER_FLAGS={link}",
         *RUNTIME_OPTIONS,
+        *toolchain.runtime_options,
         *options,
     )
     return (
