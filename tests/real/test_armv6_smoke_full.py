@@ -122,6 +122,12 @@ def elsewhere(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
+@pytest.fixture(scope="module")
+def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second store, for what is built from `elsewhere`."""
+    return tmp_path_factory.mktemp("another")
+
+
 def all_trees(store: Path) -> dict[str, Tree]:
     trees = {"aarch": places.package_tree("aarch", store), "source": places.source_tree(None)}
     return places.tool_trees(store) | trees
@@ -139,14 +145,14 @@ def fresh(folder: Path) -> Path:
 
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_a_runtime_built_twice_is_the_same_bytes(
-    toolchain: str, store: Path, elsewhere: Mapping[str, Tree], tmp_path: Path
+    toolchain: str, store: Path, elsewhere: Mapping[str, Tree], another: Path
 ) -> None:
     """In two folders, from compilers and sources in two others; and it is the one that is locked.
 
     The program with debug information is for here only: zig's C library names its own folder in it.
     """
     digests = []
-    for place, trees in ((store, all_trees(store)), (tmp_path / "another", elsewhere)):
+    for place, trees in ((store, all_trees(store)), (another, elsewhere)):
         tasks = Tasks(place)
         host = tasks.run(host_tools_task(places.toolchains()[NATIVE], trees))
         assert host.passed, host.log[-3000:]
