@@ -25,6 +25,7 @@ def matrix(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, real IREE releases among them: nox -s tests -- tests/unit for the fast ones without a network."""
     session.install("-q", "-e", ".[test]")
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # off: a thousand processes would each compile the package anew
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return

@@ -6,6 +6,7 @@ combination says otherwise.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,10 +43,14 @@ def advise(runs: Sequence[PublishedRun], wanted: Mapping[str, str]) -> Advice:
     """`wanted` maps an axis to a release, a specifier or a name. Raises NoAnswer with the nearest that passes."""
     cells = cells_of(runs)
     meant = {axis: meant_by(axis, term, cells) for axis, term in wanted.items()}
-    fitting = [cell for cell in cells if all(cell.axes.get(axis) in labels for axis, labels in meant.items())]
     refuted = {cell.name for run in runs for cell in run.cells if cell.outcome.red}
     right = [cell for cell in cells if cell.right and cell.name not in refuted]
-    chosen = sorted((cell for cell in fitting if cell in right), key=newness, reverse=True)
+
+    def fits(cell: PublishedCell) -> bool:
+        return all(cell.axes.get(axis) in labels for axis, labels in meant.items())
+
+    fitting = [cell for cell in cells if fits(cell)]
+    chosen = sorted(filter(fits, right), key=newness, reverse=True)
     if not chosen:
         raise _no_answer(wanted, meant, fitting, right, cells)
     best = chosen[0]
@@ -69,6 +74,7 @@ def newness(cell: PublishedCell) -> tuple[bool | Version, ...]:
     return (cell.axes.get("flags") == "default", *(_version(cell.axes.get(axis, "")) for axis in NEWEST_FIRST))
 
 
+@functools.cache
 def _version(label: str) -> Version:
     """A name of one's own (a toolchain) is older than any release: it is advised only where it is asked for."""
     try:

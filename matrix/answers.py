@@ -118,7 +118,7 @@ def _weight(word: str) -> dict[str, float]:
 
 def diff(options: Namespace) -> int:
     """Prints what changed between two runs or two releases. Exit status 1 if something is worse."""
-    if len(options.what) == 2:
+    if len(options.what) == 2 and not (options.what[0] in AXES and not Path(options.what[0]).exists()):
         first, second = (read_run(Path(word)) for word in options.what)
         found = differing.diff_runs(first, second)
     elif len(options.what) == 3 and options.what[0] in AXES:

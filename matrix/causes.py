@@ -17,6 +17,8 @@ from matrix.vmfb import feature_names
 
 GIVEN = ("model", "target")
 """The axes that nobody moves along to get a pass: they are the question."""
+TIED = ("compiler", "runtime")
+"""The axes that a run may move together, each compiler on the runtime of its own release."""
 MOST_MOVES = 6
 
 
@@ -130,23 +132,35 @@ def _changes(axes: Mapping[str, str], cell: PublishedCell, order: Mapping[str, S
 
 
 def _steps(order: Sequence[str], before: str, after: str) -> int:
-    if not are_versions(order) or before not in order:
+    if before not in order or not are_versions([before, after]):  # a build has no place among the releases
         return 0
     return order.index(after) - order.index(before)
 
 
 def _stretches(cell: PublishedCell, cells: Sequence[PublishedCell]) -> tuple[Stretch, ...]:
-    found = []
-    for axis in cell.axes:
-        rest = {name: label for name, label in cell.axes.items() if name != axis}
-        line = {other.axes[axis]: other for other in cells if other.measured and rest.items() <= other.axes.items()}
-        order = in_order(line)
-        if cell.measured and len(order) > 1 and are_versions(order):
-            found.append(_stretch(axis, cell, [line[label] for label in order]))
-    return tuple(found)
+    if not cell.measured:
+        return ()
+    lines: dict[tuple[str, ...], list[PublishedCell]] = {(axis,): _line((axis,), cell, cells) for axis in cell.axes}
+    if len({cell.axes.get(axis) for axis in TIED}) == 1 and not any(lines.get((axis,)) for axis in TIED):
+        lines[TIED] = _line(TIED, cell, cells)
+    return tuple(_stretch(axes, cell, line) for axes, line in lines.items() if line)
 
 
-def _stretch(axis: str, cell: PublishedCell, line: Sequence[PublishedCell]) -> Stretch:
+def _line(axes: tuple[str, ...], cell: PublishedCell, cells: Sequence[PublishedCell]) -> list[PublishedCell]:
+    """The cells along an axis, or along several that have the same value, releases ascending; none for builds, or
+    where there is but one."""
+    rest = {name: label for name, label in cell.axes.items() if name not in axes}
+    line = {
+        other.axes[axes[0]]: other
+        for other in cells
+        if other.measured and rest.items() <= other.axes.items() and len({other.axes.get(axis) for axis in axes}) == 1
+    }
+    order = [label for label in in_order(line) if are_versions([label])]
+    return [line[label] for label in order] if len(order) > 1 and cell.axes[axes[0]] in order else []
+
+
+def _stretch(axes: tuple[str, ...], cell: PublishedCell, line: Sequence[PublishedCell]) -> Stretch:
+    axis = axes[0]
     here = next(index for index, each in enumerate(line) if each.axes == cell.axes)
     first = last = here
     while first > 0 and line[first - 1].words == cell.words:
@@ -156,7 +170,7 @@ def _stretch(axis: str, cell: PublishedCell, line: Sequence[PublishedCell]) -> S
     before = (line[first - 1].axes[axis], line[first - 1].words) if first > 0 else None
     after = (line[last + 1].axes[axis], line[last + 1].words) if last + 1 < len(line) else None
     return Stretch(
-        axis=axis,
+        axis=" = ".join(axes),
         words=cell.words,
         first=line[first].axes[axis],
         last=line[last].axes[axis],
@@ -217,10 +231,18 @@ def _other_gates(cell: PublishedCell, gates: Sequence[Gates]) -> tuple[str, ...]
             for name, least in wrote.modules.items()
             if reads.modules.get(name, least) < least
         ),
-        "import-signature": f"the signatures of {len(functions)} imports" if functions else "",
+        "import-signature": f"the signatures of {len(functions)} {'import' if len(functions) == 1 else 'imports'}"
+        if functions
+        else "",
         "executable-abi": _pair("executable ABI", str(wrote.library_abi), str(reads.library_abi)),
     }
     return tuple(text for signature, text in said.items() if text and signature != cell.signature)
+
+
+def _signatures_of(functions: Sequence[str]) -> str:
+    if len(functions) == 1:
+        return f"the signature of {functions[0]}"
+    return f"the signatures of {len(functions)} imports" if functions else ""
 
 
 def _pair(what: str, wrote: str, reads: str) -> str:

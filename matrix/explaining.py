@@ -88,8 +88,7 @@ def _published(planned: Plan) -> tuple[PublishedRun, ...]:
     """The committed runs that answer for a shipped preset as it is; a spec of one's own is another question."""
     if planned.spec.source not in presets() or planned.spec.options:
         return ()
-    runs = read_runs(run_files(data_root() / "results"))
-    return tuple(run for run in runs if run.preset == planned.spec.name)
+    return read_runs(path for path in run_files(data_root() / "results") if path.stem == planned.spec.name)
 
 
 def _has(runs: Sequence[PublishedRun], cell: CellReport) -> bool:

@@ -19,8 +19,9 @@ QUIET_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Where a run stands. `red` counts cells, `running` jobs, `installing` environments, `repeats` jobs that measure
-    times or repeat others, `left` guesses the seconds that the rest takes."""
+    """Where a run stands. `red` counts cells, `running` jobs, `given` those that a worker has and has not begun,
+    `installing` environments, `repeats` jobs that measure times or repeat others, `left` guesses the seconds that the
+    rest takes."""
 
     cells: int
     cells_done: int
@@ -31,6 +32,7 @@ class Snapshot:
     jobs_reused: int
     repeats: int = 0
     repeats_done: int = 0
+    given: int = 0
     left: float | None = None
 
     @property
@@ -39,12 +41,13 @@ class Snapshot:
 
     @property
     def text(self) -> str:
+        starting = ", a worker starting" if self.given and not self.running else ""
         installing = f", {self.installing} environments installing" if self.installing else ""
         left = "" if self.left is None else f", about {self.left:.0f} s left"
         repeats = f", {self.repeats_done}/{self.repeats} repeats" if self.repeats else ""
         return (
             f"{self.cells_done}/{self.cells} cells{repeats}, {self.jobs_run + self.jobs_reused} jobs done, "
-            f"{self.running} running{installing}, {self.red} red so far{left}"
+            f"{self.running} running{starting}{installing}, {self.red} red so far{left}"
         )
 
 

@@ -97,7 +97,7 @@ class PublishedCell:
 
     @property
     def name(self) -> str:
-        return " ".join(f"{axis}={label}" for axis, label in self.axes.items())
+        return " ".join(map("=".join, self.axes.items()))
 
     @property
     def passed(self) -> bool:
@@ -192,6 +192,9 @@ class PublishedRun:
 def run_files(folder: Path) -> tuple[Path, ...]:
     """The published runs of a folder, by name."""
     return tuple(sorted(folder.glob("*.json")))
+
+
+STAGES, OUTCOMES = tuple(map(str, Stage)), tuple(map(str, Outcome))
 
 
 def read_runs(paths: Iterable[Path]) -> tuple[PublishedRun, ...]:
@@ -311,12 +314,12 @@ def _whole(table: Table, key: str) -> int:
 
 def _stage(table: Table) -> Stage | None:
     read = table.content.get("stage")
-    return None if read is None else Stage(table.choice("stage", [stage.value for stage in Stage], Stage.RUN.value))
+    return None if read is None else Stage(table.choice("stage", STAGES, Stage.RUN.value))
 
 
 def _outcome(table: Table) -> Outcome:
     table.text("outcome", required=True)
-    return Outcome(table.choice("outcome", [each.value for each in Outcome], Outcome.UNTESTED.value))
+    return Outcome(table.choice("outcome", OUTCOMES, Outcome.UNTESTED.value))
 
 
 def _job(key: str, row: Table) -> PublishedJob:

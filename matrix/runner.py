@@ -394,6 +394,7 @@ class Runner:
                 cells_done=self.schedule.cells_done,
                 red=self.schedule.cells_red,
                 running=sum(flight.started for flight in self.flights.values()),
+                given=sum(not flight.started for flight in self.flights.values()),
                 installing=self.provision.making,
                 jobs_run=self.summary.jobs_run,
                 jobs_reused=self.summary.jobs_reused,

@@ -23,6 +23,7 @@ class SignatureRow:
     pattern: re.Pattern[str]
     code: str
     means: str
+    legend: str
     next_step: str
     outcome: Outcome | None
     gate: str
@@ -50,6 +51,7 @@ def rows() -> tuple[SignatureRow, ...]:
             pattern=re.compile(row["pattern"]),
             code=row["code"],
             means=row["means"],
+            legend=row.get("legend", row["means"]),
             next_step=row["next"],
             outcome=Outcome(row["outcome"]) if "outcome" in row else None,
             gate=row.get("gate", ""),
@@ -71,9 +73,12 @@ def gates() -> dict[str, str]:
 
 
 @functools.cache
-def without_values() -> dict[str, str]:
-    """What those signatures mean that mean the same in every message."""
-    return {row.name: row.means for row in rows() if "{" not in row.means}
+def legends() -> dict[str, str]:
+    """What each signature means in a legend, where no values are filled in."""
+    return {row.name: row.legend for row in rows()} | {
+        UNRECOGNISED: "no row of signatures.toml knows the message",
+        NO_OUTPUT: "the job printed nothing, or wrote not all of its outputs",
+    }
 
 
 @functools.lru_cache(maxsize=4096)

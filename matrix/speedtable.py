@@ -71,7 +71,9 @@ def caption(table: SpeedTable) -> str:
     name = ", ".join(f"{axis} {base.cell.labels[axis]}" for axis in table.axes)
     noise = "noise floor unknown" if table.floor is None else f"noise floor {_percent(table.floor)} (it, twice)"
     busy = f"; the machine was NOT quiet: calls waited for a core {table.waited:.0%} of the time"
-    return f"times; {shared}; baseline {name}: {duration(base.median)}, {noise}" + (busy if table.waited > BUSY else "")
+    load = "" if table.load is None else f", load of the machine up to {table.load:.1f}"
+    told = f"times; {shared}; baseline {name}: {duration(base.median)}, {noise}{load}"
+    return told + (busy if table.waited > BUSY else "")
 
 
 def agreement(tables: Sequence[SpeedTable]) -> str:

@@ -35,6 +35,20 @@ RAN = "ran"
 """It passed as far as anyone can say: no outputs are expected of it."""
 PLURAL = {"torch": "torch releases", "python": "Pythons"}
 """Of axes whose name does not just get an s."""
+OUTCOMES: Mapping[Outcome, str] = {
+    Outcome.PASSED: "it ran, and its outputs equal torch eager's within the tolerance (relative to their scale)",
+    Outcome.WRONG_OUTPUT: "it ran, and its outputs differ from torch eager's by more than the tolerance",
+    Outcome.FAILED: "a stage ended with an error; the cell says which, and the class of the message (its signature)",
+    Outcome.CRASHED: "a signal ended it",
+    Outcome.TIMED_OUT: "the time limit ended it",
+    Outcome.OUT_OF_MEMORY: "the memory limit ended it",
+    Outcome.NOT_INSTALLABLE: "the index has no wheels for it, or the resolver refuses; the cell has the reason",
+    Outcome.EXCLUDED: "a rule of the question took it out; the cell has the reason",
+    Outcome.BLOCKED: "an earlier stage failed",
+    Outcome.UNTESTED: "planned, not measured: not run yet, or the machine cannot",
+    Outcome.INFRASTRUCTURE: "our own fault, never shown as a release's",
+}
+"""What an outcome means. `failed` has a signature, which says more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,24 +129,14 @@ def _words(cell: CellReport) -> str:
     if cell.outcome is Outcome.PASSED:
         return "passed" if cell.compared else "ran to its end; its outputs are not compared with anything"
     if cell.signature and cell.outcome is Outcome.FAILED:
-        return f"{cell.words} ({general_meaning(cell.signature.name)})"
-    return cell.words
+        known = signatures.legends().get(cell.signature.name)
+        return f"{cell.words} ({known})" if known else cell.words
+    return outcome_words(cell.words, cell.outcome)
 
 
-def general_meaning(name: str) -> str:
-    """What a signature means in a legend, where no values are filled in."""
-    explained = {
-        "vm-bytecode-version": "the runtime reads another version of the VM bytecode",
-        "vm-features": "the module needs VM features that the runtime lacks",
-        "module-version": "the runtime's HAL module is too old",
-        "import-signature": "a runtime function takes other arguments",
-        "executable-abi": "the compiled code refuses this runtime's executable ABI",
-        "legalization": "the compiler has no lowering for an operation of the model",
-        "name-missing": "a package asks torch for a name that it does not have",
-        "python-import": "a Python package of the exporter cannot be imported",
-        signatures.UNRECOGNISED: "no row of signatures.toml knows the message",
-    }
-    return explained.get(name) or signatures.without_values().get(name, "see `why`")
+def outcome_words(words: str, outcome: Outcome) -> str:
+    """`not installable at export (the index has no wheels for it, …)`, where no signature says more."""
+    return f"{words.replace('_', ' ')} ({OUTCOMES[outcome]})"
 
 
 def _square(report: Report, page: Page) -> Square:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable, Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -22,17 +23,24 @@ def ascending(versions: Iterable[str]) -> tuple[str, ...]:
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Each label once: releases ascending, names as they came."""
+    """Each label once: releases ascending, behind them names as they came."""
     unique = tuple(dict.fromkeys(labels))
-    return tuple(sorted(unique, key=Version)) if are_versions(unique) else unique
+    releases = sorted((label for label in unique if are_versions([label])), key=Version)
+    return (*releases, *(label for label in unique if not are_versions([label])))
 
 
 def are_versions(labels: Iterable[str]) -> bool:
     """A user's own toolchain among releases makes names of them all."""
+    return all(map(_is_version, labels))
+
+
+@functools.cache
+def _is_version(label: str) -> bool:
     try:
-        return all(Version(label) for label in labels)
+        Version(label)
     except InvalidVersion:
         return False
+    return True
 
 
 def newest_of_each_minor(versions: Iterable[str]) -> tuple[str, ...]:

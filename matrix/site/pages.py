@@ -29,6 +29,8 @@ from matrix.site.tables import (
     row_answer,
     several,
 )
+from matrix.square import OUTCOMES
+from matrix.versions import in_order
 
 EXAMPLES = 5
 """Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
@@ -56,7 +58,7 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"slug": slug, "size": size_words}
+    made.filters |= {"slug": slug, "size": size_words, "counted": counted}
     made.globals |= {
         "link_of": link_of,
         "outcome_kind": kind,
@@ -71,6 +73,11 @@ def templates() -> jinja2.Environment:
 def foreseen_words(cell: PublishedCell) -> str:
     """What the gates say of a cell beside what was observed; empty where nothing is predicted."""
     return predicted.beside_words(cell, predicted.committed())
+
+
+def counted(number: int, name: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def size_words(size: int) -> str:
@@ -136,7 +143,7 @@ class Site:
         if self._charts:
             yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])
         yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables)
-        yield self._page("about.html", "about.html", outcomes=OUTCOMES)
+        yield self._page("about.html", "about.html", outcomes=OUTCOMES.items())
         yield self._page("search.html", "search.html", found=self._index())
 
     def _page(self, path: str, template: str, **context: object) -> tuple[str, str]:
@@ -232,11 +239,12 @@ def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
 
 
 def changed(release: Release) -> list[tuple[Beside, list[Table]]]:
-    """What a release changed, once for all squares that say the same."""
+    """What a release changed, once for all squares that say the same, beside its nearest predecessor first."""
     found: dict[tuple[object, ...], tuple[Beside, list[Table]]] = {}
     for each in (each for each in release.sections if each.changed):
         found.setdefault(each.said, (each, []))[1].append(each.table)
-    return list(found.values())
+    ascending = in_order(each.before for each, _ in found.values())
+    return sorted(found.values(), key=lambda pair: -ascending.index(pair[0].before))
 
 
 def numbers(chart: Chart) -> list[tuple[str, list[str]]]:
@@ -368,18 +376,3 @@ def signature_view(name: str, group: Signed) -> dict[str, Any]:
         "lines": lines,
         "next": steps[0] if steps else "",
     }
-
-
-OUTCOMES = (
-    ("passed", "it ran, and its outputs equal torch eager's within the tolerance, relative to the reference's scale"),
-    ("wrong_output", "it ran, and they do not"),
-    ("failed", "a stage ended with an error; the cell says which, and the class of the message (its signature)"),
-    ("crashed", "a signal ended it"),
-    ("timed_out", "the time limit ended it"),
-    ("out_of_memory", "the memory limit ended it"),
-    ("not_installable", "the index has no wheels for it, or the resolver refuses; the reason is kept"),
-    ("excluded", "a rule of the question took it out; its reason is kept"),
-    ("blocked", "an earlier stage failed"),
-    ("untested", "planned, not measured"),
-    ("infrastructure", "our own fault, never shown as a release's"),
-)

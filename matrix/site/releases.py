@@ -9,7 +9,7 @@ from matrix.records import Outcome
 from matrix.results import PublishedCell
 from matrix.site.inert import slug
 from matrix.site.tables import Table, column_answer, row_answer, several
-from matrix.versions import in_order
+from matrix.versions import are_versions, in_order
 
 RELEASED = {"compiler": "iree", "runtime": "iree", "turbine": "turbine", "torch": "torch", "python": "python"}
 """Axes whose values are releases -> what was released: a compiler and a runtime of one number are one release."""
@@ -81,7 +81,7 @@ def link_of(axis: str, label: str) -> str:
 
 
 def find_releases(tables: Sequence[Table]) -> list[Release]:
-    """Every release on an axis of the squares, or beside them, newest first in each product."""
+    """Every release on an axis of the squares, or beside them, newest first in each product, builds behind them."""
     found: dict[tuple[str, str], list[Beside]] = {}
     for table in tables:
         for axis, labels in ((table.row_axis, table.rows), (table.column_axis, table.columns)):
@@ -95,9 +95,10 @@ def find_releases(tables: Sequence[Table]) -> list[Release]:
     releases = []
     for product in NAMES:
         versions = in_order(version for name, version in found if name == product)
+        newest_first = sorted(reversed(versions), key=lambda version: not are_versions([version]))  # builds at the end
         releases += [
             Release(product=product, version=version, sections=tuple(found[product, version]))
-            for version in reversed(versions)
+            for version in newest_first
         ]
     return releases
 

@@ -12,7 +12,7 @@ from matrix import predicted, signatures
 from matrix.records import AXES, Outcome
 from matrix.results import PublishedCell, PublishedRun
 from matrix.site.inert import slug
-from matrix.square import MARKS, PLURAL, RAN, general_meaning, headings, span
+from matrix.square import MARKS, PLURAL, RAN, headings, outcome_words, span
 from matrix.versions import in_order
 
 FILLED = 0.6
@@ -166,8 +166,9 @@ def _legend_words(cell: PublishedCell) -> str:
 
 def meaning(cell: PublishedCell) -> str:
     """An outcome in a few words."""
-    known = general_meaning(cell.signature) if cell.signature else ""
-    return known if known and not known.startswith("see") else cell.words
+    if known := signatures.legends().get(cell.signature):
+        return known
+    return cell.words if cell.passed else outcome_words(cell.words, cell.outcome)
 
 
 def kind(cell: PublishedCell) -> str:
@@ -202,9 +203,10 @@ def column_answer(table: Table, column: str) -> str:
 
 
 def several(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
-    """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime`."""
+    """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime tried here`: others may be tried in
+    other squares."""
     if not labels:
-        return f"no {axis}"
+        return f"no {axis} tried here"
     if len(labels) == 1:
         return f"{axis} {span(labels, order)}"
     short = dict(zip(order, headings(order), strict=True))

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 from debian_programs import program
+from packaging.version import Version
 from pages_read import Page, broken_links, read_page, read_site
 from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, job, timed, write
 
@@ -143,6 +144,8 @@ def test_a_release_says_what_it_broke_and_repaired(site, pages):
     text = " ".join(pages[site / "release" / "iree-3.8.0.html"].text.split())
     (card,) = re.findall(r"As compiler, beside 3\.7\.1 .*?(?=As )", text)
     assert "Broke runtimes 3.4 to 3.7 passed → failed at run: executable-abi" in card
+    beside = re.findall(r"As \w+, beside ([\d.]+)", text)
+    assert len(set(beside)) > 2 and beside == sorted(beside, key=Version, reverse=True)  # the nearest first
     assert card.count("Which runtimes load") == card.count("Do modules for aarch64") == 1  # two squares say the same
     assert "Repaired runtimes 3.8 and 3.9 failed at run: executable-abi → passed" in text
     same = " ".join(pages[site / "release" / "iree-3.9.0.html"].text.split())
@@ -150,6 +153,19 @@ def test_a_release_says_what_it_broke_and_repaired(site, pages):
     assert "compilerthe first one measured-Modules of" in " ".join(
         pages[site / "release" / "iree-2.9.0.html"].text.split()
     )
+
+
+def test_releases_are_listed_newest_first_and_builds_behind_them(site, pages):
+    text = pages[site / "index.html"].text
+    listed = re.search(r"\bIREE\s+(3\..*?)\s*iree-turbine", text, re.DOTALL).group(1).split()
+    released = [label for label in listed if label[0].isdigit()]
+    assert listed[: len(released)] == released == sorted(released, key=Version, reverse=True)
+    assert "zig-3.13" in listed[len(released) :]
+
+
+def test_one_of_a_thing_is_one(pages):
+    found = {path.name for path, page in pages.items() if re.search(r"\b1 (?:cells|exports)\b", page.text)}
+    assert found == set()
 
 
 def test_a_signature_says_what_it_means_where_it_is_and_what_to_do(site, pages):

@@ -44,6 +44,7 @@ def raw_cells() -> list[dict]:
     return [cell for path in (ROOT / "results").glob("*.json") for cell in json.loads(path.read_text())["cells"]]
 
 
+@functools.cache
 def fits(term: str, label: str) -> bool:
     """What a term means, written anew from PEP 440: `3.6` is 3.6.0 and 3.6.1, names are themselves."""
     if term == label:
@@ -59,14 +60,15 @@ def fits(term: str, label: str) -> bool:
 
 def passing(ask: dict[str, str]) -> list[dict[str, str]]:
     """The axes of the cells that answer, each once: two runs may both hold a cell."""
-    red = [cell["axes"] for cell in raw_cells() if Outcome(cell["outcome"]).red]
-    found = [
-        cell["axes"]
-        for cell in raw_cells()
-        if cell["outcome"] == "passed" and "comparison" in cell["evidence"] and cell["axes"] not in red
+    cells = [(tuple(cell["axes"].items()), cell) for cell in raw_cells()]
+    red = {axes for axes, cell in cells if Outcome(cell["outcome"]).red}
+    found = {
+        axes: cell["axes"]
+        for axes, cell in cells
+        if cell["outcome"] == "passed" and "comparison" in cell["evidence"] and axes not in red
         if all(fits(term, cell["axes"][axis]) for axis, term in ask.items())
-    ]
-    return [axes for index, axes in enumerate(found) if axes not in found[:index]]
+    }
+    return list(found.values())
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=[question["why"] for question in QUESTIONS])
@@ -104,6 +106,13 @@ def test_no_answer_names_the_nearest_from_what_was_asked(run):
     text = refusal([run], runtime="3.6", compiler=">=3.8")
     assert "6 of these were tested, none is right:" in text
     assert "compiler 3.8.0 -> 3.7.1 (1 down): runtime 3.6.0" in text
+    assert "runtime 3.6.0 -> 3.8.0 (2 up): runtime 3.8.0, compiler 3.9.0" in text
+
+
+def test_the_nearest_release_is_nearest_beside_builds_too(run):
+    """Runtimes that were built have names; they take the releases' order away from nobody."""
+    built = replace(run.cells[0], axes={**run.cells[0].axes, "runtime": "zig-3.13"}, outcome=Outcome.FAILED)
+    text = refusal([replace(run, cells=(built, *run.cells))], runtime="3.6", compiler=">=3.8")
     assert "runtime 3.6.0 -> 3.8.0 (2 up): runtime 3.8.0, compiler 3.9.0" in text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from matrix import signatures
-from matrix.causes import cells_of, explain, nearest_passes, words
+from matrix.causes import cells_of, explain, nearest_passes, stretch_words, words
 from matrix.cli import main, make_parser
 from matrix.gates import load_gates
 from matrix.records import Outcome
@@ -63,6 +63,15 @@ def test_since_which_release(run):
     assert "runtime: failed at run: vm-bytecode-version from 3.10.0 (3.9.0: passed) to 3.13.0 (the newest mea" in text
     assert (
         "compiler: failed at run: vm-bytecode-version from 2.9.0 (the oldest measured) to 3.10.0 (3.11.0: pas" in text
+    )
+
+
+def test_since_which_release_where_the_runtime_goes_with_the_compiler():
+    models = read_run(COMMITTED.with_name("models.json"))
+    (cell,) = (c for c in models.cells if (c.axes["model"], c.axes["compiler"]) == ("yolox_nano", "3.3.0"))
+    (stretch,) = explain(cell, models.cells, GATES).stretches
+    assert stretch_words(stretch) == (
+        "compiler = runtime: failed at compile: legalization from 2.9.0 (the oldest measured) to 3.8.0 (3.9.0: passed)"
     )
 
 

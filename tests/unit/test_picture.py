@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ COMMITTED = Path(__file__).parents[2] / "results" / "portability.json"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@functools.cache
 def drawn(*results: Path) -> ElementTree.Element:
     return ElementTree.fromstring(first_square(results))
 
@@ -59,11 +61,11 @@ def test_hostile_words_are_words(tmp_path):
     assert not [letter for letter in text if ord(letter) < 32 and letter != "\n"]
 
 
-@pytest.mark.parametrize("releases", [1, 2, 60])
+@pytest.mark.parametrize("releases", [1, 2, 40])
 def test_a_square_of_any_size(tmp_path, releases):
     picture = drawn(write(tmp_path / "run.json", generated(1, releases)))
     assert len(list(picture.iter(f"{SVG}rect"))) == 1 + releases**2
-    assert ("And 8 more" in words(picture)) == (releases == 60)
+    assert any(word.startswith("And ") for word in words(picture)) == (releases == 40)
     assert len([text for text in words(picture) if text.startswith("Modules of")]) <= MOST
 
 

@@ -24,6 +24,8 @@ def snapshot(**change: float) -> Snapshot:
         (HALF, "50/100 cells, 50 jobs done, 2 running, 7 red so far"),
         (snapshot(left=9.6), "50/100 cells, 50 jobs done, 2 running, 7 red so far, about 10 s left"),
         (snapshot(installing=3), "50/100 cells, 50 jobs done, 2 running, 3 environments installing, 7 red so far"),
+        (snapshot(given=2), "50/100 cells, 50 jobs done, 2 running, 7 red so far"),
+        (snapshot(running=0, given=1), "50/100 cells, 50 jobs done, 0 running, a worker starting, 7 red so far"),
         (snapshot(cells_done=100), "100/100 cells, 50 jobs done, 2 running, 7 red so far"),
         (
             snapshot(cells_done=100, repeats=900, repeats_done=500, left=200.0),

@@ -7,6 +7,9 @@ The messages were printed by iree-base-compiler and iree-base-runtime 2.9 to 3.1
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from matrix import signatures
@@ -14,6 +17,7 @@ from matrix.records import Outcome, Stage
 from matrix.signatures import recognise, rows
 from matrix.square import MARKS
 
+RESULTS = Path(__file__).parents[2] / "results"
 VM, TOOLING = "c/runtime/src/iree/vm", "c/runtime/src/iree/tooling"
 ENTERING = "resolving module 'module' imports; creating VM context; creating run context"
 LOADING = "loading bytecode module at 'module.vmfb'; loading modules and dependencies; creating run context"
@@ -462,6 +466,16 @@ def test_letters_are_unique_and_no_mark_of_the_square() -> None:
     shown = [first + second for first in early for second in (*letters, *marks)]
     assert len(set(shown)) == len(shown)
     assert max(map(len, letters)) <= 2
+
+
+def test_a_legend_says_what_each_means_without_values() -> None:
+    assert {row.name: row.legend for row in rows() if not row.legend or "{" in row.legend} == {}
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.md")), ids=lambda path: path.stem)
+def test_legends_of_the_committed_tables_are_today_s(path: Path) -> None:
+    told = re.findall(r"\| failed at \w+: ([\w-]+) \((.*?)\) *\|", path.read_text())
+    assert told and dict(told) == {name: signatures.legends()[name] for name, _ in told}
 
 
 def test_only_a_full_disk_is_our_own_fault() -> None:

@@ -188,6 +188,7 @@ def test_a_table_for_each_baseline():
     assert table.axes == ("runtime",)
     assert table.floor == pytest.approx(1.01)
     assert "baseline runtime 3.7.0: 244 ms, noise floor 1.0 %" in caption(table)
+    assert caption(replace(table, load=8.06)).endswith("(it, twice), load of the machine up to 8.1")
 
 
 def test_passes_that_disagree_are_named():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from matrix.versions import SelectorFault, ascending, nearest, newest_of_each_minor, select, several
+from matrix.versions import SelectorFault, ascending, in_order, nearest, newest_of_each_minor, select, several
 
 RELEASES = ("2.9.0", "3.0.0", "3.7.0", "3.7.1", "3.9.0", "3.10.0", "3.11.0rc1")
 
@@ -51,6 +51,10 @@ def test_a_term_that_means_nothing(term, words):
 def test_no_release_is_known():
     with pytest.raises(SelectorFault, match="the locks know none"):
         select("3.8.0", ())
+
+
+def test_builds_stand_behind_the_releases():
+    assert in_order(["zig-3.11", "3.10.0", "3.9.0", "-", "3.10.0"]) == ("3.9.0", "3.10.0", "zig-3.11", "-")
 
 
 def test_versions_are_no_texts():
