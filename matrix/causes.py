@@ -231,9 +231,7 @@ def _other_gates(cell: PublishedCell, gates: Sequence[Gates]) -> tuple[str, ...]
             for name, least in wrote.modules.items()
             if reads.modules.get(name, least) < least
         ),
-        "import-signature": f"the signatures of {len(functions)} {'import' if len(functions) == 1 else 'imports'}"
-        if functions
-        else "",
+        "import-signature": _signatures_of(functions),
         "executable-abi": _pair("executable ABI", str(wrote.library_abi), str(reads.library_abi)),
     }
     return tuple(text for signature, text in said.items() if text and signature != cell.signature)
