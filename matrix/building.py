@@ -18,6 +18,9 @@ from matrix.toml_reader import Table
 
 RUNNER = "iree-run-module"
 UNSTRIPPED = "iree-run-module.debug"
+BENCHMARKER = "iree-benchmark-module"
+BENCHMARK_LIBRARY = "third_party/benchmark"
+"""Google's benchmark in IREE's sources, which BENCHMARKER needs. Crates of late leave it out."""
 HOST_TOOLS = ("iree-flatcc-cli", "iree-c-embed-data")
 """The tools that a cross build runs on the machine itself."""
 NATIVE = "native"
@@ -36,7 +39,8 @@ ALL_OFF = (
 )
 RUNTIME_OPTIONS = ("-DCMAKE_BUILD_TYPE=MinSizeRel", *(f"-D{name}=OFF" for name in ALL_OFF))
 RUNTIME_OPTIONS += ("-DIREE_HAL_DRIVER_LOCAL_SYNC=ON", "-DCMAKE_LINK_DEPENDS_USE_LINKER=OFF")
-KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "runtime_flags", "runtime_link", "libraries")
+RUNTIME_KEYS = ("runtime_flags", "runtime_link", "runtime_options")
+KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", *RUNTIME_KEYS)
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, minutes on a busy machine: kept between builds."""
 CACHES = ("zig-cache",)
@@ -48,6 +52,8 @@ OWN_KEYS = ("path", "cc", "cxx", "link", "binutils", "runtime_flags", "runtime_l
 SYSTEM_PATH = "/usr/bin:/bin"
 """Where a build finds programs that are named without a folder."""
 PLACE = re.compile(r"\{([a-z-]+)\}")
+
+COPY = "{here}/source"
 
 Command = tuple[str, ...]
 
@@ -70,6 +76,7 @@ class CrossToolchain:
     binutils: str
     runtime_flags: tuple[str, ...] = ()
     runtime_link: tuple[str, ...] = ()
+    runtime_options: tuple[str, ...] = ()
     libraries: str = ""
     path: str = ""
     tool_libraries: str = ""
@@ -122,6 +129,7 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
             binutils=row.text("binutils", required=True),
             runtime_flags=row.texts("runtime_flags"),
             runtime_link=row.texts("runtime_link"),
+            runtime_options=row.texts("runtime_options"),
             libraries=row.text("libraries"),
         )
     if top.faults:
@@ -164,16 +172,21 @@ def host_commands(native: CrossToolchain, folder: str) -> tuple[Command, ...]:
     )
 
 
-def runtime_commands(toolchain: CrossToolchain, host: str, options: tuple[str, ...] = ()) -> tuple[Command, ...]:
+def runtime_commands(
+    toolchain: CrossToolchain, host: str, options: tuple[str, ...] = (), *, timed: bool = False
+) -> tuple[Command, ...]:
     """Build IREE's runtime and leave it in the folder of the build, stripped (RUNNER) and as it was (UNSTRIPPED).
 
-    `host` is the folder of the host's tools, `options` are further ones of cmake, which win.
+    `host` is the folder of the host's tools, `options` are further ones of cmake, which win. With `timed` BENCHMARKER
+    is built too, from a copy of the sources with the library of `{benchmark}` where they have none; RUNNER is the same.
     """
-    mapped = ("source", *places_in((toolchain.cc, toolchain.runtime_flags)), *_caches(toolchain), "here")
-    flags = " ".join((*toolchain.runtime_flags, "-g", *(f"-ffile-prefix-map={{{name}}}={name}" for name in mapped)))
+    source = COPY if timed else "{source}"
+    named = ("source", *places_in((toolchain.cc, toolchain.runtime_flags)), *_caches(toolchain), "here")
+    mapped = [*((f"{{{name}}}", name) for name in named), *([(COPY, "source")] if timed else [])]
+    flags = " ".join((*toolchain.runtime_flags, "-g", *(f"-ffile-prefix-map={place}={name}" for place, name in mapped)))
     link = " ".join((*toolchain.link, *toolchain.runtime_link, "-Wl,--build-id=none"))
     configure = (
-        *_cmake("build"),
+        *_cmake("build", source),
         "-DCMAKE_SYSTEM_NAME=Linux",
         f"-DCMAKE_SYSTEM_PROCESSOR={toolchain.machine}",
         f"-DIREE_HOST_BIN_DIR={host}",
@@ -182,13 +195,27 @@ def runtime_commands(toolchain: CrossToolchain, host: str, options: tuple[str, .
         f"-DCMAKE_CXX_FLAGS={flags}",
         f"-DCMAKE_EXE_LINKER_FLAGS={link}",
         *RUNTIME_OPTIONS,
+        *(("-DIREE_BUILD_BENCHMARKS=ON",) if timed else ()),
+        *toolchain.runtime_options,
         *options,
     )
+    targets, strip = (RUNNER, BENCHMARKER) if timed else (RUNNER,), f"{toolchain.binutils}strip"
     return (
+        *(_copy_commands() if timed else ()),
         configure,
-        ("{bin}/cmake", "--build", "build", "--target", RUNNER),
+        ("{bin}/cmake", "--build", "build", "--target", *targets),
         ("cp", f"build/tools/{RUNNER}", UNSTRIPPED),
-        (f"{toolchain.binutils}strip", "-o", RUNNER, UNSTRIPPED),
+        (strip, "-o", RUNNER, UNSTRIPPED),
+        *(((strip, "-o", BENCHMARKER, f"build/tools/{BENCHMARKER}"),) if timed else ()),
+    )
+
+
+def _copy_commands() -> tuple[Command, ...]:
+    """A tree of links to the sources and the library. Where the sources have one, it is the same."""
+    return (
+        ("cp", "-rs", "{source}", COPY),
+        ("mkdir", "-p", f"{COPY}/{BENCHMARK_LIBRARY}"),
+        ("cp", "-rsf", "{benchmark}/.", f"{COPY}/{BENCHMARK_LIBRARY}"),
     )
 
 
@@ -201,8 +228,8 @@ def _caches(toolchain: CrossToolchain) -> tuple[str, ...]:
     return tuple(name for name in CACHES if any(f"{{{name}}}" in value for _, value in toolchain.environment))
 
 
-def _cmake(folder: str) -> Command:
-    return ("{bin}/cmake", "-G", "Ninja", "-S", "{source}", "-B", folder)
+def _cmake(folder: str, source: str = "{source}") -> Command:
+    return ("{bin}/cmake", "-G", "Ninja", "-S", source, "-B", folder)
 
 
 def _compilers(toolchain: CrossToolchain) -> Command:

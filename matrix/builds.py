@@ -26,9 +26,11 @@ from matrix.own import UserBuild
 from matrix.records import Build
 from matrix.versions import in_order, nearest
 
+BENCHMARK = "3.11.0"
+"""The pinned sources that carry Google's benchmark, release 1.9.5; the crate of 3.13.0 leaves it out."""
 STEPS = "steps.py"
 """The program that runs the commands of a build, of `scripts/`."""
-SOURCES = "source"
+SOURCES = ("source", "benchmark")
 WHEELS = ("bin", "zig")
 """Folders of what comes from PyPI, by `tools.txt`."""
 OF_THE_BUILD = ("here", "zig-cache", OWN)
@@ -44,8 +46,11 @@ class PlannedBuild:
     words: Command
 
 
-def planned_build(user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain]) -> PlannedBuild:
+def planned_build(
+    user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain], *, timed_on: str = ""
+) -> PlannedBuild:
     """`base` is the folder of the spec, `images` is `images/armv6`, `own` are the toolchains of the spec's targets.
+    For the machine `timed_on` iree-benchmark-module is built beside the runtime.
 
     Raises ToolchainFault, LockFault.
     """
@@ -59,10 +64,13 @@ def planned_build(user: UserBuild, base: Path, images: Path, own: Mapping[str, C
     toolchain = known[user.toolchain]
     path = (base / toolchain.path).resolve() if toolchain.path else None
     programs = toolchain.programs if user.toolchain in own else ()
-    commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime_commands(toolchain, HOST_TOOLS, user.options))
-    sets = tuple(name for name in places_in(commands) if name not in (SOURCES, *WHEELS, *OF_THE_BUILD))
+    timed = bool(timed_on) and toolchain.machine == timed_on
+    runtime = runtime_commands(toolchain, HOST_TOOLS, user.options, timed=timed)
+    commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime)
+    sets = tuple(name for name in places_in(commands) if name not in (*SOURCES, *WHEELS, *OF_THE_BUILD))
     release, tree, source = _source(user, base, images)
     locks = {name: sha256(images / f"debian-{name}.toml") for name in sets} | {"tools": sha256(images / "tools.txt")}
+    library = {"benchmark": sha256(images / "src" / BENCHMARK / "Cargo.lock")} if timed else {}
     build = Build(
         name=user.name,
         release=release,
@@ -70,10 +78,11 @@ def planned_build(user: UserBuild, base: Path, images: Path, own: Mapping[str, C
         toolchain=user.toolchain,
         sets=sets,
         tools=images / "tools.txt",
-        digest=digest({"source": source, "locks": locks, **_identities(programs, path)}),
+        digest=digest({"source": source, "locks": locks, **library, **_identities(programs, path)}),
         machine=toolchain.machine,
         programs=programs,
         path=path,
+        benchmark=BENCHMARK if timed else "",
     )
     return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands))
 

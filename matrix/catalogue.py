@@ -16,7 +16,7 @@ from matrix.keys import sha256
 from matrix.locks import NOWHERE, LockIndex, load_locks
 from matrix.modelfiles import entry_points, onnx_facts, packages_of
 from matrix.own import TOOL_AXES, UserModel
-from matrix.records import Toolchain
+from matrix.records import Stage, Toolchain
 from matrix.spec import Spec
 from matrix.targets import Target, read_targets
 from matrix.toml_reader import Table
@@ -143,6 +143,7 @@ def load_catalogue(
         models[name] = ModelFile(name=name, path=path, digest=sha256(path), packages=packages_of(path))
     for model in spec.models.values():
         models[model.name] = _user_model(model, spec.base, scripts)
+    timed = platform.machine() if Stage.BENCHMARK in spec.stages else ""
     return Catalogue(
         locks=load_locks(data_root() / "images" / "locks", place),
         models=models,
@@ -158,7 +159,7 @@ def load_catalogue(
             for name, path in asked_toolchains(spec, axis).items()
         },
         builds={
-            name: planned_build(build, spec.base, data_root() / "images" / "armv6", spec.own_toolchains)
+            name: planned_build(build, spec.base, data_root() / "images" / "armv6", spec.own_toolchains, timed_on=timed)
             for name, build in spec.builds.items()
             if name in spec.terms("runtime")
         },

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from matrix.benchmark import publishable
-from matrix.building import RUNNER, UNSTRIPPED
+from matrix.building import BENCHMARKER, RUNNER, UNSTRIPPED
 from matrix.builds import STEPS
 from matrix.catalogue import IMPORTER
 from matrix.keys import job_key
@@ -20,7 +20,7 @@ from matrix.records import Job, Stage
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
 TIMES = "benchmark.json"
-PROGRAMS = (RUNNER,)
+PROGRAMS = (RUNNER, BENCHMARKER)
 """Inputs that a job starts."""
 
 
@@ -92,7 +92,8 @@ def _benchmark(node: Node, artifacts: Mapping[str, str]) -> tuple[str, ...]:
     module = (f"--module={VMFB}", *parameters, f"--function={function}")
     how = ("--benchmark_repetitions=5", "--benchmark_min_time=0.2s", "--benchmark_min_warmup_time=0.1")
     out = (f"--benchmark_out={TIMES}", "--benchmark_out_format=json", "--print_statistics")
-    return ("iree-benchmark-module", *module, *inputs, *how, *out, *node.flags)
+    tool = f"./{BENCHMARKER}" if BENCHMARKER in artifacts else BENCHMARKER
+    return (tool, *module, *inputs, *how, *out, *node.flags)
 
 
 RECIPES: Mapping[Stage, Recipe] = {
@@ -110,10 +111,19 @@ RECIPES: Mapping[Stage, Recipe] = {
         command=_import,
     ),
     Stage.COMPILE: Recipe(inputs=(MLIR,), outputs=(VMFB,), needed=(VMFB,), command=_compile),
-    Stage.BUILD: Recipe(inputs=(STEPS,), outputs=(RUNNER, UNSTRIPPED), needed=(RUNNER, UNSTRIPPED), command=_build),
+    Stage.BUILD: Recipe(
+        inputs=(STEPS,),
+        outputs=(RUNNER, UNSTRIPPED, BENCHMARKER),
+        needed=(RUNNER, UNSTRIPPED),
+        command=_build,
+    ),
     Stage.RUN: Recipe(inputs=(RUNNER, VMFB, INPUT, PARAMETERS), outputs=(OUTPUT,), needed=(OUTPUT,), command=_run),
     Stage.BENCHMARK: Recipe(
-        inputs=(VMFB, INPUT, PARAMETERS), outputs=(TIMES,), needed=(TIMES,), command=_benchmark, strip=publishable
+        inputs=(BENCHMARKER, VMFB, INPUT, PARAMETERS),
+        outputs=(TIMES,),
+        needed=(TIMES,),
+        command=_benchmark,
+        strip=publishable,
     ),
 }
 

@@ -139,6 +139,9 @@ class Build:
     """A user's own compilers, which must be on this machine: names, or paths below `path`."""
     path: Path | None = None
     """The folder of a user's own compilers, which `{toolchain}` means."""
+    benchmark: str = ""
+    """Where `iree-benchmark-module` is built too: the release of the pinned sources whose Google benchmark it is given,
+    unless its own sources carry it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

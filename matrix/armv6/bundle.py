@@ -26,6 +26,7 @@ SCRIPT = """#!/bin/sh
 # Runs the model once and compares what it computes with what PyTorch computed. Exit status 0: pass, 1: fail.
 # On a machine that is no ARM: EMULATOR="qemu-arm-static -cpu arm1176" ./run.sh
 cd "$(dirname "$0")" || exit 1
+export TMPDIR="${{TMPDIR:-.}}" # where the runtime writes a system ELF before it loads it; not every board has /tmp
 now() {{ read -r up _ </proc/uptime && echo "${{up%.*}}${{up#*.}}"; }} # hundredths of a second
 begun=$(now)
 $EMULATOR ./{runner} --module={module} --device=local-sync --function={function} \\

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matrix.assembler import Workshop
-from matrix.building import OWN
+from matrix.building import BENCHMARK_LIBRARY, OWN
 from matrix.builds import find_program
 from matrix.engines.base import LINK_FOLDER
 from matrix.errors import EngineMissing, StoreUnusable
-from matrix.keys import digest, sha256
+from matrix.keys import digest, sha256, tree_digest
 from matrix.linking import helpers_task, link_folder, link_identity
 from matrix.records import Build, Environment, EnvironmentRequest
 from matrix.sources import own_sources, pinned_sources
@@ -58,6 +58,8 @@ class Furnisher:
         trees = {name: self._tree(name) for name in build.sets}
         pins = self._images / "src"
         trees["source"] = own_sources(build.tree) if build.tree else pinned_sources(pins, build.release)
+        if build.benchmark:
+            trees["benchmark"] = self._benchmark(trees["source"], build.benchmark)
         contents = {name: tree.digest for name, tree in trees.items()}
         places = {name: tree.path for name, tree in trees.items()} | {
             "bin": Path("..") / "bin",
@@ -69,6 +71,12 @@ class Furnisher:
         for name, place in places.items():
             (root / TREES / name).symlink_to(place)
         return replace(bare, digest=digest({"wheels": bare.digest, "trees": contents}))
+
+    def _benchmark(self, source: Tree, release: str) -> Tree:
+        """Google's benchmark, of a runtime's own sources where they carry it."""
+        carrying = (source, pinned_sources(self._images / "src", release))
+        place = next(tree.path / BENCHMARK_LIBRARY for tree in carrying if (tree.path / BENCHMARK_LIBRARY).is_dir())
+        return Tree(path=place, digest=tree_digest(place))
 
     def _linked(self, root: Path, folder: Path, bare: Environment) -> Environment:
         armel = self._tree("armel")

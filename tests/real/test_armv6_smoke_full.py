@@ -21,7 +21,7 @@ from matrix.armv6.audit import audit_program, names_of_this_machine
 from matrix.armv6.built import read_built
 from matrix.armv6.crosstools import CPU, host_tools_task, runtime_task
 from matrix.armv6.models import smoke_models
-from matrix.building import NATIVE, RUNNER
+from matrix.building import NATIVE, RUNNER, UNSTRIPPED
 from matrix.keys import sha256
 from matrix.sources import source_releases
 from matrix.tasks import Tasks, Tree
@@ -122,6 +122,12 @@ def elsewhere(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
+@pytest.fixture(scope="module")
+def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second store, for what is built from `elsewhere`."""
+    return tmp_path_factory.mktemp("another")
+
+
 def all_trees(store: Path) -> dict[str, Tree]:
     trees = {"aarch": places.package_tree("aarch", store), "source": places.source_tree(None)}
     return places.tool_trees(store) | trees
@@ -139,22 +145,23 @@ def fresh(folder: Path) -> Path:
 
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
 def test_a_runtime_built_twice_is_the_same_bytes(
-    toolchain: str, store: Path, elsewhere: Mapping[str, Tree], tmp_path: Path
+    toolchain: str, store: Path, elsewhere: Mapping[str, Tree], another: Path
 ) -> None:
     """In two folders, from compilers and sources in two others; and it is the one that is locked.
 
-    The program with debug information is for here only: zig's C library names its own folder in it.
+    The program with debug information is for here only: zig's C library names its own folder in it, the others nothing.
     """
     digests = []
-    for place, trees in ((store, all_trees(store)), (tmp_path / "another", elsewhere)):
+    for place, trees in ((store, all_trees(store)), (another, elsewhere)):
         tasks = Tasks(place)
         host = tasks.run(host_tools_task(places.toolchains()[NATIVE], trees))
         assert host.passed, host.log[-3000:]
         built = tasks.run(runtime_task(places.toolchains()[toolchain], {**trees, "host": host.tree}))
         assert built.passed, built.log[-3000:]
         digests.append(sha256(built.output(RUNNER)))
-        audit = audit_program(built.output(RUNNER).read_bytes(), RUNNER, words=names_of_this_machine(place))
-        assert not audit.leaks
+        for name in (RUNNER,) if toolchain == "zig-static" else (RUNNER, UNSTRIPPED):
+            audit = audit_program(built.output(name).read_bytes(), name, words=names_of_this_machine(place))
+            assert not audit.leaks, name
     assert digests[0] == digests[1]
     locked = read_built(places.images())[source_releases(places.images() / "src")[0]]
     assert f"sha256:{digests[0]}" == locked[toolchain]

@@ -49,6 +49,7 @@ def test_the_script_compares_every_output_on_the_scale_of_the_outputs(model: Smo
     assert "--input=@input_0.npy" in text
     assert "--expected_output=@expected_0.npy \\\n  --expected_output=@expected_1.npy" in text
     assert "--expected_f32_threshold=0.02 " in text
+    assert 'TMPDIR="${TMPDIR:-.}"' in text
     assert text.startswith("#!/bin/sh\n")
 
 

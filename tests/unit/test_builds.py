@@ -16,6 +16,7 @@ from matrix.errors import MatrixError, SpecError, ToolchainFault
 from matrix.jobs import make_job
 from matrix.plan import Plan, make_plan
 from matrix.records import Job, Outcome, Stage
+from matrix.repeats import with_repeats
 from matrix.schedule import Schedule
 from matrix.spec import parse_spec
 
@@ -81,8 +82,39 @@ def test_a_build_has_its_commands_and_options_in_its_key_and_no_place() -> None:
     job = job_of(plan, Stage.BUILD, {})
     assert job.argv[:2] == ("python", "steps.py")
     assert "-DIREE_HAL_DRIVER_LOCAL_TASK=ON" in job.argv
-    assert job.outputs == ("iree-run-module", "iree-run-module.debug")
+    assert "iree-run-module" in job.outputs
+    assert "iree-benchmark-module" not in job.argv
     assert not any(str(data_root()) in word for word in job.argv)
+
+
+def timed(toolchain: str, target: str) -> Plan:
+    body = BUILDS.replace("[axes]", 'stages = ["export", "compile", "run", "benchmark"]\n[axes]')
+    body = body.replace('["3.12.0", "3.13.0"]', '"3.13.0"').replace('["board", "other"]', '"board"')
+    body += '[benchmark]\nrounds = 4\nbaseline = { runtime = "board" }\n'
+    plan = planned(body.replace("zig-static", toolchain).replace('target = "armv6"', f'target = "{target}"'))
+    return with_repeats(plan, load_catalogue(plan.spec))
+
+
+def test_a_runtime_for_this_machine_is_built_with_what_measures_it() -> None:
+    plan = timed("native", "x86_64")
+    built, rounds = plan.nodes[plan.cells[0].nodes[2]], [node for node in plan.nodes if node.stage is Stage.BENCHMARK]
+    assert {"iree-benchmark-module", "-DIREE_BUILD_BENCHMARKS=ON"} <= set(built.flags)
+    assert {node.tools for node in rounds} == {built.index}
+    assert not any(node.obstacle for node in rounds)
+    artifacts = {"module.vmfb": "v", "input_0.npy": "i", "iree-run-module": "r", "iree-benchmark-module": "b"}
+    job = job_of(plan, Stage.BENCHMARK, artifacts)
+    assert job.argv[0] == "./iree-benchmark-module"
+    assert ("iree-benchmark-module", "b") in job.inputs
+    assert job.key != job_of(plan, Stage.BENCHMARK, {**artifacts, "iree-benchmark-module": "b2"}).key
+    plain = planned(BUILDS.replace("zig-static", "native").replace("armv6", "x86_64"))
+    assert "iree-benchmark-module" not in plain.nodes[plain.cells[0].nodes[2]].flags
+
+
+def test_a_runtime_for_another_machine_is_not_timed() -> None:
+    plan = timed("zig-static", "armv6")
+    assert "iree-benchmark-module" not in plan.nodes[plan.cells[0].nodes[2]].flags
+    (obstacle,) = {node.obstacle for node in plan.nodes if node.stage is Stage.BENCHMARK}
+    assert obstacle == (Outcome.UNTESTED, "no times: iree-benchmark-module is built for this machine only")
 
 
 def test_all_that_the_commands_speak_of_is_there() -> None:
@@ -91,7 +123,7 @@ def test_all_that_the_commands_speak_of_is_there() -> None:
         node = next(node for node in plan.nodes if node.stage is Stage.BUILD)
         assert node.request is not None
         assert node.request.build is not None
-        known = {SOURCES, *WHEELS, *OF_THE_BUILD, *node.request.build.sets}
+        known = {*SOURCES, *WHEELS, *OF_THE_BUILD, *node.request.build.sets}
         assert set(places_in((node.flags,))) <= known
         assert not [word for word in node.flags if re.search(r"\{[^}]*[^a-z}-]", word)], "a place that nothing fills in"
         assert all((IMAGES / f"debian-{each}.toml").is_file() for each in node.request.build.sets)
