@@ -34,6 +34,8 @@ class Beside:
 
     @property
     def words(self) -> str:
+        if not self.cells:
+            return f"no cell is measured on both {self.subject} and {self.first}, {self.unmeasured} on one of them only"
         count = f"all {self.cells}" if self.same == self.cells else f"{self.same} of {self.cells}"
         missing = f"; {self.unmeasured} more are measured on one of them only" if self.unmeasured else ""
         return f"{self.subject} ends as {self.first} does in {count} cells{self._how}{missing}"

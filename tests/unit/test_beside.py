@@ -65,6 +65,12 @@ def test_what_one_of_them_lacks_is_counted_and_not_compared():
     assert row.words.endswith("all 5 cells; 1 more are measured on one of them only")
 
 
+def test_nothing_is_said_to_end_alike_where_one_of_them_has_nothing():
+    nothing = {("aarch64", cell.labels["compiler"], cell.labels["runtime"]): None for cell in report({}).cells}
+    (row,) = beside(report(nothing))
+    assert row.words == "no cell is measured on both aarch64 and x86_64, 6 on one of them only"
+
+
 def test_every_format_says_it_and_how_the_target_is_emulated():
     made = report({})
     said, how = "aarch64 ends as x86_64 does in all 6 cells", "emulated, no times: " + " ".join(EMULATOR)
