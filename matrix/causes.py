@@ -12,7 +12,7 @@ from matrix import signatures
 from matrix.gates import Gates, minor
 from matrix.results import PublishedCell, PublishedRun
 from matrix.square import span
-from matrix.versions import are_versions, in_order
+from matrix.versions import are_versions, in_order, is_version
 from matrix.vmfb import feature_names
 
 GIVEN = ("model", "target")
@@ -155,7 +155,7 @@ def _line(axes: tuple[str, ...], cell: PublishedCell, cells: Sequence[PublishedC
         for other in cells
         if other.measured and rest.items() <= other.axes.items() and len({other.axes.get(axis) for axis in axes}) == 1
     }
-    order = [label for label in in_order(line) if are_versions([label])]
+    order = [label for label in in_order(line) if is_version(label)]
     return [line[label] for label in order] if len(order) > 1 and cell.axes[axes[0]] in order else []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -25,17 +26,17 @@ def ascending(versions: Iterable[str]) -> tuple[str, ...]:
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     """Each label once: releases ascending, behind them names as they came."""
     unique = tuple(dict.fromkeys(labels))
-    releases = sorted((label for label in unique if are_versions([label])), key=Version)
-    return (*releases, *(label for label in unique if not are_versions([label])))
+    return (*sorted(filter(is_version, unique), key=Version), *itertools.filterfalse(is_version, unique))
 
 
 def are_versions(labels: Iterable[str]) -> bool:
     """A user's own toolchain among releases makes names of them all."""
-    return all(map(_is_version, labels))
+    return all(map(is_version, labels))
 
 
 @functools.cache
-def _is_version(label: str) -> bool:
+def is_version(label: str) -> bool:
+    """Whether PEP 440 reads it; a build, a toolchain or a name is none."""
     try:
         Version(label)
     except InvalidVersion:
