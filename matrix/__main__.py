@@ -5,6 +5,6 @@ import sys
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C amid the imports ends quietly; `main` takes it over
 
-from matrix.cli import main  # noqa: E402
+from matrix.cli.main import main  # noqa: E402
 
 sys.exit(main())

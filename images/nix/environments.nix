@@ -46,11 +46,17 @@ let
         map (name: "${toString code}/${name}") [
           "matrix"
           "matrix/__init__.py"
-          "matrix/environmenttree.py"
-          "matrix/errors.py"
-          "matrix/layers.py"
-          "matrix/nixbuilder.py"
-          "matrix/wheellayer.py"
+          "matrix/core"
+          "matrix/core/__init__.py"
+          "matrix/core/errors.py"
+          "matrix/images"
+          "matrix/images/__init__.py"
+          "matrix/images/layer.py"
+          "matrix/images/nix"
+          "matrix/images/nix/__init__.py"
+          "matrix/images/nix/builder.py"
+          "matrix/images/nix/environment_tree.py"
+          "matrix/images/wheel_layer.py"
         ]
       );
   };
@@ -70,7 +76,7 @@ let
           "-I"
           "-S"
           "-B"
-          "${unpacking}/matrix/nixbuilder.py"
+          "${unpacking}/matrix/images/nix/builder.py"
           what
           "${unpacking}"
         ]

@@ -1,1 +1,5 @@
-"""Engines make environments real and run jobs in them. The contract is `matrix.engines.base.Engine`."""
+"""Environments made real, and jobs run in them: the engine contract, the worker protocol, one folder an engine.
+
+From outside: `contract` (what an engine is), `choice` (making one by name), `worker` (the protocol). Imports the rooms
+below it.
+"""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from matrix.assembler import Workshop
-from matrix.errors import EngineMissing
-from matrix.image import Image
-from matrix.records import Environment, EnvironmentRequest
+from matrix.core.errors import EngineMissing
+from matrix.core.records import Environment, EnvironmentRequest
+from matrix.images.image import Image
+from matrix.images.workshop import Workshop
 
 
 def committed_image(request: EnvironmentRequest, workshop: Workshop, machine: str, *, engine: str) -> Image:

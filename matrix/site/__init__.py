@@ -1,1 +1,4 @@
-"""The published site: static pages from the JSON of runs alone."""
+"""Pages, the report, pictures, charts and badges, made from published runs alone.
+
+From outside: `build`, `one_page`, `picture`, `badges`. Imports `answers` and the rooms below it.
+"""

@@ -11,18 +11,18 @@ from importlib import resources
 from pathlib import Path
 
 from matrix import __version__
-from matrix.axes import NONE
-from matrix.badges import as_svg, badge_of
-from matrix.causes import cells_of
-from matrix.errors import UsageError
-from matrix.inert import visible
-from matrix.results import PublishedCell, PublishedRun, read_runs
+from matrix.answers.causes import cells_of
+from matrix.core.errors import UsageError
+from matrix.core.text import visible
+from matrix.plan.axes import NONE
+from matrix.results.published import PublishedCell, PublishedRun, read_runs
+from matrix.site.badges import as_svg, badge_of
 from matrix.site.charts import Chart, find_charts
 from matrix.site.downloads import chart_csv, chart_json, run_csv
-from matrix.site.inert import LABEL, inert_run, slug
+from matrix.site.harmless import LABEL, inert_run, slug
 from matrix.site.pages import Site, first_table, latest, square_view
 from matrix.site.picture import square_svg
-from matrix.site.tables import FIRST, Table, find_tables, without_repeats
+from matrix.site.squares import FIRST, Table, find_tables, without_repeats
 
 FORMAT = 1
 MARKER = "site.json"

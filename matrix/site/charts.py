@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.inert import visible
-from matrix.records import Outcome, Stage
-from matrix.results import PublishedJob, PublishedRun, PublishedSpeed
-from matrix.site.inert import LABEL, slug
+from matrix.core.records import Outcome, Stage
+from matrix.core.text import visible
+from matrix.core.versions import in_order
+from matrix.results.published import PublishedJob, PublishedRun, PublishedSpeed
+from matrix.results.speed_table import duration
+from matrix.site.harmless import LABEL, slug
 from matrix.site.releases import RELEASED
-from matrix.site.tables import ordered
-from matrix.speedtable import duration
-from matrix.versions import in_order
+from matrix.site.squares import ordered
 
 PANELS = 12
 """Series that one chart shows; those beyond are in the data of the run."""

@@ -7,9 +7,9 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 
-from matrix.results import PublishedRun
+from matrix.results.published import PublishedRun
 from matrix.site.charts import Chart, Point, Series
-from matrix.site.tables import ordered
+from matrix.site.squares import ordered
 
 
 def run_csv(run: PublishedRun) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from matrix.errors import ExtraMissing
+from matrix.core.errors import ExtraMissing
+from matrix.results.speed import Verdict
+from matrix.results.square import headings
 from matrix.site.charts import BASELINE, RATIO, Chart, Point, Series, value_words
-from matrix.speed import Verdict
-from matrix.square import headings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

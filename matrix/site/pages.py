@@ -10,28 +10,18 @@ from typing import Any
 
 import jinja2
 
-from matrix import predicted, signatures
-from matrix.records import Outcome, Stage
-from matrix.results import PublishedCell, PublishedJob, PublishedRun
+from matrix.answers import predictions
+from matrix.core.records import Outcome, Stage
+from matrix.core.store_paths import closure, name_of
+from matrix.core.versions import in_order
+from matrix.results import signatures
+from matrix.results.published import PublishedCell, PublishedJob, PublishedRun
+from matrix.results.square import OUTCOMES
 from matrix.site.charts import Chart, Point, value_words
-from matrix.site.finding import Finder
-from matrix.site.inert import slug
+from matrix.site.harmless import slug
+from matrix.site.pickers import Finder
 from matrix.site.releases import NAMES, Beside, Release, find_releases, link_of
-from matrix.site.tables import (
-    FIRST,
-    Table,
-    column_answer,
-    edges,
-    kind,
-    legend,
-    mark,
-    meaning,
-    row_answer,
-    several,
-)
-from matrix.square import OUTCOMES
-from matrix.storepaths import closure, name_of
-from matrix.versions import in_order
+from matrix.site.squares import FIRST, Table, column_answer, edges, kind, legend, mark, meaning, row_answer, several
 
 EXAMPLES = 5
 """Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
@@ -74,7 +64,7 @@ def templates() -> jinja2.Environment:
 
 def foreseen_words(cell: PublishedCell) -> str:
     """What the gates say of a cell beside what was observed; empty where nothing is predicted."""
-    return predicted.beside_words(cell, predicted.committed())
+    return predictions.beside_words(cell, predictions.committed())
 
 
 def counted(number: int, name: str) -> str:
@@ -289,7 +279,7 @@ def square_view(table: Table) -> dict[str, Any]:
     answers += [(table.column_axis, column, column_answer(table, column), "") for column in table.columns]
     return {
         "rows": rows,
-        "foreseen": predicted.agreement(table.cells.values(), predicted.committed()),
+        "foreseen": predictions.agreement(table.cells.values(), predictions.committed()),
         "columns": list(table.short_columns.items()),
         "legend": legend(table),
         "answers": answers,

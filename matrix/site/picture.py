@@ -12,9 +12,9 @@ from pathlib import Path
 
 import jinja2
 
-from matrix.inert import visible
-from matrix.site.inert import LABEL
-from matrix.site.tables import Table, edges, kind, legend, mark
+from matrix.core.text import visible
+from matrix.site.harmless import LABEL
+from matrix.site.squares import Table, edges, kind, legend, mark
 
 WIDE, HIGH, GAP = 44, 28, 2
 """Pixels of a cell, and between two."""

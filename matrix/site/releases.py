@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from matrix.records import Outcome
-from matrix.results import PublishedCell
-from matrix.site.inert import slug
-from matrix.site.tables import Table, column_answer, row_answer, several
-from matrix.versions import are_versions, in_order
+from matrix.core.records import Outcome
+from matrix.core.versions import are_versions, in_order
+from matrix.results.published import PublishedCell
+from matrix.site.harmless import slug
+from matrix.site.squares import Table, column_answer, row_answer, several
 
 RELEASED = {"compiler": "iree", "runtime": "iree", "turbine": "turbine", "torch": "torch", "python": "python"}
 """Axes whose values are releases -> what was released: a compiler and a runtime of one number are one release."""

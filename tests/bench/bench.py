@@ -26,8 +26,8 @@ from pathlib import Path
 
 import overhead
 
-from matrix.store import default_store
-from matrix.workplace import cores_of_machine
+from matrix.core.data import default_store
+from matrix.core.machine import cores_of_machine
 
 SPEC = """
 format = 1

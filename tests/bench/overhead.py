@@ -20,18 +20,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from matrix.catalogue import data_root
-from matrix.daemon import Confinement, ContainerChannel, Daemon
-from matrix.engines.base import Engine
-from matrix.engines.docker import FILE_BYTES, RUN_LABEL, SCRATCH_BYTES, STORE_LABEL
-from matrix.errors import EngineMissing
-from matrix.layers import ENVIRONMENT
-from matrix.locks import load_locks
-from matrix.nixstore import NixStore
-from matrix.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Stage
-from matrix.store import Store, default_store
-from matrix.worker import Finished, Lost, WorkerEvent
-from matrix.workplace import cores_of_machine, engine_maker, machine_class, workshop
+from matrix.core.data import data_root, default_store
+from matrix.core.errors import EngineMissing
+from matrix.core.machine import cores_of_machine, machine_class
+from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Stage
+from matrix.engines.choice import engine_maker, workshop
+from matrix.engines.contract import Engine
+from matrix.engines.docker.daemon import Confinement, ContainerChannel, Daemon
+from matrix.engines.docker.engine import FILE_BYTES, RUN_LABEL, SCRATCH_BYTES, STORE_LABEL
+from matrix.engines.nix.store import NixStore
+from matrix.engines.worker import Finished, Lost, WorkerEvent
+from matrix.images.layer import ENVIRONMENT
+from matrix.plan.locks import load_locks
+from matrix.run.store import Store
 
 DATA = Path(__file__).parents[1] / "data"
 LIMIT_MS = 25.0
@@ -184,7 +185,7 @@ def take_turns(
 def docker_run(store: Store, environment: Environment, runtime: str, module: Path, given: Path) -> float:
     """Milliseconds of what `docker run --rm` does for one job: create, attach, start, wait, remove."""
     image = workshop(store).image(request_of("runtime", runtime), machine_class().partition(",")[0])
-    with tempfile.TemporaryDirectory(dir=store.scratch) as scratch:
+    with tempfile.TemporaryDirectory(dir=store.places.scratch) as scratch:
         folders = Path(scratch) / "in", Path(scratch) / "out"
         for folder in folders:
             folder.mkdir()
@@ -200,7 +201,7 @@ def docker_run(store: Store, environment: Environment, runtime: str, module: Pat
                 [tool, *run_arguments(f"{INPUTS}/", f"{OUTPUTS}/")],
                 confinement=Confinement(memory_bytes=4 << 30, scratch_bytes=SCRATCH_BYTES, file_bytes=FILE_BYTES),
                 mounts={folders[0]: (INPUTS, "ro"), folders[1]: (OUTPUTS, "rw")},
-                labels={RUN_LABEL: str(store.scratch), STORE_LABEL: str(store.folder)},
+                labels={RUN_LABEL: str(store.places.scratch), STORE_LABEL: str(store.folder)},
             )
             channel = ContainerChannel(daemon, name)
             while (came := channel.read(60)) and came[1]:

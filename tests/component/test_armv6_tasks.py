@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from matrix.errors import EngineMissing
-from matrix.keys import tree_digest
-from matrix.records import Outcome
-from matrix.tasks import Task, Tasks, Tree, task_key
+from matrix.builds.tasks import Task, Tasks, Tree, task_key
+from matrix.core.errors import EngineMissing
+from matrix.core.keys import tree_digest
+from matrix.core.records import Outcome
 
 SLOW_ONCE = """
 import os, time
@@ -125,7 +125,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     tasks = Tasks(tmp_path)
     code = f"""
 from pathlib import Path
-from matrix.tasks import Task, Tasks, Tree
+from matrix.builds.tasks import Task, Tasks, Tree
 trees = {{"python": Tree(path=Path({str(Path(sys.executable).parent)!r}), digest="p")}}
 words = ({PYTHON!r}, "-c", {SLOW_ONCE.format(mark=str(tmp_path / "mark"))!r})
 Tasks(Path({str(tmp_path)!r})).run(Task(label="slow", commands=(words,), trees=trees, inputs={{}}, outputs=("made",)))

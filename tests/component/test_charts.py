@@ -14,15 +14,15 @@ import pytest
 from site_samples import HOSTILE, timed, write
 from test_speed import measured, timed_plan
 
-from matrix.cli import main
-from matrix.errors import ExtraMissing
-from matrix.formats import FORMATS
-from matrix.results import parse_run, read_run
+from matrix.cli.main import main
+from matrix.core.errors import ExtraMissing
+from matrix.results.formats import FORMATS
+from matrix.results.published import parse_run, read_run
 from matrix.site.build import build_site
 from matrix.site.charts import Chart, find_charts, value_words
 from matrix.site.downloads import chart_csv, chart_json
 from matrix.site.drawing import draw
-from matrix.site.inert import inert_run
+from matrix.site.harmless import inert_run
 
 ROOT = Path(__file__).parents[2]
 RELEASES = ("3.6.0", "3.7.0", "3.8.0", "3.9.0", "3.10.0")

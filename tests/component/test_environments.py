@@ -19,14 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from matrix import environments, pythons
-from matrix.errors import HashMismatch, MatrixError, StoreUnusable
-from matrix.index import NotInstallable, PackageIndex
-from matrix.locks import read_lock
-from matrix.pythons import PythonInfo
-from matrix.records import EnvironmentRequest
+from matrix.core.errors import HashMismatch, MatrixError, NotInstallable, StoreUnusable
+from matrix.core.records import EnvironmentRequest
+from matrix.environments import installed, interpreters
+from matrix.environments.index import PackageIndex
+from matrix.environments.interpreters import PythonInfo
+from matrix.plan.locks import read_lock
 
-INFO = pythons.running()
+INFO = interpreters.running()
 COMPILE = "iree/compiler/_mlir_libs/iree-compile"
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +91,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def test_an_environment_is_what_the_lock_says(tmp_path, index, compiler):
-    made = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     assert made.distributions == (("iree-base-compiler", "3.8.0"), ("numpy", "2.0.2"))
     assert made.request_label == f"compiler/3.8.0 on Python {INFO.minor}"
     assert (made.python_version, made.c_library, made.engine) == (INFO.version, INFO.c_library, "venv")
@@ -112,35 +112,35 @@ def test_a_script_runs_in_the_renamed_folder(tmp_path, index):
     path = wheel(
         tmp_path / "wheels", "tool", "1.0", {"tool.py": "def main(): print('ran')\n"}, scripts="tool = tool:main"
     )
-    made = environments.realise(request_for(tmp_path, path), INFO, tmp_path / "store" / "one", index=index)
+    made = installed.realise(request_for(tmp_path, path), INFO, tmp_path / "store" / "one", index=index)
     done = subprocess.run([made.root / made.tools["tool"]], capture_output=True, text=True, check=True)
     assert done.stdout == "ran\n"
 
 
 def test_the_digest_is_of_the_content_and_not_of_the_folder(tmp_path, index, compiler):
-    one = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    one = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     elsewhere = dataclasses.replace(
         index, environment={**index.environment, "UV_LINK_MODE": "copy", "UV_CACHE_DIR": str(tmp_path / "cache2")}
     )
-    two = environments.realise(compiler, INFO, tmp_path / "another" / "deeper" / "two", index=elsewhere)
+    two = installed.realise(compiler, INFO, tmp_path / "another" / "deeper" / "two", index=elsewhere)
     assert one.digest == two.digest
     assert one.root != two.root
 
 
 def test_using_an_environment_does_not_change_what_it_is(tmp_path, index, compiler):
-    made = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([made.root / "bin" / "python", "-c", "import numpy"], check=True, env=env)
     assert list(made.root.rglob("numpy/__pycache__/*.pyc"))
-    assert environments.inspect(compiler, INFO, made.root).digest == made.digest
+    assert installed.inspect(compiler, INFO, made.root).digest == made.digest
 
 
 def test_another_wheel_of_the_same_version_is_another_environment(tmp_path, index, compiler):
-    one = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    one = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     made = wheel(tmp_path / "wheels", "numpy", "2.0.2", {"numpy/__init__.py": "value = 2\n"})
     old = tmp_path / "wheels" / "iree_base_compiler-3.8.0-py3-none-any.whl"
     fresh = dataclasses.replace(index, environment={**index.environment, "UV_CACHE_DIR": str(tmp_path / "cache2")})
-    two = environments.realise(request_for(tmp_path, old, made), INFO, tmp_path / "store" / "two", index=fresh)
+    two = installed.realise(request_for(tmp_path, old, made), INFO, tmp_path / "store" / "two", index=fresh)
     assert one.digest != two.digest
     assert one.distributions == two.distributions
 
@@ -152,22 +152,22 @@ def test_another_wheel_of_the_same_version_is_another_environment(tmp_path, inde
 def test_digest_and_recipe_hold_the_platform_and_not_the_path(compiler, field, value):
     other = dataclasses.replace(INFO, **{field: value})
     files = [("a.py", "sha256=x")]
-    assert environments.realised_digest(INFO, files) != environments.realised_digest(other, files)
-    assert environments.recipe(compiler, INFO) != environments.recipe(compiler, other)
+    assert installed.realised_digest(INFO, files) != installed.realised_digest(other, files)
+    assert installed.recipe(compiler, INFO) != installed.recipe(compiler, other)
 
 
 def test_neither_digest_nor_recipe_hold_a_path(compiler):
     moved = dataclasses.replace(INFO, path=Path("/elsewhere/python3"))
-    assert environments.recipe(compiler, INFO) == environments.recipe(compiler, moved)
-    assert environments.realised_digest(INFO, []) == environments.realised_digest(moved, [])
+    assert installed.recipe(compiler, INFO) == installed.recipe(compiler, moved)
+    assert installed.realised_digest(INFO, []) == installed.realised_digest(moved, [])
 
 
 def test_the_recipe_holds_engine_and_lock(compiler):
     other = dataclasses.replace(compiler, lock=dataclasses.replace(compiler.lock, digest="0" * 64))
     recipes = {
-        environments.recipe(compiler, INFO),
-        environments.recipe(compiler, INFO, engine="docker"),
-        environments.recipe(other, INFO),
+        installed.recipe(compiler, INFO),
+        installed.recipe(compiler, INFO, engine="docker"),
+        installed.recipe(other, INFO),
     }
     assert len(recipes) == 3
 
@@ -187,12 +187,12 @@ def test_the_recipe_holds_engine_and_lock(compiler):
 )
 def test_what_an_installer_writes_is_not_in_the_digest(own):
     wheels = [("a/a.py", "sha256=y"), ("a-1.dist-info/METADATA", "sha256=z")]
-    assert environments.realised_digest(INFO, [*wheels, own]) == environments.realised_digest(INFO, wheels[::-1])
+    assert installed.realised_digest(INFO, [*wheels, own]) == installed.realised_digest(INFO, wheels[::-1])
 
 
 @pytest.mark.parametrize("kept", ["a/INSTALLER", "a-1.dist-info/entry_points.txt", "../../../share/man/man1/a.1"])
 def test_what_a_wheel_brings_is_in_the_digest(kept):
-    assert environments.realised_digest(INFO, [(kept, "sha256=x")]) != environments.realised_digest(INFO, [])
+    assert installed.realised_digest(INFO, [(kept, "sha256=x")]) != installed.realised_digest(INFO, [])
 
 
 def test_the_wheels_own_binary_comes_before_tracys_and_the_script(tmp_path, index):
@@ -205,32 +205,32 @@ def test_the_wheels_own_binary_comes_before_tracys_and_the_script(tmp_path, inde
         "torch/bin/protoc": "not ours",
     }
     path = wheel(tmp_path / "wheels", "iree-base-runtime", "3.8.0", files, scripts="iree-run-module = a:b")
-    made = environments.realise(request_for(tmp_path, path), INFO, tmp_path / "store" / "one", index=index)
+    made = installed.realise(request_for(tmp_path, path), INFO, tmp_path / "store" / "one", index=index)
     assert sorted(made.tools) == ["iree-dump-module", "iree-run-module", "iree-tracy-capture"]
     assert made.tools["iree-run-module"].endswith("iree/_runtime_libs/iree-run-module")
 
 
 def test_loading_gives_back_the_same_and_is_quick(tmp_path, index, compiler):
-    made = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
-    assert environments.load(made.root) == made
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    assert installed.load(made.root) == made
     begun = time.perf_counter()
     for _ in range(100):
-        environments.load(made.root)
+        installed.load(made.root)
     assert (time.perf_counter() - begun) / 100 < 0.001
 
 
 def test_a_standing_environment_is_not_built_again(tmp_path, index, compiler):
-    made = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     broken = PackageIndex(environment={}, options=("--no-such-option",))
-    assert environments.realise(compiler, INFO, made.root, index=broken) == made
+    assert installed.realise(compiler, INFO, made.root, index=broken) == made
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 1}'])
 def test_a_damaged_environment_is_replaced(tmp_path, index, compiler, content):
-    made = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     (made.root / "environment.json").write_text(content)
-    assert environments.load(made.root) is None
-    assert environments.realise(compiler, INFO, made.root, index=index) == made
+    assert installed.load(made.root) is None
+    assert installed.realise(compiler, INFO, made.root, index=index) == made
     assert leftovers(made.root) == []
 
 
@@ -238,14 +238,14 @@ def test_no_wheel_for_this_python_is_a_finding(tmp_path, index):
     path = wheel(tmp_path / "wheels", "iree-base-compiler", "3.8.0", {"a.py": ""}, tag="cp26-cp26-linux_x86_64")
     folder = tmp_path / "store" / "one"
     with pytest.raises(NotInstallable, match=r"iree-base-compiler==3\.8\.0 has no wheels with a matching Python"):
-        environments.realise(request_for(tmp_path, path), INFO, folder, index=index)
+        installed.realise(request_for(tmp_path, path), INFO, folder, index=index)
     assert [path.name for path in folder.parent.iterdir()] == ["one.lock"]
 
 
 def test_a_wrong_hash_names_the_wheel_and_the_lock(tmp_path, index, compiler):
     path = tmp_path / "wheels" / "numpy-2.0.2-py3-none-any.whl"
     with pytest.raises(HashMismatch) as error:
-        environments.realise(request_for(tmp_path, path, digest="0" * 64), INFO, tmp_path / "store/one", index=index)
+        installed.realise(request_for(tmp_path, path, digest="0" * 64), INFO, tmp_path / "store/one", index=index)
     assert "numpy==2.0.2" in str(error.value)
     assert "compiler/3.8.0.txt" in str(error.value)
 
@@ -253,8 +253,8 @@ def test_a_wrong_hash_names_the_wheel_and_the_lock(tmp_path, index, compiler):
 def test_a_lock_without_a_hash_installs_nothing(tmp_path, index, compiler):
     compiler.lock.path.write_text("# pins: iree-base-compiler==3.8.0\nnumpy==2.0.2\n")
     with pytest.raises(MatrixError):
-        environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
-    assert environments.load(tmp_path / "store" / "one") is None
+        installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    assert installed.load(tmp_path / "store" / "one") is None
 
 
 def test_a_source_distribution_is_never_built(tmp_path, index):
@@ -279,14 +279,14 @@ def test_a_source_distribution_is_never_built(tmp_path, index):
     path.write_text(text)
     request = EnvironmentRequest(kind="compiler", python=INFO.minor, lock=read_lock(path, "compiler/3.8.0"))
     with pytest.raises(NotInstallable, match="evil"):
-        environments.realise(request, INFO, tmp_path / "store" / "one", index=index)
+        installed.realise(request, INFO, tmp_path / "store" / "one", index=index)
     assert not trace.exists()
 
 
 def test_a_store_that_cannot_be_written_is_told(tmp_path, index, compiler):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnusable, match="cannot realise compiler/3"):
-        environments.realise(compiler, INFO, tmp_path / "file" / "store" / "one", index=index)
+        installed.realise(compiler, INFO, tmp_path / "file" / "store" / "one", index=index)
 
 
 def test_threads_that_want_the_same_environment_build_it_once(tmp_path, index, compiler, monkeypatch):
@@ -295,7 +295,7 @@ def test_threads_that_want_the_same_environment_build_it_once(tmp_path, index, c
     monkeypatch.setattr(PackageIndex, "install", lambda self, *args: built.append(args[0]) or install(self, *args))
     folder = tmp_path / "store" / "one"
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: environments.realise(compiler, INFO, folder, index=index), range(4)))
+        made = list(pool.map(lambda _: installed.realise(compiler, INFO, folder, index=index), range(4)))
     assert len(built) == 1
     assert made.count(made[0]) == 4
 
@@ -304,7 +304,7 @@ KILLED = """
 import json, sys, time
 from pathlib import Path
 from matrix import environments, pythons
-from matrix.records import EnvironmentRequest, Lock
+from matrix.core.records import EnvironmentRequest, Lock
 
 class Stuck:
     def venv(self, root, python):
@@ -329,14 +329,14 @@ def test_kill_9_leaves_a_partial_folder_that_the_next_one_removes(tmp_path, inde
         os.kill(dying.pid, signal.SIGKILL)
     assert len(leftovers(folder)) == 1
     assert not folder.exists()
-    assert environments.load(folder) is None
-    made = environments.realise(compiler, INFO, folder, index=index)
-    assert environments.load(folder) == made
+    assert installed.load(folder) is None
+    made = installed.realise(compiler, INFO, folder, index=index)
+    assert installed.load(folder) == made
     assert leftovers(folder) == []
 
 
 def test_the_description_names_no_path_of_the_machine(tmp_path, index, compiler):
-    made = environments.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     text = (made.root / "environment.json").read_text()
     assert str(tmp_path) not in text
     assert json.loads(text)["format"] == 1
@@ -347,26 +347,26 @@ def test_an_interpreter_that_is_gone_is_told(tmp_path, index, compiler):
         path=tmp_path / "python3.99", version="3.99.0", implementation="cpython", c_library="glibc 2", machine="x86_64"
     )
     with pytest.raises(MatrixError, match="virtual environment"):
-        environments.realise(compiler, gone, tmp_path / "store" / "one", index=index)
+        installed.realise(compiler, gone, tmp_path / "store" / "one", index=index)
 
 
 def test_a_claim_that_passes_in_a_moment_does_not_keep_an_environment(tmp_path, monkeypatch):
     """As of a process between its fork and its exec, which has our files open. One that lasts does."""
-    monkeypatch.setattr(environments, "CLAIM_SECONDS", 0.3)
+    monkeypatch.setattr(installed, "CLAIM_SECONDS", 0.3)
     folder = tmp_path / "env"
     folder.mkdir()
-    with environments.used(folder):
+    with installed.used(folder):
         begun = time.monotonic()
-        assert not environments.remove(folder)
-        assert time.monotonic() - begun >= environments.CLAIM_SECONDS
+        assert not installed.remove(folder)
+        assert time.monotonic() - begun >= installed.CLAIM_SECONDS
     with ThreadPoolExecutor() as pool:
 
         def pass_by():
-            with environments.used(folder):
+            with installed.used(folder):
                 time.sleep(0.1)
 
         passing = pool.submit(pass_by)
         time.sleep(0.03)
-        assert environments.remove(folder)
+        assert installed.remove(folder)
         passing.result()
     assert not folder.exists()

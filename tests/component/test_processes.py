@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix import processes
+from matrix.core import processes
 
 
 def python(code: str) -> list[str]:

@@ -15,15 +15,16 @@ import pytest
 from test_debian import CONTENT, HELLO, lock_of, member, publish, serving
 from test_layertable import TEXT, request_of, table, wheel
 
-from matrix import debian, standalone
-from matrix.baselayer import write_base_layer
-from matrix.baselocking import fetch_base, lock_all_bases
-from matrix.bases import BaseLock, PythonArchive, base_text, read_base, stored
-from matrix.errors import HashMismatch, ImageFault, IndexUnreachable, PackageGone, ResolutionRefused
-from matrix.layertable import image_of
-from matrix.locks import Change
-from matrix.mirror import Sources
-from matrix.sbom import bill
+from matrix.core.errors import HashMismatch, ImageFault, IndexUnreachable, PackageGone, ResolutionRefused
+from matrix.images.debian import archive as debian
+from matrix.images.debian import python_archive
+from matrix.images.debian.layer import write_base_layer
+from matrix.images.debian.lock import BaseLock, PythonArchive, base_text, read_base, stored
+from matrix.images.debian.locking import fetch_base, lock_all_bases
+from matrix.images.debian.mirror import Sources
+from matrix.images.layer_table import image_of
+from matrix.images.sbom import bill
+from matrix.plan.locks import Change
 
 GOOD = (
     member("python/bin/python3.12", b"\x7fELF", mode=0o755),
@@ -52,7 +53,7 @@ def archive_of(*members) -> bytes:
 
 def offer(folder: Path, content: bytes, sums: str = "{sha256}  {name}\n") -> Path:
     """Puts a build where uv says that the newest 3.12 lies, with the sums of its release."""
-    release, name = unquote(standalone._newest("3.12", "x86_64")[1]).split("/")[-2:]
+    release, name = unquote(python_archive._newest("3.12", "x86_64")[1]).split("/")[-2:]
     place = folder / release
     place.mkdir(parents=True, exist_ok=True)
     (place / name).write_bytes(content)
@@ -86,18 +87,18 @@ def layer_with(content: bytes, files: Path) -> tarfile.TarFile:
 
 def test_a_build_is_locked_by_the_sums_of_its_release_and_fetched_again(server, tmp_path):
     path = offer(server, archive_of(*GOOD))
-    locked = standalone.lock("3.12", "x86_64", tmp_path / "files")
+    locked = python_archive.lock("3.12", "x86_64", tmp_path / "files")
     assert locked.path == f"{path.parent.name}/{path.name}"
     assert locked.version.startswith("3.12.")
     assert locked.size == path.stat().st_size
     path.unlink()
     assert stored(tmp_path / "files", locked).is_file()
-    assert standalone.fetch(locked, tmp_path / "files", named_in="a lock") == stored(tmp_path / "files", locked)
+    assert python_archive.fetch(locked, tmp_path / "files", named_in="a lock") == stored(tmp_path / "files", locked)
     with pytest.raises(PackageGone, match=r"3\.12\.\d+ of a lock: its server no longer has this file"):
-        standalone.fetch(locked, tmp_path / "others", named_in="a lock")
+        python_archive.fetch(locked, tmp_path / "others", named_in="a lock")
     stored(tmp_path / "files", locked).write_bytes(b"")
     with pytest.raises(HashMismatch, match="is damaged"):
-        standalone.fetch(locked, tmp_path / "files", named_in="a lock")
+        python_archive.fetch(locked, tmp_path / "files", named_in="a lock")
 
 
 def test_a_lock_with_a_python_is_read_as_it_was_written(tmp_path):
@@ -118,14 +119,14 @@ def test_a_lock_with_a_python_is_read_as_it_was_written(tmp_path):
 def test_a_build_that_its_release_does_not_vouch_for_is_not_locked(server, tmp_path, sums, error, said):
     offer(server, archive_of(*GOOD), sums)
     with pytest.raises(error, match=said) as caught:
-        standalone.lock("3.12", "x86_64", tmp_path / "files")
+        python_archive.lock("3.12", "x86_64", tmp_path / "files")
     assert "UV_PYTHON_INSTALL_MIRROR" in caught.value.tip
     assert not list((tmp_path / "files").glob("*"))
 
 
 def test_a_python_that_uv_does_not_know_is_named(tmp_path):
     with pytest.raises(ResolutionRefused, match=r"uv knows no standalone Python 3\.12 for vax"):
-        standalone.lock("3.12", "vax", tmp_path)
+        python_archive.lock("3.12", "vax", tmp_path)
 
 
 def test_its_files_lie_where_the_suites_own_python_lies(tmp_path):

@@ -15,9 +15,10 @@ from queue import Empty, SimpleQueue
 import pytest
 from test_worker import eventually, marked
 
-from matrix import channel, errors, worker
-from matrix.records import Limits
-from matrix.worker import Finished, Lost, Order, Ready, Started, WorkerEvent, WorkerProcess
+from matrix.core import errors
+from matrix.core.records import Limits
+from matrix.engines import channel, worker
+from matrix.engines.worker import Finished, Lost, Order, Ready, Started, WorkerEvent, WorkerProcess
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "worker.py"
 SH = shutil.which("sh") or "sh"

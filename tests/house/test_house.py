@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.workplace import ENGINES
+from matrix.engines.choice import ENGINES
 
 ROOT = Path(__file__).parents[2]
 CODE = sorted(path.relative_to(ROOT) for room in ("matrix", "scripts") for path in (ROOT / room).rglob("*.py"))

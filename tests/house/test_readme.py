@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from matrix.arguments import make_parser
-from matrix.cli import main
+from matrix.cli.main import main
+from matrix.cli.options import make_parser
 from matrix.site.build import first_square
 
 ROOT = Path(__file__).parents[2]

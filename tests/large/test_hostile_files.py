@@ -16,9 +16,9 @@ from measured import command_line
 from modules import FILES, module, mutated, zipped
 from pace import allowed
 
-from matrix.errors import FileFault
-from matrix.mlirfile import read_mlir
-from matrix.vmfbaudit import audit
+from matrix.artifacts.mlir import read_mlir
+from matrix.artifacts.vmfb_audit import audit
+from matrix.core.errors import FileFault
 
 SECONDS = 2.0
 BYTES = 200 << 20

@@ -13,9 +13,9 @@ from pages_read import Page
 from site_samples import HOSTILE, OVERRIDE, generated, hostile, timed, write
 from test_site import PORTABILITY, RESULTS, assert_valid
 
-from matrix.cli import main
-from matrix.errors import ResultsFault
-from matrix.site.onefile import one_file
+from matrix.cli.main import main
+from matrix.core.errors import ResultsFault
+from matrix.site.one_page import one_file
 
 
 def read(text: str) -> Page:

@@ -32,9 +32,9 @@ runtime = "latest-minors >=2.9,<=3.13"
 MEASURED = """
 import json, re, sys, time
 from pathlib import Path
-from matrix.schedule import Schedule
-from matrix.asked import Question
-from matrix.workplace import plan_of
+from matrix.run.schedule import Schedule
+from matrix.plan.question import Question
+from matrix.run.planning import plan_of
 plan = plan_of(Question(preset=sys.argv[1]))
 schedule = Schedule(plan)
 assert schedule.take() is not None and len(plan.environments()) == 31

@@ -18,13 +18,13 @@ from packaging.version import Version
 from pages_read import Page, broken_links, read_page, read_site
 from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, job, timed, write
 
-from matrix.cli import main
-from matrix.errors import ResultsFault, UsageError
-from matrix.inert import visible
-from matrix.results import PublishedRun, read_run
+from matrix.cli.main import main
+from matrix.core.errors import ResultsFault, UsageError
+from matrix.core.text import visible
+from matrix.results.published import PublishedRun, read_run
 from matrix.site.build import build_site
-from matrix.site.inert import inert_run, slug
-from matrix.site.tables import column_answer, find_tables, row_answer
+from matrix.site.harmless import inert_run, slug
+from matrix.site.squares import column_answer, find_tables, row_answer
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "results").glob("*.json"))

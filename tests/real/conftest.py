@@ -15,8 +15,8 @@ from nix_here import let_go, nix_or_skip, stored
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from matrix.nixstore import NixStore
-from matrix.records import Environment
+from matrix.core.records import Environment
+from matrix.engines.nix.store import NixStore
 
 
 class ByFile(LoadScopeScheduling):

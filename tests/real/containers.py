@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from command_line import ROOT, wait_for
 
-from matrix import mirror
-from matrix.assembler import Workshop
-from matrix.connection import find_address
-from matrix.daemon import Daemon
-from matrix.engines.docker import RUN_LABEL, STORE_LABEL, DockerEngine
-from matrix.errors import EngineMissing
-from matrix.image import Image
-from matrix.index import configured
-from matrix.records import EnvironmentRequest
-from matrix.wheels import Files
-from matrix.worker import WorkerEvent
+from matrix.core.errors import EngineMissing
+from matrix.core.records import EnvironmentRequest
+from matrix.engines.docker.address import find_address
+from matrix.engines.docker.daemon import Daemon
+from matrix.engines.docker.engine import RUN_LABEL, STORE_LABEL, DockerEngine
+from matrix.engines.worker import WorkerEvent
+from matrix.environments.index import configured
+from matrix.environments.wheels import Files
+from matrix.images.debian import mirror
+from matrix.images.image import Image
+from matrix.images.workshop import Workshop
 
 
 def daemon_or_skip() -> Daemon:

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 from command_line import DATA, ROOT, wait_until_gone
 
-from matrix.engines.base import Engine
-from matrix.errors import MatrixError
-from matrix.index import NotInstallable
-from matrix.jobs import RECIPES
-from matrix.locks import load_locks
-from matrix.pythons import find
-from matrix.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Lock, Stage
-from matrix.worker import Finished, Lost, Started, WorkerEvent
+from matrix.core.errors import MatrixError, NotInstallable
+from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Lock, Stage
+from matrix.engines.contract import Engine
+from matrix.engines.worker import Finished, Lost, Started, WorkerEvent
+from matrix.environments.interpreters import find
+from matrix.plan.locks import load_locks
+from matrix.plan.stages import RECIPES
 
 LIMITS = Limits(seconds=60, memory_bytes=4 << 30)
 LOCKS = ROOT / "images" / "locks"
@@ -131,7 +130,7 @@ class EngineContract:
     @staticmethod
     def another_python() -> str:
         """A Python of this machine that is not 3.11."""
-        from matrix.errors import EngineMissing
+        from matrix.core.errors import EngineMissing
 
         for python in ("3.12", "3.10", "3.13", "3.9"):
             try:

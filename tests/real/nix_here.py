@@ -16,14 +16,14 @@ from containers import workshop
 from debian_programs import program
 from engine_contract import request_for
 
-from matrix.engines.nix import NixEngine
-from matrix.engines.sandbox import Sandbox
-from matrix.errors import MatrixError
-from matrix.nar import STORE
-from matrix.nixmaking import Maker
-from matrix.nixstore import NixStore
-from matrix.storepaths import name_of
-from matrix.worker import WorkerEvent
+from matrix.core.errors import MatrixError
+from matrix.core.store_paths import name_of
+from matrix.engines.nix.engine import NixEngine
+from matrix.engines.nix.making import Maker
+from matrix.engines.nix.sandbox import Sandbox
+from matrix.engines.nix.store import NixStore
+from matrix.engines.worker import WorkerEvent
+from matrix.images.nix.nar import STORE
 
 USED = (("compiler", "3.8.0"), ("runtime", "3.8.0"), ("runtime", "3.12.0"), ("runtime", "3.13.0"))
 
@@ -61,7 +61,9 @@ def is_ours(name: str) -> bool:
     """Named as images/nix names a base, an environment or a wheel, or what Nix makes for them; or the flake."""
     plain = name_of(name).removesuffix(".lock").removesuffix(".drv")
     return (
-        plain.startswith("iree-matrix") or plain in wheels() or (STORED / name / "matrix" / "nixbuilder.py").is_file()
+        plain.startswith("iree-matrix")
+        or plain in wheels()
+        or (STORED / name / "matrix" / "images" / "nix" / "builder.py").is_file()
     )
 
 

@@ -8,8 +8,8 @@ import os
 import pytest
 from command_line import ROOT, good
 
-from matrix.comparing import compare_runs
-from matrix.results import parse_run, read_run
+from matrix.answers.equality import compare_runs
+from matrix.results.published import parse_run, read_run
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 if os.uname().machine != "x86_64":

@@ -17,21 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from matrix.armv6 import places
-from matrix.armv6.audit import audit_program, names_of_this_machine
-from matrix.armv6.crosstools import (
-    CPU,
-    EVERYTHING,
-    emulated_task,
-    program_task,
-)
-from matrix.armv6.smoke import HELLO, ORACLE
-from matrix.building import CrossToolchain
-from matrix.errors import HashMismatch
-from matrix.linking import GCC, HELPER_FLAGS, LIBRARIES, helpers_task, link_folder
-from matrix.records import Outcome
-from matrix.sources import source_releases
-from matrix.tasks import Task, Tasks, Tree
+from matrix.artifacts.program_audit import audit_program, names_of_this_machine
+from matrix.builds import tools
+from matrix.builds.board_check import HELLO, ORACLE
+from matrix.builds.linker import GCC, HELPER_FLAGS, LIBRARIES, helpers_task, link_folder
+from matrix.builds.sources import source_releases
+from matrix.builds.tasks import Task, Tasks, Tree
+from matrix.builds.toolchain_tasks import CPU, EVERYTHING, emulated_task, program_task
+from matrix.core.errors import HashMismatch
+from matrix.core.records import Outcome
+from matrix.plan.source_builds import CrossToolchain
 
 pytestmark = pytest.mark.real
 Triple = tuple[float, float, float]
@@ -47,13 +42,13 @@ def tasks(unpacked: Path) -> Tasks:
 def trees(tasks: Tasks) -> dict[str, Tree]:
     """The compiler and qemu, fetched and unpacked: a minute."""
     store = tasks.folder.parent
-    found = {name: places.package_tree(name, store) for name in ("armel", "qemu")}
+    found = {name: tools.package_tree(name, store) for name in ("armel", "qemu")}
     return found | {"zig-cache": Tree(path=store / "unused", digest="")}
 
 
 @pytest.fixture(scope="module")
 def static() -> CrossToolchain:
-    return places.board_toolchains()["armel-static"]
+    return tools.board_toolchains()["armel-static"]
 
 
 def bits(value: float) -> int:
@@ -169,7 +164,7 @@ def fmaf_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain
 
 def table_program(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain, name: str) -> Path:
     """NAME_table.c with the helper NAME.c, which comes before the C library's."""
-    folder, flags = places.images(), ("-static", "-O2", "-fno-builtin")
+    folder, flags = tools.images(), ("-static", "-O2", "-fno-builtin")
     made = tasks.run(
         Task(
             label=f"{name}_table",
@@ -211,7 +206,7 @@ def test_rounding_to_whole_floats_on_arm1176(tasks: Tasks, trees: dict[str, Tree
 
 
 def test_the_oracle_refuses_code_for_armv7(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
-    source = places.images() / "smoke" / "hello.c"
+    source = tools.images() / "smoke" / "hello.c"
     for flags, ends in (((), {CPU: "passed"}), (ORACLE, {CPU: "SIGILL", EVERYTHING: "passed"})):
         made = tasks.run(program_task(static, source, trees, flags=flags))
         for cpu, ending in ends.items():
@@ -224,7 +219,7 @@ def test_the_audit_finds_this_machine_in_debug_sections_and_not_in_what_goes_on_
     tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain
 ) -> None:
     """A real program of Debian's C library: stripped it tells nothing, with debug sections it names the folder."""
-    source, words = places.images() / "smoke" / "hello.c", names_of_this_machine(tasks.folder.parent)
+    source, words = tools.images() / "smoke" / "hello.c", names_of_this_machine(tasks.folder.parent)
     stripped = tasks.run(program_task(static, source, trees)).output("program")
     clean = audit_program(stripped.read_bytes(), "hello", words=words)
     assert not clean.leaks
@@ -245,13 +240,13 @@ def test_the_audit_finds_this_machine_in_debug_sections_and_not_in_what_goes_on_
 @pytest.fixture(scope="module")
 def linker(tasks: Tasks, trees: dict[str, Tree], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wrapper in front of a program that writes down how it was called."""
-    helpers = tasks.run(helpers_task(places.images() / "link", trees))
+    helpers = tasks.run(helpers_task(tools.images() / "link", trees))
     assert helpers.passed, helpers.log
     folder = tmp_path_factory.mktemp("linker")
     recorder = folder.parent / f"{folder.name}-recorder"
     recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     recorder.chmod(0o755)
-    link_folder(folder, helpers.folder, recorder, sources=places.images() / "link", armel=trees["armel"])
+    link_folder(folder, helpers.folder, recorder, sources=tools.images() / "link", armel=trees["armel"])
     return folder
 
 
@@ -316,20 +311,20 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(
 
 def test_a_crate_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """cargo itself checks it: a changed checksum stands for a changed crate."""
-    shutil.copytree(places.images(), tmp_path / "images" / "armv6")
-    lock = tmp_path / "images" / "armv6" / "src" / source_releases(places.images() / "src")[0] / "Cargo.lock"
+    shutil.copytree(tools.images(), tmp_path / "images" / "armv6")
+    lock = tmp_path / "images" / "armv6" / "src" / source_releases(tools.images() / "src")[0] / "Cargo.lock"
     text = lock.read_text()
     lock.write_text(re.sub(r'(name = "eerie-sys".*?checksum = ")....', r"\g<1>0000", text, flags=re.DOTALL))
     assert lock.read_text() != text
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
     with pytest.raises(HashMismatch, match="another one than locked"):
-        places.source_tree(None)
+        tools.source_tree(None)
 
 
 def test_a_cpu_that_qemu_does_not_know_fails_loudly(
     tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain
 ) -> None:
-    made = tasks.run(program_task(static, places.images() / "smoke" / "hello.c", trees))
+    made = tasks.run(program_task(static, tools.images() / "smoke" / "hello.c", trees))
     ran = tasks.run(emulated_task("hello", made.output("program"), ("2",), static, trees, cpu="arm1177"))
     assert ran.outcome is Outcome.FAILED
     assert "arm1177" in ran.log or "CPU" in ran.log

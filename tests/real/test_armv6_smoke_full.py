@@ -16,18 +16,18 @@ import numpy
 import pytest
 from command_line import ROOT, good, matrix
 
-from matrix.armv6 import places
-from matrix.armv6.audit import audit_program, names_of_this_machine
-from matrix.armv6.built import read_built
-from matrix.armv6.crosstools import CPU, host_tools_task, runtime_task
-from matrix.armv6.models import smoke_models
-from matrix.building import NATIVE, RUNNER, UNSTRIPPED
-from matrix.keys import sha256
-from matrix.sources import source_releases
-from matrix.tasks import Tasks, Tree
+from matrix.artifacts.program_audit import audit_program, names_of_this_machine
+from matrix.builds import tools
+from matrix.builds.board_models import smoke_models
+from matrix.builds.digests import read_built
+from matrix.builds.sources import source_releases
+from matrix.builds.tasks import Tasks, Tree
+from matrix.builds.toolchain_tasks import CPU, host_tools_task, runtime_task
+from matrix.core.keys import sha256
+from matrix.plan.source_builds import NATIVE, RUNNER, UNSTRIPPED
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
-TOOLCHAINS = tuple(places.toolchains())
+TOOLCHAINS = tuple(tools.toolchains())
 STAY = ("bin", "zig-cache")
 
 
@@ -49,7 +49,7 @@ def test_the_smoke_test_finds_what_is_committed(store: Path) -> None:
 def conv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model as `export --arrays` leaves it."""
     folder = tmp_path_factory.mktemp("conv")
-    (model,) = (found for found in smoke_models(places.images() / "smoke", folder) if found.name == "conv")
+    (model,) = (found for found in smoke_models(tools.images() / "smoke", folder) if found.name == "conv")
     for kind, paths in (("input", model.inputs), ("expected", model.expected)):
         for index, path in enumerate(paths):
             path.rename(folder / f"conv.{kind}_{index}.npy")
@@ -70,9 +70,9 @@ def test_a_bundle_runs_with_nothing_else_in_its_root(
     refuse_traces(root, store)
     if toolchain == "zig-static":
         assert (root / RUNNER).stat().st_size < 1_200_000
-    trees = places.tool_trees(store)
+    trees = tools.tool_trees(store)
     shutil.copy(trees["qemu"].path / "usr" / "bin" / "qemu-arm-static", root / "qemu")
-    if places.toolchains()[toolchain].dynamic:
+    if tools.toolchains()[toolchain].dynamic:
         library = trees["armel"].path / "usr" / "arm-linux-gnueabi" / "lib"
         (root / "lib").mkdir()
         for name in ("ld-linux.so.3", "libc.so.6", "libm.so.6", "libgcc_s.so.1"):
@@ -129,8 +129,8 @@ def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def all_trees(store: Path) -> dict[str, Tree]:
-    trees = {"aarch": places.package_tree("aarch", store), "source": places.source_tree(None)}
-    return places.tool_trees(store) | trees
+    trees = {"aarch": tools.package_tree("aarch", store), "source": tools.source_tree(None)}
+    return tools.tool_trees(store) | trees
 
 
 def moved(tree: Tree, place: Path) -> Tree:
@@ -154,14 +154,14 @@ def test_a_runtime_built_twice_is_the_same_bytes(
     digests = []
     for place, trees in ((store, all_trees(store)), (another, elsewhere)):
         tasks = Tasks(place)
-        host = tasks.run(host_tools_task(places.toolchains()[NATIVE], trees))
+        host = tasks.run(host_tools_task(tools.toolchains()[NATIVE], trees))
         assert host.passed, host.log[-3000:]
-        built = tasks.run(runtime_task(places.toolchains()[toolchain], {**trees, "host": host.tree}))
+        built = tasks.run(runtime_task(tools.toolchains()[toolchain], {**trees, "host": host.tree}))
         assert built.passed, built.log[-3000:]
         digests.append(sha256(built.output(RUNNER)))
         for name in (RUNNER,) if toolchain == "zig-static" else (RUNNER, UNSTRIPPED):
             audit = audit_program(built.output(name).read_bytes(), name, words=names_of_this_machine(place))
             assert not audit.leaks, name
     assert digests[0] == digests[1]
-    locked = read_built(places.images())[source_releases(places.images() / "src")[0]]
+    locked = read_built(tools.images())[source_releases(tools.images() / "src")[0]]
     assert f"sha256:{digests[0]}" == locked[toolchain]

@@ -339,7 +339,7 @@ def waits_for_a_pipe(pid: int) -> bool:
 
 
 def test_every_class_has_its_own_code():
-    from matrix import errors
+    from matrix.core import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     classes = [kind for kind in kinds if issubclass(kind, errors.MatrixError)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import begin, good, matrix, standing, wait_for, write_spec
 
-from matrix.footprint import Footprint
+from matrix.environments.wheel_cache import Footprint
 
 pytestmark = pytest.mark.real
 

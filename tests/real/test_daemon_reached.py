@@ -23,10 +23,10 @@ from containers import (
 )
 from engine_contract import Driven, job_of, request_for
 
-from matrix.daemon import Daemon, nobody
-from matrix.errors import EngineMissing
-from matrix.records import Stage
-from matrix.store import DEAD
+from matrix.core.disk import DEAD
+from matrix.core.errors import EngineMissing
+from matrix.core.records import Stage
+from matrix.engines.docker.daemon import Daemon, nobody
 
 pytestmark = pytest.mark.real
 

@@ -16,10 +16,10 @@ from command_line import wait_for
 from containers import containers_of, daemon_or_skip, new_engine, wait_until_no_container
 from engine_contract import Driven, job_of, request_for
 
-from matrix.daemon import Confinement, ContainerChannel
-from matrix.engines import docker as docker_engine
-from matrix.records import Limits, Stage
-from matrix.worker import Lost, Started, Worker
+from matrix.core.records import Limits, Stage
+from matrix.engines.docker import engine as docker_engine
+from matrix.engines.docker.daemon import Confinement, ContainerChannel
+from matrix.engines.worker import Lost, Started, Worker
 
 pytestmark = pytest.mark.real
 

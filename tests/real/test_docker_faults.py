@@ -21,7 +21,7 @@ from command_line import ROOT, begin, end, matrix, open_to_all, rows, surroundin
 from containers import containers_of, daemon_or_skip, image_of, volumes_of, wait_until_no_container
 from engine_contract import request_for
 
-from matrix.daemon import Daemon
+from matrix.engines.docker.daemon import Daemon
 
 pytestmark = pytest.mark.real
 
@@ -108,7 +108,7 @@ def test_no_permission_on_the_socket_is_one_message(tmp_path, spec):
         code = (
             f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import matrix.daemon, matrix.cli, docker, requests\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-            "from matrix.errors import MatrixError\n"
+            "from matrix.core.errors import MatrixError\n"
             "try: matrix.daemon.Daemon()\n"
             "except MatrixError as error: sys.exit(matrix.cli._report(str(error), error.tip, error.exit_code))"
         )

@@ -20,8 +20,8 @@ from containers import (
 )
 from engine_contract import EngineContract, compile_job, job_of, request_for
 
-from matrix.errors import NoImage
-from matrix.records import Stage
+from matrix.core.errors import NoImage
+from matrix.core.records import Stage
 
 pytestmark = pytest.mark.real
 

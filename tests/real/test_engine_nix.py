@@ -20,18 +20,18 @@ from containers import image_of, workshop
 from engine_contract import Driven, EngineContract, job_of, request_for
 from nix_here import STORED, let_go, new_engine, own_nix, stored
 
-from matrix.engines.sandbox import Sandbox, find_sandbox
-from matrix.errors import NoImage
-from matrix.layertable import TableWish
-from matrix.locks import load_locks
-from matrix.nar import Nar, nar_of
-from matrix.nixlocking import make_table
-from matrix.nixmaking import Maker
-from matrix.nixstore import InputLacking, Target, settings
-from matrix.nixtable import EXPRESSION, read_table
-from matrix.records import Stage
-from matrix.storepaths import StorePath
-from matrix.worker import Started
+from matrix.core.errors import NoImage
+from matrix.core.records import Stage
+from matrix.core.store_paths import StorePath
+from matrix.engines.nix.making import Maker
+from matrix.engines.nix.sandbox import Sandbox, find_sandbox
+from matrix.engines.nix.store import InputLacking, Target, settings
+from matrix.engines.worker import Started
+from matrix.images.layer_table import TableWish
+from matrix.images.nix.locking import make_table
+from matrix.images.nix.nar import Nar, nar_of
+from matrix.images.nix.table import EXPRESSION, read_table
+from matrix.plan.locks import load_locks
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
 

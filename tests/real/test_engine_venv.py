@@ -7,7 +7,7 @@ from command_line import ROOT
 from containers import workshop
 from engine_contract import EngineContract
 
-from matrix.engines.venv import VenvEngine
+from matrix.engines.venv.engine import VenvEngine
 
 pytestmark = pytest.mark.real
 

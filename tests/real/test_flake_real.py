@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import DATA, ROOT, good
 
-from matrix.nixstore import settings
+from matrix.engines.nix.store import settings
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from command_line import DATA, good, matrix, new_store, quoted
 
-from matrix.errors import EngineMissing
-from matrix.formats import published
+from matrix.core.errors import EngineMissing
+from matrix.results.formats import published
 
 pytestmark = pytest.mark.real
 if os.uname().machine != "x86_64":

@@ -82,7 +82,7 @@ def test_the_bench_holds():
 
 MEASURED = """
 import resource, sys
-from matrix.cli import main
+from matrix.cli.main import main
 status = main(sys.argv[1:])
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MiB", file=sys.stderr)
 sys.exit(status)

@@ -16,15 +16,15 @@ from command_line import ROOT
 from containers import daemon_or_skip, workshop
 from debian.arfile import ArFile
 
-from matrix.bases import read_base
-from matrix.cli import main
-from matrix.daemon import Daemon
-from matrix.errors import HashMismatch, ImageFault
-from matrix.image import Image
-from matrix.imagecommands import Committed
-from matrix.locks import load_locks
-from matrix.records import EnvironmentRequest
-from matrix.workplace import Question, plan_of
+from matrix.cli.images import Committed
+from matrix.cli.main import main
+from matrix.core.errors import HashMismatch, ImageFault
+from matrix.core.records import EnvironmentRequest
+from matrix.engines.docker.daemon import Daemon
+from matrix.images.debian.lock import read_base
+from matrix.images.image import Image
+from matrix.plan.locks import load_locks
+from matrix.run.planning import Question, plan_of
 
 pytestmark = pytest.mark.real
 ENVIRONMENT = "runtime/3.8.0"

@@ -16,15 +16,15 @@ from command_line import ROOT
 from containers import daemon_or_skip
 from debian_programs import program
 
-from matrix.cli import main
-from matrix.daemon import Daemon
-from matrix.daemonimages import files_on_daemon, loaded_images, was_named
-from matrix.errors import ImageFault
-from matrix.image import Image
-from matrix.imagecommands import Committed
-from matrix.layerfiles import Reader, first_difference, layer_files
-from matrix.locks import load_locks
-from matrix.records import EnvironmentRequest
+from matrix.cli.images import Committed
+from matrix.cli.main import main
+from matrix.core.errors import ImageFault
+from matrix.core.records import EnvironmentRequest
+from matrix.engines.docker.daemon import Daemon
+from matrix.engines.docker.images_held import files_on_daemon, loaded_images, was_named
+from matrix.images.image import Image
+from matrix.images.layer_files import Reader, first_difference, layer_files
+from matrix.plan.locks import load_locks
 
 pytestmark = pytest.mark.real
 RELEASES = ("3.8.0", "3.13.0")

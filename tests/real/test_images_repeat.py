@@ -16,12 +16,12 @@ import pytest
 from command_line import ROOT, link_or_copy
 from containers import workshop
 
-from matrix.cli import main
-from matrix.errors import ImageFault
-from matrix.imagecommands import Committed
-from matrix.locks import kind_of, load_locks
-from matrix.records import EnvironmentRequest, Lock
-from matrix.workplace import Question, plan_of
+from matrix.cli.images import Committed
+from matrix.cli.main import main
+from matrix.core.errors import ImageFault
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.plan.locks import kind_of, load_locks
+from matrix.run.planning import Question, plan_of
 
 pytestmark = pytest.mark.real
 SAMPLE = 3
@@ -63,13 +63,13 @@ def listdir(*place):
 os.scandir, os.listdir = Scanned, listdir
 
 from matrix import mirror
-from matrix.assembler import Workshop
-from matrix.index import configured
-from matrix.layertable import TableWish, image_of
-from matrix.locks import kind_of, load_locks
-from matrix.mirror import Sources
-from matrix.records import EnvironmentRequest
-from matrix.wheels import Files
+from matrix.images.workshop import Workshop
+from matrix.environments.index import configured
+from matrix.images.layer_table import TableWish, image_of
+from matrix.plan.locks import kind_of, load_locks
+from matrix.images.debian.mirror import Sources
+from matrix.core.records import EnvironmentRequest
+from matrix.environments.wheels import Files
 
 store, images = Path(sys.argv[2]), Path(sys.argv[3])
 shop = Workshop(images=images, files=Files(store / "files"), scratch=store / "scratch", index=configured(),

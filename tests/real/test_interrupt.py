@@ -129,7 +129,7 @@ def test_ctrl_c_amid_the_imports():
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if line.rstrip().endswith("matrix.errors"):
+        if line.rstrip().endswith("matrix.core.errors"):
             process.send_signal(signal.SIGINT)
             break
     _, err = process.communicate(timeout=60)

@@ -11,12 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from matrix import environments, pythons
-from matrix.errors import DiskFull, EngineMissing, HashMismatch, IndexUnreachable, ResolutionRefused
-from matrix.index import NotInstallable, PackageIndex, configured
-from matrix.locks import load_locks, read_lock
-from matrix.pythons import PythonInfo
-from matrix.records import EnvironmentRequest, Lock
+from matrix.core.errors import (
+    DiskFull,
+    EngineMissing,
+    HashMismatch,
+    IndexUnreachable,
+    NotInstallable,
+    ResolutionRefused,
+)
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.environments import installed, interpreters
+from matrix.environments.index import PackageIndex, configured
+from matrix.environments.interpreters import PythonInfo
+from matrix.plan.locks import load_locks, read_lock
 
 pytestmark = pytest.mark.real
 
@@ -42,7 +49,7 @@ def request_for(lock: Lock, info: PythonInfo) -> EnvironmentRequest:
 def python_that_fits() -> PythonInfo:
     for python in ("3.11", "3.12", "3.10", "3.13"):
         try:
-            return pythons.find(python, offline=True)
+            return interpreters.find(python, offline=True)
         except EngineMissing:
             continue
     pytest.fail("no Python from 3.10 to 3.13 on this machine")
@@ -65,7 +72,7 @@ def unreachable(tmp_path: Path) -> PackageIndex:
 
 def test_a_compiler_is_installed_and_compiles(tmp_path, index):
     info = python_that_fits()
-    made = environments.realise(request_for(lock_of("compiler", RELEASE), info), info, tmp_path / "c", index=index)
+    made = installed.realise(request_for(lock_of("compiler", RELEASE), info), info, tmp_path / "c", index=index)
     assert ("iree-base-compiler", RELEASE) in made.distributions
     module = "func.func @f(%a: tensor<4xf32>) -> tensor<4xf32> {\n %0 = arith.addf %a, %a : tensor<4xf32>\n"
     module += "return %0 : tensor<4xf32>\n}\n"
@@ -73,15 +80,15 @@ def test_a_compiler_is_installed_and_compiles(tmp_path, index):
     argv += ["--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3"]
     subprocess.run(argv, input=module, text=True, check=True, capture_output=True, timeout=120)
     assert (tmp_path / "f.vmfb").stat().st_size > 1000
-    assert environments.load(made.root) == made
+    assert installed.load(made.root) == made
 
 
 def test_the_same_runtime_has_the_same_digest_in_two_folders(tmp_path, index):
     info = python_that_fits()
     request = request_for(lock_of("runtime", RELEASE), info)
     copying = dataclasses.replace(index, environment={**index.environment, "UV_LINK_MODE": "copy"})
-    one = environments.realise(request, info, tmp_path / "one", index=index)
-    two = environments.realise(request, info, tmp_path / "somewhere" / "else", index=copying)
+    one = installed.realise(request, info, tmp_path / "one", index=index)
+    two = installed.realise(request, info, tmp_path / "somewhere" / "else", index=copying)
     assert one.digest == two.digest
     argv = [two.root / two.tools["iree-run-module"], "--list_drivers"]
     assert "local-sync" in subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -97,16 +104,16 @@ def test_a_wrong_hash_names_the_wheel(tmp_path, index):
     wrong = read_lock(path, right.name)
     said = rf"numpy==\S+ is not the one that runtime/{re.escape(RELEASE)}\.txt"
     with pytest.raises(HashMismatch, match=said) as error:
-        environments.realise(request_for(wrong, info), info, tmp_path / "store" / "r", index=index)
+        installed.realise(request_for(wrong, info), info, tmp_path / "store" / "r", index=index)
     assert "nox -s lock" in error.value.tip
-    assert environments.load(tmp_path / "store" / "r") is None
+    assert installed.load(tmp_path / "store" / "r") is None
 
 
 def test_an_index_that_does_not_answer(tmp_path):
     info = python_that_fits()
     dead = unreachable(tmp_path)
     with pytest.raises(IndexUnreachable, match="does not answer") as error:
-        environments.realise(request_for(lock_of("runtime", RELEASE), info), info, tmp_path / "r", index=dead)
+        installed.realise(request_for(lock_of("runtime", RELEASE), info), info, tmp_path / "r", index=dead)
     assert "UV_DEFAULT_INDEX" in error.value.tip
     with pytest.raises(IndexUnreachable):
         dead.resolve([f"iree-base-runtime=={RELEASE}"], lowest_python="3.10")
@@ -119,19 +126,19 @@ def test_offline_with_an_empty_cache_says_so(tmp_path):
     environ = {name: value for name, value in os.environ.items() if name not in ("PIP_FIND_LINKS", "UV_FIND_LINKS")}
     off = configured({**environ, "UV_CACHE_DIR": str(tmp_path / "cache")}, offline=True)
     with pytest.raises(IndexUnreachable, match="the network is off"):
-        environments.realise(request_for(lock_of("runtime", RELEASE), info), info, tmp_path / "r", index=off)
+        installed.realise(request_for(lock_of("runtime", RELEASE), info), info, tmp_path / "r", index=off)
 
 
 def test_a_python_without_wheels_is_a_finding(tmp_path, index):
     """3.13.0 has wheels for 3.10 to 3.14, 2.9.0 for 3.9 to 3.13: an older or newer Python than those has none."""
     for python, version in (("3.8", "2.9.0"), ("3.9", "3.13.0"), ("3.14", "2.9.0")):
         try:
-            info = pythons.find(python, offline=True)
+            info = interpreters.find(python, offline=True)
         except EngineMissing:
             continue
         with pytest.raises(NotInstallable) as refused:
             lock = lock_of("compiler", version)
-            environments.realise(request_for(lock, info), info, tmp_path / "c", index=index)
+            installed.realise(request_for(lock, info), info, tmp_path / "c", index=index)
         assert f"iree-base-compiler=={version}" in refused.value.reason
         assert "\n" not in refused.value.reason
         return
@@ -175,6 +182,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(index, small_disk):
     info = python_that_fits()
     folder = small_disk / "store" / "r"
     with pytest.raises(DiskFull, match=rf"runtime/{re.escape(RELEASE)}.*no space left") as error:
-        environments.realise(request_for(lock_of("runtime", RELEASE), info), info, folder, index=index)
+        installed.realise(request_for(lock_of("runtime", RELEASE), info), info, folder, index=index)
     assert error.value.tip
     assert [path.name for path in folder.parent.iterdir()] == ["r.lock"]

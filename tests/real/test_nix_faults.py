@@ -17,9 +17,9 @@ import pytest
 from command_line import DATA, ROOT, begin, end, good, matrix, wait_for
 from nix_here import own_nix
 
-from matrix.errors import DiskFull, EngineMissing, HashMismatch, ImageFault, MatrixError, StoreUnusable
-from matrix.nixstore import settings
-from matrix.site.onefile import one_file
+from matrix.core.errors import DiskFull, EngineMissing, HashMismatch, ImageFault, MatrixError, StoreUnusable
+from matrix.engines.nix.store import settings
+from matrix.site.one_page import one_file
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
 

@@ -18,12 +18,11 @@ from containers import containers_of, daemon_or_skip, docker_command, new_engine
 from engine_contract import Driven, job_of, request_for
 from test_own_real import line
 
-from matrix.daemon import Daemon
-from matrix.errors import ToolchainFault
-from matrix.image import image_tag
-from matrix.index import NotInstallable
-from matrix.ownimages import find_image, look_inside
-from matrix.records import EnvironmentRequest, Lock, Stage
+from matrix.core.errors import NotInstallable, ToolchainFault
+from matrix.core.records import EnvironmentRequest, Lock, Stage
+from matrix.engines.docker.daemon import Daemon
+from matrix.engines.docker.user_images import find_image, look_inside
+from matrix.images.image import image_tag
 
 pytestmark = pytest.mark.real
 

@@ -16,7 +16,7 @@ import numpy
 import pytest
 from command_line import DATA, ROOT, Ran, good, matrix, new_store, standing
 
-from matrix.pythons import uv_binary
+from matrix.environments.interpreters import uv_binary
 
 pytestmark = pytest.mark.real
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from command_line import DATA, ROOT, good
 
-from matrix import mirror
-from matrix.armv6.smoke import HELLO
-from matrix.baselayer import write_base_layer
-from matrix.bases import MachineBase
-from matrix.debian import closure, fetch, suite_index, suite_release
-from matrix.trees import HOST, ToolLock
+from matrix.builds.board_check import HELLO
+from matrix.images.debian import mirror
+from matrix.images.debian.archive import closure, fetch, suite_index, suite_release
+from matrix.images.debian.layer import write_base_layer
+from matrix.images.debian.lock import MachineBase
+from matrix.images.debian.unpacked import HOST, ToolLock
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 if os.uname().machine != HOST:

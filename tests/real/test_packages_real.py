@@ -13,12 +13,12 @@ from command_line import ROOT, good, new_store, standing
 from containers import daemon_or_skip
 from test_own_real import ask, cells, line, outcomes
 
-from matrix.extending import resolve_missing
-from matrix.index import configured
-from matrix.locks import load_locks
-from matrix.pythons import uv_binary
-from matrix.records import EnvironmentRequest, Lock
-from matrix.wheels import pinned
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.environments.index import configured
+from matrix.environments.interpreters import uv_binary
+from matrix.environments.resolving import resolve_missing
+from matrix.environments.wheels import pinned
+from matrix.plan.locks import load_locks
 
 pytestmark = pytest.mark.real
 

@@ -16,8 +16,8 @@ from command_line import good, wait_for, write_spec
 from containers import containers_of
 from test_engine_docker import TestDockerEngine as DockerContract
 
-from matrix.daemon import Daemon
-from matrix.errors import EngineMissing
+from matrix.core.errors import EngineMissing
+from matrix.engines.docker.daemon import Daemon
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 

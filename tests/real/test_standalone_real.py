@@ -21,15 +21,16 @@ import pytest
 from command_line import ROOT, good, matrix, write_spec
 from containers import daemon_or_skip
 
-from matrix import mirror, pythons, standalone
-from matrix.assembler import Workshop, lock_layers
-from matrix.baselocking import lock_all_bases
-from matrix.bases import WANTED
-from matrix.daemon import Daemon
-from matrix.errors import NoImage
-from matrix.index import configured
-from matrix.locks import Change
-from matrix.wheels import Files
+from matrix.core.errors import NoImage
+from matrix.engines.docker.daemon import Daemon
+from matrix.environments import interpreters
+from matrix.environments.index import configured
+from matrix.environments.wheels import Files
+from matrix.images.debian import mirror, python_archive
+from matrix.images.debian.lock import WANTED
+from matrix.images.debian.locking import lock_all_bases
+from matrix.images.workshop import Workshop, lock_layers
+from matrix.plan.locks import Change
 
 pytestmark = pytest.mark.real
 PYTHON, RELEASE = "3.12", "3.8.0"
@@ -62,11 +63,11 @@ def serving(folder: Path) -> Iterator[str]:
 def offer(folder: Path) -> str:
     """An archive of this machine's own Python, laid out as standalone ones are, where uv says that the newest lies.
     Returns the version."""
-    info = next(pythons.every(PYTHON), None)
+    info = next(interpreters.every(PYTHON), None)
     if info is None:
         pytest.skip(f"NOT TESTED: no Python {PYTHON} on this machine to make an archive of")
     prefix = info.path.parents[1]
-    release, name = unquote(standalone._newest(PYTHON, "x86_64")[1]).split("/")[-2:]
+    release, name = unquote(python_archive._newest(PYTHON, "x86_64")[1]).split("/")[-2:]
     (folder / release).mkdir(parents=True)
     with tarfile.open(folder / release / name, "w:gz", compresslevel=1) as tar:
         tar.add(info.path, f"python/bin/python{PYTHON}")
@@ -78,7 +79,7 @@ def offer(folder: Path) -> str:
             filter=lambda member: None if {*LEFT_OUT} & set(member.name.split("/")) else member,
         )
     digest = hashlib.sha256((folder / release / name).read_bytes()).hexdigest()
-    (folder / release / standalone.SUMS).write_text(f"{digest}  {name}\n")
+    (folder / release / python_archive.SUMS).write_text(f"{digest}  {name}\n")
     return info.version
 
 

@@ -11,11 +11,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["measured", "matrix.cli", "matrix.inspecting"])
+SERVER.set_forkserver_preload(["measured", "matrix.cli.main", "matrix.cli.answer"])
 
 
 def main_in_process(argv: list[str], answer: Connection) -> None:
-    from matrix.cli import main
+    from matrix.cli.main import main
 
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matrix.catalogue import Catalogue, FlagRow, GivenModel, ModelFile
-from matrix.locks import LockIndex
-from matrix.plan import Plan, make_plan
-from matrix.records import Artifact, JobEnd, JobResult, Lock, Outcome, Stage
-from matrix.spec import Spec, parse_spec
-from matrix.targets import Target
+from matrix.core.records import Artifact, JobEnd, JobResult, Lock, Outcome, Stage
+from matrix.plan.catalogue import Catalogue, FlagRow, GivenModel, ModelFile
+from matrix.plan.graph import Plan, make_plan
+from matrix.plan.locks import LockIndex
+from matrix.plan.spec import Spec, parse_spec
+from matrix.plan.targets import Target
 
 RELEASES = ("2.9.0", "3.0.0", "3.7.0", "3.7.1", "3.10.0")
 REFUSED = "2.0.0"

@@ -13,13 +13,13 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from matrix.advising import advise
-from matrix.cli import main
-from matrix.errors import LockFault, NoAnswer
-from matrix.records import Outcome
-from matrix.requirements import environments_of, requirements_files, requirements_text
-from matrix.results import PublishedRun, read_run, read_runs, run_files
-from matrix.wheels import pinned
+from matrix.answers.advice import advise
+from matrix.cli.main import main
+from matrix.core.errors import LockFault, NoAnswer
+from matrix.core.records import Outcome
+from matrix.environments.wheels import pinned
+from matrix.images.requirements import environments_of, requirements_files, requirements_text
+from matrix.results.published import PublishedRun, read_run, read_runs, run_files
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "images"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from matrix.armv6.audit import audit_program, leaks_in, names_in, names_of_this_machine
-from matrix.errors import FileFault
+from matrix.artifacts.program_audit import audit_program, leaks_in, names_in, names_of_this_machine
+from matrix.core.errors import FileFault
 
 
 def program(text: bytes, section: str = ".rodata", flags: int = 0) -> bytes:

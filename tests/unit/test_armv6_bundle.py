@@ -9,13 +9,12 @@ import numpy
 import pytest
 from test_armv6_audit import program
 
-from matrix.armv6.audit import audit_program
-from matrix.armv6.bundle import BundleFacts, readme, refuse_filled, script, write_bundle
-from matrix.armv6.bundling import BOARD_BYTES, refuse_too_large
-from matrix.armv6.models import SmokeModel
-from matrix.armv6.program import ProgramFacts
-from matrix.errors import BundleRefused
-from matrix.judge import Comparison
+from matrix.artifacts.program_audit import audit_program
+from matrix.builds.board_models import SmokeModel
+from matrix.builds.bundle import BOARD_BYTES, BundleFacts, readme, refuse_filled, refuse_too_large, script, write_bundle
+from matrix.builds.program import ProgramFacts
+from matrix.core.errors import BundleRefused
+from matrix.results.judge import Comparison
 
 VMFB = Path(__file__).parents[1] / "data" / "vmfb"
 CLEAN = VMFB / "stripped-3.13.0.vmfb"

@@ -8,38 +8,39 @@ from pathlib import Path
 import numpy
 import pytest
 
-from matrix.armv6 import debs, places
-from matrix.armv6.crosstools import host_tools_task, program_task, runtime_task
-from matrix.armv6.models import REFERENCES, SHAPES, exported_model, smoke_models
-from matrix.armv6.routes import ROUTES, compile_task, static_compile_task
-from matrix.building import NATIVE, read_toolchains
-from matrix.errors import LockFault, ModelMissing
-from matrix.linking import helpers_task
-from matrix.tasks import Tree, task_key
+from matrix.builds import tools
+from matrix.builds.board_models import REFERENCES, SHAPES, exported_model, smoke_models
+from matrix.builds.linker import helpers_task
+from matrix.builds.routes import ROUTES, compile_task, static_compile_task
+from matrix.builds.tasks import Tree, task_key
+from matrix.builds.toolchain_tasks import host_tools_task, program_task, runtime_task
+from matrix.core.errors import LockFault, ModelMissing
+from matrix.images.debian import sets
+from matrix.plan.source_builds import NATIVE, read_toolchains
 
 NAMES = ("armel", "native", "qemu", "bin", "zig", "zig-cache", "source", "host", "compiler", "link")
 TREES = {name: Tree(path=Path(f"/{name}"), digest=name) for name in NAMES}
 
 
 def test_every_set_that_is_wanted_is_locked() -> None:
-    wanted = debs.read_wanted(places.images())
+    wanted = sets.read_wanted(tools.images())
     for row in wanted.sets:
-        lock = debs.read_set(places.images(), row.name)
-        names = [deb.package for deb in lock.on(debs.MACHINE).debs]
+        lock = sets.read_set(tools.images(), row.name)
+        names = [deb.package for deb in lock.on(sets.MACHINE).debs]
         assert set(row.packages) <= set(names)
         assert not set(row.exclude) & set(names)
-        assert debs.set_text(lock) == (places.images() / f"debian-{row.name}.toml").read_text()
+        assert sets.set_text(lock) == (tools.images() / f"debian-{row.name}.toml").read_text()
 
 
 def test_a_set_that_no_command_could_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "wanted.toml").write_text('format = 1\nsuite = "bookworm"\n[[set]]\nname = "arm64"\npackages = []\n')
     with pytest.raises(LockFault, match=r"set\[0\]\.name: read 'arm64', expected small letters"):
-        debs.read_wanted(tmp_path)
+        sets.read_wanted(tmp_path)
 
 
 def test_the_tools_are_locked_with_hashes() -> None:
-    text = (places.images() / "tools.txt").read_text()
-    for requirement in debs.read_wanted(places.images()).tools:
+    text = (tools.images() / "tools.txt").read_text()
+    for requirement in sets.read_wanted(tools.images()).tools:
         name = re.split(r"[<>=]", requirement)[0]
         assert re.search(rf"^{name}==\S+ \\\n    --hash=sha256:", text, re.M)
 
@@ -47,22 +48,22 @@ def test_the_tools_are_locked_with_hashes() -> None:
 def test_all_faults_of_a_lock_are_named_together(tmp_path: Path) -> None:
     (tmp_path / "debian-x.toml").write_text('format = 2\nsuite = 1\nwhat = "?"\n')
     with pytest.raises(LockFault) as raised:
-        debs.read_set(tmp_path, "x")
+        sets.read_set(tmp_path, "x")
     for word in ("format: read 2", "suite: read 1", "what: unknown key", "released: is missing", "x86_64.layer"):
         assert word in str(raised.value)
 
 
 def test_a_lock_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(LockFault, match=r"debian-x\.toml cannot be read") as raised:
-        debs.read_set(tmp_path, "x")
+        sets.read_set(tmp_path, "x")
     assert "nox -s lock" in raised.value.tip
 
 
 def test_every_tree_that_a_task_names_is_given(tmp_path: Path) -> None:
     """A placeholder that nobody fills would reach a command line as it is."""
-    toolchains = places.board_toolchains()
-    mlir = places.images() / "smoke" / "exp.mlir"
-    tasks = [helpers_task(places.images() / "link", TREES), host_tools_task(places.toolchains()[NATIVE], TREES)]
+    toolchains = tools.board_toolchains()
+    mlir = tools.images() / "smoke" / "exp.mlir"
+    tasks = [helpers_task(tools.images() / "link", TREES), host_tools_task(tools.toolchains()[NATIVE], TREES)]
     for toolchain in toolchains.values():
         tasks += [runtime_task(toolchain, TREES), program_task(toolchain, mlir, TREES)]
         tasks += [static_compile_task("exp", mlir, toolchain.float_abi, TREES)]
@@ -84,16 +85,16 @@ def test_a_toolchain_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 
 def test_a_tree_that_is_not_iree_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockFault, match="no IREE source tree"):
-        places.source_tree(tmp_path)
+        tools.source_tree(tmp_path)
 
 
 def test_an_unknown_compiler_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(LockFault, match=r"only for .*3\.13\.0"):
-        places.compiler_environment("9.9.9", tmp_path)
+        tools.compiler_environment("9.9.9", tmp_path)
 
 
 def test_every_model_has_a_reference_and_an_mlir_file(tmp_path: Path) -> None:
-    models = smoke_models(places.images() / "smoke", tmp_path)
+    models = smoke_models(tools.images() / "smoke", tmp_path)
     assert [model.name for model in models] == list(SHAPES) == list(REFERENCES)
     for model in models:
         assert model.mlir.is_file()

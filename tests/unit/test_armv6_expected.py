@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from matrix.armv6 import places, verbs
-from matrix.armv6.built import FILE, built_text, read_built, write_built
-from matrix.armv6.routes import Row
-from matrix.armv6.smoke import Smoke
-from matrix.asked import Question
-from matrix.catalogue import data_root
-from matrix.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, LockFault
-from matrix.records import Outcome
-from matrix.tasks import Tasks
-from matrix.workplace import load_spec, plan_of
+from matrix.builds import tools
+from matrix.builds.board_check import Smoke
+from matrix.builds.digests import FILE, built_text, read_built, write_built
+from matrix.builds.routes import Row
+from matrix.builds.tasks import Tasks
+from matrix.cli import board
+from matrix.core.data import data_root
+from matrix.core.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, LockFault
+from matrix.core.records import Outcome
+from matrix.plan.question import Question
+from matrix.run.planning import load_spec, plan_of
 
 ONE, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
@@ -26,7 +27,7 @@ ONE, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The committed data without what was found on the board."""
-    shutil.copytree(places.images(), tmp_path / "images" / "armv6", ignore=shutil.ignore_patterns(FILE, "target"))
+    shutil.copytree(tools.images(), tmp_path / "images" / "armv6", ignore=shutil.ignore_patterns(FILE, "target"))
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
     return tmp_path
 
@@ -40,9 +41,9 @@ def found(tmp_path: Path, *, outcome: Outcome = Outcome.PASSED, binary: str = ON
 
 def smoked(state: Smoke, monkeypatch: pytest.MonkeyPatch, *words: str, source: Path | None = None) -> int:
     """The verb, with `state` for what it would have measured."""
-    monkeypatch.setattr(verbs, "smoke", lambda *_, **__: state)
+    monkeypatch.setattr(board, "smoke", lambda *_, **__: state)
     options = Namespace(store=Path(), model=[], compiler=None, source=source, accept="--accept" in words)
-    return verbs.armv6_smoke(options)
+    return board.armv6_smoke(options)
 
 
 def test_what_was_accepted_is_as_expected(data, tmp_path, monkeypatch, capsys):
@@ -50,7 +51,7 @@ def test_what_was_accepted_is_as_expected(data, tmp_path, monkeypatch, capsys):
     assert "no outcomes are committed" in capsys.readouterr().out
     assert smoked(found(tmp_path), monkeypatch, "--accept") == EXIT_OK
     assert read_built(data / "images" / "armv6") == {"3.13.0": {"zig-static": ONE}}
-    assert json.loads(verbs.expected_path().read_text()) == {
+    assert json.loads(board.expected_path().read_text()) == {
         "format": 1,
         "checks": {"hello zig-static": "right"},
         "cells": {"exp vmvx zig-static": "passed"},
@@ -82,8 +83,8 @@ def test_what_is_missing_is_a_difference(data, tmp_path, monkeypatch, capsys):
     state = found(tmp_path)
     del state.checks["binary zig-static"]
     state.rows.clear()
-    expected = json.loads(verbs.expected_path().read_text())
-    verbs.expected_path().write_text(json.dumps({**expected, "cells": {"matmul vmvx zig-static": "passed"}}))
+    expected = json.loads(board.expected_path().read_text())
+    board.expected_path().write_text(json.dumps({**expected, "cells": {"matmul vmvx zig-static": "passed"}}))
     assert smoked(state, monkeypatch) == EXIT_WORSE_THAN_BASELINE
     out = capsys.readouterr().out
     assert "matmul vmvx zig-static: expected passed, is not measured" in out
@@ -94,7 +95,7 @@ def test_of_sources_of_ones_own_no_bytes_are_expected(data, tmp_path, monkeypatc
     smoked(found(tmp_path), monkeypatch, "--accept")
     assert smoked(found(tmp_path, binary=OTHER), monkeypatch, source=tmp_path) == EXIT_OK
     smoked(found(tmp_path, binary=OTHER), monkeypatch, "--accept", source=tmp_path)
-    assert read_built(places.images())["3.13.0"]["zig-static"] == ONE
+    assert read_built(tools.images())["3.13.0"]["zig-static"] == ONE
 
 
 def test_digests_of_other_releases_and_toolchains_stay(tmp_path):
@@ -113,15 +114,15 @@ def test_all_faults_of_the_digests_are_named(tmp_path):
 
 
 def test_what_is_committed_is_as_it_is_written():
-    built = read_built(places.images())
-    assert (places.images() / FILE).read_text() == built_text(built)
-    assert all(name in places.toolchains() for digests in built.values() for name in digests)
+    built = read_built(tools.images())
+    assert (tools.images() / FILE).read_text() == built_text(built)
+    assert all(name in tools.toolchains() for digests in built.values() for name in digests)
 
 
 @pytest.mark.parametrize("preset", ["armv6", "sources"])
 def test_what_is_published_was_built_to_the_locked_bytes(preset):
     """By another stage, in other folders, than what wrote the lock."""
-    built, spec = read_built(places.images()), load_spec(preset)
+    built, spec = read_built(tools.images()), load_spec(preset)
     document = json.loads((data_root() / "results" / f"{preset}.json").read_text())
     found = {
         job["lock"].removeprefix("builder/"): job["artifacts"]["iree-run-module"]["sha256"]

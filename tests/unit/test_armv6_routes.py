@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from matrix.armv6 import places
-from matrix.armv6.cells import Board, planned
-from matrix.armv6.models import SmokeModel
-from matrix.armv6.program import program_facts
-from matrix.armv6.routes import ROUTES, STATIC_LIBRARY, Row, Runner, advice, differences, library_query, linkage_table
-from matrix.records import Outcome
-from matrix.tasks import Tasks
+from matrix.builds import tools
+from matrix.builds.board_cells import Board, planned
+from matrix.builds.board_models import SmokeModel
+from matrix.builds.program import program_facts
+from matrix.builds.routes import (
+    ROUTES,
+    STATIC_LIBRARY,
+    Row,
+    Runner,
+    advice,
+    differences,
+    library_query,
+    linkage_table,
+)
+from matrix.builds.tasks import Tasks
+from matrix.core.records import Outcome
 
 STATIC = Runner(name="zig-static", float_abi="hard", dynamic=False, size=1_100_000, needs=())
 BIG = Runner(name="armel-static", float_abi="softfp", dynamic=False, size=2_100_000, needs=())
@@ -128,7 +137,7 @@ def test_facts_of_a_hard_float_program_without_libraries() -> None:
 
 
 def test_a_whole_model_is_interpreted_on_the_smallest_static_runner_only(tmp_path: Path) -> None:
-    known = places.board_toolchains()
+    known = tools.board_toolchains()
     binaries = {name: tmp_path / name for name in known}
     for name, path in binaries.items():
         path.write_bytes(bytes({"armel-dynamic": 10, "zig-static": 20, "armel-static": 30}[name]))

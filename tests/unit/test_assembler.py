@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from matrix.assembler import Workshop, lock_layers
-from matrix.index import configured
-from matrix.locks import Change
-from matrix.mirror import Sources
-from matrix.wheels import Files
+from matrix.environments.index import configured
+from matrix.environments.wheels import Files
+from matrix.images.debian.mirror import Sources
+from matrix.images.workshop import Workshop, lock_layers
+from matrix.plan.locks import Change
 
 LOCKS = Path(__file__).parents[2] / "images" / "locks"
 

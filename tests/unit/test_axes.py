@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 from samples import catalogue, spec_of
 
-from matrix.axes import axis_value, known_labels, ordered_axes, resolve_axes
-from matrix.errors import MatrixEmpty, ModelMissing, SpecError
-from matrix.records import AXES, Part, Stage
+from matrix.core.errors import MatrixEmpty, ModelMissing, SpecError
+from matrix.core.records import AXES, Part, Stage
+from matrix.plan.axes import axis_value, known_labels, ordered_axes, resolve_axes
 
 
 def resolved(body: str, machine: str = "x86_64") -> dict[str, list[str]]:

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import pytest
 from site_samples import HOSTILE, generated
 
-from matrix.badges import COLOURS, Badge, as_svg, badge_of
-from matrix.causes import cells_of
-from matrix.cli import main
-from matrix.errors import NoAnswer
-from matrix.records import Outcome
-from matrix.results import PublishedCell, parse_run, read_run
+from matrix.answers.causes import cells_of
+from matrix.cli.main import main
+from matrix.core.errors import NoAnswer
+from matrix.core.records import Outcome
+from matrix.results.published import PublishedCell, parse_run, read_run
+from matrix.site.badges import COLOURS, Badge, as_svg, badge_of
 
 ROOT = Path(__file__).parents[2]
 PORTABILITY = ROOT / "results" / "portability.json"

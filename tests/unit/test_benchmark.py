@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.benchmark import device_peak, publishable, read_timing
+from matrix.artifacts.benchmark import device_peak, publishable, read_timing
 
 DATA = Path(__file__).parents[1] / "data"
 LOG = """2026-11-21T12:05:54+00:00

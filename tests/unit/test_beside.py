@@ -9,13 +9,13 @@ from pathlib import Path
 from samples import catalogue, result, spec_of
 from test_report import npy, report_of
 
-from matrix.beside import beside, sentences
-from matrix.builds import PlannedBuild
-from matrix.formats import as_html, as_json, as_markdown, as_table
-from matrix.plan import make_plan
-from matrix.records import Build, JobResult, Outcome, Stage
-from matrix.report import Report
-from matrix.results import parse_run
+from matrix.core.records import Build, JobResult, Outcome, Stage
+from matrix.plan.graph import make_plan
+from matrix.plan.source_builds import PlannedBuild
+from matrix.results.beside import beside, sentences
+from matrix.results.cells import Report
+from matrix.results.formats import as_html, as_json, as_markdown, as_table
+from matrix.results.published import parse_run
 
 BODY = (
     "[axes]\nmodel='given'\ncompiler=['2.9.0', '3.0.0']\nruntime=['2.9.0', '3.0.0', '3.10.0']\n"

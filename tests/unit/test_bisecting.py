@@ -10,14 +10,14 @@ from samples import plan_of as small_plan
 from samples import result
 from test_report import report_of
 
-from matrix.asked import Question
-from matrix.bisecting import Search, _with, answer, asked, line_of
-from matrix.cli import main
-from matrix.errors import NoAnswer, UsageError
-from matrix.plan import Plan
-from matrix.records import JobResult, Outcome, Stage
-from matrix.store import default_store
-from matrix.workplace import plan_of
+from matrix.cli.bisect import Search, _with, answer, asked, line_of
+from matrix.cli.main import main
+from matrix.core.data import default_store
+from matrix.core.errors import NoAnswer, UsageError
+from matrix.core.records import JobResult, Outcome, Stage
+from matrix.plan.graph import Plan
+from matrix.plan.question import Question
+from matrix.run.planning import plan_of
 
 GIVEN = Path(__file__).parents[1] / "data" / "linear.mlir"
 MISMATCH = (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrix.bisection import Turn, Verdict, next_to_measure, turns
+from matrix.answers.bisection import Turn, Verdict, next_to_measure, turns
 
 few = settings(derandomize=True, max_examples=40, deadline=None, database=None)
 LETTERS = {"+": Verdict.GOOD, "-": Verdict.BAD, "?": Verdict.UNKNOWN}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from matrix.axes import STAGES
-from matrix.budget import Room, choose, in_order
-from matrix.estimate import ENVIRONMENT_COSTS, OTHER_PYTHON, SAME_TORCH, disk_cost, environment_costs
-from matrix.records import EnvironmentRequest, Lock
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.plan.axes import STAGES
+from matrix.run.budget import Room, choose, in_order
+from matrix.run.cost import ENVIRONMENT_COSTS, OTHER_PYTHON, SAME_TORCH, disk_cost, environment_costs
 
 GB = 1_000_000_000
 TORCH = ENVIRONMENT_COSTS["exporter"].disk_bytes

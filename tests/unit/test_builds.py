@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 from samples import result, spec_of
 
-from matrix.armv6.routes import ROUTES, TARGET
-from matrix.building import places_in, read_toolchains
-from matrix.builds import OF_THE_BUILD, SOURCES, WHEELS
-from matrix.catalogue import data_root, load_catalogue
-from matrix.errors import MatrixError, SpecError, ToolchainFault
-from matrix.jobs import make_job
-from matrix.plan import Plan, make_plan
-from matrix.records import Job, Outcome, Stage
-from matrix.repeats import with_repeats
-from matrix.schedule import Schedule
-from matrix.spec import parse_spec
+from matrix.builds.planning import OF_THE_BUILD, SOURCES, WHEELS
+from matrix.builds.routes import ROUTES, TARGET
+from matrix.core.data import data_root
+from matrix.core.errors import MatrixError, SpecError, ToolchainFault
+from matrix.core.records import Job, Outcome, Stage
+from matrix.plan.graph import Plan, make_plan
+from matrix.plan.rounds import with_repeats
+from matrix.plan.source_builds import places_in, read_toolchains
+from matrix.plan.spec import parse_spec
+from matrix.plan.stages import make_job
+from matrix.run.planning import load_catalogue
+from matrix.run.schedule import Schedule
 
 IMAGES = data_root() / "images" / "armv6"
 BUILDS = """

@@ -8,11 +8,11 @@ from samples import catalogue, result, spec_of
 from test_beside import built_report
 from test_report import npy, report_of
 
-from matrix.buildtable import sections
-from matrix.formats import as_html, as_markdown, as_table
-from matrix.plan import make_plan
-from matrix.records import JobResult, Outcome, Stage
-from matrix.report import Report
+from matrix.core.records import JobResult, Outcome, Stage
+from matrix.plan.graph import make_plan
+from matrix.results.build_table import sections
+from matrix.results.cells import Report
+from matrix.results.formats import as_html, as_markdown, as_table
 
 
 def rows(report: Report) -> list[list[str]]:

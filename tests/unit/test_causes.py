@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from matrix import signatures
-from matrix.causes import cells_of, explain, nearest_passes, stretch_words, words
-from matrix.cli import main, make_parser
-from matrix.gates import load_gates
-from matrix.records import Outcome
-from matrix.results import PublishedCell, PublishedRun, read_run, read_runs, run_files
-from matrix.workplace import plan_of, question_of
+from matrix.answers.causes import cells_of, explain, nearest_passes, stretch_words, words
+from matrix.answers.gates import load_gates
+from matrix.cli.main import main, make_parser
+from matrix.core.records import Outcome
+from matrix.results import signatures
+from matrix.results.published import PublishedCell, PublishedRun, read_run, read_runs, run_files
+from matrix.run.planning import plan_of, question_of
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "results" / "portability.json"

@@ -10,11 +10,13 @@ import pytest
 from samples import result
 from test_store import other, put
 
-from matrix import nixstore, processes
-from matrix.cleaning import clean_store, size_of
-from matrix.errors import StoreUnusable
-from matrix.records import Stage
-from matrix.store import Store, now
+from matrix.cli.upkeep import clean_store, size_of
+from matrix.core import processes
+from matrix.core.errors import StoreUnusable
+from matrix.core.keys import now
+from matrix.core.records import Stage
+from matrix.engines.nix import store as nixstore
+from matrix.run.store import Store
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_cleaning_twice_frees_nothing_more(store):
 
 
 def environment(store: Store, name: str, size: int, age: int) -> Path:
-    folder = store.environments / name
+    folder = store.places.environments / name
     folder.mkdir()
     (folder / "file").write_bytes(b"x" * size)
     os.utime(folder, (1e9 - age, 1e9 - age))
@@ -91,16 +93,16 @@ def test_environments_go_oldest_first_until_the_store_is_small_enough(store):
     environment(store, "new", 100_000, 1)
     freed = clean(store, max_bytes=size_of(store.folder) - 150_000)
     assert freed["environments"] == 200_000
-    assert [path.name for path in store.environments.iterdir()] == ["new"]
+    assert [path.name for path in store.places.environments.iterdir()] == ["new"]
 
 
 def test_environments_stay_unless_asked_for_and_unfinished_ones_go(store):
     kept = environment(store, "kept", 10, 1)
     environment(store, "half.partial-123", 10, 1)
     assert clean(store) == {"blobs": 0, "unfinished environments": 10, "environments": 0, "wheels": 0}
-    assert list(store.environments.iterdir()) == [kept]
+    assert list(store.places.environments.iterdir()) == [kept]
     assert clean(store, environments=True)["environments"] == 10
-    assert list(store.environments.iterdir()) == []
+    assert list(store.places.environments.iterdir()) == []
 
 
 def test_nothing_is_removed_while_a_run_uses_the_store(store):
@@ -118,11 +120,11 @@ def test_roots_of_nix_stay_while_a_result_needs_them(store, monkeypatch):
     monkeypatch.setattr(processes, "run", lambda argv, **_: pytest.fail(f"{argv} was run"))
     nixstore.settings.cache_clear()
     store.record(dataclasses.replace(result(key="kept", outputs=(), finished_at=now()), environment="a" * 64))
-    store.roots.mkdir()
-    roots = {name: store.roots / f"runtime-3.8.0-py3.11-{name}" for name in ("a" * 12, "b" * 12, "matrix")}
+    store.places.roots.mkdir()
+    roots = {name: store.places.roots / f"runtime-3.8.0-py3.11-{name}" for name in ("a" * 12, "b" * 12, "matrix")}
     for root in roots.values():
         root.symlink_to("/nix/store/nothing")
     assert clean(store)["paths of the Nix store"] == 0
-    assert set(store.roots.iterdir()) == {roots["a" * 12], roots["matrix"]}
+    assert set(store.places.roots.iterdir()) == {roots["a" * 12], roots["matrix"]}
     clean(store, environments=True)
-    assert list(store.roots.iterdir()) == []
+    assert list(store.places.roots.iterdir()) == []

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from matrix import comparing
-from matrix.comparing import Compared, explanations, words
-from matrix.locks import load_locks
-from matrix.results import parse_run
-from matrix.workplace import data_root
+from matrix.answers import equality
+from matrix.answers.equality import Compared, explanations, words
+from matrix.plan.locks import load_locks
+from matrix.results.published import parse_run
+from matrix.run.planning import data_root
 
 AXES = {"model": "linear", "compiler": "3.8.0", "runtime": "3.8.0"}
 
@@ -22,7 +22,7 @@ def job(lock: str, artifact: str, digest: str) -> dict:
 
 
 def compare_runs(before: dict, after: dict) -> Compared:
-    return comparing.compare_runs(parse_run(before, source="before"), parse_run(after, source="after"))
+    return equality.compare_runs(parse_run(before, source="before"), parse_run(after, source="after"))
 
 
 @pytest.fixture

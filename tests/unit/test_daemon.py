@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from matrix import daemon as daemons
-from matrix.daemon import ContainerChannel, Daemon, host_mark, nobody
-from matrix.engines.exchange import empty, held_bytes
-from matrix.errors import DaemonGone, DiskFull, EngineMissing, ImageFault
+from matrix.core.errors import DaemonGone, DiskFull, EngineMissing, ImageFault
+from matrix.engines.docker import daemon as daemons
+from matrix.engines.docker.daemon import ContainerChannel, Daemon, host_mark, nobody
+from matrix.engines.docker.exchange import empty, held_bytes
 
 
 def frame(stream, data):

@@ -19,12 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix import debian
-from matrix.baselayer import write_base_layer
-from matrix.baselocking import lock_all_bases
-from matrix.bases import BaseLock, DebFile, MachineBase, base_text, load_bases, read_base, read_wanted, stored
-from matrix.debian import Available, SuiteIndex, closure, fetch, parse_packages
-from matrix.errors import (
+from matrix.core.errors import (
     DiskFull,
     HashMismatch,
     ImageFault,
@@ -34,8 +29,22 @@ from matrix.errors import (
     ResolutionRefused,
     StoreUnusable,
 )
-from matrix.locks import Change
-from matrix.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, Sources, apt_mirrors, sources
+from matrix.images.debian import archive
+from matrix.images.debian.archive import Available, SuiteIndex, closure, fetch, parse_packages
+from matrix.images.debian.layer import write_base_layer
+from matrix.images.debian.lock import (
+    BaseLock,
+    DebFile,
+    MachineBase,
+    base_text,
+    load_bases,
+    read_base,
+    read_wanted,
+    stored,
+)
+from matrix.images.debian.locking import lock_all_bases
+from matrix.images.debian.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, Sources, apt_mirrors, sources
+from matrix.plan.locks import Change
 
 SHIPPED = Path(__file__).parents[2] / "images" / "base"
 ROOT = Path(__file__).parents[2]
@@ -303,8 +312,8 @@ def test_a_machine_without_a_base_is_named(tmp_path):
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from matrix.baselayer import write_base_layer
-from matrix.bases import read_base
+from matrix.images.debian.layer import write_base_layer
+from matrix.images.debian.lock import read_base
 os.umask(int(sys.argv[3], 8))
 print(write_base_layer(read_base(Path(sys.argv[1])), "x86_64", Path(sys.argv[2]), None).digest)
 """
@@ -600,7 +609,7 @@ def publish(folder: Path, packages: dict[DebFile, bytes], suite: str = "bookworm
 @pytest.fixture
 def unsigned(monkeypatch):
     """As on a machine without gpgv: what the tests publish is signed by nobody."""
-    monkeypatch.setattr(debian, "which", lambda program: None)
+    monkeypatch.setattr(archive, "which", lambda program: None)
 
 
 @pytest.fixture
@@ -655,8 +664,8 @@ def test_the_snapshot_archive_is_asked_when_the_mirror_has_it_no_more(mirror, tm
 
 
 def test_a_mirror_that_does_not_answer_is_unreachable_without_its_address(mirror, tmp_path, monkeypatch):
-    monkeypatch.setattr("matrix.mirror.ATTEMPTS", 1)
-    monkeypatch.setattr("matrix.mirror._session", __import__("requests").Session)
+    monkeypatch.setattr("matrix.images.debian.mirror.ATTEMPTS", 1)
+    monkeypatch.setattr("matrix.images.debian.mirror._session", __import__("requests").Session)
     source = Sources(mirrors=("http://user:secret@127.0.0.1:9",))
     with pytest.raises(IndexUnreachable) as caught:
         fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source)
@@ -749,18 +758,18 @@ def test_a_mirror_of_another_distribution_is_not_taken_for_debians(mirror, tmp_p
     folder, address = mirror
     publish(folder, {HELLO: CONTENT}, origin="Raspbian")
     with pytest.raises(IndexUnreachable, match="Raspbian"):
-        debian.suite_release("bookworm", Sources(mirrors=(address,)), tmp_path)
+        archive.suite_release("bookworm", Sources(mirrors=(address,)), tmp_path)
 
 
 @pytest.mark.skipif(
-    debian.which("gpgv") is None or not any(ring.exists() for ring in debian.KEYRINGS),
+    archive.which("gpgv") is None or not any(ring.exists() for ring in archive.KEYRINGS),
     reason="NOT TESTED: needs gpgv and debian-archive-keyring",
 )
 def test_an_index_without_debians_signature_is_refused(mirror, tmp_path):
     folder, address = mirror
     publish(folder, {HELLO: CONTENT})
     with pytest.raises(HashMismatch, match="no good signature"):
-        debian.suite_release("bookworm", Sources(mirrors=(address,)), tmp_path)
+        archive.suite_release("bookworm", Sources(mirrors=(address,)), tmp_path)
 
 
 def test_a_list_of_packages_is_read_by_paragraphs():
@@ -772,5 +781,5 @@ def test_a_list_of_packages_is_read_by_paragraphs():
     )
     first, second = parse_packages(text.splitlines(keepends=True))
     assert (first.deb.version, first.deb.size, second.deb.package) == ("1:2-3", 10, "zz")
-    wanted = [[relation.name for relation in group] for group in debian.relations(first.depends)]
+    wanted = [[relation.name for relation in group] for group in archive.relations(first.depends)]
     assert wanted == [["bb"], ["cc", "dd"], ["ee"]]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from matrix.cli import main
-from matrix.differing import Turn, diff_releases, diff_runs, words
-from matrix.records import Outcome
-from matrix.results import PublishedRun, read_run, read_runs, run_files
+from matrix.answers.differences import Turn, diff_releases, diff_runs, words
+from matrix.cli.main import main
+from matrix.core.records import Outcome
+from matrix.results.published import PublishedRun, read_run, read_runs, run_files
 
 COMMITTED = Path(__file__).parents[2] / "results" / "portability.json"
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from matrix import doctor, index, nixstore, processes, pythons
-from matrix.engines import sandbox
-from matrix.processes import Completed
+from matrix.cli import upkeep
+from matrix.core import processes
+from matrix.core.processes import Completed
+from matrix.engines.nix import sandbox
+from matrix.engines.nix import store as nixstore
+from matrix.environments import index, interpreters
 
-V3 = "flags\t\t: fpu sse " + " ".join(doctor.V3_FLAGS) + " avx512f\n"
+V3 = "flags\t\t: fpu sse " + " ".join(upkeep.V3_FLAGS) + " avx512f\n"
 
 
 def completed(exit_code: int = 0, stdout: str = "", stderr: str = "") -> Completed:
@@ -28,10 +31,10 @@ def machine(monkeypatch):
         return programs.get(Path(argv[0]).name, completed(127, stderr="no such program"))
 
     monkeypatch.setattr(processes, "run", run)
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}" if name in programs else None)
-    monkeypatch.setattr(pythons, "uv_binary", lambda: "/bin/uv")
+    monkeypatch.setattr(upkeep.shutil, "which", lambda name: f"/bin/{name}" if name in programs else None)
+    monkeypatch.setattr(interpreters, "uv_binary", lambda: "/bin/uv")
     monkeypatch.setattr(index, "uv_binary", lambda: "/bin/uv")
-    monkeypatch.setattr(pythons, "every", lambda python: iter(()))
+    monkeypatch.setattr(interpreters, "every", lambda python: iter(()))
     _forget()
     yield programs
     _forget()
@@ -43,8 +46,8 @@ def _forget():
     sandbox.find_sandbox.cache_clear()
 
 
-def by_name(store: Path) -> dict[str, doctor.Finding]:
-    return {finding.name: finding for finding in doctor.examine(store)}
+def by_name(store: Path) -> dict[str, upkeep.Finding]:
+    return {finding.name: finding for finding in upkeep.examine(store)}
 
 
 def test_a_bare_machine_gets_a_whole_page_with_advice(machine, tmp_path):
@@ -58,29 +61,29 @@ def test_a_bare_machine_gets_a_whole_page_with_advice(machine, tmp_path):
 
 
 def test_a_check_that_breaks_is_a_finding(machine, tmp_path, monkeypatch):
-    def broken() -> doctor.Finding:
+    def broken() -> upkeep.Finding:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(doctor, "_docker", broken)
+    monkeypatch.setattr(upkeep, "_docker", broken)
     found = by_name(tmp_path)["Docker"]
     assert (found.state, found.found) == ("warning", "could not be checked: boom")
 
 
 def test_a_damaged_wanted_file_still_gives_a_page(machine, tmp_path):
     (tmp_path / "wanted.toml").write_text("format =")
-    names = [finding.name for finding in doctor.examine(tmp_path, locks=tmp_path)]
-    assert names[0] == f"Python {pythons.running().minor}"
+    names = [finding.name for finding in upkeep.examine(tmp_path, locks=tmp_path)]
+    assert names[0] == f"Python {interpreters.running().minor}"
     assert "Docker" in names
 
 
 def test_all_interpreters_of_a_version_are_named(monkeypatch):
-    other = pythons.PythonInfo(
+    other = interpreters.PythonInfo(
         path=Path("/b"), version="3.11.2", implementation="cpython", c_library="glibc 2", machine="x86_64"
     )
-    monkeypatch.setattr(pythons, "every", lambda python: iter((pythons.running(), other)))
-    found = doctor._python("3.11")
+    monkeypatch.setattr(interpreters, "every", lambda python: iter((interpreters.running(), other)))
+    found = upkeep._python("3.11")
     assert found.state == "ok"
-    assert pythons.running().version in found.found
+    assert interpreters.running().version in found.found
     assert "also 3.11.2 at /b" in found.found
 
 
@@ -94,16 +97,16 @@ def test_all_interpreters_of_a_version_are_named(monkeypatch):
 )
 def test_uv_is_asked_for_its_version(machine, answer, state, words):
     machine["uv"] = answer
-    found = doctor._uv()
+    found = upkeep._uv()
     assert found.state == state
     assert words in found.found
 
 
 def test_the_index_is_asked_a_real_question(machine):
     machine["uv"] = completed(0, "iree-base-compiler==3.13.0\n")
-    assert doctor._package_index().state == "ok"
+    assert upkeep._package_index().state == "ok"
     machine["uv"] = completed(2, stderr="error: Failed to fetch: x\n  cause: Connection refused (os error 111)\n")
-    found = doctor._package_index()
+    found = upkeep._package_index()
     assert found.state == "warning"
     assert "Connection refused" in found.found
     assert "PIP_INDEX_URL" in found.advice
@@ -111,8 +114,8 @@ def test_the_index_is_asked_a_real_question(machine):
 
 def test_little_space_is_a_warning(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 3 * 10**9})
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
-    found = doctor._disk(tmp_path / "new")
+    monkeypatch.setattr(upkeep.shutil, "disk_usage", lambda path: usage)
+    found = upkeep._disk(tmp_path / "new")
     assert (found.state, found.found) == ("warning", "3 GB free at the store")
     assert "12 GB" in found.advice
 
@@ -128,7 +131,7 @@ def test_little_space_is_a_warning(tmp_path, monkeypatch):
 )
 def test_the_cpu_must_run_the_shipped_target(tmp_path, cpuinfo, machine_name, state, words):
     (tmp_path / "cpuinfo").write_text(cpuinfo)
-    found = doctor._cpu(tmp_path / "cpuinfo", machine_name)
+    found = upkeep._cpu(tmp_path / "cpuinfo", machine_name)
     assert found.state == state
     assert words in found.found
 
@@ -143,7 +146,7 @@ def test_the_cpu_must_run_the_shipped_target(tmp_path, cpuinfo, machine_name, st
 )
 def test_docker_is_client_and_daemon(machine, answer, state, words):
     machine["docker"] = answer
-    found = doctor._docker()
+    found = upkeep._docker()
     assert found.state == state
     assert words in found.found
     assert "more" not in found.found
@@ -169,21 +172,21 @@ def test_nix_is_its_version_and_its_sandboxes(machine, monkeypatch, programs, st
         machine["nix-build"] = completed(stdout="nix-build (Nix) 2.8.0\n")
         machine["nix"] = completed(stdout=json.dumps(settings))
     machine.update(programs)
-    found = doctor._nix()
+    found = upkeep._nix()
     assert (found.state, words in found.found) == (state, True), found
     assert bool(found.advice) == (state != "ok")
 
 
 def test_an_emulator_may_be_the_static_one(machine):
     machine["qemu-arm-static"] = completed(0, "qemu-arm version 10.0.2 (Debian)\nCopyright\n")
-    assert doctor._qemu("arm").found == "10.0.2 (Debian)"
+    assert upkeep._qemu("arm").found == "10.0.2 (Debian)"
 
 
 def test_this_machine_itself(tmp_path, monkeypatch):
     """Nothing is faked but the index, which a unit test does not ask."""
-    monkeypatch.setattr(doctor, "_package_index", lambda: doctor.Finding(name="package index", state="ok", found=""))
+    monkeypatch.setattr(upkeep, "_package_index", lambda: upkeep.Finding(name="package index", state="ok", found=""))
     found = by_name(tmp_path)
-    assert found[f"Python {pythons.running().minor}"].state == "ok"
+    assert found[f"Python {interpreters.running().minor}"].state == "ok"
     assert found["uv"].state == "ok"
     assert not [finding for finding in found.values() if "could not be checked" in finding.found]
     assert [finding for finding in found.values() if finding.state != "ok" and not finding.advice] == []

@@ -10,11 +10,11 @@ import time
 import pytest
 from wheelsamples import FILES, make_wheel
 
-from matrix.environmenttree import write_environment
-from matrix.errors import ImageFault
-from matrix.layers import skeleton_tree, write_tree
-from matrix.nar import nar_of
-from matrix.wheellayer import wheel_tree
+from matrix.core.errors import ImageFault
+from matrix.images.layer import skeleton_tree, write_tree
+from matrix.images.nix.environment_tree import write_environment
+from matrix.images.nix.nar import nar_of
+from matrix.images.wheel_layer import wheel_tree
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from matrix import errors
-from matrix.errors import MatrixError, SpecError
+from matrix.core import errors
+from matrix.core.errors import MatrixError, SpecError
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -20,7 +20,7 @@ def tree(root: type[MatrixError] = MatrixError) -> list[type[MatrixError]]:
 
 def declared() -> list[type[MatrixError]]:
     """The errors of errors.py: subclasses elsewhere (processes, index) must inherit a status of these."""
-    return [kind for kind in tree() if kind.__module__ == "matrix.errors"]
+    return [kind for kind in tree() if kind.__module__ == "matrix.core.errors"]
 
 
 def test_statuses_are_all_different_and_a_shell_can_tell_them():

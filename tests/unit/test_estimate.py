@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from samples import REFUSED, plan_of
 
-from matrix.estimate import COMPILE_SECONDS, ENVIRONMENT_COSTS, JOB_SECONDS, Cost, Pace, estimate
-from matrix.records import Stage
-from matrix.workplace import Question
-from matrix.workplace import plan_of as plan_of_question
+from matrix.core.records import Stage
+from matrix.run.cost import COMPILE_SECONDS, ENVIRONMENT_COSTS, JOB_SECONDS, Cost, Pace, estimate
+from matrix.run.planning import Question
+from matrix.run.planning import plan_of as plan_of_question
 
 BODY = "[axes]\ncompiler = ['2.9.0', '3.0.0']\nruntime = ['2.9.0', '3.0.0', '3.7.0']\n"
 NOTHING = dict.fromkeys(Stage, 0)

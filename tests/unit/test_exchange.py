@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from matrix.connection import Address
-from matrix.engines.exchange import Copied
-from matrix.errors import ImageFault
+from matrix.core.errors import ImageFault
+from matrix.engines.docker.address import Address
+from matrix.engines.docker.exchange import Copied
 
 
 @dataclass

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from samples import lock, plan_of, result, spec_of
 
-from matrix.catalogue import load_catalogue
-from matrix.errors import ExportFailed, ModelMissing, SpecError, UsageError
-from matrix.exporting import export_plan, keep_files, model_path, newest_exporter
-from matrix.jobs import complete, make_job
-from matrix.locks import LockIndex
-from matrix.plan import make_plan
-from matrix.records import Outcome, Stage
-from matrix.report import CellReport
-from matrix.signatures import recognise
-from matrix.store import Store
+from matrix.cli.export import export_plan, keep_files, model_path, newest_exporter
+from matrix.core.errors import ExportFailed, ModelMissing, SpecError, UsageError
+from matrix.core.records import Outcome, Stage
+from matrix.plan.graph import make_plan
+from matrix.plan.locks import LockIndex
+from matrix.plan.stages import complete, make_job
+from matrix.results.cells import CellReport
+from matrix.results.signatures import recognise
+from matrix.run.planning import load_catalogue
+from matrix.run.store import Store
 
 PAIRS = (("2.9.1", "3.9.0"), ("2.10.0", "3.9.0"), ("2.11.0", "3.8.0"))
 LOCKS = LockIndex(

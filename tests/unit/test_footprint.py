@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from matrix import environments
-from matrix.footprint import Footprint, WheelCache
+from matrix.environments import installed
+from matrix.environments.wheel_cache import Footprint, WheelCache
 
 
 def written(path: Path, size: int) -> Path:
@@ -63,7 +63,10 @@ def test_wheels_that_nobody_links_go_and_others_stay(tmp_path):
 def test_nothing_is_let_go_while_an_install_runs(tmp_path):
     cache = WheelCache(tmp_path / "wheels")
     written(cache.folder / "archive-v0" / "half" / "lib.so", 10)
-    code = "import sys, pathlib; from matrix.footprint import WheelCache as W; W(pathlib.Path(sys.argv[1])).let_go()"
+    code = (
+        "import sys, pathlib; from matrix.environments.wheel_cache import WheelCache as W; "
+        "W(pathlib.Path(sys.argv[1])).let_go()"
+    )
     with cache.in_use():
         other = subprocess.Popen([sys.executable, "-c", code, str(cache.folder)])
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -75,14 +78,14 @@ def test_nothing_is_let_go_while_an_install_runs(tmp_path):
 
 
 def test_an_environment_in_use_is_not_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(environments, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(installed, "CLAIM_SECONDS", 0.1)
     folder = tmp_path / "compiler-3.8.0"
-    written(folder / environments.DESCRIPTION, 10)
-    with environments.used(folder) as held:
+    written(folder / installed.DESCRIPTION, 10)
+    with installed.used(folder) as held:
         assert held
-        assert not environments.remove(folder)
-        assert (folder / environments.DESCRIPTION).exists()
-    assert environments.remove(folder)
+        assert not installed.remove(folder)
+        assert (folder / installed.DESCRIPTION).exists()
+    assert installed.remove(folder)
     assert not folder.exists()
-    with environments.used(folder) as held:
+    with installed.used(folder) as held:
         assert not held

@@ -15,9 +15,9 @@ import pytest
 from samples import REFUSED, plan_of, result
 from test_report import PASSED, npy, report_of
 
-from matrix.formats import FORMATS, as_csv, as_html, as_json, as_junit, as_markdown, as_table, reproduce
-from matrix.records import AXES, Artifact, JobResult, Outcome, Stage
-from matrix.report import Report
+from matrix.core.records import AXES, Artifact, JobResult, Outcome, Stage
+from matrix.results.cells import Report
+from matrix.results.formats import FORMATS, as_csv, as_html, as_json, as_junit, as_markdown, as_table, reproduce
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ENDINGS = {"table": "txt", "markdown": "md", "html": "html", "csv": "csv", "json": "json", "junit": "xml"}
@@ -134,8 +134,8 @@ def test_markdown_tables_have_as_many_columns_in_every_row():
 
 
 def test_a_square_of_15_by_15_fits_120_columns():
-    from matrix.asked import Question
-    from matrix.workplace import plan_of as plan_of_question
+    from matrix.plan.question import Question
+    from matrix.run.planning import plan_of as plan_of_question
 
     terms = tuple(f"{axis}=latest-minors >=2.9,<=3.13" for axis in ("compiler", "runtime"))
     plan = plan_of_question(Question(preset="portability", only=terms))

@@ -10,13 +10,13 @@ import pytest
 from samples import catalogue, lock, result, spec_of
 from test_report import npy, report_of
 
-from matrix.formats import as_html, as_json, as_markdown, as_table
-from matrix.frontends import blocks, groups, portability
-from matrix.locks import LockIndex
-from matrix.plan import Node, Plan, make_plan
-from matrix.records import Artifact, JobResult, Outcome, Stage
-from matrix.report import Report
-from matrix.square import squares
+from matrix.core.records import Artifact, JobResult, Outcome, Stage
+from matrix.plan.graph import Node, Plan, make_plan
+from matrix.plan.locks import LockIndex
+from matrix.results.cells import Report
+from matrix.results.formats import as_html, as_json, as_markdown, as_table
+from matrix.results.front_ends import blocks, groups, portability
+from matrix.results.square import squares
 
 TORCHES, TURBINES = ("2.3.1", "2.5.1", "2.9.1"), ("3.0.0", "3.7.0", "3.9.0")
 BODY = (

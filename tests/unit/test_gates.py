@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from modules import RELEASES, linear_modules, module
 
-from matrix import inspecting
-from matrix.errors import FileFault
-from matrix.gates import as_json, learn, learn_folder, likely_compilers, load_gates, minor, predict
-from matrix.predicted import agreement, predictions
-from matrix.results import read_run
-from matrix.vmfb import Function, read_vmfb
-from matrix.whatis import answer
+from matrix.answers.gates import as_json, learn, learn_folder, likely_compilers, load_gates, predict
+from matrix.answers.predictions import agreement, predictions
+from matrix.answers.whatis import answer
+from matrix.artifacts.vmfb import Function, read_vmfb
+from matrix.cli import publish
+from matrix.core.data import DATA
+from matrix.core.errors import FileFault
+from matrix.core.versions import minor
+from matrix.results.published import read_run
 
 RESULTS = Path(__file__).parents[2] / "results" / "portability.json"
 
@@ -43,9 +45,9 @@ def test_releases_are_predicted_as_their_modules_are():
 
 def test_without_any_outcome_the_predictions_are_the_same(tmp_path, monkeypatch):
     found = read_vmfb(module("linear-3.8.0"))
-    before = answer(found, load_gates(), inspecting.observed())
+    before = answer(found, load_gates(), publish.observed())
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
-    after = answer(found, load_gates(), inspecting.observed())
+    after = answer(found, load_gates(), publish.observed())
     assert (after.predictions, after.compilers) == (before.predictions, before.compilers)
     assert set(after.observed) == {""} != set(before.observed)
 
@@ -70,7 +72,7 @@ def test_the_table_of_gates_survives_writing_and_reading(tmp_path):
     path = tmp_path / "gates.json"
     path.write_text(as_json(load_gates()))
     assert load_gates(path) == load_gates()
-    assert path.read_text() == (Path(inspecting.__file__).parent / "gates.json").read_text()
+    assert path.read_text() == (DATA / "gates.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from matrix.cli import main
-from matrix.daemonimages import LoadedImage, remove
-from matrix.errors import UsageError
-from matrix.image import Image, ImageLayer, make_image
-from matrix.layers import Layer
-from matrix.ocilayout import write_layout
-from matrix.records import EnvironmentRequest, Lock
+from matrix.cli.main import main
+from matrix.core.errors import UsageError
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.engines.docker.images_held import LoadedImage, remove
+from matrix.images.image import Image, ImageLayer, make_image
+from matrix.images.layer import Layer
+from matrix.images.oci import write_layout
 
 GOLDEN = "5bbb188a300edb54a72b266ddea5249686cf18c2f2c40a47bd131f7c339ad9e5"
 GOLDEN_MANIFEST = "653642e1f0835043d937712335d450345072d5f9996986a8f5a9154aa4d001f3"
@@ -22,7 +22,7 @@ GOLDEN_MANIFEST = "653642e1f0835043d937712335d450345072d5f9996986a8f5a9154aa4d00
 
 @pytest.fixture(autouse=True)
 def _fixed_version(monkeypatch):
-    monkeypatch.setattr("matrix.image.__version__", "0.0.test")
+    monkeypatch.setattr("matrix.images.image.__version__", "0.0.test")
 
 
 def part(content: bytes) -> ImageLayer:

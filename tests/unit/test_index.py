@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from matrix import index
-from matrix.errors import DiskFull, HashMismatch, IndexUnreachable, MatrixError
-from matrix.index import NotInstallable, classified, configured, pip_settings, translated, without_hashes, yanked_in
-from matrix.processes import Completed
+from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, MatrixError, NotInstallable
+from matrix.core.processes import Completed
+from matrix.environments import index
+from matrix.environments.index import classified, configured, pip_settings, translated, without_hashes, yanked_in
 
 HOST = "https://index.example/simple"
 OTHER = "https://other.example/simple"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from samples import plan_of
 
-from matrix.jobs import INPUT, make_job, matching
-from matrix.plan import Node
-from matrix.records import Job
+from matrix.core.records import Job
+from matrix.plan.graph import Node
+from matrix.plan.stages import INPUT, make_job, matching
 
 BODY = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"
 ARTIFACTS = {

@@ -9,8 +9,8 @@ import random
 import numpy
 import pytest
 
-from matrix.judge import Comparison, compare, outcome_of
-from matrix.records import JobEnd, Outcome
+from matrix.core.records import JobEnd, Outcome
+from matrix.results.judge import Comparison, compare, outcome_of
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2}
 

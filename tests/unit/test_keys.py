@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from matrix import keys
-from matrix.keys import canonical, digest, job_key
-from matrix.records import Limits, Stage
+from matrix.core import keys
+from matrix.core.keys import canonical, digest, job_key
+from matrix.core.records import Limits, Stage
 
 JOB = {
     "stage": Stage.RUN,

@@ -15,18 +15,18 @@ import pytest
 from test_wheellayer import unpack
 from wheelsamples import FILES, make_wheel
 
-from matrix.errors import HashMismatch
-from matrix.layerfiles import Reader, first_damaged, first_difference, layer_files, layer_in_archive
-from matrix.layers import skeleton_tree, write_tree
-from matrix.wheels import Files
+from matrix.core.errors import HashMismatch
+from matrix.environments.wheels import Files
+from matrix.images.layer import skeleton_tree, write_tree
+from matrix.images.layer_files import Reader, first_damaged, first_difference, layer_files, layer_in_archive
 
 ROOT = Path(__file__).parents[2]
 
 ALONE = """
 import sys
 from pathlib import Path
-from matrix.layers import skeleton_tree, write_tree
-from matrix.wheellayer import wheel_tree
+from matrix.images.layer import skeleton_tree, write_tree
+from matrix.images.wheel_layer import wheel_tree
 wheel, scratch = Path(sys.argv[1]), Path(sys.argv[2])
 with wheel_tree(wheel, python="3.11", scratch=scratch) as tree:
     print(write_tree(tree, None))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from matrix.bases import BaseLock
-from matrix.errors import LockFault, NoImage
-from matrix.layers import Layer
-from matrix.layertable import (
+from matrix.core.errors import LockFault, NoImage
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.images.debian.lock import BaseLock
+from matrix.images.layer import Layer
+from matrix.images.layer_table import (
     LayerTable,
     WheelLayer,
     image_of,
@@ -20,7 +21,6 @@ from matrix.layertable import (
     table_path,
     table_text,
 )
-from matrix.records import EnvironmentRequest, Lock
 
 COMMITTED = Path(__file__).parents[2] / "images" / "layers"
 

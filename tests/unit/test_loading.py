@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from matrix.engines.loading import Turns
+from matrix.engines.docker.loading import Turns
 
 SHARED = ("base", "skeleton", "numpy")
 

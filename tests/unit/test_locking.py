@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from matrix.errors import IndexUnreachable, LockFault, ResolutionRefused
-from matrix.index import refusal_of
-from matrix.locking import lock_all
-from matrix.locks import Change, load_locks
+from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
+from matrix.environments.index import refusal_of
+from matrix.environments.locking import lock_all
+from matrix.plan.locks import Change, load_locks
 
 WANTED = """
 format = 1

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from matrix.errors import LockFault
-from matrix.locks import load_locks, lock_name, read_wanted, variant_of
-from matrix.versions import select
+from matrix.core.errors import LockFault
+from matrix.core.versions import select
+from matrix.plan.locks import load_locks, lock_name, read_wanted, variant_of
 
 SHIPPED = Path(__file__).parents[2] / "images" / "locks"
 WANTED = """
@@ -198,8 +198,11 @@ def test_the_shipped_locks_name_no_address_and_no_folder():
 
 
 def test_reading_locks_starts_no_client():
-    code = f"import sys, pathlib, matrix.locks as l; l.load_locks(pathlib.Path({str(SHIPPED)!r})); print(*sys.modules)"
+    code = (
+        "import sys, pathlib, matrix.plan.locks as l; "
+        f"l.load_locks(pathlib.Path({str(SHIPPED)!r})); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "matrix.locks" in loaded
+    assert "matrix.plan.locks" in loaded
     assert not loaded & {"uv", "concurrent.futures", "importlib.metadata", "matrix.index"}

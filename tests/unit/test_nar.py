@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from matrix.errors import ImageFault
-from matrix.nar import file_path, nar_of, tree_path
+from matrix.core.errors import ImageFault
+from matrix.images.nix.nar import file_path, nar_of, tree_path
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from matrix.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
-from matrix.nixstore import InputLacking, Settings, failure
-from matrix.processes import Completed
+from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
+from matrix.core.processes import Completed
+from matrix.engines.nix.store import InputLacking, Settings, failure
 
 SAID = {
     "error: writing to file: No space left on device": DiskFull,

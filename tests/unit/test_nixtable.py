@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from matrix.bases import load_bases
-from matrix.errors import LockFault, NoImage
-from matrix.layertable import image_of, read_wanted, table_path
-from matrix.layertable import read_table as read_layers
-from matrix.locks import kind_of, load_locks
-from matrix.nar import Nar
-from matrix.nixtable import NixEnvironment, NixTable, Tree, Wheel, read_table, table_text
-from matrix.records import EnvironmentRequest
+from matrix.core.errors import LockFault, NoImage
+from matrix.core.records import EnvironmentRequest
+from matrix.images.debian.lock import load_bases
+from matrix.images.layer_table import image_of, read_wanted, table_path
+from matrix.images.layer_table import read_table as read_layers
+from matrix.images.nix.nar import Nar
+from matrix.images.nix.table import NixEnvironment, NixTable, Tree, Wheel, read_table, table_text
+from matrix.plan.locks import kind_of, load_locks
 
 IMAGES = Path(__file__).parents[2] / "images"
 COMMITTED = sorted((IMAGES / "nix").glob("*.json"))

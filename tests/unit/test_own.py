@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from samples import spec_of
 
-from matrix.asked import Question, ask
-from matrix.catalogue import Catalogue, load_catalogue
-from matrix.errors import ModelMissing, ModelUnusable, ToolchainFault, UsageError
-from matrix.jobs import make_job
-from matrix.modelfiles import OnnxFacts, entry_points, onnx_facts
-from matrix.own import is_toolchain, model_names, toolchain_name
-from matrix.plan import make_plan
-from matrix.spec import Spec, parse_spec
-from matrix.toolchains import find_toolchain, lay_out, why_not
+from matrix.artifacts.onnx import OnnxFacts, onnx_facts
+from matrix.artifacts.vmfb import entry_points
+from matrix.core.errors import ModelMissing, ModelUnusable, ToolchainFault, UsageError
+from matrix.environments.user_tools import find_toolchain, lay_out, why_not
+from matrix.plan.catalogue import Catalogue
+from matrix.plan.graph import make_plan
+from matrix.plan.question import Question, ask
+from matrix.plan.spec import Spec, parse_spec
+from matrix.plan.stages import make_job
+from matrix.plan.user_inputs import is_toolchain, model_names, toolchain_name
+from matrix.run.planning import load_catalogue
 
 SHIPPED = ("linear",)
 

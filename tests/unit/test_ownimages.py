@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from samples import catalogue, spec_of
 
-from matrix.asked import Question, ask
-from matrix.engines.images import Images
-from matrix.engines.venv import VenvEngine
-from matrix.errors import EngineMissing, NoImage, ToolchainFault
-from matrix.layertable import image_of
-from matrix.own import image_of as image_named
-from matrix.own import is_toolchain, toolchain_name
-from matrix.ownimages import MODULES, find_image, find_images
-from matrix.plan import make_plan
-from matrix.records import EnvironmentRequest, Lock, Toolchain
+from matrix.core.errors import EngineMissing, NoImage, ToolchainFault
+from matrix.core.records import EnvironmentRequest, Lock, Toolchain
+from matrix.engines.docker.images import Images
+from matrix.engines.docker.user_images import MODULES, find_image, find_images
+from matrix.engines.venv.engine import VenvEngine
+from matrix.images.layer_table import image_of
+from matrix.plan.graph import make_plan
+from matrix.plan.question import Question, ask
+from matrix.plan.user_inputs import image_of as image_named
+from matrix.plan.user_inputs import is_toolchain, toolchain_name
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 OWN = Toolchain(name="mine", path=Path("team/iree:1"), digest="1" * 64, in_image=True)

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from samples import catalogue, lock, spec_of
 
-from matrix.asked import Question
-from matrix.axes import NONE
-from matrix.catalogue import ModelFile, data_root, model_files
-from matrix.errors import ModelUnusable, ResolutionRefused, SpecError
-from matrix.extending import resolve_missing
-from matrix.locks import LockIndex, load_locks
-from matrix.modelfiles import packages_of
-from matrix.plan import Plan, make_plan
-from matrix.records import EnvironmentRequest, Lock, Outcome, Stage
-from matrix.workplace import plan_of
+from matrix.core.data import data_root, model_files
+from matrix.core.errors import ModelUnusable, ResolutionRefused, SpecError
+from matrix.core.records import EnvironmentRequest, Lock, Outcome, Stage
+from matrix.environments.resolving import resolve_missing
+from matrix.plan.axes import NONE
+from matrix.plan.catalogue import ModelFile
+from matrix.plan.graph import Plan, make_plan
+from matrix.plan.locks import LockIndex, load_locks
+from matrix.plan.question import Question
+from matrix.run.planning import packages_of, plan_of
 
 ASKED = ("transformers==4.57.1",)
 HASH = " \\\n    --hash=sha256:" + "0" * 64 + "\n"

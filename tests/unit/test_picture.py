@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from site_samples import HOSTILE, generated, hostile, write
 
-from matrix.cli import main
+from matrix.cli.main import main
 from matrix.site.build import first_square
 from matrix.site.picture import MOST
 

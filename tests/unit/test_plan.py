@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 from samples import REFUSED, STAGES, catalogue, plan_of, spec_of
 
-from matrix.asked import Question
-from matrix.catalogue import FlagRow
-from matrix.errors import MatrixEmpty, SpecError
-from matrix.plan import Plan, make_plan
-from matrix.records import Outcome, Stage
-from matrix.workplace import plan_of as plan_of_question
+from matrix.core.errors import MatrixEmpty, SpecError
+from matrix.core.records import Outcome, Stage
+from matrix.plan.catalogue import FlagRow
+from matrix.plan.graph import Plan, make_plan
+from matrix.plan.question import Question
+from matrix.run.planning import plan_of as plan_of_question
 
 THREE = "[axes]\ncompiler = ['2.9.0', '3.0.0', '3.10.0']\nruntime = ['2.9.0', '3.0.0']\n"
 

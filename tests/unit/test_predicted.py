@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from matrix.cli import main
-from matrix.predicted import agreement, beside_words, committed, only_predicted, surprising
-from matrix.records import Outcome, Stage
-from matrix.results import PublishedCell, PublishedRun, read_run, run_files
-from matrix.site.tables import find_tables, legend, mark
+from matrix.answers.predictions import agreement, beside_words, committed, only_predicted, surprising
+from matrix.cli.main import main
+from matrix.core.records import Outcome, Stage
+from matrix.results.published import PublishedCell, PublishedRun, read_run, run_files
+from matrix.site.squares import find_tables, legend, mark
 
 RESULTS = Path(__file__).parents[2] / "results"
 

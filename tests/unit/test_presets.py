@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from matrix.asked import Question
-from matrix.catalogue import PACKAGE, presets
-from matrix.errors import MatrixEmpty
-from matrix.records import Stage
-from matrix.schedule import Schedule
-from matrix.workplace import load_spec, plan_of
+from matrix.core.data import DATA, PACKAGE, presets
+from matrix.core.errors import MatrixEmpty
+from matrix.core.records import Stage
+from matrix.plan.question import Question
+from matrix.run.planning import load_spec, plan_of
+from matrix.run.schedule import Schedule
 
 
 def test_there_are_presets():
@@ -55,5 +55,5 @@ def test_the_readme_lists_every_preset_with_its_question_and_time():
 
 @pytest.mark.parametrize("name", presets())
 def test_a_preset_by_its_path_is_the_same(name):
-    by_path = load_spec(str(PACKAGE / "presets" / f"{name}.toml"))
+    by_path = load_spec(str(DATA / "presets" / f"{name}.toml"))
     assert by_path.axes == load_spec(name).axes

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from matrix import progress
-from matrix.progress import PlainProgress, Snapshot, TerminalProgress, make_progress
+from matrix.run import progress
+from matrix.run.progress import PlainProgress, Snapshot, TerminalProgress, make_progress
 
 HALF = Snapshot(cells=100, cells_done=50, red=7, running=2, installing=0, jobs_run=20, jobs_reused=30)
 

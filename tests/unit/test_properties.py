@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import RELEASES, STAGES, catalogue, result, spec_of
 
-from matrix.axes import resolve_axes
-from matrix.errors import MatrixEmpty
-from matrix.keys import job_key
-from matrix.plan import NOTHING_TO_DO, Plan, make_plan
-from matrix.records import Limits, Outcome, Stage
-from matrix.report import Judge
-from matrix.schedule import Schedule
-from matrix.spec import OwnValue, Rule, Spec
+from matrix.core.errors import MatrixEmpty
+from matrix.core.keys import job_key
+from matrix.core.records import Limits, Outcome, Stage
+from matrix.plan.axes import resolve_axes
+from matrix.plan.graph import NOTHING_TO_DO, Plan, make_plan
+from matrix.plan.spec import OwnValue, Rule, Spec
+from matrix.run.evidence import Judge
+from matrix.run.schedule import Schedule
 
 few = settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 BASE, KNOWN = spec_of(), catalogue()

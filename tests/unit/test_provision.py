@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from test_budget import GB, compiler, runtime
 
-from matrix.errors import DiskFull, EngineMissing
-from matrix.formats import disk_words
-from matrix.provision import refuse_beyond
-from matrix.records import Disk
+from matrix.core.errors import DiskFull, EngineMissing
+from matrix.core.records import Disk
+from matrix.results.formats import disk_words
+from matrix.run.provision import refuse_beyond
 
 REQUESTS = (compiler("3.8.0"), compiler("3.9.0"), runtime("3.8.0"))
 """Together 1.1 GB."""

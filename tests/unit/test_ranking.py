@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from test_speed import measured, timed_plan
 
-from matrix.cli import main
-from matrix.formats import FORMATS
-from matrix.ranking import WEIGHTS, Candidate, rank
-from matrix.records import Outcome, Stage
-from matrix.results import PublishedRun, PublishedSpeed, parse_run, read_run
+from matrix.answers.candidates import WEIGHTS, Candidate, rank
+from matrix.cli.main import main
+from matrix.core.records import Outcome, Stage
+from matrix.results.formats import FORMATS
+from matrix.results.published import PublishedRun, PublishedSpeed, parse_run, read_run
 
 COMMITTED = Path(__file__).parents[2] / "results" / "portability.json"
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from samples import catalogue, lock, result, spec_of
 
-from matrix.catalogue import GivenModel
-from matrix.determinism import recompiled, sentences
-from matrix.errors import SpecError
-from matrix.jobs import make_job
-from matrix.plan import Plan, make_plan
-from matrix.records import Artifact, Outcome, Stage
-from matrix.repeats import is_twin, round_of, with_repeats
-from matrix.report import Judge
-from matrix.schedule import NodeState, Schedule
+from matrix.core.errors import SpecError
+from matrix.core.records import Artifact, Outcome, Stage
+from matrix.plan.catalogue import GivenModel
+from matrix.plan.graph import NodeState, Plan, make_plan
+from matrix.plan.rounds import is_twin, round_of, with_repeats
+from matrix.plan.stages import make_job
+from matrix.results.recompiled import recompiled, sentences
+from matrix.run.evidence import Judge
+from matrix.run.schedule import Schedule
 
 TIMED = """
 stages = ["export", "compile", "run", "benchmark"]

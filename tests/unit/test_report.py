@@ -8,10 +8,10 @@ import numpy
 import pytest
 from samples import REFUSED, STAGES, plan_of, result
 
-from matrix.plan import Plan
-from matrix.records import Artifact, JobResult, Outcome, Stage
-from matrix.report import QUIET_EXPORT, READ_LOG, CellReport, Judge, Report, _signature
-from matrix.schedule import NodeState
+from matrix.core.records import Artifact, JobResult, Outcome, Stage
+from matrix.plan.graph import NodeState, Plan
+from matrix.results.cells import CellReport, Report
+from matrix.run.evidence import QUIET_EXPORT, READ_LOG, Judge, _signature
 
 ONE = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"
 

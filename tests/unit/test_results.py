@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from matrix import results
-from matrix.errors import ResultsFault
-from matrix.formats import as_json
-from matrix.records import Outcome, Stage
-from matrix.results import parse_run, read_run, read_runs, run_files
+from matrix.core.errors import ResultsFault
+from matrix.core.records import Outcome, Stage
+from matrix.results import published
+from matrix.results.formats import as_json
+from matrix.results.published import parse_run, read_run, read_runs, run_files
 from tests.unit.samples import plan_of
 from tests.unit.test_report import report_of
 
@@ -71,9 +71,9 @@ def test_keys_that_were_added_are_left_alone():
 
 
 def test_an_older_format_is_taken_up_step_by_step(monkeypatch):
-    monkeypatch.setattr(results, "FORMAT", 3)
+    monkeypatch.setattr(published, "FORMAT", 3)
     monkeypatch.setattr(
-        results,
+        published,
         "MIGRATIONS",
         {
             1: lambda old: {**old, "question": old["question"] + " one"},

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from samples import catalogue, spec_of
 
-from matrix.plan import make_plan
-from matrix.progress import PlainProgress
-from matrix.records import Environment, EnvironmentRequest, Job, JobEnd, Stage
-from matrix.repeats import with_repeats
-from matrix.runner import Runner
-from matrix.store import Store
-from matrix.worker import Finished, WorkerEvent
+from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd, Stage
+from matrix.engines.worker import Finished, WorkerEvent
+from matrix.plan.graph import make_plan
+from matrix.plan.rounds import with_repeats
+from matrix.run.progress import PlainProgress
+from matrix.run.runner import Runner
+from matrix.run.store import Store
 
 SPEC = """
 stages = ["export", "compile", "run", "benchmark"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from samples import REFUSED, STAGES, plan_of, result
 
-from matrix.plan import Node
-from matrix.records import Outcome, Stage
-from matrix.schedule import Schedule
+from matrix.core.records import Outcome, Stage
+from matrix.plan.graph import Node
+from matrix.run.schedule import Schedule
 
 SQUARE = "[axes]\ncompiler = ['2.9.0', '3.0.0']\nruntime = ['2.9.0', '3.0.0', '3.7.0']\n"
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from matrix import signatures
-from matrix.records import Outcome, Stage
-from matrix.signatures import recognise, rows
-from matrix.square import MARKS
+from matrix.core.records import Outcome, Stage
+from matrix.results import signatures
+from matrix.results.signatures import recognise, rows
+from matrix.results.square import MARKS
 
 RESULTS = Path(__file__).parents[2] / "results"
 VM, TOOLING = "c/runtime/src/iree/vm", "c/runtime/src/iree/tooling"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from samples import spec_of
 
-from matrix.errors import SpecError, SpecSyntax
-from matrix.records import AXES, Stage
-from matrix.spec import DEFAULT_AXES, DEFAULT_TOLERANCE, parse_spec
+from matrix.core.errors import SpecError, SpecSyntax
+from matrix.core.records import AXES, Stage
+from matrix.plan.spec import DEFAULT_AXES, DEFAULT_TOLERANCE, parse_spec
 
 
 def faults(body: str, **more: str) -> tuple[str, ...]:

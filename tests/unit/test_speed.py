@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from samples import catalogue, result, spec_of
 
-from matrix.catalogue import GivenModel
-from matrix.formats import FORMATS
-from matrix.plan import Plan, make_plan
-from matrix.records import Artifact, Outcome, Stage
-from matrix.repeats import is_twin, round_of, with_repeats
-from matrix.report import Judge, Report
-from matrix.schedule import NodeState
-from matrix.speed import (
+from matrix.artifacts.vmfb_audit import Leak, VmfbAudit
+from matrix.core.records import Artifact, Outcome, Stage
+from matrix.plan.catalogue import GivenModel
+from matrix.plan.graph import NodeState, Plan, make_plan
+from matrix.plan.rounds import is_twin, round_of, with_repeats
+from matrix.results.cells import Report
+from matrix.results.formats import FORMATS
+from matrix.results.speed import (
     LEAST_FLOOR,
     Verdict,
     compile_end,
@@ -28,8 +28,8 @@ from matrix.speed import (
     speed_tables,
     verdict_of,
 )
-from matrix.speedtable import agreement, amount, caption, duration
-from matrix.vmfbaudit import Leak, VmfbAudit
+from matrix.results.speed_table import agreement, amount, caption, duration
+from matrix.run.evidence import Judge
 
 BUSY = {
     "3.7.0": (

@@ -6,8 +6,8 @@ import pytest
 from samples import plan_of, result
 from test_report import PASSED, npy, report_of
 
-from matrix.records import Outcome, Stage
-from matrix.square import headings, islands, legend, mark_of, squares
+from matrix.core.records import Outcome, Stage
+from matrix.results.square import headings, islands, legend, mark_of, squares
 
 RUNTIMES = ("2.9.0", "3.0.0", "3.1.0", "3.2.0", "3.3.0")
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from samples import result
 
-from matrix import store as module
-from matrix.errors import StoreTooNew, StoreUnusable
-from matrix.records import Artifact, Outcome, Stage
-from matrix.store import KnownEnvironment, Store, default_store
+from matrix.core.data import default_store
+from matrix.core.errors import StoreTooNew, StoreUnusable
+from matrix.core.records import Artifact, Outcome, Stage
+from matrix.run import store as module
+from matrix.run.store import KnownEnvironment, Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 def other(folder: Path, code: str, *arguments: str):
     """Another process with the store open as `store`; it says `ready` after `code` and waits to be ended."""
     text = (
-        "import sys, time, pathlib\nfrom matrix.store import Store\n"
+        "import sys, time, pathlib\nfrom matrix.run.store import Store\n"
         f"store = Store(pathlib.Path(sys.argv[1]))\n{code}\nprint('ready', flush=True)\nsys.stdin.read()\n"
     )
     process = subprocess.Popen(
@@ -51,7 +52,7 @@ def other(folder: Path, code: str, *arguments: str):
 
 
 def put(store: Store, content: bytes, name: str = "module.vmfb") -> Artifact:
-    path = store.scratch / "made"
+    path = store.places.scratch / "made"
     path.write_bytes(content)
     return store.put(path, name)
 
@@ -72,7 +73,7 @@ def test_an_artifact_is_moved_in_and_named_by_its_content(folder):
         artifact = put(store, b"abc")
         assert artifact.digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         assert (artifact.size, store.blob(artifact.digest).read_bytes()) == (3, b"abc")
-        assert not (store.scratch / "made").exists()
+        assert not (store.places.scratch / "made").exists()
         assert put(store, b"abc", "again.npy").digest == artifact.digest
 
 
@@ -83,7 +84,7 @@ def test_a_users_file_stays_where_it_is(folder, tmp_path):
         artifact = store.put_copy(given, "input_0.npy")
         assert store.blob(artifact.digest).read_bytes() == given.read_bytes()
         assert given.stat().st_mode & 0o200
-        assert list(store.scratch.iterdir()) == []
+        assert list(store.places.scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", ["torn", "gone"])
@@ -157,19 +158,19 @@ def test_a_killed_writer_leaves_whole_results_only(folder):
 
 
 def test_the_scratch_of_a_dead_process_is_removed_and_that_of_a_living_one_is_not(folder):
-    with other(folder, "(store.scratch / 'left').write_text('x')") as process:
+    with other(folder, "(store.places.scratch / 'left').write_text('x')") as process:
         with Store(folder):
             assert len(list((folder / "scratch").iterdir())) == 2
         assert len(list((folder / "scratch").iterdir())) == 1
         process.send_signal(signal.SIGKILL)
         process.wait()
         with Store(folder) as store:
-            assert list((folder / "scratch").iterdir()) == [store.scratch]
+            assert list((folder / "scratch").iterdir()) == [store.places.scratch]
     assert list((folder / "scratch").iterdir()) == []
 
 
 def test_processes_make_the_same_store_at_once(folder):
-    code = "import sys, pathlib\nfrom matrix.store import Store\nStore(pathlib.Path(sys.argv[1])).close()"
+    code = "import sys, pathlib\nfrom matrix.run.store import Store\nStore(pathlib.Path(sys.argv[1])).close()"
     makers = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(folder)],

@@ -9,15 +9,15 @@ import pytest
 from pages_read import Page
 from site_samples import generated, in_nix, write
 
-from matrix.formats import as_json
-from matrix.report import Judge
-from matrix.results import parse_run
-from matrix.schedule import NodeState
+from matrix.core.store_paths import STORE_PATHS, StorePath, as_data, closure, name_of, registered
+from matrix.plan.graph import NodeState
+from matrix.results.formats import as_json
+from matrix.results.published import parse_run
+from matrix.run.evidence import Judge
 from matrix.site.build import runs_of_pages
-from matrix.site.onefile import one_file
+from matrix.site.one_page import one_file
 from matrix.site.pages import Site
-from matrix.site.tables import find_tables
-from matrix.storepaths import STORE_PATHS, StorePath, as_data, closure, name_of, registered
+from matrix.site.squares import find_tables
 from tests.unit.samples import STAGES, plan_of, result
 from tests.unit.test_report import ONE, npy, report_of
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from samples import catalogue, spec_of
 
-from matrix.catalogue import Catalogue, load_catalogue
-from matrix.engines.base import tool_line
-from matrix.errors import SpecError
-from matrix.jobs import make_job
-from matrix.plan import Plan, make_plan
-from matrix.records import Environment, Job, Outcome, Platform, Stage
-from matrix.spec import Spec, parse_spec
-from matrix.targets import Target
+from matrix.core.errors import SpecError
+from matrix.core.records import Environment, Job, Outcome, Platform, Stage
+from matrix.engines.contract import tool_line
+from matrix.plan.catalogue import Catalogue
+from matrix.plan.graph import Plan, make_plan
+from matrix.plan.spec import Spec, parse_spec
+from matrix.plan.stages import make_job
+from matrix.plan.targets import Target
+from matrix.run.planning import load_catalogue
 
 HEAD = 'format = 1\nname = "mine"\nquestion = "Does it run?"\n'
 BOARD = """

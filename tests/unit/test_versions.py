@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from matrix.versions import SelectorFault, ascending, in_order, nearest, newest_of_each_minor, select, several
+from matrix.core.versions import SelectorFault, ascending, in_order, nearest, newest_of_each_minor, select, several
 
 RELEASES = ("2.9.0", "3.0.0", "3.7.0", "3.7.1", "3.9.0", "3.10.0", "3.11.0rc1")
 

@@ -7,10 +7,10 @@ import struct
 import pytest
 from modules import FILES, module
 
-from matrix.elf import read_elf
-from matrix.errors import FileFault
-from matrix.vmfb import PARTS, feature_names, read_vmfb
-from matrix.vmfbaudit import audit
+from matrix.artifacts.elf import read_elf
+from matrix.artifacts.vmfb import PARTS, feature_names, read_vmfb
+from matrix.artifacts.vmfb_audit import audit
+from matrix.core.errors import FileFault
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from matrix.engines.venv import VenvEngine
-from matrix.records import Environment, Job, JobEnd, Stage
-from matrix.worker import Finished, Lost, WorkerEvent
+from matrix.core.records import Environment, Job, JobEnd, Stage
+from matrix.engines.venv.engine import VenvEngine
+from matrix.engines.worker import Finished, Lost, WorkerEvent
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

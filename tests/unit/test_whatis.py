@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from modules import RELEASES, linear_modules, module
 
-from matrix.cli import main
-from matrix.errors import FileFault
-from matrix.gates import minor
-from matrix.inert import inert
-from matrix.mlirfile import read_mlir
+from matrix.artifacts.mlir import read_mlir
+from matrix.cli.main import main
+from matrix.core.errors import FileFault
+from matrix.core.text import inert
+from matrix.core.versions import minor
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from wheelsamples import FILES, INFO, METADATA, Member, make_wheel, row_of
 
-from matrix.errors import ImageFault
-from matrix.layers import write_tree
-from matrix.wheellayer import wheel_tree
+from matrix.core.errors import ImageFault
+from matrix.images.layer import write_tree
+from matrix.images.wheel_layer import wheel_tree
 
 SITE = "opt/env/lib/python3.11/site-packages"
 

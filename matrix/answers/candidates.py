@@ -1,0 +1,182 @@
+"""Releases as candidates for a team: a row each, of what was measured, ranked by weights. Pure; nothing is invented."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matrix.answers.causes import cells_of
+from matrix.core.records import Stage
+from matrix.core.versions import are_versions, in_order, minor
+from matrix.results.published import PublishedCell, PublishedRun
+
+ARM = ("aarch64", "arm")
+"""How targets of ARM machines begin."""
+WEIGHTS: Mapping[str, float] = {"models": 3, "runtimes": 2, "exporters": 1, "arm": 1, "speed": 1, "size": 1}
+"""What counts how much unless a person says otherwise: a model that is wrong is worth no speed."""
+MEANS = {
+    "models": "models that are right, compiled by it and run on the runtime of its own minor release",
+    "runtimes": "runtimes that run its modules right, of some model",
+    "exporters": "Python, torch and turbine together, whose MLIR it compiles",
+    "arm": "ARM targets whose modules run right",
+    "speed": "latency beside the baseline of the results, geometric mean over models; less is faster",
+    "size": "bytes of a .vmfb beside the smallest of any release, geometric mean over models; less is smaller",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One field of the table: `got` of `of`, or a ratio. `share` is what it earns, 0 to 1."""
+
+    text: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A minor release of the compiler: `release` lists the patch releases that were measured. `measures` lacks a column
+    that was not measured for it; `score` is 0 to 100."""
+
+    release: str
+    measures: Mapping[str, Measure]
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """Best first. `weights` are of the columns that have results at all, `empty` the columns that have none."""
+
+    candidates: tuple[Candidate, ...]
+    weights: Mapping[str, float]
+    empty: tuple[str, ...]
+
+
+def rank(runs: Sequence[PublishedRun], weights: Mapping[str, float]) -> Ranking:
+    """Every minor release of the compiler that some result has: patch releases break nothing, and the runtime has fewer
+    of them. What was not measured for a release earns it nothing."""
+    cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get("flags", "default") == "default"]
+    labels = [label for label in in_order(cell.axes.get("compiler", "") for cell in cells) if are_versions([label])]
+    releases = tuple(dict.fromkeys(map(minor, labels)))
+    by_release = {release: [cell for cell in cells if minor(cell.axes["compiler"]) == release] for release in releases}
+    named = {release: ", ".join(label for label in labels if minor(label) == release) for release in releases}
+    counts = {name: {release: count(by_release[release]) for release in releases} for name, count in COUNTS.items()}
+    columns = {name: _counted(column) for name, column in counts.items()}
+    columns["speed"] = _ratios(_speeds(runs, releases), "{:.3f}")
+    columns["size"] = _ratios(_sizes(runs, by_release), "{:.3f}")
+    used = {name: weight for name, weight in weights.items() if columns[name]}
+    total = sum(used.values())
+    found = []
+    for release in reversed(releases):  # of equals the newest is first
+        measures = {name: column[release] for name, column in columns.items() if release in column}
+        earned = sum(weight * measures[name].share for name, weight in used.items() if name in measures)
+        found.append(Candidate(release=named[release], measures=measures, score=100 * earned / total if total else 0.0))
+    return Ranking(
+        candidates=tuple(sorted(found, key=lambda each: each.score, reverse=True)),
+        weights=used,
+        empty=tuple(name for name in weights if not columns[name]),
+    )
+
+
+# -- what is counted of the cells of one release
+
+Tried = tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]
+"""What went well, of all that was tried."""
+
+
+def _models(cells: Sequence[PublishedCell]) -> Tried:
+    own = [cell for cell in cells if minor(cell.axes.get("runtime", "")) == minor(cell.axes["compiler"])]
+    return _distinct(own, lambda cell: (cell.axes["model"],), lambda cell: cell.right)
+
+
+def _runtimes(cells: Sequence[PublishedCell]) -> Tried:
+    """Releases only: a build is one of them once more."""
+    released = [cell for cell in cells if are_versions([cell.axes.get("runtime", "")])]
+    return _distinct(released, lambda cell: (cell.axes["runtime"],), lambda cell: cell.right)
+
+
+def _exporters(cells: Sequence[PublishedCell]) -> Tried:
+    """Cells that ended before the compile say nothing of the compiler."""
+    tried = [cell for cell in cells if cell.passed or cell.stage in (Stage.COMPILE, Stage.RUN)]
+    return _distinct(
+        tried,
+        lambda cell: tuple(cell.axes.get(axis, "") for axis in ("python", "torch", "turbine")),
+        lambda cell: cell.passed or cell.stage is Stage.RUN,
+    )
+
+
+def _arm(cells: Sequence[PublishedCell]) -> Tried:
+    routes = [cell for cell in cells if cell.axes.get("target", "").startswith(ARM)]
+    return _distinct(routes, lambda cell: (cell.axes["target"],), lambda cell: cell.right)
+
+
+def _distinct(
+    cells: Iterable[PublishedCell],
+    what: Callable[[PublishedCell], tuple[str, ...]],
+    good: Callable[[PublishedCell], bool],
+) -> Tried:
+    tried = [(what(cell), good(cell)) for cell in cells]
+    return frozenset(thing for thing, fine in tried if fine), frozenset(thing for thing, _ in tried)
+
+
+COUNTS: Mapping[str, Callable[[Sequence[PublishedCell]], Tried]] = {
+    "models": _models,
+    "runtimes": _runtimes,
+    "exporters": _exporters,
+    "arm": _arm,
+}
+
+
+def _counted(column: Mapping[str, Tried]) -> dict[str, Measure]:
+    """Shares are of what at least half of the releases were tried with: to be tried with more is no gain, with less is
+    none either."""
+    times = Counter(thing for _, tried in column.values() for thing in tried)
+    common = {thing for thing, count in times.items() if 2 * count >= max(times.values())}
+    return {
+        release: Measure(text=f"{len(good)} of {len(tried)}", share=len(good & common) / len(common))
+        for release, (good, tried) in column.items()
+        if tried
+    }
+
+
+# -- ratios
+
+
+def _ratios(column: Mapping[str, float], form: str) -> dict[str, Measure]:
+    best = min(column.values(), default=1.0)
+    return {release: Measure(text=form.format(ratio), share=best / ratio) for release, ratio in column.items()}
+
+
+def _speeds(runs: Iterable[PublishedRun], releases: Iterable[str]) -> dict[str, float]:
+    """Times that were taken with the default flags, of the release's compiler and the runtime of its own."""
+    found: dict[str, list[float]] = {release: [] for release in releases}
+    for row in (row for run in runs for row in run.speeds):
+        compiler = row.axes.get("compiler", "")
+        runtime = row.axes.get("runtime", compiler)  # files of older versions leave out an axis that goes with another
+        own = minor(compiler) == minor(runtime) and row.axes.get("flags", "default") == "default"
+        if own and minor(compiler) in found and row.ratio:
+            found[minor(compiler)].append(row.ratio)
+    return {release: _mean(ratios) for release, ratios in found.items() if ratios}
+
+
+def _sizes(runs: Sequence[PublishedRun], by_release: Mapping[str, Sequence[PublishedCell]]) -> dict[str, float]:
+    """Modules of the same MLIR, beside the smallest of them."""
+    jobs = {key: job for run in runs for key, job in run.jobs.items() if job.stage is Stage.COMPILE}
+    made: dict[str, dict[tuple[str, str], int]] = {release: {} for release in by_release}
+    for release, cells in by_release.items():
+        for cell in cells:
+            for job in (jobs[key] for key in cell.jobs if key in jobs):
+                module, mlir = job.artifact("module.vmfb"), job.inputs.get("module.mlir", "")
+                if module and mlir:
+                    made[release][mlir, cell.axes.get("target", "")] = module.size
+    smallest: dict[tuple[str, str], int] = {}
+    for sizes in made.values():
+        for place, size in sizes.items():
+            smallest[place] = min(size, smallest.get(place, size))
+    beside = {release: [size / smallest[place] for place, size in sizes.items()] for release, sizes in made.items()}
+    return {release: _mean(ratios) for release, ratios in beside.items() if ratios}
+
+
+def _mean(ratios: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))

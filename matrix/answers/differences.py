@@ -1,0 +1,187 @@
+"""What got better or worse between two runs, or between two releases of one axis, grouped, with the likely cause. Pure.
+
+`comparing` is for runs that should be equal, where any difference counts; here only what is worse counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from matrix.answers.causes import orders
+from matrix.results import signatures
+from matrix.results.published import PublishedCell, PublishedRun
+from matrix.results.square import placed
+
+Pair = tuple[PublishedCell | None, PublishedCell | None]
+"""A cell before and after; None where it is not there."""
+
+
+class Turn(StrEnum):
+    """What became of cells, worst first."""
+
+    WORSE = "worse"
+    CHANGED = "changed"
+    BETTER = "better"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Cells that turned in the same way. `causes` are what the messages mean, most frequent first."""
+
+    turn: Turn
+    before: str
+    after: str
+    cells: tuple[PublishedCell, ...]
+    gate: str
+    causes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """`same` cells end as before. `gone` and `new` are on one side only, `unmeasured` is measured on one side only:
+    they are told and not judged. `gone_words` say what became of those without an after. `order` holds the values of
+    each axis, `surroundings` what else is not the same."""
+
+    groups: tuple[Group, ...]
+    order: Mapping[str, Sequence[str]]
+    same: int
+    gone: int
+    new: int
+    unmeasured: int
+    surroundings: tuple[str, ...] = ()
+    gone_words: str = "gone"
+
+    @property
+    def worse(self) -> int:
+        return sum(len(group.cells) for group in self.groups if group.turn is Turn.WORSE)
+
+
+def diff_runs(before: PublishedRun, after: PublishedRun) -> Diff:
+    """Two runs, cell by cell, by the values of their axes."""
+    old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
+    pairs = [(old.get(name), new.get(name)) for name in dict.fromkeys((*old, *new))]
+    return _diff(pairs, tuple(_surroundings(before, after)))
+
+
+def diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: str) -> Diff:
+    """Two releases of an axis, all other axes as they are; an axis that is tied to it in a run moves with it."""
+    pairs: dict[str, Pair] = {}
+    for run in runs:
+        known = {cell.name: cell for cell in run.cells}
+        tied = [other for other in _axes(run) if all(cell.axes.get(other) == cell.axes.get(axis) for cell in run.cells)]
+        for cell in run.cells:
+            if cell.axes.get(axis) == before:
+                moved = {name: after if name in tied else label for name, label in cell.axes.items()}
+                there = known.get(" ".join(f"{name}={label}" for name, label in moved.items()))
+                if there or cell.name not in pairs:  # another run may have measured the cell on the other side
+                    pairs[cell.name] = (cell, there)
+    return _diff(list(pairs.values()), (), gone_words=f"not measured with {axis} {after}")
+
+
+def _axes(run: PublishedRun) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(axis for cell in run.cells for axis in cell.axes))
+
+
+def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: str = "gone") -> Diff:
+    turned: dict[tuple[Turn, str, str], list[tuple[PublishedCell, PublishedCell]]] = {}
+    same = unmeasured = 0
+    for before, after in pairs:
+        if before is None or after is None:
+            continue
+        if before.measured != after.measured:
+            unmeasured += 1
+        elif before.words == after.words:
+            same += 1
+        else:
+            turned.setdefault((_turn(before, after), before.words, after.words), []).append((before, after))
+    worst_first = list(Turn)
+    groups = [_group(key, cells) for key, cells in turned.items()]
+    seen = [cell for before, after in pairs if (cell := before or after)]
+    return Diff(
+        order=orders(seen, dict.fromkeys(axis for cell in seen for axis in cell.axes)),
+        groups=tuple(sorted(groups, key=lambda group: (worst_first.index(group.turn), -len(group.cells)))),
+        same=same,
+        gone=sum(1 for before, after in pairs if after is None),
+        new=sum(1 for before, after in pairs if before is None),
+        unmeasured=unmeasured,
+        surroundings=surroundings,
+        gone_words=gone_words,
+    )
+
+
+def _turn(before: PublishedCell, after: PublishedCell) -> Turn:
+    if before.passed and after.outcome.red:
+        return Turn.WORSE
+    return Turn.BETTER if after.passed and before.outcome.red else Turn.CHANGED
+
+
+def _group(key: tuple[Turn, str, str], cells: Sequence[tuple[PublishedCell, PublishedCell]]) -> Group:
+    turn, before, after = key
+    failing = [was if turn is Turn.BETTER else now for was, now in cells]
+    said: dict[str, int] = {}
+    for cell in failing:
+        text = cell.means or (cell.comparison.text if cell.comparison else cell.reason)
+        said[text] = said.get(text, 0) + 1
+    return Group(
+        turn=turn,
+        before=before,
+        after=after,
+        cells=tuple(was for was, _ in cells),
+        gate=signatures.gates().get(failing[0].signature, ""),
+        causes=tuple(sorted((text for text in said if text), key=lambda text: -said[text])),
+    )
+
+
+def _surroundings(before: PublishedRun, after: PublishedRun) -> Iterable[str]:
+    """What else may be the cause: packages of environments of the same name, machines, engines."""
+    old, new = ({each.lock: each for each in run.environments.values()} for run in (before, after))
+    changes: dict[str, list[str]] = {}
+    for lock in sorted(old.keys() & new.keys()):
+        was, now = old[lock], new[lock]
+        packages = sorted(was.distributions.keys() | now.distributions.keys())
+        facts = [(name, was.distributions.get(name, "none"), now.distributions.get(name, "none")) for name in packages]
+        facts += [("Python", was.python, now.python), ("C library", was.c_library, now.c_library)]
+        for name, first, second in facts:
+            if first != second:
+                changes.setdefault(f"{name} {first} -> {second}", []).append(lock)
+    yield from (f"{text}, in {_few(locks)}" for text, locks in changes.items())
+    for what in ("machine", "engine"):
+        ends = [" and ".join(sorted({getattr(job, what) for job in run.jobs.values()})) for run in (before, after)]
+        if ends[0] != ends[1]:
+            yield f"{what} {ends[0] or 'none'} -> {ends[1] or 'none'}"
+
+
+def _few(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
+
+
+def words(found: Diff) -> list[str]:
+    """What a person reads: the groups, what else differs, the totals."""
+    lines: list[str] = []
+    for group in found.groups:
+        count = f"{len(group.cells)} cells" if len(group.cells) > 1 else "1 cell"
+        lines.append(f"{group.turn}: {count}: {group.before} -> {group.after}")
+        lines.append(f"  cells    {where(group.cells, found.order)}")
+        lines += [f"  gate     {group.gate}"] if group.gate else []
+        lines += [f"  cause    {text}" for text in group.causes[:3]]
+        lines += [f"  cause    and {len(group.causes) - 3} more"] if len(group.causes) > 3 else []
+        lines.append("")
+    lines += ["what else differs", *(f"  {text}" for text in found.surroundings), ""] if found.surroundings else []
+    better = sum(len(group.cells) for group in found.groups if group.turn is Turn.BETTER)
+    changed = sum(len(group.cells) for group in found.groups) - better - found.worse
+    total = f"{found.worse} worse, {better} better, {changed} changed, {found.same} the same"
+    for number, what in (
+        (found.gone, found.gone_words),
+        (found.new, "new"),
+        (found.unmeasured, "measured on one side only"),
+    ):
+        total += f", {number} {what}" if number else ""
+    return [*lines, total]
+
+
+def where(cells: Sequence[PublishedCell], order: Mapping[str, Sequence[str]]) -> str:
+    """`compiler 3.8; runtime 3.4 to 3.7`: the values of each axis that has several."""
+    said = placed([cell.axes for cell in cells], order)
+    return said or (cells[0].name if len(cells) == 1 else "all of one place")

@@ -1,0 +1,144 @@
+"""What a file is, in words and as JSON: pure text from the records of vmfb, mlirfile and gates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from matrix.answers.gates import Gates, Prediction, likely_compilers, predict
+from matrix.artifacts.mlir import Mlir
+from matrix.artifacts.vmfb import Executable, Vmfb
+from matrix.artifacts.vmfb_audit import VmfbAudit
+from matrix.core.text import inert, plain_rows
+from matrix.core.versions import minor
+
+FORMAT = 1
+
+Observed = Mapping[tuple[str, str], str]
+"""(compiler, runtime) as minor releases to how the cell ended: an outcome, or the signature of a failure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Beside what a module says: who may have written it, and for each runtime what is predicted and what was seen.
+
+    `observed` are the ways in which modules of the likely compilers ended on that runtime ('' where none was run).
+    """
+
+    compilers: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    observed: tuple[str, ...]
+
+
+def answer(module: Vmfb, gates: Sequence[Gates], observed: Observed) -> Answer:
+    """Predictions look at the module and the gates alone; what was observed stands beside them."""
+    compilers = likely_compilers(module, gates)
+    return Answer(
+        compilers=compilers,
+        predictions=tuple(predict(module, each) for each in gates),
+        observed=tuple(_observed(compilers, each.release, observed) for each in gates),
+    )
+
+
+def _observed(compilers: Iterable[str], runtime: str, observed: Observed) -> str:
+    return ", ".join(sorted({observed[compiler, runtime] for compiler in compilers if (compiler, runtime) in observed}))
+
+
+def observed_outcomes(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """From the JSON of a run over compilers and runtimes; what else ended before the run is left out."""
+    return {
+        (minor(cell["axes"]["compiler"]), minor(cell["axes"]["runtime"])): cell["signature"] or cell["outcome"]
+        for cell in results["cells"]
+        if cell["stage"] == "run"
+    }
+
+
+def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
+    content = {
+        "format": FORMAT,
+        "kind": "vmfb",
+        **asdict(module),
+        "bytecode_version": module.bytecode,
+        "features": list(module.feature_names),
+        "parts": dict(module.parts),
+        "modules": dict(module.modules),
+        "leaks": [asdict(leak) for leak in audit.leaks],
+        "unscanned": audit.unscanned,
+        "likely_compilers": found.compilers,
+        "runtimes": [
+            {**asdict(prediction), "observed": seen or None}
+            for prediction, seen in zip(found.predictions, found.observed, strict=True)
+        ],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def mlir_json(found: Mlir) -> str:
+    return json.dumps({"format": FORMAT, "kind": "mlir", **asdict(found)}, indent=1) + "\n"
+
+
+def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
+    wrapping = "zip" if module.zipped else "bare FlatBuffer"
+    facts = [
+        ["file", f"{path}: an IREE module (.vmfb, {wrapping}), {module.size} bytes"],
+        ["VM bytecode", module.bytecode],
+        ["features", ", ".join(module.feature_names) or "none"],
+        ["modules", ", ".join(f"{name} from version {least}" for name, least in module.modules) or "none"],
+        ["entry points", _functions(module)],
+        ["imports", f"{len(module.imports)} functions of the runtime"],
+        ["executables", "; ".join(map(_executable, module.executables)) or "none"],
+        ["target CPU", ", ".join(module.cpus) or "not said"],
+        ["constants", f"{dict(module.parts)['constants']} bytes"],
+        ["debug information", "a source map of the VM's code" if module.debug_database else "stripped from the VM"],
+        ["likely compilers", ", ".join(found.compilers) or "none of those in the table of gates"],
+    ]
+    parts = [[name, str(size), f"{100 * size / module.size:.1f} %"] for name, size in module.parts if size]
+    leaks = [[leak.kind, str(leak.count), ", ".join(leak.examples)] for leak in audit.leaks]
+    runtimes = [_row(each, seen) for each, seen in zip(found.predictions, found.observed, strict=True)]
+    blocks = [
+        plain_rows(facts, headers=()),
+        plain_rows(parts, headers=("part", "bytes", "share")),
+        plain_rows(leaks, headers=("tells", "times", "such as")) if leaks else "no string that tells of its origin",
+        plain_rows(runtimes, headers=("runtime", "predicted", "observed", "detail")),
+        "predicted: from this file and matrix/data/gates.json; observed: results/portability.json, modules of the\n"
+        "likely compilers (model linear, x86_64)",
+    ]
+    if audit.unscanned:
+        blocks.append(f"{audit.unscanned} bytes were not looked through for strings")
+    return inert("\n\n".join(blocks)) + "\n"
+
+
+def _functions(module: Vmfb) -> str:
+    shown = [f"{each.name} ({each.signature})" for each in module.exports if not each.name.startswith("__")]
+    return ", ".join(shown[:8]) + (f" and {len(shown) - 8} more" if len(shown) > 8 else "") or "none"
+
+
+def _executable(each: Executable) -> str:
+    machine = each.machine or each.architecture
+    words = [each.format, machine, f"{each.float_abi} float" if each.float_abi else ""]
+    if each.library_abi is not None:
+        words.append(f"library ABI {each.library_abi}")
+    return f"{each.name}: {', '.join(word for word in words if word)}, {each.size} bytes"
+
+
+def _row(prediction: Prediction, seen: str) -> list[str]:
+    predicted = prediction.gate or ("loads" if not prediction.unseen else "loads, as far as known")
+    detail = prediction.detail
+    if prediction.unseen:
+        detail = f"signature not known here: {', '.join(prediction.unseen[:4])}" + ", …" * (len(prediction.unseen) > 4)
+    return [prediction.release, predicted, seen or "-", detail]
+
+
+def mlir_text(path: str, found: Mlir) -> str:
+    points = "not listed in bytecode" if found.entry_points is None else ", ".join(found.entry_points) or "none"
+    facts = [
+        ["file", f"{path}: MLIR ({found.encoding}), {found.size} bytes"],
+        ["written by", ", ".join([*([found.producer] if found.producer else []), *found.hints]) or "no hint"],
+        ["dialects", ", ".join(found.dialects) or "none"],
+        ["entry points", points],
+    ]
+    if not found.complete:
+        facts.append(["read", "the beginning only; there may be more dialects and entry points"])
+    return inert(plain_rows(facts, headers=())) + "\n"

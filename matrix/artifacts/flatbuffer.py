@@ -1,0 +1,132 @@
+"""Reads FlatBuffers that nobody vouches for: every step checked against the buffer, all work within one budget.
+
+The package `flatbuffers` follows offsets, and raises whatever Python raises where they lead nowhere. Offsets may also
+lead in circles, or let a million vector elements share one long text: the budget ends those.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from flatbuffers import number_types
+from flatbuffers.table import Table
+
+from matrix.core.errors import FileFault
+
+LONGEST_TEXT = 4096
+BUDGET = 100_000
+"""Steps for one buffer: a module of 1,000 exports takes about 10,000; 100,000 take a fifth of a second."""
+
+_FAULTS = (struct.error, TypeError, ValueError, IndexError, OverflowError)
+
+
+class Budget:
+    """Counts the steps of one buffer's reading."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.left = BUDGET
+
+    def take(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise fault(self.place, "tables that lead in circles or hold more than any module does")
+
+
+def fault(place: str, read: str) -> FileFault:
+    return FileFault(
+        f"{place}: read {read}, expected a FlatBuffer that iree-compile wrote",
+        tip="the file is damaged or not a module: compile it again",
+    )
+
+
+class FlatTable:
+    """One table of a FlatBuffer; fields by slot number, as the schema counts them. An absent field reads as 0 or empty.
+
+    Every reader raises FileFault where an offset leads out of the buffer or the budget is spent.
+    """
+
+    def __init__(self, content: bytes, position: int, budget: Budget) -> None:
+        if not 0 <= position <= len(content) - 4:
+            raise fault(budget.place, f"a table at {position} of {len(content)} bytes")
+        self._content = content
+        self._budget = budget
+        self._table = Table(content, position)
+
+    @property
+    def position(self) -> int:
+        return int(self._table.Pos)
+
+    def _field(self, slot: int) -> int:
+        """Where the field's value is; 0: the table does not have it."""
+        self._budget.take(1)
+        try:
+            offset = int(self._table.Offset(4 + 2 * slot))
+        except _FAULTS as error:
+            raise self._broken(slot, error) from error
+        return self.position + offset if offset else 0
+
+    def _broken(self, slot: int, error: Exception) -> FileFault:
+        return fault(self._budget.place, f"field {slot} of the table at {self.position}, which leads nowhere ({error})")
+
+    def _number(self, slot: int, flags: type) -> int:
+        at = self._field(slot)
+        try:
+            return int(self._table.Get(flags, at)) if at else 0
+        except _FAULTS as error:
+            raise self._broken(slot, error) from error
+
+    def u32(self, slot: int) -> int:
+        return self._number(slot, number_types.Uint32Flags)
+
+    def u64(self, slot: int) -> int:
+        return self._number(slot, number_types.Uint64Flags)
+
+    def _target(self, slot: int) -> int:
+        """Where the offset in a field leads; 0: the table does not have it."""
+        at = self._field(slot)
+        if not at:
+            return 0
+        try:
+            target = int(self._table.Indirect(at))
+        except _FAULTS as error:
+            raise self._broken(slot, error) from error
+        if not 0 < target <= len(self._content) - 4:
+            raise fault(self._budget.place, f"field {slot} of the table at {self.position}, which leads to {target}")
+        return target
+
+    def table(self, slot: int) -> FlatTable | None:
+        target = self._target(slot)
+        return FlatTable(self._content, target, self._budget) if target else None
+
+    def vector(self, slot: int, width: int) -> tuple[int, int]:
+        """(position of the first element, number of elements) of a vector of `width` bytes an element."""
+        target = self._target(slot)
+        if not target:
+            return 0, 0
+        (count,) = struct.unpack_from("<I", self._content, target)
+        if count * width > len(self._content) - target - 4:
+            raise fault(self._budget.place, f"field {slot}: {count} elements, more than the file has")
+        return target + 4, count
+
+    def text(self, slot: int) -> str:
+        start, length = self.vector(slot, 1)
+        if length > LONGEST_TEXT:
+            raise fault(self._budget.place, f"field {slot}: a name of {length} bytes")
+        self._budget.take(1 + length // 64)
+        return self._content[start : start + length].decode("utf-8", errors="replace")
+
+    def tables(self, slot: int) -> Iterator[FlatTable]:
+        start, count = self.vector(slot, 4)
+        self._budget.take(count)
+        for index in range(count):
+            at = start + 4 * index
+            yield FlatTable(self._content, at + struct.unpack_from("<I", self._content, at)[0], self._budget)
+
+
+def root_table(content: bytes, identifier: bytes, place: str) -> FlatTable:
+    """The root of a buffer without its size prefix. Raises FileFault where the identifier is another."""
+    if len(content) < 8 or content[4:8] != identifier:
+        raise fault(place, f"the identifier {content[4:8]!r}")
+    return FlatTable(content, struct.unpack_from("<I", content)[0], Budget(place))

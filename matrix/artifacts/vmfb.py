@@ -1,0 +1,325 @@
+"""What a `.vmfb` says of itself, read without IREE: versions, imports, executables, sizes, and what it gives away.
+
+The slots are those of IREE's `bytecode_module_def.fbs`, the same from 2.9 to 3.13. Nothing of the file is executed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from matrix.artifacts.elf import MAGIC, Elf, read_elf
+from matrix.artifacts.flatbuffer import FlatTable, root_table
+from matrix.artifacts.vmfb_archive import IDENTIFIER, Container, damaged, open_container
+from matrix.core.errors import FileFault
+
+FEATURES = {0: "EXT_F32", 1: "EXT_F64"}
+"""Bits whose names the runtimes print; later ones print as garbage there and have no name here."""
+
+LARGEST_EXECUTABLE = 48 << 20
+
+MOST_EXECUTABLE_BYTES = 96 << 20
+
+MOST_CPUS = 8
+
+_ENTRY_NAME = re.compile(
+    r"(?P<library>.*?)_(?P<format>(?P<linkage>embedded|system)_elf|vmvx_bytecode_fb|vulkan_spirv_fb|[a-z]+_[a-z]+_fb)"
+    r"(?:_(?P<architecture>[a-z0-9_]+))?\.\w+"
+)
+
+_FORMAT = re.compile(r"(?P<format>(?P<linkage>embedded|system)-elf)-(?P<architecture>[a-z0-9_]+)")
+
+ARCHITECTURES = {"arm_32": "arm", "arm_64": "aarch64", "x86_32": "i386", "riscv_32": "riscv32", "riscv_64": "riscv64"}
+"""IREE's names in file names and formats, where they are not those of the machines here."""
+
+LIBRARY_QUERY = b"iree_hal_executable_library_query"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """An import or export. `signature` is the calling convention, such as `0rIi_v` (i: i32, I: i64, r: reference)."""
+
+    name: str
+    signature: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    """Compiled code of one target.
+
+    `format` is IREE's (`embedded-elf`, `system-elf`, `vmvx-bytecode-fb`, …), `architecture` as its name says,
+    `machine` and `float_abi` as the ELF header says ('' where it is no ELF), `library_abi` the version of the
+    executable-library interface that the code asks of the runtime (None: not an ELF of IREE's).
+    """
+
+    name: str
+    format: str
+    linkage: str
+    architecture: str
+    size: int
+    machine: str = ""
+    float_abi: str = ""
+    library_abi: int | None = None
+    sections: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Read-only data: inside of the module (`offset` counts there), or behind it in the file (`external`)."""
+
+    name: str
+    external: bool
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vmfb:
+    """A module. `parts` are (name, bytes) pairs that sum up to `size`; `modules` are (name, least version) pairs;
+    `cpus` are the CPUs compiled for, as the module's own messages name them."""
+
+    name: str
+    size: int
+    zipped: bool
+    bytecode_version: tuple[int, int]
+    features: int
+    modules: tuple[tuple[str, int], ...]
+    imports: tuple[Function, ...]
+    exports: tuple[Function, ...]
+    executables: tuple[Executable, ...]
+    segments: tuple[Segment, ...]
+    cpus: tuple[str, ...]
+    debug_database: bool
+    parts: tuple[tuple[str, int], ...]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return feature_names(self.features)
+
+    @property
+    def bytecode(self) -> str:
+        return ".".join(map(str, self.bytecode_version))
+
+
+def feature_names(bits: int) -> tuple[str, ...]:
+    return tuple(FEATURES.get(bit, f"bit {bit}") for bit in range(32) if bits >> bit & 1)
+
+
+def read_vmfb(path: Path) -> Vmfb:
+    """Raises FileFault for what is not a whole `.vmfb`, within 2 s and 200 MB whatever the file says."""
+    with open_container(path) as container:
+        return read_container(container)[0]
+
+
+def read_container(container: Container) -> tuple[Vmfb, tuple[Loaded, ...], range]:
+    """The module, its executables with their bytes, and where in the module the debug database lies."""
+    root = root_table(container.module, IDENTIFIER, container.place)
+    segments = _segments(root, container)
+    loaded = tuple(_executables(container, segments, _only_format(container.module, segments)))
+    version = root.u32(13)
+    debug = _debug_extent(root, len(container.module))
+    module = Vmfb(
+        name=root.text(0),
+        size=container.size,
+        zipped=container.zipped,
+        bytecode_version=(version >> 16, version & 0xFFFF),
+        features=root.u32(2),
+        modules=tuple((each.text(0), each.u32(1)) for each in root.tables(5)),
+        imports=tuple(_import(each) for each in root.tables(6)),
+        exports=_exports(root),
+        executables=tuple(each.executable for each in loaded),
+        segments=segments,
+        cpus=_cpus(container.module),
+        debug_database=len(debug) > 0,
+        parts=_parts(container, segments, loaded, debug=len(debug), bytecode=root.vector(14, 1)[1]),
+    )
+    return module, loaded, debug
+
+
+def _cpus(module: bytes) -> tuple[str, ...]:
+    found = islice(re.finditer(rb'cpu = "([^"\x00-\x1f\x7f-\xff]{1,64})"', module), MOST_CPUS)
+    return tuple(sorted({match[1].decode("ascii") for match in found}))
+
+
+def _import(table: FlatTable) -> Function:
+    """The flags are 1 for a required import, 2 for an optional one; left out, it is required."""
+    return Function(name=table.text(0), signature=_convention(table.table(1)), optional=table.u32(2) == 2)
+
+
+def _convention(table: FlatTable | None) -> str:
+    return table.text(0) if table else ""
+
+
+def _exports(root: FlatTable) -> tuple[Function, ...]:
+    signatures = [_convention(each) for each in root.tables(8)]
+    exports = [(each.text(0), each.u32(1)) for each in root.tables(7)]
+    return tuple(
+        Function(name=name, signature=signatures[number] if number < len(signatures) else "")
+        for name, number in exports
+    )
+
+
+def _segments(root: FlatTable, container: Container) -> tuple[Segment, ...]:
+    """External ones carry the name of the zip entry that holds their bytes; a bare module has no names."""
+    named = {entry.offset: entry for entry in container.entries}
+    found = []
+    for number, table in enumerate(root.tables(9)):
+        start, length = table.vector(2, 1)
+        if start:
+            found.append(Segment(name=f"segment {number}", external=False, offset=start, size=length))
+            continue
+        offset, length = container.base + table.u64(3), table.u64(4)
+        if offset + length > container.size:
+            raise damaged(container.place, f"segment {number}, {length} bytes at {offset}", "one inside of the file")
+        entry = named.get(offset)
+        name = entry.name if entry and entry.size == length else f"segment {number}"
+        found.append(Segment(name=name, external=True, offset=offset, size=length))
+    # Segments may share bytes in a hostile file only: no bound on the work would hold.
+    if sum(each.size for each in found) > container.size:
+        raise damaged(container.place, "segments that overlap", "segments one behind the other")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """An executable and its bytes."""
+
+    executable: Executable
+    content: bytes
+    elf: Elf | None
+
+
+def _only_format(module: bytes, segments: tuple[Segment, ...]) -> re.Match[str] | None:
+    """The executable format that the module asks the device for, where it asks for one only: all that says what the
+    nameless executables of a bare module are."""
+    small = [module[each.offset : each.offset + each.size] for each in segments if not each.external and each.size < 64]
+    found = [matched for text in small if (matched := _FORMAT.fullmatch(text.decode("latin-1")))]
+    return found[0] if len(found) == 1 else None
+
+
+def _executables(
+    container: Container, segments: tuple[Segment, ...], only_format: re.Match[str] | None
+) -> Iterator[Loaded]:
+    """External segments with the name or the first bytes of an executable; the zip's checksum must hold."""
+    left = MOST_EXECUTABLE_BYTES
+    checksums = {entry.offset: entry.crc for entry in container.entries}
+    for segment in segments:
+        if not segment.external:
+            continue
+        matched = _ENTRY_NAME.fullmatch(segment.name[:512])
+        if not matched and container.read(segment.offset, min(4, segment.size)) != MAGIC:
+            continue
+        left -= segment.size
+        if segment.size > LARGEST_EXECUTABLE or left < 0:
+            raise damaged(container.place, f"executables of more than {LARGEST_EXECUTABLE >> 20} MiB", "smaller ones")
+        content = container.read(segment.offset, segment.size)
+        if checksums.get(segment.offset, -1) not in (-1, zlib.crc32(content)):
+            raise damaged(container.place, f"{segment.name!r}, not what its checksum says", "whole bytes")
+        yield _load(segment, content, matched or only_format, f"{container.place}: {segment.name}")
+
+
+def _load(segment: Segment, content: bytes, matched: re.Match[str] | None, place: str) -> Loaded:
+    named = matched.groupdict(default="") if matched else {"format": "", "linkage": "", "architecture": ""}
+    elf = read_elf(content, place) if content[:4] == MAGIC else None
+    executable = Executable(
+        name=segment.name,
+        format=(named["format"] or "elf").replace("_", "-"),
+        linkage=named["linkage"],
+        architecture=ARCHITECTURES.get(named["architecture"], named["architecture"]),
+        size=segment.size,
+        machine=elf.machine if elf else "",
+        float_abi=elf.float_abi if elf else "",
+        library_abi=_library_abi(content, elf) if elf else None,
+        sections=tuple((each.name, each.size) for each in elf.sections if each.size) if elf else (),
+    )
+    return Loaded(executable=executable, content=content, elf=elf)
+
+
+def _library_abi(content: bytes, elf: Elf) -> int | None:
+    """The version in `iree_hal_executable_library_header_t`, the first record that the compiler lays into relocated
+    data. The code compares it with the version that the runtime offers, and refuses any other."""
+    names, data = elf.section(".dynstr"), elf.section(".data.rel.ro")
+    if not names or not data or LIBRARY_QUERY not in content[names.offset : names.offset + names.size]:
+        return None
+    if data.size < 4:
+        return None
+    (version,) = struct.unpack_from("<I", content, data.offset)
+    return int(version) if 0 < version < 256 else None
+
+
+def _debug_extent(root: FlatTable, size: int) -> range:
+    """Where the debug database lies: from its table to the next object of the root.
+
+    The compiler writes each field of the root with all that hangs on it in one piece. Beside a module stripped of its
+    source map this is right to within 100 bytes.
+    """
+    table = root.table(15)
+    if not table:
+        return range(0)
+    later = [target for target in _starts(root) if target > table.position]
+    return range(table.position, min(later, default=size))
+
+
+def _starts(root: FlatTable) -> Iterator[int]:
+    for slot in (4, 5, 6, 7, 8):
+        yield from (each.position for each in root.tables(slot))
+    for slot in (4, 5, 6, 7, 8, 9, 12, 14):
+        yield root.vector(slot, 1)[0]
+
+
+PARTS = (
+    "code",
+    "executable data",
+    "executable debug",
+    "other executables",
+    "constants",
+    "VM bytecode",
+    "VM data",
+    "VM debug",
+    "VM tables",
+    "rest",
+)
+
+
+def _parts(
+    container: Container, segments: tuple[Segment, ...], loaded: tuple[Loaded, ...], *, debug: int, bytecode: int
+) -> tuple[tuple[str, int], ...]:
+    sizes: Counter[str] = Counter()
+    executables = {each.executable.name for each in loaded}
+    for each in loaded:
+        if not each.elf:
+            sizes["other executables"] += each.executable.size
+            continue
+        code = sum(section.size for section in each.elf.sections if section.code)
+        debugging = sum(section.size for section in each.elf.sections if is_debug(section.name))
+        sizes["code"] += code
+        sizes["executable debug"] += debugging
+        sizes["executable data"] += each.executable.size - code - debugging
+    sizes["constants"] = sum(each.size for each in segments if each.external and each.name not in executables)
+    embedded = sum(each.size for each in segments if not each.external)
+    sizes.update({"VM bytecode": bytecode, "VM data": embedded, "VM debug": debug})
+    sizes["VM tables"] = len(container.module) - embedded - bytecode - debug
+    sizes["rest"] = container.size - sum(sizes.values())
+    return tuple((name, sizes[name]) for name in PARTS)
+
+
+def is_debug(name: str) -> bool:
+    return name.startswith(".debug_") or name in (".symtab", ".strtab", ".comment")
+
+
+def entry_points(path: Path) -> tuple[str, ...]:
+    """The functions that a `.vmfb` offers, without IREE's own (`__init`) and the asynchronous twins (`main$async`)."""
+    from matrix.artifacts.vmfb import read_vmfb  # its readers cost each command start-up time, few have such a file
+
+    try:
+        names = [function.name for function in read_vmfb(path).exports]
+    except FileFault:
+        return ()
+    return tuple(name for name in names if not name.startswith("__") and "$" not in name)

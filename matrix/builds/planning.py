@@ -1,0 +1,129 @@
+"""The builds of a spec against what is committed: toolchains, locks of packages, pinned sources."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from matrix.core import processes
+from matrix.core.errors import ToolchainFault
+from matrix.core.keys import digest, sha256, tree_digest
+from matrix.core.records import Build
+from matrix.core.versions import in_order, nearest
+from matrix.plan.source_builds import (
+    NATIVE,
+    OWN,
+    SYSTEM_PATH,
+    Command,
+    CrossToolchain,
+    PlannedBuild,
+    build_environment,
+    host_commands,
+    places_in,
+    read_toolchains,
+    runtime_commands,
+)
+from matrix.plan.user_inputs import UserBuild
+
+BENCHMARK = "3.11.0"
+"""The pinned sources that carry Google's benchmark, release 1.9.5; the crate of 3.13.0 leaves it out."""
+
+SOURCES = ("source", "benchmark")
+
+WHEELS = ("bin", "zig")
+"""Folders of what comes from PyPI, by `tools.txt`."""
+
+OF_THE_BUILD = ("here", "zig-cache", OWN)
+
+ASK_SECONDS = 20.0
+
+HOST_FOLDER = "host"
+
+
+def planned_build(
+    user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain], *, timed_on: str = ""
+) -> PlannedBuild:
+    """`base` is the folder of the spec, `images` is `images/armv6`, `own` are the toolchains of the spec's targets.
+    For the machine `timed_on` iree-benchmark-module is built beside the runtime.
+
+    Raises ToolchainFault, LockFault.
+    """
+    known = {**own, **read_toolchains(images / "toolchains.toml")}
+    if user.toolchain not in known:
+        raise ToolchainFault(
+            f"builds.{user.name}.toolchain: read {user.toolchain!r}, expected one of "
+            f"{', '.join(known)}{nearest(user.toolchain, tuple(known))}",
+            tip="images/armv6/toolchains.toml has them; a target of the spec brings one as [targets.NAME.toolchain]",
+        )
+    toolchain = known[user.toolchain]
+    path = (base / toolchain.path).resolve() if toolchain.path else None
+    programs = toolchain.programs if user.toolchain in own else ()
+    timed = bool(timed_on) and toolchain.machine == timed_on
+    runtime = runtime_commands(toolchain, HOST_TOOLS, user.options, timed=timed)
+    commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime)
+    sets = tuple(name for name in places_in(commands) if name not in (*SOURCES, *WHEELS, *OF_THE_BUILD))
+    release, tree, source = _source(user, base, images)
+    locks = {name: sha256(images / f"debian-{name}.toml") for name in sets} | {"tools": sha256(images / "tools.txt")}
+    library = {"benchmark": sha256(images / "src" / BENCHMARK / "Cargo.lock")} if timed else {}
+    build = Build(
+        name=user.name,
+        release=release,
+        tree=tree,
+        toolchain=user.toolchain,
+        sets=sets,
+        tools=images / "tools.txt",
+        digest=digest({"source": source, "locks": locks, **library, **_identities(programs, path)}),
+        machine=toolchain.machine,
+        programs=programs,
+        path=path,
+        benchmark=BENCHMARK if timed else "",
+    )
+    return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands))
+
+
+HOST_TOOLS = f"{{here}}/{HOST_FOLDER}/tools"
+
+
+def find_program(word: str, path: Path | None) -> Path | None:
+    """The file of a program of a user's own: a name, or `{toolchain}/…` with `path` as that folder."""
+    found = shutil.which(word.replace(f"{{{OWN}}}", str(path)), path=SYSTEM_PATH)
+    return Path(found) if found else None
+
+
+def _identities(programs: Iterable[str], path: Path | None) -> dict[str, str]:
+    """What a user's own compilers are: the content of each program, and what it says of its version. The passes behind
+    a driver, and its libraries, are as old as that."""
+    found = {}
+    for word in programs:
+        program = find_program(word, path)
+        said = processes.run([str(program), "--version"], timeout=ASK_SECONDS).stdout if program else ""
+        found[word] = f"{sha256(program)} {said.partition(chr(10))[0]}" if program else "missing"
+    return found
+
+
+def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None, str]:
+    """(release, tree, digest): a pinned release is known by its lock, a tree of one's own by its content."""
+    pins: Mapping[str, Path] = {path.parent.name: path for path in (images / "src").glob("*/Cargo.lock")}
+    if user.source in pins:
+        return user.source, None, sha256(pins[user.source])
+    tree = base / user.source
+    if not (tree / "runtime" / "src" / "iree").is_dir():
+        known = ", ".join(in_order(pins))
+        raise ToolchainFault(
+            f"builds.{user.name}.source: read {user.source!r}, expected a pinned release ({known}) or a folder "
+            "with IREE's CMakeLists.txt and runtime/src/iree",
+            tip="paths in a spec are relative to its folder; a further release: images/armv6/src (CONTRIBUTING.md)",
+        )
+    return "", tree.resolve(), tree_digest(tree)
+
+
+def _words(native: CrossToolchain, toolchain: CrossToolchain, commands: tuple[Command, ...]) -> Command:
+    """Variables of both compilers, then the commands: `NAME=VALUE… -- COMMAND… --then COMMAND…`."""
+    variables = dict(build_environment(toolchain))
+    both = [variables.get("LD_LIBRARY_PATH"), dict(build_environment(native))["LD_LIBRARY_PATH"]]
+    variables["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(place for place in both if place))
+    words = [f"{name}={value}" for name, value in variables.items()]
+    for index, command in enumerate(commands):
+        words += ["--then" if index else "--", *command]
+    return tuple(words)

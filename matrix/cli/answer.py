@@ -1,0 +1,166 @@
+"""The verbs that answer from published runs alone: nothing is installed, run or looked up elsewhere."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from matrix.answers import advice, differences
+from matrix.answers import candidates as ranking
+from matrix.answers.causes import cells_of
+from matrix.core.data import data_root
+from matrix.core.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, NoAnswer, ResultsFault, UsageError
+from matrix.core.records import AXES
+from matrix.core.text import inert, plain_rows
+from matrix.core.versions import in_order, nearest
+from matrix.images.requirements import (
+    RequirementsFile,
+    environments_of,
+    image_words,
+    requirements_files,
+    requirements_text,
+)
+from matrix.results.published import PublishedRun, read_run, read_runs, run_files
+from matrix.run.evidence import store_run
+from matrix.site.badges import as_svg, badge_of
+
+
+def runs_of(options: Namespace) -> tuple[PublishedRun, ...]:
+    """Of `--results`, of the store's `--preset`, or the committed ones. Raises ResultsFault, StoreUnusable."""
+    if options.preset:
+        return (store_run(options.preset, options.store, engine=options.engine), *read_runs(options.results))
+    paths = options.results or run_files(data_root() / "results")
+    if not paths:
+        raise ResultsFault(f"{data_root() / 'results'}: read no .json, expected runs", tip="name some with --results")
+    return read_runs(paths)
+
+
+def advise(options: Namespace) -> int:
+    """Prints the newest tested combination that passes, and writes its requirements."""
+    wanted = {axis: value for axis in AXES if (value := getattr(options, axis))}
+    found = advice.advise(runs_of(options), wanted)
+    images = data_root() / "images"
+    environments = environments_of(found.run, found.cell, images)
+    files = requirements_files(environments)
+    rows = advice.words(found, wanted)
+    pythons = {each.request.python for each in environments} - {found.cell.axes.get("python", "")}
+    if pythons and "python" in wanted:
+        rows.append(
+            ("not tested", f"the tools on Python {wanted['python']}: they were run on {', '.join(sorted(pythons))}")
+        )
+    rows += [("image", image_words(each, images)) for each in environments]
+    heading = [
+        f"{advice.combination(found.cell)}; model {found.cell.axes['model']}",
+        *(f"{a}: {t}" for a, t in rows if a == "tested"),
+    ]
+    rows += [("requirements", text) for text in _write(files, heading, options.output)]
+    shown, before = [], ""
+    for name, text in rows:
+        shown.append(["" if name == before else name, text])
+        before = name
+    print(inert(plain_rows(shown, headers=())))
+    return EXIT_OK
+
+
+def badge(options: Namespace) -> int:
+    """Writes a badge of what passes with a model."""
+    runs = runs_of(options)
+    wanted = {axis: value for axis in AXES if (value := getattr(options, axis))}
+    made = badge_of(cells_of(runs), wanted, date=max(run.date for run in runs))
+    _written(options.output, as_svg(made))
+    print(inert(f"{options.output}: {made.title}"))
+    return EXIT_OK
+
+
+def candidates(options: Namespace) -> int:
+    """Prints the releases, best first, and what the order is made of."""
+    weights = dict(ranking.WEIGHTS)
+    for word in options.weight:
+        weights |= _weight(word)
+    found = ranking.rank(runs_of(options), weights)
+    columns = tuple(ranking.WEIGHTS)
+    rows = [
+        [
+            each.release,
+            f"{each.score:.0f}",
+            *(each.measures[name].text if name in each.measures else "-" for name in columns),
+        ]
+        for each in found.candidates
+    ]
+    print(inert(plain_rows(rows, headers=("compiler", "score", *columns))))
+    said = ", ".join(f"{name}={weight:g}" for name, weight in found.weights.items()) or "none"
+    print(
+        f"\nscore: 0 to 100, weights {said}; what was not measured (-) earns a release nothing,\n"
+        "and what less than half of the releases were tried with is not in the score"
+    )
+    if found.empty:
+        print(f"not in these results, so not in the score: {', '.join(found.empty)}")
+    print(plain_rows([[name, ranking.MEANS[name]] for name in columns], headers=()))
+    return EXIT_OK
+
+
+def _weight(word: str) -> dict[str, float]:
+    name, _, text = word.partition("=")
+    known = tuple(ranking.WEIGHTS)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if name not in known or not 0 <= value < 1e6:
+        raise UsageError(
+            f"--weight: read {word!r}, expected NAME=NUMBER with a name of {', '.join(known)} and a number from 0"
+            f"{nearest(name, known)}",
+            tip="for example: --weight runtimes=2 --weight size=0",
+        )
+    return {name: value}
+
+
+def diff(options: Namespace) -> int:
+    """Prints what changed between two runs or two releases. Exit status 1 if something is worse."""
+    if len(options.what) == 2 and not (options.what[0] in AXES and not Path(options.what[0]).exists()):
+        first, second = (read_run(Path(word)) for word in options.what)
+        found = differences.diff_runs(first, second)
+    elif len(options.what) == 3 and options.what[0] in AXES:
+        found = _diff_releases(runs_of(options), *options.what)
+    else:
+        raise UsageError(
+            f"diff: read {' '.join(options.what)}, expected two files, or an axis and two of its values",
+            tip="`diff before.json after.json`, or `diff compiler 3.8.0 3.9.0`",
+        )
+    print(inert("\n".join(differences.words(found))))
+    return EXIT_WORSE_THAN_BASELINE if found.worse else EXIT_OK
+
+
+def _diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: str) -> differences.Diff:
+    cells = cells_of(runs)
+    ends = []
+    for term in (before, after):
+        meant = in_order(advice.meant_by(axis, term, cells))
+        if not meant:
+            known = ", ".join(in_order(cell.axes[axis] for cell in cells if axis in cell.axes))
+            raise NoAnswer(f"no result has {axis} {term}; tested: {known}", tip="give other results with --results")
+        ends.append(meant[-1])
+    return differences.diff_releases(runs, axis, *ends)
+
+
+def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Path | None) -> list[str]:
+    """Writes the first file to `output` and the others beside it, named by their environments; says what is where."""
+    said = []
+    for index, file in enumerate(files):
+        what = f"{' and '.join(each.request.kind for each in file.environments)} on Python {file.python}"
+        if output is None:
+            said.append(f"{what}: -o FILE.txt writes them")
+            continue
+        path = output if index == 0 else output.with_name(f"{output.stem}-{file.name}{output.suffix}")
+        _written(path, requirements_text(file, heading=heading, name=path.name))
+        said.append(f"{path}: {what}")
+    return said
+
+
+def _written(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip="name another file") from None

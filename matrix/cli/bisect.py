@@ -1,0 +1,270 @@
+"""The verb `bisect`: since which release a model works or does not, with as few jobs as halving needs."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from matrix.answers.bisection import Turn, Verdict, next_to_measure, turns
+from matrix.core.data import default_store
+from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
+from matrix.core.records import Outcome
+from matrix.core.text import inert, plain_rows
+from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
+from matrix.engines.choice import engine_maker
+from matrix.plan.axes import NONE, VERSION_AXES
+from matrix.plan.graph import Plan
+from matrix.plan.question import FIELD_PRESET, Question
+from matrix.plan.spec import Spec
+from matrix.plan.user_inputs import TOOL_AXES
+from matrix.results.cells import CellReport, Report
+from matrix.results.formats import published, reproduce
+from matrix.results.square import span
+from matrix.run.carry_out import carry_out, resolved
+from matrix.run.evidence import judged, replay
+from matrix.run.planning import load_spec, plan_of, question_of
+from matrix.run.store import Store
+
+PRESET = "models"
+"""Where none is named: in it the compiler is that of the runtime's release."""
+EVERY = "latest-minors"
+"""What an axis of releases is gone through by where the spec has one value of it."""
+SAYS = {Verdict.GOOD: "passes", Verdict.BAD: "fails", Verdict.UNKNOWN: "cannot be measured"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Search:
+    """`cells` are those that were looked at, by their value on the axis, each with the report that it stands in.
+    `jobs` were run for them."""
+
+    plan: Plan
+    axis: str
+    order: tuple[str, ...]
+    cells: dict[str, tuple[Report, CellReport]] = field(default_factory=dict)
+    jobs: int = 0
+
+    @property
+    def known(self) -> dict[str, Verdict]:
+        return {label: verdict_of(cell) for label, (_, cell) in self.cells.items()}
+
+    def words(self, label: str) -> str:
+        """`3.8.0 (failed at run: executable-abi)`."""
+        return f"{label} ({self.cells[label][1].words})"
+
+
+def verdict_of(cell: CellReport) -> Verdict:
+    if cell.outcome is Outcome.PASSED:
+        return Verdict.GOOD
+    return Verdict.BAD if cell.outcome.red else Verdict.UNKNOWN
+
+
+def bisect(options: Namespace) -> int:
+    """Measures what halving asks for, and prints the first turn of the outcome with its evidence."""
+    question = asked(question_of(options), options.axis)
+    plan = plan_of(question, options.store)
+    search = Search(plan=plan, axis=options.axis, order=line_of(plan, options.axis, options.good, options.bad))
+    with Store(options.store) as store:
+        engine = engine_maker(options.engine, store.places, cores=1, offline=True)(lambda _: None)
+        _note(search, judged(plan, replay(plan, store, engine).states, store), only_measured=True)
+        while labels := next_to_measure(search.order, search.known):
+            part = _part(question, options, labels)
+            summary = carry_out(part, store, options, name=f"bisect {options.axis} {part.spec.name} {' '.join(labels)}")
+            if summary.interrupted:
+                return EXIT_INTERRUPTED
+            search.jobs += summary.jobs_run
+            _note(search, judged(part, summary.states, store), only_measured=False)
+    print(inert("\n".join(answer(search, options))))
+    return EXIT_OK
+
+
+def asked(question: Question, axis: str) -> Question:
+    """The question with a line along the axis: every other axis has one value, or goes along with it."""
+    if not question.preset and question.spec_name != FIELD_PRESET:
+        newest = {} if {axis, *question.axes} & {*TOOL_AXES} else {"compiler": ("latest",)}
+        question = replace(question, preset=PRESET, axes={**question.axes, **newest})
+    spec = load_spec(question.spec_name)
+    if axis not in spec.axes:
+        raise UsageError(
+            f"--axis: read {axis!r}, expected one of {', '.join(spec.axes)}", tip="for example: --axis compiler"
+        )
+    return (
+        question if axis in question.axes else replace(question, axes={**question.axes, **_whole(spec, question, axis)})
+    )
+
+
+def _whole(spec: Spec, question: Question, axis: str) -> dict[str, tuple[str, ...]]:
+    """What to say of the axis so that it has all its values; nothing where it has them already, or by a tie."""
+    partners = {one for pair in spec.ties.items() if axis in pair for one in pair} - {axis}
+    if partners and not partners & question.axes.keys():
+        return {}
+    terms = spec.axes[spec.ties.get(axis, axis)]
+    if len(terms) == 1 and not several(terms[0]):
+        return {axis: (EVERY if axis in VERSION_AXES else "all",)}
+    return {axis: terms} if partners else {}
+
+
+def line_of(plan: Plan, axis: str, good: str, bad: str) -> tuple[str, ...]:
+    """The values from one end to the other, oldest first. Raises UsageError where the cells are no such line."""
+    cells: dict[str, list[dict[str, str]]] = {}
+    for cell in plan.cells:
+        cells.setdefault(cell.labels[axis], []).append(cell.labels)
+    for label, group in cells.items():
+        if len(group) > 1:
+            free = {name: in_order(each[name] for each in group) for name in group[0]}
+            told = "; ".join(f"{name}: {', '.join(values)}" for name, values in free.items() if len(values) > 1)
+            raise UsageError(
+                f"bisect: {len(group)} cells have {axis} {label}, expected one for each {axis}; they differ in {told}",
+                tip="name one value of each: --model linear, --runtime 3.8.0",
+            )
+    order = in_order(cells)
+    if not are_versions(order):
+        raise UsageError(
+            f"--axis {axis}: read {', '.join(order)}, expected releases: names have no order to bisect",
+            tip="`run` measures them all",
+        )
+    first, last = _place(good, order, "--good", 0), _place(bad, order, "--bad", len(order) - 1)
+    line = order[min(first, last) : max(first, last) + 1]
+    if len(line) < 2:
+        raise UsageError(
+            f"bisect: {axis} has the one value {line[0]}, expected two ends that differ",
+            tip=f"give it more values: --{axis} '>=3.4', or other ends",
+        )
+    return line
+
+
+def _place(word: str, order: Sequence[str], option: str, default: int) -> int:
+    """Where on the line an end is. Raises UsageError."""
+    if not word:
+        return default
+    try:
+        meant = select(word, order)
+    except SelectorFault as fault:
+        raise UsageError(f"{option}: {fault}", tip=f"the values are {', '.join(order)}") from None
+    if len(meant) != 1:
+        raise UsageError(
+            f"{option}: read {word!r}, which means {len(meant)} values, expected one", tip=f"one of {', '.join(order)}"
+        )
+    return order.index(meant[0])
+
+
+def _part(question: Question, options: Namespace, labels: Sequence[str]) -> Plan:
+    """The plan of these values alone. An `--only` of the axis has cut the line already."""
+    others = [word for word in question.only if word.partition("=")[0] != options.axis]
+    only = (*others, *(f"{options.axis}={label}" for label in labels))
+    return resolved(lambda: plan_of(replace(question, only=only), options.store))
+
+
+def _note(search: Search, report: Report, *, only_measured: bool) -> None:
+    for cell in report.cells:
+        if not only_measured or verdict_of(cell) is not Verdict.UNKNOWN:
+            search.cells[cell.labels[search.axis]] = (report, cell)
+
+
+def answer(search: Search, options: Namespace) -> list[str]:
+    """The turn, its evidence, and what the search does not say. Raises NoAnswer where nothing turns, or where an end is
+    not what it was given as."""
+    _refuse_wrong_ends(search, options)
+    known = search.known
+    found = turns(search.order, known)
+    if not found:
+        ends = " and ".join(search.words(label) for label in (search.order[0], search.order[-1]))
+        raise NoAnswer(
+            f"{search.axis} {ends} end alike, and so does all that was measured between them; {_rest(search)}",
+            tip="`run` with the same words measures every value",
+        )
+    turn = found[0]
+    worse = known[turn.after] is Verdict.BAD
+    report, cell = search.cells[turn.after if worse else turn.before]
+    rows = [["turn", f"{label}: {search.cells[label][1].words}"] for label in (turn.before, turn.after)]
+    rows += [["between", f"{label}: {_why_not(search, label)}"] for label in turn.between]
+    rows.append(["with", _with(search)])
+    if cell.signature:
+        rows += [
+            ["message", published(cell.signature.message)],
+            ["means", published(cell.signature.means)],
+            ["next", cell.signature.next_step],
+        ]
+    rows += [["besides", text] for text in _besides(search, found, cell)]
+    rows += [["evidence", line] for line in _commands(report, cell, search.axis, options)]
+    verb = "fails" if worse else "passes"
+    return [
+        f"{search.axis} {turn.after} is the first that {verb}" + (_reservation(turn) if turn.between else ""),
+        "",
+        plain_rows(_once(rows), headers=()),
+    ]
+
+
+def _with(search: Search) -> str:
+    """What the line has in common, and what goes along with the axis."""
+    line = [cell.labels for cell in search.plan.cells if cell.labels[search.axis] in search.order]
+    others = [(name, label) for name, label in line[0].items() if name != search.axis and label != NONE]
+    return ", ".join(
+        f"{name} {label}" if all(each[name] == label for each in line) else f"{name} = {search.axis}"
+        for name, label in others
+    )
+
+
+def _reservation(turn: Turn) -> str:
+    return f" of those that can be measured; {turn.before} is the last before it that could be"
+
+
+def _refuse_wrong_ends(search: Search, options: Namespace) -> None:
+    first, last = search.order[0], search.order[-1]
+    for label in (first, last):
+        if search.known[label] is Verdict.UNKNOWN:
+            raise NoAnswer(
+                f"{search.axis} {label} cannot be measured: {_why_not(search, label)}",
+                tip="give another end with --good or --bad",
+            )
+    for option, word, wanted in (("--good", options.good, Verdict.GOOD), ("--bad", options.bad, Verdict.BAD)):
+        if word:
+            (label,) = select(word, search.order)
+            if search.known[label] is not wanted:
+                raise NoAnswer(
+                    f"{option} {word}: {search.axis} {search.words(label)}, so it {SAYS[search.known[label]]}",
+                    tip="leave the ends out: they are then the oldest and the newest, and which is good is measured",
+                )
+
+
+def _why_not(search: Search, label: str) -> str:
+    cell = search.cells[label][1]
+    return f"{cell.outcome}: {published(cell.message)}"
+
+
+def _besides(search: Search, found: Sequence[Turn], cell: CellReport) -> Iterator[str]:
+    """What the headline does not say: more turns, another failure elsewhere, what was not looked at, what it cost."""
+    known = search.known
+    for turn in found[1:]:
+        yield f"it turns again: {turn.before} {SAYS[known[turn.before]]}, {turn.after} {SAYS[known[turn.after]]}"
+    bad = [label for label in search.order if known.get(label) is Verdict.BAD]
+    for words in dict.fromkeys(search.cells[label][1].words for label in bad):
+        if words != cell.words:
+            labels = [label for label in bad if search.cells[label][1].words == words]
+            yield f"it fails in another way at {span(labels, search.order)}: {words}"
+    yield _rest(search)
+    whole = sum(search.plan.jobs(stage) for stage in search.plan.stages)
+    yield f"{search.jobs} jobs run; the whole axis is at most {whole}"
+
+
+def _rest(search: Search) -> str:
+    """`known of 6 of 15 values; not of 3.0 to 3.3: a turn there and back would not show`."""
+    left = [label for label in search.order if label not in search.cells]
+    said = f"known of {len(search.order) - len(left)} of {len(search.order)} values"
+    return f"{said}; not of {span(left, search.order)}: a turn there and back would not show" if left else said
+
+
+def _commands(report: Report, cell: CellReport, axis: str, options: Namespace) -> Iterator[str]:
+    """The evidence from this store, and what measures the cell anywhere."""
+    spec = report.plan.spec
+    store = [] if options.store == default_store() else ["--store", str(options.store)]
+    engine = [] if options.engine == "venv" else ["--engine", options.engine]
+    words = ["--preset", spec.source, *spec.options, *engine, *store, f"{axis}={cell.labels[axis]}"]
+    yield f"python -m matrix why {shlex.join(words)}"
+    yield reproduce(report, cell)
+
+
+def _once(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Each name once, before the first of its rows."""
+    return [["" if place and rows[place - 1][0] == name else name, text] for place, (name, text) in enumerate(rows)]

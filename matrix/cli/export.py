@@ -1,0 +1,128 @@
+"""One model to MLIR: the words of `export` as a plan of one job, and what that job left as files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.version import Version
+
+from matrix.core.data import LOCKS, data_root, model_files
+from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, ExportFailed, UsageError
+from matrix.core.records import Outcome
+from matrix.plan.catalogue import model_missing
+from matrix.plan.graph import Plan, make_plan
+from matrix.plan.locks import LockIndex, kind_of, load_locks, variant_of
+from matrix.plan.spec import parse_spec
+from matrix.plan.stages import EXPECTED, INPUT, MLIR, PARAMETERS, matching
+from matrix.results.cells import CellReport
+from matrix.run.carry_out import carry_out, complain_of_missing, resolved
+from matrix.run.evidence import judged
+from matrix.run.planning import load_catalogue
+from matrix.run.store import Store
+
+SPEC = """
+format = 1
+name = "export"
+question = "What does the model become?"
+stages = ["export"]
+[axes]
+model = {name}
+python = {python}
+torch = {torch}
+turbine = {turbine}
+[models.{name}]
+file = {file}
+parameters = {parameters}
+"""
+
+
+def export_plan(options: Namespace) -> Plan:
+    """The plan of the one export. Raises ModelMissing, UsageError, SpecError."""
+    path = model_path(options.model)
+    torch, turbine = newest_exporter(
+        load_locks(data_root() / "images" / "locks"), options.torch, options.turbine, variant=options.torch_build
+    )
+    words = {
+        "name": path.stem,
+        "file": str(path),
+        "python": options.python,
+        "torch": torch,
+        "turbine": turbine,
+        "parameters": "external" if options.parameters else "inline",
+    }
+    text = SPEC.format(**{key: json.dumps(word, ensure_ascii=False) for key, word in words.items()})
+    spec = parse_spec(text, source="export", base=Path())
+    catalogue = load_catalogue(spec, torch_variant=options.torch_build, place=options.store / LOCKS)
+    return make_plan(spec, catalogue)
+
+
+def model_path(word: str) -> Path:
+    """A shipped model by name, or a Python file by path."""
+    shipped = model_files()
+    if word in shipped:
+        return shipped[word]
+    if not word.endswith(".py") or not Path(word).is_file():
+        raise model_missing(word, shipped)
+    return Path(word).resolve()
+
+
+def newest_exporter(locks: LockIndex, torch: str, turbine: str, *, variant: str) -> tuple[str, str]:
+    """(torch, turbine): the newest turbine, with the newest torch, that a lock pairs. "" is any. Raises UsageError."""
+    exporters = [lock for lock in locks.locks if kind_of(lock) == "exporter" and variant_of(lock) == variant]
+    pairs = [
+        (pins["torch"], pins["iree-turbine"]) for pins in (dict(lock.pins) for lock in exporters if not lock.refusal)
+    ]
+    pairs = list(dict.fromkeys(pairs))
+    fitting = [pair for pair in pairs if torch in ("", pair[0]) and turbine in ("", pair[1])]
+    if not fitting:
+        known = ", ".join(f"torch {one} with turbine {other}" for one, other in pairs) or "none is locked"
+        asked = f"torch {torch or '(any)'} with turbine {turbine or '(any)'}"
+        raise UsageError(
+            f"no lock for {asked} and a {variant} build of torch, expected one of: {known}",
+            tip="leave out --torch or --turbine, or add the row to images/locks/wanted.toml and run `nox -s lock`",
+        )
+    return max(fitting, key=lambda pair: (Version(pair[1]), Version(pair[0])))
+
+
+def keep_files(cell: CellReport, store: Store, options: Namespace) -> Iterator[tuple[Path, int]]:
+    """Writes what was asked for; (path, bytes) of each file. Raises ExportFailed, UsageError."""
+    if cell.outcome is not Outcome.PASSED:
+        advice = cell.signature.next_step if cell.signature else "`doctor` looks at this machine"
+        raise ExportFailed(f"{options.model}: {cell.words}\n{cell.message}", tip=advice)
+    left = {artifact.name: artifact for artifact in cell.jobs[-1].outputs}
+    wanted: dict[str, Path] = {MLIR: options.output}
+    if options.parameters:
+        wanted[PARAMETERS] = options.parameters
+    if options.arrays:
+        names = (name for pattern in (INPUT, EXPECTED) for name in matching(dict.fromkeys(left, ""), pattern))
+        wanted |= {name: options.output.with_name(f"{options.output.stem}.{name}") for name in names}
+    for name, path in wanted.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(store.blob(left[name].digest), path)
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}",
+                tip="nothing is lost: the same command writes it without another export",
+            ) from None
+        yield path, left[name].size
+
+
+def export(options: Namespace) -> int:
+    """Exports one model, as a run would, and writes the files."""
+    from matrix.cli.export import export_plan, keep_files
+
+    plan = resolved(lambda: export_plan(options))
+    with Store(options.store) as store:
+        summary = carry_out(plan, store, options, name=plan.spec.name)
+        if summary.interrupted:
+            return EXIT_INTERRUPTED
+        complain_of_missing(summary)
+        (cell,) = judged(plan, summary.states, store).cells
+        for path, size in keep_files(cell, store, options):
+            print(f"{path}  {size / 1e6:.1f} MB")
+    return EXIT_OK

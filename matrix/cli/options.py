@@ -1,0 +1,417 @@
+"""The command line's words: verbs, options and what each means, as a parser that faults with the nearest spelling."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+from typing import NoReturn
+
+from matrix import __version__
+from matrix.cli import publish
+from matrix.cli import run as commands
+from matrix.core.data import default_store
+from matrix.core.errors import UsageError
+from matrix.core.records import AXES
+from matrix.core.versions import nearest
+from matrix.engines.choice import ENGINES
+from matrix.plan.user_inputs import TOOL_AXES
+from matrix.results.formats import FORMATS
+
+PRESET_HELP = "a shipped preset or the path of a spec; default: portability (of bisect: models), for .vmfb files: field"
+AXIS_HELP = {
+    "python": "the exporter's Python: 3.11, '>=3.10', all",
+    "torch": "2.9.1, '>=2.6', latest-minors",
+    "turbine": "3.9.0, '>=3.5', all",
+    "compiler": "3.8.0, '>=3.6', latest-minors",
+    "runtime": "3.8.0, '>=3.6', latest-minors",
+    "target": "host, or a table of targets.toml",
+    "flags": "a table of flags.toml",
+}
+VERBS = {
+    "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
+    "run": "run what is missing and print the table",
+    "show": "print the table of what is in the store",
+    "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
+    "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
+    "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
+    "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
+    "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
+    "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
+    "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
+    "badge": "an SVG for a README, from the results: which releases pass with a model",
+    "report": "one self-contained page for a presentation: squares, islands, charts, tables, sources",
+    "picture": "one square as SVG, from the results, for a README or a slide; default: the committed results",
+    "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
+    "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
+    "doctor": "what this machine can do, and what to install for the rest",
+    "lock": "write the locks anew from the index: a new release is a reviewable diff",
+    "clean": "free space in the store, never what a shown table needs",
+    "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
+    "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",
+    "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
+    "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
+}
+
+
+IMAGE_VERBS = {
+    "plan": "environments, image IDs, sizes; touches nothing",
+    "build": "fetch, assemble and load what the daemon lacks",
+    "list": "the project's images on the daemon",
+    "verify": "assemble again from the files and compare every digest",
+    "save": "one image as an OCI layout and a `docker load` archive",
+    "push": "send images to a registry",
+    "sbom": "a CycloneDX bill of materials, from the locks",
+    "remove": "remove the project's images by age, never others'",
+}
+ENGINE_VARIABLE = "IREE_MATRIX_ENGINE"
+NIX_VERBS = ("plan", "build", "verify")
+"""Those that mean the same for paths of the Nix store: --engine nix."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports through the error boundary, with the nearest spelling."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", tip=f"`{self.prog} --help` lists what there is")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            raise UsageError(
+                f"{self.prog}: {name}: read {value!r}, expected one of {', '.join(known)}{nearest(str(value), known)}",
+                tip=f"`{self.prog} --help` lists what there is",
+            )
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="python -m matrix", description="Which IREE releases work together, with evidence.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+    made = {verb: verbs.add_parser(verb, help=text, description=text) for verb, text in VERBS.items()}
+    for verb in ("plan", "run", "show", "why", "bisect"):
+        _add_question(made[verb], preset_option=verb in ("why", "bisect"))
+    for verb in ("run", "show"):
+        made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
+        made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
+    for verb in ("plan", "run", "export", "bisect", "bundle"):
+        made[verb].add_argument(
+            "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
+        )
+        made[verb].add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
+    for verb, command in made.items():
+        command.add_argument(
+            "--store", type=_place, default=default_store(), metavar="FOLDER", help="where results are kept"
+        )
+        command.set_defaults(command=getattr(commands, verb, None))
+    made["why"].set_defaults(command=_why)
+    made["why"].add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
+    _add_results(made["why"], "default: the store, and the committed results where it has no such cell")
+    for name in ("before", "after"):
+        made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
+    _add_advise(made["advise"])
+    _add_bisect(made["bisect"])
+    made["candidates"].set_defaults(command=_candidates)
+    made["candidates"].add_argument(
+        "--weight",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="such as runtimes=4; repeatable; the output states all",
+    )
+    _add_results(made["candidates"], "default: the committed ones")
+    _add_badge(made["badge"])
+    for verb in ("advise", "badge", "candidates", "diff"):
+        _add_own_run(made[verb])
+    made["diff"].set_defaults(command=_diff)
+    made["diff"].add_argument(
+        "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
+    )
+    _add_results(made["diff"], "of two releases; default: the committed ones")
+    _add_whatis(made["whatis"])
+    _add_export(made["export"])
+    _add_pages(made["site"], made["report"], made["picture"])
+    _add_cleaning(made["clean"])
+    _add_armv6(made["armv6-smoke"], made["armv6-lld"], made["bundle"])
+    _add_images(made["image"])
+    part = made["lock"].add_mutually_exclusive_group()
+    part.add_argument("--wheels-only", action="store_true", help="leave the base images and digests of layers alone")
+    part.add_argument(
+        "--nix-only", action="store_true", help="only the store paths of Nix, from the layers as they are committed"
+    )
+    made["lock"].add_argument("--upgrade", action="store_true", help="also move the packages beside IREE and torch")
+    return parser
+
+
+def _usual_engine() -> str:
+    """`venv`, or what IREE_MATRIX_ENGINE says: the flake's app has Nix and no other Python."""
+    read = os.environ.get(ENGINE_VARIABLE, "") or "venv"
+    if read not in ENGINES:
+        raise UsageError(
+            f"{ENGINE_VARIABLE}: read {read!r}, expected one of {', '.join(ENGINES)}{nearest(read, ENGINES)}",
+            tip="unset it for the engine venv",
+        )
+    return read
+
+
+def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> None:
+    if preset_option:
+        command.add_argument("--preset", help=PRESET_HELP)
+    else:
+        command.add_argument("preset", nargs="?", help=PRESET_HELP)
+    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
+    _add_choice(command)
+
+
+def _add_plan(command: argparse.ArgumentParser) -> None:
+    command.add_argument("preset", nargs="?", help=PRESET_HELP)
+    _add_choice(command)
+
+
+def _add_choice(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--torch-build", choices=("cuda", "cpu"), default="cuda", help="which build of torch to lock onto"
+    )
+    _add_own(command.add_argument_group("models of your own"))
+    axes = command.add_argument_group("axes", "each replaces the axis of the spec; may be repeated")
+    for axis in AXES:
+        if axis != "model":
+            path = ", a toolchain's path or image:NAME" if axis in TOOL_AXES else ""
+            axes.add_argument(f"--{axis}", action="append", default=[], metavar="VALUE", help=AXIS_HELP[axis] + path)
+    command.add_argument(
+        "--only", action="append", default=[], metavar="AXIS=SELECTOR", help="cut an axis down; may be repeated"
+    )
+
+
+def _add_own(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--model", action="append", default=[], help="a shipped model, or a .py, .mlir, .onnx or .vmfb; may be repeated"
+    )
+    for name, what in (("inputs", "an input"), ("expected", "an expected output")):
+        group.add_argument(
+            f"--{name}", action="append", default=[], metavar="FILE.npy", help=f"{what}, in order; may be repeated"
+        )
+    group.add_argument("--function", default="", metavar="NAME", help="the entry point; default: the usual one")
+    group.add_argument("--opset-version", type=_count, metavar="N", help="raise the opset of an .onnx while importing")
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    _add_exporter(command)
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir")
+    command.add_argument("--parameters", type=Path, metavar="FILE.irpa", help="keep the weights there, not in the MLIR")
+    command.add_argument("--arrays", action="store_true", help="also write the inputs and expected outputs, beside it")
+
+
+def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
+    """What is exported, and by what."""
+    command.add_argument(
+        "model", metavar="MODEL", help="a shipped model, or the path of a .py file with model(), inputs()" + more
+    )
+    command.add_argument("--python", default="3.11", metavar="VERSION", help="default: %(default)s")
+    for axis in ("torch", "turbine"):
+        command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
+    command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
+    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
+
+
+def _add_images(image: argparse.ArgumentParser) -> None:
+    verbs = image.add_subparsers(dest="subverb", required=True, metavar="SUBVERB", parser_class=Parser)
+    made = {name: verbs.add_parser(name, help=text, description=text) for name, text in IMAGE_VERBS.items()}
+    made["save"].add_argument("folder", type=Path, metavar="FOLDER", help="made; the archive is FOLDER.tar beside it")
+    made["push"].add_argument("repository", metavar="REGISTRY/NAME", help="the tags are the environments' names")
+    for name, command in made.items():
+        command.set_defaults(command=commands.image, machine=platform.machine())
+        command.add_argument(
+            "--store", type=_place, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are"
+        )
+        if name == "list":
+            continue
+        command.add_argument(
+            "--environment", action="append", default=[], metavar="NAME", help="such as compiler/3.8.0; repeatable"
+        )
+        if name != "remove":
+            _add_plan(command)
+        if name in NIX_VERBS:
+            command.add_argument("--engine", choices=("docker", "nix"), default="docker", help="default: %(default)s")
+        if name in ("plan", "verify", "save", "sbom"):
+            command.add_argument("--machine", default=platform.machine(), help="default: %(default)s")
+    made["verify"].add_argument("--sample", type=_count, metavar="N", help="only so many, chosen at random")
+    made["verify"].add_argument("--seed", type=int, metavar="S", help="choose the same sample again")
+    made["sbom"].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
+    made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
+
+
+def _place(text: str) -> Path:
+    """A folder that commands which run elsewhere also find."""
+    return Path(text).absolute()
+
+
+def _add_whatis(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_whatis)
+    command.add_argument("file", type=Path, metavar="FILE", help="a .vmfb, .mlir or .mlirbc")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    command.add_argument(
+        "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
+    )
+
+
+def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bundle: argparse.ArgumentParser) -> None:
+    smoke.set_defaults(command=commands.armv6_smoke)
+    for command in (smoke, bundle):
+        command.add_argument(
+            "--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate"
+        )
+    smoke.add_argument(
+        "--model",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.mlir",
+        help="also this one, as `export --arrays` leaves it with its arrays; repeatable",
+    )
+    smoke.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
+    lld.set_defaults(command=commands.armv6_lld)
+    lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
+    lld.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
+    bundle.add_argument("target", choices=("armv6",), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
+    _add_exporter(bundle, more=", or a .mlir file as `export --arrays` leaves it")
+    bundle.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made and filled")
+    for option, default, text in (
+        ("--toolchain", "zig-static", "what the runtime is built with, of images/armv6/toolchains.toml"),
+        ("--route", "embedded-repaired", "how the model reaches the CPU: vmvx, embedded, embedded-repaired, system"),
+    ):
+        bundle.add_argument(option, default=default, metavar="NAME", help=f"{text}; default: %(default)s")
+    for command in (smoke, lld, bundle):
+        command.add_argument("--compiler", default="", metavar="VERSION", help="default: that of the pinned sources")
+
+
+def _add_advise(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_advise)
+    _add_wanted(command, "default: the newest that fits")
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE.txt", help="write requirements there; what clashes goes beside it"
+    )
+
+
+def _add_badge(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_badge)
+    _add_wanted(command, "default: all, each compiler with the runtime of its release")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+
+
+def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument("--model", required=True, help="one that was measured")
+    for axis in AXES[1:]:
+        command.add_argument(
+            f"--{axis}", metavar="VALUE", help=f"a release, a minor one, a specifier, a name; {default}"
+        )
+    _add_results(command, "default: the committed ones")
+
+
+def _add_bisect(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_bisect)
+    command.add_argument("--axis", required=True, help="compiler, runtime, torch, turbine, python, or one of the spec")
+    for name, default in (("good", "oldest"), ("bad", "newest")):
+        command.add_argument(f"--{name}", default="", metavar="VALUE", help=f"an end; default: the {default} value")
+
+
+def _add_own_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
+    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="of that run; default: %(default)s")
+
+
+def _whatis(options: argparse.Namespace) -> int:
+    from matrix.cli.publish import whatis
+
+    return whatis(options)
+
+
+def _why(options: argparse.Namespace) -> int:
+    """Like those beside it: imported when asked for, 0.1 s that no other verb pays."""
+    from matrix.cli.why import why
+
+    return why(options)
+
+
+def _advise(options: argparse.Namespace) -> int:
+    from matrix.cli.answer import advise
+
+    return advise(options)
+
+
+def _badge(options: argparse.Namespace) -> int:
+    from matrix.cli.answer import badge
+
+    return badge(options)
+
+
+def _bisect(options: argparse.Namespace) -> int:
+    from matrix.cli.bisect import bisect
+
+    return bisect(options)
+
+
+def _candidates(options: argparse.Namespace) -> int:
+    from matrix.cli.answer import candidates
+
+    return candidates(options)
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from matrix.cli.answer import diff
+
+    return diff(options)
+
+
+def _add_results(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--results",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.json",
+        help=f"a run as JSON; repeatable; {default}",
+    )
+
+
+def _add_pages(
+    site: argparse.ArgumentParser, report: argparse.ArgumentParser, picture: argparse.ArgumentParser
+) -> None:
+    picture.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+    site.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
+    report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html")
+    for command, run in ((site, publish.site), (report, publish.report), (picture, publish.picture)):
+        command.set_defaults(command=run)
+        command.add_argument(
+            "results",
+            nargs="*",
+            type=Path,
+            metavar="RESULTS.json",
+            help="of `show --format json`; default: results/*.json",
+        )
+
+
+def _add_cleaning(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--older-than", type=float, default=30.0, metavar="DAYS", help="results that no table shows; default: 30"
+    )
+    command.add_argument("--max-size", type=float, metavar="GB", help="remove environments until the store is smaller")
+    command.add_argument("--environments", action="store_true", help="remove all environments; a run makes them again")
+
+
+def _gigabytes(text: str) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"read {text!r}, expected gigabytes above 0, such as 12 or 0.5")
+    return int(value * 1e9)
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"read {text!r}, expected a whole number from 1")
+    return int(text)

@@ -1,0 +1,182 @@
+"""The verbs of the command line: each takes the parsed options, prints, and returns the exit status."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from matrix.cli.export import export
+from matrix.core.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_WORSE_THAN_BASELINE,
+    EngineMissing,
+    NotInstallable,
+    UsageError,
+)
+from matrix.core.machine import cores_of_machine
+from matrix.core.records import Outcome, Stage
+from matrix.core.text import plain_rows
+from matrix.engines.choice import engine_maker
+from matrix.engines.contract import Engine
+from matrix.plan.graph import Cell, NodeState, Plan
+from matrix.results.formats import FORMATS
+from matrix.run.carry_out import carry_out, complain_of_missing, looked_at, resolved
+from matrix.run.cost import estimate
+from matrix.run.evidence import judged, replay
+from matrix.run.planning import plan_of, question_of
+from matrix.run.schedule import Schedule
+from matrix.run.store import Store
+
+
+def run(options: Namespace) -> int:
+    """Runs what is missing and prints the table."""
+    plan = resolved(lambda: plan_of(question_of(options), options.store))
+    with Store(options.store) as store:
+        name = " ".join((plan.spec.source, plan.spec.name, *plan.spec.options, *options.only))
+        summary = carry_out(plan, store, options, name=name)
+        if summary.interrupted:
+            return EXIT_INTERRUPTED
+        report = replace(judged(plan, summary.states, store), disk=summary.disk if looked_at(summary.disk) else None)
+        _write(FORMATS[options.format](report), options.output)
+    complain_of_missing(summary)
+    return EXIT_OK
+
+
+def plan(options: Namespace) -> int:
+    """Says what a run would do, at most, and touches nothing."""
+    planned = plan_of(question_of(options), options.store)
+    schedule, standing, missing, seconds = Schedule(planned), 0, dict[str, int](), {}
+    if (options.store / "store.sqlite").is_file():
+        with Store(options.store, read_only=True) as store:
+            engine = _looking(options, store)
+            schedule = replay(planned, store, engine)
+            standing, missing = _standing(engine, planned)
+            seconds = store.typical_seconds()
+    requests = planned.environments()
+    done = {stage: _done(planned, schedule, stage) for stage in planned.stages}
+    decided = Counter(filter(None, (_decided(cell, schedule.states) for cell in planned.cells)))
+    cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or cores_of_machine())
+    rows = [
+        ["question", planned.spec.question],
+        ["cells", ", ".join([str(len(planned.cells)), f"{decided['done']} done", *_staying(decided)])],
+        *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.stages),
+        ["environments", f"{len(requests)}, {standing} ready"],
+        *(["missing", f"{reason}: {count} environments stay untested"] for reason, count in missing.items()),
+        ["download", f"at most {cost.download_bytes / 1e9:.1f} GB"],
+        ["disk", f"at most {cost.disk_bytes / 1e9:.1f} GB{_kept_to(options.disk_budget, cost.disk_bytes)}"],
+        ["time", f"about {cost.seconds:.0f} s"],
+    ]
+    print(plain_rows(rows, headers=()))
+    return EXIT_OK
+
+
+def _decided(cell: Cell, states: Sequence[NodeState]) -> str:
+    """`done`, or `untested` where this machine cannot, or empty where jobs are left."""
+    obstacles = {state.obstacle[0] for state in (states[node] for node in cell.nodes) if state.obstacle}
+    if Outcome.UNTESTED in obstacles:
+        return "untested"
+    return "done" if cell.excluded or obstacles or all(states[node].result for node in cell.nodes) else ""
+
+
+def _staying(decided: Mapping[str, int]) -> list[str]:
+    return [f"{decided['untested']} stay untested"] if decided["untested"] else []
+
+
+def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
+    """How many environments stand, and how many cannot be made on this machine, by reason."""
+    standing, missing = 0, Counter[str]()
+    for request in planned.environments():
+        try:
+            standing += engine.load(request) is not None
+        except EngineMissing as error:
+            missing[str(error)] += 1
+        except NotInstallable:
+            continue
+    return standing, missing
+
+
+def show(options: Namespace) -> int:
+    """Prints the table of what is in the store."""
+    planned = plan_of(question_of(options), options.store)
+    with Store(options.store, read_only=True) as store:
+        schedule = replay(planned, store, _looking(options, store))
+        _write(FORMATS[options.format](judged(planned, schedule.states, store)), options.output)
+    return EXIT_OK
+
+
+def compare(options: Namespace) -> int:
+    """Compares two runs and prints what differs."""
+    from matrix.answers.equality import compare_runs, words
+    from matrix.results.published import read_run
+
+    compared = compare_runs(read_run(options.before), read_run(options.after))
+    print("\n".join(words(compared)))
+    return EXIT_WORSE_THAN_BASELINE if compared.unexplained else EXIT_OK
+
+
+def armv6_smoke(options: Namespace) -> int:
+    from matrix.cli import board
+
+    return board.armv6_smoke(options)
+
+
+def bundle(options: Namespace) -> int:
+    """Exports the model unless it is MLIR already, then makes the folder for the board."""
+    import tempfile
+
+    from matrix.cli import board
+
+    board.check_bundle(options)
+    given = Path(options.model)
+    if given.suffix == ".mlir":
+        return board.bundle(options, given)
+    with tempfile.TemporaryDirectory() as scratch:
+        mlir = Path(scratch) / f"{given.stem}.mlir"
+        status = export(Namespace(**{**vars(options), "output": mlir, "arrays": True, "parameters": None}))
+        return status or board.bundle(options, mlir)
+
+
+def armv6_lld(options: Namespace) -> int:
+    from matrix.cli import board
+
+    return board.armv6_lld(options)
+
+
+def image(options: Namespace) -> int:
+    """The verbs below `image`. Their module brings an HTTP client and archive readers: 0.1 s others need not pay."""
+    from matrix.cli import images, images_nix
+
+    board = images_nix.SUBVERBS if getattr(options, "engine", "") == "nix" else images.SUBVERBS
+    return board[options.subverb](options)
+
+
+def _looking(options: Namespace, store: Store) -> Engine:
+    """An engine for looking things up: it never downloads and starts no worker."""
+    return engine_maker(options.engine, store.places, cores=1, offline=True)(lambda _: None)
+
+
+def _kept_to(budget: int | None, needed: int) -> str:
+    return f", kept to a budget of {budget / 1e9:.1f} GB" if budget and needed > budget else ""
+
+
+def _done(plan: Plan, schedule: Schedule, stage: Stage) -> int:
+    return sum(1 for node in plan.nodes if node.stage is stage and schedule.states[node.index].result)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"--output: {output} cannot be written: {error.strerror}",
+                tip="nothing is lost: `show` with the same words prints the table again",
+            ) from None

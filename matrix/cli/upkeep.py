@@ -1,0 +1,360 @@
+"""What this machine can do, and what to install for the rest. Asks everything, changes nothing, raises nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from matrix.core import processes
+from matrix.core.errors import EXIT_OK, MatrixError, StoreUnusable
+from matrix.core.text import plain_rows, say
+from matrix.engines.choice import workshop
+from matrix.engines.nix.sandbox import find_sandbox
+from matrix.engines.nix.store import NixStore, settings
+from matrix.environments import index, interpreters
+from matrix.environments.wheel_cache import Footprint, WheelCache
+from matrix.images.nix.nar import file_path
+from matrix.images.nix.table import OWN, ROOT_DIGITS
+from matrix.plan.locks import COMPILER_PACKAGE, read_wanted
+from matrix.run.store import Store
+
+if TYPE_CHECKING:
+    from matrix.images.workshop import Workshop
+    from matrix.plan.locks import LockChange
+
+ASK_SECONDS = 10.0
+
+PORTABILITY_BYTES = 12 * 10**9
+"""What a run of the `portability` preset needs: 7.5 GB of environments, the wheels in uv's cache, artifacts."""
+
+OLDEST_UV = (0, 8)
+
+V3_FLAGS = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
+"""x86-64-v3 as /proc/cpuinfo spells it (abm is lzcnt): what the shipped x86_64 target is compiled for."""
+
+State: TypeAlias = Literal["ok", "warning", "missing"]
+
+Check: TypeAlias = Callable[[], "Finding"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `advice` is empty where nothing is to be done."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def examine(store: Path, *, locks: Path | None = None) -> list[Finding]:
+    """All findings, in the order of a page. `locks` is the folder of `wanted.toml`."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    checks: list[tuple[str, Check]] = [
+        *((f"Python {python}", lambda python=python: _python(python)) for python in _wanted_pythons(locks)),
+        ("uv", _uv),
+        ("package index", _package_index),
+        ("disk", lambda: _disk(store)),
+        ("uv's cache", lambda: _cache(store)),
+        ("CPU", lambda: _cpu(Path("/proc/cpuinfo"), os.uname().machine)),
+        ("process isolation", _isolation),
+        ("git", _git),
+        ("Docker", _docker),
+        ("Nix", _nix),
+        ("qemu-aarch64", lambda: _qemu("aarch64")),
+        ("qemu-arm", lambda: _qemu("arm")),
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda row: _guarded(*row), checks))
+
+
+def _guarded(name: str, check: Check) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - a check that fails is itself a finding; the page must appear
+        return Finding(name=name, state="warning", found=f"could not be checked: {error}")
+
+
+def _wanted_pythons(locks: Path | None) -> Iterable[str]:
+    try:
+        if locks is None:
+            from matrix.core.data import data_root
+
+            locks = data_root() / "images" / "locks"
+        return read_wanted(locks).pythons
+    except Exception:  # noqa: BLE001 - `lock` and `plan` report a damaged file; here the running Python must do
+        return (interpreters.running().minor,)
+
+
+def _python(python: str) -> Finding:
+    name = f"Python {python}"
+    found = list(interpreters.every(python))
+    if not found:
+        return Finding(
+            name=name,
+            state="missing",
+            found="not on this machine",
+            advice=f"`uv python install {python}`, `pyenv install {python}` or `apt install python{python}`",
+        )
+    chosen, *others = found
+    also = "".join(f"; also {other.version} at {other.path}" for other in others)
+    return Finding(name=name, state="ok", found=f"{chosen.version} at {chosen.path}{also}")
+
+
+def _uv() -> Finding:
+    binary = interpreters.uv_binary()
+    asked = processes.run([binary, "--version"], timeout=ASK_SECONDS)
+    words = asked.stdout.split()
+    version = words[1] if len(words) > 1 else ""
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if not asked.ok or not numbers:
+        return Finding(name="uv", state="missing", found=asked.tail or "no answer", advice="python -m pip install uv")
+    if numbers < OLDEST_UV:
+        return Finding(name="uv", state="warning", found=f"{version}, too old", advice="python -m pip install -U uv")
+    return Finding(name="uv", state="ok", found=f"{version} at {binary}")
+
+
+def _package_index() -> Finding:
+    asked = index.configured().answers(COMPILER_PACKAGE, timeout=ASK_SECONDS)
+    if asked.ok and asked.stdout.startswith(COMPILER_PACKAGE):
+        return Finding(name="package index", state="ok", found=f"answers in {asked.seconds:.1f} s")
+    trouble = str(index.classified(asked, what="asked", where="nothing")).splitlines()[0]
+    return Finding(name="package index", state="warning", found=trouble, advice=index.INDEX_TIP)
+
+
+def existing(folder: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+
+
+def _disk(store: Path) -> Finding:
+    free = shutil.disk_usage(existing(store)).free
+    found = f"{free / 1e9:.0f} GB free at the store"
+    if free >= PORTABILITY_BYTES:
+        return Finding(name="disk", state="ok", found=found)
+    advice = f"a portability run needs about {PORTABILITY_BYTES / 1e9:.0f} GB: free some, or give another --store"
+    return Finding(name="disk", state="warning", found=found, advice=advice)
+
+
+def _cache(store: Path) -> Finding:
+    """Environments are hard links into uv's cache where both are on one disk: seconds and no space, else copies."""
+    asked = processes.run([interpreters.uv_binary(), "cache", "dir"], timeout=ASK_SECONDS, cwd=Path("/"))
+    cache = existing(Path(asked.stdout.strip()))
+    if cache.stat().st_dev == existing(store).stat().st_dev:
+        return Finding(name="uv's cache", state="ok", found="on the store's disk: environments share its files")
+    advice = "set UV_CACHE_DIR to a folder on the store's disk"
+    found = "on another disk than the store: every environment is a copy"
+    return Finding(name="uv's cache", state="warning", found=found, advice=advice)
+
+
+def _cpu(cpuinfo: Path, machine: str) -> Finding:
+    if machine != "x86_64":
+        advice = "modules for x86_64 are compiled here but not run"
+        return Finding(name="CPU", state="warning", found=machine, advice=advice)
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    lacking = [flag for flag in V3_FLAGS if flag not in flags]
+    if not lacking:
+        return Finding(name="CPU", state="ok", found="x86-64-v3, as the x86_64 target needs")
+    found = f"below x86-64-v3: no {', '.join(lacking)}"
+    advice = "modules of the x86_64 target will crash with an illegal instruction: run on another machine"
+    return Finding(name="CPU", state="warning", found=found, advice=advice)
+
+
+def _isolation() -> Finding:
+    """A PID namespace takes all descendants of a killed worker along."""
+    name = "process isolation"
+    for user in ((), ("--user",)):
+        argv = ["unshare", *user, "--fork", "--pid", "--kill-child", "true"]
+        if processes.run(argv, timeout=ASK_SECONDS).ok:
+            return Finding(name=name, state="ok", found="PID namespaces" + (" (of a user)" if user else ""))
+    if shutil.which("unshare") is None:
+        return Finding(name=name, state="missing", found="no unshare", advice="apt install util-linux")
+    advice = "allow user namespaces; until then a killed worker may leave processes behind"
+    return Finding(name=name, state="warning", found="PID namespaces are not allowed", advice=advice)
+
+
+def _git() -> Finding:
+    asked = processes.run(["git", "--version"], timeout=ASK_SECONDS)
+    if asked.ok:
+        return Finding(name="git", state="ok", found=asked.stdout.strip().removeprefix("git version "))
+    return Finding(name="git", state="missing", found="not on the PATH", advice="apt install git (optional)")
+
+
+def _docker() -> Finding:
+    """The client and the daemon are two questions: the client is often there without the other."""
+    if shutil.which("docker") is None:
+        advice = "only --engine docker needs it; the default engine does not"
+        return Finding(name="Docker", state="missing", found="not on the PATH", advice=advice)
+    asked = processes.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
+    if asked.ok and asked.stdout.strip():
+        return Finding(name="Docker", state="ok", found=f"daemon {asked.stdout.strip()}")
+    lines = asked.output.splitlines() or ["it does not answer"]
+    advice = "start the daemon or join its group; only --engine docker needs it"
+    return Finding(name="Docker", state="warning", found=f"client only: {lines[0]}", advice=advice)
+
+
+def _nix() -> Finding:
+    """Nix, whether it builds in a sandbox, and whether jobs of its environments can be shut in."""
+    try:
+        found = settings()
+        NixStore()
+    except MatrixError as error:
+        state: State = "warning" if shutil.which("nix-build") else "missing"
+        return Finding(name="Nix", state=state, found=str(error), advice=f"{error.tip}; only --engine nix needs it")
+    box = find_sandbox()
+    said = f"{found.version}, builds {'in' if found.sandbox else 'without'} a sandbox; sandbox of jobs: {box.said}"
+    if box.works:
+        return Finding(name="Nix", state="ok", found=said)
+    return Finding(name="Nix", state="warning", found=said, advice="apt install bubblewrap, and allow user namespaces")
+
+
+def _qemu(machine: str) -> Finding:
+    name = f"qemu-{machine}"
+    binary = shutil.which(name) or shutil.which(f"{name}-static")
+    if binary is None:
+        advice = "nothing: the shipped targets bring their own; a target of one's own may name one of the PATH"
+        return Finding(name=name, state="missing", found="not on the PATH", advice=advice)
+    asked = processes.run([binary, "--version"], timeout=ASK_SECONDS)
+    if not asked.ok:
+        return Finding(name=name, state="warning", found=f"does not run: {asked.tail}", advice="reinstall qemu-user")
+    return Finding(name=name, state="ok", found=asked.stdout.splitlines()[0].removeprefix(f"{name} version "))
+
+
+def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, environments: bool) -> dict[str, int]:
+    """Removes leftovers, results older than that which no table shows, and blobs that no result names; then, where
+    asked or while the store is larger than `max_bytes`, environments, oldest first: they are made again when needed.
+
+    Returns the bytes freed by part. Raises StoreUnusable while a run uses the store.
+    """
+    if not store.hold(alone=True):
+        raise StoreUnusable(f"{store.folder}: a run is using it", tip="clean when it is over")
+    before = datetime.now(UTC) - timedelta(days=older_than_days)
+    store.forget_results(older_than=before.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    freed = {"blobs": store.drop_unreferenced_blobs(), "unfinished environments": 0, "environments": 0}
+    standing = []
+    for path in sorted(store.places.environments.iterdir()):
+        if not path.is_dir():  # the claim on making an environment; nobody holds it while we are alone
+            path.unlink()
+        elif ".partial-" in path.name:
+            freed["unfinished environments"] += _remove(path)
+        else:
+            standing.append(path)
+    size = size_of(store.folder)
+    for folder in sorted(standing, key=lambda path: path.stat().st_mtime):
+        if environments or (max_bytes is not None and size > max_bytes):
+            gone = _remove(folder)
+            freed["environments"] += gone
+            size -= gone
+    before_wheels = Footprint().add([store.places.wheels])
+    WheelCache(store.places.wheels).let_go()
+    freed["wheels"] = before_wheels - Footprint().add([store.places.wheels])
+    if store.places.roots.is_dir():
+        freed["paths of the Nix store"] = _let_nix_go(store, environments=environments)
+    return freed
+
+
+def _let_nix_go(store: Store, *, environments: bool) -> int:
+    """Drops the roots of environments that no result names (`environments`: of all), and from the Nix store what they
+    and the wheels held there and nothing else does."""
+    kept = set() if environments else {OWN, *(digest[:ROOT_DIGITS] for digest in store.environments_of_results())}
+    dropped = [root for root in store.places.roots.iterdir() if root.name.rpartition("-")[2] not in kept]
+    paths = [str(root.readlink()) for root in dropped]
+    for root in dropped:
+        root.unlink()
+    wheels = [file_path(path.name, path.parent.name) for path in (store.places.files).glob("*/*/*.whl")]
+    try:
+        nix = NixStore()
+        there = [path for path in paths if Path(path).exists()]
+        needed = nix.closure(*there) if there else {}
+        return nix.delete(dict.fromkeys([*paths, *sorted(needed), *filter(os.path.exists, wheels)]))
+    except MatrixError:  # Nix is gone: what it keeps is its own business
+        return 0
+
+
+def _remove(folder: Path) -> int:
+    size = size_of(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return size
+
+
+def size_of(folder: Path) -> int:
+    """Bytes on the disk below a folder. Files hardlinked from uv's cache are counted, though uv keeps them."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - twice as fast as pathlib here
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def doctor(options: Namespace) -> int:
+    """Looks at the machine and says what to install for the rest."""
+    from matrix.cli.upkeep import examine
+
+    findings = examine(options.store)
+    rows = [[finding.state, finding.name, finding.found, finding.advice] for finding in findings]
+    print(plain_rows(rows, headers=("state", "what", "found", "what to do")))
+    return EXIT_OK
+
+
+def lock(options: Namespace) -> int:
+    """Writes the locks, the bases, the tables of layers and store paths anew; the difference reads as an upgrade."""
+    from matrix.environments.locking import lock_all
+    from matrix.plan.locks import Change
+
+    with Store(options.store) as store:
+        shop = workshop(store.places)
+        changes: list[LockChange] = []
+        if not options.nix_only:
+            changes += lock_all(shop.images / "locks", shop.index, upgrade=options.upgrade, progress=say)
+        if not options.wheels_only:
+            changes += _lock_images(shop, upgrade=options.upgrade, nix_only=options.nix_only)
+    for change in changes:
+        if change.change is not Change.UNCHANGED:
+            print(f"{change.change:10} {change.name}  {change.detail}".rstrip())
+    same = sum(1 for change in changes if change.change is Change.UNCHANGED)
+    print(f"{len(changes)} locks, {same} as they were")
+    return EXIT_OK
+
+
+def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockChange]:
+    """What follows from the locks of wheels, and what stands beside them; `nix_only`: the store paths alone."""
+    from matrix.images.debian.locking import lock_all_bases
+    from matrix.images.debian.sets import lock_sets, lock_tools
+    from matrix.images.nix.locking import lock_nix
+    from matrix.images.workshop import lock_layers
+
+    files, armv6 = shop.files.folder, shop.images / "armv6"
+    files.mkdir(exist_ok=True)
+    if nix_only:
+        return list(lock_nix(shop, say, upgrade=upgrade))
+    changes = [*lock_all_bases(shop.images / "base", files=files, source=shop.sources, progress=say)]
+    changes += lock_layers(shop, say)
+    changes += lock_nix(shop, say, upgrade=upgrade)
+    changes += lock_sets(armv6, files=files, source=shop.sources, progress=say)
+    return [*changes, lock_tools(armv6, shop.index, upgrade=upgrade)]
+
+
+def clean(options: Namespace) -> int:
+    """Frees space, and keeps what a shown table needs."""
+    from matrix.cli.upkeep import clean_store
+
+    with Store(options.store, create=False) as store:
+        freed = clean_store(
+            store,
+            older_than_days=options.older_than,
+            max_bytes=None if options.max_size is None else int(options.max_size * 1e9),
+            environments=options.environments,
+        )
+    print(plain_rows([[part, f"{size / 1e6:.1f} MB"] for part, size in freed.items()], headers=("removed", "freed")))
+    return EXIT_OK

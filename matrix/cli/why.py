@@ -1,0 +1,198 @@
+"""The verb `why`: the evidence of one cell, its cause, and a command that reproduces it."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from matrix.answers import predictions
+from matrix.answers.causes import cells_of, explain, words
+from matrix.answers.gates import load_gates
+from matrix.core.data import data_root, presets
+from matrix.core.errors import EXIT_OK, CellUnknown, StoreUnusable
+from matrix.core.records import AXES, Stage
+from matrix.core.text import inert
+from matrix.engines.choice import engine_maker
+from matrix.engines.contract import Engine, tool_line
+from matrix.plan.graph import Plan
+from matrix.plan.question import one_of
+from matrix.results.cells import CellReport
+from matrix.results.published import PublishedCell, PublishedJob, PublishedRun, read_runs, run_files
+from matrix.run.evidence import judged, one_cell, published, replay
+from matrix.run.planning import plan_of, question_of
+from matrix.run.store import Store
+
+
+def why(options: Namespace) -> int:
+    """Prints the evidence of one cell: of the store; of the committed results where the store has none of it, of any
+    preset if none was named; for releases that nobody measured what the gates predict."""
+    asked = question_of(options)
+    anywhere = not (options.results or asked.preset or asked.options or asked.only)
+    try:
+        try:
+            return _told(options)
+        except CellUnknown as unknown:
+            if unknown.several or not anywhere:
+                raise
+            return _from_runs(read_runs(run_files(data_root() / "results")), options.cell)
+    except CellUnknown as unknown:
+        foretold = _foretold(options.cell)
+        if unknown.several or not foretold:
+            raise
+        print(inert("\n".join(foretold)))
+        return EXIT_OK
+
+
+def _foretold(choices: Sequence[str]) -> list[str]:
+    """What the gates alone say of a compiler and a runtime; empty where theirs are not known."""
+    axes = dict(word.split("=", 1) for word in choices)
+    found = predictions.prediction_of(axes, predictions.committed())
+    if found is None:
+        return []
+    return [
+        f"not measured: no cell has {' '.join(choices)}",
+        "",
+        f"gates      {predictions.prediction_words(found)}",
+        "",
+        "This is a prediction: from what modules of the compiler's minor release ask of a runtime, as read in",
+        "`.vmfb` files (matrix/data/gates.json). Whether it compiles, and computes what it should, is not known.",
+    ]
+
+
+def _told(options: Namespace) -> int:
+    """Raises CellUnknown, StoreUnusable, ResultsFault."""
+    if options.results:
+        return _from_runs(read_runs(options.results), options.cell)
+    planned = plan_of(question_of(options), options.store)
+    try:
+        with Store(options.store, read_only=True) as store:
+            engine = engine_maker(options.engine, store.places, cores=1, offline=True)(lambda _: None)
+            report = judged(planned, replay(planned, store, engine).states, store)
+            cell = one_cell(report, options.cell)
+            if not cell.jobs and (runs := _published(planned)) and _has(runs, cell):
+                return _from_runs(runs, options.cell)
+            run = published(report)
+            pasted = [shell_command(planned, cell, store, engine)] if cell.jobs else []
+            place = report.cells.index(cell)
+            _print(run.cells[place], run, run.cells, notes=_notes(cell), pasted=pasted, log=_log(cell))
+    except StoreUnusable:
+        runs = _published(planned)
+        if not runs:
+            raise
+        return _from_runs(runs, options.cell)
+    return EXIT_OK
+
+
+def _published(planned: Plan) -> tuple[PublishedRun, ...]:
+    """The committed runs that answer for a shipped preset as it is; a spec of one's own is another question."""
+    if planned.spec.source not in presets() or planned.spec.options:
+        return ()
+    return read_runs(path for path in run_files(data_root() / "results") if path.stem == planned.spec.name)
+
+
+def _has(runs: Sequence[PublishedRun], cell: CellReport) -> bool:
+    return any(each.axes == dict(cell.labels) and each.measured for run in runs for each in run.cells)
+
+
+def _from_runs(runs: Sequence[PublishedRun], choices: Sequence[str]) -> int:
+    """The evidence of one cell of published runs. Raises CellUnknown, UsageError."""
+    cells = cells_of(runs)
+    if not cells:
+        raise CellUnknown("the results hold no cell", tip="give others with --results")
+    axes = tuple(cells[0].axes) if cells else AXES
+    cell = cells[one_of([each.axes for each in cells], choices, axes=axes, name="the results")]
+    run = next(run for run in runs if any(each is cell for each in run.cells))
+    print(f"of {Path(run.source).name}, {_date(run, cell)}\n")
+    _print(cell, run, cells, notes=[], pasted=[], log=[])
+    return EXIT_OK
+
+
+def _date(run: PublishedRun, cell: PublishedCell) -> str:
+    jobs = run.jobs_of(cell)
+    return f"measured {jobs[-1].finished_at[:10]} on {jobs[-1].machine}" if jobs else "not measured"
+
+
+def _print(
+    cell: PublishedCell,
+    run: PublishedRun,
+    cells: Sequence[PublishedCell],
+    *,
+    notes: Sequence[str],
+    pasted: Sequence[str],
+    log: Sequence[str],
+) -> None:
+    gates = load_gates()
+    cause = words(explain(cell, cells, gates), cell, gates)
+    lines = [*_evidence(cell, run, notes), *log, *cause, "", "reproduce", *(f"  {each}" for each in pasted)]
+    print(inert("\n".join([*lines, f"  {cell.reproduce}"]).expandtabs()))
+
+
+def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> list[str]:
+    lines = [cell.name, "", f"outcome    {cell.words}"]
+    if cell.signature:
+        step = run.next_steps.get(cell.signature, "")
+        lines += [f"message    {cell.message}", f"means      {cell.means}", f"next       {step}"]
+    if cell.comparison:
+        lines.append(f"outputs    {cell.comparison.words}")
+    if words := predictions.beside_words(cell, predictions.committed()):
+        lines.append(f"gates      {words}")
+    lines += notes
+    lines += [f"reason     {cell.reason}"] if cell.reason else []
+    lines += [f"included   {cell.included}"] if cell.included else []
+    for job in run.jobs_of(cell):
+        lines += ["", *_job_lines(job)]
+    return lines
+
+
+def _notes(cell: CellReport) -> list[str]:
+    return [f"{value.axis:10} {value.note}" for value in cell.cell.values if value.note]
+
+
+def _log(cell: CellReport) -> list[str]:
+    if not (cell.jobs and cell.jobs[-1].end.log and cell.outcome.red):
+        return []
+    end = cell.jobs[-1].end
+    return ["", f"log of {cell.jobs[-1].stage} ({end.log_bytes} bytes)", end.log.rstrip()]
+
+
+def _job_lines(job: PublishedJob) -> list[str]:
+    peak = f", {job.peak_bytes / (1 << 20):.0f} MiB" if job.peak_bytes else ""
+    return [
+        f"{job.stage}: {job.outcome}, {job.status}, {job.seconds:.3f} s, {job.cpu_seconds:.3f} s CPU{peak}, "
+        f"{job.finished_at}, {job.machine}, engine {job.engine}",
+        f"  job          {job.key}",
+        f"  lock         {job.lock} sha256 {job.lock_sha256}",
+        f"  environment  {job.environment}",
+        *(f"  in           {name} sha256 {digest}" for name, digest in job.inputs.items()),
+        *(f"  out          {made.name} sha256 {made.digest}, {made.size} bytes" for made in job.artifacts),
+        f"  command      {shlex.join(job.command)}",
+    ]
+
+
+def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) -> str:
+    """One line for a shell that repeats the cell's last job by hand, with the files of the store."""
+    job = cell.jobs[-1]
+    node = plan.nodes[cell.cell.nodes[len(cell.jobs) - 1]]
+    environment = engine.load(node.request) if node.request else None
+    if environment is None:
+        return "# the environment was cleaned away; the next line makes it again"
+    model = dict(node.parameters).get("model_file", "")
+    if job.stage is Stage.EXPORT:
+        script = data_root() / "scripts" / "export.py"
+        facts = [word for word in job.command[1:] if not word.startswith("model_digest=")]
+        tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
+    else:
+        tool = [*tool_line(job.command, environment)]
+    if programs := dict(environment.evidence).get("nix_programs"):
+        tool[0] = f"{programs}/bin/{Path(tool[0]).name}"
+    if engine.name == "docker":
+        copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
+        entry = "--entrypoint '' " if node.request and node.request.toolchain else ""
+        image = f"{entry}--init --network none -v $d:/out -w /out sha256:{environment.digest}"
+        mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage is Stage.EXPORT else ""
+        tool = ["/opt/env/bin/python", "/scripts/export.py", f"/scripts/models/{Path(model).name}"] if mounted else tool
+        return f"d=$(mktemp -d) && {copies}docker run --rm {mounted}{image} {shlex.join(tool)}"
+    links = "".join(f"ln -s {shlex.quote(str(store.blob(digest)))} {name} && " for name, digest in job.inputs)
+    return f'cd "$(mktemp -d)" && {links}{shlex.join(tool)}'

@@ -1,0 +1,1 @@
+"""The words of the project as records, errors, digests, versions, processes, disk. Imports nothing of the project."""

@@ -1,0 +1,94 @@
+"""Digests and job keys. Same key, same job: it is never run twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+from matrix.core.records import Limits, Stage
+
+KEY_VERSION = 1
+"""Goes into every key. Raise it when the meaning of a key's parts changes: old results then answer no new job."""
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+
+def canonical(value: Json) -> bytes:
+    """One byte string per value: sorted names, no spaces, ASCII only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def digest(value: Json) -> str:
+    """sha256 of the canonical JSON, as 64 hex digits."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file as 64 hex digits, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """sha256 over names, modes and contents of a folder's files; links by their targets."""
+    rows: list[Json] = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            rows.append([name, "link", str(path.readlink())])
+        elif path.is_file():
+            rows.append([name, "run" if os.access(path, os.X_OK) else "file", sha256(path)])
+    return digest(rows)
+
+
+def job_key(
+    *,
+    stage: Stage,
+    environment: str,
+    script: str,
+    inputs: Sequence[tuple[str, str]],
+    command: Sequence[str],
+    arguments: Sequence[tuple[str, str]],
+    limits: Limits,
+    repeat: int = 0,
+    machine: str = "",
+    beside: str = "",
+) -> str:
+    """The key of a job.
+
+    `environment` is the digest of what was realised, `script` the digest of the code of `scripts/` that the job runs
+    ("" for a tool), `inputs` (name, sha256) pairs, `command` the tool and its literal arguments, `arguments` the
+    parameters of a script, `repeat` tells repeats of the same job apart, `machine` is the class of the
+    machine where the result depends on it ("" elsewhere), `beside` names what a round was interleaved with.
+    The folder of the store, the host and the cell that asked are not in it.
+    """
+    named = {"machine": machine, "beside": beside}
+    bound: dict[str, Json] = {name: value for name, value in named.items() if value}
+    return digest(
+        {
+            **bound,
+            "key_version": KEY_VERSION,
+            "stage": stage.value,
+            "environment": environment,
+            "script": script,
+            "inputs": {name: content for name, content in inputs},
+            "command": list(command),
+            "arguments": {name: value for name, value in arguments},
+            "limits": {
+                "seconds": limits.seconds,
+                "memory_bytes": limits.memory_bytes,
+                "log_bytes": limits.log_bytes,
+            },
+            "repeat": repeat,
+        }
+    )
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,181 @@
+"""The one seam to other programs: argv lists, a timeout always, the whole process group killed.
+
+`run` decides nothing and raises nothing of its own: a program that is missing, that fails or that takes too long is
+described by the returned `Completed`. The caller reads it and decides what it means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.core.errors import MatrixError
+
+NOT_FOUND = 127
+"""Exit code of a program that could not be started, as a shell would say it."""
+GRACE_SECONDS = 2.0
+"""What a process group has between SIGTERM and SIGKILL."""
+TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A program that is over: enough to replay it and to say how it ended. `exit_code` is -N for signal N."""
+
+    argv: tuple[str, ...]
+    exit_code: int
+    stdout: str
+    stderr: str
+    seconds: float
+    timed_out: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0 and not self.timed_out
+
+    @property
+    def output(self) -> str:
+        """stderr, then stdout: where a program explains itself."""
+        return "\n".join(part.strip() for part in (self.stderr, self.stdout) if part.strip())
+
+    @property
+    def tail(self) -> str:
+        """The last lines of the output."""
+        return "\n".join(self.output.splitlines()[-TAIL_LINES:])
+
+    @property
+    def command(self) -> str:
+        """The argv as a line that can be pasted into a shell."""
+        return shlex.join(self.argv)
+
+
+_running: set[subprocess.Popen[str]] = set()
+_guard = threading.Lock()
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+) -> Completed:
+    """Run a program to its end or to `timeout` seconds. `env` is the whole environment; None inherits ours."""
+    started = time.monotonic()
+    words = tuple(str(word) for word in argv)
+    search = (os.environ if env is None else env).get("PATH")
+    prefix = dying_with_us() if shutil.which(words[0], path=search) else ()
+    try:
+        process = subprocess.Popen(
+            (*prefix, *words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        return Completed(argv=words, exit_code=NOT_FOUND, stdout="", stderr=str(error), seconds=0.0)
+    with _guard:
+        _running.add(process)
+    try:
+        stdout, stderr, timed_out = _communicate(process, stdin, timeout)
+    except BaseException:  # an interrupt must not leave the group behind
+        kill_group(process)
+        raise
+    finally:
+        with _guard:
+            _running.discard(process)
+    return Completed(
+        argv=words,
+        exit_code=process.returncode,
+        stdout=stdout,
+        stderr=stderr,
+        seconds=time.monotonic() - started,
+        timed_out=timed_out,
+    )
+
+
+@functools.cache
+def dying_with_us() -> tuple[str, ...]:
+    """The start of a command line whose process the kernel kills when we are killed.
+
+    Linux ties that to the *thread* that started the process: `run` waits in it, so it lives as long. A `preexec_fn`
+    would do the same, but is unsafe beside other threads; so a program does it: util-linux's, or Python where that is
+    missing (20 ms instead of 1).
+    """
+    setpriv, true = shutil.which("setpriv"), shutil.which("true")
+    if setpriv and true:
+        prefix = (setpriv, "--pdeathsig", "KILL", "--")
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # busybox has one without that option
+            subprocess.run([*prefix, true], check=True, timeout=10, capture_output=True)
+            return prefix
+    code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
+    return (sys.executable, "-I", "-S", "-c", code)
+
+
+def _communicate(process: subprocess.Popen[str], stdin: str, timeout: float) -> tuple[str, str, bool]:
+    try:
+        stdout, stderr = process.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        kill_group(process)
+    else:
+        return stdout, stderr, False
+    try:
+        stdout, stderr = process.communicate(timeout=GRACE_SECONDS)
+    except subprocess.TimeoutExpired as still:  # a descendant left the group and holds the pipe: take what there is
+        stdout, stderr = _text(still.stdout), _text(still.stderr)
+    return stdout, stderr, True
+
+
+def _text(read: str | bytes | None) -> str:
+    return read.decode("utf-8", "replace") if isinstance(read, bytes) else read or ""
+
+
+def kill_group(process: subprocess.Popen[str], *, grace: float | None = None) -> None:
+    """SIGTERM, then SIGKILL to the process's group; waits for the process itself."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_SECONDS if grace is None else grace)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def kill_all() -> None:
+    """End whatever `run` has going in other threads: an interrupt only reaches the main one."""
+    with _guard:
+        running = tuple(_running)
+    for process in running:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def failure(completed: Completed, what: str, *, tip: str = "") -> MatrixError:
+    """The error for a program whose failure has no class of its own: how it ended, argv, and the output's tail."""
+    if completed.timed_out:
+        ending = f"took longer than {completed.seconds:.0f} s and was ended"
+    elif completed.exit_code < 0:
+        ending = f"was killed by signal {-completed.exit_code}"
+    else:
+        ending = f"ended with exit code {completed.exit_code}"
+    lines = [f"{what}: the command {ending}", f"  {completed.command}"]
+    lines += [f"  | {line}" for line in completed.tail.splitlines()]
+    return MatrixError("\n".join(lines), tip=tip or "run the command above by hand to see more")

@@ -1,0 +1,96 @@
+"""Reads a TOML table field by field and collects all faults, each with its place and the nearest valid spelling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from matrix.core.versions import nearest
+
+
+class Table:
+    """One table of a file. Every reader returns a usable default after a fault, so that reading goes on."""
+
+    def __init__(self, content: Mapping[str, Any], place: str, faults: list[str]) -> None:
+        self.content = content
+        self.place = place
+        self.faults = faults
+
+    def at(self, key: str) -> str:
+        return f"{self.place}.{key}" if self.place else key
+
+    def fault(self, key: str, text: str) -> None:
+        self.faults.append(f"{self.at(key)}: {text}")
+
+    def only(self, known: Iterable[str], *, kind: str = "key") -> None:
+        """Refuses keys that are not known."""
+        names = list(known)
+        for key in self.content:
+            if key not in names:
+                self.fault(key, f"unknown {kind} {key!r}, expected one of {', '.join(names)}{nearest(key, names)}")
+
+    def table(self, key: str) -> Table:
+        value = self.content.get(key, {})
+        if not isinstance(value, Mapping):
+            self.fault(key, f"read {value!r}, expected a table")
+            value = {}
+        return Table(value, self.at(key), self.faults)
+
+    def tables(self, key: str) -> list[Table]:
+        """An array of tables, `[[key]]`."""
+        value = self.content.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
+            self.fault(key, f"read {value!r}, expected an array of tables ([[{key}]])")
+            return []
+        return [Table(row, f"{self.at(key)}[{index}]", self.faults) for index, row in enumerate(value)]
+
+    def text(self, key: str, default: str = "", *, required: bool = False) -> str:
+        value = self.content.get(key, None)
+        if value is None:
+            if required:
+                self.fault(key, "is missing, expected a text")
+            return default
+        if not isinstance(value, str) or (required and not value.strip()):
+            self.fault(key, f"read {value!r}, expected a text")
+            return default
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """A text or a list of texts. A number is a fault: 3.10 would be read as 3.1."""
+        value = self.content.get(key, None)
+        if value is None:
+            return default
+        values = value if isinstance(value, list) else [value]
+        good: list[str] = []
+        for index, item in enumerate(values):
+            place = f"{key}[{index}]" if isinstance(value, list) else key
+            if isinstance(item, str) and item.strip():
+                good.append(item)
+            elif isinstance(item, int | float) and not isinstance(item, bool):
+                self.fault(place, f'read the number {item!r}, expected a text: write "{item}" in quotes')
+            else:
+                self.fault(place, f"read {item!r}, expected a text")
+        return tuple(good)
+
+    def choice(self, key: str, known: Iterable[str], default: str) -> str:
+        names = list(known)
+        value = self.text(key, default)
+        if value not in names:
+            self.fault(key, f"read {value!r}, expected one of {', '.join(names)}{nearest(value, names)}")
+            return default
+        return value
+
+    def positive(self, key: str, default: float) -> float:
+        value = self.content.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            self.fault(key, f"read {value!r}, expected a number above 0")
+            return default
+        return float(value)
+
+    def count(self, key: str, default: int) -> int:
+        value = self.content.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            self.fault(key, f"read {value!r}, expected a whole number from 1")
+            return default
+        return value

@@ -1,0 +1,148 @@
+"""The bytes between the orchestrator and a worker: to a process through pipes here, to a container elsewhere.
+
+A local worker runs in a PID namespace of its own where the machine lets it: then nothing that it started survives it,
+not even if it is killed itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import selectors
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from matrix.core import errors
+
+READ_BYTES = 1 << 16
+GRACE_SECONDS = 2.0
+STDOUT, STDERR = 1, 2
+
+
+class Channel(Protocol):
+    """A worker's stdin, stdout and stderr, wherever it runs."""
+
+    def write(self, data: bytes) -> None:
+        """Hands all of it over; may block. Raises BrokenPipeError once the worker is gone."""
+
+    def end_input(self) -> None:
+        """The worker reads the end of its stdin. More than once does no harm."""
+
+    def read(self, seconds: float | None) -> tuple[int, bytes] | None:
+        """(STDOUT or STDERR, what came), or None if nothing came in time. No bytes: that stream is over."""
+
+    def wait(self, seconds: float | None) -> int | None:
+        """The exit status (negative: a signal), or None if it has not ended in time."""
+
+    def kill(self) -> None:
+        """Ends it and everything below it now. More than once does no harm."""
+
+    def close(self) -> None:
+        """Gives back what the channel holds; the worker is over."""
+
+
+@functools.cache
+def namespace_prefix() -> tuple[str, ...]:
+    """The start of a command line that gives its process a PID namespace; empty where this machine allows none.
+
+    Root needs no user namespace; others do, and some distributions and containers forbid those to them.
+    """
+    own_pids = ("--fork", "--pid", "--kill-child", "--mount-proc")
+    for prefix in (("unshare", *own_pids), ("unshare", "--user", "--map-current-user", *own_pids)):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run([*prefix, "true"], check=True, timeout=10, capture_output=True)
+            return prefix
+    return ()
+
+
+class ProcessChannel:
+    """A worker as a process of this machine, in a session of its own: a terminal's Ctrl-C is not its business.
+
+    Make it on a long-lived thread: Linux ends the worker together with the thread that started it.
+    Raises errors.WorkerLost if the interpreter cannot be started.
+    """
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None) -> None:
+        self._prefix = namespace_prefix()
+        self._process = _start([*self._prefix, *argv], env, Path(argv[0]))
+        self._stdin = _pipe(self._process.stdin)
+        self._selector = selectors.DefaultSelector()
+        for number, stream in ((STDOUT, self._process.stdout), (STDERR, self._process.stderr)):
+            self._selector.register(_pipe(stream), selectors.EVENT_READ, number)
+
+    def write(self, data: bytes) -> None:
+        self._stdin.write(data)
+
+    def end_input(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+
+    def read(self, seconds: float | None) -> tuple[int, bytes] | None:
+        for key, _ in self._selector.select(seconds):
+            data = os.read(key.fd, READ_BYTES)
+            if not data:
+                self._selector.unregister(key.fileobj)
+            return key.data, data
+        return None
+
+    def wait(self, seconds: float | None) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(seconds)
+        return None
+
+    def kill(self) -> None:
+        """A namespace goes with the process that made it. Without one the end of its stdin makes the worker end its
+        jobs, and nothing else does that as well; after that its descendants have to be looked up first."""
+        if not self._prefix and self._process.poll() is None:
+            self.end_input()
+            self.wait(GRACE_SECONDS)
+        descendants = [] if self._prefix or self._process.poll() is not None else _descendants(self._process.pid)
+        self._process.kill()
+        for pid in descendants:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        self._selector.close()
+        for stream in (self._stdin, _pipe(self._process.stdout), _pipe(self._process.stderr)):
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _start(command: Sequence[str], env: Mapping[str, str] | None, interpreter: Path) -> subprocess.Popen[bytes]:
+    tip = "the environment may be damaged; remove its folder and it is made anew"
+    if not os.access(interpreter, os.X_OK):
+        raise errors.WorkerLost(f"no interpreter at {interpreter}", tip=tip)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise errors.WorkerLost(f"cannot start {command[0]}: {error.strerror}", tip=tip) from error
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None  # all three were asked for
+    return stream
+
+
+def _descendants(root: int) -> list[int]:
+    """All processes below `root`, from the parents that /proc names."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split()[1])
+    found = [root]
+    for each in found:
+        found += [pid for pid, parent in parents.items() if parent == each]
+    return found[1:]

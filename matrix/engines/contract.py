@@ -1,0 +1,124 @@
+"""The contract of an engine. Every implementation passes `tests/real/engine_contract.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Protocol
+
+from matrix.core.records import Environment, EnvironmentRequest, Job
+from matrix.plan.graph import LINK
+
+WARM = ("torch", "iree.turbine.aot|shark_turbine.aot", "networkx")
+"""turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx in the middle of its first export; 0.9 s
+against 0.4 s a fork."""
+
+VERSIONS_OF = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime")
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""A parent that ran an OpenMP region hangs every fork of it."""
+
+LINK_FOLDER = "link"
+"""Where a compiler's environment has the repaired linker, which `{link}` in a flag means."""
+
+
+class Engine(Protocol):
+    """Realises locked environments and runs jobs in them.
+
+    What happens to jobs arrives as `matrix.worker` events on the callback that the engine was made with. `prefetch` is
+    how many jobs a core the engine takes beyond those that run: its workers then never wait for the next one.
+    """
+
+    name: str
+    prefetch: int
+    droppable: bool
+    """Environments can be removed in mid-run, so that it keeps to a budget. Else what was made stays, and a budget only
+    says beforehand whether a run begins."""
+
+    def recipe(self, request: EnvironmentRequest) -> str:
+        """What would be realised, as a digest, without realising it. Raises EngineMissing."""
+
+    def load(self, request: EnvironmentRequest) -> Environment | None:
+        """The environment, if it stands already."""
+
+    def realise(self, request: EnvironmentRequest) -> Environment:
+        """Makes the environment, or waits for another process that makes it. May be called from any thread.
+
+        Raises matrix.index.NotInstallable, NotRunnable, IndexUnreachable, HashMismatch, DiskFull, EngineMissing.
+        """
+
+    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
+        """What the environments hold of the disk, their wheels included: all are looked at, or only one that was
+        `made` since the last time. Where the engine is not `droppable`: those that it has found or made so far. May be
+        called from any thread."""
+
+    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
+        """Removes what killed runs left. With `keep` also the environments of other presets that nobody uses now: all
+        but these. How many."""
+
+    def free_bytes(self) -> int | None:
+        """What the disk of the environments has left; None where it is out of sight, which only the disk of an engine
+        may be that is not `droppable`."""
+
+    def rest(self, request: EnvironmentRequest) -> None:
+        """All jobs of an environment are over: its worker ends. May be called from any thread."""
+
+    def remove(self, request: EnvironmentRequest) -> bool:
+        """Removes an environment, and of its wheels those that no other one has. False if it is in use elsewhere."""
+
+    def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
+        """Lays the inputs (name -> file of the store) into the job's folder and hands the job to a worker."""
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        """The output files (name -> path) of a job that ended, those that its patterns name and no others."""
+
+    def discard(self, job: Job) -> None:
+        """Removes the folder of a job."""
+
+    def drop(self, key: str) -> None:
+        """Ends a job that has not started yet; its `Finished` says killed. One that runs is left alone."""
+
+    def close(self) -> None:
+        """Ends all workers, in order."""
+
+    def terminate(self) -> None:
+        """Ends all workers at once."""
+
+
+def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
+    """The command line of a tool's job, its program as a path. `python` is the environment's own.
+
+    Where the environment has a launcher, `argv` begins with the emulator's words: as many.
+    """
+    if not argv:
+        return ()
+    launcher = tuple(word.replace("{root}", str(environment.root)) for word in environment.launcher)
+    name, *arguments = argv[len(launcher) :]
+    own = name.startswith("./")  # it came with the job, from a build
+    program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))
+    return (*launcher, program, *(word.replace(LINK, str(environment.root / LINK_FOLDER)) for word in arguments))
+
+
+def show(inputs: Mapping[str, Path], folder: Path) -> None:
+    """Puts files (name -> file of the store) into a folder that a job sees read-only."""
+    for name, blob in inputs.items():
+        place = folder / name
+        try:
+            place.hardlink_to(blob)
+        except OSError:  # another disk, or another user's file
+            shutil.copyfile(blob, place)
+
+
+def outputs_in(folder: Path, job: Job) -> dict[str, Path]:
+    """The regular files of a job's folder that its patterns name; no link is followed."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return {
+            entry.name: Path(entry.path)
+            for entry in entries
+            if entry.is_file(follow_symlinks=False) and any(fnmatchcase(entry.name, pattern) for pattern in job.outputs)
+        }
+    return {}

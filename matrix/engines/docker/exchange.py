@@ -1,0 +1,277 @@
+"""How a job's files get into its container and out of it: through folders that both see, or copied by the daemon.
+
+`Mounted`: the inputs are a read-only mount, what the job leaves a private folder; the daemon's host sees our folders.
+`Copied`: the daemon unpacks a tar below a volume of the container and packs one of what the job left; the volume is
+root's, so a job cannot write to its inputs there either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from matrix.core.disk import disk_errors
+from matrix.core.errors import ImageFault
+from matrix.core.records import Job
+from matrix.engines.contract import outputs_in, show
+from matrix.engines.docker.daemon import Daemon
+from matrix.images.layer import ENVIRONMENT
+from matrix.images.layer_files import Reader
+
+BLOCK = 1 << 20
+PYTHON = f"/{ENVIRONMENT}/bin/python"
+"""Of the project's own images."""
+OPENER = """
+import contextlib, os, sys
+for place, folders, files in os.walk(sys.argv[1]):
+    for name in (*folders, *files):
+        path = os.path.join(place, name)
+        with contextlib.suppress(OSError):
+            if not os.path.islink(path):
+                os.chmod(path, 0o777 if name in folders else 0o666)
+"""
+"""Opens what a user closed to others, in a folder, as that user."""
+HELD = """
+import os, sys
+walk = os.walk(sys.argv[1])
+print(sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, _, names in walk for name in names))
+"""
+
+
+def opener(folder: str, python: str) -> list[str]:
+    return [python, "-I", "-S", "-c", OPENER, folder]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a job finds things."""
+
+    scripts: str
+    model: str
+    inputs: str
+    outputs: str
+
+
+class Exchange(Protocol):
+    """The files of one container, job after job. `folder` is its own on this machine.
+
+    `mounts` (host folder -> (place, `ro` or `rw`)) and `volumes` are what the container is created with;
+    `look_seconds` is how often `held` may be asked.
+    """
+
+    folder: Path
+    places: Places
+    look_seconds: float
+
+    @property
+    def mounts(self) -> Mapping[Path, tuple[str, str]]: ...
+
+    @property
+    def volumes(self) -> Sequence[str]: ...
+
+    def equip(self, container: str) -> None:
+        """Once, before the container starts: it gets the scripts and the model file."""
+
+    def lay(self, inputs: Mapping[str, Path]) -> None:
+        """The inputs of a job (name -> file of the store), and nothing of the job before it."""
+
+    def fetch(self, job: Job) -> None:
+        """After a job: what its patterns name can be read on this machine."""
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        """The output files (name -> path) of the job that was fetched."""
+
+    def held(self) -> int:
+        """Bytes of disk that the running job's files hold."""
+
+    def empty(self) -> bool:
+        """Removes what lies here of the job. Says whether nothing is left that a next one would see."""
+
+
+class Mounted:
+    """See `Exchange`. Whoever runs this may be another user than the job's, and not root."""
+
+    places = Places(scripts="/scripts", model="/model", inputs="/in", outputs="/out")
+    look_seconds = 0.5
+    volumes: Sequence[str] = ()
+
+    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None, *, python: str) -> None:
+        self._python = python
+        self._daemon, self.folder, self._scripts, self._model = daemon, folder, scripts, model
+        self._in, self._out = folder / "in", folder / "out"
+        self._container = ""
+        for place, mode in ((self._in, 0o755), (self._out, 0o777)):  # whatever the umask is
+            place.mkdir()
+            place.chmod(mode)
+
+    @property
+    def mounts(self) -> Mapping[Path, tuple[str, str]]:
+        model = {self._model: (f"{self.places.model}/{self._model.name}", "ro")} if self._model else {}
+        return {
+            self._scripts: (self.places.scripts, "ro"),
+            self._in: (self.places.inputs, "ro"),
+            self._out: (self.places.outputs, "rw"),
+            **model,
+        }
+
+    def equip(self, container: str) -> None:
+        self._container = container  # all else is mounted
+
+    def lay(self, inputs: Mapping[str, Path]) -> None:
+        show(inputs, self._in)
+        for name in inputs:
+            (self._out / name).symlink_to(PurePosixPath(self.places.inputs) / name)
+
+    def fetch(self, job: Job) -> None:  # noqa: ARG002 - nothing has to be brought
+        if any(_closed(path) for path in self._out.iterdir()):
+            self._daemon.run_in(self._container, opener(self.places.outputs, self._python))
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        return outputs_in(self._out, job)
+
+    def held(self) -> int:
+        return held_bytes(self._out)
+
+    def empty(self) -> bool:
+        return all([empty(self._in), empty(self._out)])
+
+
+class Copied:
+    """See `Exchange`. One call empties the places of the job before and lays the next one's inputs: in a tar that the
+    daemon unpacks, a file takes the place of a whole folder, and a folder that of the file."""
+
+    look_seconds = 5.0
+    _top = "/job"
+    places = Places(scripts="/job/scripts", model="/job/model", inputs="/job/in", outputs="/job/out")
+    mounts: Mapping[Path, tuple[str, str]] = {}
+    volumes: Sequence[str] = (_top,)
+
+    def __init__(
+        self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None, *, python: str, most_bytes: int
+    ) -> None:
+        self._python = python
+        self._daemon, self.folder, self._scripts, self._model = daemon, folder, scripts, model
+        self._most_bytes, self._container = most_bytes, ""
+        self._out = folder / "out"
+        self._out.mkdir()
+
+    def equip(self, container: str) -> None:
+        self._container = container
+        files = {
+            f"scripts/{path.relative_to(self._scripts)}": path
+            for path in sorted(self._scripts.rglob("*"))
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+        if self._model:
+            files[f"model/{self._model.name}"] = self._model
+        folders = {str(parent): 0o755 for name in files for parent in PurePosixPath(name).parents if parent.name}
+        self._daemon.put(self._container, self._top, _tar(sorted(folders.items()), files, {}))
+
+    def lay(self, inputs: Mapping[str, Path]) -> None:
+        links = {f"out/{name}": f"{self.places.inputs}/{name}" for name in inputs}
+        files = {f"in/{name}": blob for name, blob in inputs.items()}
+        self._daemon.put(self._container, self._top, _tar([("in", 0o755), ("out", 0o777)], files, links))
+
+    def fetch(self, job: Job) -> None:
+        self._daemon.get(self._container, self.places.outputs, lambda archive: self._unpack(archive, job))
+
+    def _unpack(self, archive: Iterator[bytes], job: Job) -> None:
+        """Regular files right below the folder that the job's patterns name; no link is followed."""
+        stream = io.BufferedReader(Reader(self._bounded(archive)), BLOCK)
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
+                for member in tar:
+                    folder, _, name = member.name.rpartition("/")
+                    wanted = any(fnmatchcase(name, pattern) for pattern in job.outputs)
+                    if member.isreg() and folder == PurePosixPath(self.places.outputs).name and wanted:
+                        content = tar.extractfile(member)
+                        assert content is not None  # it is a regular file
+                        with disk_errors(self._out):
+                            out = (self._out / name).open("xb")
+                        with out:
+                            while block := content.read(BLOCK):
+                                with disk_errors(self._out):
+                                    out.write(block)
+        except tarfile.TarError as error:
+            raise ImageFault(f"what the job left cannot be read: {error}", tip="run it again") from None
+
+    def _bounded(self, archive: Iterator[bytes]) -> Iterator[bytes]:
+        total = 0
+        for block in archive:
+            total += len(block)
+            if total > self._most_bytes:
+                raise ImageFault(filled(total, self._most_bytes), tip="choose a smaller model")
+            yield block
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        return outputs_in(self._out, job)
+
+    def held(self) -> int:
+        said = self._daemon.run_in(self._container, [self._python, "-I", "-S", "-c", HELD, self.places.outputs]).strip()
+        return int(said) if said.isdigit() else 0  # a file that is gone meanwhile: the next look tells
+
+    def empty(self) -> bool:
+        return empty(self._out)
+
+
+def _tar(folders: Sequence[tuple[str, int]], files: Mapping[str, Path], links: Mapping[str, str]) -> Iterator[bytes]:
+    """A tar, streamed. Each of the folders is new, whatever was there under its name."""
+    for name, mode in folders:
+        yield tarfile.TarInfo(name).tobuf()
+        yield _entry(name, kind=tarfile.DIRTYPE, mode=mode)
+    for name, path in files.items():
+        with disk_errors(path):
+            file = path.open("rb")
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            yield _entry(name, size=size)
+            while block := file.read(BLOCK):
+                yield block
+            yield b"\0" * (-size % tarfile.BLOCKSIZE)
+    for name, target in links.items():
+        yield _entry(name, kind=tarfile.SYMTYPE, mode=0o777, target=target)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _entry(name: str, *, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, size: int = 0, target: str = "") -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode, member.size, member.linkname = kind, mode, size, target
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def filled(held: int, most: int) -> str:
+    return f"the job filled its folder: {held >> 20} MiB, at most {most >> 20}"
+
+
+def _closed(path: Path) -> bool:
+    """It is another user's, and we may not read it, or remove what is in it."""
+    facts = path.lstat()
+    if os.geteuid() in (0, facts.st_uid) or path.is_symlink():
+        return False
+    return path.is_dir() or not os.access(path, os.R_OK)
+
+
+def empty(folder: Path) -> bool:
+    """Removes what lies in a folder. Says whether nothing is left."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return not any(folder.iterdir())
+
+
+def held_bytes(folder: Path) -> int:
+    """What the files below a folder hold of the disk."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118 - a job may make thousands
+    return total

@@ -1,0 +1,161 @@
+"""The project's images on a daemon: which there are, what is in them, pushing and removing them. Never others'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from matrix.core.errors import ImageFault
+from matrix.engines.docker.daemon import Daemon
+from matrix.images.image import LABEL, Image, ImageLayer
+from matrix.images.layer_files import Facts, layer_in_archive
+
+OWN = ("iree-matrix/", "localhost/iree-matrix/")
+"""The project's own tags begin so, on Podman with the name of a registry that there is not; a tag that somebody else
+gave an image keeps it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedImage:
+    """An image of the project as a daemon tells of it. `digest` without `sha256:`, `loaded` None where unknown."""
+
+    digest: str
+    environment: str
+    machine: str
+    lock: str
+    size: int
+    tags: tuple[str, ...]
+    layers: tuple[str, ...]
+    loaded: datetime | None
+
+
+def loaded_images(daemon: Daemon) -> tuple[LoadedImage, ...]:
+    """The project's images, known by their label, in the order of their environments."""
+    api = daemon.client.api
+    # Only its own value of the label: a fork that uses the same name for something else is left alone.
+    wanted = {"label": f"{LABEL}.project=iree-matrix"}
+    names = sorted(set(daemon.asked(lambda: api.images(filters=wanted, quiet=True))))
+    found = []
+    for name in names:
+        try:
+            found.append(_loaded(daemon.asked(partial(api.inspect_image, name))))
+        except ImageFault:
+            continue  # removed meanwhile
+    return tuple(sorted(found, key=lambda image: (image.environment, image.digest)))
+
+
+def _loaded(said: Mapping[str, object]) -> LoadedImage:
+    facts: dict[str, object] = dict(said)
+    config, metadata, root = (_table(facts.get(name)) for name in ("Config", "Metadata", "RootFS"))
+    labels = _table(config.get("Labels"))
+    return LoadedImage(
+        digest=str(facts["Id"]).removeprefix("sha256:"),
+        environment=str(labels.get(f"{LABEL}.environment", "")),
+        machine=str(labels.get(f"{LABEL}.machine", "")),
+        lock=str(labels.get(f"{LABEL}.lock", "")),
+        size=int(str(facts["Size"])),
+        tags=tuple(sorted(_texts(facts.get("RepoTags")))),
+        layers=tuple(layer.removeprefix("sha256:") for layer in _texts(root.get("Layers"))),
+        loaded=_time(str(metadata.get("LastTagTime", ""))),
+    )
+
+
+def was_named(daemon: Daemon, image: Image) -> bool:
+    """Its age is known. `docker load` of a saved image leaves none, and cleaning by age would pass it over."""
+    name = daemon.find(image)
+    said = daemon.inspected(name) if name else None
+    return said is None or _loaded(said).loaded is not None
+
+
+def layers_held(daemon: Daemon, images: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    """The bytes of each layer that a daemon keeps for these images of the project (name -> layers). It keeps one once
+    for all images that have the same layers below it, so a layer's name here is the whole chain."""
+    held: dict[tuple[str, ...], int] = {}
+    for name, layers in images.items():
+        said = daemon.asked(partial(daemon.client.api.history, name))
+        sizes = [int(each["Size"]) for each in reversed(said)]
+        held |= {layers[: number + 1]: size for number, size in enumerate(sizes)}
+    return held
+
+
+def _table(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _time(text: str) -> datetime | None:
+    """The daemon's time, `2026-11-21T10:40:00.123456789Z`; the year 1 says that it knows none."""
+    try:
+        time = datetime.fromisoformat(f"{text[:19]}+00:00") if text.endswith("Z") else datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time.astimezone(UTC) if time.year > 1 else None
+
+
+def files_on_daemon(daemon: Daemon, image: Image, part: ImageLayer) -> dict[str, Facts]:
+    """The files of a layer from the daemon's own copy of an image, streamed; empty where it does not have it."""
+    for digest in (image.digest, image.manifest_digest):
+        try:
+            archive = daemon.asked(partial(daemon.client.api.get_image, f"sha256:{digest}"))
+        except ImageFault:
+            continue
+        return daemon.asked(partial(layer_in_archive, archive, part.layer.digest))
+    return {}
+
+
+def push(daemon: Daemon, image: Image, repository: str, tag: str) -> str:
+    """Names an image in a registry and sends it there. Returns what the registry calls it (`sha256:…`).
+
+    Raises ImageFault with what the registry says. The name is taken from the image again: it stays the project's.
+    """
+    api, told = daemon.client.api, ""
+    digest = image.digest if _known(daemon, image.digest) else image.manifest_digest
+    daemon.asked(lambda: api.tag(f"sha256:{digest}", repository, tag))
+    try:
+        for said in daemon.asked(lambda: api.push(repository, tag, stream=True, decode=True)):
+            if "error" in said:
+                raise ImageFault(
+                    f"{repository}:{tag}: {said['error']}", tip="`docker login` gives the registry's password"
+                )
+            told = said.get("aux", {}).get("Digest", told)
+    finally:
+        daemon.asked(lambda: api.remove_image(f"{repository}:{tag}", noprune=True))
+    return told
+
+
+def _known(daemon: Daemon, digest: str) -> bool:
+    try:
+        daemon.asked(lambda: daemon.client.api.inspect_image(f"sha256:{digest}"))
+    except ImageFault:
+        return False
+    return True
+
+
+def stamp(daemon: Daemon, image: LoadedImage) -> None:
+    """Gives an image the name that it has once more: daemons note the time of that, and none when they load."""
+    for name in image.tags:
+        if name.startswith(OWN):
+            repository, _, tag = name.rpartition(":")
+            daemon.asked(partial(daemon.client.api.tag, name, repository, tag))
+
+
+def remove(daemon: Daemon, image: LoadedImage) -> str:
+    """Removes an image of the project. Returns why it is still there; empty: it is gone.
+
+    One that somebody gave a name of his own is kept; taking the last of the project's names takes the image along.
+    """
+    others = [tag for tag in image.tags if not tag.startswith(OWN)]
+    names = image.tags or (f"sha256:{image.digest}",)
+    if others:
+        return f"kept: it is also called {', '.join(others)}"
+    try:
+        for name in names:
+            daemon.asked(partial(daemon.client.api.remove_image, name))
+    except ImageFault as error:
+        return f"kept: {error}"
+    return ""

@@ -1,0 +1,64 @@
+"""Brings images to a daemon, two at a time: one is assembled while the daemon unpacks another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Condition
+
+from matrix.core.errors import ImageFault
+from matrix.engines.docker.daemon import Daemon
+from matrix.images.image import Image
+from matrix.images.workshop import reusable
+
+AT_ONCE = 2
+
+Archive = Callable[[int], Iterator[bytes]]
+"""A `docker load` archive without the lowest so many layers."""
+
+
+class Turns:
+    """Who may send. No layer is sent twice: whoever shares one that is on its way waits until it is there."""
+
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._at_once = at_once
+        self._sending: list[Sequence[str]] = []
+        self._changed = Condition()
+
+    @contextmanager
+    def turn(self, layers: Sequence[str], there: Callable[[], int]) -> Iterator[int]:
+        """Waits for a turn. Gives how many of the lowest layers are `there` then."""
+        with self._changed:
+            while len(self._sending) >= self._at_once or reusable(self._sending, layers) > (known := there()):
+                self._changed.wait()
+            self._sending.append(layers)
+        try:
+            yield known
+        finally:
+            with self._changed:
+                self._sending.remove(layers)
+                self._changed.notify_all()
+
+
+class Loader:
+    """Loads images into one daemon, from any thread."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon, self._turns = daemon, Turns()
+
+    def load(self, image: Image, tag: str, archive: Archive) -> None:
+        """The image stands afterwards, under its name. Raises ImageFault, DiskFull, DaemonGone and what assembling
+        raises."""
+        layers = [each.layer.digest for each in image.layers]
+        with self._turns.turn(layers, lambda: reusable(self._daemon.layers(), layers)) as known:
+            if not self._daemon.has(image):
+                self._send(archive, known)
+                self._daemon.name(image, tag)
+
+    def _send(self, archive: Archive, known: int) -> None:
+        try:
+            self._daemon.load(archive(known))
+        except ImageFault:
+            if not known:
+                raise
+            self._daemon.load(archive(0))  # Podman takes whole archives only; Docker may have lost a layer meanwhile

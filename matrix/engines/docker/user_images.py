@@ -1,0 +1,165 @@
+"""A user's own image in the place of a release: which one a name means, and what a look inside finds.
+
+The worker runs on the image's own Python: a job must see the image's C library and no other, and an interpreter from
+elsewhere would bring its own. The look is a program of that Python as well, confined as jobs are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matrix.core.errors import EngineMissing, ImageFault, NotInstallable, ToolchainFault
+from matrix.core.records import Environment, EnvironmentRequest, Toolchain
+from matrix.engines.channel import STDERR, STDOUT
+from matrix.engines.docker.daemon import Confinement, ContainerChannel, Daemon
+from matrix.environments.user_tools import BESIDE, NEEDED, QUESTION, version_in
+from matrix.images.image import ARCHITECTURES
+
+PYTHONS = ("python3", "python")
+"""The names under which an image's Python is looked for on its PATH."""
+OLDEST = (3, 9)
+"""The oldest Python that the worker (`scripts/worker.py`) runs on."""
+MODULES = (
+    *(
+        "__future__",
+        "argparse",
+        "collections",
+        "contextlib",
+        "ctypes",
+        "faulthandler",
+        "functools",
+        "importlib",
+        "json",
+    ),
+    *("numbers", "os", "platform", "resource", "selectors", "shutil", "signal", "subprocess", "sys", "time"),
+    *("traceback", "typing"),
+)
+"""What the worker imports of the standard library. A Python that was made smaller may lack some."""
+CONFINEMENT = Confinement(memory_bytes=2 << 30, scratch_bytes=64 << 20, file_bytes=64 << 20)
+LOOK_SECONDS = 60.0
+FIND = "`docker pull` fetches one, `docker build -t NAME .` makes one, `docker images` lists what is there"
+INSTALL = "put one in, for example `RUN apt-get install -y --no-install-recommends python3`"
+
+
+def find_images(names: Mapping[str, str], machine: str) -> dict[str, Toolchain]:
+    """The images of toolchains, by the toolchains' names. Raises EngineMissing without a daemon, ToolchainFault."""
+    try:
+        daemon = Daemon()
+    except EngineMissing as missing:
+        name, image = next(iter(names.items()))
+        raise EngineMissing(
+            f"toolchain {name}: the image {image!r} needs a container daemon: {missing}",
+            tip="start it (`dockerd`, `systemctl start docker`), set DOCKER_HOST, or name a folder with the tools",
+        ) from None
+    try:
+        return {name: find_image(daemon, name, image, machine) for name, image in names.items()}
+    finally:
+        daemon.close()
+
+
+def find_image(daemon: Daemon, name: str, image: str, machine: str) -> Toolchain:
+    """The image that a name means on this daemon now, known by its ID. Nothing is fetched. Raises ToolchainFault."""
+    said = daemon.inspected(image)
+    if said is None:
+        raise _fault(name, image, "the name or the ID of an image that the daemon has", FIND)
+    here, there = ARCHITECTURES.get(machine, machine), said["Architecture"]
+    if there != here:
+        raise _fault(name, image, f"an image for {here}, as this machine is; it is for {there}", FIND)
+    if places := sorted((said["Config"] or {}).get("Volumes") or ()):
+        said_so = f"an image without volumes; a job would find in {', '.join(places)} what the one before it left"
+        raise _fault(name, image, said_so, "build it from a Dockerfile without VOLUME")
+    return Toolchain(name=name, path=Path(image), digest=said["Id"].removeprefix("sha256:"), in_image=True)
+
+
+def look_inside(
+    daemon: Daemon, request: EnvironmentRequest, toolchain: Toolchain, *, script: Path, labels: Mapping[str, str]
+) -> Environment | None:
+    """What a toolchain's image is as an environment; None where the daemon does not have it any more.
+
+    `script` is `scripts/look.py`. Raises ToolchainFault where the image has no Python for the worker or lacks the tool
+    that the axis needs, NotInstallable where a tool does not run.
+    """
+    said = daemon.inspected(f"sha256:{toolchain.digest}")
+    if said is None:
+        return None
+    tools = (NEEDED[request.kind], *BESIDE[request.kind])
+    found = _found(daemon, toolchain, tools, script, labels)
+    if tools[0] not in found["tools"]:
+        tip = f"set it where the image is built: `ENV PATH=/folder/of/the/tools:$PATH`; {tools[0]} must be executable"
+        raise _fault(toolchain.name, str(toolchain.path), f"{tools[0]} on its PATH", tip)
+    for tool, (status, answer) in found["answers"].items():
+        if status != 0:
+            last = (answer.splitlines() or [f"exit code {status}"])[-1]
+            raise NotInstallable(f"{tool} of the image does not run: {last.replace(found['tools'][tool], tool)}")
+    version = version_in(found["answers"].get("iree-compile", ("", ""))[1])
+    places = {"python": found["python"], **found["tools"]}
+    settings = [setting.partition("=") for setting in (said["Config"] or {}).get("Env") or ()]
+    return Environment(
+        request_label=request.label,
+        engine="docker",
+        digest=toolchain.digest,
+        root=Path("/"),
+        python_version=found["version"],
+        c_library=found["c_library"],
+        tools={tool: place.lstrip("/") for tool, place in places.items()},
+        distributions=(("iree-compile", version),) if version else (),
+        variables=tuple((name, value) for name, _, value in settings),
+    )
+
+
+def _found(
+    daemon: Daemon, toolchain: Toolchain, tools: Sequence[str], script: Path, labels: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the look says. Raises ToolchainFault where the worker cannot run on the image's Python."""
+    name, image = toolchain.name, str(toolchain.path)
+    oldest = ".".join(str(part) for part in OLDEST)
+    wanted = f"a Python from {oldest} on in it, on which the worker runs"
+    questions = {tool: QUESTION[tool] for tool in tools if tool in QUESTION}
+    question = json.dumps({"modules": MODULES, "tools": tools, "ask": questions})
+    for python in PYTHONS:
+        argv = [python, "-I", "-c", script.read_text(encoding="utf-8"), question]
+        ran = _run(daemon, f"sha256:{toolchain.digest}", argv, labels)
+        if ran is None:
+            continue
+        status, out, err = ran
+        if status != 0:
+            last = (err.splitlines() or [f"exit code {status}"])[-1]
+            raise _fault(name, image, f"{wanted}; {python} in it says: {last}", INSTALL)
+        found: dict[str, Any] = json.loads(out)
+        if tuple(map(int, found["version"].split("."))) < OLDEST:
+            raise _fault(name, image, f"{wanted}; {python} in it is {found['version']}", INSTALL)
+        if found["lacks"]:
+            raise _fault(name, image, f"{wanted}; {python} in it lacks {', '.join(found['lacks'])}", INSTALL)
+        return found
+    raise _fault(name, image, f"{wanted}; neither {' nor '.join(PYTHONS)} is on its PATH", INSTALL)
+
+
+def _run(daemon: Daemon, image: str, argv: Sequence[str], labels: Mapping[str, str]) -> tuple[int, str, str] | None:
+    """Exit status, stdout and stderr of a program that ends by itself; None where the image has no such program."""
+    container = daemon.create(image, argv, confinement=CONFINEMENT, mounts={}, labels=labels)
+    try:
+        channel = ContainerChannel(daemon, container)
+    except ImageFault as fault:
+        daemon.remove(container)
+        if "not found" in str(fault) or "no such file" in str(fault).lower():
+            return None
+        raise
+    said: dict[int, bytes] = {STDOUT: b"", STDERR: b""}
+    try:
+        while part := channel.read(LOOK_SECONDS):
+            stream, data = part
+            if not data:
+                break
+            said[stream] += data
+        status = channel.wait(LOOK_SECONDS) if part else None
+    finally:
+        channel.close()
+    out, err = (said[stream].decode(errors="replace") for stream in (STDOUT, STDERR))
+    return (124, out, f"no end after {LOOK_SECONDS:g} s") if status is None else (status, out, err)
+
+
+def _fault(name: str, image: str, expected: str, tip: str) -> ToolchainFault:
+    return ToolchainFault(f"toolchain {name}: read image {image!r}, expected {expected}", tip=tip)

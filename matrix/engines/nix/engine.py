@@ -1,0 +1,298 @@
+"""Environments as paths of the Nix store, built from the locks by Nix; jobs run in a sandbox around them.
+
+An environment is entered once: a worker in a sandbox of its own, in which it lies where a container has it. Jobs of one
+environment share that sandbox, each with a folder of its own; their inputs are read-only. Where the machine allows no
+sandbox, the worker and the tools are started by the base's own dynamic loader (the `programs` of the expression).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from matrix.core.keys import digest
+from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
+from matrix.core.store_paths import STORE_PATHS, StorePath, as_data
+from matrix.engines.channel import ProcessChannel
+from matrix.engines.committed import committed_image, environment_of
+from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, show, tool_line
+from matrix.engines.nix.making import Maker
+from matrix.engines.nix.sandbox import Sandbox, find_sandbox
+from matrix.engines.worker import Finished, Order, Worker, WorkerEvent, worker_arguments
+from matrix.environments.installed import note_install
+from matrix.images.image import Image
+from matrix.images.layer import ENVIRONMENT
+from matrix.images.nix.nar import STORE
+from matrix.images.nix.table import ROOT_DIGITS, Place
+
+FORMAT = 1
+IN, OUT, SCRIPTS = "/in", "/out", "/scripts"
+"""Where a sandbox shows the inputs of jobs, their folders, and `scripts/`."""
+GOOD = ("exited", 0)
+PROGRAMS = "nix_programs"
+"""In the evidence: the path whose `bin` has the tools, for whoever repeats a job by hand. STORE_PATHS are all that it
+needs, as Nix says, `nix_base` and `nix_path` among them; `nix_closure_bytes` is what they hold as archives."""
+
+
+Standing = tuple[int, int]
+"""The inodes of a base and an environment: those of one that was collected and built anew are others."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Entered:
+    """An environment with a worker in it. `shown` holds what the jobs see read-only, `folder` their own folders."""
+
+    place: Place
+    worker: Worker
+    standing: Standing
+    shown: Path
+    folder: Path
+
+
+class NixEngine:
+    """See `matrix.engines.base.Engine`."""
+
+    name = "nix"
+    prefetch = 0
+    droppable = False
+
+    def __init__(
+        self,
+        *,
+        roots: Path,
+        scratch: Path,
+        scripts: Path,
+        slots: int,
+        on_event: Callable[[WorkerEvent], None],
+        maker: Maker,
+        offline: bool = False,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        """`roots`: the folder of the links that keep environments from the collector.
+
+        Raises EngineMissing unless `offline`.
+        """
+        self._roots, self._scratch, self._scripts = roots, scratch, scripts
+        self._slots, self._on_event, self._maker = slots, on_event, maker
+        self._sandbox = find_sandbox() if sandbox is None else sandbox
+        self._known: dict[EnvironmentRequest, tuple[Image, Place]] = {}
+        self._by_digest: dict[str, Place] = {}
+        self._found: dict[str, int] = {}
+        self._closures: dict[Path, tuple[StorePath, ...]] = {}
+        self._entered: dict[str, Entered] = {}
+        self._left: list[Entered] = []
+        self._jobs: dict[str, tuple[Entered, Path]] = {}
+        self._remover = ThreadPoolExecutor(1, thread_name_prefix="removes folders")
+        if not offline:
+            _ = maker.store
+
+    # -- environments
+
+    def recipe(self, request: EnvironmentRequest) -> str:
+        return self._digest(self.place(request))
+
+    def place(self, request: EnvironmentRequest) -> Place:
+        """Where the environment is, or will be. Raises EngineMissing, NoImage."""
+        return self._look(request)[1]
+
+    def _look(self, request: EnvironmentRequest) -> tuple[Image, Place]:
+        if request not in self._known:
+            image = committed_image(request, self._maker.workshop, self._maker.machine, engine=self.name)
+            place = self._maker.place(request, image)
+            self._known[request] = image, place
+            self._by_digest[self._digest(place)] = place
+        return self._known[request]
+
+    def _digest(self, place: Place) -> str:
+        """Of all that is realised, known before it is. A sandbox changes what a job meets, so it is part of it."""
+        return digest(
+            {
+                "format": FORMAT,
+                "engine": self.name,
+                "base": place.table.base.nar.digest,
+                "environment": place.environment.tree.nar.digest,
+                "sandbox": self._sandbox.works,
+            }
+        )
+
+    def _root(self, place: Place) -> Path:
+        """The link that keeps an environment from the collector: readable names, kept apart by the digest."""
+        return self._roots / f"{place.name}-{self._digest(place)[:ROOT_DIGITS]}"
+
+    def load(self, request: EnvironmentRequest) -> Environment | None:
+        place = self.place(request)
+        root = self._root(place)
+        if not (root.exists() and _standing(place)):
+            return None
+        self._found |= {tree.path: tree.nar.size for tree in place.trees}
+        return self._environment(request, root.readlink())
+
+    def realise(self, request: EnvironmentRequest) -> Environment:
+        place = self.place(request)
+        root = self._root(place)
+        if self.load(request) is None:
+            note_install(request)
+            self._maker.make(place, root)
+            self._found |= {tree.path: tree.nar.size for tree in place.trees}
+        programs = root.readlink()
+        if programs not in self._closures:
+            found = self._maker.store.closure(programs, place.base, place.tree)
+            self._closures[programs] = tuple(found.values())
+        return self._environment(request, programs)
+
+    def _environment(self, request: EnvironmentRequest, programs: Path) -> Environment:
+        """In a sandbox the tools are where a container has them, else below `programs`. The evidence has the closure
+        once the environment was realised here: a mere look asks Nix nothing."""
+        image, place = self._look(request)
+        paths = self._closures.get(programs, ())
+        shut_in = self._sandbox.works
+        evidence: dict[str, object] = {
+            PROGRAMS: str(programs),
+            "nix_base": str(place.base),
+            "nix_path": str(place.tree),
+            "nar_sha256": place.environment.tree.nar.digest,
+            "sandbox": self._sandbox.said,
+        }
+        if paths:
+            evidence |= {"nix_closure_bytes": sum(each.size for each in paths), STORE_PATHS: as_data(paths)}
+        return environment_of(
+            request,
+            image,
+            engine=self.name,
+            digest=self._digest(place),
+            root=Path(f"/{ENVIRONMENT}") if shut_in else programs,
+            tools=image.tools if shut_in else {name: f"bin/{name}" for name in image.tools},
+            evidence=tuple(evidence.items()),
+        )
+
+    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:  # noqa: ARG002
+        """Of those that it has found or made so far, as archives; the base that they share counts once."""
+        return sum(self._found.copy().values())
+
+    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:  # noqa: ARG002
+        return 0
+
+    def free_bytes(self) -> int | None:
+        return shutil.disk_usage(STORE).free
+
+    def rest(self, request: EnvironmentRequest) -> None:
+        if entered := self._entered.pop(self.recipe(request), None):
+            entered.worker.close()
+
+    def remove(self, request: EnvironmentRequest) -> bool:  # noqa: ARG002
+        return False
+
+    # -- jobs
+
+    def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
+        entered = self._enter(job, environment)
+        folder = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=entered.folder))
+        shown, seen, cwd = entered.shown / folder.name, Path(IN) / folder.name, Path(OUT) / folder.name
+        if not self._sandbox.works:
+            seen, cwd = shown, folder
+        arguments = dict(job.arguments)
+        given = dict(inputs)
+        shown.mkdir()
+        show(given, shown)
+        for name in given:
+            (folder / name).symlink_to(seen / name)
+        if model := arguments.get("model_file"):
+            (shown / "model").mkdir()
+            shutil.copyfile(model, shown / "model" / Path(model).name)
+            arguments["model_file"] = str(seen / "model" / Path(model).name)
+        self._jobs[job.key] = entered, folder
+        scripts = Path(SCRIPTS) if self._sandbox.works else self._scripts
+        entered.worker.submit(
+            Order(
+                job_id=job.key,
+                argv=tool_line(job.argv, environment),
+                script=scripts / job.script if job.script else None,
+                arguments=arguments,
+                cwd=cwd,
+                env={"PATH": os.defpath, "HOME": str(cwd), "TMPDIR": str(cwd), "LANG": "C.UTF-8", "TZ": "UTC"},
+                limits=job.limits,
+                alone=job.alone,
+            )
+        )
+
+    def _enter(self, job: Job, environment: Environment) -> Entered:
+        """The worker of an environment; a new one where it is gone, or the environment was collected under it."""
+        place = self._by_digest[environment.digest]
+        entered = self._entered.get(environment.digest)
+        if entered and not entered.worker.gone and entered.standing == _standing(place):
+            return entered
+        cold = entered is not None and not entered.worker.greeted  # its imports crash: then each job's own do
+        if entered:
+            self._left.append(entered)
+        if _standing(place) is None:
+            self._maker.make(place, self._root(place))
+        made = self._entered[environment.digest] = self._new(job, place, environment, cold=cold)
+        return made
+
+    def _new(self, job: Job, place: Place, environment: Environment, *, cold: bool) -> Entered:
+        box = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
+        shown, folder = box / "in", box / "out"
+        shown.mkdir()
+        folder.mkdir()
+        standing = _standing(place)
+        assert standing is not None  # it was made a moment ago
+        shut_in = self._sandbox.works
+        scripts = Path(SCRIPTS) if shut_in else self._scripts
+        mounts = {self._scripts: (SCRIPTS, "ro"), shown: (IN, "ro"), folder: (OUT, "rw")}
+        line = self._sandbox.line(place.base, place.tree, mounts) if shut_in else []
+        line.append(str(environment.root / "bin" / "python"))
+        line += worker_arguments(
+            scripts / "worker.py",
+            slots=self._slots,
+            warm=WARM if job.script and not cold else (),
+            version_of=VERSIONS_OF if job.script else (),
+        )
+        env = {"PATH": os.defpath, "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", **(ONE_THREAD if job.script else {})}
+        channel = ProcessChannel(line, env)
+        worker = Worker(channel=channel, on_event=self._say, name=environment.request_label)
+        return Entered(place=place, worker=worker, standing=standing, shown=shown, folder=folder)
+
+    def _say(self, event: WorkerEvent) -> None:
+        """What fails while its environment is taken away is our fault, not IREE's."""
+        if isinstance(event, Finished) and event.end.end != "killed" and (event.end.end, event.end.exit_code) != GOOD:
+            entered, _ = self._jobs.get(event.end.key, (None, None))
+            if entered and _standing(entered.place) != entered.standing:
+                error = f"the environment {event.worker} was taken from the Nix store while the job ran"
+                event = replace(event, end=JobEnd(key=event.end.key, end="lost", error=error))
+        self._on_event(event)
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        return outputs_in(self._jobs[job.key][1], job) if job.key in self._jobs else {}
+
+    def discard(self, job: Job) -> None:
+        if found := self._jobs.pop(job.key, None):
+            entered, folder = found
+            for place in (folder, entered.shown / folder.name):
+                self._remover.submit(shutil.rmtree, place, ignore_errors=True)
+
+    def drop(self, key: str) -> None:
+        if key in self._jobs:
+            self._jobs[key][0].worker.kill(key, queued_only=True)
+
+    def close(self) -> None:
+        for entered in (*self._entered.values(), *self._left):
+            entered.worker.close()
+        self._remover.shutdown()
+
+    def terminate(self) -> None:
+        for entered in (*self._entered.values(), *self._left):
+            entered.worker.terminate()
+        self._remover.shutdown()
+
+
+def _standing(place: Place) -> Standing | None:
+    """None where the store does not have it."""
+    try:
+        return place.base.stat().st_ino, place.tree.stat().st_ino
+    except OSError:
+        return None

@@ -1,0 +1,140 @@
+"""Makes the environments of locks stand in the Nix store: brings what the lock names, and lets Nix build."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from matrix.core.disk import disk_errors
+from matrix.core.errors import HashMismatch, ImageFault
+from matrix.core.records import EnvironmentRequest
+from matrix.engines.nix.store import InputLacking, NixStore, Target, settings
+from matrix.images.image import Image
+from matrix.images.layer_table import table_path
+from matrix.images.nix.table import EXPRESSION, Place, Places, Wheel
+from matrix.images.workshop import Workshop
+
+ATTEMPTS = 5
+"""The collector may take what was put into the store before the build has begun."""
+Made = TypeVar("Made")
+
+
+class Maker:
+    """Environments of one machine. `code` is the folder with this package; Nix is asked only when something is made."""
+
+    def __init__(self, workshop: Workshop, machine: str, *, code: Path) -> None:
+        self.workshop, self.machine, self._code = workshop, machine, code
+        self._folder = workshop.images / "nix"
+        self._places = Places(self._folder, machine)
+        self._store: NixStore | None = None
+        self._asking, self._basing = threading.Lock(), threading.Lock()
+
+    @property
+    def store(self) -> NixStore:
+        """Raises EngineMissing where Nix does not answer."""
+        with self._asking:
+            if self._store is None:
+                self._store = NixStore()
+            return self._store
+
+    def place(self, request: EnvironmentRequest, image: Image) -> Place:
+        """Where the environment of an image is, or will be. Raises NoImage, LockFault."""
+        return self._places.find(request, image)
+
+    def own(self, python: str) -> Place:
+        """The same for this project's own environment."""
+        return self._places.own(python)
+
+    def make(self, place: Place, root: Path) -> None:
+        """Builds what is missing, held by the link `root`. What a binary cache has is taken from there."""
+        with disk_errors(root.parent):
+            root.parent.mkdir(parents=True, exist_ok=True)
+        with self._holding() as links:
+            if not settings().asks_caches and self.store.missing([str(place.tree)]):
+                self._bring(place, links)
+            self._with_inputs(place, links, lambda: self.store.build(self._target("programs", place), root))
+
+    def check(self, place: Place) -> str:
+        """Builds an environment and its programs again, and reads what the store has of it; how they differ, empty: not
+        at all."""
+        groups = ("environments", "programs")
+        with self._holding() as links:
+            self._bring(place, links)
+            different = (self._checked(place, links, self._target(group, place)) for group in groups)
+            return next(filter(None, different), "") or self.store.changed([tree.path for tree in place.trees])
+
+    def _checked(self, place: Place, links: Path, target: Target) -> str:
+        self._with_inputs(place, links, lambda: self.store.build(target))
+        return self._with_inputs(place, links, lambda: self.store.check(target))
+
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[Path]:
+        """A folder for links: what they name the collector leaves alone until the build is over."""
+        with disk_errors(self.workshop.scratch):
+            links = tempfile.TemporaryDirectory(dir=self.workshop.scratch, prefix="inputs-")
+        with links as folder:
+            yield Path(folder)
+
+    def _target(self, group: str, place: Place) -> Target:
+        return Target(
+            expression=self._folder / EXPRESSION,
+            attribute=f"{group}.{place.environment.attribute}",
+            table=table_path(self._folder, place.table.python, place.table.machine),
+            code=self._code,
+        )
+
+    def _with_inputs(self, place: Place, links: Path, step: Callable[[], Made]) -> Made:
+        """Does a step; where an input is lacking it is brought, and the step done again."""
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(InputLacking):
+                return step()
+            self._bring(place, links)
+        return step()
+
+    def _bring(self, place: Place, links: Path) -> None:
+        """All files that the build of an environment reads are in the store afterwards, and stay there: each is held as
+        soon as it is in, and brought again if the collector was faster."""
+        wheels = {wheel.path: wheel for wheel in (*place.environment.wheels, place.table.installer)}
+        base = place.table.base.path
+        for _ in range(ATTEMPTS):
+            missing = self.store.missing([*wheels, base])
+            lacking = [wheels[path] for path in wheels.keys() & missing]
+            if missing:
+                files = {wheel.file: wheel.sha256 for wheel in lacking}
+                self.workshop.fetch_files(files, place.table.python, self.machine)
+            with contextlib.suppress(InputLacking):
+                if base in missing:
+                    self._add_base(place)
+                self.store.hold([base], links / "base")
+                if lacking:
+                    self._add({self._file(wheel): wheel.path for wheel in lacking})
+                self.store.hold([*wheels], links / "wheel")
+                return
+
+    def _add_base(self, place: Place) -> None:
+        python, base = place.table.python, place.table.base
+        with self._basing:  # several environments wait for one
+            if not self.store.missing([base.path]):
+                return
+            with disk_errors(self.workshop.scratch), self.workshop.base_tree(python, self.machine, base.name) as folder:
+                self._add({folder: base.path})
+
+    def _file(self, wheel: Wheel) -> Path:
+        found = self.workshop.files.find(wheel.sha256)
+        if found is None:
+            raise ImageFault(f"{wheel.file}: gone from the store's files", tip="run again: it is fetched anew")
+        return found
+
+    def _add(self, wanted: Mapping[Path, str]) -> None:
+        """Files, or one folder -> where they must come to lie."""
+        made = self.store.add(*wanted)
+        for (file, path), found in zip(wanted.items(), made, strict=True):
+            if found != path:
+                raise HashMismatch(
+                    f"{file.name}: in the Nix store it is {found}, and images/nix says {path}",
+                    tip="the file has changed on this disk, or images/nix is stale: nox -s lock",
+                )

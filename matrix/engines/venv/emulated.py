@@ -1,0 +1,245 @@
+"""Environments of another machine: the programs of its wheels, its C library, and the emulator that runs them here.
+
+The tools in the wheels are native binaries, so no Python of that machine is needed: a job starts the emulator, and that
+the tool. The emulator is called by name; nothing is registered with the kernel, and no root is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.environments import installed
+from matrix.core import processes
+from matrix.images.workshop import Workshop
+from matrix.images.debian.lock import BaseLock, MachineBase
+from matrix.core.errors import NotRunnable
+from matrix.engines.contract import tool_line
+from matrix.core.errors import EngineMissing
+from matrix.core.keys import Json, digest, sha256
+from matrix.core.records import Environment, EnvironmentRequest, Platform
+from matrix.plan.targets import SYSROOT
+from matrix.environments.user_tools import NEEDED, QUESTION, WHEEL_FOLDERS, lay_out, unpack_wheel
+from matrix.images.debian.unpacked import HOST, ToolLock, read_set, unpacked
+from matrix.environments.wheels import fetch, pinned
+
+FORMAT = 1
+ASK_SECONDS = 60.0
+SITE, EMULATOR, ROOT = "site", "emulator", "sysroot"
+"""What an environment's folder holds: the wheels' files, and links to the emulator and to the C library's folder."""
+LIBRARIES = ("lib*", "usr/lib*")
+"""Folders of a sysroot that hold shared libraries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """Makes such environments of a store: `shop` has its locks and fetched files, `store` is its folder."""
+
+    shop: Workshop
+    store: Path
+
+    def recipe(self, request: EnvironmentRequest) -> str:
+        """sha256 over all that decides what would be realised. Raises EngineMissing where this machine lacks it."""
+        words = list(_platform(request).emulator)
+        asked: dict[str, Json] = {"format": FORMAT, "lock": request.lock.digest, "python": request.python}
+        return digest({**asked, "launcher": words, **self._identity(request)})
+
+    def realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
+        """The environment at `folder`, built if it is not there yet.
+
+        Raises NotRunnable where the emulator does not run its tools, EngineMissing, and what fetching raises.
+        """
+        return installed.made(request, folder, lambda root: self._build(request, root))
+
+    def _build(self, request: EnvironmentRequest, root: Path) -> Environment:
+        platform = _platform(request)
+        tools, held = self._tools(request, root)
+        program = self._program(platform)
+        _link(root / EMULATOR, program)
+        if _uses_sysroot(platform):
+            _link(root / ROOT, self._sysroot(request))
+        words = (word.replace(SYSROOT, f"{{root}}/{ROOT}") for word in platform.emulator[1:])
+        environment = Environment(
+            request_label=request.label,
+            engine="venv",
+            digest=digest({"tools": held, **self._identity(request)}),
+            root=root,
+            python_version=request.python,
+            c_library=self._c_library(request),
+            tools=tools,
+            distributions=() if request.toolchain or request.built else request.lock.pins,
+            launcher=(f"{{root}}/{EMULATOR}", *words),
+            emulator=f"{_version(program)}, as {' '.join(platform.emulator)}",
+        )
+        if not request.built:
+            _try(environment, platform)
+        return environment
+
+    # -- tools
+
+    def _tools(self, request: EnvironmentRequest, root: Path) -> tuple[dict[str, str], dict[str, str]]:
+        """(tool -> path relative to `root`, what they are by digest)."""
+        if request.built:
+            return {}, {}
+        if request.toolchain:
+            return lay_out(request.toolchain, root), {"toolchain": request.toolchain.digest}
+        python, machine = request.python, _platform(request).machine
+        named = {name for name, _ in request.lock.pins}  # what stands beside them serves their Python side
+        wanted = [package for package in pinned(request.lock, python=python, machine=machine) if package.name in named]
+        glibc, index, files = self._base(request).glibc, self.shop.index, self.shop.files
+        wheels = fetch(wanted, python=python, machine=machine, glibc=glibc, index=index, files=files)
+        for wheel in wheels:
+            path = self.shop.files.find(wheel.sha256)
+            assert path is not None  # fetched a moment ago
+            unpack_wheel(path, root / SITE)
+        return dict(_programs(root)), {wheel.file: wheel.sha256 for wheel in wheels}
+
+    # -- emulator and C library
+
+    def _identity(self, request: EnvironmentRequest) -> dict[str, str]:
+        """The emulator's program and the C library, each by its content. The emulator's words stand in the jobs."""
+        platform = _platform(request)
+        return {
+            "machine": platform.machine,
+            "emulator": self._program_identity(platform),
+            "libraries": self._libraries(request) if _uses_sysroot(platform) else "",
+        }
+
+    def _program_identity(self, platform: Platform) -> str:
+        if _is_locked(platform):
+            return f"{platform.emulator[0]} of {self._emulators().on(HOST).layer}"
+        return sha256(_on_this_machine(platform))
+
+    def _emulators(self) -> ToolLock:
+        return read_set(self.shop.images / "armv6", "qemu")
+
+    def _program(self, platform: Platform) -> Path:
+        """The emulator's file; locked ones are fetched and unpacked where they are not there."""
+        if not _is_locked(platform):
+            return _on_this_machine(platform)
+        tree = unpacked(self._emulators(), HOST, self.store, source=lambda: self.shop.sources)
+        path = tree.path / "usr" / "bin" / platform.emulator[0]
+        if not path.is_file():
+            known = ", ".join(sorted(each.name for each in path.parent.glob("qemu-*-static")))
+            raise NotRunnable(f"the locked emulators have no {platform.emulator[0]}, expected one of {known}")
+        return path
+
+    def _libraries(self, request: EnvironmentRequest) -> str:
+        """What the C library is, by content."""
+        given, among = _platform(request).sysroot, _platform(request).packages
+        if among:
+            return f"{among} of {self._set(among).on(HOST).layer}"
+        return self._locked_libraries(request).layer if given is None else _shared_libraries(given)
+
+    def _c_library(self, request: EnvironmentRequest) -> str:
+        platform = _platform(request)
+        if not _uses_sysroot(platform):
+            return "in the program"
+        if platform.packages:
+            return f"of {self._set(platform.packages).name}"
+        given = platform.sysroot
+        return (
+            f"glibc {self._base(request).glibc}"
+            if given is None
+            else f"of {given.name}, {_shared_libraries(given)[:12]}"
+        )
+
+    def _sysroot(self, request: EnvironmentRequest) -> Path:
+        """The folder with the C library; locked packages are fetched and unpacked where they are not there."""
+        platform = _platform(request)
+        if platform.sysroot is not None:
+            return platform.sysroot
+        if platform.packages:
+            tree = unpacked(self._set(platform.packages), HOST, self.store, source=lambda: self.shop.sources)
+            return tree.path / platform.packages.partition("/")[2]
+        base = self._base(request)
+        return unpacked(base, platform.machine, self.store, source=lambda: self.shop.sources).path
+
+    def _set(self, packages: str) -> ToolLock:
+        return read_set(self.shop.images / "armv6", packages.partition("/")[0])
+
+    def _locked_libraries(self, request: EnvironmentRequest) -> MachineBase:
+        machine = _platform(request).machine
+        found = next((each for each in self._base(request).machines if each.machine == machine), None)
+        if found is None:
+            raise EngineMissing(
+                f"no C library for {machine} is locked in {self._base(request).name}",
+                tip="give the target a `sysroot`, or link its runtime statically and leave {sysroot} out",
+            )
+        return found
+
+    def _base(self, request: EnvironmentRequest) -> BaseLock:
+        base = self.shop.bases().get(request.python)
+        if base is None:
+            raise EngineMissing(f"no base for Python {request.python}", tip="see wanted.toml in images/base")
+        return base
+
+
+def _platform(request: EnvironmentRequest) -> Platform:
+    assert request.platform is not None  # the engine asks for such environments only
+    return request.platform
+
+
+def _uses_sysroot(platform: Platform) -> bool:
+    return any(SYSROOT in word for word in platform.emulator)
+
+
+def _is_locked(platform: Platform) -> bool:
+    """Debian's names of static emulators; the locked ones are programs of one machine."""
+    name = platform.emulator[0]
+    return not platform.program and name.startswith("qemu-") and name.endswith("-static") and os.uname().machine == HOST
+
+
+def _on_this_machine(platform: Platform) -> Path:
+    found = shutil.which(platform.program or platform.emulator[0])
+    if found is None:
+        raise EngineMissing(
+            f"the emulator {platform.program or platform.emulator[0]} is not on this machine",
+            tip=f"install it, or name a locked one: qemu-{platform.machine}-static",
+        )
+    return Path(found).resolve()
+
+
+def _shared_libraries(sysroot: Path) -> str:
+    """sha256 over the shared libraries of a user's own folder."""
+    if not sysroot.is_dir():
+        raise EngineMissing(f"the sysroot {sysroot} is no folder", tip="`sysroot` is relative to the spec's folder")
+    found = sorted(path for folder in LIBRARIES for path in sysroot.glob(f"{folder}/**/*.so*") if path.is_file())
+    return digest([[path.relative_to(sysroot).as_posix(), sha256(path)] for path in found])
+
+
+def _link(place: Path, target: Path) -> None:
+    """By a relative path within the store, so that it may be moved."""
+    inside = target.is_relative_to(place.parents[2])
+    place.symlink_to(os.path.relpath(target, place.parent) if inside else target)
+
+
+def _programs(root: Path) -> Iterator[tuple[str, str]]:
+    """Tool -> path relative to `root`; the preferred folder comes last and wins."""
+    for folder in reversed(WHEEL_FOLDERS):
+        for path in sorted((root / SITE / folder).glob("*")):
+            if "." not in path.name and path.is_file() and os.access(path, os.X_OK):
+                yield path.name, path.relative_to(root).as_posix()
+
+
+def _version(program: Path) -> str:
+    """The first line of what an emulator says of itself."""
+    done = processes.run([str(program), "--version"], timeout=ASK_SECONDS)
+    return (done.stdout.splitlines() or [program.name])[0]
+
+
+def _try(environment: Environment, platform: Platform) -> None:
+    """Starts a tool, so that what the emulator refuses is said once and not of every job. Raises NotRunnable."""
+    tool = NEEDED["runtime"]
+    line = tool_line((*platform.emulator, tool, QUESTION[tool]), environment)
+    done = processes.run(line, timeout=ASK_SECONDS, env={"PATH": os.defpath, "LANG": "C"})
+    if not done.ok:
+        said = (done.output.splitlines() or [f"exit code {done.exit_code}"])[-1]
+        said = f"no end after {ASK_SECONDS:g} s" if done.timed_out else said.replace(str(environment.root), "")
+        raise NotRunnable(
+            f"{' '.join(platform.emulator)} does not run {tool}: {said}; `{platform.emulator[0]} -cpu help` lists the "
+            "CPUs, `readelf -l` says which C library a program wants"
+        )

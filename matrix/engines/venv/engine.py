@@ -1,0 +1,259 @@
+"""The embedded default: plain venvs in the store, no daemon.
+
+One worker spawns the tools of all compiler and runtime environments (31 interpreters would cost more than the work);
+each exporter environment has a warm worker of its own, whose jobs are forks of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matrix.environments import installed, interpreters
+from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
+from matrix.core.errors import EngineMissing
+from matrix.environments.wheel_cache import Footprint, WheelCache
+from matrix.plan.stages import PROGRAMS
+from matrix.core.keys import digest
+from matrix.environments.interpreters import PythonInfo
+from matrix.core.records import Environment, EnvironmentRequest, Job
+from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
+
+if TYPE_CHECKING:
+    from matrix.images.workshop import Workshop
+    from matrix.engines.venv.emulated import Foreign
+    from matrix.engines.venv.source_tools import Furnisher
+
+
+class VenvEngine:
+    """See `matrix.engines.base.Engine`."""
+
+    name = "venv"
+    prefetch = 2
+    droppable = True
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        scratch: Path,
+        scripts: Path,
+        slots: int,
+        on_event: Callable[[WorkerEvent], None],
+        workshop: Callable[[], Workshop],
+        offline: bool = False,
+        cache: WheelCache | None = None,
+    ) -> None:
+        self._environments, self._scratch, self._scripts, self._offline = folder, scratch, scripts, offline
+        self._slots, self._on_event = slots, on_event
+        self._spawner: WorkerProcess | None = None
+        self._cache = cache
+        self._workshop = workshop
+        self._footprint = Footprint()
+        self._measuring = threading.Lock()
+        self._holds: dict[EnvironmentRequest, contextlib.ExitStack] = {}
+        self._exporters: dict[Path, WorkerProcess] = {}
+        self._workers: dict[str, WorkerProcess] = {}
+        self._folders: dict[str, Path] = {}
+        self._remover = ThreadPoolExecutor(1, thread_name_prefix="removes folders")
+        self._recipes: dict[EnvironmentRequest, str] = {}
+        self._pythons: dict[str, PythonInfo] = {}
+        self._finding = threading.Lock()
+
+    def recipe(self, request: EnvironmentRequest) -> str:
+        if request.toolchain and request.toolchain.in_image:
+            raise EngineMissing(
+                f"toolchain {request.toolchain.name}: its tools are in an image, and venv starts those of folders",
+                tip="an image runs with --engine docker",
+            )
+        if request not in self._recipes:
+            self._recipes[request] = self._recipe(request)
+        return self._recipes[request]
+
+    def _recipe(self, request: EnvironmentRequest) -> str:
+        if request.platform:
+            return self._foreign.recipe(request)
+        if request.build:
+            self._furnisher.look_for(request.build)
+        bare = installed.recipe(request, self._python(request), engine=self.name)
+        return digest({"bare": bare, "beside": self._furnisher.identity(request)}) if request.linked else bare
+
+    @functools.cached_property
+    def _foreign(self) -> Foreign:
+        """Brings readers of archives along, which a run on this machine's own needs not."""
+        from matrix.engines.venv.emulated import Foreign
+
+        return Foreign(shop=self._workshop(), store=self._environments.parent)
+
+    @functools.cached_property
+    def _furnisher(self) -> Furnisher:
+        from matrix.engines.venv.source_tools import Furnisher
+
+        return Furnisher(shop=self._workshop(), store=self._environments.parent)
+
+    def _python(self, request: EnvironmentRequest) -> PythonInfo:
+        with self._finding:  # one look for an interpreter, however many environments wait for it
+            if request.python not in self._pythons:
+                self._pythons[request.python] = interpreters.find(request.python, offline=self._offline)
+        return self._pythons[request.python]
+
+    def folder(self, request: EnvironmentRequest) -> Path:
+        """Where the environment stands: readable names, kept apart by the recipe."""
+        name = request.lock.name.replace("/", "-")
+        machine = f"-{request.platform.machine}" if request.platform else ""
+        return self._environments / f"{name}{machine}-py{request.python}-{self.recipe(request)[:12]}"
+
+    def load(self, request: EnvironmentRequest) -> Environment | None:
+        found = installed.load(self.folder(request)) if self._offline or self._hold(request) else None
+        if found is None and (stack := self._holds.pop(request, None)):
+            stack.close()
+        return found
+
+    def realise(self, request: EnvironmentRequest) -> Environment:
+        while True:
+            environment = self._realise(request, self.folder(request))
+            if self._hold(request):  # else another process has just removed it
+                return environment
+
+    def _realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
+        if request.platform:
+            return self._foreign.realise(request, folder)
+
+        def furnish(root: Path, bare: Environment) -> Environment:
+            return self._furnisher.furnish(request, root, folder, bare)
+
+        beside = furnish if request.build or request.linked else None
+        return installed.realise(request, self._python(request), folder, cache=self._cache, furnish=beside)
+
+    def _hold(self, request: EnvironmentRequest) -> bool:
+        """From here on no other process removes the environment, until this one ends or removes it."""
+        if request in self._holds:
+            return True
+        stack = contextlib.ExitStack()
+        if not (self.folder(request).is_dir() and stack.enter_context(installed.used(self.folder(request)))):
+            stack.close()
+            return False
+        self._holds[request] = stack
+        return True
+
+    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
+        with self._measuring:
+            if made is None:
+                self._footprint = Footprint()
+            place = self.folder(made) if made else self._environments
+            return self._footprint.add([place, *([self._cache.folder] if self._cache else [])])
+
+    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
+        installed.remove_unfinished(self._environments)
+        gone = 0
+        if keep is not None:
+            kept = {self.folder(request) for request in keep}
+            others = {path.parent for path in self._environments.glob(f"*/{installed.DESCRIPTION}")} - kept
+            gone = sum(installed.remove(folder) for folder in others if ".partial-" not in folder.name)
+        if self._cache:
+            self._cache.let_go()
+        return gone
+
+    def free_bytes(self) -> int:
+        return shutil.disk_usage(self._environments).free
+
+    def rest(self, request: EnvironmentRequest) -> None:
+        if worker := self._exporters.pop(self.folder(request), None):
+            worker.close()
+
+    def remove(self, request: EnvironmentRequest) -> bool:
+        self.rest(request)
+        if stack := self._holds.pop(request, None):
+            stack.close()
+        gone = installed.remove(self.folder(request))
+        if self._cache:
+            self._cache.let_go()
+        return gone
+
+    def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
+        folder = self._folders[job.key] = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=self._scratch))
+        for name, blob in inputs.items():
+            if name in PROGRAMS:  # an emulator wants it executable too
+                shutil.copyfile(blob, folder / name)
+                (folder / name).chmod(0o755)
+            else:
+                (folder / name).symlink_to(blob)
+        worker = self._exporter(environment) if job.script else self._spawn_worker()
+        env = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", "TZ": "UTC"}
+        self._workers[job.key] = worker
+        worker.submit(
+            Order(
+                job_id=job.key,
+                argv=tool_line(job.argv, environment),
+                script=self._scripts / job.script if job.script else None,
+                arguments=dict(job.arguments),
+                cwd=folder,
+                env=env,
+                limits=job.limits,
+                alone=job.alone,
+            )
+        )
+
+    def collect(self, job: Job) -> dict[str, Path]:
+        self._workers.pop(job.key, None)
+        if job.key not in self._folders:
+            return {}
+        return outputs_in(self._folders[job.key], job)
+
+    def discard(self, job: Job) -> None:
+        self._workers.pop(job.key, None)
+        if folder := self._folders.pop(job.key, None):
+            self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
+
+    def drop(self, key: str) -> None:
+        if key in self._workers:
+            self._workers[key].kill(key, queued_only=True)
+
+    def close(self) -> None:
+        for worker in self._all():
+            worker.close()
+        self._remover.shutdown()
+
+    def terminate(self) -> None:
+        for worker in self._all():
+            worker.terminate()
+        self._remover.shutdown()
+
+    def _all(self) -> list[WorkerProcess]:
+        return [*self._exporters.values(), *([self._spawner] if self._spawner else [])]
+
+    def _spawn_worker(self) -> WorkerProcess:
+        if self._spawner is None or self._spawner.gone:
+            self._spawner = WorkerProcess(
+                interpreter=Path(sys.executable),
+                script=self._scripts / "worker.py",
+                slots=self._slots,
+                on_event=self._on_event,
+                name="tools",
+            )
+        return self._spawner
+
+    def _exporter(self, environment: Environment) -> WorkerProcess:
+        worker = self._exporters.get(environment.root)
+        if worker is None or worker.gone:
+            cold = worker is not None and not worker.greeted  # its imports crash: then each job's own do, on record
+            worker = self._exporters[environment.root] = WorkerProcess(
+                interpreter=environment.root / "bin" / "python",
+                script=self._scripts / "worker.py",
+                slots=self._slots,
+                on_event=self._on_event,
+                warm=() if cold else WARM,
+                version_of=VERSIONS_OF,
+                env={**os.environ, **ONE_THREAD},
+                name=environment.request_label,
+            )
+        return worker

@@ -1,0 +1,110 @@
+"""What an environment of this machine holds beside its wheels: C compilers and IREE's sources where a runtime is built,
+the repaired linker where a compiler's route asks for it, and nothing at all where only a built runtime runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from matrix.images.workshop import Workshop
+from matrix.plan.source_builds import BENCHMARK_LIBRARY, OWN
+from matrix.builds.planning import find_program
+from matrix.engines.contract import LINK_FOLDER
+from matrix.core.errors import EngineMissing, StoreUnusable
+from matrix.core.keys import digest, sha256, tree_digest
+from matrix.builds.linker import helpers_task, link_folder, link_identity
+from matrix.core.records import Build, Environment, EnvironmentRequest
+from matrix.builds.sources import own_sources, pinned_sources
+from matrix.core.disk import disk_errors
+from matrix.builds.tasks import Tasks
+from matrix.images.debian.unpacked import HOST, Tree, read_set, unpacked
+
+TREES = "trees"
+"""The folder with a link to each tree: where `scripts/steps.py` looks for what `{name}` means."""
+LINKER = "iree-lld"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Furnisher:
+    """`shop` has the store's locks and fetched files, `store` is its folder."""
+
+    shop: Workshop
+    store: Path
+
+    def look_for(self, build: Build) -> None:
+        """Raises EngineMissing where a compiler of the user's own is not on this machine."""
+        for word in build.programs:
+            if find_program(word, build.path) is None:
+                program = word.replace(f"{{{OWN}}}", str(build.path))
+                raise EngineMissing(
+                    f"the toolchain of targets.{build.toolchain} has no {program} on this machine",
+                    tip="install it (on Debian g++-TRIPLE), or name its folder: `path`, and {toolchain} in the words",
+                )
+
+    def identity(self, request: EnvironmentRequest) -> str:
+        """What would be added, as a digest; "" where that is nothing, or stands in the request's lock."""
+        if not request.linked:
+            return ""
+        return digest({"link": link_identity(self._images / "link"), "armel": self._lock("armel")})
+
+    def furnish(self, request: EnvironmentRequest, root: Path, folder: Path, bare: Environment) -> Environment:
+        """Adds it to the environment at `root`, which will stand at `folder`. Raises what fetching raises."""
+        if request.build:
+            return self._builder(request.build, root, bare)
+        return self._linked(root, folder, bare) if request.linked else bare
+
+    def _builder(self, build: Build, root: Path, bare: Environment) -> Environment:
+        trees = {name: self._tree(name) for name in build.sets}
+        pins = self._images / "src"
+        trees["source"] = own_sources(build.tree) if build.tree else pinned_sources(pins, build.release)
+        if build.benchmark:
+            trees["benchmark"] = self._benchmark(trees["source"], build.benchmark)
+        contents = {name: tree.digest for name, tree in trees.items()}
+        places = {name: tree.path for name, tree in trees.items()} | {
+            "bin": Path("..") / "bin",
+            "zig": Path("..") / next(root.glob("lib/python*/site-packages/ziglang")).relative_to(root),
+            "zig-cache": self._cache(),
+            **({OWN: build.path} if build.path else {}),
+        }
+        (root / TREES).mkdir()
+        for name, place in places.items():
+            (root / TREES / name).symlink_to(place)
+        return replace(bare, digest=digest({"wheels": bare.digest, "trees": contents}))
+
+    def _benchmark(self, source: Tree, release: str) -> Tree:
+        """Google's benchmark, of a runtime's own sources where they carry it."""
+        carrying = (source, pinned_sources(self._images / "src", release))
+        place = next(tree.path / BENCHMARK_LIBRARY for tree in carrying if (tree.path / BENCHMARK_LIBRARY).is_dir())
+        return Tree(path=place, digest=tree_digest(place))
+
+    def _linked(self, root: Path, folder: Path, bare: Environment) -> Environment:
+        armel = self._tree("armel")
+        helpers = Tasks(self.store).run(helpers_task(self._images / "link", {"armel": armel}))
+        if not helpers.passed:
+            raise StoreUnusable(f"the linker's helpers do not compile:\n{helpers.log[-2000:]}", tip="report this text")
+        if LINKER not in bare.tools:
+            raise StoreUnusable(
+                f"{bare.request_label} has no {LINKER}", tip="choose a release that has it: 3.0 or newer"
+            )
+        place = root / LINK_FOLDER
+        place.mkdir()
+        link_folder(place, helpers.folder, folder / bare.tools[LINKER], sources=self._images / "link", armel=armel)
+        parts = {path.name: sha256(path) for path in sorted(place.iterdir()) if path.name != "settings"}
+        return replace(bare, digest=digest({"wheels": bare.digest, "link": parts, "armel": armel.digest}))
+
+    @property
+    def _images(self) -> Path:
+        return self.shop.images / "armv6"
+
+    def _lock(self, name: str) -> str:
+        return read_set(self._images, name).on(HOST).layer
+
+    def _tree(self, name: str) -> Tree:
+        return unpacked(read_set(self._images, name), HOST, self.store, source=lambda: self.shop.sources)
+
+    def _cache(self) -> Path:
+        cache = self.store / "armv6" / "zig-cache"
+        with disk_errors(self.store):
+            cache.mkdir(parents=True, exist_ok=True)
+        return cache

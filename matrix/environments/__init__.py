@@ -1,0 +1,4 @@
+"""From a lock to a folder with tools: package index, locks, wheels, interpreters, installed environments.
+
+Imports `plan` and the rooms below it.
+"""

@@ -1,0 +1,295 @@
+"""What `nox -s lock` does: a lock for every release that `wanted.toml` admits, and for every exporter in it.
+
+Only files that change are written. Versions of other packages that a lock already holds are kept where they still
+fit: a new numpy must not change every environment, and with it every job. `upgrade` takes the newest instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from packaging.version import Version
+
+from matrix.core import processes
+from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
+from matrix.core.versions import SelectorFault, ascending, select
+from matrix.environments.index import refusal_of
+from matrix.plan.locks import (
+    AXES,
+    COMPILER_PACKAGE,
+    KINDS,
+    REFUSED,
+    RUNTIME_PACKAGE,
+    WANTED,
+    Change,
+    ExporterWish,
+    LockChange,
+    PackageWish,
+    Wanted,
+    header,
+    lock_name,
+    normal,
+    read_wanted,
+)
+
+AT_ONCE = 4
+PYTHON_FROM = "# python: "
+BECAUSE_OF_PYTHON = re.compile(r"Python ?[<>=!~]|Python version|Python (?:implementation |ABI )?tag", re.IGNORECASE)
+"""What a resolver's reason holds where another Python would do."""
+
+
+class Resolver(Protocol):
+    """The part of the package index that locking needs."""
+
+    def releases(self, package: str, *, pythons: Sequence[str]) -> list[str]: ...
+
+    def resolve(
+        self, requirements: Sequence[str], *, lowest_python: str, variant: str = "cuda", previous: str = ""
+    ) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One lock to be made. `pins` are the axes' own and further packages', `requirements` all exact ones. Where it is
+    new, versions are kept of the lock that it `extends`."""
+
+    name: str
+    pins: tuple[tuple[str, str], ...]
+    requirements: tuple[str, ...]
+    lowest_python: str
+    variant: str
+    extends: str = ""
+
+
+def lock_all(
+    folder: Path,
+    index: Resolver,
+    *,
+    upgrade: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> tuple[LockChange, ...]:
+    """Make `folder` hold the locks that its `wanted.toml` asks for, and say what changed, by name.
+
+    `progress` is called with the name of every lock that is done. Raises IndexUnreachable, LockFault or MatrixError
+    before anything is written: a lock is written only when all are resolved.
+    """
+    wanted = read_wanted(folder)
+    pythons = wanted.pythons
+    packages = {AXES[axis][1] for axis in AXES} if wanted.exporters else {w.package for w in wanted.packages.values()}
+    found = {package: index.releases(package, pythons=pythons) for package in sorted(packages)}
+    todo = tasks(wanted, found)
+    before = {name: _text(folder, name) for name in _present(folder)}
+    resolved = _resolve_all(todo, pythons, index, {} if upgrade else before, progress)
+    changes = [
+        LockChange(name=name, change=Change.SKIPPED, detail="torch's CPU index is not reached")
+        if text is None
+        else _write(folder, name, before.get(name), text)
+        for name, text in resolved.items()
+    ]
+    for name in sorted(before.keys() - resolved.keys()):
+        _path(folder, name).unlink()
+        changes.append(LockChange(name=name, change=Change.REMOVED))
+    return tuple(changes)
+
+
+def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, ...]:
+    """The locks that there should be, given the releases of each package. Pure.
+
+    Raises LockFault with every selector of `wanted.toml` that means nothing.
+    """
+    found = [
+        _package_task(kind, wish, version)
+        for kind, wish in wanted.packages.items()
+        for version in select(wish.specifier, releases[wish.package])
+    ]
+    compiler = wanted.packages["compiler"]
+    found += [
+        _package_task("importer", compiler, version, extra="[onnx]")
+        for version in select(compiler.specifier, releases[compiler.package])
+    ]
+    named = {task.name: task for task in reversed(_exporter_tasks(wanted, releases))}  # of two rows, the first holds
+    return (*found, *reversed(named.values()))
+
+
+def _exporter_tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> list[Task]:
+    faults: list[str] = []
+    found = []
+    for wish in wanted.exporters:
+        torches = _meant(wish.torch, releases["torch"], f"{wish.place}.torch", faults)
+        turbines = _meant(wish.turbine, releases["iree-turbine"], f"{wish.place}.turbine", faults)
+        for turbine in turbines:
+            beside = wanted.beside.get(turbine) or _of_its_minor(turbine, releases)
+            if not beside:
+                faults.append(
+                    f"{wish.place}.turbine: no {COMPILER_PACKAGE} of the minor release of turbine {turbine}, "
+                    f'expected a table [beside."{turbine}"]'
+                )
+            found += [
+                _exporter_task(wish, torch, turbine, beside, variant) for torch in torches for variant in wish.variants
+            ]
+    if faults:
+        raise LockFault("\n".join(f"{WANTED}: {fault}" for fault in dict.fromkeys(faults)), tip="correct the file")
+    return found
+
+
+def _meant(terms: Sequence[str], releases: Sequence[str], place: str, faults: list[str]) -> tuple[str, ...]:
+    """The releases that a row's selectors name."""
+    versions: list[str] = []
+    for term in terms:
+        try:
+            versions += select(term, releases)
+        except SelectorFault as fault:
+            faults.append(f"{place}: {fault}")
+    return ascending(versions)
+
+
+def _of_its_minor(turbine: str, releases: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The newest IREE compiler and runtime of the same minor release as turbine's; empty where there is none."""
+    minor = Version(turbine).release[:2]
+    found = {}
+    for package in (COMPILER_PACKAGE, RUNTIME_PACKAGE):
+        same = [version for version in releases[package] if Version(version).release[:2] == minor]
+        if not same:
+            return {}
+        found[package] = ascending(same)[-1]
+    return found
+
+
+def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = "") -> Task:
+    pins = ((wish.package, version),)
+    return Task(
+        name=lock_name(kind, dict(pins)),
+        pins=pins,
+        requirements=(f"{wish.package}{extra}=={version}",),
+        lowest_python=wish.lowest_python,
+        variant="",
+    )
+
+
+def _exporter_task(wish: ExporterWish, torch: str, turbine: str, beside: Mapping[str, str], variant: str) -> Task:
+    further = tuple((normal(name), version) for name, _, version in (word.partition("==") for word in wish.packages))
+    axes = (("torch", torch), ("iree-turbine", turbine))
+    pins = (*axes, *further)
+    return Task(
+        name=lock_name("exporter", dict(pins), variant),
+        pins=pins,
+        requirements=tuple(f"{package}=={version}" for package, version in (*pins, *beside.items())),
+        lowest_python=wish.lowest_python,
+        variant=variant,
+        extends=lock_name("exporter", dict(axes), variant) if further else "",
+    )
+
+
+def _resolve_all(
+    todo: Sequence[Task],
+    pythons: Sequence[str],
+    index: Resolver,
+    before: Mapping[str, str],
+    progress: Callable[[str], None] | None,
+) -> dict[str, str | None]:
+    """The text of each task's lock; None for a CPU variant whose index is not reached."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        running = {pool.submit(resolve, task, pythons, index, _previous(task, before)): task for task in todo}
+        texts: dict[str, str | None] = {}
+        for future in as_completed(running):
+            task = running[future]
+            try:
+                texts[task.name] = future.result()
+            except IndexUnreachable:
+                if task.variant != "cpu":
+                    raise
+                texts[task.name] = None
+            if progress:
+                progress(task.name)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        processes.kill_all()
+        raise
+    pool.shutdown()
+    return {task.name: texts[task.name] for task in todo}
+
+
+def _previous(task: Task, before: Mapping[str, str]) -> str:
+    return before.get(task.name) or before.get(task.extends, "")
+
+
+def resolve(task: Task, pythons: Sequence[str], index: Resolver, previous: str) -> str:
+    """A lock's whole text. Where the lowest Python is refused because it is too old, the next ones are tried."""
+    head = header(task.pins)
+    first_reason = ""
+    for python in _from(task.lowest_python, pythons):
+        try:
+            text = index.resolve(
+                task.requirements, lowest_python=python, variant=task.variant or "cuda", previous=previous
+            )
+        except ResolutionRefused as refused:
+            reason = refusal_of(refused)
+            first_reason = first_reason or reason
+            if not BECAUSE_OF_PYTHON.search(reason):
+                break
+        else:
+            note = "" if python == task.lowest_python else f"{PYTHON_FROM}{python} and newer\n"
+            return head + note + text
+    return f"{head}{REFUSED}{first_reason}\n"
+
+
+def _from(lowest: str, pythons: Sequence[str]) -> list[str]:
+    def key(python: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in python.split("."))
+
+    return [lowest, *(python for python in pythons if key(python) > key(lowest))]
+
+
+def _write(folder: Path, name: str, before: str | None, text: str) -> LockChange:
+    refused = next((line.removeprefix(REFUSED) for line in text.splitlines() if line.startswith(REFUSED)), "")
+    if before != text:
+        path = _path(folder, name)
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_suffix(f".partial-{os.getpid()}")
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    if refused:
+        return LockChange(name=name, change=Change.REFUSED, detail=refused)
+    if before == text:
+        return LockChange(name=name, change=Change.UNCHANGED)
+    if before is None:
+        return LockChange(name=name, change=Change.ADDED)
+    return LockChange(name=name, change=Change.CHANGED, detail=_difference(before, text))
+
+
+def _difference(before: str, text: str) -> str:
+    """`numpy 2.3.4 -> 2.4.6`, for every package whose versions differ; `hashes` where only these do."""
+    old, new = _versions(before), _versions(text)
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    words = [f"{name} {'/'.join(old.get(name, ['-']))} -> {'/'.join(new.get(name, ['-']))}" for name in names]
+    return ", ".join(words) or "hashes"
+
+
+def _versions(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, equal, rest = line.partition("==")
+        if equal and not line.startswith((" ", "#")):
+            found.setdefault(name, []).append(rest.split()[0])
+    return found
+
+
+def _present(folder: Path) -> list[str]:
+    paths = (path for kind in KINDS for path in (folder / kind).glob("*.txt"))
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.txt"
+
+
+def _text(folder: Path, name: str) -> str:
+    return _path(folder, name).read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,65 @@
+"""Resolves the packages that a model of one's own asks for, beside an exporter lock, into a lock that the store keeps.
+
+The axes and IREE beside turbine stay what they are; the other versions of the exporter lock are kept where they fit.
+Once resolved it stays: a newer release of a package changes nothing until another version is asked for, or the exporter
+lock changes.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from matrix.core.disk import disk_errors
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.environments.locking import Resolver, Task, resolve
+from matrix.environments.wheels import pinned, pinned_in
+from matrix.plan.locks import REFUSED, header, variant_of
+from matrix.plan.user_inputs import names
+
+
+def resolve_missing(
+    requests: Iterable[EnvironmentRequest], index: Resolver, progress: Callable[[str], None]
+) -> tuple[Path, ...]:
+    """Writes the locks that are still to be resolved, and says where. What the resolver refuses is a lock too: it
+    holds the reason. Raises IndexUnreachable, DiskFull, StoreUnusable, MatrixError."""
+    written = []
+    for request in requests:
+        lock = request.lock
+        if lock.extends and not lock.digest and lock.path not in written:
+            progress(f"resolving {' '.join(lock.packages)} beside {lock.extends.name} for Python {request.python}")
+            text = _text(lock, lock.extends, request.python, index)
+            with disk_errors(lock.path.parent):
+                _write(lock.path, text)
+            written.append(lock.path)
+    return tuple(written)
+
+
+def _text(lock: Lock, base: Lock, python: str, index: Resolver) -> str:
+    """The lock's text; its first line pins what was asked for in the versions that it got."""
+    machine = platform.machine()
+    beside = [each for each in pinned(base, python=python, machine=machine) if each.name.startswith("iree-")]
+    exact = {**dict(base.pins), **{each.name: each.version for each in beside}}
+    task = Task(
+        name=lock.name,
+        pins=base.pins,
+        requirements=(*(f"{package}=={version}" for package, version in exact.items()), *lock.packages),
+        lowest_python=python,
+        variant=variant_of(base),
+    )
+    text = resolve(task, (), index, base.path.read_text(encoding="utf-8"))
+    if REFUSED in text:
+        return text
+    asked = names(lock.packages)
+    got = {each.name: each.version for each in pinned_in(text, lock.name, python=python, machine=machine)}
+    pins = (*base.pins, *((package, got[package]) for package in asked if package in got))
+    return header(pins) + text.removeprefix(header(base.pins))
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial-{os.getpid()}")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)

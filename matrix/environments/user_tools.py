@@ -1,0 +1,156 @@
+"""A user's own tools in the place of a release: found in a folder, a virtual environment or a wheel file, and laid out
+as an environment.
+
+Known by content: the digest is of the tools and of the libraries that the dynamic loader finds beside them, so tools
+that were built anew are another toolchain, and every job of the old ones is run again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from matrix.core import processes
+from matrix.core.errors import ToolchainFault
+from matrix.core.keys import digest, sha256
+from matrix.core.records import Toolchain
+
+WHEEL_FOLDERS = ("iree/compiler/_mlir_libs", "iree/_runtime_libs", "iree/_runtime_libs_tracy")
+"""Where the wheels keep their own binaries, the preferred folder first. The scripts in `bin` are Python wrappers
+around them, five times slower to start."""
+NEEDED = {"compiler": "iree-compile", "runtime": "iree-run-module"}
+BESIDE = {"compiler": ("iree-lld",), "runtime": ("iree-benchmark-module", "iree-profile")}
+"""Tools that a stage or the needed tool may start."""
+QUESTION = {"iree-compile": "--version", "iree-run-module": "--help"}
+"""What a tool answers with exit code 0 if it runs at all."""
+SYSTEM = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/local/lib/")
+"""Libraries of the machine: the C library's version stands in the environment already."""
+ASK_SECONDS = 60.0
+TREE = "tree"
+_LIBRARY = re.compile(r"^\s*(?P<name>\S+) => (?P<path>not found|/\S.*?)(?: \(0x[0-9a-f]+\))?$", re.MULTILINE)
+
+
+def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
+    """The toolchain at `path` for the axis compiler or runtime.
+
+    Raises ToolchainFault where there is nothing, or none of the tools that the axis needs.
+    """
+    place = path.resolve()
+    if place.name == "bin" and (place.parent / "pyvenv.cfg").is_file():
+        place = (
+            place.parent
+        )  # the tools in a virtual environment's `bin` are wrappers, which say nothing of the content
+    if place.is_file():
+        tools = _in_wheel(name, place, axis)
+        return Toolchain(name=name, path=place, digest=sha256(place), tools=tuple(tools.items()))
+    if not place.is_dir():
+        raise _fault(name, path, "a folder, a virtual environment, a wheel file or image:NAME, and there is none")
+    folder = next((folder for folder in _folders(place) if (folder / NEEDED[axis]).is_file()), None)
+    if folder is None:
+        raise _fault(name, path, f"{NEEDED[axis]} in it, or below tools/, bin/ or a site-packages folder")
+    files = {tool: folder / tool for tool in (NEEDED[axis], *BESIDE[axis]) if (folder / tool).is_file()}
+    return Toolchain(
+        name=name,
+        path=place,
+        digest=_content(files),
+        tools=tuple((tool, file.relative_to(place).as_posix()) for tool, file in files.items()),
+    )
+
+
+def _fault(name: str, path: Path, expected: str) -> ToolchainFault:
+    return ToolchainFault(
+        f"toolchain {name}: read {str(path)!r}, expected {expected}",
+        tip="name a cmake build, an install, a virtual environment, a wheel or an image with iree-compile (--compiler) "
+        "or iree-run-module (--runtime)",
+    )
+
+
+def _folders(place: Path) -> Iterator[Path]:
+    """Where tools may lie, the preferred place first."""
+    for site in (*sorted(place.glob("lib/python*/site-packages")), place):
+        yield from (site / folder for folder in WHEEL_FOLDERS)
+    yield from (place, place / "tools", place / "bin")
+
+
+def _in_wheel(name: str, path: Path, axis: str) -> dict[str, str]:
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            members = wheel.namelist()
+    except (zipfile.BadZipFile, OSError):
+        raise _fault(name, path, "a whole wheel file (.whl)") from None
+    for folder in WHEEL_FOLDERS:
+        found = {tool: f"{folder}/{tool}" for tool in (NEEDED[axis], *BESIDE[axis]) if f"{folder}/{tool}" in members}
+        if NEEDED[axis] in found:
+            return found
+    raise _fault(name, path, f"{NEEDED[axis]} in the wheel")
+
+
+def _content(files: Mapping[str, Path]) -> str:
+    libraries: dict[str, str] = {}
+    for file in files.values():
+        libraries |= _loaded(file)
+    return digest({"tools": {tool: sha256(file) for tool, file in files.items()}, "libraries": libraries})
+
+
+def _loaded(file: Path) -> dict[str, str]:
+    """The libraries that the dynamic loader takes from elsewhere than the system's folders, by name. What is no
+    dynamic program (a script, another machine's binary) loads none."""
+    done = processes.run(["ldd", str(file)], timeout=ASK_SECONDS)
+    found = {match["name"]: match["path"] for match in _LIBRARY.finditer(done.stdout)}
+    return {
+        name: path if path == "not found" else sha256(Path(path))
+        for name, path in found.items()
+        if not path.startswith(SYSTEM)
+    }
+
+
+def lay_out(toolchain: Toolchain, root: Path) -> dict[str, str]:
+    """Puts a toolchain into the folder of an environment: a link to a folder, or a wheel's files. Returns tool -> path
+    relative to `root`."""
+    tree = root / TREE
+    if toolchain.path.is_dir():
+        tree.symlink_to(toolchain.path)
+    else:
+        unpack_wheel(toolchain.path, tree)
+    return {tool: f"{TREE}/{place}" for tool, place in toolchain.tools}
+
+
+def unpack_wheel(path: Path, tree: Path) -> None:
+    """A wheel's binaries need no installer: they load what lies beside them."""
+    with zipfile.ZipFile(path) as wheel:
+        for member in wheel.infolist():
+            place = Path(wheel.extract(member, tree))
+            if member.external_attr >> 16 & 0o111 and place.is_file():
+                place.chmod(0o755)
+
+
+def why_not(root: Path, tools: Mapping[str, str]) -> str:
+    """Why the tools do not run on this machine, in one line; empty where they do."""
+    for tool, place in tools.items():
+        if tool not in QUESTION:
+            continue
+        file = root / place
+        done = processes.run([str(file), QUESTION[tool]], timeout=ASK_SECONDS, env={"PATH": os.defpath, "LANG": "C"})
+        if not done.ok:
+            said = (done.output.splitlines() or [f"exit code {done.exit_code}"])[-1]
+            ended = f"no end after {ASK_SECONDS:g} s" if done.timed_out else said
+            return f"{tool} of the toolchain does not run here: {ended.replace(str(file), tool)}"
+    return ""
+
+
+def version_in(said: str) -> str:
+    """The version in the answer of `iree-compile --version`; empty where there is none."""
+    found = re.search(r"version (\S+)", said)
+    return found[1] if found else ""
+
+
+def versions(root: Path, tools: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What the tools say of their version, for the evidence. iree-run-module says none."""
+    if "iree-compile" not in tools:
+        return ()
+    done = processes.run([str(root / tools["iree-compile"]), "--version"], timeout=ASK_SECONDS)
+    found = version_in(done.stdout)
+    return (("iree-compile", found),) if found else ()

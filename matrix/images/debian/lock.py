@@ -1,0 +1,365 @@
+"""The base layers in `images/base` as data: what is wanted, and the locked files. Touches no network.
+
+`wanted.toml` is edited by people. `3.11.toml` and its like are written by `matrix.baselocking`: for each machine every
+.deb, and the standalone Python where there is one, with its sha256, and the digest of the layer that they make, so that
+a change of the image is visible in review.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from matrix.core.errors import LockFault
+from matrix.core.toml_reader import Table
+
+DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""machine, as `platform.machine()` says it -> Debian's name of the architecture."""
+WANTED = "wanted.toml"
+FORMAT = 1
+TIP = "write it anew: nox -s lock"
+HEADER = f"# Written by `nox -s lock` from {WANTED}; edit that file, never this one.\n"
+
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
+SUITE = re.compile(r"[a-z][a-z0-9-]*\Z")
+PYTHON = re.compile(r"3\.\d{1,2}\Z")
+VERSION = re.compile(r"[0-9A-Za-z.+~:-]+\Z")
+SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+LAYER = re.compile(r"sha256:[0-9a-f]{64}\Z")
+POOL = re.compile(r"pool(/[A-Za-z0-9][A-Za-z0-9+.~_-]*)+\.deb\Z")
+ARCHIVE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*/[A-Za-z0-9][A-Za-z0-9+._-]*\.tar\.gz\Z")
+RELEASED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebFile:
+    """One Debian package: `path` is below the mirror's address (`pool/main/d/dash/dash_0.5.12-2_amd64.deb`),
+    `size` in bytes, `sha256` of the file in hexadecimal."""
+
+    package: str
+    version: str
+    architecture: str
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.package} {self.version} ({self.architecture})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonArchive:
+    """A standalone Python, for a base whose suite has no such version: `path` is below the address of the builds
+    (`20261110/cpython-3.12.16+20261110-….tar.gz`), `size` in bytes, `sha256` of the file in hexadecimal."""
+
+    version: str
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        return f"the standalone Python {self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineBase:
+    """A base on one machine: its .debs by name, perhaps a Python beside them, and the diff id (`sha256:…`) of the
+    layer that they make."""
+
+    machine: str
+    layer: str
+    debs: tuple[DebFile, ...]
+    python: PythonArchive | None = None
+
+
+class DebLock(Protocol):
+    """Locked .debs of some machines: a base, or tools that are unpacked into the store. `name` is for messages."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def suite(self) -> str: ...
+
+    @property
+    def released(self) -> str: ...
+
+    @property
+    def machines(self) -> tuple[MachineBase, ...]: ...
+
+    def on(self, machine: str) -> MachineBase: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseWish:
+    """A row of `wanted.toml`: which packages of which suite make the base of one Python.
+
+    Where `standalone`, the Python itself is an archive, and none of the packages is named after it.
+    """
+
+    python: str
+    suite: str
+    moving: bool
+    standalone: bool
+    machines: tuple[str, ...]
+    packages: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseLock:
+    """The exact .debs of one Python's base layer on every machine.
+
+    `released` is the date (UTC) of the suite's index that they were taken from, `glibc` the C library's version.
+    """
+
+    python: str
+    suite: str
+    moving: bool
+    released: str
+    glibc: str
+    packages: tuple[str, ...]
+    exclude: tuple[str, ...]
+    machines: tuple[MachineBase, ...]
+
+    @property
+    def name(self) -> str:
+        """The lock's place in the checkout, for messages."""
+        return f"images/base/{self.python}.toml"
+
+    def on(self, machine: str) -> MachineBase:
+        """The base on a machine. Raises LockFault where the lock has none."""
+        for base in self.machines:
+            if base.machine == machine:
+                return base
+        known = ", ".join(base.machine for base in self.machines)
+        raise LockFault(f"{self.name}: no base for the machine {machine}, only {known}", tip=f"add it to {WANTED}")
+
+
+def stored(files: Path, file: DebFile | PythonArchive) -> Path:
+    """Where a file of a base lies in a folder of fetched ones: by its sha256, whatever it is called elsewhere."""
+    return files / f"{file.sha256}.{'deb' if isinstance(file, DebFile) else 'tar.gz'}"
+
+
+def read_wanted(folder: Path) -> tuple[BaseWish, ...]:
+    """The rows of `wanted.toml`, by Python. Raises LockFault with all faults of the file."""
+    path = folder / WANTED
+    table = _table(path)
+    table.only(("format", "machines", "packages", "exclude", "base"))
+    _format(table)
+    machines = table.texts("machines")
+    for machine in machines:
+        if machine not in DEBIAN_NAMES:
+            table.fault("machines", f"read {machine!r}, expected some of {', '.join(DEBIAN_NAMES)}")
+    packages, exclude = table.texts("packages"), table.texts("exclude")
+    wishes = [_wish(row, machines, packages, exclude) for row in table.tables("base")]
+    pythons = [wish.python for wish in wishes]
+    for python in sorted({python for python in pythons if pythons.count(python) > 1}):
+        table.fault("base", f"Python {python} has more than one row")
+    _raise(table, path)
+    return tuple(sorted(wishes, key=lambda wish: _ascending(wish.python)))
+
+
+def _wish(row: Table, machines: Sequence[str], packages: Sequence[str], exclude: Sequence[str]) -> BaseWish:
+    row.only(("python", "suite", "moving", "standalone"))
+    standalone = _flag(row, "standalone")
+    python = _matching(row, "python", PYTHON, 'a Python such as "3.11"')
+    named = (name for name in packages if not (standalone and "{python}" in name))
+    names = tuple(name.replace("{python}", python) for name in named)
+    for name in (*names, *exclude):
+        if python and not PACKAGE.match(name):
+            row.fault("python", f"makes {name!r}, which is not the name of a Debian package")
+    return BaseWish(
+        python=python,
+        suite=_matching(row, "suite", SUITE, "the code name of a Debian suite"),
+        moving=_flag(row, "moving"),
+        standalone=standalone,
+        machines=tuple(machines),
+        packages=tuple(sorted(names)),
+        exclude=tuple(sorted(exclude)),
+    )
+
+
+def load_bases(folder: Path) -> tuple[BaseLock, ...]:
+    """All locked bases of a folder, ascending by Python. Raises LockFault."""
+    return tuple(read_base(path) for path in base_paths(folder))
+
+
+def base_paths(folder: Path) -> tuple[Path, ...]:
+    """The locks of a folder, ascending by Python."""
+    found = (path for path in folder.glob("3.*.toml") if PYTHON.match(path.stem))
+    return tuple(sorted(found, key=lambda path: _ascending(path.stem)))
+
+
+def read_base(path: Path) -> BaseLock:
+    """One locked base. Raises LockFault with all faults of the file."""
+    table = _table(path)
+    heads = ("format", "python", "suite", "moving", "released", "glibc", "packages", "exclude")
+    table.only((*heads, *DEBIAN_NAMES))
+    _format(table)
+    lock = BaseLock(
+        python=_matching(table, "python", PYTHON, 'a Python such as "3.11"'),
+        suite=_matching(table, "suite", SUITE, "the code name of a Debian suite"),
+        moving=_flag(table, "moving"),
+        released=_matching(table, "released", RELEASED, "a time such as 2026-07-11T10:16:37Z"),
+        glibc=_matching(table, "glibc", VERSION, "a version"),
+        packages=table.texts("packages"),
+        exclude=table.texts("exclude"),
+        machines=tuple(read_machine(table, machine) for machine in DEBIAN_NAMES if machine in table.content),
+    )
+    if not table.faults and lock.python != path.stem:
+        table.fault("python", f"read {lock.python!r}, expected {path.stem!r}, as the file is called")
+    _raise(table, path)
+    return lock
+
+
+def read_machine(table: Table, machine: str) -> MachineBase:
+    """The .debs of one machine in a lock's text; faults are left in `table`."""
+    row = table.table(machine)
+    row.only(("layer", "python", "deb"))
+    debs = tuple(_deb(deb, DEBIAN_NAMES[machine]) for deb in row.tables("deb"))
+    names = [deb.package for deb in debs]
+    if not debs or names != sorted(set(names)):
+        row.fault("deb", "expected packages in the order of their names, each once")
+    return MachineBase(
+        machine=machine,
+        layer=_matching(row, "layer", LAYER, "sha256:<64 digits>"),
+        debs=debs,
+        python=_archive(row.table("python")) if "python" in row.content else None,
+    )
+
+
+def _archive(row: Table) -> PythonArchive:
+    row.only(("version", "path", "size", "sha256"))
+    return PythonArchive(
+        version=_matching(row, "version", VERSION, "a version of Python"),
+        path=_matching(row, "path", ARCHIVE, "a path such as 20261110/cpython-3.12.16+20261110-….tar.gz"),
+        size=_size(row),
+        sha256=_matching(row, "sha256", SHA256, "64 hexadecimal digits"),
+    )
+
+
+def _deb(row: Table, architecture: str) -> DebFile:
+    row.only(("package", "version", "architecture", "path", "size", "sha256"))
+    return DebFile(
+        package=_matching(row, "package", PACKAGE, "the name of a Debian package"),
+        version=_matching(row, "version", VERSION, "a Debian version"),
+        architecture=row.choice("architecture", ("all", architecture), "all"),
+        path=_matching(row, "path", POOL, "a path such as pool/main/d/dash/dash_0.5.12-2_amd64.deb"),
+        size=_size(row),
+        sha256=_matching(row, "sha256", SHA256, "64 hexadecimal digits"),
+    )
+
+
+def _size(row: Table) -> int:
+    size = row.content.get("size")
+    if isinstance(size, bool) or not isinstance(size, int) or size <= 0:
+        row.fault("size", f"read {size!r}, expected a number of bytes")
+        return 1
+    return size
+
+
+def base_text(lock: BaseLock) -> str:
+    """The lock as TOML: the same text for the same lock, a field a line, so that a refresh reads as an upgrade."""
+    lines = [
+        f"format = {FORMAT}",
+        _line("python", lock.python),
+        _line("suite", lock.suite),
+        f"moving = {str(lock.moving).lower()}",
+        _line("released", lock.released),
+        _line("glibc", lock.glibc),
+        *_list("packages", lock.packages),
+        *_list("exclude", lock.exclude),
+    ]
+    for base in lock.machines:
+        lines += machine_lines(base)
+    return HEADER + "\n".join(lines) + "\n"
+
+
+def machine_lines(base: MachineBase) -> list[str]:
+    """What one machine's base is made of, as TOML."""
+    lines = ["", f"[{base.machine}]", _line("layer", base.layer)]
+    if base.python is not None:
+        lines += ["", f"[{base.machine}.python]", *_archive_lines(base.python)]
+    for deb in base.debs:
+        lines += ["", f"[[{base.machine}.deb]]", *_deb_lines(deb)]
+    return lines
+
+
+def _deb_lines(deb: DebFile) -> list[str]:
+    return [
+        _line("package", deb.package),
+        _line("version", deb.version),
+        _line("architecture", deb.architecture),
+        _line("path", deb.path),
+        f"size = {deb.size}",
+        _line("sha256", deb.sha256),
+    ]
+
+
+def _archive_lines(archive: PythonArchive) -> list[str]:
+    return [
+        _line("version", archive.version),
+        _line("path", archive.path),
+        f"size = {archive.size}",
+        _line("sha256", archive.sha256),
+    ]
+
+
+def _line(key: str, value: str) -> str:
+    return f"{key} = {json.dumps(value)}"
+
+
+def _list(key: str, values: Sequence[str]) -> list[str]:
+    return [f"{key} = [", *(f"    {json.dumps(value)}," for value in values), "]"]
+
+
+def _table(path: Path) -> Table:
+    name = f"images/base/{path.name}"
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LockFault(f"{name} does not exist", tip=TIP) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LockFault(f"{name} cannot be read: {reason}", tip=TIP) from error
+    return Table(content, "", [])
+
+
+def _format(table: Table) -> None:
+    if table.content.get("format") != FORMAT:
+        table.fault("format", f"read {table.content.get('format')!r}, expected {FORMAT}")
+
+
+def _raise(table: Table, path: Path) -> None:
+    if table.faults:
+        count = f"{len(table.faults)} faults" if len(table.faults) > 1 else "1 fault"
+        tip = f"edit images/base/{WANTED}" if path.name == WANTED else TIP
+        lines = "\n".join(f"  {fault}" for fault in table.faults)
+        raise LockFault(f"images/base/{path.name}: {count}\n{lines}", tip=tip)
+
+
+def _matching(table: Table, key: str, pattern: re.Pattern[str], expected: str) -> str:
+    faults = len(table.faults)
+    text = table.text(key, required=True)
+    if len(table.faults) == faults and not pattern.match(text):
+        table.fault(key, f"read {text!r}, expected {expected}")
+    return text
+
+
+def _flag(table: Table, key: str) -> bool:
+    value = table.content.get(key, False)
+    if not isinstance(value, bool):
+        table.fault(key, f"read {value!r}, expected true or false")
+    return value is True
+
+
+def _ascending(python: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in python.split(".") if part.isdigit())

@@ -1,0 +1,157 @@
+"""Makes the locks of the bases: what `images/base/wanted.toml` asks for, resolved, fetched, and the layer computed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from matrix.core.disk import replacing
+from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
+from matrix.images.debian import archive, python_archive
+from matrix.images.debian.layer import write_base_layer
+from matrix.images.debian.lock import (
+    DEBIAN_NAMES,
+    BaseLock,
+    BaseWish,
+    DebFile,
+    DebLock,
+    MachineBase,
+    base_paths,
+    base_text,
+    read_base,
+    read_wanted,
+)
+from matrix.images.debian.mirror import Sources, sources
+from matrix.plan.locks import Change, LockChange
+
+Progress = Callable[[str], None]
+
+
+def fetch_base(lock: DebLock, machine: str, files: Path, *, source: Sources | None = None) -> tuple[Path, ...]:
+    """All files of a base, or of a set of tools, on one machine: those that are there are checked, the others fetched
+    into `files`."""
+    base = lock.on(machine)
+    found = [archive.fetch(deb, files, lock=lock, source=source) for deb in base.debs]
+    if base.python is not None:
+        found.append(python_archive.fetch(base.python, files, named_in=lock.name))
+    return tuple(found)
+
+
+def lock_base(wish: BaseWish, files: Path, *, source: Sources, progress: Progress | None = None) -> BaseLock:
+    """Resolve one base on all its machines, fetch its .debs into `files` and compute the digests of its layers."""
+    say = progress or (lambda _: None)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        release = archive.suite_release(wish.suite, source, scratch)
+        if not release.signed:
+            say(f"base/{wish.python}: {wish.suite}: {archive.UNSIGNED}")
+        found = {
+            machine: archive.closure(
+                archive.suite_index(release, DEBIAN_NAMES[machine], scratch), wish.packages, wish.exclude
+            )
+            for machine in wish.machines
+        }
+    lock = BaseLock(
+        python=wish.python,
+        suite=wish.suite,
+        moving=wish.moving,
+        released=release.released,
+        glibc=_glibc(found[wish.machines[0]]),
+        packages=wish.packages,
+        exclude=wish.exclude,
+        machines=tuple(
+            MachineBase(
+                machine=machine,
+                layer="",
+                debs=debs,
+                python=python_archive.lock(wish.python, machine, files) if wish.standalone else None,
+            )
+            for machine, debs in found.items()
+        ),
+    )
+    return replace(lock, machines=tuple(_with_layer(lock, base, files, source) for base in lock.machines))
+
+
+def _with_layer(lock: BaseLock, base: MachineBase, files: Path, source: Sources) -> MachineBase:
+    fetch_base(lock, base.machine, files, source=source)
+    layer = write_base_layer(lock, base.machine, files, None)
+    return replace(base, layer=f"sha256:{layer.digest}")
+
+
+def _glibc(debs: Sequence[DebFile]) -> str:
+    version = next((deb.version for deb in debs if deb.package == "libc6"), "none")
+    return version.partition(":")[2].partition("-")[0] if ":" in version else version.partition("-")[0]
+
+
+def lock_all_bases(
+    folder: Path, *, files: Path, source: Sources | None = None, progress: Progress | None = None
+) -> tuple[LockChange, ...]:
+    """Make `folder` hold the bases that its `wanted.toml` asks for, and say what changed, by name (`base/3.11`).
+
+    The .debs are fetched into `files`. A base of a moving suite, or one with a standalone Python, that
+    cannot be locked is skipped and stays as it is.
+    Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault or DiskFull before any lock is
+    written.
+    """
+    wishes = read_wanted(folder)
+    source = source or sources()
+    before = {path: _before(path) for path in base_paths(folder)}
+    made: dict[Path, tuple[BaseLock | None, str]] = {}
+    for wish in wishes:
+        path = folder / f"{wish.python}.toml"
+        try:
+            made[path] = lock_base(wish, files, source=source, progress=progress), ""
+        except (IndexUnreachable, ResolutionRefused) as error:
+            if not (wish.moving or wish.standalone):
+                raise
+            made[path] = None, str(error)
+        if progress:
+            progress(f"base/{wish.python}")
+    changes = [_write(path, before.get(path), lock, reason) for path, (lock, reason) in made.items()]
+    for path in sorted(before.keys() - made.keys()):
+        path.unlink()
+        changes.append(LockChange(name=f"base/{path.stem}", change=Change.REMOVED))
+    return tuple(changes)
+
+
+def _before(path: Path) -> BaseLock | None:
+    """The lock that is there; None for one that cannot be read: it is written anew."""
+    try:
+        return read_base(path)
+    except LockFault:
+        return None
+
+
+def _write(path: Path, before: BaseLock | None, lock: BaseLock | None, reason: str) -> LockChange:
+    """Write the lock if its content changed; the date of an index whose packages are the same is not a change."""
+    name = f"base/{path.stem}"
+    if lock is None:
+        return LockChange(name=name, change=Change.SKIPPED, detail=reason)
+    if before is not None and replace(lock, released=before.released) == before:
+        return LockChange(name=name, change=Change.UNCHANGED)
+    with replacing(path, what=name) as file:
+        file.write(base_text(lock).encode())
+    if before is None:
+        return LockChange(name=name, change=Change.ADDED)
+    return LockChange(name=name, change=Change.CHANGED, detail=difference(before, lock))
+
+
+def difference(before: BaseLock, lock: BaseLock) -> str:
+    """`libc6 2.36-9+deb12u10 -> 2.36-9+deb12u14`, for every package whose versions differ; else what does."""
+    old, new = _versions(before), _versions(lock)
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return ", ".join(f"{name} {old.get(name, '-')} -> {new.get(name, '-')}" for name in names) or (
+        "as wanted.toml asks" if before.machines == lock.machines else "files or layers of the same versions"
+    )
+
+
+def _versions(lock: BaseLock) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for base in lock.machines:
+        for deb in base.debs:
+            found.setdefault(deb.package, set()).add(deb.version)
+        if base.python is not None:
+            found.setdefault("python", set()).add(base.python.version)
+    return {name: "/".join(sorted(versions)) for name, versions in found.items()}

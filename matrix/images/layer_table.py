@@ -1,0 +1,186 @@
+"""The committed digests of layers, from which every image ID follows without unpacking anything. Reads files only.
+
+`images/layers/3.11-x86_64.json` holds, for one Python on one machine, the wheel that fits each package of each lock and
+the digest of its layer. `nox -s lock` writes it; a change of an image is a line of a diff.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from matrix.core.errors import LockFault, NoImage
+from matrix.core.records import EnvironmentRequest
+from matrix.core.toml_reader import Table
+from matrix.environments.wheels import Pinned, pinned
+from matrix.images.debian.lock import BaseLock
+from matrix.images.image import Image, ImageLayer, make_image
+from matrix.images.layer import Layer
+
+FORMAT = 1
+TIP = "write it anew: nox -s lock"
+WANTED = "wanted.toml"
+
+LOWEST = ("numpy", "mpmath", "sympy", "ml-dtypes")
+"""Packages that many environments have, lowest layer first: images share a layer only if they share all below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WheelLayer:
+    """A wheel and its layer. `tools` are the programs in it, relative to site-packages."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    size: int
+    layer: Layer
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTable:
+    """The layers of one Python on one machine. `base` and `skeleton` stand below all wheels."""
+
+    python: str
+    machine: str
+    base: Layer
+    skeleton: Layer
+    wheels: tuple[WheelLayer, ...]
+
+    def find(self, package: Pinned) -> WheelLayer | None:
+        """The wheel that a lock allows for a package, if its layer is known."""
+        for wheel in self.wheels:
+            if wheel.name == package.name and wheel.sha256 in package.hashes:
+                return wheel
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableWish:
+    """A row of `wanted.toml`: for which Python, machine and locks (patterns of their names) there are layers."""
+
+    python: str
+    machine: str
+    locks: tuple[str, ...]
+
+    def wants(self, name: str) -> bool:
+        """There is to be a layer for each wheel of the lock of this name."""
+        return any(fnmatchcase(name, pattern) for pattern in self.locks)
+
+
+def table_path(folder: Path, python: str, machine: str) -> Path:
+    """The table of a Python on a machine: of layers, or beside them of paths of the Nix store."""
+    return folder / f"{python}-{machine}.json"
+
+
+def read_wanted(folder: Path) -> tuple[TableWish, ...]:
+    """The rows of `images/layers/wanted.toml`. Raises LockFault with all its faults."""
+    path = folder / WANTED
+    faults: list[str] = []
+    try:
+        top = Table(tomllib.loads(path.read_text(encoding="utf-8")), "", faults)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise LockFault(f"images/layers/{WANTED}: {error}", tip="it belongs into images/layers") from None
+    top.only(("format", "table"))
+    rows = []
+    for row in top.tables("table"):
+        row.only(("python", "machine", "locks"))
+        python, machine = row.text("python", required=True), row.text("machine", required=True)
+        rows.append(TableWish(python=python, machine=machine, locks=row.texts("locks")))
+    if faults:
+        raise LockFault("\n".join(f"images/layers/{WANTED}: {fault}" for fault in faults), tip="correct these places")
+    return tuple(rows)
+
+
+def read_table(folder: Path, python: str, machine: str) -> LayerTable | None:
+    """The committed table, or None where there is none. Raises LockFault."""
+    path = table_path(folder, python, machine)
+    try:
+        read: Any = json.loads(path.read_bytes())
+        if read["format"] != FORMAT:
+            raise ValueError(f"format {read['format']!r}, expected {FORMAT}")
+        return LayerTable(
+            python=read["python"],
+            machine=read["machine"],
+            base=Layer(**read["base"]),
+            skeleton=Layer(**read["skeleton"]),
+            wheels=tuple(_wheel(row) for row in read["wheels"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LockFault(f"images/layers/{path.name}: {error}", tip=TIP) from None
+
+
+def _wheel(row: Mapping[str, Any]) -> WheelLayer:
+    return WheelLayer(**{**row, "layer": Layer(**row["layer"]), "tools": tuple(row["tools"])})
+
+
+def table_text(table: LayerTable) -> str:
+    """What is committed: a line a wheel, sorted, so that an upgrade reads as one."""
+    wheels = sorted(table.wheels, key=lambda wheel: (wheel.name, wheel.file))
+    rows = ",\n".join("  " + json.dumps(asdict(wheel), sort_keys=True) for wheel in wheels)
+    head = {"format": FORMAT, "python": table.python, "machine": table.machine}
+    head |= {"base": asdict(table.base), "skeleton": asdict(table.skeleton)}
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value, sort_keys=True)}" for name, value in head.items())
+    return "{\n" + lines + ',\n "wheels": [\n' + rows + "\n ]\n}\n"
+
+
+def image_of(request: EnvironmentRequest, table: LayerTable | None, base: BaseLock | None) -> Image:
+    """The image of an environment, computed. Raises NoImage with the reason, LockFault."""
+    if request.toolchain:
+        raise NoImage("tools of one's own: no image is made of them", tip="a release's image is made from its lock")
+    if base is None or table is None:
+        raise NoImage(
+            f"no base image for Python {request.python}", tip="see wanted.toml in images/base and images/layers"
+        )
+    packages = pinned(request.lock, python=table.python, machine=table.machine)
+    wheels = []
+    for package in packages:
+        wheel = table.find(package)
+        if wheel is None:
+            raise NoImage(
+                f"no layer for {package.name} {package.version} on {table.machine}", tip="`nox -s lock` makes it"
+            )
+        wheels.append(wheel)
+    ordered = in_order(wheels, [name for name, _ in request.lock.pins])
+    layers = [
+        ImageLayer(layer=table.base, made_of="base", source=table.base.digest),
+        ImageLayer(layer=table.skeleton, made_of="skeleton", source=table.skeleton.digest),
+        *(ImageLayer(layer=wheel.layer, made_of=wheel.file, source=wheel.sha256) for wheel in ordered),
+    ]
+    return make_image(
+        request,
+        machine=table.machine,
+        layers=layers,
+        python_version=base.python,
+        c_library=f"glibc {base.glibc}",
+        tools=_tools(ordered, table.python),
+        distributions=sorted((package.name, package.version) for package in packages),
+    )
+
+
+def in_order(wheels: Sequence[WheelLayer], pins: Sequence[str]) -> list[WheelLayer]:
+    """Lowest first: what many images share, then the rest by name, then what the environment is there for."""
+
+    def place(wheel: WheelLayer) -> tuple[int, int, str]:
+        if wheel.name in LOWEST:
+            return (0, LOWEST.index(wheel.name), "")
+        return (2 if wheel.name in pins else 1, 0, wheel.name)
+
+    return sorted(wheels, key=place)
+
+
+def _tools(wheels: Sequence[WheelLayer], python: str) -> dict[str, str]:
+    """Tool -> path below the environment; a wheel's first folder that has it wins."""
+    tools: dict[str, str] = {}
+    for wheel in wheels:
+        for path in wheel.tools:
+            tools.setdefault(path.rpartition("/")[2], f"lib/python{python}/site-packages/{path}")
+    return tools

@@ -1,0 +1,5 @@
+"""The locked environments as Nix names them. Nix itself runs `builder`.
+
+Imports `images` and lower rooms; `builder` and `environment_tree` import the standard library, `core.errors` and two
+modules of `images` only.
+"""

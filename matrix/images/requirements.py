@@ -1,0 +1,139 @@
+"""Requirements files with hashes for what a tested cell was measured in, from the committed locks. Reads files only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from matrix.core.errors import LockFault, NoImage
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.environments.wheels import Pinned, pinned
+from matrix.images.debian.lock import load_bases
+from matrix.images.image import image_tag
+from matrix.images.layer_table import image_of, read_table
+from matrix.plan.locks import kind_of, read_lock
+from matrix.results.published import PublishedCell, PublishedEnvironment, PublishedJob, PublishedRun
+
+NO_WHEELS = ("own/", "builder/", "built/")
+"""How the locks of a user's own toolchains and of builds from source begin: there are no wheels of them to require."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedEnvironment:
+    """The environment of one stage: its lock, its Python (`3.11`) and machine, and the packages that fit them."""
+
+    request: EnvironmentRequest
+    machine: str
+    packages: tuple[Pinned, ...]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {package.name: package.version for package in self.packages}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequirementsFile:
+    """What can be installed together: environments of one Python whose packages have the same versions."""
+
+    python: str
+    environments: tuple[LockedEnvironment, ...]
+
+    @property
+    def name(self) -> str:
+        return "-".join(each.request.kind for each in self.environments)
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return tuple(each.request.lock for each in self.environments)
+
+
+def environments_of(run: PublishedRun, cell: PublishedCell, images: Path) -> tuple[LockedEnvironment, ...]:
+    """Those of the cell's stages, in their order. Raises LockFault where the committed lock is not what was tested."""
+    found: dict[str, LockedEnvironment] = {}
+    for job in run.jobs_of(cell):
+        if not job.lock.startswith(NO_WHEELS):
+            found.setdefault(job.lock, _tested(job, run.environments.get(job.environment), images / "locks"))
+    return tuple(found.values())
+
+
+def _tested(job: PublishedJob, environment: PublishedEnvironment | None, locks: Path) -> LockedEnvironment:
+    if environment is None or not environment.python:
+        raise LockFault(f"{job.lock}: the results do not say which Python it was on", tip="measure the cell again")
+    lock = read_lock(locks / f"{job.lock}.txt", job.lock)
+    python, machine = ".".join(environment.python.split(".")[:2]), job.machine.partition(",")[0]
+    packages = pinned(lock, python=python, machine=machine)
+    if lock.digest != job.lock_sha256:
+        _same_versions(lock, packages, environment)
+    request = EnvironmentRequest(kind=kind_of(lock), python=python, lock=lock)
+    return LockedEnvironment(request=request, machine=machine, packages=packages)
+
+
+def _same_versions(lock: Lock, packages: Sequence[Pinned], environment: PublishedEnvironment) -> None:
+    """A lock that was written anew since still holds if its wheels for this Python are those that were installed."""
+    installed: dict[str, str] = {canonicalize_name(name): text for name, text in environment.distributions.items()}
+    differing = [
+        f"{package.name} {package.version}, tested {installed.get(package.name, 'none')}"
+        for package in packages
+        if _base(installed.get(package.name)) != _base(package.version)
+    ]
+    if differing:
+        raise LockFault(
+            f"{lock.name}.txt is not the lock that was tested: {', '.join(differing)}",
+            tip="measure the combination again: the command is under `reproduce`",
+        )
+
+
+def _base(version: str | None) -> str:
+    """3.8.0 also of 3.8.0rc20250101: a wheel's name and its METADATA differ in some releases of IREE."""
+    return Version(version).base_version if version else ""
+
+
+def requirements_files(environments: Sequence[LockedEnvironment]) -> tuple[RequirementsFile, ...]:
+    """As few files as the versions allow, what runs last first. The runtime's file is the one for the board."""
+    groups: list[list[LockedEnvironment]] = []
+    for each in reversed(environments):
+        for group in groups:
+            if all(_fit(each, other) for other in group):
+                group.append(each)
+                break
+        else:
+            groups.append([each])
+    return tuple(RequirementsFile(python=group[0].request.python, environments=tuple(group)) for group in groups)
+
+
+def _fit(one: LockedEnvironment, other: LockedEnvironment) -> bool:
+    return one.request.python == other.request.python and all(
+        other.versions.get(name, version) == version for name, version in one.versions.items()
+    )
+
+
+def requirements_text(file: RequirementsFile, *, heading: Sequence[str], name: str) -> str:
+    """As pip and uv read it with --require-hashes."""
+    packages = {package.name: package for each in file.environments for package in each.packages}
+    lines = [
+        *(f"# {' '.join(line.split())}" for line in heading),
+        f"# Python {file.python}, {file.environments[0].machine}:"
+        f" python{file.python} -m pip install --require-hashes -r {name}",
+        *(f"# of images/locks/{lock.name}.txt, sha256 {lock.digest}" for lock in file.locks),
+    ]
+    if len(file.environments) > 1:
+        lines.append("# tested in an environment for each lock; here together, at the same versions")
+    for package in sorted(packages.values(), key=lambda package: package.name):
+        hashes = " \\\n".join(f"    --hash=sha256:{digest}" for digest in sorted(package.hashes))
+        lines.append(f"{package.name}=={package.version} \\\n{hashes}")
+    return "\n".join(lines) + "\n"
+
+
+def image_words(environment: LockedEnvironment, images: Path) -> str:
+    """`iree-matrix/…:tag sha256:…`, computed from the committed layers, or why there is none."""
+    table = read_table(images / "layers", environment.request.python, environment.machine)
+    base = next((base for base in load_bases(images / "base") if base.python == environment.request.python), None)
+    try:
+        image = image_of(environment.request, table, base)
+    except NoImage as error:
+        return f"none: {error}"
+    return f"{image_tag(environment.request)} sha256:{image.digest}"

@@ -1,0 +1,338 @@
+"""Makes images from files: fetches what a lock names, unpacks it into layers, checks every digest on the way.
+
+Nothing of a package is executed. A layer is streamed from its files to whoever reads it; the largest thing in memory
+is a block of a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from packaging.utils import parse_wheel_filename
+
+from matrix.core.disk import replacing
+from matrix.core.errors import ImageFault
+from matrix.core.records import EnvironmentRequest, Lock
+from matrix.environments.index import PackageIndex
+from matrix.environments.user_tools import WHEEL_FOLDERS
+from matrix.environments.wheels import Files, Pinned, fetch, pinned
+from matrix.images.debian.layer import write_base_layer
+from matrix.images.debian.lock import BaseLock, load_bases
+from matrix.images.debian.locking import fetch_base
+from matrix.images.debian.mirror import Sources
+from matrix.images.image import Image, ImageLayer
+from matrix.images.layer import BLOCK, Layer, skeleton_tree, write_tree
+from matrix.images.layer_table import (
+    LayerTable,
+    TableWish,
+    WheelLayer,
+    image_of,
+    read_table,
+    read_wanted,
+    table_path,
+    table_text,
+)
+from matrix.images.wheel_layer import wheel_tree
+from matrix.plan.locks import Change, LockChange, load_locks
+
+Write = Callable[[BinaryIO | None], Layer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What layers are made of and where: `images` is the committed data, `files` the store's fetched files."""
+
+    images: Path
+    files: Files
+    scratch: Path
+    index: PackageIndex
+    sources: Sources
+
+    def bases(self) -> dict[str, BaseLock]:
+        """The locked bases by Python."""
+        return {base.python: base for base in load_bases(self.images / "base")}
+
+    def image(self, request: EnvironmentRequest, machine: str) -> Image:
+        """The image of an environment, computed from what is committed. Raises NoImage."""
+        table = read_table(self.images / "layers", request.python, machine)
+        return image_of(request, table, self.bases().get(request.python))
+
+    # -- the committed tables
+
+    def make_table(self, wish: TableWish, locks: Iterable[Lock], previous: LayerTable | None) -> LayerTable:
+        """The layers of all locks that are wished for. Wheels that the previous table knows are not unpacked again."""
+        base = self.bases()[wish.python]
+        known = {wheel.sha256: wheel for wheel in previous.wheels} if previous else {}
+        wanted: dict[str, WheelLayer] = {}
+        for lock in locks:
+            if lock.refusal or not wish.wants(lock.name):
+                continue
+            packages = pinned(lock, python=wish.python, machine=wish.machine)
+            new = [package for package in packages if not package.hashes & (known.keys() | wanted.keys())]
+            for wheel in self._layers_of(new, wish, base.glibc):
+                wanted[wheel.sha256] = wheel
+            wanted |= {digest: known[digest] for package in packages for digest in package.hashes & known.keys()}
+        fetch_base(base, wish.machine, self.files.folder, source=self.sources)
+        return LayerTable(
+            python=wish.python,
+            machine=wish.machine,
+            base=self._write_base(base, wish.machine)(None),
+            skeleton=self._write_skeleton(wish.python)(None),
+            wheels=tuple(wanted.values()),
+        )
+
+    def _layers_of(self, packages: Sequence[Pinned], wish: TableWish, glibc: str) -> Iterator[WheelLayer]:
+        if not packages:
+            return
+        versions = {package.name: package.version for package in packages}
+        found = fetch(
+            packages, python=wish.python, machine=wish.machine, glibc=glibc, index=self.index, files=self.files
+        )
+        for wheel in found:
+            path = self.files.find(wheel.sha256)
+            assert path is not None  # fetched a moment ago
+            yield WheelLayer(
+                name=wheel.name,
+                version=versions[wheel.name],
+                file=wheel.file,
+                sha256=wheel.sha256,
+                size=wheel.size,
+                layer=self._write_wheel(path, wish.python)(None),
+                tools=tools_in(path),
+            )
+
+    # -- layers
+
+    def fetch(self, request: EnvironmentRequest, machine: str, image: Image) -> None:
+        """Brings every file of an image into the store. Needs no network for those that are there."""
+        base = self.bases()[request.python]
+        fetch_base(base, machine, self.files.folder, source=self.sources)
+        missing = {each.source for each in image.layers[2:] if self.files.find(each.source) is None}
+        packages = [
+            package
+            for package in pinned(request.lock, python=request.python, machine=machine)
+            if package.hashes & missing
+        ]
+        if packages:
+            fetch(
+                packages,
+                python=request.python,
+                machine=machine,
+                glibc=base.glibc,
+                index=self.index,
+                files=self.files,
+            )
+
+    def fetch_files(self, wheels: Mapping[str, str], python: str, machine: str) -> None:
+        """Brings a base and wheels (file name -> sha256) into the store, without a lock."""
+        base = self.bases()[python]
+        fetch_base(base, machine, self.files.folder, source=self.sources)
+        packages = []
+        for file, digest in wheels.items():
+            if self.files.find(digest) is None:
+                name, version, _, _ = parse_wheel_filename(file)
+                packages.append(Pinned(name=name, version=str(version), hashes=frozenset((digest,))))
+        if packages:
+            fetch(packages, python=python, machine=machine, glibc=base.glibc, index=self.index, files=self.files)
+
+    @contextmanager
+    def base_tree(self, python: str, machine: str, name: str) -> Iterator[Path]:
+        """A base's layer as a folder of this name, from files that are in the store; removed afterwards.
+
+        Raises ImageFault where the files make another layer than the lock says.
+        """
+        base = self.bases()[python]
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="base-") as scratch:
+            archive, folder = Path(scratch) / "layer.tar", Path(scratch) / name
+            with archive.open("wb") as file:
+                made = self._write_base(base, machine)(file)
+            if f"sha256:{made.digest}" != base.on(machine).layer:
+                raise ImageFault(
+                    f"{base.name}: its packages make the layer {made.short}, not the one that it names",
+                    tip="run `nox -s lock` and look at the difference",
+                )
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="tar")
+            yield folder
+
+    def writer(self, request: EnvironmentRequest, machine: str, part: ImageLayer) -> Write:
+        """The function that streams a layer of an image."""
+        if part.made_of == "base":
+            return self._write_base(self.bases()[request.python], machine)
+        if part.made_of == "skeleton":
+            return self._write_skeleton(request.python)
+        path = self.files.find(part.source)
+        if path is None:
+            raise ImageFault(f"{part.made_of}: not in the store", tip="`python -m matrix image build` fetches it")
+        return self._write_wheel(path, request.python)
+
+    def _write_base(self, base: BaseLock, machine: str) -> Write:
+        def write(out: BinaryIO | None) -> Layer:
+            return write_base_layer(base, machine, self.files.folder, out)
+
+        return write
+
+    def _write_skeleton(self, python: str) -> Write:
+        def write(out: BinaryIO | None) -> Layer:
+            with skeleton_tree(python=python, scratch=self.scratch) as tree:
+                return write_tree(tree, out)
+
+        return write
+
+    def _write_wheel(self, wheel: Path, python: str) -> Write:
+        def write(out: BinaryIO | None) -> Layer:
+            with wheel_tree(wheel, python=python, scratch=self.scratch) as tree:
+                return write_tree(tree, out)
+
+        return write
+
+    # -- images
+
+    def archive(
+        self, request: EnvironmentRequest, machine: str, image: Image, *, tag: str, skip: int = 0
+    ) -> Iterator[bytes]:
+        """A `docker load` archive, streamed; the lowest `skip` layers are left out (the daemon has them already).
+
+        Raises ImageFault where a layer is not what the committed table says.
+        """
+        names = [f"{each.layer.digest}.tar" for each in image.layers]
+        manifest = [{"Config": f"{image.digest}.json", "RepoTags": [tag], "Layers": names}]
+        yield from _member("manifest.json", json.dumps(manifest).encode())
+        yield from _member(f"{image.digest}.json", image.config)
+        for name, part in zip(names[skip:], image.layers[skip:], strict=True):
+            yield _header(name, part.layer.size)
+            yield from self.checked(request, machine, part)
+            yield b"\0" * (-part.layer.size % tarfile.BLOCKSIZE)
+        yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+    def checked(self, request: EnvironmentRequest, machine: str, part: ImageLayer) -> Iterator[bytes]:
+        """The bytes of a layer; ImageFault at their end if they are not those of the committed digest."""
+        streamed = Streamed(self.writer(request, machine, part))
+        yield from streamed
+        layer = streamed.layer
+        assert layer is not None  # all was read
+        if layer != part.layer:
+            raise ImageFault(
+                f"the layer of {part.made_of} is {layer.short}, and images/layers says {part.layer.short}",
+                tip="run `nox -s lock` and look at the difference; the unpacking code or the wheel has changed",
+            )
+
+
+class Streamed:
+    """What a function writes, as an iterator of bytes; `layer` is what it returned, once all is read."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self.layer: Layer | None = None
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        inlet, outlet = os.pipe()
+
+        def produce() -> None:
+            try:
+                with os.fdopen(outlet, "wb", buffering=BLOCK) as out:
+                    self.layer = self._write(out)
+            except BaseException as error:  # noqa: BLE001 - carried to the reader, which raises it
+                self._error = error
+
+        thread = threading.Thread(target=produce, daemon=True)
+        thread.start()
+        try:
+            with os.fdopen(inlet, "rb", buffering=0) as read:
+                while block := read.read(BLOCK):
+                    yield block
+        finally:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def tools_in(wheel: Path) -> tuple[str, ...]:
+    """The programs in a wheel: executable files without a suffix in the folders where IREE keeps them."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = {
+            info.filename
+            for info in archive.infolist()
+            if info.filename.rpartition("/")[0] in WHEEL_FOLDERS
+            and "." not in info.filename.rpartition("/")[2]
+            and (info.external_attr >> 16) & 0o111
+        }
+    folders = {folder: rank for rank, folder in enumerate(WHEEL_FOLDERS)}
+    return tuple(sorted(found, key=lambda name: (folders[name.rpartition("/")[0]], name)))
+
+
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def _member(name: str, content: bytes) -> Iterator[bytes]:
+    yield _header(name, len(content))
+    yield content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
+
+
+def reusable(images: Iterable[Sequence[str]], layers: Sequence[str]) -> int:
+    """How many of the lowest layers some image of a daemon has, with the same layers below each."""
+    best = 0
+    for other in images:
+        same = 0
+        with suppress(IndexError):
+            while layers[same] == other[same]:
+                same += 1
+        best = max(best, same)
+    return best
+
+
+def lock_layers(workshop: Workshop, progress: Callable[[str], None]) -> tuple[LockChange, ...]:
+    """Writes the tables that `images/layers/wanted.toml` asks for, from the locks and bases as they are now.
+
+    A table for a Python that has no base is skipped. Fetches wheels that no table knows yet; raises what fetching them
+    raises, before that table is written.
+    """
+    folder = workshop.images / "layers"
+    locks = load_locks(workshop.images / "locks").locks
+
+    def text(wish: TableWish) -> str:
+        there = table_path(folder, wish.python, wish.machine).is_file()
+        previous = read_table(folder, wish.python, wish.machine) if there else None
+        return table_text(workshop.make_table(wish, locks, previous))
+
+    return lock_tables(workshop, "layers", text, progress)
+
+
+def lock_tables(
+    workshop: Workshop, kind: str, text: Callable[[TableWish], str], progress: Callable[[str], None]
+) -> tuple[LockChange, ...]:
+    """Writes `images/KIND`: a table for each Python and machine of `images/layers/wanted.toml` that has a base."""
+    changes = []
+    for wish in read_wanted(workshop.images / "layers"):
+        name = f"{kind}/{wish.python}-{wish.machine}"
+        progress(name)
+        if wish.python not in workshop.bases():
+            changes.append(LockChange(name=name, change=Change.SKIPPED, detail=f"no base for Python {wish.python}"))
+            continue
+        path = table_path(workshop.images / kind, wish.python, wish.machine)
+        changes.append(write_locked(path, name, text(wish)))
+    return tuple(changes)
+
+
+def write_locked(path: Path, name: str, text: str) -> LockChange:
+    """Leaves a file alone that says so already."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if text == before:
+        return LockChange(name=name, change=Change.UNCHANGED)
+    with replacing(path, what=name) as file:
+        file.write(text.encode())
+    return LockChange(name=name, change=Change.CHANGED if before else Change.ADDED)

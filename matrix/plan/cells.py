@@ -1,0 +1,166 @@
+"""The points of a spec's axes that are cells: products and planes, ties, and the rules that take and add. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+from matrix.core.errors import SpecError
+from matrix.core.records import AxisValue
+from matrix.plan.axes import (
+    NEWER,
+    NONE,
+    axis_value,
+    labels_by_name,
+    labels_meant,
+    ordered_axes,
+    tied_values,
+    touched,
+    without_value,
+)
+from matrix.plan.catalogue import Catalogue
+from matrix.plan.spec import Rule, Spec
+
+
+def planes_of(
+    axes: Mapping[str, tuple[AxisValue, ...]], spec: Spec, catalogue: Catalogue
+) -> tuple[dict[str, tuple[AxisValue, ...]], ...]:
+    """What each table keeps of the axes that its `where` names. Raises SpecError."""
+    faults: list[str] = []
+    planes = []
+    for view in spec.tables:
+        plane = {}
+        for axis, terms in view.where.items():
+            labels = labels_meant(axis, terms, spec, catalogue, faults, place=f"{view.place}.{axis}")
+            plane[axis] = tuple(value for value in axes[axis] if value.label in labels)
+            if labels and not plane[axis]:
+                on_it = ", ".join(value.label for value in axes[axis])
+                faults.append(f"{view.place}.{axis}: {', '.join(terms)} is not on the axis, expected one of {on_it}")
+        planes.append(plane)
+    if faults:
+        raise SpecError(spec.source, faults, tip=NEWER)
+    return tuple(planes)
+
+
+def labels_chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Catalogue) -> dict[str, frozenset[str]]:
+    """The labels that `only` lets through, for each axis that it names."""
+    faults: list[str] = []
+    chosen = {
+        axis: frozenset(labels_meant(axis, terms, spec, catalogue, faults, place=f"--only {axis}"))
+        for axis, terms in only.items()
+    }
+    if faults:
+        raise SpecError(spec.source, faults, tip=NEWER)
+    return chosen
+
+
+def points(
+    axes: Mapping[str, tuple[AxisValue, ...]],
+    rules: Rules,
+    chosen: Mapping[str, frozenset[str]],
+    planes: Sequence[Mapping[str, tuple[AxisValue, ...]]],
+) -> Iterator[tuple[AxisValue, ...]]:
+    """The product of the axes on each plane, every point once, then what the includes add beyond them; of all that,
+    what was chosen and where ties hold."""
+    ties = [(rules.position[axis], rules.position[other]) for axis, other in rules.spec.ties.items()]
+
+    names = ordered_axes(rules.spec)
+    nothing = {name: without_value(name) for name in names}
+    touches = {name: touched(name, rules.spec) for name in names}
+
+    def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
+        """One product for each model: an axis of stages that it does not go through has no value in its cells."""
+        kept = {
+            name: tuple(value for value in ranges[name] if name not in chosen or value.label in chosen[name])
+            for name in names
+        }
+        for model in kept["model"]:
+            own = {**kept, "model": (model,)}
+            own |= {name: (nothing[name],) for name in names if touches[name] <= model.without}
+            found: Iterator[tuple[AxisValue, ...]] = itertools.product(*(own[name] for name in names))
+            if ties:
+                found = (values for values in found if all(_tied(values[one], values[two]) for one, two in ties))
+            yield from found
+
+    seen: set[tuple[str, ...]] = set()
+    for plane in planes:
+        for values in product({**axes, **plane}):
+            labels = tuple(value.label for value in values) if len(planes) > 1 else ()
+            if labels not in seen:
+                seen.update([labels] if labels else [])
+                yield values
+    for added in rules.added():
+        for values in product({**axes, **added}):
+            labels = tuple(value.label for value in values)
+            on_axes = all(value.label == NONE or value in axes[value.axis] for value in values)
+            asked_for = rules.verdict(values)[1]  # not where the rule speaks of an axis that has no value here
+            if not on_axes and asked_for and labels not in seen:
+                seen.add(labels)
+                yield values
+
+
+def _tied(one: AxisValue, other: AxisValue) -> bool:
+    """Two tied axes say the same, or one of them says nothing of this model."""
+    return one.label == other.label or NONE in (one.label, other.label)
+
+
+class Rules:
+    """The excludes and includes, resolved once: a rule matches where every condition's labels hold the cell's."""
+
+    def __init__(self, spec: Spec, catalogue: Catalogue, axes: Mapping[str, tuple[AxisValue, ...]]) -> None:
+        self.spec, self.catalogue, self.axes = spec, catalogue, axes
+        self.position = {name: index for index, name in enumerate(ordered_axes(spec))}
+        faults: list[str] = []
+        self.exclude = [(self._conditions(rule, faults), rule.reason) for rule in spec.exclude]
+        self.include = [(self._conditions(rule, faults), rule.reason) for rule in spec.include]
+        if faults:
+            raise SpecError(spec.source, faults, tip=NEWER)
+
+    def _conditions(self, rule: Rule, faults: list[str]) -> dict[int, frozenset[str]]:
+        return {
+            self.position[axis]: frozenset(
+                labels_meant(axis, terms, self.spec, self.catalogue, faults, place=f"{rule.place}.when.{axis}")
+            )
+            for axis, terms in rule.when.items()
+        }
+
+    def verdict(self, values: Sequence[AxisValue]) -> tuple[str, str]:
+        """(why excluded, why included); an include wins over an exclude."""
+        for conditions, reason in self.include:
+            if _holds(conditions, values):
+                return "", reason
+        for conditions, reason in self.exclude:
+            if _holds(conditions, values):
+                return reason, ""
+        return "", ""
+
+    def added(self) -> Iterator[dict[str, tuple[AxisValue, ...]]]:
+        """For each include: the axes on which it names an exact value beside the axis's own."""
+        for rule in self.spec.include:
+            beyond: dict[str, tuple[AxisValue, ...]] = {}
+            outside = False
+            for axis in rule.when:
+                labels = labels_meant(axis, rule.when[axis], self.spec, self.catalogue, [])
+                own = [value for value in self.axes[axis] if value.label in labels]
+                named = labels_by_name(rule, axis, self.spec, self.catalogue)
+                new = [label for label in named if label not in {value.label for value in own}]
+                beyond[axis] = (*own, *(axis_value(axis, label, self.spec, self.catalogue) for label in new))
+                outside = outside or bool(new)
+            if outside:
+                yield beyond | self._tied(beyond)
+
+    def _tied(self, beyond: Mapping[str, tuple[AxisValue, ...]]) -> dict[str, tuple[AxisValue, ...]]:
+        """The axes that are tied to those of an include, with what it adds to them."""
+        faults: list[str] = []
+        found = {
+            axis: tied_values(axis, beyond[other], self.spec, self.catalogue, faults)
+            for axis, other in self.spec.ties.items()
+            if other in beyond
+        }
+        if faults:
+            raise SpecError(self.spec.source, faults, tip=NEWER)
+        return found
+
+
+def _holds(conditions: Mapping[int, frozenset[str]], values: Sequence[AxisValue]) -> bool:
+    return all(values[position].label in labels for position, labels in conditions.items())

@@ -1,0 +1,360 @@
+"""From a spec to cells and to the graph of jobs behind them. Pure: nothing is read, started or asked.
+
+A node is a job whose inputs are not all known yet: a compile's key needs the MLIR's digest. Two cells share a node
+where the parts of the stage and everything upstream of it are equal, so E exports, E x C compiles and E x C x R
+runs are a consequence and not a special case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from matrix.core.errors import MatrixEmpty
+from matrix.core.records import (
+    AXES,
+    AxisValue,
+    Build,
+    EnvironmentRequest,
+    JobResult,
+    Limits,
+    Lock,
+    Outcome,
+    Part,
+    Stage,
+)
+from matrix.plan.axes import STAGES, resolve_axes
+from matrix.plan.catalogue import Catalogue
+from matrix.plan.cells import Rules, labels_chosen, planes_of, points
+from matrix.plan.spec import Spec
+
+KINDS = {stage: kind for kind, stage in STAGES.items()}
+"""The kind of environment that each stage runs in."""
+
+COMES_WITH = {Stage.IMPORT: Stage.COMPILE, Stage.BUILD: Stage.RUN}
+"""A stage that nobody asks for -> the one that may need it."""
+
+LINK = "{link}"
+"""In a compiler's flag: the folder of IREE's linker repaired for 32-bit Arm."""
+
+NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A job in the making.
+
+    `upstream` is the index of the node whose artifacts it needs, `given` artifacts (name, file, sha256) that came
+    with the model, `obstacle` why it can never start: (outcome, reason).
+    """
+
+    index: int
+    stage: Stage
+    upstream: int | None
+    request: EnvironmentRequest | None
+    flags: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+    given: tuple[tuple[str, Path, str], ...]
+    label: str
+    limits: Limits
+    obstacle: tuple[Outcome, str] | None
+    repeat: int = 0
+    """Tells repeats of the same job apart (a round of a benchmark, a second compile)."""
+    machine: str = ""
+    """The class of this machine, where the result depends on it."""
+    tools: int | None = None
+    """The node whose artifacts are the tools of this one: a runtime that is built from source."""
+    beside: str = ""
+    """Of a round: a digest of all cells that it is interleaved and compared with. A time of another hour beside others
+    answers nothing here, so it must not be reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of the matrix: a value for every axis, the nodes of its stages in order.
+
+    `excluded` is the reason of the rule that took it out (it then has no nodes), `note` that of the one that put it in.
+    `repeats` are the nodes that measure and repeat beside those stages: they do not decide the outcome.
+    """
+
+    values: tuple[AxisValue, ...]
+    nodes: tuple[int, ...]
+    excluded: str = ""
+    note: str = ""
+    repeats: tuple[int, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {value.axis: value.label for value in self.values}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    spec: Spec
+    axes: Mapping[str, tuple[AxisValue, ...]]
+    cells: tuple[Cell, ...]
+    nodes: tuple[Node, ...]
+    export_digest: str
+    planes: tuple[Mapping[str, tuple[AxisValue, ...]], ...] = ({},)
+    """For each table of the spec, the values to which it keeps some of the axes."""
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    """The release that others are compared with in speed: its label on each axis that the spec names."""
+
+    def environments(self) -> tuple[EnvironmentRequest, ...]:
+        """Every environment that a job needs, once, in the order in which jobs need them."""
+        found = {id(node.request): node.request for node in self.nodes if node.request and not node.obstacle}
+        requests = (request for request in found.values() if request)  # their hashes are long, and nodes share them
+        return tuple(dict.fromkeys(requests))
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of the spec, and the import where a model needs it."""
+        among = {*self.spec.stages, *(node.stage for node in self.nodes)}
+        return tuple(stage for stage in Stage if stage in among)
+
+    def jobs(self, stage: Stage) -> int:
+        return sum(1 for node in self.nodes if node.stage is stage and not node.obstacle)
+
+
+def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
+    """The plan of a spec; `only` (axis -> selectors) cuts it down to some of its cells.
+
+    Raises SpecError, ModelMissing, MatrixEmpty.
+    """
+    axes = resolve_axes(spec, catalogue)
+    rules = Rules(spec, catalogue, axes)
+    graph = _Graph(spec, catalogue)
+    chosen = labels_chosen(only or {}, spec, catalogue)
+    planes = planes_of(axes, spec, catalogue)
+    cells = []
+    for values in points(axes, rules, chosen, planes):
+        excluded, note = rules.verdict(values)
+        nodes = () if excluded else graph.chain(values)
+        cells.append(Cell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note))
+    if not cells:
+        asked = " ".join(f"{axis}={term}" for axis, terms in (only or {}).items() for term in terms)
+        raise MatrixEmpty(f"{spec.source}: --only {asked} leaves no cell", tip="`plan` without it lists the axes")
+    if all(cell.excluded for cell in cells):
+        places = ", ".join(sorted({rule.place for rule in spec.exclude}))
+        raise MatrixEmpty(
+            f"{spec.source}: the rules {places} exclude all {len(cells)} cells, expected at least one cell to run",
+            tip="narrow a rule's `when`, or put cells back with [[include]]",
+        )
+    return Plan(
+        spec=spec,
+        axes=axes,
+        cells=tuple(cells),
+        nodes=tuple(graph.nodes),
+        export_digest=catalogue.export_digest,
+        planes=planes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What the parts of one stage come to, whatever is upstream."""
+
+    request: EnvironmentRequest | None
+    flags: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...]
+    label: str
+    obstacle: tuple[Outcome, str] | None
+    machine: str
+
+
+MODEL = AXES.index("model")
+"""Where a cell has its model, the only value that brings artifacts along and goes round stages."""
+
+
+class _Graph:
+    """Collects nodes; equal parts over equal upstreams are one node. A part is known by a number from here on."""
+
+    def __init__(self, spec: Spec, catalogue: Catalogue) -> None:
+        self.spec, self.catalogue = spec, catalogue
+        self.nodes: list[Node] = []
+        self.index: dict[tuple[object, ...], int] = {}
+        self.part_ids: dict[Part, int] = {}
+        self.value_parts: dict[int, tuple[int, ...]] = {}
+        self.works: dict[tuple[object, ...], _Work] = {}
+        self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
+        stages = {*spec.stages, *(stage for stage, needs in COMES_WITH.items() if needs in spec.stages)}
+        self.stages = tuple(stage for stage in Stage if stage in stages and stage.judged)
+
+    def chain(self, values: tuple[AxisValue, ...]) -> tuple[int, ...]:
+        """The nodes of a cell's stages. Called for every cell: a part's numbers are zipped into a column a stage."""
+        known = self.value_parts
+        columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
+        given, without = values[MODEL].given, values[MODEL].without
+        chain: list[int] = []
+        upstream: int | None = None
+        tools: int | None = None
+        for stage, column in zip(self.stages, columns, strict=True):
+            if stage in without:
+                continue
+            if stage is Stage.BUILD:
+                tools = self._build(column, values)
+                chain += [] if tools is None else [tools]
+                continue
+            here = given if upstream is None else ()
+            key = (stage, upstream, column, here, tools)
+            node = self.index.get(key)
+            if node is None:
+                node = self.index[key] = self._add(stage, upstream, column, values, here, tools=tools)
+            chain.append(node)
+            upstream = node
+        return tuple(chain)
+
+    def _build(self, column: tuple[int, ...], values: tuple[AxisValue, ...]) -> int | None:
+        """The node of a build, which waits for nothing; None where the runtime is a release."""
+        if not any(column):
+            return None
+        key = (Stage.BUILD, column)
+        if key not in self.index:
+            self.index[key] = self._add(Stage.BUILD, None, column, values, (self.catalogue.steps,))
+        return self.index[key]
+
+    def _parts(self, value: AxisValue) -> tuple[int, ...]:
+        """The number of a value's part in each stage of the spec, 0 where it does not touch the stage."""
+        parts = dict(value.parts)
+        if value.untested:  # two targets with the same flags are not the same job where one cannot run
+            parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), parameters=(("target", value.label),))
+        numbers = tuple(
+            self.part_ids.setdefault(parts[stage], len(self.part_ids) + 1) if stage in parts else 0
+            for stage in self.stages
+        )
+        self.value_parts[id(value)] = numbers
+        return numbers
+
+    def _add(
+        self,
+        stage: Stage,
+        upstream: int | None,
+        column: tuple[int, ...],
+        values: tuple[AxisValue, ...],
+        given: tuple[tuple[str, Path, str], ...],
+        *,
+        tools: int | None = None,
+    ) -> int:
+        work = self.works.get((stage, column))
+        if work is None:
+            work = self.works[stage, column] = self._work(stage, values)
+        index = len(self.nodes)
+        self.nodes.append(
+            Node(
+                index,
+                stage,
+                upstream,
+                work.request,
+                work.flags,
+                work.parameters,
+                given,
+                work.label,
+                self.spec.limits[stage],
+                work.obstacle,
+                machine=work.machine,
+                tools=tools,
+            )
+        )
+        return index
+
+    def _work(self, stage: Stage, values: tuple[AxisValue, ...]) -> _Work:
+        touching = [value for value in values if stage in value.parts]
+        parts = [value.parts[stage] for value in touching]
+        request = self._request(stage, parts)
+        return _Work(
+            request=request if isinstance(request, EnvironmentRequest) else None,
+            flags=joined(parts),
+            parameters=tuple(parameter for part in parts for parameter in part.parameters),
+            label=" ".join(f"{value.axis}={value.label}" for value in touching),
+            obstacle=_obstacle(stage, values, request),
+            machine=self.catalogue.machine_class if any(part.machine_bound for part in parts) else "",
+        )
+
+    def _request(self, stage: Stage, parts: Sequence[Part]) -> EnvironmentRequest | str:
+        """The environment of a node, or why there is none."""
+        build = next((part.build for part in parts if part.build), None)
+        if build:
+            return self._built_request(stage, build, parts)
+        toolchain = next((part.toolchain for part in parts if part.toolchain), None)
+        platform = next((part.platform for part in parts if part.platform), None)
+        if toolchain:
+            label = Lock(name=f"own/{toolchain.name}", path=toolchain.path, digest=toolchain.digest, pins=())
+            return EnvironmentRequest(
+                kind=KINDS[stage],
+                python=self.spec.tools_python,
+                lock=label,
+                toolchain=toolchain,
+                platform=platform,
+            )
+        pins = tuple(pin for part in parts for pin in part.pins)
+        python = next((part.python for part in parts if part.python), self.spec.tools_python)
+        packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
+        linked = any(LINK in flag for part in parts for flag in part.flags)
+        key = (stage, pins, python, packages, platform, linked)
+        if key not in self.requests:
+            kind = KINDS[stage]
+            lock = self.catalogue.locks.find(kind, dict(pins), variant=self.catalogue.torch_variant)
+            wanted = " with ".join(f"{package} {version}" for package, version in pins)
+            self.requests[key] = (
+                EnvironmentRequest(
+                    kind=kind,
+                    python=python,
+                    lock=self.catalogue.locks.with_packages(lock, packages, python),
+                    platform=platform,
+                    linked=linked,
+                )
+                if lock
+                else f"no lock for {wanted}: add the row to images/locks/wanted.toml and run `nox -s lock`"
+            )
+        return self.requests[key]
+
+    def _built_request(self, stage: Stage, build: Build, parts: Sequence[Part]) -> EnvironmentRequest | str:
+        """What builds a runtime, or what runs one that was built."""
+        python = self.spec.tools_python
+        if stage is Stage.BUILD:
+            lock = Lock(name=f"builder/{build.name}", path=build.tools, digest=build.digest, pins=())
+            return EnvironmentRequest(kind=KINDS[stage], python=python, lock=lock, build=build)
+        platform = next((part.platform for part in parts if part.platform), None)
+        machine = platform.machine if platform else self.catalogue.machine
+        if machine != build.machine:
+            return f"{build.toolchain} builds a runtime for {build.machine}, and the target runs {machine}"
+        lock = Lock(name=f"built/{machine}", path=Path(), digest=f"built for {machine}", pins=())
+        return EnvironmentRequest(kind=KINDS[stage], python=python, lock=lock, platform=platform, built=True)
+
+
+def joined(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The flags of all parts: one of a later axis takes the place of an earlier axis's of the same name.
+
+    So `cpu=host` of a set of flags overrides the target's baseline; a part may still repeat a flag of its own.
+    """
+    flags: list[str] = []
+    for part in parts:
+        own = {flag.partition("=")[0] for flag in part.flags}
+        flags = [flag for flag in flags if flag.partition("=")[0] not in own] + list(part.flags)
+    return tuple(flags)
+
+
+def _obstacle(
+    stage: Stage, values: Sequence[AxisValue], request: EnvironmentRequest | str
+) -> tuple[Outcome, str] | None:
+    if isinstance(request, str):
+        return Outcome.UNTESTED, request
+    if request.lock.refusal:
+        return Outcome.NOT_INSTALLABLE, request.lock.refusal
+    if stage is Stage.RUN:
+        reason = next((value.untested for value in values if value.untested), "")
+        return (Outcome.UNTESTED, reason) if reason else None
+    return None
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeState:
+    """What a run knows of a node: its job's result, or why it has none."""
+
+    result: JobResult | None = None
+    obstacle: tuple[Outcome, str] | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.result is not None or self.obstacle is not None

@@ -1,0 +1,124 @@
+"""The nodes that repeat a job: rounds of a benchmark, and a second compile of the same module. Pure.
+
+Of the repeat numbers of a benchmark, 2 r is round r of a release, and 2 r + 1 round r of the baseline's twin: the same
+release once more. Rounds go on from 1, so a spec that asks for more of them keeps those that are measured.
+A round belongs to the cells that it is interleaved with: beside others (another spec, a part of this one) all are
+measured anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from matrix.core.errors import SpecError
+from matrix.core.keys import digest
+from matrix.core.records import Outcome, Stage
+from matrix.plan.axes import NEWER, labels_meant
+from matrix.plan.catalogue import Catalogue
+from matrix.plan.graph import Cell, Node, Plan
+
+
+def round_of(node: Node) -> int:
+    return node.repeat // 2
+
+
+def is_twin(node: Node) -> bool:
+    return node.repeat % 2 == 1
+
+
+def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
+    """The plan with the nodes that its spec's [benchmark] and [repeat] ask for. Raises SpecError."""
+    if plan.spec.compiles == 1 and Stage.BENCHMARK not in plan.spec.stages:
+        return plan
+    maker = _Maker(plan, catalogue)
+    if plan.spec.compiles > 1 and Stage.COMPILE in plan.spec.stages:
+        maker.compiles()
+    if Stage.BENCHMARK in plan.spec.stages:
+        maker.rounds()
+    cells = tuple(
+        replace(cell, repeats=tuple(more)) if more else cell
+        for cell, more in zip(plan.cells, maker.repeats, strict=True)
+    )
+    return replace(plan, cells=cells, nodes=tuple(maker.nodes), baseline=maker.baseline)
+
+
+def group_of(cell: Cell, baseline: Collection[str]) -> tuple[str, ...]:
+    """The labels that a cell shares with the baseline that it is compared with."""
+    return tuple(label for axis, label in cell.labels.items() if axis not in baseline)
+
+
+def is_baseline(cell: Cell, baseline: Mapping[str, str]) -> bool:
+    return all(cell.labels[axis] == label for axis, label in baseline.items())
+
+
+class _Maker:
+    """Appends nodes; those of cells that share a node are shared as well."""
+
+    def __init__(self, plan: Plan, catalogue: Catalogue) -> None:
+        self.plan, self.catalogue = plan, catalogue
+        self.nodes = list(plan.nodes)
+        self.repeats: list[list[int]] = [[] for _ in plan.cells]
+        self.made: dict[tuple[int, Stage, int, str], int] = {}
+        self.baseline = self._baseline() if Stage.BENCHMARK in plan.spec.stages else {}
+
+    def compiles(self) -> None:
+        for place, cell in enumerate(self.plan.cells):
+            for index in cell.nodes:
+                if self.nodes[index].stage is Stage.COMPILE:
+                    for repeat in range(1, self.plan.spec.compiles):
+                        self._add(place, index, Stage.COMPILE, repeat)
+
+    def rounds(self) -> None:
+        """Group by group, and the twin of the baseline last: as far from it in time as any release of the group."""
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for place, cell in enumerate(self.plan.cells):
+            if cell.nodes:
+                groups.setdefault(group_of(cell, self.baseline), []).append(place)
+        wanted = self.plan.spec.benchmark
+        for places in groups.values():
+            beside = digest([list(self.plan.cells[place].labels.items()) for place in places])
+            twins = [place for place in places if is_baseline(self.plan.cells[place], self.baseline)]
+            for series, members in ((0, places), (1, twins)):
+                for place in members:
+                    for number in range(1, wanted.rounds * wanted.passes + 1):
+                        run = self.plan.cells[place].nodes[-1]
+                        self._add(place, run, Stage.BENCHMARK, 2 * number + series, beside)
+
+    def _add(self, place: int, origin: int, stage: Stage, repeat: int, beside: str = "") -> None:
+        key = (origin, stage, repeat, beside)
+        if key not in self.made:
+            node = self.nodes[origin]
+            new = replace(node, index=len(self.nodes), repeat=repeat, beside=beside)
+            if stage is Stage.BENCHMARK:
+                new = self._round(new, origin, place)
+            self.made[key] = new.index
+            self.nodes.append(new)
+        self.repeats[place].append(self.made[key])
+
+    def _round(self, node: Node, run: int, place: int) -> Node:
+        untimed = next((value.untimed for value in self.plan.cells[place].values if value.untimed), "")
+        return replace(
+            node,
+            stage=Stage.BENCHMARK,
+            upstream=run,
+            given=(),
+            limits=self.plan.spec.limits[Stage.BENCHMARK],
+            obstacle=(Outcome.UNTESTED, untimed) if untimed else node.obstacle,
+            machine=self.catalogue.machine_class,
+        )
+
+    def _baseline(self) -> dict[str, str]:
+        """One label for each axis that the spec's baseline names."""
+        spec, faults, labels = self.plan.spec, list[str](), dict[str, str]()
+        for axis, term in spec.benchmark.baseline.items():
+            place = f"benchmark.baseline.{axis}"
+            before = len(faults)
+            meant = labels_meant(axis, (term,), spec, self.catalogue, faults, place=place)
+            if len(meant) != 1 and len(faults) == before:
+                found = ", ".join(meant) or "none"
+                faults.append(f"{place}: {term!r} means {found}, expected exactly one value")
+            labels[axis] = meant[0] if meant else ""
+        if faults:
+            raise SpecError(spec.source, faults, tip=NEWER)
+        return labels

@@ -1,0 +1,356 @@
+"""Reads a spec: a question in words, stages, axes and rules, from TOML into frozen records."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from matrix.core.errors import SpecError, SpecSyntax
+from matrix.core.records import AXES, Limits, Stage
+from matrix.core.toml_reader import Table
+from matrix.core.versions import KEYWORDS, nearest
+from matrix.plan.source_builds import CrossToolchain
+from matrix.plan.targets import Target, read_targets
+from matrix.plan.user_inputs import UserBuild, UserModel, fault_of, named, read_builds, read_models, read_toolchains
+
+FORMAT = 1
+
+DEFAULT_LIMITS = {
+    Stage.EXPORT: Limits(seconds=900, memory_bytes=16 << 30),
+    Stage.IMPORT: Limits(seconds=900, memory_bytes=8 << 30),
+    Stage.COMPILE: Limits(seconds=900, memory_bytes=8 << 30),
+    Stage.BUILD: Limits(seconds=3600, memory_bytes=8 << 30),
+    Stage.RUN: Limits(seconds=300, memory_bytes=8 << 30),
+    Stage.BENCHMARK: Limits(seconds=300, memory_bytes=8 << 30),
+}
+
+DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
+"""Largest |output - reference| / max |reference| by dtype; integers and booleans must be equal.
+
+Seen: 6e-8 (Linear) to 2e-6 (QuartzNet, 0.017 of 7808) in float32.
+"""
+
+DEFAULT_AXES: Mapping[str, tuple[str, ...]] = {
+    "model": ("linear",),
+    "python": ("3.11",),
+    "torch": ("latest",),
+    "turbine": ("latest",),
+    "compiler": ("latest",),
+    "runtime": ("latest",),
+    "target": ("host",),
+    "flags": ("default",),
+}
+SINGULAR = {"models": "model", "compilers": "compiler", "runtimes": "runtime", "targets": "target"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """An `[[exclude]]` or `[[include]]`: conditions that must all hold, and the reason, which stays on the cell."""
+
+    place: str
+    when: Mapping[str, tuple[str, ...]]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnValue:
+    """A value of an axis that the spec defines itself (`[axis.NAME.VALUE]`): literal flags of the stages, packages
+    beside torch and turbine in the exporter's environment."""
+
+    compile: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A `[table]`: an axis down, one across, and the values (`where`) to which it keeps other axes."""
+
+    place: str
+    rows: str
+    columns: str
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkPlan:
+    """A `[benchmark]` table: `passes` complete repeats of `rounds` rounds each, and the baseline release, by axis."""
+
+    rounds: int = 7
+    passes: int = 2
+    baseline: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A question to the matrix. Axis values are still selectors here; `matrix.axes` resolves them."""
+
+    source: str
+    base: Path
+    name: str
+    question: str
+    stages: tuple[Stage, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    ties: Mapping[str, str] = field(default_factory=dict)
+    """Axes that have the value of another one in each cell (`runtime = "= compiler"`): they select nothing."""
+    own_axes: Mapping[str, Mapping[str, OwnValue]] = field(default_factory=dict)
+    exclude: tuple[Rule, ...] = ()
+    include: tuple[Rule, ...] = ()
+    limits: Mapping[Stage, Limits] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+    tolerance: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
+    tables: tuple[View, ...] = (View(place="table", rows="compiler", columns="runtime"),)
+    """The tables of the answer. The cells are those of all tables: each takes the axes whole but for its `where`."""
+    models: Mapping[str, UserModel] = field(default_factory=dict)
+    toolchains: Mapping[str, str] = field(default_factory=dict)
+    """A user's own tools by name: paths relative to `base`. The names are values of the axes compiler and runtime."""
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    """A user's own targets by name, beside the shipped ones."""
+    builds: Mapping[str, UserBuild] = field(default_factory=dict)
+    """Runtimes to be built from source, by name. The names are values of the axis runtime."""
+    options: tuple[str, ...] = ()
+    """Words of the command line that made this spec another one than its file says; they repeat a cell."""
+    benchmark: BenchmarkPlan = BenchmarkPlan()
+    compiles: int = 1
+    """How often each module is compiled: the second time shows a compiler that writes other bytes each time."""
+    tools_python: str = "3.11"
+    """The Python of the compiler and runtime environments. Their tools are binaries, it does not run in the jobs."""
+
+    def terms(self, axis: str) -> tuple[str, ...]:
+        """All that the axis, the tables and the rules say of it."""
+        ruled = (term for rule in (*self.exclude, *self.include) for term in rule.when.get(axis, ()))
+        shown = (term for table in self.tables for term in table.where.get(axis, ()))
+        return (*self.axes[axis], *shown, *ruled)
+
+    @property
+    def own_toolchains(self) -> dict[str, CrossToolchain]:
+        """What builds runtimes for the spec's targets, by the target's name."""
+        return {name: target.toolchain for name, target in self.targets.items() if target.toolchain}
+
+    @property
+    def rows(self) -> str:
+        """Of the first table."""
+        return self.tables[0].rows
+
+    @property
+    def columns(self) -> str:
+        return self.tables[0].columns
+
+
+KEYS = (
+    "format",
+    "name",
+    "question",
+    "stages",
+    "tools_python",
+    "axes",
+    "axis",
+    "exclude",
+    "include",
+    "limits",
+    "tolerance",
+    "table",
+    "models",
+    "toolchains",
+    "targets",
+    "builds",
+    "benchmark",
+    "repeat",
+)
+
+
+def parse_spec(text: str, *, source: str, base: Path) -> Spec:
+    """A Spec from TOML text. `source` names it in messages, `base` is the folder of its relative paths.
+
+    Raises SpecSyntax (not TOML, with the line) or SpecError (all faults of the file together).
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        told = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
+        tip = "correct that line, or what it lacks before it; texts and versions stand in quotes"
+        raise SpecSyntax(f"{source}: not TOML: {told}", tip=tip) from None
+    faults: list[str] = []
+    top = Table(content, "", faults)
+    top.only(KEYS)
+    if content.get("format") != FORMAT:
+        top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
+    own = _own_axes(top)
+    axes, ties = _axes(top, own)
+    spec = Spec(
+        source=source,
+        base=base,
+        name=top.text("name", required=True),
+        question=top.text("question", required=True),
+        stages=_stages(top),
+        axes=axes,
+        ties=ties,
+        own_axes=own,
+        exclude=_rules(top, "exclude", own),
+        include=_rules(top, "include", own, ties),
+        limits=_limits(top),
+        tolerance=_tolerance(top),
+        models=read_models(top),
+        toolchains=read_toolchains(top, taken=KEYWORDS),
+        targets=read_targets(top.table("targets")),
+        builds=read_builds(top, taken=(*KEYWORDS, *top.table("toolchains").content)),
+        benchmark=_benchmark(top, own),
+        compiles=_compiles(top),
+        tools_python=top.text("tools_python", "3.11"),
+        tables=_views(top, own, ties),
+    )
+    if faults:
+        raise SpecError(source, faults, tip="correct the places named above; CONTRIBUTING.md lists the keys of a spec")
+    return spec
+
+
+def _stages(top: Table) -> tuple[Stage, ...]:
+    asked = [stage for stage in Stage if stage.chosen]
+    names = [stage.value for stage in asked]
+    read = top.texts("stages", tuple(stage.value for stage in asked if stage.judged))
+    for index, name in enumerate(read):
+        if name not in names:
+            top.fault(
+                f"stages[{index}]", f"unknown stage {name!r}, expected one of {', '.join(names)}{nearest(name, names)}"
+            )
+    chosen = tuple(Stage(name) for name in names if name in read)
+    if not chosen and "stages" in top.content:
+        top.fault("stages", f"no stage, expected at least one of {', '.join(names)}")
+    if chosen and chosen != tuple(asked[: len(chosen)]):
+        expected = f"expected no gap: a stage needs all before it ({', '.join(names)})"
+        top.fault("stages", f"read {', '.join(read)}, {expected}")
+    return chosen
+
+
+def _own_axes(top: Table) -> dict[str, dict[str, OwnValue]]:
+    own: dict[str, dict[str, OwnValue]] = {}
+    table = top.table("axis")
+    for name in table.content:
+        if name in AXES:
+            table.fault(name, f"{name!r} is an axis already, expected a new name; give its values in [axes]")
+            continue
+        named(table, name)
+        values = table.table(name)
+        own[name] = {}
+        for label in values.content:
+            named(values, label)
+            value = values.table(label)
+            value.only(("compile", "run", "packages"))
+            own[name][label] = OwnValue(
+                compile=value.texts("compile"), run=value.texts("run"), packages=_packages(value)
+            )
+    return own
+
+
+def _packages(table: Table) -> tuple[str, ...]:
+    read = table.texts("packages")
+    for index, word in enumerate(read):
+        if fault := fault_of(word):
+            table.fault(f"packages[{index}]", fault)
+    return read
+
+
+def _axes(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """The selectors of each axis, and the axes that are tied to another one."""
+    table = top.table("axes")
+    names = (*AXES, *own)
+    for key in table.content:
+        if key not in names:
+            meant = f"; did you mean {SINGULAR[key]!r}?" if key in SINGULAR else nearest(key, names)
+            table.fault(key, f"unknown axis {key!r}, expected one of {', '.join(names)}{meant}")
+    defaults = {**DEFAULT_AXES, **{name: tuple(values) for name, values in own.items()}}
+    axes = {name: table.texts(name, defaults[name]) for name in names}
+    read = {name: terms[0][1:].strip() for name, terms in axes.items() if len(terms) == 1 and _is_tie(terms[0])}
+    ties = {}
+    for name, terms in axes.items():
+        others = [axis for axis in names if axis != name and axis not in read]
+        if name in read and read[name] in others:
+            ties[name] = read[name]
+        elif name in read:
+            table.fault(
+                name, f"tied to {read[name]!r}, expected one of {', '.join(others)}{nearest(read[name], others)}"
+            )
+        elif any(_is_tie(term) for term in terms):
+            table.fault(name, f"read {list(terms)!r}, expected a tie ('= axis') alone, or selectors")
+    return {name: () if name in ties else terms for name, terms in axes.items()}, ties
+
+
+def _is_tie(term: str) -> bool:
+    return term.startswith("=") and not term.startswith("==")
+
+
+def _rules(
+    top: Table, key: str, own: Mapping[str, Mapping[str, OwnValue]], ties: Mapping[str, str] | None = None
+) -> tuple[Rule, ...]:
+    """The rules; an include can not name an axis of `ties`: it would add a cell in which the tie does not hold."""
+    rules = []
+    for table in top.tables(key):
+        table.only(("when", "reason"))
+        when = table.table("when")
+        when.only((*AXES, *own), kind="axis")
+        if not when.content:
+            table.fault("when", 'is missing or empty, expected conditions such as { compiler = "<3.0" }')
+        for axis, other in (ties or {}).items():
+            if axis in when.content:
+                when.fault(axis, f"{axis} is tied to {other}, expected a condition on {other} alone")
+        conditions = {axis: when.texts(axis) for axis in when.content if axis in (*AXES, *own)}
+        rules.append(Rule(place=table.place, when=conditions, reason=table.text("reason", required=True)))
+    return tuple(rules)
+
+
+def _limits(top: Table) -> dict[Stage, Limits]:
+    table = top.table("limits")
+    table.only(stage.value for stage in Stage)
+    limits = dict(DEFAULT_LIMITS)
+    for stage in Stage:
+        row = table.table(stage.value)
+        row.only(("seconds", "memory_mib"))
+        seconds = row.positive("seconds", limits[stage].seconds)
+        memory = row.positive("memory_mib", limits[stage].memory_bytes / (1 << 20))
+        limits[stage] = replace(limits[stage], seconds=seconds, memory_bytes=int(memory * (1 << 20)))
+    return limits
+
+
+def _tolerance(top: Table) -> dict[str, float]:
+    table = top.table("tolerance")
+    table.only(DEFAULT_TOLERANCE, kind="dtype")
+    return {dtype: table.positive(dtype, default) for dtype, default in DEFAULT_TOLERANCE.items()}
+
+
+def _views(top: Table, own: Mapping[str, Mapping[str, OwnValue]], ties: Mapping[str, str]) -> tuple[View, ...]:
+    """`[table]`, or several `[[table]]`."""
+    one = not isinstance(top.content.get("table"), list)
+    tables = [top.table("table")] if one else top.tables("table")
+    return tuple(_view(table, (*AXES, *own), ties) for table in tables)
+
+
+def _view(table: Table, names: Sequence[str], ties: Mapping[str, str]) -> View:
+    table.only(("rows", "columns", "where"))
+    rows, columns = table.choice("rows", names, "compiler"), table.choice("columns", names, "runtime")
+    if rows == columns:
+        table.fault("columns", f"read {rows!r} twice, expected another axis than rows")
+    where = table.table("where")
+    where.only(names, kind="axis")
+    for axis in where.content:
+        if axis in ties:
+            where.fault(axis, f"{axis} is tied to {ties[axis]}, expected a condition on {ties[axis]} alone")
+    conditions = {axis: where.texts(axis) for axis in where.content if axis in names and axis not in ties}
+    return View(place=where.place, rows=rows, columns=columns, where=conditions)
+
+
+def _benchmark(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> BenchmarkPlan:
+    table = top.table("benchmark")
+    table.only(("rounds", "passes", "baseline"))
+    read = table.table("baseline")
+    read.only((*AXES, *own), kind="axis")
+    baseline = {axis: read.text(axis, required=True) for axis in read.content if axis in (*AXES, *own)}
+    if Stage.BENCHMARK.value in top.content.get("stages", ()) and not baseline:
+        table.fault("baseline", 'is missing, expected the release to compare with, such as { compiler = "3.8.0" }')
+    return BenchmarkPlan(rounds=table.count("rounds", 7), passes=table.count("passes", 2), baseline=baseline)
+
+
+def _compiles(top: Table) -> int:
+    table = top.table("repeat")
+    table.only(("compile",))
+    return table.count("compile", 1)

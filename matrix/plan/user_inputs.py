@@ -1,0 +1,257 @@
+"""What a person brings along, as a spec or a command line names it: models and toolchains. Reads no file of theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from matrix.core.errors import ModelUnusable
+from matrix.core.keys import digest
+from matrix.core.toml_reader import Table
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
+"""Names stand in tables, in file formats and on command lines: nothing in them needs an escape."""
+
+ID = re.compile(r"(sha256:)?[0-9a-f]{64}\Z")
+"""An image by its ID. A name of one's own says more, but need not be there."""
+
+FORMS = ("file", "mlir", "onnx", "vmfb")
+
+SUFFIXES = {".py": "file", ".mlir": "mlir", ".mlirbc": "mlir", ".onnx": "onnx", ".vmfb": "vmfb"}
+
+TOOL_AXES = ("compiler", "runtime")
+"""The axes on which a toolchain can stand in the place of a release."""
+
+PLACES = ("bin", "tools", "install", "venv", ".venv")
+"""Folders that say nothing about whose tools they hold: the one above names a toolchain."""
+
+IMAGE = "image:"
+"""What stands before the name of a container image that holds tools, in place of a path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserModel:
+    """A `[models.NAME]` table, or a file that `--model` names.
+
+    `form` is one of FORMS: a Python file with `model()` and `inputs()`, MLIR, ONNX, a finished `.vmfb`. Paths are
+    relative to the spec's folder. `inputs` and `expected` are .npy files; none of them for a Python file. `function`
+    is the entry point, "" the usual one; `opset_version` what an importer raises the opset of an `.onnx` to.
+    `parameters`, of a Python file only, says where its weights go: "inline" in the MLIR, "external" in an .irpa file.
+    """
+
+    name: str
+    form: str
+    path: str
+    inputs: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    function: str = ""
+    opset_version: str = ""
+    parameters: str = "inline"
+
+
+def read_models(top: Table) -> dict[str, UserModel]:
+    """The tables `[models.NAME]`."""
+    models = {}
+    table = top.table("models")
+    for name in table.content:
+        named(table, name)
+        row = table.table(name)
+        row.only((*FORMS, "inputs", "expected", "function", "opset_version", "parameters"))
+        forms = [form for form in FORMS if row.text(form)]
+        form = forms[0] if forms else "file"
+        if len(forms) != 1:
+            table.fault(name, "expected one of `file` (Python), `mlir`, `onnx` and `vmfb`")
+        for key in ("inputs", "expected", "function"):
+            if form == "file" and len(forms) == 1 and key in row.content:
+                row.fault(key, "does not go with `file`: the Python file says it")
+        if form != "file" and "parameters" in row.content:
+            row.fault("parameters", "goes only with `file`: how an export keeps the weights")
+        opset = row.text("opset_version")
+        if opset and (form != "onnx" or not opset.isdigit()):
+            row.fault("opset_version", f"read {opset!r}, expected a number such as '17', and only with `onnx`")
+        models[name] = UserModel(
+            name=name,
+            form=form,
+            path=row.text(form),
+            inputs=row.texts("inputs"),
+            expected=row.texts("expected"),
+            function=row.text("function"),
+            opset_version=opset,
+            parameters=row.choice("parameters", ("inline", "external"), "inline"),
+        )
+    return models
+
+
+def read_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
+    """The tables `[toolchains.NAME]`: name -> path, or IMAGE and an image's name. `taken` are words that mean something
+    else on an axis."""
+    toolchains = {}
+    table = top.table("toolchains")
+    for name in table.content:
+        named(table, name)
+        if name in taken or name[:1].isdigit():
+            table.fault(name, "reads like a release or a keyword, expected a name that begins with a letter")
+        row = table.table(name)
+        row.only(("path", "image"))
+        image = row.text("image")
+        if image and "path" in row.content:
+            row.fault("image", "does not go with `path`: the tools are in one of them")
+        toolchains[name] = f"{IMAGE}{image}" if image else row.text("path", required=True)
+    return toolchains
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserBuild:
+    """A `[builds.NAME]` table: a runtime to be built from source, as a value of the axis runtime.
+
+    `source` is a pinned release or the path of an IREE tree, relative to the spec's folder; `toolchain` a row of
+    `images/armv6/toolchains.toml`, or a target of the spec that has one; `options` are further ones of cmake.
+    """
+
+    name: str
+    source: str
+    toolchain: str
+    options: tuple[str, ...] = ()
+
+
+def read_builds(top: Table, *, taken: Iterable[str] = ()) -> dict[str, UserBuild]:
+    """The tables `[builds.NAME]`. `taken` are words that mean something else on the axis."""
+    builds = {}
+    table = top.table("builds")
+    for name in table.content:
+        named(table, name)
+        if name in taken or name[:1].isdigit():
+            table.fault(name, "reads like a release or a keyword, expected a name that begins with a letter")
+        row = table.table(name)
+        row.only(("source", "toolchain", "options"))
+        options = row.texts("options")
+        for index, word in enumerate(options):
+            if not word.startswith("-D"):
+                row.fault(f"options[{index}]", f"read {word!r}, expected an option of cmake such as -DNAME=VALUE")
+        builds[name] = UserBuild(
+            name=name,
+            source=row.text("source", required=True),
+            toolchain=row.text("toolchain", required=True),
+            options=options,
+        )
+    return builds
+
+
+def named(table: Table, name: str) -> None:
+    if not NAME.match(name):
+        table.fault(name, f"read {name!r}, expected a name of letters, digits and . _ + -")
+
+
+def form_of(word: str) -> str:
+    """Which of FORMS a file is, by its suffix. Raises ModelUnusable."""
+    form = SUFFIXES.get(PurePath(word).suffix.lower())
+    if form is None:
+        raise ModelUnusable(
+            f"--model: read {word!r}, expected a shipped model or a file {', '.join(SUFFIXES)}",
+            tip="`python -m matrix plan --model x` lists the shipped ones",
+        )
+    return form
+
+
+def model_names(paths: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Path -> a name for tables: the file's own, with its folder's where two files share it, with a number at last."""
+    every = list(dict.fromkeys(paths))
+    stems = [clean(PurePath(path).stem) for path in every]
+    names: dict[str, str] = {}
+    used = set(taken)
+    for path, stem in zip(every, stems, strict=True):
+        name = stem
+        if stems.count(stem) > 1 or stem in used:
+            name = clean(f"{PurePath(path).parent.name}-{stem}")
+        names[path] = numbered(name, used)
+        used.add(names[path])
+    return names
+
+
+def toolchain_name(path: str, used: Iterable[str]) -> str:
+    """A name for tables of a folder, a virtual environment, a wheel or an image."""
+    if image := image_of(path):
+        name = image.rpartition("/")[2].partition("@")[0]
+        return numbered(_lettered(clean(name.removeprefix("sha256:")[:12] if ID.match(name) else name)), used)
+    pure = PurePath(path)
+    if pure.suffix == ".whl":
+        return numbered(clean(f"wheel-{'-'.join(pure.stem.split('-')[1:2])}"), used)
+    parts = [part for part in pure.parts if part not in (*PLACES, "/", ".", "..")]
+    name = clean(parts[-1]) if parts else "own"
+    return numbered(_lettered(name), used)
+
+
+def _lettered(name: str) -> str:
+    """The name of a toolchain begins with a letter, so that it reads like no release."""
+    return name if name[:1].isalpha() else f"own-{name}"
+
+
+def image_of(place: str) -> str:
+    """The name of the image that a toolchain's place means; empty where it is a path."""
+    return place.removeprefix(IMAGE) if place.startswith(IMAGE) else ""
+
+
+def clean(text: str) -> str:
+    """The text as a name: what a name cannot hold becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+") or "own"
+
+
+def numbered(name: str, used: Iterable[str]) -> str:
+    taken = set(used)
+    return next(each for each in (name, *(f"{name}-{number}" for number in range(2, 10_000))) if each not in taken)
+
+
+def is_toolchain(axis: str, term: str) -> bool:
+    """A path or an image on an axis of releases, as against a version, a specifier or a keyword."""
+    return axis in TOOL_AXES and ("/" in term or term.endswith(".whl") or term.startswith(IMAGE))
+
+
+def toolchain_terms(axes: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The paths and images among the terms of the tool axes, each once."""
+    return list(dict.fromkeys(term for axis in TOOL_AXES for term in axes.get(axis, ()) if is_toolchain(axis, term)))
+
+
+FORMAT = 1
+"""Goes into every key. Raise it when the same question is to be resolved anew."""
+
+AXES = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime")
+"""Packages that are axes, or go with one: their versions are chosen there."""
+
+
+def fault_of(word: str) -> str:
+    """Why a word is no requirement that can be asked for; empty where it is one."""
+    try:
+        requirement = Requirement(word)
+    except InvalidRequirement:
+        return f"read {word!r}, expected a requirement such as 'transformers==4.57.1'"
+    if requirement.url:
+        return f"read {word!r}, expected a package of the index, no address: only such a one has a hash to lock"
+    if canonicalize_name(requirement.name) in AXES:
+        return f"read {word!r}, expected another package: {requirement.name} is chosen by an axis of the matrix"
+    return ""
+
+
+def answer(pins: Mapping[str, str], packages: Iterable[str]) -> bool:
+    """The pins are just what was asked for: a fitting version of each package, and no package that nobody named."""
+    asked = [Requirement(word) for word in packages]
+    named = {canonicalize_name(requirement.name) for requirement in asked}
+    return pins.keys() == named and all(
+        requirement.specifier.contains(pins[canonicalize_name(requirement.name)], prereleases=True)
+        and not (requirement.extras or requirement.marker)  # what these add is not in the pins
+        for requirement in asked
+    )
+
+
+def names(packages: Iterable[str]) -> tuple[str, ...]:
+    """The names of the packages that are asked for, each once, sorted."""
+    return tuple(sorted({canonicalize_name(Requirement(word).name) for word in packages}))
+
+
+def key_of(base: str, packages: Iterable[str], python: str) -> str:
+    """Names the answer for the exporter lock of the digest `base`: another base, another answer."""
+    return digest({"format": FORMAT, "base": base, "packages": sorted(packages), "python": python})[:32]

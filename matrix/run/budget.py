@@ -1,0 +1,136 @@
+"""Which environments may be made now, and which must go for them, within a budget of the disk. Pure.
+
+Environments with torch come first, one torch release after the other, then compilers, then runtimes: so each is made
+once, all its jobs are run, and it goes when the room is needed. A tool's environment is made earlier only where it
+leaves room for what comes before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from matrix.core.records import EnvironmentRequest
+from matrix.run.cost import disk_cost, family
+
+RANK = {"exporter": 0, "importer": 1, "compiler": 2, "builder": 3, "runtime": 4}
+"""The order of the stages that need them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What is known when a choice is made. Sizes in bytes: `limit` is the budget, `used` what was measured.
+
+    `sharing` are those of `standing` whose wheels a new one links: made by this run, from the cache that it uses.
+    """
+
+    limit: int
+    used: int
+    standing: Collection[EnvironmentRequest]
+    sharing: Collection[EnvironmentRequest]
+    making: Collection[EnvironmentRequest]
+    needed: Callable[[EnvironmentRequest], bool]
+
+    def cost(self, request: EnvironmentRequest) -> int:
+        """What it adds to what stands and to what is being made."""
+        others = [other for other in (*self.sharing, *self.making) if other != request]
+        return disk_cost(request, others)
+
+    def freed(self, request: EnvironmentRequest, gone: Collection[EnvironmentRequest]) -> int:
+        """What its going frees, when `gone` have gone before it."""
+        if request not in self.sharing:
+            return disk_cost(request, ())
+        return disk_cost(request, [other for other in self.sharing if other not in (*gone, request)])
+
+    @property
+    def promised(self) -> int:
+        """For what is being made."""
+        beside = list(self.sharing)
+        total = 0
+        for request in self.making:
+            total += disk_cost(request, beside)
+            beside.append(request)
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to make and what to drop now; `stuck` is what found no room though nothing more can go."""
+
+    make: EnvironmentRequest | None = None
+    drop: tuple[EnvironmentRequest, ...] = ()
+    stuck: EnvironmentRequest | None = None
+
+
+def in_order(requests: Iterable[EnvironmentRequest]) -> tuple[EnvironmentRequest, ...]:
+    """By rank; those that share a torch release and Python stand together, in the order in which they first came."""
+    found = tuple(dict.fromkeys(requests))
+    families: dict[tuple[str, ...], int] = {}
+    for request in found:
+        families.setdefault(family(request), len(families))
+    return tuple(sorted(found, key=lambda request: (RANK[request.kind], families[family(request)])))
+
+
+def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> Choice:
+    """The next environment to make of those `wanted` (in order), or what to drop for it.
+
+    `idle`: no job runs and nothing is being made or dropped, so that waiting brings nothing.
+    """
+    for request in wanted:
+        if _brings_the_same(request, room):
+            continue
+        if room.used + room.promised + room.cost(request) <= room.limit and _leaves_room(request, wanted, room):
+            return Choice(make=request)
+        if victims := _over(request, wanted, room):
+            return Choice(drop=victims)
+        if not idle:
+            return Choice()
+        if last_resort := _least_urgent(request, room):
+            return Choice(drop=(last_resort,))
+        return Choice(stuck=request)
+    return Choice()
+
+
+def _brings_the_same(request: EnvironmentRequest, room: Room) -> bool:
+    """Another one that is being made fetches the same gigabytes: two at a time would fetch them twice."""
+    shared = family(request)
+    if any(family(other) == shared for other in room.sharing):
+        return False
+    return request.kind == "exporter" and any(other.kind == "exporter" for other in room.making)
+
+
+def _leaves_room(request: EnvironmentRequest, wanted: Sequence[EnvironmentRequest], room: Room) -> bool:
+    """What comes before it still finds room later, when the environments of that rank that stand now are gone."""
+    before = [other for other in wanted if RANK[other.kind] < RANK[request.kind]]
+    if not before:
+        return True
+    passing = replace(room, standing=(), sharing=(), making=_of_rank_below(request, room)).promised
+    ahead = max(disk_cost(other, ()) for other in before)
+    return room.used - passing + room.promised + room.cost(request) + ahead <= room.limit
+
+
+def _of_rank_below(request: EnvironmentRequest, room: Room) -> list[EnvironmentRequest]:
+    return [other for other in room.standing if RANK[other.kind] < RANK[request.kind]]
+
+
+def _over(
+    request: EnvironmentRequest, wanted: Sequence[EnvironmentRequest], room: Room
+) -> tuple[EnvironmentRequest, ...]:
+    """Environments whose jobs are all over, as many as the room needs: first those that share with nothing wanted."""
+    shared = {family(other) for other in wanted}
+    over = [other for other in in_order(room.standing) if not room.needed(other)]
+    over.sort(key=lambda other: family(other) in shared)
+    missing = room.used + room.promised + room.cost(request) - room.limit
+    chosen: list[EnvironmentRequest] = []
+    for other in over:
+        if missing <= 0 and chosen:
+            break
+        missing -= room.freed(other, chosen)
+        chosen.append(other)
+    return tuple(chosen)
+
+
+def _least_urgent(request: EnvironmentRequest, room: Room) -> EnvironmentRequest | None:
+    """An environment that is still needed, of those that come after `request`: it will be made a second time."""
+    later = [other for other in in_order(room.standing) if RANK[other.kind] > RANK[request.kind]]
+    return later[-1] if later else None

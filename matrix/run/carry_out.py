@@ -1,0 +1,116 @@
+"""Carries a plan out for a verb: resolves what is missing, runs it, and tells on stderr what it came to."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+
+from matrix.core.errors import DiskFull, EngineMissing, StoreUnusable
+from matrix.core.machine import cores_of_machine, machine_class
+from matrix.core.records import Disk
+from matrix.core.text import say
+from matrix.engines.choice import engine_maker
+from matrix.engines.contract import Engine
+from matrix.plan.graph import Plan
+from matrix.results.formats import disk_words
+from matrix.run.cost import environment_costs
+from matrix.run.evidence import replay
+from matrix.run.progress import make_progress
+from matrix.run.provision import refuse_beyond, share_of
+from matrix.run.runner import Runner, RunSummary
+from matrix.run.store import Store
+
+
+def resolved(make: Callable[[], Plan]) -> Plan:
+    """A plan all of whose locks are there: what models of one's own ask for beside torch is resolved first."""
+    from matrix.environments.index import configured
+    from matrix.environments.resolving import resolve_missing
+
+    plan = make()
+    return make() if resolve_missing(plan.environments(), configured(), say) else plan
+
+
+def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:
+    """Runs what is missing of a plan, and says so on stderr. `options` has `engine`, `jobs`, `disk_budget` and `store`,
+    `name` tells the run from others in the store. Raises DiskFull, EngineMissing, StoreUnusable and what a run raises.
+    """
+    cores = options.jobs or cores_of_machine()
+    make_engine = engine_maker(options.engine, store.places, cores=cores, own_cache=not _fits(plan, options, store))
+    if not store.hold(alone=False):
+        raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
+    progress = make_progress()
+    progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
+    try:
+        runner = Runner(
+            plan=plan,
+            store=store,
+            progress=progress,
+            cores=cores,
+            machine=machine_class(),
+            make_engine=make_engine,
+            budget_bytes=options.disk_budget,
+        )
+        _refuse(options.disk_budget, plan, store, runner.engine)
+        summary = runner.run()
+    finally:
+        progress.close()
+    store.remember_run(name, [state.result.key for state in summary.states if state.result])
+    _tell(summary)
+    if summary.interrupted:
+        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+    return summary
+
+
+def complain_of_missing(summary: RunSummary) -> None:
+    """Raises EngineMissing if cells stay untested for want of something on this machine."""
+    if summary.missing:
+        raise EngineMissing(
+            "some cells stay untested: " + "\n".join(sorted(summary.missing)),
+            tip="install what is missing and run again: what was measured is kept; `doctor` lists what is there",
+        )
+
+
+def _size(plan: Plan) -> str:
+    jobs = sum(plan.jobs(stage) for stage in plan.stages)
+    return f"{len(plan.cells)} cells, at most {jobs} jobs, {len(plan.environments())} environments"
+
+
+def _tell(summary: RunSummary) -> None:
+    print(
+        f"{summary.jobs_run} jobs run, {summary.jobs_reused} reused, {summary.seconds:.1f} s, "
+        f"{summary.tool_cpu_seconds:.1f} s of it CPU time of the tools",
+        file=sys.stderr,
+    )
+    if looked_at(summary.disk):
+        print(disk_words(summary.disk), file=sys.stderr)
+
+
+def looked_at(disk: Disk) -> bool:
+    """Something was made, or images were found that a new store did not know of."""
+    return bool(disk.made or (disk.kept and disk.peak_bytes))
+
+
+def _budget(options: Namespace, store: Store) -> int:
+    """What environments may hold, as far as it is known before one is looked at."""
+    return options.disk_budget or share_of(shutil.disk_usage(store.folder).free)
+
+
+def _fits(plan: Plan, options: Namespace, store: Store) -> bool:
+    """All environments of a plan find room at the same time."""
+    return environment_costs(plan.environments()).disk_bytes <= _budget(options, store)
+
+
+def _refuse(budget: int | None, plan: Plan, store: Store, engine: Engine) -> None:
+    """Before anything begins. Raises DiskFull; what a finished job needed is not asked for again."""
+    try:
+        try:
+            refuse_beyond(budget, plan.environments(), engine)
+        except DiskFull:
+            states = replay(plan, store, engine).states
+            left = (node.request for node in plan.nodes if node.request and not states[node.index].over)
+            refuse_beyond(budget, tuple(dict.fromkeys(left)), engine)
+    except BaseException:
+        engine.terminate()
+        raise

@@ -1,0 +1,175 @@
+"""What a plan will cost, at most: download, disk, time; and what is left of it while it runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from matrix.core.records import EnvironmentRequest, Stage
+from matrix.plan.graph import Plan
+from matrix.plan.locks import variant_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentCost:
+    """Of one environment: bytes to download, bytes on the disk, seconds to install with an empty cache."""
+
+    download_bytes: int
+    disk_bytes: int
+    seconds: float
+
+
+ENVIRONMENT_COSTS: Mapping[str, EnvironmentCost] = {
+    "exporter": EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_700_000_000, seconds=35.0),
+    "importer": EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
+    "compiler": EnvironmentCost(download_bytes=85_000_000, disk_bytes=500_000_000, seconds=1.5),
+    "builder": EnvironmentCost(download_bytes=290_000_000, disk_bytes=1_100_000_000, seconds=30.0),
+    "runtime": EnvironmentCost(download_bytes=15_000_000, disk_bytes=110_000_000, seconds=0.5),
+}
+"""Measured 2026-11-21 with the CUDA build of torch 2.9, for one that shares no wheel with another."""
+
+SAME_TORCH = EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0)
+"""An exporter beside one of the same torch release and Python: it adds IREE and turbine."""
+OTHER_PYTHON = EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0)
+"""An exporter beside one of the same torch release on another Python: CUDA's wheels are for all, torch's are not."""
+
+
+def family(request: EnvironmentRequest) -> tuple[str, ...]:
+    """What environments have in common that share their largest wheels: torch's release, its variant, the Python."""
+    if request.kind != "exporter":
+        return (request.lock.name, request.python)
+    return (dict(request.lock.pins)["torch"], variant_of(request.lock), request.python)
+
+
+def cost_beside(request: EnvironmentRequest, others: Iterable[EnvironmentRequest]) -> EnvironmentCost:
+    """What an environment adds to others on the same disk."""
+    if request.kind == "exporter":
+        shared = family(request)
+        families = {family(other) for other in others if other.kind == "exporter"}
+        if shared in families:
+            return SAME_TORCH
+        if any(other[:2] == shared[:2] for other in families):
+            return OTHER_PYTHON
+    return ENVIRONMENT_COSTS[request.kind]
+
+
+def disk_cost(request: EnvironmentRequest, others: Iterable[EnvironmentRequest]) -> int:
+    """The bytes on the disk of `cost_beside`."""
+    return cost_beside(request, others).disk_bytes
+
+
+def environment_costs(requests: Sequence[EnvironmentRequest]) -> EnvironmentCost:
+    """What environments come to together, each beside those before it."""
+    found = [cost_beside(request, requests[:index]) for index, request in enumerate(requests)]
+    return EnvironmentCost(
+        download_bytes=sum(cost.download_bytes for cost in found),
+        disk_bytes=sum(cost.disk_bytes for cost in found),
+        seconds=sum(cost.seconds for cost in found),
+    )
+
+
+JOB_SECONDS = {
+    Stage.EXPORT: 10.0,
+    Stage.IMPORT: 2.0,
+    Stage.COMPILE: 1.0,
+    Stage.BUILD: 60.0,
+    Stage.RUN: 0.03,
+    Stage.BENCHMARK: 2.0,
+}
+"""Of a small model, where this store has no results yet to tell."""
+
+COMPILE_SECONDS: Mapping[str, float] = {
+    "mobilenet_v2": 12,
+    "mobilenet_v3_small": 13,
+    "quartznet_5x5": 10,
+    "yolox_nano": 45,
+    "whisper_tiny_encoder": 10,
+    "whisper_tiny_decoder": 4,
+    "llama_2l": 3,
+}
+"""Of the shipped models that are far from the mean, on one to two cores; the middle of what 2.9 to 3.13 took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    download_bytes: int
+    disk_bytes: int
+    seconds: float
+
+
+def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: Mapping[str, float], cores: int) -> Cost:
+    """The cost of what is left. `standing` environments are there already, `seconds` are typical ones by stage."""
+    requests = plan.environments()
+    share = 1 - standing / max(1, len(requests))
+    made = environment_costs(requests)
+    typical = stage_seconds(plan, seconds)
+    work = sum(
+        (plan.jobs(stage) - done[stage]) * typical[stage] / (1 if stage is Stage.BENCHMARK else cores)  # alone
+        for stage in plan.stages
+    )
+    return Cost(
+        download_bytes=int(made.download_bytes * share),
+        disk_bytes=int(made.disk_bytes * share),
+        seconds=made.seconds * share + work,
+    )
+
+
+def stage_seconds(plan: Plan, seconds: Mapping[str, float]) -> dict[Stage, float]:
+    """What a job of each stage of a plan takes, from typical ones by stage where a store has them."""
+    return {stage: _job_seconds(plan, stage, seconds.get(stage.value, JOB_SECONDS[stage])) for stage in plan.stages}
+
+
+def _job_seconds(plan: Plan, stage: Stage, typical: float) -> float:
+    """The mean of the plan's jobs of a stage: compile times differ a hundredfold from model to model."""
+    if stage is not Stage.COMPILE:
+        return typical
+    left = {node.index for node in plan.nodes if node.stage is stage}
+    models: dict[int, str] = {}
+    for cell in plan.cells:
+        for index in left.intersection((*cell.nodes, *cell.repeats)):
+            models[index] = cell.labels["model"]
+            left.discard(index)
+    return sum(COMPILE_SECONDS.get(model, typical) for model in models.values()) / max(1, len(models))
+
+
+LATE = 30
+"""Jobs of a stage by which the pace goes: the first ones in an environment start its container or read it from the
+disk."""
+FEWEST = 3
+"""Jobs without which a stage has no pace yet."""
+
+
+class Pace:
+    """What is left of a run in seconds, by what its own jobs took; never by cells, which the first minutes of a run
+    hardly touch.
+
+    A job's time is from its start to its end as the runner sees it, with what the engine does around it and the wait
+    for a worker. Where so many are under way at the same time, one more takes its share of that.
+    """
+
+    def __init__(self, typical: Mapping[Stage, float], *, cores: int, prefetch: int) -> None:
+        """`typical` seconds stand for stages without a pace yet."""
+        self._typical, self._cores = typical, cores
+        self._under_way = dict.fromkeys(Stage, cores * (1 + prefetch)) | {Stage.EXPORT: cores, Stage.BENCHMARK: 1}
+        self._late: dict[Stage, deque[tuple[float, int]]] = {stage: deque(maxlen=LATE) for stage in Stage}
+
+    def note(self, stage: Stage, seconds: float, *, nodes: int = 1) -> None:
+        """A job ended, or a node came to one that had ended in this run (0 s). A job that an earlier run finished says
+        nothing of those that are left."""
+        self._late[stage].append((seconds, nodes))
+
+    def left(self, nodes: Mapping[Stage, int]) -> float | None:
+        """The seconds for so many more nodes of each stage; None where most of it is of a stage without a pace yet."""
+        shares = {stage: count * self._of_a_node(stage) for stage, count in nodes.items() if count > 0}
+        longest = max(shares, key=shares.__getitem__, default=None)
+        return None if longest is None or not self._measured(longest) else sum(shares.values())
+
+    def _measured(self, stage: Stage) -> bool:
+        return len(self._late[stage]) >= FEWEST
+
+    def _of_a_node(self, stage: Stage) -> float:
+        if not self._measured(stage):
+            return self._typical[stage] / (1 if stage is Stage.BENCHMARK else self._cores)
+        seconds, nodes = sum(each for each, _ in self._late[stage]), sum(each for _, each in self._late[stage])
+        return seconds / nodes / self._under_way[stage]

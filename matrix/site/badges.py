@@ -1,0 +1,106 @@
+"""One line of the results as a badge for a README: which releases pass with a model. Pure; it says what was measured.
+
+A template and no library: those on the package index measure text in a font of theirs and put it into the SVG as it
+is, so a `<` in a model's name makes a file that no browser opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import jinja2
+
+from matrix.answers.advice import meant_by
+from matrix.core.errors import NoAnswer
+from matrix.core.text import visible
+from matrix.core.versions import in_order, minor
+from matrix.results.published import PublishedCell
+from matrix.results.square import headings, span
+
+LETTER, EDGE = 6.3, 10
+"""Pixels of a letter on average and beside a text; the SVG stretches the text to what it was given."""
+COLOURS = {"good": "#0b7a6b", "some": "#8a5a00", "bad": "#a33a1f", "unknown": "#566169"}
+"""What stands behind the white text, with a contrast of 4.5 and more. The words say it without colour."""
+LONGEST = 60
+TEMPLATE = """\
+<svg xmlns="http://www.w3.org/2000/svg" width="{{ left + right }}" height="20" role="img" aria-label="{{ said }}">
+<title>{{ title }}</title>
+<rect width="{{ left }}" height="20" fill="#1c2327"/>
+<rect x="{{ left }}" width="{{ right }}" height="20" fill="{{ colour }}"/>
+<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" transform="translate({{ edge / 2 }} 14)">
+<text textLength="{{ left - edge }}" lengthAdjust="spacingAndGlyphs">{{ label }}</text>
+<text x="{{ left }}" textLength="{{ right - edge }}" lengthAdjust="spacingAndGlyphs">{{ message }}</text>
+</g>
+</svg>
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """`standing` is a key of COLOURS: the newest release that was measured passes, only an older one, none, or nothing
+    was measured."""
+
+    label: str
+    message: str
+    standing: str
+    title: str
+
+
+def badge_of(cells: Sequence[PublishedCell], wanted: Mapping[str, str], *, date: str) -> Badge:
+    """Which compilers pass with what is wanted (a model, and more if one likes), or which runtimes where a compiler is.
+
+    Without a compiler and a runtime each compiler is asked with the runtime of its own release. A release passes if a
+    cell of it was compared and is right: with the axes that are not named, a combination that works is known. Raises
+    NoAnswer where no result has what is wanted.
+    """
+    meant = {axis: meant_by(axis, term, cells) for axis, term in wanted.items()}
+    fitting = [cell for cell in cells if all(cell.axes.get(axis) in labels for axis, labels in meant.items())]
+    if not fitting:
+        said = ", ".join(f"{axis} {term}" for axis, term in wanted.items())
+        raise NoAnswer(f"no result has {said}", tip="`advise` with the same words lists what was tested")
+    own = not {"compiler", "runtime"} & wanted.keys()
+    axis = "runtime" if "compiler" in wanted and "runtime" not in wanted else "compiler"
+    measured = [cell for cell in fitting if cell.measured and (not own or _of_one_release(cell))]
+    order = in_order(cell.axes[axis] for cell in measured)
+    passing = [label for label in order if any(cell.right for cell in measured if cell.axes[axis] == label)]
+    standing = "unknown" if not order else "bad" if not passing else "good" if passing[-1] == order[-1] else "some"
+    label = ", ".join([wanted["model"], *(f"{name} {term}" for name, term in wanted.items() if name != "model")])
+    message = _message(passing, order)
+    with_own = ", each with the runtime of its release" if own else ""
+    return Badge(
+        label=visible(label, LONGEST),
+        message=visible(message, LONGEST),
+        standing=standing,
+        title=visible(f"{label}: {axis} {message}{with_own}; measured {date}"),
+    )
+
+
+def _of_one_release(cell: PublishedCell) -> bool:
+    return minor(cell.axes.get("runtime", "")) == minor(cell.axes.get("compiler", ""))
+
+
+def _message(passing: Sequence[str], order: Sequence[str]) -> str:
+    if not order:
+        return "not measured"
+    if not passing:
+        return "no release passes"
+    if len(passing) == 2:
+        short = dict(zip(order, headings(order), strict=True))
+        return f"{short[passing[0]]} and {short[passing[1]]} pass"
+    return f"{span(passing, order)} {'pass' if len(passing) > 1 else 'passes'}"
+
+
+def as_svg(badge: Badge) -> str:
+    """A picture of 20 pixels' height that holds its words as text. Everything filled in is escaped."""
+    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE)
+    return made.render(
+        left=round(LETTER * len(badge.label)) + EDGE,
+        right=round(LETTER * len(badge.message)) + EDGE,
+        edge=EDGE,
+        colour=COLOURS[badge.standing],
+        said=f"{badge.label}: {badge.message}",
+        label=badge.label,
+        message=badge.message,
+        title=badge.title,
+    )

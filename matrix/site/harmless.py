@@ -1,0 +1,77 @@
+"""A published run as the pages show it: every text of it harmless and of a length to read. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+
+from matrix.core.text import visible
+from matrix.results.published import PublishedRun
+
+LABEL = 80
+"""Characters of a name that are shown."""
+PROSE = frozenset(
+    {
+        "command",
+        "included",
+        "means",
+        "message",
+        "next_steps",
+        "notes",
+        "path",
+        "programs",
+        "question",
+        "reason",
+        "references",
+        "reproduce",
+        "sentences",
+        "text",
+    }
+)
+"""Fields whose texts are sentences or paths; all others hold names."""
+AS_READ = frozenset({"source"})
+"""Where the run was read: it is opened again, and stands on no page."""
+
+
+def inert_run(run: PublishedRun) -> PublishedRun:
+    """The run with its texts made visible, whatever field or mapping they stand in."""
+    changed = _inert(run, prose=False)
+    assert isinstance(changed, PublishedRun)
+    return changed
+
+
+def _inert(value: object, *, prose: bool) -> object:
+    if isinstance(value, Enum) or value is None:
+        return value
+    if isinstance(value, str):
+        return visible(value) if prose else label(value)
+    if isinstance(value, tuple):
+        return tuple(_inert(each, prose=prose) for each in value)
+    if isinstance(value, Mapping):
+        return {label(key): _inert(each, prose=prose) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value) if field.name not in AS_READ]
+        return replace(value, **{name: _inert(getattr(value, name), prose=name in PROSE) for name in names})
+    return value
+
+
+def label(text: str) -> str:
+    """A name. Where it is cut, a digest keeps it apart from another one with the same beginning."""
+    if len(text) <= LABEL:
+        return visible(text)
+    return f"{visible(text[:LABEL])}…{_digest(text)}"
+
+
+def slug(text: str) -> str:
+    """A file name or anchor; a text that cannot be one as it is gets a digest, so that no two texts share one."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:LABEL]
+    if plain and plain == text:
+        return plain
+    return f"{plain or 'x'}-{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -1,0 +1,79 @@
+"""One page for a presentation: squares, islands, charts, tables, sources and dates in a single file that asks for
+nothing else. It holds no script, and its policy lets none run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from markupsafe import Markup
+
+from matrix import __version__
+from matrix.core.keys import sha256
+from matrix.core.text import visible
+from matrix.results.published import PublishedRun
+from matrix.site.build import charts_of, runs_of_pages
+from matrix.site.charts import Chart
+from matrix.site.harmless import LABEL
+from matrix.site.pages import latest, numbers, signature_view, signed, square_view, templates
+from matrix.site.squares import Table, find_tables, without_repeats
+
+SQUARES = 24
+"""Squares of one run that the page shows; the site has them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A run on the page. `file` and `digest` lead from a number back to its source."""
+
+    run: PublishedRun
+    tables: tuple[Table, ...]
+    left_out: int
+    file: str
+    digest: str
+
+
+def one_file(results: Sequence[Path]) -> str:
+    """The page. Raises ResultsFault, UsageError for results without cells, ExtraMissing where nothing can draw."""
+    runs = runs_of_pages(results)
+    tables = without_repeats(table for run in runs for table in find_tables(run))
+    parts = [_part(run, [table for table in tables if table.run is run]) for run in runs]
+    charts = charts_of(runs)
+    style = (resources.files("matrix.site") / "static" / "site.css").read_text(encoding="utf-8")
+    found = signed(tables)
+    return (
+        templates()
+        .get_template("report.html")
+        .render(
+            style=Markup(style),  # the project's own file: nothing of the results is in it
+            style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+            version=__version__,
+            date=latest(runs),
+            parts=[part for part in parts if part.tables],
+            sources=parts,
+            square_of=square_view,
+            signatures=[signature_view(name, group) for name, group in found.items()],
+            charts=[(chart, numbers(chart), _address(chart)) for chart in charts],
+        )
+    )
+
+
+def _part(run: PublishedRun, tables: Sequence[Table]) -> Part:
+    return Part(
+        run=run,
+        tables=tuple(tables[:SQUARES]),
+        left_out=max(0, len(tables) - SQUARES),
+        file=visible(Path(run.source).name, LABEL),
+        digest=sha256(Path(run.source)),
+    )
+
+
+def _address(chart: Chart) -> str:
+    """The chart as the address of an image: a browser runs nothing in one."""
+    from matrix.site.drawing import draw
+
+    return f"data:image/svg+xml;base64,{base64.b64encode(draw(chart, 'svg')['svg']).decode()}"

@@ -1,0 +1,104 @@
+"""From one square to the one that holds another model, exporter or target: what the picker of a page offers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matrix.core.records import AXES
+from matrix.core.versions import in_order
+from matrix.results.square import headings
+from matrix.site.harmless import slug
+from matrix.site.squares import Table, ordered
+
+MOST_OFFERED = 400
+"""Values of one axis that a picker offers; beyond it the search is the way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A value of an axis; `link` leads to the nearest square that has it, and is empty for the one that is shown."""
+
+    label: str
+    short: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picker:
+    """What a square's page offers of one axis that is neither down nor across."""
+
+    axis: str
+    shown: str
+    offers: tuple[Offer, ...]
+
+
+class Finder:
+    """All squares, by what they hold. The nearest one keeps most of the values that stand, then the axes across and
+    down, and comes early on the site."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self._place = {id(table): place for place, table in enumerate(tables)}
+        self._labels = {id(table): _labels(table) for table in tables}
+        self._holding: dict[str, dict[str, list[Table]]] = {}
+        for table in tables:
+            for axis, labels in self._labels[id(table)].items():
+                for label in labels:
+                    self._holding.setdefault(axis, {}).setdefault(label, []).append(table)
+
+    def pickers(self, table: Table) -> tuple[Picker, ...]:
+        """Of every axis that some square has several values of; the usual axes first."""
+        shown = (table.row_axis, table.column_axis, *table.ties)
+        found = []
+        for axis in ordered((*(axis for axis in AXES if axis in self._holding), *self._holding)):
+            labels = [label for label in in_order(self._holding[axis]) if label != "-"]
+            if axis not in shown and 1 < len(labels) <= MOST_OFFERED:
+                found.append(self._picker(table, axis, labels))
+        return tuple(found)
+
+    def _picker(self, table: Table, axis: str, labels: Sequence[str]) -> Picker:
+        standing = table.others.get(axis, "")
+        short = dict(zip(labels, headings(labels), strict=True))
+        return Picker(
+            axis=axis,
+            shown=standing if standing in labels else "",
+            offers=tuple(
+                Offer(
+                    label=label,
+                    short=short[label],
+                    link="" if label == standing else _link(self._nearest(table, axis, label), table, axis, label),
+                )
+                for label in labels
+            ),
+        )
+
+    def _nearest(self, table: Table, axis: str, label: str) -> Table:
+        kept = {other: value for other, value in table.others.items() if other != axis}
+        shown = (table.row_axis, table.column_axis)
+
+        def distance(other: Table) -> tuple[int, int, int, int]:
+            labels = self._labels[id(other)]
+            lost = sum(value not in labels.get(name, ()) for name, value in kept.items())
+            turned = sum(name not in (other.row_axis, other.column_axis) for name in shown)
+            return lost, turned, int(other.row_axis != table.row_axis), self._place[id(other)]
+
+        return min(self._holding[axis][label], key=distance)
+
+
+def _labels(table: Table) -> Mapping[str, frozenset[str]]:
+    """Every value that the square stands for, by axis."""
+    found = {axis: frozenset((label,)) for axis, label in table.others.items()}
+    found |= {table.row_axis: frozenset(table.rows), table.column_axis: frozenset(table.columns)}
+    return found | {axis: found[other] for axis, other in table.ties.items()}
+
+
+def _link(target: Table, table: Table, axis: str, label: str) -> str:
+    """The square with the value lit up, and with those that stand here and are an axis there."""
+    axis = target.ties.get(axis, axis)
+    lit = {**table.others, axis: label}
+    shown = [
+        name for name in (target.row_axis, target.column_axis) if name in lit and lit[name] in _labels(target)[name]
+    ]
+    first = sorted(shown, key=lambda name: name != axis)
+    words = "&".join(slug(f"{name}-{lit[name]}") for name in first)
+    return f"square/{target.slug}.html" + (f"#{words}" if words else "")

@@ -1,0 +1,323 @@
+"""Squares found in the cells of a published run: which two axes, what stands in them, and answers in words. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from matrix.answers import predictions
+from matrix.core.records import AXES, Outcome
+from matrix.core.versions import in_order
+from matrix.results import signatures
+from matrix.results.published import PublishedCell, PublishedRun
+from matrix.results.square import MARKS, PLURAL, RAN, headings, outcome_words, span
+from matrix.site.harmless import slug
+
+FILLED = 0.6
+"""The part of a square that must be measured before two axes are worth one; less is a cross of two other squares."""
+BIGGEST = 4000
+"""Cells of one square on a page; beyond it the rows go on over several."""
+OTHERWISE = "≠"
+"""Stands behind the mark of a cell that the gates predict to end in another way."""
+FIRST = ("compiler", "runtime")
+"""The axes of the question that most people come with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A square. `others` are the axes beside it with their one value; `ties` those that follow a shown axis."""
+
+    run: PublishedRun
+    row_axis: str
+    column_axis: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: Mapping[tuple[str, str], PublishedCell]
+    others: Mapping[str, str]
+    ties: Mapping[str, str]
+    part: str = ""
+
+    @property
+    def slug(self) -> str:
+        """Named by what it shows alone, so that a link stays when other squares come."""
+        model = [self.others["model"]] if "model" in self.others else []
+        fixed = hashlib.sha256(repr(sorted(self.others.items())).encode()).hexdigest()[:6]
+        return slug("-".join([self.run.preset, self.row_axis, self.column_axis, *model, fixed, *self.part.split()[:1]]))
+
+    @property
+    def title(self) -> str:
+        tied = [f"{axis} = {other}" for axis, other in self.ties.items()]
+        return ", ".join([*(f"{axis} {label}" for axis, label in self.others.items() if label != "-"), *tied])
+
+    @property
+    def short_rows(self) -> dict[str, str]:
+        return dict(zip(self.rows, headings(self.rows), strict=True))
+
+    @property
+    def short_columns(self) -> dict[str, str]:
+        return dict(zip(self.columns, headings(self.columns), strict=True))
+
+    def row(self, label: str) -> list[tuple[str, PublishedCell]]:
+        return [(column, self.cells[label, column]) for column in self.columns if (label, column) in self.cells]
+
+    def column(self, label: str) -> list[tuple[str, PublishedCell]]:
+        return [(row, self.cells[row, label]) for row in self.rows if (row, label) in self.cells]
+
+    def evidence(self, row: str) -> str:
+        """The page with the evidence of a row's cells."""
+        return f"cell/{self.slug}--{slug(row)}.html"
+
+
+def find_tables(run: PublishedRun) -> list[Table]:
+    """The squares of a run; together they hold every cell."""
+    ties = _ties(run)
+    free = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1 and axis not in ties]
+    found: list[Table] = []
+    covered: set[int] = set()
+    pairs = _pairs(free)
+    candidates = [[*map(_dense, _of_pair(run, pair, ties, run.cells))] for pair in pairs] if run.cells else []
+    for tables in sorted(candidates, key=_usefulness):
+        for table in tables:
+            new = {id(cell) for cell in table.cells.values()} - covered
+            if len(pairs) == 1 or (_is_filled(table) and len(new) * 3 >= len(table.cells)):
+                found.append(table)
+                covered |= new
+    left = [cell for cell in run.cells if id(cell) not in covered]
+    found += _of_pair(run, pairs[0], ties, left) if left else []
+    return [part for table in found for part in _parts(table)]
+
+
+def _usefulness(tables: Sequence[Table]) -> tuple[bool, bool, int]:
+    """The usual question first, then releases by releases, then models; of these what takes few squares."""
+    pair = (tables[0].row_axis, tables[0].column_axis)
+    return pair != FIRST, "model" in pair, len(tables)
+
+
+def without_repeats(tables: Iterable[Table]) -> list[Table]:
+    """The tables but for those all of whose cells stand in tables of earlier runs and ended alike there."""
+    kept: list[Table] = []
+    seen: set[tuple[object, ...]] = set()
+    for table in tables:
+        cells = {(*sorted(cell.axes.items()), cell.words) for cell in table.cells.values()}
+        if not cells <= seen:
+            kept.append(table)
+        seen |= cells
+    return kept
+
+
+def mark(table: Table, cell: PublishedCell) -> str:
+    """The mark of a cell, as in the tables of the command line; `(ok)` where it is only predicted, `ok≠` where it ended
+    otherwise than predicted."""
+    if found := predictions.only_predicted(cell, predictions.committed()):
+        return f"({signatures.codes().get(found.gate, '?') if found.gate else MARKS[Outcome.PASSED]})"
+    return _outcome_mark(table, cell) + (OTHERWISE if predictions.surprising(cell, predictions.committed()) else "")
+
+
+def _outcome_mark(table: Table, cell: PublishedCell) -> str:
+    if not cell.compared:
+        return RAN
+    early = cell.stage[:1] if cell.stage and cell.stage is not table.run.last_stage else ""
+    if cell.outcome is Outcome.FAILED and cell.signature:
+        return early + signatures.codes().get(cell.signature, "?")
+    return (early if cell.outcome.red else "") + MARKS[cell.outcome]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A row of the legend; `signature` names a page where there is one."""
+
+    mark: str
+    words: str
+    signature: str
+    kind: str
+    count: int
+
+
+def legend(table: Table) -> list[Mark]:
+    """Every mark in the square, most frequent first."""
+    counted: Counter[str] = Counter()
+    first: dict[str, PublishedCell] = {}
+    for cell in table.cells.values():
+        text = mark(table, cell)
+        counted[text] += 1
+        first.setdefault(text, cell)
+    return [
+        Mark(
+            mark=text,
+            words=_legend_words(first[text]),
+            signature=first[text].signature,
+            kind=kind(first[text]),
+            count=count,
+        )
+        for text, count in counted.most_common()
+    ]
+
+
+def _legend_words(cell: PublishedCell) -> str:
+    known = predictions.committed()
+    if found := predictions.only_predicted(cell, known):
+        return f"{cell.words}; {predictions.prediction_words(found)}"
+    if predictions.surprising(cell, known):
+        return f"{cell.words}; {predictions.beside_words(cell, known)}"
+    return meaning(cell)
+
+
+def meaning(cell: PublishedCell) -> str:
+    """An outcome in a few words."""
+    if known := signatures.legends().get(cell.signature):
+        return known
+    return cell.words if cell.passed else outcome_words(cell.words, cell.outcome)
+
+
+def kind(cell: PublishedCell) -> str:
+    """What colours a cell: `passed`, `red` or `open`; the mark says the same without colour."""
+    if cell.outcome is Outcome.PASSED:
+        return "passed"
+    return "red" if cell.outcome.red else "open"
+
+
+def edges(table: Table, row: str, column: str) -> str:
+    """The sides on which a passed cell ends its island: letters of `top`, `right`, `bottom`, `left`."""
+    down, across = table.rows.index(row), table.columns.index(column)
+    beside = {"t": (down - 1, across), "r": (down, across + 1), "b": (down + 1, across), "l": (down, across - 1)}
+    return " ".join(side for side, (y, x) in beside.items() if not _passes(table, y, x))
+
+
+def row_answer(table: Table, row: str) -> str:
+    """`Modules of compiler 3.8 load on runtimes 3.8 and 3.9.`"""
+    held = [label for label, cell in table.row(row) if cell.outcome is Outcome.PASSED]
+    where = several(table.column_axis, held, table.columns)
+    if (table.row_axis, table.column_axis) == FIRST:
+        return f"Modules of compiler {table.short_rows[row]} load on {where}."
+    return f"{_first_up(table.row_axis)} {table.short_rows[row]} passes with {where}."
+
+
+def column_answer(table: Table, column: str) -> str:
+    """`Runtime 3.9 loads modules of compilers 3.8 and 3.9.`"""
+    held = [label for label, cell in table.column(column) if cell.outcome is Outcome.PASSED]
+    where = several(table.row_axis, held, table.rows)
+    verb = "loads modules of" if (table.row_axis, table.column_axis) == FIRST else "passes with"
+    return f"{_first_up(table.column_axis)} {table.short_columns[column]} {verb} {where}."
+
+
+def several(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
+    """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime tried here`: others may be tried in
+    other squares."""
+    if not labels:
+        return f"no {axis} tried here"
+    if len(labels) == 1:
+        return f"{axis} {span(labels, order)}"
+    short = dict(zip(order, headings(order), strict=True))
+    words = f"{short[labels[0]]} and {short[labels[1]]}" if len(labels) == 2 else span(labels, order)
+    plural = PLURAL.get(axis, axis if axis.endswith("s") else f"{axis}s")
+    return f"{plural} {words}"
+
+
+def ordered(axes: Iterable[str]) -> list[str]:
+    """The usual axes in their order, then a spec's own."""
+    names = list(dict.fromkeys(axes))
+    return [axis for axis in AXES if axis in names] + [axis for axis in names if axis not in AXES]
+
+
+def _passes(table: Table, down: int, across: int) -> bool:
+    if not (0 <= down < len(table.rows) and 0 <= across < len(table.columns)):
+        return False
+    cell = table.cells.get((table.rows[down], table.columns[across]))
+    return cell is not None and cell.outcome is Outcome.PASSED
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _axes(run: PublishedRun) -> list[str]:
+    return ordered(axis for cell in run.cells for axis in cell.axes)
+
+
+def _labels(cells: Iterable[PublishedCell], axis: str) -> tuple[str, ...]:
+    return in_order(cell.axes.get(axis, "-") for cell in cells)
+
+
+def _ties(run: PublishedRun) -> dict[str, str]:
+    """Axis -> the earlier one whose value it has in every cell, such as `runtime = compiler`."""
+    axes = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1]
+    found: dict[str, str] = {}
+    for other, axis in itertools.combinations(axes, 2):
+        if other not in found and all(cell.axes.get(axis) == cell.axes.get(other) for cell in run.cells):
+            found.setdefault(axis, other)
+    return found
+
+
+def _pairs(free: Sequence[str]) -> list[tuple[str, str]]:
+    """Axes that may make a square, each pair in the axes' own order."""
+    if len(free) >= 2:
+        return list(itertools.combinations(free, 2))
+    shown = [*free, *(axis for axis in FIRST if axis not in free)][:2]
+    return [tuple(ordered(shown))]  # type: ignore[list-item]
+
+
+def _of_pair(
+    run: PublishedRun, pair: tuple[str, str], ties: Mapping[str, str], cells: Sequence[PublishedCell]
+) -> Iterator[Table]:
+    followers = {axis: other for axis, other in ties.items() if other in pair and axis not in pair}
+    others = [axis for axis in _axes(run) if axis not in pair and axis not in followers]
+    groups: dict[tuple[str, ...], list[PublishedCell]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(cell.axes.get(axis, "-") for axis in others), []).append(cell)
+    for values, group in groups.items():
+        yield Table(
+            run=run,
+            row_axis=pair[0],
+            column_axis=pair[1],
+            rows=_labels(group, pair[0]),
+            columns=_labels(group, pair[1]),
+            cells={(cell.axes.get(pair[0], "-"), cell.axes.get(pair[1], "-")): cell for cell in group},
+            others=dict(zip(others, values, strict=True)),
+            ties=followers,
+        )
+
+
+def _dense(table: Table) -> Table:
+    """The square without rows and columns that touch it in one cell only, where it is mostly empty with them: they are
+    lines of another square."""
+    if _is_filled(table):
+        return table
+    rows = Counter(row for row, _ in table.cells)
+    columns = Counter(column for _, column in table.cells)
+    cells = {place: cell for place, cell in table.cells.items() if rows[place[0]] > 1 and columns[place[1]] > 1}
+    smaller = replace(
+        table,
+        rows=tuple(row for row in table.rows if any(place[0] == row for place in cells)),
+        columns=tuple(column for column in table.columns if any(place[1] == column for place in cells)),
+        cells=cells,
+    )
+    return smaller if cells and _is_filled(smaller) else table
+
+
+def _is_filled(table: Table) -> bool:
+    size = len(table.rows) * len(table.columns)
+    return min(len(table.rows), len(table.columns)) > 1 and len(table.cells) >= FILLED * size
+
+
+def _parts(table: Table) -> Iterator[Table]:
+    """The square itself, or blocks of its rows where it is too big for a page."""
+    if len(table.cells) <= BIGGEST:
+        yield table
+        return
+    height = max(1, BIGGEST // len(table.columns))
+    blocks = [table.rows[start : start + height] for start in range(0, len(table.rows), height)]
+    for number, rows in enumerate(blocks, start=1):
+        yield Table(
+            run=table.run,
+            row_axis=table.row_axis,
+            column_axis=table.column_axis,
+            rows=rows,
+            columns=table.columns,
+            cells={place: cell for place, cell in table.cells.items() if place[0] in rows},
+            others=table.others,
+            ties=table.ties,
+            part=f"{number} of {len(blocks)}",
+        )
