@@ -1,4 +1,4 @@
-"""The contract of an engine. Every implementation passes `tests/real/engine_contract.py`."""
+"""The contract of an engine. Every implementation passes `tests/helpers/engine_contract.py`."""
 
 from __future__ import annotations
 

@@ -126,7 +126,21 @@ def test_every_engine_passes_the_contract():
     for name in set(ENGINES) - {"auto"}:  # which is one of the others
         tests = ast.parse((ROOT / "tests" / "real" / f"test_engine_{name}.py").read_text(encoding="utf-8"))
         classes = [node for node in tests.body if isinstance(node, ast.ClassDef)]
-        assert any(ast.unparse(base) == "EngineContract" for node in classes for base in node.bases), name
+        assert any(
+            ast.unparse(base) in ("EngineContract", "DockerContract") for node in classes for base in node.bases
+        ), name
+
+
+def test_no_test_imports_a_test():
+    tests = [path for path in files() if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")]
+    imported = {path.name: {name for name in imports(path) if name.startswith("test_")} for path in tests}
+    assert {name: found for name, found in imported.items() if found - {Path(name).stem}} == {}
+
+
+def test_unit_and_component_tests_mirror_the_rooms():
+    rooms = {path.name for path in (ROOT / "matrix").iterdir() if (path / "__init__.py").is_file()} | {"scripts"}
+    for kind in ("unit", "component"):
+        assert {path.parent.name for path in (ROOT / "tests" / kind).rglob("test_*.py")} <= rooms
 
 
 def test_names_say_something():

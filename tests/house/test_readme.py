@@ -27,7 +27,7 @@ COMMANDS = sorted({*filter(COMMAND.fullmatch, (*FENCED, *re.findall(r"`([^`\n]+)
 BY_FORM = {
     r"python -m matrix (?!.*armv6)(?!site).+": ("tests/real/test_portability_real.py", "README_COMMANDS"),
     r"nox -s matrix -- --model .+image:.+": ("tests/real/test_own_image_real.py", "by the README's command line"),
-    r"nox -s matrix -- --model .+": ("tests/real/test_own_real.py", "OWN_LINES"),
+    r"nox -s matrix -- --model .+": ("tests/helpers/own_models.py", "OWN_LINES"),
 }
 """Commands of a form -> the test that reads them out of the README and runs them."""
 BY_NAME = {

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 from pages_read import Page
+from site_checks import PORTABILITY, RESULTS, assert_valid
 from site_samples import HOSTILE, OVERRIDE, generated, hostile, timed, write
-from test_site import PORTABILITY, RESULTS, assert_valid
 
 from matrix.cli.main import main
 from matrix.core.errors import ResultsFault

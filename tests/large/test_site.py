@@ -6,16 +6,15 @@ import csv
 import json
 import platform
 import re
-import subprocess
 import tempfile
 from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from debian_programs import program
 from packaging.version import Version
 from pages_read import Page, broken_links, read_page, read_site
+from site_checks import PORTABILITY, RESULTS, ROOT, assert_valid
 from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, job, timed, write
 
 from matrix.cli.main import main
@@ -25,10 +24,6 @@ from matrix.results.published import PublishedRun, read_run
 from matrix.site.build import build_site
 from matrix.site.harmless import inert_run, slug
 from matrix.site.squares import column_answer, find_tables, row_answer
-
-ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "results").glob("*.json"))
-PORTABILITY = ROOT / "results" / "portability.json"
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +45,6 @@ def portability() -> PublishedRun:
 
 def run_of(tmp_path: Path, content: dict) -> PublishedRun:
     return inert_run(read_run(write(tmp_path / "run.json", content)))
-
-
-def assert_valid(folder: Path, paths: list[Path]) -> None:
-    """By Debian's `tidy`."""
-    words = [program("tidy", "tidy"), "-q", "-e", "--drop-empty-elements", "no", *map(str, paths)]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_link_leads_to_a_file_and_an_anchor_of_the_site(site, pages):

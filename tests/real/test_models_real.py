@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy
 import pytest
 from command_line import ROOT, Ran, good, matrix, new_store, quoted, standing
-from test_own_real import line
+from own_models import line
 
 pytestmark = pytest.mark.real
 

@@ -16,7 +16,7 @@ import pytest
 from command_line import DATA, ROOT, Ran, matrix
 from containers import containers_of, daemon_or_skip, docker_command, new_engine
 from engine_contract import Driven, job_of, request_for
-from test_own_real import line
+from own_models import line
 
 from matrix.core.errors import NotInstallable, ToolchainFault
 from matrix.core.records import EnvironmentRequest, Lock, Stage

@@ -3,8 +3,6 @@ wrong with such files: the cell or the message says it, and the other cells are 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import shlex
@@ -14,29 +12,15 @@ from pathlib import Path
 
 import numpy
 import pytest
-from command_line import DATA, ROOT, Ran, good, matrix, new_store, standing
+from command_line import DATA, good, matrix, new_store, standing
+from own_models import OWN_LINES, ask, cells, line, outcomes
 
 from matrix.environments.interpreters import uv_binary
 
 pytestmark = pytest.mark.real
 
 ONE = ("3.13.0",)
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-OWN_LINES = re.findall(r"^\| `nox -s matrix -- (--model [^`]+)` \|", README, re.MULTILINE)
 AT_3_13 = ("--compiler", "3.13.0", "--runtime", "3.13.0")
-
-
-def line(start: str) -> list[str]:
-    """The words of the README's command line that begins so, the shortest one."""
-    return shlex.split(min((words for words in OWN_LINES if words.startswith(start)), key=len))
-
-
-def cells(ran: Ran) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(ran.out)))
-
-
-def outcomes(ran: Ran) -> list[tuple[str, str, str]]:
-    return [(cell["outcome"], cell["stage"], cell["signature"]) for cell in cells(ran)]
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +32,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
     shutil.copy(DATA / "linear_input.npy", folder / "x.npy")
     shutil.copy(DATA / "linear_expected.npy", folder / "y.npy")
     return folder
-
-
-def ask(desk: Path, *words: object, verb: str = "run", **options: str) -> Ran:
-    rest = () if verb == "why" else ("--format", "csv")
-    return matrix(verb, *rest, *words, "--store", desk / "store", cwd=desk, **options)
 
 
 @pytest.fixture(scope="module")

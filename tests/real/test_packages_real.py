@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import ROOT, good, new_store, standing
 from containers import daemon_or_skip
-from test_own_real import ask, cells, line, outcomes
+from own_models import ask, cells, line, outcomes
 
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import configured

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from command_line import good, wait_for, write_spec
 from containers import containers_of
-from test_engine_docker import TestDockerEngine as DockerContract
+from docker_contract import DockerContract
 
 from matrix.core.errors import EngineMissing
 from matrix.engines.docker.daemon import Daemon

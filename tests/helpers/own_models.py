@@ -1,0 +1,34 @@
+"""Runs with models of one's own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from pathlib import Path
+
+from command_line import ROOT, Ran, matrix
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+OWN_LINES = re.findall(r"^\| `nox -s matrix -- (--model [^`]+)` \|", README, re.MULTILINE)
+
+
+def line(start: str) -> list[str]:
+    """The words of the README's command line that begins so, the shortest one."""
+    return shlex.split(min((words for words in OWN_LINES if words.startswith(start)), key=len))
+
+
+def cells(ran: Ran) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(ran.out)))
+
+
+def outcomes(ran: Ran) -> list[tuple[str, str, str]]:
+    return [(cell["outcome"], cell["stage"], cell["signature"]) for cell in cells(ran)]
+
+
+def ask(desk: Path, *words: object, verb: str = "run", **options: str) -> Ran:
+    rest = () if verb == "why" else ("--format", "csv")
+    return matrix(verb, *rest, *words, "--store", desk / "store", cwd=desk, **options)

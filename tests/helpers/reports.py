@@ -1,0 +1,28 @@
+"""Reports of small plans, with the ends of their jobs made here."""
+
+from __future__ import annotations
+
+import io
+
+import numpy
+from samples import STAGES, result
+
+from matrix.core.records import JobResult
+from matrix.plan.graph import NodeState, Plan
+from matrix.results.cells import Report
+from matrix.run.evidence import Judge
+
+
+def npy(value: float) -> bytes:
+    stream = io.BytesIO()
+    numpy.save(stream, numpy.asarray([value], "float32"))
+    return stream.getvalue()
+
+
+def report_of(plan: Plan, results: list[JobResult | None], files: dict[str, bytes] | None = None) -> Report:
+    states = [NodeState(result=one, obstacle=node.obstacle) for node, one in zip(plan.nodes, results, strict=True)]
+    return Judge(plan, states, (files or {}).__getitem__, {}).report()
+
+
+PASSED = tuple(result(stage) for stage in STAGES)
+ONE = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"

@@ -1,0 +1,23 @@
+"""What every page of the site is held to."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from debian_programs import program
+
+ROOT = Path(__file__).parents[2]
+
+
+RESULTS = sorted((ROOT / "results").glob("*.json"))
+
+
+PORTABILITY = ROOT / "results" / "portability.json"
+
+
+def assert_valid(folder: Path, paths: list[Path]) -> None:
+    """By Debian's `tidy`."""
+    words = [program("tidy", "tidy"), "-q", "-e", "--drop-empty-elements", "no", *map(str, paths)]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

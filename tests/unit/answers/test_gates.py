@@ -1,0 +1,134 @@
+"""Predictions from `.vmfb` files alone, beside the 225 outcomes that were measured with the same modules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from modules import RELEASES, linear_modules, module
+
+from matrix.answers.gates import as_json, learn, learn_folder, likely_compilers, load_gates, predict
+from matrix.answers.predictions import agreement, predictions
+from matrix.answers.whatis import answer
+from matrix.artifacts.vmfb import Function, read_vmfb
+from matrix.cli import publish
+from matrix.core.data import DATA
+from matrix.core.errors import FileFault
+from matrix.core.versions import minor
+from matrix.results.published import read_run
+
+RESULTS = Path(__file__).parents[3] / "results" / "portability.json"
+
+
+def square():
+    modules = {minor(release): read_vmfb(module(f"linear-{release}")) for release in RELEASES}
+    return {
+        (compiler, gates.release): predict(found, gates)
+        for compiler, found in modules.items()
+        for gates in load_gates()
+    }
+
+
+def test_all_225_predictions_agree_with_what_was_observed_gate_for_gate():
+    found = agreement(read_run(RESULTS).cells, square())
+    assert (found.agreeing, found.other) == (225, ())
+
+
+def test_releases_are_predicted_as_their_modules_are():
+    """The table of gates alone, without any module, says the same of every pair."""
+    by_release = predictions(load_gates())
+    assert {pair: found.gate for pair, found in square().items()} == {
+        pair: found.gate for pair, found in by_release.items()
+    }
+
+
+def test_without_any_outcome_the_predictions_are_the_same(tmp_path, monkeypatch):
+    found = read_vmfb(module("linear-3.8.0"))
+    before = answer(found, load_gates(), publish.observed())
+    monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
+    after = answer(found, load_gates(), publish.observed())
+    assert (after.predictions, after.compilers) == (before.predictions, before.compilers)
+    assert set(after.observed) == {""} != set(before.observed)
+
+
+def test_the_committed_gates_are_what_the_modules_teach(tmp_path):
+    """Of the facts that `linear` shows: the committed table holds more imports, of more models."""
+    for release in RELEASES:
+        folder = tmp_path / release
+        folder.mkdir()
+        (folder / "module.vmfb").write_bytes((linear_modules() / f"linear-{release}.vmfb").read_bytes())
+    learnt = {gates.release: gates for gates in learn_folder(tmp_path)}
+    assert list(learnt) == [gates.release for gates in load_gates()]
+    for gates in load_gates():
+        shown = learnt[gates.release]
+        assert (shown.bytecode_version, shown.library_abi) == (gates.bytecode_version, gates.library_abi)
+        assert shown.modules == gates.modules
+        assert shown.imports.items() <= gates.imports.items()
+        assert shown.features & ~gates.features == 0
+
+
+def test_the_table_of_gates_survives_writing_and_reading(tmp_path):
+    path = tmp_path / "gates.json"
+    path.write_text(as_json(load_gates()))
+    assert load_gates(path) == load_gates()
+    assert path.read_text() == (DATA / "gates.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("release", "compilers"),
+    [
+        ("2.9.0", {"2.9", "3.0", "3.1", "3.2", "3.3"}),
+        ("3.8.0", {"3.8", "3.9"}),
+        ("3.10.0", {"3.10"}),
+        ("3.11.0", {"3.11"}),
+    ],
+)
+def test_the_likely_compilers(release, compilers):
+    assert set(likely_compilers(read_vmfb(module(f"linear-{release}")), load_gates())) == compilers
+
+
+def test_modules_for_other_targets_meet_the_same_gates():
+    by_release = {gates.release: gates for gates in load_gates()}
+    arm = read_vmfb(module("arm-3.5.0"))
+    assert predict(arm, by_release["3.7"]).loads
+    assert predict(arm, by_release["3.8"]).gate == "executable-abi"
+    # No native code, so no executable ABI: the imports decide.
+    assert predict(read_vmfb(module("vmvx-3.13.0")), by_release["3.12"]).loads
+
+
+def test_an_import_that_no_module_has_shown_is_not_called_fine():
+    (gates,) = [each for each in load_gates() if each.release == "3.8"]
+    found = read_vmfb(module("linear-3.8.0"))
+    unknown = replace(found, imports=(*found.imports, Function(name="hal.new.thing", signature="0v_v")))
+    assert predict(found, gates).unseen == ()
+    assert predict(unknown, gates).unseen == ("hal.new.thing",)
+
+
+def test_every_release_meets_every_gate_in_the_order_of_the_runtime():
+    found = read_vmfb(module("linear-3.12.0"))
+    gates = {each.release: each for each in load_gates()}
+    assert predict(found, gates["3.10"]).gate == "vm-features"
+    assert predict(replace(found, features=0), gates["3.10"]).gate == "vm-bytecode-version"
+    as_if = replace(found, features=0, bytecode_version=(16, 0))
+    assert predict(as_if, gates["3.10"]).gate == "module-version"
+    assert predict(replace(as_if, modules=(("hal", 6),)), gates["3.10"]).gate == "import-signature"
+    assert predict(replace(as_if, modules=(), imports=()), gates["3.10"]).loads
+    assert (
+        predict(replace(as_if, bytecode_version=(15, 0), modules=(), imports=()), gates["3.7"]).gate == "executable-abi"
+    )
+    assert predict(replace(as_if, bytecode_version=(16, 1)), gates["3.10"]).gate == "vm-bytecode-version"
+
+
+def test_modules_of_two_releases_are_refused():
+    mixed = [read_vmfb(module("linear-3.8.0")), read_vmfb(module("linear-3.10.0"))]
+    with pytest.raises(FileFault, match=r"modules of 3\.8: read bytecode \[\(15, 0\), \(16, 0\)\]"):
+        learn("3.8", mixed)
+
+
+def test_a_folder_without_modules_is_refused(tmp_path):
+    with pytest.raises(FileFault, match="expected one for each release"):
+        learn_folder(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(FileFault, match="expected folders named by release"):
+        learn_folder(tmp_path)

@@ -1,0 +1,167 @@
+"""From what a run knows to one judged record a cell."""
+
+from __future__ import annotations
+
+import pytest
+from reports import ONE, PASSED, npy, report_of
+from samples import REFUSED, STAGES, plan_of, result
+
+from matrix.core.records import Artifact, JobResult, Outcome, Stage
+from matrix.plan.graph import NodeState
+from matrix.results.cells import CellReport
+from matrix.run.evidence import QUIET_EXPORT, READ_LOG, Judge, _signature
+
+
+def only_cell(*results: JobResult | None, files: dict[str, bytes] | None = None, body: str = ONE) -> CellReport:
+    (cell,) = report_of(plan_of(body), list(results), files).cells
+    return cell
+
+
+def test_passed():
+    cell = only_cell(*PASSED, files={"expected_0.npy": npy(1)})
+    assert (cell.outcome, cell.stage, cell.words, cell.message) == (Outcome.PASSED, Stage.RUN, "passed", "")
+    assert cell.comparison.equal
+    assert [job.stage for job in cell.jobs] == list(STAGES)
+    assert [lock.name.partition("/")[0] for lock in cell.locks] == ["exporter", "compiler", "runtime"]
+
+
+def test_outputs_of_the_same_digest_are_equal_and_not_read():
+    cell = only_cell(*PASSED, files={})
+    assert (cell.outcome, cell.comparison.text) == (Outcome.PASSED, "equal, byte for byte")
+
+
+def test_a_run_without_expected_outputs_passes_and_is_not_compared():
+    exported = result(Stage.EXPORT, outputs=[Artifact(name="module.mlir", digest="m", size=1)])
+    cell = only_cell(exported, PASSED[1], result(Stage.RUN, outputs=[]))
+    assert (cell.outcome, cell.words, cell.compared) == (Outcome.PASSED, "passed, not compared", False)
+    assert "no expected outputs" in cell.message
+
+
+def test_wrong_output():
+    run = result(outputs=[Artifact(name="output_0.npy", digest="mine", size=1)])
+    cell = only_cell(*PASSED[:2], run, files={"expected_0.npy": npy(1), "mine": npy(2)})
+    assert (cell.outcome, cell.words) == (Outcome.WRONG_OUTPUT, "wrong_output at run")
+    assert cell.message == "output 0: worst at [0]: 2.0, expected 1.0, scale 1"
+
+
+def test_a_pair_of_outputs_is_read_once():
+    plan, read = plan_of("[axes]\ncompiler = '3.0.0'\nruntime = ['2.9.0', '3.0.0']\n"), []
+
+    def blob(digest: str) -> bytes:
+        read.append(digest)
+        return npy(1)
+
+    mine = [Artifact(name="output_0.npy", digest="mine", size=1)]
+    states = [
+        NodeState(result=result(node.stage, outputs=mine if node.stage is Stage.RUN else None)) for node in plan.nodes
+    ]
+    report = Judge(plan, states, blob, {}).report()
+    assert report.counts() == {Outcome.PASSED: 2}
+    assert len(read) == 2
+
+
+def test_an_import_that_ends_without_a_word():
+    quiet = _signature(result(Stage.IMPORT, Outcome.FAILED, exit_code=0))
+    assert (quiet.name, quiet.next_step) == ("no-output", READ_LOG)
+    assert _signature(result(Stage.EXPORT, Outcome.FAILED, exit_code=0)).next_step == QUIET_EXPORT
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome", "signature", "message"),
+    [
+        (
+            result(outcome=Outcome.FAILED, log="bytecode version mismatch; runtime supports 17.0, module has 15.0"),
+            Outcome.FAILED,
+            "vm-bytecode-version",
+            "bytecode version mismatch; runtime supports 17.0, module has 15.0",
+        ),
+        (result(outcome=Outcome.FAILED, log="new error"), Outcome.FAILED, "unrecognised", "new error"),
+        (
+            result(outcome=Outcome.FAILED, exit_code=0),
+            Outcome.FAILED,
+            "no-output",
+            "the job ended with exit code 0 and wrote not all of its outputs",
+        ),
+        (
+            result(outcome=Outcome.FAILED, exit_code=7, log=" \n"),
+            Outcome.FAILED,
+            "no-output",
+            "the job ended with exit code 7 and printed nothing",
+        ),
+        (
+            result(outcome=Outcome.CRASHED, end="signalled", signal=11, log="Stack dump"),
+            Outcome.CRASHED,
+            "signal-11",
+            "killed by signal 11; Stack dump",
+        ),
+        (
+            result(outcome=Outcome.CRASHED, end="signalled", signal=6, log="LLVM ERROR: out of memory"),
+            Outcome.CRASHED,
+            "llvm-error",
+            "LLVM ERROR: out of memory",
+        ),
+        (result(outcome=Outcome.TIMED_OUT, end="timed_out"), Outcome.TIMED_OUT, "time-limit", "ended after 0.5 s"),
+        (
+            result(outcome=Outcome.OUT_OF_MEMORY, log="can't allocate memory: you tried to allocate 9 bytes"),
+            Outcome.OUT_OF_MEMORY,
+            "python-memory",
+            "can't allocate memory: you tried to allocate 9 bytes",
+        ),
+        (
+            result(outcome=Outcome.OUT_OF_MEMORY, end="out_of_memory"),
+            Outcome.OUT_OF_MEMORY,
+            "memory-limit",
+            "ended at 0 MiB",
+        ),
+    ],
+)
+def test_how_a_run_can_end(run, outcome, signature, message):
+    cell = only_cell(*PASSED[:2], run)
+    assert (cell.outcome, cell.stage, cell.signature.name, cell.message) == (outcome, Stage.RUN, signature, message)
+    assert cell.words == f"{outcome} at run: {signature}"
+    assert cell.signature.next_step
+
+
+def test_a_cell_ends_at_its_first_stage_that_fails():
+    cell = only_cell(PASSED[0], result(Stage.COMPILE, Outcome.FAILED, log="x.mlir:1:1: error: no"), None)
+    assert (cell.stage, cell.words) == (Stage.COMPILE, "failed at compile: compile-error")
+    assert len(cell.jobs) == 2
+
+
+def test_without_a_result_a_cell_is_untested():
+    cell = only_cell(PASSED[0], None, None)
+    assert (cell.outcome, cell.stage, cell.reason) == (
+        Outcome.UNTESTED,
+        Stage.COMPILE,
+        "compile is planned, not run yet",
+    )
+    assert cell.message == cell.reason
+
+
+def test_a_refused_lock_and_an_excluded_cell_keep_their_reasons():
+    refused = only_cell(*PASSED[:2], None, body=f"[axes]\ncompiler = '3.0.0'\nruntime = '{REFUSED}'\n")
+    assert (refused.outcome, refused.reason) == (Outcome.NOT_INSTALLABLE, "no wheel for this Python")
+    body = "[axes]\ncompiler = '3.0.0'\nruntime = ['2.9.0', '3.0.0']\n"
+    plan = plan_of(body + "[[exclude]]\nwhen = { runtime = '2.9.0' }\nreason = 'known'\n")
+    excluded, untested = report_of(plan, [None] * 3).cells
+    assert (excluded.outcome, excluded.reason, excluded.stage) == (Outcome.EXCLUDED, "known", None)
+    assert untested.outcome is Outcome.UNTESTED
+
+
+def test_a_given_model_is_compared_with_its_own_outputs():
+    plan = plan_of("[axes]\nmodel = 'given'\ncompiler = '3.0.0'\nruntime = '3.0.0'\n")
+    report = report_of(plan, [result(Stage.COMPILE), result()], {"expected_0.npy": npy(1)})
+    assert report.cells[0].outcome is Outcome.PASSED
+
+
+def test_compile_only_passes_without_a_comparison():
+    cell = only_cell(*PASSED[:2], body="stages = ['export', 'compile']\n" + ONE)
+    assert (cell.outcome, cell.stage, cell.comparison) == (Outcome.PASSED, Stage.COMPILE, None)
+
+
+def test_counts_account_for_every_cell_in_the_order_of_the_set():
+    plan = plan_of("[axes]\ncompiler = '3.0.0'\nruntime = ['2.9.0', '3.0.0', '3.7.0']\n")
+    results = [*PASSED[:2], None, result(outcome=Outcome.FAILED), PASSED[2]]
+    counts = report_of(plan, results, {"expected_0.npy": npy(1)}).counts()
+    assert list(counts.items()) == [(Outcome.PASSED, 1), (Outcome.FAILED, 1), (Outcome.UNTESTED, 1)]
+    assert sum(counts.values()) == len(plan.cells)

@@ -1,0 +1,507 @@
+"""Every row of signatures.toml against the real words of the tools.
+
+The messages were printed by iree-base-compiler and iree-base-runtime 2.9 to 3.13, by CPython and by glibc's loader
+(2026-11-21). Three that this machine cannot provoke are the format strings of the 3.8 binaries, filled in:
+`elf-imports`, `executable-format`, and the second of `import-missing`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from matrix.core.records import Outcome, Stage
+from matrix.results import signatures
+from matrix.results.signatures import recognise, rows
+from matrix.results.square import MARKS
+
+RESULTS = Path(__file__).parents[3] / "results"
+VM, TOOLING = "c/runtime/src/iree/vm", "c/runtime/src/iree/tooling"
+ENTERING = "resolving module 'module' imports; creating VM context; creating run context"
+LOADING = "loading bytecode module at 'module.vmfb'; loading modules and dependencies; creating run context"
+SHAPES = "expected shape `4x64`, actual shape `7x7`; while invoking native function hal.buffer_view.assert"
+MATRICES = "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x3 and 4x2)"
+BACKENDS = "[cuda, llvm-cpu, metal-spirv, rocm, vmvx, vmvx-inline, vulkan-spirv]"
+DEVICE = "<vm>:0: INCOMPATIBLE; HAL device `__device_0` not found or unavailable: #hal.device.target"
+
+REAL: list[tuple[str, str, dict[str, str]]] = [
+    ("disk-full", "error opening input file: No space left on device", {}),
+    ("disk-full", "LLVM ERROR: IO failure on output stream: No space left on device", {}),
+    ("disk-full", "OSError: [Errno 28] No space left on device: 'input_0.npy'", {}),
+    (
+        "vm-bytecode-version",
+        f"{VM}/bytecode/verifier.c:184: INVALID_ARGUMENT; bytecode version mismatch; runtime supports 17.0, "
+        f"module has 15.0; {LOADING}",
+        {"supports": "17.0", "has": "15.0"},
+    ),
+    (
+        "vm-features",
+        f"{VM}/bytecode/verifier.c:40: INVALID_ARGUMENT; required module features [Ch] are not available in this "
+        f"runtime configuration; have [EXT_F32|EXT_F64] while module requires [Ch]; {LOADING}",
+        {"have": "EXT_F32|EXT_F64"},
+    ),
+    (
+        "module-version",
+        f"{VM}/context.c:139: NOT_FOUND; required module 'hal' version mismatch; have 5 but require 6; {ENTERING}",
+        {"name": "hal", "have": "5", "require": "6"},
+    ),
+    (
+        "import-signature",
+        f"{VM}/context.c:239: INTERNAL; import function hal.command_buffer.execution_barrier signature mismatch "
+        f"between module and source hal; expected 0riii_v but got 0riiI_v; {ENTERING}",
+        {"function": "hal.command_buffer.execution_barrier", "expected": "0riii_v", "got": "0riiI_v"},
+    ),
+    ("kernel-hwprobe", "riscv_hwprobe syscall failed", {}),
+    (
+        "cmake-old",
+        "CMake Error at CMakeLists.txt:7 (cmake_minimum_required):\n  CMake 3.26 or higher is required.  "
+        "You are running version 3.25.1\n",
+        {"wanted": "3.26", "version": "3.25.1"},
+    ),
+    (
+        "cc-broken",
+        'CMake Error at CMakeTestCCompiler.cmake:65 (message):\n  The C compiler\n\n    "{toolchain}/usr/bin/'
+        'riscv64-linux-gnu-gcc"\n\n  is not able to compile a simple test program.\n',
+        {"language": "C", "compiler": "usr/bin/riscv64-linux-gnu-gcc"},
+    ),
+    (
+        "c-error",
+        "[89/385] Building C object mmt4d_riscv_64_v.c.o\n{source}/runtime/src/iree/mmt4d_riscv_64_v.c:7:10: fatal "
+        "error: riscv_vector.h: No such file or directory\n    7 | #include <riscv_vector.h>\n",
+        {
+            "file": "runtime/src/iree/mmt4d_riscv_64_v.c",
+            "text": "riscv_vector.h: No such file or directory",
+        },
+    ),
+    (
+        "import-missing",
+        f"{VM}/native_module.c:286: NOT_FOUND; no function `nosuch` exported by module `hal`; {ENTERING}",
+        {"function": "nosuch", "module": "hal"},
+    ),
+    (
+        "import-missing",
+        f"{TOOLING}/modules/resolver.c:71: NOT_FOUND; required module 'nomod' not available in the build (modules "
+        "must be registered in order with dependent modules following those they depend upon); resolving "
+        "dependencies for 'm'; creating VM context; creating run context",
+        {"name": "nomod"},
+    ),
+    (
+        "import-missing",
+        f"{VM}/context.c:205: NOT_FOUND; required module 'io_parameters' not registered on the context; {ENTERING}",
+        {"name": "io_parameters"},
+    ),
+    (
+        "executable-abi",
+        "c/runtime/src/iree/hal/local/loaders/embedded_elf_loader.c:59: FAILED_PRECONDITION; executable does not "
+        "support this version of the runtime (00000006); while invoking native function hal.executable.create",
+        {"runtime": "00000006"},
+    ),
+    (
+        "elf-imports",
+        "c/runtime/src/iree/hal/local/elf/elf_module.c:390: UNAVAILABLE; ELF imports one or more symbols (trying "
+        "'expf'); imports are not supported in the platform-agnostic loader",
+        {"symbol": "expf"},
+    ),
+    (
+        "executable-format",
+        "c/runtime/src/iree/hal/local/local_executable_cache.c:140: NOT_FOUND; no executable loader registered for "
+        "the given executable format 'static'",
+        {"format": "static"},
+    ),
+    ("executable-format", "none of the executable binaries in the module are supported by the runtime", {}),
+    (
+        "device-mismatch",
+        f'{DEVICE}<"local", [#hal.executable.target<"llvm-cpu", "embedded-elf-arm_64", {{cpu = "generic", '
+        'cpu_features = "+reserve-x18"',
+        {"device": "__device_0", "kind": "local", "backend": "llvm-cpu", "format": "embedded-elf-arm_64"},
+    ),
+    (
+        "device-missing",
+        "c/runtime/src/iree/hal/driver_registry.c:319: NOT_FOUND; no driver 'nosuch' registered; creating driver for "
+        "device 'nosuch'; resolving dependencies for 'module'; creating VM context; creating run context",
+        {"driver": "nosuch"},
+    ),
+    (
+        "device-missing",
+        "c/runtime/src/iree/hal/drivers/cuda/cuda_dynamic_symbols.c:66: UNAVAILABLE; CUDA driver library "
+        "'libcuda.so'/'nvcuda.dll' not available; please ensure installed and in dynamic library search path",
+        {"library": "CUDA driver library"},
+    ),
+    (
+        "device-missing",
+        "c/runtime/src/iree/hal/drivers/vulkan/dynamic_symbols.cc:168: UNAVAILABLE; Vulkan runtime library not "
+        "available; ensure installed and on path; creating driver for device 'vulkan'",
+        {"library": "Vulkan runtime library"},
+    ),
+    (
+        "unknown-flag",
+        "iree-compile: Unknown command line argument '--iree-no-such-flag'.  Try: 'bin/iree-compile --help'\n"
+        "iree-compile: Did you mean '--iree-opt-level'?",
+        {"flag": "--iree-no-such-flag"},
+    ),
+    (
+        "unknown-flag",
+        "\x1b[31mFLAGS ERROR: (╯°□°)╯︵👻\x1b[0m\n"
+        "c/runtime/src/iree/base/tooling/flags.c:428: INVALID_ARGUMENT; flag 'no_such_flag' not recognized",
+        {"run_flag": "no_such_flag"},
+    ),
+    (
+        "flag-value",
+        "iree-compile: for the --iree-opt-level option: 'O9' value not a valid optimization level, use O0/O1/O2/O3",
+        {"flag": "--iree-opt-level", "text": "'O9' value not a valid optimization level, use O0/O1/O2/O3"},
+    ),
+    (
+        "flag-value",
+        "<unknown>:0: error: unknown custom value for --iree-input-type='nosuch' (available: 'stablehlo_xla' 'onnx')",
+        {"value": "--iree-input-type='nosuch'"},
+    ),
+    (
+        "target-backend",
+        f"module.mlir:1:1: error: target backend 'nosuch' not registered; registered backends: {BACKENDS}",
+        {"backend": "nosuch"},
+    ),
+    (
+        "target-backend",
+        "module.mlir:1:1: error: no HAL devices defined in the module; use the module-level hal.device.targets "
+        "attribute, the --iree-hal-target-device= flag, or provide inputs with global !hal.devices defined",
+        {},
+    ),
+    (
+        "target-cpu",
+        "'nosuchcpu' is not a recognized processor for this target (ignoring processor)\n"
+        "LLVM ERROR: 64-bit code requested on a subtarget that doesn't support it!",
+        {"cpu": "nosuchcpu"},
+    ),
+    (
+        "target-cpu",
+        "Unknown CPU for target architecture x86_64.\nList of accepted CPUs: nocona, core2, penryn, bonnell, atom",
+        {"architecture": "x86_64"},
+    ),
+    (
+        "target-cpu",
+        "createTargetMachine(nosuch-unknown-unknown-eabi-elf) failed; machine may not be enabled in LLVM",
+        {"triple": "nosuch-unknown-unknown-eabi-elf"},
+    ),
+    (
+        "unknown-operation",
+        "module.mlir:1:89: error: custom op 'torch.aten.nonesuch' is unknown",
+        {"operation": "torch.aten.nonesuch"},
+    ),
+    (
+        "unknown-operation",
+        "garbage.mlir:1:1: error: custom op 'this' is unknown (tried 'builtin.this' as well)\nthis is not MLIR\n^",
+        {"operation": "this"},
+    ),
+    (
+        "legalization",
+        "module.mlir:1:89: error: failed to legalize operation 'torch.operator' that was explicitly marked illegal: "
+        '%0 = "torch.operator"(%arg0) <{name = "torch.aten.nonesuch"}>',
+        {"operation": "torch.operator"},
+    ),
+    (
+        "undefined-symbol",
+        "ImportError: bin/_mlir.cpython-311-x86_64-linux-gnu.so: undefined symbol: mlirAttributeGetNull",
+        {"symbol": "mlirAttributeGetNull"},
+    ),
+    ("undefined-symbol", "lld: error: undefined symbol: fmaf", {"symbol": "fmaf"}),
+    (
+        "linker",
+        "Linking failed; escaped command line returned exit code 256:\n\nld -o dispatch_0.so -nostdlib -static",
+        {"status": "256"},
+    ),
+    ("llvm-error", "LLVM ERROR: out of memory\nAllocation failed", {"text": "out of memory"}),
+    (
+        "c-assertion",
+        'local_task/block_isa.h:215:1: error: static assertion failed: "fixup entries are 4 qwords"',
+        {"text": "fixup entries are 4 qwords"},
+    ),
+    (
+        "c-assertion",
+        "block_isa.h:215:15: error: static assertion failed due to requirement 'sizeof(struct iree_hal_cmd_fixup_t) == "
+        "32': fixup entries are 4 qwords",
+        {"text": "fixup entries are 4 qwords"},
+    ),
+    (
+        "c-error",
+        "e.c:2:10: fatal error: nothing.h: No such file or directory",
+        {"file": "e.c", "text": "nothing.h: No such file or directory"},
+    ),
+    (
+        "cmake-error",
+        "CMake Error at CMakeLists.txt:3 (message):\n  Could not find it",
+        {"place": "CMakeLists.txt:3", "text": "Could not find it"},
+    ),
+    (
+        "static-constants",
+        "static library: the dispatch has 3 bindings, the model 2 arrays",
+        {"bindings": "3", "arrays": "2"},
+    ),
+    (
+        "static-dispatches",
+        "static library: the module has 36 dispatches, and nothing but the VM knows their order",
+        {"count": "36"},
+    ),
+    (
+        "compile-error",
+        "module.mlir:1:64: error: type of return operand 0 ('tensor<4xf32>') doesn't match function result type",
+        {
+            "place": "module.mlir:1:64",
+            "text": "type of return operand 0 ('tensor<4xf32>') doesn't match function result type",
+        },
+    ),
+    (
+        "c-library",
+        "bin/iree-compile: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found (required by bin/x.so)",
+        {"version": "GLIBC_2.38"},
+    ),
+    (
+        "c-library",
+        "bin/iree-compile: /lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.32' not found",
+        {"version": "GLIBCXX_3.4.32"},
+    ),
+    (
+        "python-import",
+        "Traceback (most recent call last):\nModuleNotFoundError: No module named 'iree.turbine'",
+        {"module": "iree.turbine"},
+    ),
+    (
+        "python-import",
+        "ImportError: libcudart.so.12: cannot open shared object file: No such file or directory",
+        {"text": "libcudart.so.12: cannot open shared object file: No such file or directory"},
+    ),
+    (  # torch 2.5.1 with turbine 2.3.1
+        "name-missing",
+        "    from torch.export import (\nImportError: cannot import name 'dynamic_dim' from 'torch.export' "
+        "(/env/lib/python3.11/site-packages/torch/export/__init__.py)",
+        {"name": "dynamic_dim", "module": "torch.export"},
+    ),
+    (
+        "function-missing",
+        f"{VM}/bytecode/module.c:313: NOT_FOUND; no function `nosuch` exported by module; looking up function "
+        "'nosuch'; creating run context",
+        {"function": "nosuch"},
+    ),
+    (
+        "input-mismatch",
+        "EXEC @main\nc/runtime/src/iree/modules/hal/utils/buffer_diagnostics.c:225: INVALID_ARGUMENT; tensor shape "
+        f"dimension 0 mismatch; expected 4 but have 7; {SHAPES}",
+        {"text": "expected 4 but have 7"},
+    ),
+    (
+        "input-mismatch",
+        "c/runtime/src/iree/modules/hal/utils/buffer_diagnostics.c:214: INVALID_ARGUMENT; tensor shape rank mismatch; "
+        f"expected 2 but have 1; {SHAPES}",
+        {"text": "expected 2 but have 1"},
+    ),
+    (
+        "input-mismatch",
+        "c/runtime/src/iree/modules/hal/utils/buffer_diagnostics.c:191: INVALID_ARGUMENT; tensor element type "
+        "mismatch; expected f32 (21000020) but have i8 (10000008); while invoking native function hal",
+        {"text": "expected f32 (21000020) but have i8 (10000008)"},
+    ),
+    (
+        "input-mismatch",
+        "c/runtime/src/iree/modules/hal/utils/buffer_diagnostics.c:225: INVALID_ARGUMENT; input0 shape dimension 0 "
+        "mismatch; expected 4 but have 3; expected shape `4x8`, actual shape `3x3`; while invoking native function hal",
+        {"text": "expected 4 but have 3"},
+    ),
+    (
+        "input-mismatch",
+        f"{VM}/invocation.c:95: INVALID_ARGUMENT; input list and function mismatch; expected 1 arguments but passed "
+        "0; invoking function 'main'",
+        {"count": "expected 1 arguments but passed 0"},
+    ),
+    (
+        "input-mismatch",
+        f"{TOOLING}/function_io.c:255: INVALID_ARGUMENT; function expected fewer input values; parsing input `@x.npy`",
+        {},
+    ),
+    (
+        "input-mismatch",
+        f"{TOOLING}/function_io.c:509: INVALID_ARGUMENT; invalid tensor specification, requires at least a shape/type "
+        "(`4x2xf32=...`); parsing input `hello`; parsing function inputs",
+        {},
+    ),
+    (
+        "output-count",
+        f"{TOOLING}/function_io.c:1183: OUT_OF_RANGE; 2 outputs specified but the provided variant list only has 1 "
+        "elements; outputting results; processing function outputs",
+        {"asked": "2", "has": "1"},
+    ),
+    (
+        "module-damaged",
+        f"{VM}/bytecode/archive.c:122: INVALID_ARGUMENT; FlatBuffer length prefix out of bounds (prefix is 6460 but "
+        f"only 2932 available); {LOADING}",
+        {},
+    ),
+    (
+        "module-damaged",
+        f"{VM}/bytecode/archive.c:106: INVALID_ARGUMENT; FlatBuffer data is not present or less than 16 bytes (0 "
+        f"total); {LOADING}",
+        {},
+    ),
+    (
+        "array-damaged",
+        f"{TOOLING}/numpy_io.c:56: INVALID_ARGUMENT; npy header magic mismatch; parsing input `@bad.npy`",
+        {},
+    ),
+    (
+        "array-damaged",
+        f"{TOOLING}/numpy_io.c:303: OUT_OF_RANGE; end-of-file; parsing input `@zero.npy`; parsing function inputs",
+        {},
+    ),
+    (
+        "onnx-damaged",
+        "google.protobuf.message.DecodeError: Error parsing message with type 'onnx.ModelProto': Wire format was "
+        "corrupt",
+        {"text": "Error parsing message with type 'onnx.ModelProto': Wire format was corrupt"},
+    ),
+    (
+        "onnx-damaged",
+        "onnx.onnx_cpp2py_export.checker.ValidationError: The model does not have an ir_version set properly.",
+        {"empty": "The model does not have an ir_version set properly"},
+    ),
+    ("module-empty", "e.mlir:0:0: error: outer module does not contain a vm.module op", {}),
+    (
+        "file-missing",
+        "c/runtime/src/iree/base/internal/file_io.c:199: NOT_FOUND; failed to open file 'nosuch.vmfb'; loading",
+        {"file": "nosuch.vmfb"},
+    ),
+    (
+        "file-missing",
+        "c/runtime/src/iree/io/stdio_stream.c:145: UNKNOWN; unable to open file `nosuch.npy` with mode 2; parsing",
+        {"input": "nosuch.npy"},
+    ),
+    (
+        "file-missing",
+        "error opening input file: cannot open input file 'nosuch.mlir': No such file or directory",
+        {"other": "nosuch.mlir"},
+    ),
+    (
+        "allocation",
+        "EXEC @main\nc/runtime/src/iree/base/allocator_libc.c:57: RESOURCE_EXHAUSTED; libc allocator failed the "
+        "request; while invoking native function hal.device.queue.alloca; while calling import;",
+        {"text": "libc allocator failed the request"},
+    ),
+    (
+        "python-memory",
+        "job_script.ModelFault: inputs() raised RuntimeError: [enforce fail at alloc_cpu.cpp:124] err == 0. "
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 34359738368 bytes. Error code 12",
+        {"bytes": "34359738368"},
+    ),
+    (
+        "model-import",
+        "job_script.ModelFault: the import of mine.py raised ModuleNotFoundError: No module named 'no_such_package'",
+        {"place": "the import of mine.py", "text": "No module named 'no_such_package'"},
+    ),
+    (
+        "model-raised",
+        "ValueError: no weights here\n\nThe above exception was the direct cause of the following exception:\n\n"
+        "job_script.ModelFault: model() raised ValueError: no weights here",
+        {"place": "model()", "text": "ValueError: no weights here"},
+    ),
+    (
+        "model-raised",
+        "job_script.ModelFault: the model on its inputs() raised RuntimeError: mat1 and mat2 shapes cannot be "
+        "multiplied (2x3 and 4x2)",
+        {"place": "the model on its inputs()", "text": MATRICES},
+    ),
+    (
+        "model-file",
+        "__main__.ModelFault: model() gave an object of type dict, expected a torch.nn.Module",
+        {"text": "model() gave an object of type dict, expected a torch.nn.Module"},
+    ),
+    (
+        "data-dependent",
+        'Traceback (most recent call last):\n  File "export.py", line 90, in main\n'
+        "torch._dynamo.exc.Unsupported: Data-dependent branching\n",
+        {"text": "Data-dependent branching"},
+    ),
+    (
+        "data-dependent",
+        "torch._dynamo.exc.UserError: Consider annotating your code using torch._check*(). Could not extract "
+        "specialized integer from data-dependent expression TruncToInt(zuf0) (unhinted: TruncToInt(zuf0)).",
+        {"text": "Could not extract specialized integer from data-dependent expression TruncToInt"},
+    ),
+    (
+        "data-dependent",
+        "torch._dynamo.exc.UserError: Dynamic control flow is not supported at the moment. Please use "
+        "functorch.experimental.control_flow.cond to explicitly capture the control flow.",
+        {"text": "Dynamic control flow is not supported"},
+    ),
+    ("module-mutation", "AssertionError: Mutating module attribute hw during export.", {"attribute": "hw"}),
+    (
+        "python-exception",
+        'Traceback (most recent call last):\n  File "export.py", line 90, in main\n'
+        "ModuleNotFoundError: Cannot use JinjaTemplateLoader if jinja2 is not installed\n",
+        {"type": "ModuleNotFoundError", "text": "Cannot use JinjaTemplateLoader if jinja2 is not installed"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "log", "values"), REAL, ids=[f"{row[0]}-{i}" for i, row in enumerate(REAL)])
+def test_a_real_message_has_its_signature_and_values(name: str, log: str, values: dict[str, str]) -> None:
+    found = recognise(f"EXEC @main\nsome words before\n{log}\n[ 0] bytecode module.main:150 module.mlir:2:8\n")
+    assert (found.name, dict(found.values)) == (name, values)
+    assert found.message in log
+    assert "{" not in found.means
+
+
+def test_every_row_has_a_real_message() -> None:
+    assert {row.name for row in rows()} == {name for name, _, _ in REAL}
+
+
+def test_the_words_of_a_row_are_there() -> None:
+    for row in rows():
+        assert row.means and row.next_step, row.name
+
+
+def test_letters_are_unique_and_no_mark_of_the_square() -> None:
+    letters = list(signatures.codes().values())
+    assert len(set(letters)) == len(letters)
+    marks = [mark for mark in MARKS.values() if mark]
+    early = ["", *(stage.value[0] for stage in Stage if stage.judged)]
+    shown = [first + second for first in early for second in (*letters, *marks)]
+    assert len(set(shown)) == len(shown)
+    assert max(map(len, letters)) <= 2
+
+
+def test_a_legend_says_what_each_means_without_values() -> None:
+    assert {row.name: row.legend for row in rows() if not row.legend or "{" in row.legend} == {}
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.md")), ids=lambda path: path.stem)
+def test_legends_of_the_committed_tables_are_today_s(path: Path) -> None:
+    told = re.findall(r"\| failed at \w+: ([\w-]+) \((.*?)\) *\|", path.read_text())
+    assert told and dict(told) == {name: signatures.legends()[name] for name, _ in told}
+
+
+def test_only_a_full_disk_is_our_own_fault() -> None:
+    assert [row.name for row in rows() if row.outcome is Outcome.INFRASTRUCTURE] == ["disk-full"]
+    assert [row.name for row in rows() if row.outcome is Outcome.OUT_OF_MEMORY] == ["python-memory"]
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ("EXEC @main\nc/x.c:1: UNKNOWN; a new failure\nmore", "c/x.c:1: UNKNOWN; a new failure"),
+        ("one\n\nlast words\n", "last words"),
+        ("", "the job printed nothing"),
+        ("error " + "x" * 5000, "error " + "x" * 594),
+    ],
+)
+def test_an_unknown_message_stays_visible(log: str, message: str) -> None:
+    found = recognise(log)
+    assert (found.name, found.message, found.outcome) == ("unrecognised", message, None)
+    assert "signatures.toml" in found.means + found.next_step
+
+
+def test_a_long_log_is_searched_in_no_time() -> None:
+    import time
+
+    for log in ("module.mlir:1:1: note: nothing here\n" * 2000 + "a`" * 5000, "x" * (64 << 10), "a/b.c" * (12 << 10)):
+        begun = time.process_time()
+        recognise(log)
+        assert time.process_time() - begun < 1.0
