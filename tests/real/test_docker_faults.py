@@ -106,11 +106,12 @@ def test_no_permission_on_the_socket_is_one_message(tmp_path, spec):
         path.chmod(0o600)
         open_to_all(tmp_path)
         code = (
-            f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import matrix.daemon, matrix.cli, docker, requests\n"
+            f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); import docker, requests\n"
+            "from matrix.cli import main; from matrix.engines.docker import daemon\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
             "from matrix.core.errors import MatrixError\n"
-            "try: matrix.daemon.Daemon()\n"
-            "except MatrixError as error: sys.exit(matrix.cli._report(str(error), error.tip, error.exit_code))"
+            "try: daemon.Daemon()\n"
+            "except MatrixError as error: sys.exit(main._report(str(error), error.tip, error.exit_code))"
         )
         env = surroundings(DOCKER_HOST=f"unix://{path}")
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)

@@ -62,7 +62,7 @@ def listdir(*place):
 
 os.scandir, os.listdir = Scanned, listdir
 
-from matrix import mirror
+from matrix.images.debian import mirror
 from matrix.images.workshop import Workshop
 from matrix.environments.index import configured
 from matrix.images.layer_table import TableWish, image_of
