@@ -104,9 +104,9 @@ def write_bundle(
 
 
 def refuse_filled(folder: Path) -> None:
-    """Raises BundleRefused."""
+    """Raises UsageError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BundleRefused(f"{folder} is not empty", tip="name a folder that is yours to fill")
+        raise UsageError(f"{folder} is not empty", tip="name a folder that is yours to fill")
 
 
 def _files(model: SmokeModel, runner: Path, module: Path) -> Mapping[str, Path]:

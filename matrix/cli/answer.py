@@ -10,7 +10,7 @@ from matrix.answers import advice, differences
 from matrix.answers import candidates as ranking
 from matrix.answers.causes import cells_of
 from matrix.core.data import data_root
-from matrix.core.errors import EXIT_OK, EXIT_WORSE_THAN_BASELINE, NoAnswer, ResultsFault, UsageError
+from matrix.core.errors import EXIT_NO, EXIT_OK, ResultsFault, UsageError
 from matrix.core.records import AXES
 from matrix.core.text import inert, plain_rows
 from matrix.core.versions import in_order, nearest
@@ -129,7 +129,7 @@ def diff(options: Namespace) -> int:
             tip="`diff before.json after.json`, or `diff compiler 3.8.0 3.9.0`",
         )
     print(inert("\n".join(differences.words(found))))
-    return EXIT_WORSE_THAN_BASELINE if found.worse else EXIT_OK
+    return EXIT_NO if found.worse else EXIT_OK
 
 
 def _diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: str) -> differences.Diff:
@@ -139,7 +139,7 @@ def _diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: 
         meant = in_order(advice.meant_by(axis, term, cells))
         if not meant:
             known = ", ".join(in_order(cell.axes[axis] for cell in cells if axis in cell.axes))
-            raise NoAnswer(f"no result has {axis} {term}; tested: {known}", tip="give other results with --results")
+            raise UsageError(f"no result has {axis} {term}; tested: {known}", tip="give other results with --results")
         ends.append(meant[-1])
     return differences.diff_releases(runs, axis, *ends)
 

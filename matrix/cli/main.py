@@ -10,11 +10,11 @@ import traceback
 from collections.abc import Sequence
 
 from matrix.cli.options import make_parser
-from matrix.core.errors import EXIT_INTERRUPTED, MatrixError
+from matrix.core.errors import EXIT_DEFECT, EXIT_INTERRUPTED, MatrixError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns the exit status; README has a table of them."""
+    """Runs one command. Returns the exit status, one of `errors.STATUSES`."""
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         options = make_parser().parse_args(arguments)
@@ -58,5 +58,5 @@ def _defect(error: Exception) -> int:
     return _report(
         f"a defect of this project: {type(error).__name__}: {error}",
         f"please report it with {path}",
-        MatrixError.exit_code,
+        EXIT_DEFECT,
     )

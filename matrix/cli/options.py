@@ -199,7 +199,7 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
 
 def _add_export(command: argparse.ArgumentParser) -> None:
     _add_exporter(command)
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir", help="the file to write")
     command.add_argument("--parameters", type=Path, metavar="FILE.irpa", help="keep the weights there, not in the MLIR")
     command.add_argument("--arrays", action="store_true", help="also write the inputs and expected outputs, beside it")
 
@@ -298,7 +298,7 @@ def _add_advise(command: argparse.ArgumentParser) -> None:
 def _add_badge(command: argparse.ArgumentParser) -> None:
     command.set_defaults(command=_badge)
     _add_wanted(command, "default: all, each compiler with the runtime of its release")
-    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg", help="the file to write")
 
 
 def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
@@ -379,9 +379,9 @@ def _add_results(command: argparse.ArgumentParser, default: str) -> None:
 def _add_pages(
     site: argparse.ArgumentParser, report: argparse.ArgumentParser, picture: argparse.ArgumentParser
 ) -> None:
-    picture.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg")
+    picture.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg", help="the file to write")
     site.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
-    report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html")
+    report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the file to write")
     for command, run in ((site, publish.site), (report, publish.report), (picture, publish.picture)):
         command.set_defaults(command=run)
         command.add_argument(

@@ -12,8 +12,8 @@ from pathlib import Path
 from matrix.cli.export import export
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
+    EXIT_NO,
     EXIT_OK,
-    EXIT_WORSE_THAN_BASELINE,
     EngineMissing,
     NotInstallable,
     UsageError,
@@ -116,7 +116,7 @@ def compare(options: Namespace) -> int:
 
     compared = compare_runs(read_run(options.before), read_run(options.after))
     print("\n".join(words(compared)))
-    return EXIT_WORSE_THAN_BASELINE if compared.unexplained else EXIT_OK
+    return EXIT_NO if compared.unexplained else EXIT_OK
 
 
 def armv6_smoke(options: Namespace) -> int:

@@ -1,23 +1,48 @@
-"""Every error that a person can meet, one tree in one file, an exit code per class.
+"""Every error that a person can meet, one tree in one file. Each class has one of ten exit statuses.
 
 Outcomes of jobs are not errors: a compiler that crashes is a finding and stays in the table.
-An error ends the command; it says what happened (`str(error)`) and what to do next (`error.tip`).
+An error ends the command. It says what happened (`str(error)`) and what to do next (`error.tip`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 EXIT_OK = 0
-
-EXIT_WORSE_THAN_BASELINE = 1
-
+EXIT_NO = 1
+EXIT_BAD_INPUT = 2
+EXIT_MISSING = 3
+EXIT_UNMEASURED = 4
+EXIT_UNREACHABLE = 5
+EXIT_ENVIRONMENT = 6
+EXIT_STORE = 7
+EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
+
+STATUSES: Mapping[int, str] = MappingProxyType(
+    {
+        EXIT_OK: "The command did what it was asked. A red cell is a finding, so it is no error of the run.",
+        EXIT_NO: "The command did its work, and the answer is no. `diff`: something is worse; `compare`: something "
+        "differs; `armv6-smoke`: an outcome is not the committed one.",
+        EXIT_BAD_INPUT: "The command cannot use what it was given: its words, a spec, a model, a lock or another file.",
+        EXIT_MISSING: "This machine lacks what the command needs. Nothing was measured.",
+        EXIT_UNMEASURED: "The run is over and the table is printed, but not all that was planned was measured.",
+        EXIT_UNREACHABLE: "A server does not answer: the package index, a mirror, or a container daemon in mid-run.",
+        EXIT_ENVIRONMENT: "An environment cannot be made, does not start, or is not what its lock says.",
+        EXIT_STORE: "The store or its disk cannot be used.",
+        EXIT_DEFECT: "This project has a defect. The message names a file to report.",
+        EXIT_INTERRUPTED: "The command was interrupted. The same command goes on from there.",
+    }
+)
+"""What a script can tell apart. The message has the detail; `docs/reference.md` is made from this table."""
 
 
 class MatrixError(Exception):
-    """The root. `exit_code` is the process's exit status, all different (a test holds that)."""
+    """The root. `exit_code` is the exit status of the process, a key of STATUSES; `meaning` is one line for people."""
 
-    exit_code = 70
-    meaning = "a defect of this project; the report file named in the message says where"
+    exit_code = EXIT_DEFECT
+    meaning = "a defect of this project"
 
     def __init__(self, message: str, *, tip: str = "") -> None:
         super().__init__(message)
@@ -25,15 +50,15 @@ class MatrixError(Exception):
 
 
 class UsageError(MatrixError):
-    exit_code = 2
+    exit_code = EXIT_BAD_INPUT
     meaning = "the command line: an unknown verb, option, format or engine"
 
 
 class SpecError(MatrixError):
     """All faults of one spec file, reported together; one line each: place, what was read, what was expected."""
 
-    exit_code = 3
-    meaning = "the spec file: unknown axis or key, wrong type, unknown version"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "a spec: an unknown axis, key or version, or a wrong type"
 
     def __init__(self, source: str, faults: list[str], *, tip: str = "") -> None:
         self.faults = tuple(faults)
@@ -42,57 +67,57 @@ class SpecError(MatrixError):
 
 
 class EngineMissing(MatrixError):
-    exit_code = 4
-    meaning = "the engine, or a Python that the environments need, is not on this machine"
+    exit_code = EXIT_MISSING
+    meaning = "an engine, a Python or another program that environments need"
 
 
 class IndexUnreachable(MatrixError):
-    exit_code = 5
-    meaning = "the package index does not answer"
+    exit_code = EXIT_UNREACHABLE
+    meaning = "the package index or a mirror does not answer, or lacks what every index has"
 
 
 class HashMismatch(MatrixError):
-    exit_code = 6
-    meaning = "a downloaded wheel is not the one that the lock names"
+    exit_code = EXIT_ENVIRONMENT
+    meaning = "a file has another sha256 than its lock names"
 
 
 class DiskFull(MatrixError):
-    exit_code = 7
-    meaning = "no space left on the disk"
+    exit_code = EXIT_STORE
+    meaning = "no space is left on the disk, or in the budget"
 
 
 class StoreTooNew(MatrixError):
-    exit_code = 8
-    meaning = "the store was written by a newer version of this project"
+    exit_code = EXIT_STORE
+    meaning = "a newer version of this project wrote the store"
 
 
 class StoreUnusable(MatrixError):
-    exit_code = 9
-    meaning = "the store's folder does not exist, cannot be written or is damaged"
+    exit_code = EXIT_STORE
+    meaning = "the store does not exist, cannot be written or is damaged"
 
 
 class PresetUnknown(MatrixError):
-    exit_code = 10
-    meaning = "no preset of that name and no file at that path"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "no preset has that name, and no file is at that path"
 
 
 class ModelMissing(MatrixError):
-    exit_code = 11
-    meaning = "a model is not shipped under that name, or its file does not exist"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "no shipped model has that name, or a model's file does not exist"
 
 
 class SpecSyntax(MatrixError):
-    exit_code = 12
-    meaning = "the spec file is not TOML; the message names the line"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "a spec is not TOML; the message names the line"
 
 
 class MatrixEmpty(MatrixError):
-    exit_code = 13
-    meaning = "an axis without a value, or rules that leave no cell to run"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "an axis has no value, or the rules leave no cell to run"
 
 
 class CellUnknown(MatrixError):
-    exit_code = 14
+    exit_code = EXIT_BAD_INPUT
     meaning = "`why` or `--only` names no cell of the matrix, or more than one"
 
     def __init__(self, message: str, *, tip: str = "", several: bool = False) -> None:
@@ -102,83 +127,85 @@ class CellUnknown(MatrixError):
 
 
 class LockFault(MatrixError):
-    exit_code = 15
-    meaning = "a lock file is missing or cannot be read"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "a lock, or a file beside it, is missing or cannot be read"
 
 
 class ResolutionRefused(MatrixError):
-    exit_code = 16
-    meaning = "the resolver finds no set of wheels for a new lock"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "the resolver finds no set of packages for what is wanted"
 
 
 class WorkerLost(MatrixError):
-    exit_code = 17
-    meaning = "a worker process cannot be started or speaks another protocol version"
+    exit_code = EXIT_ENVIRONMENT
+    meaning = "a worker process cannot be started or speaks another version of the protocol"
 
 
 class ImageFault(MatrixError):
-    exit_code = 18
-    meaning = "a wheel or package cannot be unpacked into an image or by Nix, or they made what their lock does not say"
+    exit_code = EXIT_ENVIRONMENT
+    meaning = "packages cannot be made an image or an environment of Nix, or make another than the committed one"
 
 
 class PackageGone(MatrixError):
-    exit_code = 19
-    meaning = "no mirror has a Debian package that the lock of a base names"
+    exit_code = EXIT_UNREACHABLE
+    meaning = "no mirror has a package that a lock names"
 
 
 class NoImage(EngineMissing):
-    exit_code = 20
+    exit_code = EXIT_MISSING
     meaning = "nothing is committed from which an environment's image could be made"
 
 
 class DaemonGone(MatrixError):
-    exit_code = 21
+    exit_code = EXIT_UNREACHABLE
     meaning = "the container daemon stopped answering in mid-run"
 
 
 class ToolchainFault(MatrixError):
-    exit_code = 22
-    meaning = "a toolchain of one's own is not there, or lacks what its axis needs"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "a toolchain of your own is not there, or lacks what its axis needs"
 
 
 class ModelUnusable(MatrixError):
-    exit_code = 23
-    meaning = (
-        "a model of one's own: a file of no known kind, with several entry points, or with packages or weights that "
-        "mean nothing"
-    )
+    exit_code = EXIT_BAD_INPUT
+    meaning = "a model of your own has no known kind, several entry points, or packages or weights that mean nothing"
 
 
 class ExportFailed(MatrixError):
-    exit_code = 24
-    meaning = "`export` has no MLIR to write: the export failed, and the message says at what"
+    exit_code = EXIT_NO
+    meaning = "`export`: the model does not export; the message says at what"
 
 
 class FileFault(MatrixError):
-    exit_code = 26
+    exit_code = EXIT_BAD_INPUT
     meaning = "a file to look into is not there, too big, damaged, or neither a `.vmfb` nor MLIR"
 
 
 class ResultsFault(MatrixError):
-    exit_code = 28
-    meaning = "a results file cannot be read, is damaged, or was written by a newer version of this project"
+    exit_code = EXIT_BAD_INPUT
+    meaning = "a results file cannot be read, is damaged, or comes from a newer version of this project"
 
 
 class ExtraMissing(MatrixError):
-    exit_code = 31
-    meaning = "a part that is installed only on request (`iree-matrix[charts]`) is not there"
+    exit_code = EXIT_MISSING
+    meaning = "a part that is installed only on request: `iree-matrix[charts]`"
 
 
 class NoAnswer(MatrixError):
-    exit_code = 29
-    meaning = "no tested combination answers the question; the message names the nearest, or what was tested"
+    exit_code = EXIT_NO
+    meaning = "`advise`, `badge`, `bisect`: nothing tested answers the question; the message names the nearest"
 
 
 class BundleRefused(MatrixError):
-    exit_code = 30
-    meaning = (
-        "a bundle would not pass on the emulated board, tells of this machine, or its folder holds something already"
-    )
+    exit_code = EXIT_NO
+    meaning = "`bundle`: the model would not pass on the board, or the bundle tells of this machine"
+
+
+class NotAllMeasured(MatrixError):
+    """Raised after the table is printed."""
+
+    exit_code = EXIT_UNMEASURED
+    meaning = "some cells stay untested: this machine lacks an engine, a Python, an emulator or a compiler"
 
 
 class NotInstallable(Exception):

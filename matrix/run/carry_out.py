@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 
-from matrix.core.errors import DiskFull, EngineMissing, StoreUnusable
+from matrix.core.errors import DiskFull, NotAllMeasured, StoreUnusable
 from matrix.core.machine import cores_of_machine, machine_class
 from matrix.core.records import Disk
 from matrix.core.text import say
@@ -34,7 +34,7 @@ def resolved(make: Callable[[], Plan]) -> Plan:
 
 def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:
     """Runs what is missing of a plan, and says so on stderr. `options` has `engine`, `jobs`, `disk_budget` and `store`,
-    `name` tells the run from others in the store. Raises DiskFull, EngineMissing, StoreUnusable and what a run raises.
+    `name` tells the run from others in the store. Raises DiskFull, StoreUnusable and what a run raises.
     """
     cores = options.jobs or cores_of_machine()
     make_engine = engine_maker(options.engine, store.places, cores=cores, own_cache=not _fits(plan, options, store))
@@ -64,9 +64,9 @@ def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> Run
 
 
 def complain_of_missing(summary: RunSummary) -> None:
-    """Raises EngineMissing if cells stay untested for want of something on this machine."""
+    """Raises NotAllMeasured if cells stay untested because this machine lacks something."""
     if summary.missing:
-        raise EngineMissing(
+        raise NotAllMeasured(
             "some cells stay untested: " + "\n".join(sorted(summary.missing)),
             tip="install what is missing and run again: what was measured is kept; `doctor` lists what is there",
         )

@@ -94,7 +94,7 @@ def test_a_context_that_cannot_be_used_is_one_message(contexts, spoil, says):
     spoil(meta)
     env = {"DOCKER_CONTEXT": "lost"} if "lost" in says else {}
     ran = matrix("image", "list", **env)
-    assert ran.status == 4, ran.err
+    assert ran.status == 3, ran.err
     assert says in ran.err
     assert "docker context ls" in ran.err
     assert (ran.err.count("ERROR"), ran.err.count("TIP")) == (1, 1)

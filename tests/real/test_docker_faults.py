@@ -90,7 +90,7 @@ def test_no_daemon_is_one_message(tmp_path, spec, place):
             closed.bind(str(path))
     address = "tcp://127.0.0.1:1" if place == "port" else f"unix://{path}"
     ran = run(spec, tmp_path / "store", DOCKER_HOST=address)
-    one_message(ran, 4, "no container daemon answers", "--engine venv")
+    one_message(ran, 3, "no container daemon answers", "--engine venv")
     assert ran.seconds < 15
     assert list((tmp_path / "store" / "scratch").iterdir()) == []
 
@@ -115,7 +115,7 @@ def test_no_permission_on_the_socket_is_one_message(tmp_path, spec):
         )
         env = surroundings(DOCKER_HOST=f"unix://{path}")
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 4, done.stderr
+    assert done.returncode == 3, done.stderr
     assert (done.stderr.count("ERROR"), done.stderr.count("TIP")) == (1, 1)
     assert "no permission on its socket" in done.stderr
 
@@ -278,7 +278,7 @@ def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, se
     amid(process, store)
     second.stop()
     ran = end(process)
-    one_message(ran, 21, "the container daemon is gone", "start it again")
+    one_message(ran, 5, "the container daemon is gone", "start it again")
     before = rows(store)
     second.start()
     ran = run(spec, store)

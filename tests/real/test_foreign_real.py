@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import DATA, good, matrix, new_store, quoted
 
-from matrix.core.errors import EngineMissing
+from matrix.core.errors import NotAllMeasured
 from matrix.results.formats import published
 
 pytestmark = pytest.mark.real
@@ -118,7 +118,7 @@ def test_what_is_missing_is_said_with_the_next_step_and_the_cell_is_untested(tmp
     (tmp_path / "empty").mkdir()
     spec = write(tmp_path, targets=BAD, more="".join(table.replace("{name}", name) for name, (table, _) in BAD.items()))
     ran = matrix("run", spec, "--store", place, "--format", "json")
-    assert ran.status == EngineMissing.exit_code
+    assert ran.status == NotAllMeasured.exit_code
     cells = {cell["axes"]["target"]: cell for cell in json.loads(ran.out)["cells"]}
     for name, (_, said) in BAD.items():
         assert said.replace("{folder}", str(tmp_path)) in ran.err
@@ -153,7 +153,7 @@ def test_without_its_cross_compiler_a_runtime_is_not_built_and_the_cell_is_untes
     spec = write(tmp_path, targets=["board"], more=table)
     spec.write_text(spec.read_text().replace('runtime = "3.8.0"', 'runtime = "mine"'))
     ran = matrix("run", spec, "--store", place, "--format", "json")
-    assert ran.status == EngineMissing.exit_code
+    assert ran.status == NotAllMeasured.exit_code
     said = "the toolchain of targets.board has no riscv64-none-gcc on this machine"
     assert f"{said}; install it (on Debian g++-TRIPLE), or name its folder" in ran.err
     (cell,) = json.loads(ran.out)["cells"]

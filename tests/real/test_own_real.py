@@ -238,27 +238,27 @@ def test_tools_that_do_not_run(desk):
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("words", "said"),
     [
-        (["--model", "none.mlir"], 11, ["none.mlir'", "expected a file"]),
-        (["--model", "x.npy"], 23, ["'x.npy'", ".onnx"]),
-        (["--model", "linaer"], 11, ["unknown model 'linaer'", "did you mean 'linear'?"]),
-        (["--model", "linear", "--inputs", "x.npy"], 2, ["--inputs", "a model that is a file"]),
-        (["--model", "my.mlir", "--inputs", "none.npy"], 11, ["none.npy'", "expected a file"]),
-        (["--model", "my.mlir", "--opset-version", "17"], 2, ["--opset-version", ".onnx"]),
-        (["--model", "my.mlir", "--runtime", "./empty"], 22, ["toolchain empty", "iree-run-module"]),
-        (["--model", "my.mlir", "--compiler", "./empty"], 22, ["toolchain empty", "iree-compile"]),
-        (["--model", "my.mlir", "--runtime", "./none"], 22, ["toolchain none", "there is none"]),
-        (["--model", "my.mlir", "--runtime", "cut.whl"], 22, ["a whole wheel file"]),
-        (["--compiler", "3.99.0"], 3, ["unknown version '3.99.0'"]),
-        (["field"], 13, ["no model is named", "still load the .vmfb"]),
+        (["--model", "none.mlir"], ["none.mlir'", "expected a file"]),
+        (["--model", "x.npy"], ["'x.npy'", ".onnx"]),
+        (["--model", "linaer"], ["unknown model 'linaer'", "did you mean 'linear'?"]),
+        (["--model", "linear", "--inputs", "x.npy"], ["--inputs", "a model that is a file"]),
+        (["--model", "my.mlir", "--inputs", "none.npy"], ["none.npy'", "expected a file"]),
+        (["--model", "my.mlir", "--opset-version", "17"], ["--opset-version", ".onnx"]),
+        (["--model", "my.mlir", "--runtime", "./empty"], ["toolchain empty", "iree-run-module"]),
+        (["--model", "my.mlir", "--compiler", "./empty"], ["toolchain empty", "iree-compile"]),
+        (["--model", "my.mlir", "--runtime", "./none"], ["toolchain none", "there is none"]),
+        (["--model", "my.mlir", "--runtime", "cut.whl"], ["a whole wheel file"]),
+        (["--compiler", "3.99.0"], ["unknown version '3.99.0'"]),
+        (["field"], ["no model is named", "still load the .vmfb"]),
     ],
 )
-def test_words_that_mean_nothing(desk, words, status, said):
+def test_words_that_mean_nothing(desk, words, said):
     (desk / "empty").mkdir(exist_ok=True)
     (desk / "cut.whl").write_bytes(b"PK\3\4 and no more")
     ran = ask(desk, *words)
-    assert ran.status == status, ran.err
+    assert ran.status == 2, ran.err
     message, _, tip = ran.err.partition("\nTIP ")
     for word in said:
         assert word in message, ran.err
@@ -297,6 +297,6 @@ def test_a_vmfb_of_two_entry_points_asks_which(desk):
     digest = job["artifacts"]["module.vmfb"]["sha256"]
     shutil.copy(desk / "store" / "blobs" / digest[:2] / digest, desk / "two.vmfb")
     unclear = ask(desk, "--model", "two.vmfb", "--inputs", "four.npy", "--runtime", "3.13.0")
-    assert unclear.status == 23
+    assert unclear.status == 2
     assert "first, second" in unclear.err
     assert outcomes(ask(desk, "--model", "two.vmfb", *given, "--runtime", "3.13.0")) == [("passed", "run", "")]

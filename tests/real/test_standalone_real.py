@@ -21,7 +21,7 @@ import pytest
 from command_line import ROOT, good, matrix, write_spec
 from containers import daemon_or_skip
 
-from matrix.core.errors import NoImage
+from matrix.core.errors import NotAllMeasured
 from matrix.engines.docker.daemon import Daemon
 from matrix.environments import interpreters
 from matrix.environments.index import configured
@@ -146,7 +146,7 @@ def test_without_a_base_image_cells_are_untested_for_that_reason(tmp_path, daemo
     spec = write_spec(tmp_path / "spec", compilers=[RELEASE], runtimes=[RELEASE])
     spec.write_text(spec.read_text().replace("[axes]", f'tools_python = "{PYTHON}"\n[axes]', 1))
     ran = matrix("run", spec, "--store", tmp_path / "store", "--engine", "docker", "--format", "csv")
-    assert ran.status == NoImage.__base__.exit_code
+    assert ran.status == NotAllMeasured.exit_code
     (row,) = csv.DictReader(io.StringIO(ran.out))
     assert (row["outcome"], row["stage"]) == ("untested", "compile")
     assert row["message"].startswith(f"no base image for Python {PYTHON}")

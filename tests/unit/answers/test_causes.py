@@ -143,7 +143,7 @@ def test_a_measured_cell_wins_over_one_that_is_not(run):
 
 def test_where_several_cells_fit_the_example_is_one_of_them(tmp_path, capsys):
     ask = ["why", "--store", str(tmp_path / "none"), "compiler=3.7.0", "runtime=3.7.0"]
-    assert main(ask) == 14
+    assert main(ask) == 2
     example = capsys.readouterr().err.partition("TIP for example: why ")[2].split()
     assert "compiler=3.7.0" in example and main([*ask[:3], *example]) == 0
 
@@ -164,7 +164,7 @@ def test_why_answers_from_the_committed_results_without_a_store(tmp_path, capsys
 def test_why_answers_from_a_file(capsys):
     assert main(["why", "compiler=3.8.0", "runtime=3.8.0", "--results", str(COMMITTED)]) == 0
     assert "outcome    passed" in capsys.readouterr().out
-    assert main(["why", "compiler=3.8.0", "--results", str(COMMITTED)]) == 14
+    assert main(["why", "compiler=3.8.0", "--results", str(COMMITTED)]) == 2
     assert "15 cells fit compiler=3.8.0" in capsys.readouterr().err
 
 

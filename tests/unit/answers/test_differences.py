@@ -140,10 +140,10 @@ def test_releases_on_the_command_line(capsys):
     assert main(words) == 1
     assert "gate     VM bytecode version" in capsys.readouterr().out
     assert main(["diff", "compiler", "3.8.0", "3.9.0", "--results", str(COMMITTED)]) == 0
-    assert main(["diff", "compiler", "3.9", "4.0", "--results", str(COMMITTED)]) == 29
+    assert main(["diff", "compiler", "3.9", "4.0", "--results", str(COMMITTED)]) == 2
     assert "no result has compiler 4.0; tested: 2.9.0" in capsys.readouterr().err
     assert main(["diff", "compiler", "3.9"]) == 2
     assert "read compiler 3.9, expected two files, or an axis and two of its values" in capsys.readouterr().err
-    assert main(["diff", "before", "after"]) == 28  # two files, of which there is none
+    assert main(["diff", "before", "after"]) == 2  # two files, of which there is none
     assert main(["diff", "one"]) == 2
     assert main(["diff", "weather", "rain", "sun"]) == 2

@@ -126,9 +126,9 @@ def test_why_predicts_what_nobody_measured(capsys, tmp_path):
     said = capsys.readouterr().out
     assert said.startswith("not measured: no cell has compiler=3.7.0 runtime=3.11.0")
     assert "predicted: refused at vm-bytecode-version (runtime reads 17.0, module has 15.0)" in said
-    assert main(["why", "compiler=3.99.0", "runtime=3.11.0", *store]) == 14  # of which nobody knows the gates
-    assert main(["why", "compiler=3.8.0", *store]) == 14  # more than one cell
-    assert main(["why", "compiler=3.8.0", "runtime=3.8.0", "target=aarch64", *store]) == 14  # of two models
+    assert main(["why", "compiler=3.99.0", "runtime=3.11.0", *store]) == 2  # of which nobody knows the gates
+    assert main(["why", "compiler=3.8.0", *store]) == 2  # more than one cell
+    assert main(["why", "compiler=3.8.0", "runtime=3.8.0", "target=aarch64", *store]) == 2  # of two models
     capsys.readouterr()
     assert main(["why", "compiler=3.8.0", "runtime=3.8.0", "target=aarch64", "model=mobilenet_v2", *store]) == 0
     assert capsys.readouterr().out.startswith("of aarch64.json, measured ")  # no cell of the default preset

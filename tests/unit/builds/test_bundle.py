@@ -13,7 +13,7 @@ from matrix.artifacts.program_audit import audit_program
 from matrix.builds.board_models import SmokeModel
 from matrix.builds.bundle import BOARD_BYTES, BundleFacts, readme, refuse_filled, refuse_too_large, script, write_bundle
 from matrix.builds.program import ProgramFacts
-from matrix.core.errors import BundleRefused
+from matrix.core.errors import BundleRefused, UsageError
 from matrix.results.judge import Comparison
 
 VMFB = Path(__file__).parents[2] / "data" / "vmfb"
@@ -64,7 +64,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     refuse_filled(tmp_path / "mine")
     (tmp_path / "mine" / "file").touch()
-    with pytest.raises(BundleRefused, match="is not empty"):
+    with pytest.raises(UsageError, match="is not empty"):
         refuse_filled(tmp_path / "mine")
 
 

@@ -114,4 +114,4 @@ def test_the_command_writes_it(tmp_path, capsys):
     assert "3.12 and 3.13 pass" in path.read_text(encoding="utf-8")
     assert main([*words, "-o", str(tmp_path)]) == 2
     assert "cannot be written" in capsys.readouterr().err
-    assert main(["badge", "--model", "none", "-o", str(path)]) == 29
+    assert main(["badge", "--model", "none", "-o", str(path)]) == 1
