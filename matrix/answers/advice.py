@@ -180,7 +180,7 @@ def words(advice: Advice, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
         rows.append(
             ("chosen", f"{', '.join(free)}: the newest of {advice.passing} that pass, of {advice.tested} tested")
         )
-    stages = ", ".join(job.stage.value for job in jobs)
+    stages = ", ".join(job.stage for job in jobs)
     last = jobs[-1]
     rows.append(("tested", f"{last.finished_at[:10]} on {last.machine}, engine {last.engine}: {stages}"))
     if cell.comparison:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.answers.causes import cells_of
-from matrix.core.records import Stage
 from matrix.core.versions import are_versions, in_order, minor
+from matrix.plan.backends.iree import COMPILE, RUN
 from matrix.results.published import PublishedCell, PublishedRun
 
 ARM = ("aarch64", "arm")
@@ -98,11 +98,11 @@ def _runtimes(cells: Sequence[PublishedCell]) -> Tried:
 
 def _exporters(cells: Sequence[PublishedCell]) -> Tried:
     """Cells that ended before the compile say nothing of the compiler."""
-    tried = [cell for cell in cells if cell.passed or cell.stage in (Stage.COMPILE, Stage.RUN)]
+    tried = [cell for cell in cells if cell.passed or cell.stage in (COMPILE, RUN)]
     return _distinct(
         tried,
         lambda cell: tuple(cell.axes.get(axis, "") for axis in ("python", "torch", "turbine")),
-        lambda cell: cell.passed or cell.stage is Stage.RUN,
+        lambda cell: cell.passed or cell.stage == RUN,
     )
 
 
@@ -162,7 +162,7 @@ def _speeds(runs: Iterable[PublishedRun], releases: Iterable[str]) -> dict[str, 
 
 def _sizes(runs: Sequence[PublishedRun], by_release: Mapping[str, Sequence[PublishedCell]]) -> dict[str, float]:
     """Modules of the same MLIR, beside the smallest of them."""
-    jobs = {key: job for run in runs for key, job in run.jobs.items() if job.stage is Stage.COMPILE}
+    jobs = {key: job for run in runs for key, job in run.jobs.items() if job.stage == COMPILE}
     made: dict[str, dict[tuple[str, str], int]] = {release: {} for release in by_release}
     for release, cells in by_release.items():
         for cell in cells:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.answers.gates import Gates, Prediction, load_gates, predict_release
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.core.versions import minor
+from matrix.plan.backends.iree import BENCHMARK, COMPILE, RUN
 from matrix.results.published import PublishedCell
 
 LOADED = (Outcome.PASSED, Outcome.WRONG_OUTPUT)
@@ -19,7 +20,7 @@ REFUSALS = frozenset(
 )
 """Signatures of what the table of gates speaks of. A module that fails of something else (a symbol, a device, its
 inputs) came through the gates."""
-AT_THE_TOOLS = (Stage.COMPILE, Stage.RUN)
+AT_THE_TOOLS = (COMPILE, RUN)
 """Where a cell stops whose compiler or runtime cannot be had here: what it exports is not in question."""
 
 Predictions = Mapping[tuple[str, str], Prediction]
@@ -60,7 +61,7 @@ def prediction_of(axes: Mapping[str, str], known: Predictions) -> Prediction | N
 def observed(cell: PublishedCell) -> str | None:
     """The gate that refused, '' where the module was loaded, other words where it ended in another way; None where no
     runtime was given a module."""
-    if cell.stage not in (Stage.RUN, Stage.BENCHMARK) or not cell.measured:
+    if cell.stage not in (RUN, BENCHMARK) or not cell.measured:
         return None
     if cell.outcome in LOADED:
         return ""

@@ -13,11 +13,12 @@ from packaging.version import Version
 from matrix.core.data import LOCKS, data_root, model_files
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, ExportFailed, UsageError
 from matrix.core.records import Outcome
+from matrix.plan.backends.backend import EXPECTED, INPUT, matching
+from matrix.plan.backends.iree import MLIR, PARAMETERS
 from matrix.plan.catalogue import model_missing
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, kind_of, load_locks, variant_of
 from matrix.plan.spec import parse_spec
-from matrix.plan.stages import EXPECTED, INPUT, MLIR, PARAMETERS, matching
 from matrix.results.cells import CellReport
 from matrix.run.carry_out import carry_out, complain_of_missing, resolved
 from matrix.run.evidence import judged

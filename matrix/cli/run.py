@@ -165,7 +165,7 @@ def _kept_to(budget: int | None, needed: int) -> str:
 
 
 def _done(plan: Plan, schedule: Schedule, stage: Stage) -> int:
-    return sum(1 for node in plan.nodes if node.stage is stage and schedule.states[node.index].result)
+    return sum(1 for node in plan.nodes if node.stage == stage and schedule.states[node.index].result)
 
 
 def _write(text: str, output: Path | None) -> None:

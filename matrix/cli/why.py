@@ -12,10 +12,11 @@ from matrix.answers.causes import cells_of, explain, words
 from matrix.answers.gates import load_gates
 from matrix.core.data import data_root, presets
 from matrix.core.errors import EXIT_OK, CellUnknown, StoreUnusable
-from matrix.core.records import AXES, Stage
+from matrix.core.records import AXES
 from matrix.core.text import inert
 from matrix.engines.choice import engine_maker
 from matrix.engines.contract import Engine, tool_line
+from matrix.plan.backends.iree import EXPORT
 from matrix.plan.graph import Plan
 from matrix.plan.question import one_of
 from matrix.results.cells import CellReport
@@ -179,7 +180,7 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
     if environment is None:
         return "# the environment was cleaned away; the next line makes it again"
     model = dict(node.parameters).get("model_file", "")
-    if job.stage is Stage.EXPORT:
+    if job.stage == EXPORT:
         script = data_root() / "scripts" / "export.py"
         facts = [word for word in job.command[1:] if not word.startswith("model_digest=")]
         tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
@@ -191,7 +192,7 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
         copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
         entry = "--entrypoint '' " if node.request and node.request.toolchain else ""
         image = f"{entry}--init --network none -v $d:/out -w /out sha256:{environment.digest}"
-        mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage is Stage.EXPORT else ""
+        mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage == EXPORT else ""
         tool = ["/opt/env/bin/python", "/scripts/export.py", f"/scripts/models/{Path(model).name}"] if mounted else tool
         return f"d=$(mktemp -d) && {copies}docker run --rm {mounted}{image} {shlex.join(tool)}"
     links = "".join(f"ln -s {shlex.quote(str(store.blob(digest)))} {name} && " for name, digest in job.inputs)

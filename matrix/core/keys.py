@@ -73,7 +73,7 @@ def job_key(
         {
             **bound,
             "key_version": KEY_VERSION,
-            "stage": stage.value,
+            "stage": stage,
             "environment": environment,
             "script": script,
             "inputs": {name: content for name, content in inputs},

@@ -10,28 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeAlias
 
-
-class Stage(StrEnum):
-    """What a cell goes through, in this order. An import takes the place of an export where the model is an `.onnx`; a
-    build stands before the run where the runtime is built from source."""
-
-    EXPORT = "export"
-    IMPORT = "import"
-    COMPILE = "compile"
-    BUILD = "build"
-    RUN = "run"
-    BENCHMARK = "benchmark"
-
-    @property
-    def chosen(self) -> bool:
-        """A spec asks for it. The others come with a value: of a model, of a runtime."""
-        return self not in (Stage.IMPORT, Stage.BUILD)
-
-    @property
-    def judged(self) -> bool:
-        """It decides a cell's outcome. A benchmark measures what passed, and checks no outputs."""
-        return self is not Stage.BENCHMARK
+Stage: TypeAlias = str
+"""What a cell goes through, by its name. `plan.stages` has a row for each."""
 
 
 class Outcome(StrEnum):
@@ -284,11 +266,10 @@ class Job:
     script: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
-
-    @property
-    def alone(self) -> bool:
-        """Nothing else may run on the machine beside it."""
-        return self.stage is Stage.BENCHMARK
+    alone: bool = False
+    """Nothing else may run on the machine beside it."""
+    programs: tuple[str, ...] = ()
+    """Those of its inputs that it starts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

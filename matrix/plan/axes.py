@@ -9,21 +9,17 @@ from pathlib import PurePath
 from matrix.core.errors import MatrixEmpty, SpecError
 from matrix.core.records import AXES, AxisValue, Part, Platform, Stage
 from matrix.core.versions import SelectorFault, nearest, select, several
+from matrix.plan.backends.iree import BUILD, COMPILE, EXPORT, IMPORT, RUN
 from matrix.plan.catalogue import Catalogue, FlagRow, ModelFile, model_missing
 from matrix.plan.locks import AXES as LOCKED_AXES
 from matrix.plan.locks import COMPILER_PACKAGE
 from matrix.plan.source_builds import PlannedBuild
 from matrix.plan.spec import OwnValue, Rule, Spec
+from matrix.plan.stages import kinds
 from matrix.plan.targets import Target
 from matrix.plan.user_inputs import TOOL_AXES
 
-STAGES = {
-    "exporter": Stage.EXPORT,
-    "importer": Stage.IMPORT,
-    "compiler": Stage.COMPILE,
-    "builder": Stage.BUILD,
-    "runtime": Stage.RUN,
-}
+STAGES = {"exporter": EXPORT, "importer": IMPORT, "compiler": COMPILE, "builder": BUILD, "runtime": RUN}
 """The kind of environment that each stage runs in."""
 
 PACKAGES = {axis: (STAGES[kind], package) for axis, (kind, package) in LOCKED_AXES.items()}
@@ -34,16 +30,16 @@ EXTERNAL_PARAMETERS = ("--iree-opt-const-eval=false",)
 
 VERSION_AXES = (*PACKAGES, "python")
 TOUCHES: Mapping[str, Set[Stage]] = {
-    "python": {Stage.EXPORT},
+    "python": {EXPORT},
     **{axis: {stage} for axis, (stage, _) in PACKAGES.items()},
-    "compiler": {Stage.IMPORT, Stage.COMPILE},
-    "runtime": {Stage.BUILD, Stage.RUN},
+    "compiler": {IMPORT, COMPILE},
+    "runtime": {BUILD, RUN},
 }
 """The stages of each axis of releases. Where a model goes through none of them, the axis has no value for it."""
 WITHOUT = {
-    "mlir": frozenset({Stage.EXPORT, Stage.IMPORT}),
-    "onnx": frozenset({Stage.EXPORT}),
-    "vmfb": frozenset({Stage.EXPORT, Stage.IMPORT, Stage.COMPILE}),
+    "mlir": frozenset({EXPORT, IMPORT}),
+    "onnx": frozenset({EXPORT}),
+    "vmfb": frozenset({EXPORT, IMPORT, COMPILE}),
 }
 """Form of a given model -> the stages that it does not go through."""
 NONE = "-"
@@ -162,12 +158,12 @@ def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
         return _own_tools(axis, label, spec, catalogue)
     if axis in PACKAGES:
         stage, package = PACKAGES[axis]
-        python = "" if stage is Stage.EXPORT else spec.tools_python
+        python = "" if stage == EXPORT else spec.tools_python
         part = Part(pins=((package, label),), python=python)
-        parts = {Stage.IMPORT: part, stage: part} if axis == "compiler" else {stage: part}
+        parts = {IMPORT: part, stage: part} if axis == "compiler" else {stage: part}
         return AxisValue(axis=axis, label=label, parts=parts)
     if axis == "python":
-        return AxisValue(axis=axis, label=label, parts={Stage.EXPORT: Part(python=label)})
+        return AxisValue(axis=axis, label=label, parts={EXPORT: Part(python=label)})
     if axis == "model":
         return _model_value(label, catalogue)
     if axis == "target":
@@ -182,14 +178,14 @@ def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
         source = (("model_file", str(model.path)), ("model_digest", model.digest))
         external = (("parameters", "external"),) if model.external_parameters else ()
         export = Part(parameters=source + external, packages=model.packages)
-        parts = {Stage.EXPORT: export, Stage.RUN: Part(parameters=(("function", "main"),))}
+        parts = {EXPORT: export, RUN: Part(parameters=(("function", "main"),))}
         if model.external_parameters:
-            parts[Stage.COMPILE] = Part(flags=EXTERNAL_PARAMETERS)
-        return AxisValue(axis="model", label=label, parts=parts, without=frozenset({Stage.IMPORT}))
-    parts = {Stage.RUN: Part(parameters=(("function", model.function),))}
+            parts[COMPILE] = Part(flags=EXTERNAL_PARAMETERS)
+        return AxisValue(axis="model", label=label, parts=parts, without=frozenset({IMPORT}))
+    parts = {RUN: Part(parameters=(("function", model.function),))}
     if model.form == "onnx":
         opset = (("opset_version", model.opset_version),) if model.opset_version else ()
-        parts[Stage.IMPORT] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))
+        parts[IMPORT] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))
     return AxisValue(
         axis="model",
         label=label,
@@ -208,7 +204,7 @@ def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
     parts = {stage: Part(toolchain=catalogue.toolchains[axis, label])}
     if axis == "compiler":
         newest = catalogue.locks.releases("compiler")[-1]
-        parts[Stage.IMPORT] = Part(pins=((COMPILER_PACKAGE, newest),), python=spec.tools_python)
+        parts[IMPORT] = Part(pins=((COMPILER_PACKAGE, newest),), python=spec.tools_python)
     return AxisValue(axis=axis, label=label, parts=parts)
 
 
@@ -218,8 +214,8 @@ def _built_runtime(label: str, planned: PlannedBuild) -> AxisValue:
         axis="runtime",
         label=label,
         parts={
-            Stage.BUILD: Part(build=planned.build, flags=planned.words),
-            Stage.RUN: Part(build=planned.build),
+            BUILD: Part(build=planned.build, flags=planned.words),
+            RUN: Part(build=planned.build),
         },
         note=f"built from {planned.build.release or 'a tree of its own'} with {planned.build.toolchain}",
         untimed="" if planned.build.benchmark else "no times: iree-benchmark-module is built for this machine only",
@@ -235,7 +231,7 @@ def _target_value(target: Target, spec: Spec, machine: str) -> AxisValue:
     note = ""
     if target.emulator:
         platform = _platform(target, spec)
-        parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), platform=platform)
+        parts[RUN] = replace(parts.get(RUN, Part()), platform=platform)
         note = f"emulated, no times: {' '.join(platform.emulator)}"
     return AxisValue(
         axis="target",
@@ -260,11 +256,11 @@ def _platform(target: Target, spec: Spec) -> Platform:
 
 
 def _flag_parts(row: FlagRow | OwnValue | Target) -> dict[Stage, Part]:
-    flags: Mapping[Stage, tuple[str, ...]] = {Stage.COMPILE: row.compile, Stage.RUN: row.run}
+    flags: Mapping[Stage, tuple[str, ...]] = {COMPILE: row.compile, RUN: row.run}
     bound = isinstance(row, FlagRow) and row.machine_bound
     parts = {stage: Part(flags=words, machine_bound=bound) for stage, words in flags.items() if words or bound}
     if isinstance(row, OwnValue) and row.packages:
-        parts[Stage.EXPORT] = Part(packages=row.packages)
+        parts[EXPORT] = Part(packages=row.packages)
     return parts
 
 
@@ -277,7 +273,7 @@ def touched(axis: str, spec: Spec) -> Set[Stage]:
     """The stages of an axis of releases, and of an axis of the spec that only brings packages; else every stage."""
     own = spec.own_axes.get(axis, {}).values()
     packages = any(value.packages for value in own) and not any(value.compile or value.run for value in own)
-    return frozenset({Stage.EXPORT}) if packages else TOUCHES.get(axis, frozenset(Stage))
+    return frozenset({EXPORT}) if packages else TOUCHES.get(axis, kinds().keys())
 
 
 def ordered_axes(spec: Spec) -> tuple[str, ...]:

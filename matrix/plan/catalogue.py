@@ -10,10 +10,8 @@ from matrix.core.errors import ModelMissing
 from matrix.core.records import Toolchain
 from matrix.core.versions import nearest
 from matrix.plan.locks import LockIndex
-from matrix.plan.source_builds import STEPS, PlannedBuild
+from matrix.plan.source_builds import PlannedBuild
 from matrix.plan.targets import Target
-
-IMPORTER = "import_onnx.py"
 
 GIVEN_AS = {"mlir": "module.mlir", "onnx": "model.onnx", "vmfb": "module.vmfb"}
 """Form of a model -> what its stages call the file."""
@@ -79,8 +77,8 @@ class Catalogue:
     """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
     builds: Mapping[str, PlannedBuild] = field(default_factory=dict)
     """Runtimes built from source, by the name that is their value on the axis."""
-    steps: tuple[str, Path, str] = (STEPS, Path(), "")
-    """The program that runs the commands of a build: (name, file, sha256)."""
+    programs: Mapping[str, tuple[str, Path, str]] = field(default_factory=dict)
+    """What stages bring into a job's folder, by the name that a stage kind has for it: (name, file, sha256)."""
     machine_class: str = ""
     """What the key of a job holds whose result depends on the machine."""
 

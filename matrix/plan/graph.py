@@ -18,56 +18,22 @@ from matrix.core.records import (
     Build,
     EnvironmentRequest,
     JobResult,
-    Limits,
     Lock,
     Outcome,
     Part,
     Stage,
 )
-from matrix.plan.axes import STAGES, resolve_axes
+from matrix.plan.axes import resolve_axes
+from matrix.plan.backends.backend import StageKind
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.cells import Rules, labels_chosen, planes_of, points
 from matrix.plan.spec import Spec
-
-KINDS = {stage: kind for kind, stage in STAGES.items()}
-"""The kind of environment that each stage runs in."""
-
-COMES_WITH = {Stage.IMPORT: Stage.COMPILE, Stage.BUILD: Stage.RUN}
-"""A stage that nobody asks for -> the one that may need it."""
+from matrix.plan.stages import Node, in_order, kinds
 
 LINK = "{link}"
 """In a compiler's flag: the folder of IREE's linker repaired for 32-bit Arm."""
 
 NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A job in the making.
-
-    `upstream` is the index of the node whose artifacts it needs, `given` artifacts (name, file, sha256) that came
-    with the model, `obstacle` why it can never start: (outcome, reason).
-    """
-
-    index: int
-    stage: Stage
-    upstream: int | None
-    request: EnvironmentRequest | None
-    flags: tuple[str, ...]
-    parameters: tuple[tuple[str, str], ...]
-    given: tuple[tuple[str, Path, str], ...]
-    label: str
-    limits: Limits
-    obstacle: tuple[Outcome, str] | None
-    repeat: int = 0
-    """Tells repeats of the same job apart (a round of a benchmark, a second compile)."""
-    machine: str = ""
-    """The class of this machine, where the result depends on it."""
-    tools: int | None = None
-    """The node whose artifacts are the tools of this one: a runtime that is built from source."""
-    beside: str = ""
-    """Of a round: a digest of all cells that it is interleaved and compared with. A time of another hour beside others
-    answers nothing here, so it must not be reused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +75,11 @@ class Plan:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages of the spec, and the import where a model needs it."""
-        among = {*self.spec.stages, *(node.stage for node in self.nodes)}
-        return tuple(stage for stage in Stage if stage in among)
+        """The stages of the spec, and those that come with its values."""
+        return in_order((*self.spec.stages, *(node.stage for node in self.nodes)))
 
     def jobs(self, stage: Stage) -> int:
-        return sum(1 for node in self.nodes if node.stage is stage and not node.obstacle)
+        return sum(1 for node in self.nodes if node.stage == stage and not node.obstacle)
 
 
 def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
@@ -130,8 +95,8 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
     cells = []
     for values in points(axes, rules, chosen, planes):
         excluded, note = rules.verdict(values)
-        nodes = () if excluded else graph.chain(values)
-        cells.append(Cell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note))
+        nodes, measures = ((), ()) if excluded else graph.nodes_of(values)
+        cells.append(Cell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note, measures))
     if not cells:
         asked = " ".join(f"{axis}={term}" for axis, terms in (only or {}).items() for term in terms)
         raise MatrixEmpty(f"{spec.source}: --only {asked} leaves no cell", tip="`plan` without it lists the axes")
@@ -178,47 +143,40 @@ class _Graph:
         self.value_parts: dict[int, tuple[int, ...]] = {}
         self.works: dict[tuple[object, ...], _Work] = {}
         self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
-        stages = {*spec.stages, *(stage for stage, needs in COMES_WITH.items() if needs in spec.stages)}
-        self.stages = tuple(stage for stage in Stage if stage in stages and stage.judged)
+        asked = {*spec.stages, *(kind.name for kind in kinds().values() if kind.comes_with in spec.stages)}
+        self.stages = in_order(asked)
+        self.kinds = tuple(kinds()[stage] for stage in self.stages)
 
-    def chain(self, values: tuple[AxisValue, ...]) -> tuple[int, ...]:
-        """The nodes of a cell's stages. Called for every cell: a part's numbers are zipped into a column a stage."""
+    def nodes_of(self, values: tuple[AxisValue, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The nodes of a cell: those of its judged stages, and those that measure beside them, rounds apart. Where none
+        is judged, what measures decides. Called for every cell: a part's numbers are zipped into a column a stage."""
         known = self.value_parts
         columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
         given, without = values[MODEL].given, values[MODEL].without
-        chain: list[int] = []
-        upstream: int | None = None
-        tools: int | None = None
-        for stage, column in zip(self.stages, columns, strict=True):
-            if stage in without:
+        made: dict[Stage, int] = {}
+        judged: list[int] = []
+        measures: list[int] = []
+        begun = False
+        for kind, column in zip(self.kinds, columns, strict=True):
+            if kind.name in without or kind.rounds or (kind.comes_with and not any(column)):
                 continue
-            if stage is Stage.BUILD:
-                tools = self._build(column, values)
-                chain += [] if tools is None else [tools]
-                continue
-            here = given if upstream is None else ()
-            key = (stage, upstream, column, here, tools)
+            above = tuple(made[stage] for stage in kind.after if stage in made)
+            here = given if not (begun or kind.apart) else ()
+            key = (kind.name, above, column, here)
             node = self.index.get(key)
             if node is None:
-                node = self.index[key] = self._add(stage, upstream, column, values, here, tools=tools)
-            chain.append(node)
-            upstream = node
-        return tuple(chain)
-
-    def _build(self, column: tuple[int, ...], values: tuple[AxisValue, ...]) -> int | None:
-        """The node of a build, which waits for nothing; None where the runtime is a release."""
-        if not any(column):
-            return None
-        key = (Stage.BUILD, column)
-        if key not in self.index:
-            self.index[key] = self._add(Stage.BUILD, None, column, values, (self.catalogue.steps,))
-        return self.index[key]
+                node = self.index[key] = self._add(kind, above, column, values, here)
+            made[kind.name] = node
+            (judged if kind.judged else measures).append(node)
+            begun = begun or not kind.apart
+        return (tuple(judged), tuple(measures)) if judged else (tuple(measures), ())
 
     def _parts(self, value: AxisValue) -> tuple[int, ...]:
         """The number of a value's part in each stage of the spec, 0 where it does not touch the stage."""
         parts = dict(value.parts)
         if value.untested:  # two targets with the same flags are not the same job where one cannot run
-            parts[Stage.RUN] = replace(parts.get(Stage.RUN, Part()), parameters=(("target", value.label),))
+            for kind in (kind for kind in self.kinds if kind.on_target):
+                parts[kind.name] = replace(parts.get(kind.name, Part()), parameters=(("target", value.label),))
         numbers = tuple(
             self.part_ids.setdefault(parts[stage], len(self.part_ids) + 1) if stage in parts else 0
             for stage in self.stages
@@ -228,60 +186,58 @@ class _Graph:
 
     def _add(
         self,
-        stage: Stage,
-        upstream: int | None,
+        kind: StageKind,
+        above: tuple[int, ...],
         column: tuple[int, ...],
         values: tuple[AxisValue, ...],
         given: tuple[tuple[str, Path, str], ...],
-        *,
-        tools: int | None = None,
     ) -> int:
-        work = self.works.get((stage, column))
+        work = self.works.get((kind.name, column))
         if work is None:
-            work = self.works[stage, column] = self._work(stage, values)
+            work = self.works[kind.name, column] = self._work(kind, values)
         index = len(self.nodes)
         self.nodes.append(
             Node(
                 index,
-                stage,
-                upstream,
+                kind.name,
+                above,
                 work.request,
                 work.flags,
                 work.parameters,
-                given,
+                (*given, *((self.catalogue.programs[kind.program],) if kind.program else ())),
                 work.label,
-                self.spec.limits[stage],
+                self.spec.limits[kind.name],
                 work.obstacle,
                 machine=work.machine,
-                tools=tools,
             )
         )
         return index
 
-    def _work(self, stage: Stage, values: tuple[AxisValue, ...]) -> _Work:
+    def _work(self, kind: StageKind, values: tuple[AxisValue, ...]) -> _Work:
+        stage = kind.name
         touching = [value for value in values if stage in value.parts]
         parts = [value.parts[stage] for value in touching]
-        request = self._request(stage, parts)
+        request = self._request(kind, parts)
         return _Work(
             request=request if isinstance(request, EnvironmentRequest) else None,
             flags=joined(parts),
             parameters=tuple(parameter for part in parts for parameter in part.parameters),
             label=" ".join(f"{value.axis}={value.label}" for value in touching),
-            obstacle=_obstacle(stage, values, request),
+            obstacle=_obstacle(kind, values, request),
             machine=self.catalogue.machine_class if any(part.machine_bound for part in parts) else "",
         )
 
-    def _request(self, stage: Stage, parts: Sequence[Part]) -> EnvironmentRequest | str:
+    def _request(self, kind: StageKind, parts: Sequence[Part]) -> EnvironmentRequest | str:
         """The environment of a node, or why there is none."""
         build = next((part.build for part in parts if part.build), None)
         if build:
-            return self._built_request(stage, build, parts)
+            return self._built_request(kind, build, parts)
         toolchain = next((part.toolchain for part in parts if part.toolchain), None)
         platform = next((part.platform for part in parts if part.platform), None)
         if toolchain:
             label = Lock(name=f"own/{toolchain.name}", path=toolchain.path, digest=toolchain.digest, pins=())
             return EnvironmentRequest(
-                kind=KINDS[stage],
+                kind=kind.environment,
                 python=self.spec.tools_python,
                 lock=label,
                 toolchain=toolchain,
@@ -291,14 +247,13 @@ class _Graph:
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
         packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
         linked = any(LINK in flag for part in parts for flag in part.flags)
-        key = (stage, pins, python, packages, platform, linked)
+        key = (kind.environment, pins, python, packages, platform, linked)
         if key not in self.requests:
-            kind = KINDS[stage]
-            lock = self.catalogue.locks.find(kind, dict(pins), variant=self.catalogue.torch_variant)
+            lock = self.catalogue.locks.find(kind.environment, dict(pins), variant=self.catalogue.torch_variant)
             wanted = " with ".join(f"{package} {version}" for package, version in pins)
             self.requests[key] = (
                 EnvironmentRequest(
-                    kind=kind,
+                    kind=kind.environment,
                     python=python,
                     lock=self.catalogue.locks.with_packages(lock, packages, python),
                     platform=platform,
@@ -309,18 +264,18 @@ class _Graph:
             )
         return self.requests[key]
 
-    def _built_request(self, stage: Stage, build: Build, parts: Sequence[Part]) -> EnvironmentRequest | str:
+    def _built_request(self, kind: StageKind, build: Build, parts: Sequence[Part]) -> EnvironmentRequest | str:
         """What builds a runtime, or what runs one that was built."""
         python = self.spec.tools_python
-        if stage is Stage.BUILD:
+        if kind.apart:
             lock = Lock(name=f"builder/{build.name}", path=build.tools, digest=build.digest, pins=())
-            return EnvironmentRequest(kind=KINDS[stage], python=python, lock=lock, build=build)
+            return EnvironmentRequest(kind=kind.environment, python=python, lock=lock, build=build)
         platform = next((part.platform for part in parts if part.platform), None)
         machine = platform.machine if platform else self.catalogue.machine
         if machine != build.machine:
             return f"{build.toolchain} builds a runtime for {build.machine}, and the target runs {machine}"
         lock = Lock(name=f"built/{machine}", path=Path(), digest=f"built for {machine}", pins=())
-        return EnvironmentRequest(kind=KINDS[stage], python=python, lock=lock, platform=platform, built=True)
+        return EnvironmentRequest(kind=kind.environment, python=python, lock=lock, platform=platform, built=True)
 
 
 def joined(parts: Sequence[Part]) -> tuple[str, ...]:
@@ -336,13 +291,13 @@ def joined(parts: Sequence[Part]) -> tuple[str, ...]:
 
 
 def _obstacle(
-    stage: Stage, values: Sequence[AxisValue], request: EnvironmentRequest | str
+    kind: StageKind, values: Sequence[AxisValue], request: EnvironmentRequest | str
 ) -> tuple[Outcome, str] | None:
     if isinstance(request, str):
         return Outcome.UNTESTED, request
     if request.lock.refusal:
         return Outcome.NOT_INSTALLABLE, request.lock.refusal
-    if stage is Stage.RUN:
+    if kind.on_target:
         reason = next((value.untested for value in values if value.untested), "")
         return (Outcome.UNTESTED, reason) if reason else None
     return None

@@ -16,7 +16,8 @@ from matrix.core.keys import digest
 from matrix.core.records import Outcome, Stage
 from matrix.plan.axes import NEWER, labels_meant
 from matrix.plan.catalogue import Catalogue
-from matrix.plan.graph import Cell, Node, Plan
+from matrix.plan.graph import Cell, Plan
+from matrix.plan.stages import Node, kinds
 
 
 def round_of(node: Node) -> int:
@@ -29,15 +30,15 @@ def is_twin(node: Node) -> bool:
 
 def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
     """The plan with the nodes that its spec's [benchmark] and [repeat] ask for. Raises SpecError."""
-    if plan.spec.compiles == 1 and Stage.BENCHMARK not in plan.spec.stages:
+    rounds = [stage for stage in plan.spec.stages if kinds()[stage].rounds]
+    if not plan.spec.repeats and not rounds:
         return plan
-    maker = _Maker(plan, catalogue)
-    if plan.spec.compiles > 1 and Stage.COMPILE in plan.spec.stages:
-        maker.compiles()
-    if Stage.BENCHMARK in plan.spec.stages:
-        maker.rounds()
+    maker = _Maker(plan, catalogue, measured=bool(rounds))
+    maker.repeat_jobs()
+    for stage in rounds:
+        maker.rounds(stage)
     cells = tuple(
-        replace(cell, repeats=tuple(more)) if more else cell
+        replace(cell, repeats=(*cell.repeats, *more)) if more else cell
         for cell, more in zip(plan.cells, maker.repeats, strict=True)
     )
     return replace(plan, cells=cells, nodes=tuple(maker.nodes), baseline=maker.baseline)
@@ -55,21 +56,21 @@ def is_baseline(cell: Cell, baseline: Mapping[str, str]) -> bool:
 class _Maker:
     """Appends nodes; those of cells that share a node are shared as well."""
 
-    def __init__(self, plan: Plan, catalogue: Catalogue) -> None:
+    def __init__(self, plan: Plan, catalogue: Catalogue, *, measured: bool) -> None:
         self.plan, self.catalogue = plan, catalogue
         self.nodes = list(plan.nodes)
         self.repeats: list[list[int]] = [[] for _ in plan.cells]
         self.made: dict[tuple[int, Stage, int, str], int] = {}
-        self.baseline = self._baseline() if Stage.BENCHMARK in plan.spec.stages else {}
+        self.baseline = self._baseline() if measured else {}
 
-    def compiles(self) -> None:
+    def repeat_jobs(self) -> None:
         for place, cell in enumerate(self.plan.cells):
             for index in cell.nodes:
-                if self.nodes[index].stage is Stage.COMPILE:
-                    for repeat in range(1, self.plan.spec.compiles):
-                        self._add(place, index, Stage.COMPILE, repeat)
+                stage = self.nodes[index].stage
+                for repeat in range(1, self.plan.spec.repeats.get(stage, 1)):
+                    self._add(place, index, stage, repeat)
 
-    def rounds(self) -> None:
+    def rounds(self, stage: Stage) -> None:
         """Group by group, and the twin of the baseline last: as far from it in time as any release of the group."""
         groups: dict[tuple[str, ...], list[int]] = {}
         for place, cell in enumerate(self.plan.cells):
@@ -83,27 +84,27 @@ class _Maker:
                 for place in members:
                     for number in range(1, wanted.rounds * wanted.passes + 1):
                         run = self.plan.cells[place].nodes[-1]
-                        self._add(place, run, Stage.BENCHMARK, 2 * number + series, beside)
+                        self._add(place, run, stage, 2 * number + series, beside)
 
     def _add(self, place: int, origin: int, stage: Stage, repeat: int, beside: str = "") -> None:
         key = (origin, stage, repeat, beside)
         if key not in self.made:
             node = self.nodes[origin]
             new = replace(node, index=len(self.nodes), repeat=repeat, beside=beside)
-            if stage is Stage.BENCHMARK:
-                new = self._round(new, origin, place)
+            if kinds()[stage].rounds:
+                new = self._round(new, stage, origin, place)
             self.made[key] = new.index
             self.nodes.append(new)
         self.repeats[place].append(self.made[key])
 
-    def _round(self, node: Node, run: int, place: int) -> Node:
+    def _round(self, node: Node, stage: Stage, run: int, place: int) -> Node:
         untimed = next((value.untimed for value in self.plan.cells[place].values if value.untimed), "")
         return replace(
             node,
-            stage=Stage.BENCHMARK,
-            upstream=run,
+            stage=stage,
+            above=(run,),
             given=(),
-            limits=self.plan.spec.limits[Stage.BENCHMARK],
+            limits=self.plan.spec.limits[stage],
             obstacle=(Outcome.UNTESTED, untimed) if untimed else node.obstacle,
             machine=self.catalogue.machine_class,
         )

@@ -12,19 +12,11 @@ from matrix.core.records import AXES, Limits, Stage
 from matrix.core.toml_reader import Table
 from matrix.core.versions import KEYWORDS, nearest
 from matrix.plan.source_builds import CrossToolchain
+from matrix.plan.stages import kinds
 from matrix.plan.targets import Target, read_targets
 from matrix.plan.user_inputs import UserBuild, UserModel, fault_of, named, read_builds, read_models, read_toolchains
 
 FORMAT = 1
-
-DEFAULT_LIMITS = {
-    Stage.EXPORT: Limits(seconds=900, memory_bytes=16 << 30),
-    Stage.IMPORT: Limits(seconds=900, memory_bytes=8 << 30),
-    Stage.COMPILE: Limits(seconds=900, memory_bytes=8 << 30),
-    Stage.BUILD: Limits(seconds=3600, memory_bytes=8 << 30),
-    Stage.RUN: Limits(seconds=300, memory_bytes=8 << 30),
-    Stage.BENCHMARK: Limits(seconds=300, memory_bytes=8 << 30),
-}
 
 DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 """Largest |output - reference| / max |reference| by dtype; integers and booleans must be equal.
@@ -43,6 +35,10 @@ DEFAULT_AXES: Mapping[str, tuple[str, ...]] = {
     "flags": ("default",),
 }
 SINGULAR = {"models": "model", "compilers": "compiler", "runtimes": "runtime", "targets": "target"}
+
+
+def default_limits() -> dict[Stage, Limits]:
+    return {stage: kind.limits for stage, kind in kinds().items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +94,7 @@ class Spec:
     own_axes: Mapping[str, Mapping[str, OwnValue]] = field(default_factory=dict)
     exclude: tuple[Rule, ...] = ()
     include: tuple[Rule, ...] = ()
-    limits: Mapping[Stage, Limits] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+    limits: Mapping[Stage, Limits] = field(default_factory=default_limits)
     tolerance: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
     tables: tuple[View, ...] = (View(place="table", rows="compiler", columns="runtime"),)
     """The tables of the answer. The cells are those of all tables: each takes the axes whole but for its `where`."""
@@ -112,8 +108,9 @@ class Spec:
     options: tuple[str, ...] = ()
     """Words of the command line that made this spec another one than its file says; they repeat a cell."""
     benchmark: BenchmarkPlan = BenchmarkPlan()
-    compiles: int = 1
-    """How often each module is compiled: the second time shows a compiler that writes other bytes each time."""
+    repeats: Mapping[Stage, int] = field(default_factory=dict)
+    """How often the jobs of a stage are done, where it is more than once: a second compile shows a compiler that writes
+    other bytes each time."""
     tools_python: str = "3.11"
     """The Python of the compiler and runtime environments. Their tools are binaries, it does not run in the jobs."""
 
@@ -122,6 +119,11 @@ class Spec:
         ruled = (term for rule in (*self.exclude, *self.include) for term in rule.when.get(axis, ()))
         shown = (term for table in self.tables for term in table.where.get(axis, ()))
         return (*self.axes[axis], *shown, *ruled)
+
+    @property
+    def timed(self) -> bool:
+        """It asks for times."""
+        return any(kinds()[stage].alone for stage in self.stages)
 
     @property
     def own_toolchains(self) -> dict[str, CrossToolchain]:
@@ -178,12 +180,13 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
     own = _own_axes(top)
     axes, ties = _axes(top, own)
+    stages = _stages(top)
     spec = Spec(
         source=source,
         base=base,
         name=top.text("name", required=True),
         question=top.text("question", required=True),
-        stages=_stages(top),
+        stages=stages,
         axes=axes,
         ties=ties,
         own_axes=own,
@@ -195,8 +198,8 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         toolchains=read_toolchains(top, taken=KEYWORDS),
         targets=read_targets(top.table("targets")),
         builds=read_builds(top, taken=(*KEYWORDS, *top.table("toolchains").content)),
-        benchmark=_benchmark(top, own),
-        compiles=_compiles(top),
+        benchmark=_benchmark(top, own, stages),
+        repeats=_repeats(top),
         tools_python=top.text("tools_python", "3.11"),
         tables=_views(top, own, ties),
     )
@@ -206,18 +209,18 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
 
 
 def _stages(top: Table) -> tuple[Stage, ...]:
-    asked = [stage for stage in Stage if stage.chosen]
-    names = [stage.value for stage in asked]
-    read = top.texts("stages", tuple(stage.value for stage in asked if stage.judged))
+    asked = [kind for kind in kinds().values() if not kind.comes_with]
+    names = [kind.name for kind in asked]
+    read = top.texts("stages", tuple(kind.name for kind in asked if kind.judged))
     for index, name in enumerate(read):
         if name not in names:
             top.fault(
                 f"stages[{index}]", f"unknown stage {name!r}, expected one of {', '.join(names)}{nearest(name, names)}"
             )
-    chosen = tuple(Stage(name) for name in names if name in read)
+    chosen = tuple(name for name in names if name in read)
     if not chosen and "stages" in top.content:
         top.fault("stages", f"no stage, expected at least one of {', '.join(names)}")
-    if chosen and chosen != tuple(asked[: len(chosen)]):
+    if any(stage in names and stage not in chosen for name in chosen for stage in kinds()[name].after):
         expected = f"expected no gap: a stage needs all before it ({', '.join(names)})"
         top.fault("stages", f"read {', '.join(read)}, {expected}")
     return chosen
@@ -301,10 +304,10 @@ def _rules(
 
 def _limits(top: Table) -> dict[Stage, Limits]:
     table = top.table("limits")
-    table.only(stage.value for stage in Stage)
-    limits = dict(DEFAULT_LIMITS)
-    for stage in Stage:
-        row = table.table(stage.value)
+    table.only(kinds())
+    limits = default_limits()
+    for stage in limits:
+        row = table.table(stage)
         row.only(("seconds", "memory_mib"))
         seconds = row.positive("seconds", limits[stage].seconds)
         memory = row.positive("memory_mib", limits[stage].memory_bytes / (1 << 20))
@@ -339,18 +342,19 @@ def _view(table: Table, names: Sequence[str], ties: Mapping[str, str]) -> View:
     return View(place=where.place, rows=rows, columns=columns, where=conditions)
 
 
-def _benchmark(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> BenchmarkPlan:
+def _benchmark(top: Table, own: Mapping[str, Mapping[str, OwnValue]], stages: Sequence[Stage]) -> BenchmarkPlan:
     table = top.table("benchmark")
     table.only(("rounds", "passes", "baseline"))
     read = table.table("baseline")
     read.only((*AXES, *own), kind="axis")
     baseline = {axis: read.text(axis, required=True) for axis in read.content if axis in (*AXES, *own)}
-    if Stage.BENCHMARK.value in top.content.get("stages", ()) and not baseline:
+    if not baseline and any(kinds()[stage].rounds for stage in stages):
         table.fault("baseline", 'is missing, expected the release to compare with, such as { compiler = "3.8.0" }')
     return BenchmarkPlan(rounds=table.count("rounds", 7), passes=table.count("passes", 2), baseline=baseline)
 
 
-def _compiles(top: Table) -> int:
+def _repeats(top: Table) -> dict[Stage, int]:
     table = top.table("repeat")
-    table.only(("compile",))
-    return table.count("compile", 1)
+    stages = [kind.name for kind in kinds().values() if kind.repeatable]
+    table.only(stages)
+    return {stage: count for stage in stages if (count := table.count(stage, 1)) > 1}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
-from matrix.core.records import Stage
 from matrix.plan.axes import ordered_axes
+from matrix.plan.backends.iree import COMPILE
 from matrix.results.cells import CellReport, Report
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def audited(report: Report) -> list[tuple[CellReport, VmfbAudit]]:
     found: dict[str, tuple[CellReport, VmfbAudit]] = {}
     for cell in report.cells:
         if cell.audit is not None:
-            compiled = (job.key for job in cell.jobs if job.stage is Stage.COMPILE)
+            compiled = (job.key for job in cell.jobs if job.stage == COMPILE)
             key = next(compiled, cell.labels["model"])  # a model that comes as a `.vmfb` is its own module
             found.setdefault(key, (cell, cell.audit))
     return list(found.values())

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.plan.axes import ordered_axes
+from matrix.plan.backends.iree import BUILD, RUN
 from matrix.results.cells import CellReport, Report
 from matrix.results.square import placed
 
@@ -66,7 +67,7 @@ class _Cells:
         self.releases = {
             value.label: part.build.release
             for value in report.plan.axes["runtime"]
-            if (part := value.parts.get(Stage.RUN)) and part.build and part.build.release
+            if (part := value.parts.get(RUN)) and part.build and part.build.release
         }
         self.found: dict[str, dict[Place, CellReport]] = {target: {} for target in self.targets}
         for cell in report.cells:  # a target that an [[include]] adds to one cell is not on the axis
@@ -143,7 +144,7 @@ def _beside(cells: _Cells, subject: str, first: str, pairs: Iterator[_Pair]) -> 
 
 def _measured(cell: CellReport) -> bool:
     """A runtime that cannot be built loads nothing, and that says nothing of the modules."""
-    return (cell.outcome is Outcome.PASSED or cell.outcome.red) and cell.stage is not Stage.BUILD
+    return (cell.outcome is Outcome.PASSED or cell.outcome.red) and cell.stage != BUILD
 
 
 def sentences(report: Report) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from collections.abc import Container, Mapping
 
 from tabulate import tabulate
 
-from matrix.core.records import JobResult, Outcome, Stage
+from matrix.core.records import JobResult, Outcome
 from matrix.plan.axes import ordered_axes
+from matrix.plan.backends.iree import BUILD, VMFB
 from matrix.plan.source_builds import RUNNER, UNSTRIPPED
-from matrix.plan.stages import VMFB
 from matrix.results.cells import CellReport, Report
 
 MIB = 1 << 20
@@ -40,7 +40,7 @@ def _programs(report: Report) -> dict[str, JobResult]:
         cell.labels["runtime"]: job
         for cell in report.cells
         for job in cell.jobs
-        if job.stage is Stage.BUILD and job.outcome is Outcome.PASSED
+        if job.stage == BUILD and job.outcome is Outcome.PASSED
     }
 
 

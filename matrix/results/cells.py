@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from matrix.artifacts.benchmark import Timing
 from matrix.core.records import Disk, JobResult, Lock, Outcome, Stage
-from matrix.plan.graph import Cell, Node, Plan
+from matrix.plan.backends.iree import RUN
+from matrix.plan.graph import Cell, Plan
+from matrix.plan.stages import Node
 from matrix.results.judge import Comparison
 from matrix.results.signatures import Signature
 
@@ -52,7 +54,7 @@ class CellReport:
     @property
     def compared(self) -> bool:
         """False for a cell that ran to its end and has no expected outputs: it passed as far as anyone can say."""
-        return not (self.outcome is Outcome.PASSED and self.stage is Stage.RUN and self.comparison is None)
+        return not (self.outcome is Outcome.PASSED and self.stage == RUN and self.comparison is None)
 
     @property
     def message(self) -> str:

@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 
 from tabulate import tabulate
 
-from matrix.core.records import Disk, JobResult, Lock, Outcome, Stage
+from matrix.core.records import Disk, JobResult, Lock, Outcome
 from matrix.core.store_paths import STORE_PATHS
 from matrix.plan.axes import NONE, ordered_axes
+from matrix.plan.backends.iree import BENCHMARK
 from matrix.results import audit_table, beside, build_table, speed_table
 from matrix.results.cells import CellReport, Report
 from matrix.results.front_ends import groups, portability
@@ -259,7 +260,7 @@ def _block(part: str) -> str:
 
 def _squares(report: Report) -> tuple[Square, ...]:
     """The squares of outcomes; where times were measured, their tables stand in their place."""
-    return () if Stage.BENCHMARK in report.plan.spec.stages else squares(report)
+    return () if BENCHMARK in report.plan.spec.stages else squares(report)
 
 
 def _caption(square: Square) -> str:
@@ -315,7 +316,7 @@ def _cell(report: Report, cell: CellReport, signatures: dict[str, Any]) -> dict[
     return {
         "axes": dict(cell.labels),
         "outcome": cell.outcome.value,
-        "stage": cell.stage.value if cell.stage else None,
+        "stage": cell.stage,
         "signature": cell.signature.name if cell.signature else None,
         "evidence": evidence,
     }
@@ -324,7 +325,7 @@ def _cell(report: Report, cell: CellReport, signatures: dict[str, Any]) -> dict[
 def _job(job: JobResult, lock: Lock) -> dict[str, Any]:
     end = job.end
     return {
-        "stage": job.stage.value,
+        "stage": job.stage,
         "outcome": job.outcome.value,
         "lock": lock.name,
         "lock_sha256": lock.digest,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
-from matrix.core.records import AxisValue, Outcome, Stage
-from matrix.plan.stages import MLIR
+from matrix.core.records import AxisValue, Outcome
+from matrix.plan.backends.iree import COMPILE, EXPORT, MLIR, RUN
 from matrix.results.cells import CellReport, Report
 from matrix.results.square import span
 
@@ -64,7 +64,7 @@ def _packages(values: Iterable[AxisValue]) -> bool:
 
 def _mlir(cell: CellReport) -> str:
     """The digest of the MLIR that the cell's export wrote."""
-    exported = [job for job in cell.jobs if job.stage is Stage.EXPORT]
+    exported = [job for job in cell.jobs if job.stage == EXPORT]
     return next((artifact.digest for job in exported for artifact in job.outputs if artifact.name == MLIR), "")
 
 
@@ -122,7 +122,7 @@ def portability(report: Report) -> tuple[str, ...]:
     axes = exporter_axes(report)
     models: dict[str, dict[tuple[str, ...], CellReport]] = {}
     for cell in report.cells:
-        if _mlir(cell) and any(job.stage is Stage.COMPILE for job in cell.jobs):
+        if _mlir(cell) and any(job.stage == COMPILE for job in cell.jobs):
             pair = tuple(cell.labels[axis] for axis in (*axes, "compiler", "flags"))
             models.setdefault(cell.labels["model"], {})[pair] = cell
     return tuple(
@@ -140,14 +140,14 @@ def _said(cells: Sequence[CellReport]) -> str:
     parts = ", ".join(f"{name} {good[name]} of {tried[name]}" for name in (OLDER, SAME, NEWER) if tried[name])
     failed = Counter(cell.words for cell in cells if not _compiled(cell))
     why = "; what does not: " + ", ".join(f"{words} ({n})" for words, n in failed.most_common()) if failed else ""
-    ran = [cell for cell in cells if any(job.stage is Stage.RUN for job in cell.jobs)]
+    ran = [cell for cell in cells if any(job.stage == RUN for job in cell.jobs)]
     right = sum(cell.outcome is Outcome.PASSED for cell in ran)
     numbers = f"; {right} of {len(ran)} that ran give torch's numbers" if ran else ""
     return f"{count} pairs of exporter and compiler compile (compiler {parts}){why}{numbers}"
 
 
 def _compiled(cell: CellReport) -> bool:
-    return any(job.stage is Stage.COMPILE and job.outcome is Outcome.PASSED for job in cell.jobs)
+    return any(job.stage == COMPILE and job.outcome is Outcome.PASSED for job in cell.jobs)
 
 
 def _relation(cell: CellReport) -> str:

@@ -19,6 +19,8 @@ from matrix.core.records import Artifact, Outcome, Stage
 from matrix.core.store_paths import STORE_PATHS, StorePath
 from matrix.core.text import visible
 from matrix.core.toml_reader import Table
+from matrix.plan.backends.iree import RUN
+from matrix.plan.stages import in_order, kinds
 
 FORMAT = 1
 """Of the JSON. Raise it together with a row of MIGRATIONS for the older one."""
@@ -113,7 +115,7 @@ class PublishedCell:
     @property
     def compared(self) -> bool:
         """False for a cell that ran to its end and has no expected outputs: it passed as far as anyone can say."""
-        return not (self.passed and self.stage is Stage.RUN and self.comparison is None)
+        return not (self.passed and self.stage == RUN and self.comparison is None)
 
     @property
     def measured(self) -> bool:
@@ -199,7 +201,7 @@ def run_files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob("*.json")))
 
 
-STAGES, OUTCOMES = tuple(map(str, Stage)), tuple(map(str, Outcome))
+OUTCOMES = tuple(map(str, Outcome))
 
 
 def read_runs(paths: Iterable[Path]) -> tuple[PublishedRun, ...]:
@@ -252,7 +254,7 @@ def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
         emulated=bool(top.content.get("emulated")),
         speeds=tuple(speed for table in top.tables("times") for speed in _speeds(table)),
         date=max((job.finished_at for job in jobs.values()), default="")[:10],
-        last_stage=next((stage for stage in reversed(Stage) if stage in stages and stage.judged), None),
+        last_stage=next((stage for stage in reversed(in_order(stages)) if kinds()[stage].judged), None),
     )
     if faults:
         more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
@@ -323,7 +325,7 @@ def _whole(table: Table, key: str) -> int:
 
 def _stage(table: Table) -> Stage | None:
     read = table.content.get("stage")
-    return None if read is None else Stage(table.choice("stage", STAGES, Stage.RUN.value))
+    return None if read is None else table.choice("stage", tuple(kinds()), RUN)
 
 
 def _outcome(table: Table) -> Outcome:
@@ -337,7 +339,7 @@ def _job(key: str, row: Table) -> PublishedJob:
     peak = _number(row, "peak_bytes", may_lack=True)
     return PublishedJob(
         key=key,
-        stage=_stage(row) or Stage.RUN,
+        stage=_stage(row) or RUN,
         outcome=_outcome(row),
         lock=row.text("lock", required=True),
         lock_sha256=row.text("lock_sha256"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from matrix.core.records import JobResult, Stage
+from matrix.core.records import JobResult
+from matrix.plan.backends.iree import COMPILE
 from matrix.results.cells import Report
 
 
@@ -25,8 +26,8 @@ def recompiled(report: Report) -> tuple[Recompiled, ...]:
     """One record for each compiler release of which a compile was repeated, in the order of the axis."""
     seen: dict[str, dict[str, list[JobResult]]] = {}
     for cell in report.cells:
-        first = next((job for job in cell.jobs if job.stage is Stage.COMPILE), None)
-        again = [repeat.result for repeat in cell.repeats if repeat.result and repeat.node.stage is Stage.COMPILE]
+        first = next((job for job in cell.jobs if job.stage == COMPILE), None)
+        again = [repeat.result for repeat in cell.repeats if repeat.result and repeat.node.stage == COMPILE]
         if first and again:
             seen.setdefault(cell.labels["compiler"], {})[first.key] = [first, *again]
     order = [value.label for value in report.plan.axes["compiler"]]

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from matrix.artifacts.benchmark import Timing, device_peak
-from matrix.core.records import JobEnd, JobResult, Outcome, Stage
+from matrix.core.records import JobEnd, JobResult, Outcome
+from matrix.plan.backends.iree import BENCHMARK, COMPILE
 from matrix.plan.rounds import group_of, is_baseline, is_twin, round_of
 from matrix.results.cells import CellReport, Repeat, Report
 
@@ -78,7 +79,7 @@ class SpeedTable:
 
 def speed_tables(report: Report) -> tuple[SpeedTable, ...]:
     """One table for each group of cells with a baseline of their own; none if the spec asks for no benchmark."""
-    if Stage.BENCHMARK not in report.plan.spec.stages:
+    if BENCHMARK not in report.plan.spec.stages:
         return ()
     axes = tuple(report.plan.baseline)
     groups: dict[tuple[str, ...], list[CellReport]] = {}
@@ -148,7 +149,7 @@ def _speed(
 
 
 def _why_untimed(repeats: Sequence[Repeat]) -> str:
-    rounds = [repeat for repeat in repeats if repeat.node.stage is Stage.BENCHMARK]
+    rounds = [repeat for repeat in repeats if repeat.node.stage == BENCHMARK]
     return next((repeat.reason for repeat in rounds if repeat.reason), "no round is measured yet")
 
 
@@ -218,12 +219,12 @@ def verdict_of(logs: Sequence[float], floor: float | None) -> Verdict:
 
 
 def compile_job(cell: CellReport) -> JobResult | None:
-    return next((job for job in cell.jobs if job.stage is Stage.COMPILE), None)
+    return next((job for job in cell.jobs if job.stage == COMPILE), None)
 
 
 def compile_end(cell: CellReport) -> JobEnd | None:
     """The quickest of the compiles, where it was repeated: whatever else a machine does only adds to it."""
-    again = [repeat.result for repeat in cell.repeats if repeat.node.stage is Stage.COMPILE]
+    again = [repeat.result for repeat in cell.repeats if repeat.node.stage == COMPILE]
     ends = [job.end for job in (compile_job(cell), *again) if job]
     return min(ends, key=lambda end: end.seconds, default=None)
 

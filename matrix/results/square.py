@@ -13,6 +13,7 @@ from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, in_order
 from matrix.plan.axes import ordered_axes
 from matrix.plan.spec import Spec, View
+from matrix.plan.stages import kinds
 from matrix.results import signatures
 from matrix.results.cells import CellReport, Report
 
@@ -116,10 +117,10 @@ def legend(report: Report) -> tuple[LegendRow, ...]:
 
 def mark_of(report: Report, cell: CellReport) -> str:
     """The mark of a cell in the square."""
-    last = [stage for stage in report.plan.spec.stages if stage.judged][-1]
+    last = [stage for stage in report.plan.spec.stages if kinds()[stage].judged][-1]
     if not cell.compared:
         return RAN
-    early = cell.stage.value[0] if cell.stage not in (None, last) else ""
+    early = cell.stage[0] if cell.stage and cell.stage != last else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature.name, "?")
     return (early if cell.outcome.red else "") + MARKS[cell.outcome]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from matrix.core.records import EnvironmentRequest, Stage
 from matrix.plan.graph import Plan
 from matrix.plan.locks import variant_of
+from matrix.plan.stages import kinds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,28 +70,6 @@ def environment_costs(requests: Sequence[EnvironmentRequest]) -> EnvironmentCost
     )
 
 
-JOB_SECONDS = {
-    Stage.EXPORT: 10.0,
-    Stage.IMPORT: 2.0,
-    Stage.COMPILE: 1.0,
-    Stage.BUILD: 60.0,
-    Stage.RUN: 0.03,
-    Stage.BENCHMARK: 2.0,
-}
-"""Of a small model, where this store has no results yet to tell."""
-
-COMPILE_SECONDS: Mapping[str, float] = {
-    "mobilenet_v2": 12,
-    "mobilenet_v3_small": 13,
-    "quartznet_5x5": 10,
-    "yolox_nano": 45,
-    "whisper_tiny_encoder": 10,
-    "whisper_tiny_decoder": 4,
-    "llama_2l": 3,
-}
-"""Of the shipped models that are far from the mean, on one to two cores; the middle of what 2.9 to 3.13 took."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     download_bytes: int
@@ -105,7 +84,7 @@ def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: M
     made = environment_costs(requests)
     typical = stage_seconds(plan, seconds)
     work = sum(
-        (plan.jobs(stage) - done[stage]) * typical[stage] / (1 if stage is Stage.BENCHMARK else cores)  # alone
+        (plan.jobs(stage) - done[stage]) * typical[stage] / (1 if kinds()[stage].alone else cores)
         for stage in plan.stages
     )
     return Cost(
@@ -117,20 +96,22 @@ def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: M
 
 def stage_seconds(plan: Plan, seconds: Mapping[str, float]) -> dict[Stage, float]:
     """What a job of each stage of a plan takes, from typical ones by stage where a store has them."""
-    return {stage: _job_seconds(plan, stage, seconds.get(stage.value, JOB_SECONDS[stage])) for stage in plan.stages}
+    typical = {stage: seconds.get(stage, kinds()[stage].typical_seconds) for stage in plan.stages}
+    return {stage: _job_seconds(plan, stage, each) for stage, each in typical.items()}
 
 
 def _job_seconds(plan: Plan, stage: Stage, typical: float) -> float:
     """The mean of the plan's jobs of a stage: compile times differ a hundredfold from model to model."""
-    if stage is not Stage.COMPILE:
+    by_model = kinds()[stage].typical_by_model
+    if not by_model:
         return typical
-    left = {node.index for node in plan.nodes if node.stage is stage}
+    left = {node.index for node in plan.nodes if node.stage == stage}
     models: dict[int, str] = {}
     for cell in plan.cells:
         for index in left.intersection((*cell.nodes, *cell.repeats)):
             models[index] = cell.labels["model"]
             left.discard(index)
-    return sum(COMPILE_SECONDS.get(model, typical) for model in models.values()) / max(1, len(models))
+    return sum(by_model.get(model, typical) for model in models.values()) / max(1, len(models))
 
 
 LATE = 30
@@ -151,8 +132,11 @@ class Pace:
     def __init__(self, typical: Mapping[Stage, float], *, cores: int, prefetch: int) -> None:
         """`typical` seconds stand for stages without a pace yet."""
         self._typical, self._cores = typical, cores
-        self._under_way = dict.fromkeys(Stage, cores * (1 + prefetch)) | {Stage.EXPORT: cores, Stage.BENCHMARK: 1}
-        self._late: dict[Stage, deque[tuple[float, int]]] = {stage: deque(maxlen=LATE) for stage in Stage}
+        self._under_way = {
+            stage: 1 if kind.alone else cores if kind.script else cores * (1 + prefetch)
+            for stage, kind in kinds().items()
+        }
+        self._late: dict[Stage, deque[tuple[float, int]]] = {stage: deque(maxlen=LATE) for stage in kinds()}
 
     def note(self, stage: Stage, seconds: float, *, nodes: int = 1) -> None:
         """A job ended, or a node came to one that had ended in this run (0 s). A job that an earlier run finished says
@@ -170,6 +154,6 @@ class Pace:
 
     def _of_a_node(self, stage: Stage) -> float:
         if not self._measured(stage):
-            return self._typical[stage] / (1 if stage is Stage.BENCHMARK else self._cores)
+            return self._typical[stage] / (1 if kinds()[stage].alone else self._cores)
         seconds, nodes = sum(each for each, _ in self._late[stage]), sum(each for _, each in self._late[stage])
         return seconds / nodes / self._under_way[stage]

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from matrix.artifacts.benchmark import read_timing
 from matrix.core.errors import EngineMissing
-from matrix.core.records import EnvironmentRequest, JobResult, Lock, Outcome, Stage
+from matrix.core.records import EnvironmentRequest, JobResult, Lock, Outcome
 from matrix.engines.choice import engine_maker
 from matrix.engines.contract import Engine
 from matrix.plan.axes import ordered_axes
-from matrix.plan.graph import Cell, Node, NodeState, Plan
+from matrix.plan.backends.backend import EXPECTED, OUTPUT, matching
+from matrix.plan.backends.iree import MLIR, VMFB
+from matrix.plan.graph import Cell, NodeState, Plan
 from matrix.plan.question import Question, one_of
-from matrix.plan.stages import EXPECTED, MLIR, OUTPUT, VMFB, make_job, matching
+from matrix.plan.stages import Node, kinds, make_job
 from matrix.results import signatures
 from matrix.results.cells import CellReport, Repeat, Report
 from matrix.results.formats import as_json
@@ -128,7 +130,7 @@ class Judge:
     ) -> None:
         self._plan, self._states, self._read, self._environments = plan, states, read, environments
         self._size = size
-        self._audit = functools.cache(audit) if audit and Stage.BENCHMARK in plan.spec.stages else None
+        self._audit = functools.cache(audit) if audit and plan.spec.timed else None
         self._compared: dict[tuple[tuple[str, ...], tuple[str, ...]], Comparison] = {}
 
     def report(self) -> Report:
@@ -157,9 +159,10 @@ class Judge:
                 signature = _signature(state.result)
                 break
         comparison = None
-        if outcome is Outcome.PASSED and stage is Stage.RUN and not matching(artifacts, EXPECTED):
+        compared = stage is not None and kinds()[stage].compared
+        if outcome is Outcome.PASSED and compared and not matching(artifacts, EXPECTED):
             reason = NOT_COMPARED
-        elif outcome is Outcome.PASSED and stage is Stage.RUN:
+        elif outcome is Outcome.PASSED and compared:
             comparison = self._compare(artifacts)
             outcome = Outcome.PASSED if comparison.equal else Outcome.WRONG_OUTPUT
         return CellReport(
@@ -187,7 +190,7 @@ class Judge:
             reason = f"{outcome} at {node.stage}: {signature.name}"
             return Repeat(node=node, result=state.result, reason=reason)
         timing = None
-        if node.stage is Stage.BENCHMARK:
+        if node.kind.rounds:
             (times,) = state.result.outputs
             timing = read_timing(self._read(times.digest))
             reason = "" if timing else "iree-benchmark-module wrote no sample"
@@ -221,7 +224,7 @@ def _signature(result: JobResult) -> Signature:
     end = result.end
     if result.outcome is Outcome.FAILED and (end.exit_code == 0 or not end.log.strip()):
         said = "wrote not all of its outputs" if end.exit_code == 0 else "printed nothing"
-        next_step = QUIET_EXPORT if result.stage is Stage.EXPORT else READ_LOG
+        next_step = kinds()[result.stage].quiet or READ_LOG
         return _own(signatures.NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", next_step)
     if result.outcome is Outcome.TIMED_OUT:
         return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
@@ -235,9 +238,6 @@ def _signature(result: JobResult) -> Signature:
 
 
 READ_LOG = "read the log of the job (`why`)"
-
-QUIET_EXPORT = "look for what ends the process in the model file and in what it imports: os._exit, C++ code"
-"""The next step where an export ended without a word."""
 
 
 def _own(name: str, message: str, next_step: str = READ_LOG) -> Signature:

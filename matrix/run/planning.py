@@ -20,16 +20,16 @@ from matrix.core.data import DATA, LOCKS, data_root, model_files, presets, shipp
 from matrix.core.errors import ModelMissing, ModelUnusable, PresetUnknown, SpecError
 from matrix.core.keys import sha256
 from matrix.core.machine import machine_identity
-from matrix.core.records import AXES, Stage, Toolchain
+from matrix.core.records import AXES, Toolchain
 from matrix.core.toml_reader import Table
 from matrix.environments.user_tools import find_toolchain
-from matrix.plan.catalogue import GIVEN_AS, IMPORTER, Catalogue, FlagRow, GivenModel, ModelFile
+from matrix.plan.catalogue import GIVEN_AS, Catalogue, FlagRow, GivenModel, ModelFile
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import NOWHERE, load_locks
 from matrix.plan.question import Question, ask, selectors
 from matrix.plan.rounds import with_repeats
-from matrix.plan.source_builds import STEPS
 from matrix.plan.spec import Spec, parse_spec
+from matrix.plan.stages import kinds
 from matrix.plan.targets import Target, read_targets
 from matrix.plan.user_inputs import TOOL_AXES, UserModel, fault_of, image_of
 
@@ -122,8 +122,8 @@ def load_catalogue(
     for name, path in model_files().items():
         models[name] = ModelFile(name=name, path=path, digest=sha256(path), packages=packages_of(path))
     for model in spec.models.values():
-        models[model.name] = _user_model(model, spec.base, scripts)
-    timed = platform.machine() if Stage.BENCHMARK in spec.stages else ""
+        models[model.name] = _user_model(model, spec.base)
+    timed = platform.machine() if spec.timed else ""
     return Catalogue(
         locks=load_locks(data_root() / "images" / "locks", place),
         models=models,
@@ -143,7 +143,11 @@ def load_catalogue(
             for name, build in spec.builds.items()
             if name in spec.terms("runtime")
         },
-        steps=(STEPS, scripts / STEPS, sha256(scripts / STEPS)),
+        programs={
+            kind.program: (Path(kind.program).name, path, sha256(path))
+            for kind in kinds().values()
+            if kind.program and (path := scripts / kind.program)
+        },
         machine_class=machine_class,
     )
 
@@ -175,7 +179,7 @@ def _targets(spec: Spec) -> dict[str, Target]:
     return {**shipped, **spec.targets}
 
 
-def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | GivenModel:
+def _user_model(model: UserModel, base: Path) -> ModelFile | GivenModel:
     path = _existing(model, base / model.path)
     if model.form == "file":
         external = model.parameters == "external"
@@ -192,7 +196,6 @@ def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | Give
     function, note = model.function or "main", ""
     weights: tuple[str, ...] = ()
     if model.form == "onnx":
-        files.append((IMPORTER, scripts / IMPORTER))
         facts = onnx_facts(path)
         weights = facts.elsewhere
         files += [(name, _beside(model, path, name)) for name in weights]
@@ -214,7 +217,8 @@ def _user_model(model: UserModel, base: Path, scripts: Path) -> ModelFile | Give
 
 def _beside(model: UserModel, path: Path, name: str) -> Path:
     """A file that holds weights of an `.onnx`. A job has all its files in one folder, each under a name of its own."""
-    if Path(name).name != name or name in ("", "..", *GIVEN_AS.values(), IMPORTER) or name.endswith(".npy"):
+    taken = {"", "..", *GIVEN_AS.values(), *(Path(kind.program).name for kind in kinds().values())}
+    if Path(name).name != name or name in taken or name.endswith(".npy"):
         raise ModelUnusable(
             f"model {model.name}: {path.name} has weights in {name!r}, expected a file beside it, as {path.name}.data",
             tip="save it anew: onnx.save(model, path, save_as_external_data=True, location='model.data')",

@@ -17,11 +17,11 @@ from types import FrameType
 from matrix.core.disk import disk_errors
 from matrix.core.errors import MatrixError, WorkerLost
 from matrix.core.keys import now
-from matrix.core.records import Disk, EnvironmentRequest, Job, JobEnd, JobResult, Outcome, Stage
+from matrix.core.records import Disk, EnvironmentRequest, Job, JobEnd, JobResult, Outcome
 from matrix.engines.contract import Engine
 from matrix.engines.worker import Finished, Lost, Started, WorkerEvent
-from matrix.plan.graph import Node, NodeState, Plan
-from matrix.plan.stages import RECIPES, complete, make_job
+from matrix.plan.graph import NodeState, Plan
+from matrix.plan.stages import Node, complete, kinds, make_job
 from matrix.results import signatures
 from matrix.results.judge import outcome_of
 from matrix.run.cost import Pace, stage_seconds
@@ -153,7 +153,7 @@ class Runner:
         for index, job in waiting:
             self._begin(index, job)
         while self._room() and (node := self.schedule.take()) is not None:
-            if node.stage is Stage.BENCHMARK and not self._quiet():
+            if node.kind.alone and not self._quiet():
                 self.schedule.put_back(node)
                 return
             assert node.request is not None  # a node without an environment has an obstacle and is never ready
@@ -299,7 +299,7 @@ class Runner:
     def _result(self, job: Job, end: JobEnd) -> JobResult:
         good = end.end == "exited" and end.exit_code == 0
         files = self.engine.collect(job) if good else {}
-        if strip := RECIPES[job.stage].strip:
+        if strip := kinds()[job.stage].strip:
             for path in files.values():
                 stripped = strip(path.read_bytes())
                 with disk_errors(path.parent):

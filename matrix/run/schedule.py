@@ -6,29 +6,23 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from matrix.core.records import EnvironmentRequest, JobResult, Outcome, Stage
-from matrix.plan.graph import Node, NodeState, Plan
+from matrix.core.records import EnvironmentRequest, JobResult, Outcome
+from matrix.plan.graph import NodeState, Plan
 from matrix.plan.rounds import round_of
-
-RANK = {stage: rank for rank, stage in enumerate(Stage)}
-"""The critical path: a stage goes before those that wait for it."""
+from matrix.plan.stages import Node, rank_of
 
 
 def rank(node: Node) -> tuple[bool, int, int, int]:
-    """What goes first: the critical path, then repeats, then times, when nothing else is left.
+    """What goes first: the critical path (a stage goes before those that wait for it), then repeats, then times, when
+    nothing else is left.
 
     Rounds are interleaved: round 1 of all releases, then round 2 in the opposite order, so that neither a drift of the
     machine nor a neighbour in time favours a release.
     """
-    if node.stage is Stage.BENCHMARK:
+    if node.kind.rounds:
         number = round_of(node)
-        return (True, RANK[node.stage], number, node.index if number % 2 else -node.index)
-    return (bool(node.repeat), RANK[node.stage], 0, node.index)
-
-
-def _above(node: Node) -> tuple[int, ...]:
-    """The nodes whose artifacts a node needs."""
-    return tuple(index for index in (node.upstream, node.tools) if index is not None)
+        return (True, rank_of(node.stage), number, node.index if number % 2 else -node.index)
+    return (bool(node.repeat), rank_of(node.stage), 0, node.index)
 
 
 class Schedule:
@@ -56,10 +50,10 @@ class Schedule:
         self.left = Counter(node.stage for node in plan.nodes if not node.obstacle)
         """Nodes that are not over, by stage."""
         for node in plan.nodes:
-            for above in _above(node):
+            for above in node.above:
                 self._children[above].append(node.index)
         for node in plan.nodes:
-            if not _above(node):
+            if not node.above:
                 self._offer(node)
 
     def needs(self, request: EnvironmentRequest) -> bool:
@@ -106,7 +100,7 @@ class Schedule:
     def artifacts(self, node: Node) -> Mapping[str, str]:
         """All artifacts upstream of a node: name -> sha256."""
         found = {name: digest for name, _, digest in node.given}
-        for above in _above(node):
+        for above in node.above:
             found |= self._artifacts[above]
         return found
 
@@ -124,7 +118,7 @@ class Schedule:
 
     def _offer(self, node: Node) -> None:
         """A node is ready when all above it have passed."""
-        if node.index in self._blocked or not all(above in self._artifacts for above in _above(node)):
+        if node.index in self._blocked or not all(above in self._artifacts for above in node.above):
             return
         if node.obstacle is None:
             self.put_back(node)

@@ -23,7 +23,7 @@ from pathlib import Path
 from matrix.core.disk import DEAD, disk_errors, places_of
 from matrix.core.errors import StoreTooNew, StoreUnusable
 from matrix.core.keys import now
-from matrix.core.records import Artifact, JobEnd, JobResult, Outcome, Stage
+from matrix.core.records import Artifact, JobEnd, JobResult, Outcome
 
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     (
@@ -162,7 +162,7 @@ class Store:
                 "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     result.key,
-                    result.stage.value,
+                    result.stage,
                     result.outcome.value,
                     result.end.seconds,
                     result.finished_at,
@@ -384,7 +384,7 @@ def _result_from_json(text: str) -> JobResult:
     row = json.loads(text)
     return JobResult(
         key=row["key"],
-        stage=Stage(row["stage"]),
+        stage=row["stage"],
         outcome=Outcome(row["outcome"]),
         label=row["label"],
         environment=row["environment"],

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.core.text import visible
 from matrix.core.versions import in_order
+from matrix.plan.backends.iree import COMPILE
 from matrix.results.published import PublishedJob, PublishedRun, PublishedSpeed
 from matrix.results.speed_table import duration
 from matrix.site.harmless import LABEL, slug
@@ -226,7 +227,7 @@ def _compiles(run: PublishedRun) -> Iterator[tuple[Mapping[str, str], PublishedJ
     seen: set[tuple[str, ...]] = set()
     for cell in run.cells:
         axes = {axis: label for axis, label in cell.axes.items() if axis != "runtime"}
-        compiled = next((job for job in run.jobs_of(cell) if job.stage is Stage.COMPILE), None)
+        compiled = next((job for job in run.jobs_of(cell) if job.stage == COMPILE), None)
         if compiled and tuple(axes.values()) not in seen:
             seen.add(tuple(axes.values()))
             yield axes, compiled

@@ -11,9 +11,10 @@ from typing import Any
 import jinja2
 
 from matrix.answers import predictions
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.core.store_paths import closure, name_of
 from matrix.core.versions import in_order
+from matrix.plan.backends.iree import EXPORT, IMPORT
 from matrix.results import signatures
 from matrix.results.published import PublishedCell, PublishedJob, PublishedRun
 from matrix.results.square import OUTCOMES
@@ -323,7 +324,7 @@ def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
         counts = Counter(cell.words for cell in cells)
         for cell in cells:
             jobs = [table.run.jobs[key] for key in cell.jobs[:1]]
-            exports |= {job.key: job for job in jobs if job.stage in (Stage.EXPORT, Stage.IMPORT)}
+            exports |= {job.key: job for job in jobs if job.stage in (EXPORT, IMPORT)}
         answer = row_answer(table, model) if table.row_axis == "model" else ""
         questions.setdefault(table.run.question, []).append((table, counts.most_common(), answer))
     notes = {table.run.notes[model]: None for table in tables if model in table.run.notes}

@@ -119,7 +119,7 @@ def mark(table: Table, cell: PublishedCell) -> str:
 def _outcome_mark(table: Table, cell: PublishedCell) -> str:
     if not cell.compared:
         return RAN
-    early = cell.stage[:1] if cell.stage and cell.stage is not table.run.last_stage else ""
+    early = cell.stage[:1] if cell.stage and cell.stage != table.run.last_stage else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature, "?")
     return (early if cell.outcome.red else "") + MARKS[cell.outcome]

@@ -134,7 +134,7 @@ def make_modules(venv: Contestant, releases: Sequence[str], mlir: Path, folder: 
     modules = {}
     for release in releases:
         environment = venv.engine.realise(request_of("compiler", release))
-        job = job_of(Stage.COMPILE, environment, (*COMPILE, *FLAGS), ("module.vmfb",), "compile")
+        job = job_of("compile", environment, (*COMPILE, *FLAGS), ("module.vmfb",), "compile")
         end, _ = venv.do(job, environment, {"module.mlir": mlir})
         assert end.exit_code == 0, end.log
         modules[release] = folder / f"{release}.vmfb"
@@ -151,7 +151,7 @@ def run_arguments(inputs: str = "", outputs: str = "") -> tuple[str, ...]:
 
 def run_job(contestant: Contestant, runtime: str, module: Path, given: Path, name: str) -> tuple[JobEnd, float]:
     environment = contestant.environments[runtime]
-    job = job_of(Stage.RUN, environment, ("iree-run-module", *run_arguments()), ("output_*.npy",), name)
+    job = job_of("run", environment, ("iree-run-module", *run_arguments()), ("output_*.npy",), name)
     try:
         return contestant.do(job, environment, {"module.vmfb": module, "input_0.npy": given})
     finally:

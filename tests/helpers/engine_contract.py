@@ -19,7 +19,7 @@ from matrix.engines.contract import Engine
 from matrix.engines.worker import Finished, Lost, Started, WorkerEvent
 from matrix.environments.interpreters import find
 from matrix.plan.locks import load_locks
-from matrix.plan.stages import RECIPES
+from matrix.plan.stages import kinds
 
 LIMITS = Limits(seconds=60, memory_bytes=4 << 30)
 LOCKS = ROOT / "images" / "locks"
@@ -66,7 +66,7 @@ def job_of(stage: Stage, environment: Environment, argv: tuple[str, ...], *, num
         label="contract",
         environment=environment.digest,
         inputs=(),
-        outputs=RECIPES[stage].outputs,
+        outputs=kinds()[stage].outputs,
         argv=argv,
         script="",
         arguments=(),
@@ -77,7 +77,7 @@ def job_of(stage: Stage, environment: Environment, argv: tuple[str, ...], *, num
 def compile_job(environment: Environment, *more: str, number: int = 0) -> Job:
     flags = ("--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3", *more)
     argv = ("iree-compile", "module.mlir", "-o", "module.vmfb", *flags)
-    return job_of(Stage.COMPILE, environment, argv, number=number)
+    return job_of("compile", environment, argv, number=number)
 
 
 class EngineContract:
@@ -182,7 +182,7 @@ class EngineContract:
         found = engine.collect(job)
         assert found.keys() == {"module.vmfb"}
         files = ("--module=module.vmfb", "--input=@input_0.npy", "--output=@output_0.npy")
-        run = job_of(Stage.RUN, runtime, ("iree-run-module", "--function=main", *files))
+        run = job_of("run", runtime, ("iree-run-module", "--function=main", *files))
         inputs = {"module.vmfb": found["module.vmfb"], "input_0.npy": DATA / "linear_input.npy"}
         end = driven.do(run, runtime, inputs)
         assert (end.end, end.exit_code) == ("exited", 0), end.log

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from samples import catalogue, result, spec_of
 
-from matrix.core.records import Artifact, Outcome, Stage
+from matrix.core.records import Artifact, Outcome
 from matrix.plan.graph import NodeState, Plan, make_plan
 from matrix.plan.rounds import is_twin, round_of, with_repeats
 from matrix.results.cells import Report
@@ -46,9 +46,9 @@ def measured(plan: Plan, seconds, *, failed: tuple[str, ...] = ()) -> Report:
             states.append(NodeState(obstacle=node.obstacle))
             continue
         runtime = dict(node.request.lock.pins).get("iree-base-runtime", "")
-        outcome = Outcome.FAILED if node.stage is Stage.BENCHMARK and runtime in failed else Outcome.PASSED
+        outcome = Outcome.FAILED if node.stage == "benchmark" and runtime in failed else Outcome.PASSED
         outputs = None
-        if node.stage is Stage.BENCHMARK and outcome is Outcome.PASSED:
+        if node.stage == "benchmark" and outcome is Outcome.PASSED:
             digest = f"times {node.index}"
             files[digest] = times(seconds(runtime, round_of(node), is_twin(node)))
             outputs = [Artifact(name="benchmark.json", digest=digest, size=1)]

@@ -25,7 +25,6 @@ from engine_contract import Driven, job_of, request_for
 
 from matrix.core.disk import DEAD
 from matrix.core.errors import EngineMissing
-from matrix.core.records import Stage
 from matrix.engines.docker.daemon import Daemon, nobody
 
 pytestmark = pytest.mark.real
@@ -102,7 +101,7 @@ def test_a_context_that_cannot_be_used_is_one_message(contexts, spoil, says):
 
 def python_job(environment, code, *, number=0):
     environment = replace(environment, tools={"python": "bin/python"})
-    job = job_of(Stage.RUN, environment, ("python", "-I", "-c", textwrap.dedent(code)), number=number)
+    job = job_of("run", environment, ("python", "-I", "-c", textwrap.dedent(code)), number=number)
     return replace(job, outputs=("*.txt",)), environment
 
 

@@ -16,7 +16,7 @@ from command_line import wait_for
 from containers import containers_of, daemon_or_skip, new_engine, wait_until_no_container
 from engine_contract import Driven, job_of, request_for
 
-from matrix.core.records import Limits, Stage
+from matrix.core.records import Limits
 from matrix.engines.docker import engine as docker_engine
 from matrix.engines.docker.daemon import Confinement, ContainerChannel
 from matrix.engines.worker import Lost, Started, Worker
@@ -82,7 +82,7 @@ class Jail:
     def job(self, code, seconds=30, memory=512):
         self.number += 1
         text = TRIES + textwrap.dedent(code) + "\nsys.exit(bool(escaped))\n"
-        made = job_of(Stage.RUN, self.environment, ("python", "-I", "-c", text), number=self.number)
+        made = job_of("run", self.environment, ("python", "-I", "-c", text), number=self.number)
         return replace(made, limits=Limits(seconds=seconds, memory_bytes=memory * MIB), outputs=("*",))
 
     def run(self, code, inputs=None, **limits):

@@ -19,8 +19,6 @@ from containers import (
 from docker_contract import DockerContract
 from engine_contract import job_of, request_for
 
-from matrix.core.records import Stage
-
 pytestmark = pytest.mark.real
 
 MOVING = {"3.10.0"}
@@ -53,7 +51,7 @@ class TestDockerEngineThatCopies(TestDockerEngine):
         """A pipe cannot be copied."""
         environment = replace(made[0], tools={"python": "bin/python"})
         argv = ("python", "-c", "import time; time.sleep(600)")
-        return job_of(Stage.COMPILE, environment, argv, number=hash(tmp_path)), environment, {}
+        return job_of("compile", environment, argv, number=hash(tmp_path)), environment, {}
 
     @staticmethod
     def gone(place):
@@ -84,7 +82,7 @@ class TestDockerEngineThatCopies(TestDockerEngine):
         ends = []
         for number, code in enumerate((leave, look)):
             argv = ("python", "-I", "-c", textwrap.dedent(code))
-            job = replace(job_of(Stage.RUN, environment, argv, number=number), outputs=("*.txt",))
+            job = replace(job_of("run", environment, argv, number=number), outputs=("*.txt",))
             ends.append(driven.do(job, environment, {"input": place / "word"} if code is leave else {}))
             collected = driven.engine.collect(job)
             assert {name: path.read_text() for name, path in collected.items()} == (

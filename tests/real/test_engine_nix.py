@@ -21,7 +21,6 @@ from engine_contract import Driven, EngineContract, job_of, request_for
 from nix_here import STORED, let_go, new_engine, own_nix, stored
 
 from matrix.core.errors import NoImage
-from matrix.core.records import Stage
 from matrix.core.store_paths import StorePath
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
@@ -211,7 +210,7 @@ def test_the_builder_makes_the_committed_bytes_under_any_condition(recipe, place
 
 def python_job(environment, code, *, number=0):
     environment = replace(environment, tools={"python": "bin/python"})
-    job = job_of(Stage.RUN, environment, ("python", "-I", "-c", textwrap.dedent(code)), number=number)
+    job = job_of("run", environment, ("python", "-I", "-c", textwrap.dedent(code)), number=number)
     return replace(job, outputs=("*.txt",)), environment
 
 
@@ -247,7 +246,7 @@ def test_a_job_sees_its_environment_and_nothing_else(driven, runtime, place):
 
 def test_a_module_runs_and_its_output_is_the_reference(driven, runtime):
     files = ("--module=module.vmfb", "--input=@input_0.npy", "--output=@output_0.npy")
-    job = job_of(Stage.RUN, runtime, ("iree-run-module", "--function=main", *files))
+    job = job_of("run", runtime, ("iree-run-module", "--function=main", *files))
     inputs = {"module.vmfb": DATA / "vmfb" / "plain-3.13.0.vmfb", "input_0.npy": DATA / "linear_input.npy"}
     end = driven.do(job, runtime, inputs)
     assert (end.end, end.exit_code) == ("exited", 0), end.log

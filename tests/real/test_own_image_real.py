@@ -19,7 +19,7 @@ from engine_contract import Driven, job_of, request_for
 from own_models import line
 
 from matrix.core.errors import NotInstallable, ToolchainFault
-from matrix.core.records import EnvironmentRequest, Lock, Stage
+from matrix.core.records import EnvironmentRequest, Lock
 from matrix.engines.docker.daemon import Daemon
 from matrix.engines.docker.user_images import find_image, look_inside
 from matrix.images.image import image_tag
@@ -133,7 +133,7 @@ def test_a_job_has_the_images_variables_and_no_more_rights(desk, daemon):
     driven = Driven(new_engine, desk / "driven")
     environment = driven.engine.realise(request_of(daemon, "usual"))
     code = "import os; print(os.environ['MARK'], os.environ['PATH'], os.environ['HOME'], os.getuid() > 0)"
-    job = job_of(Stage.RUN, environment, ("python", "-I", "-c", code))
+    job = job_of("run", environment, ("python", "-I", "-c", code))
     end = driven.do(job, environment, {})
     driven.engine.terminate()
     assert end.log == "set /opt/env/bin:/usr/bin:/bin /tmp True\n"

@@ -22,7 +22,6 @@ from matrix.environments import installed, interpreters
 from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
 from matrix.core.errors import EngineMissing
 from matrix.environments.wheel_cache import Footprint, WheelCache
-from matrix.plan.stages import PROGRAMS
 from matrix.core.keys import digest
 from matrix.environments.interpreters import PythonInfo
 from matrix.core.records import Environment, EnvironmentRequest, Job
@@ -182,7 +181,7 @@ class VenvEngine:
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         folder = self._folders[job.key] = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=self._scratch))
         for name, blob in inputs.items():
-            if name in PROGRAMS:  # an emulator wants it executable too
+            if name in job.programs:  # an emulator wants it executable too
                 shutil.copyfile(blob, folder / name)
                 (folder / name).chmod(0o755)
             else:

@@ -12,7 +12,7 @@ from timings import measured, timed_plan
 
 from matrix.answers.candidates import WEIGHTS, Candidate, rank
 from matrix.cli.main import main
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.results.formats import FORMATS
 from matrix.results.published import PublishedRun, PublishedSpeed, parse_run, read_run
 
@@ -88,9 +88,9 @@ def test_a_wrong_model_counts_against_its_release(run):
 def test_exporters_count_where_their_mlir_compiles(run):
     (cell,) = (cell for cell in run.cells if cell.axes["compiler"] == cell.axes["runtime"] == "3.9.0")
     more = [
-        replace(cell, axes={**cell.axes, "torch": "1"}, outcome=Outcome.FAILED, stage=Stage.COMPILE, comparison=None),
-        replace(cell, axes={**cell.axes, "torch": "2"}, outcome=Outcome.FAILED, stage=Stage.RUN, comparison=None),
-        replace(cell, axes={**cell.axes, "torch": "3"}, outcome=Outcome.FAILED, stage=Stage.EXPORT, comparison=None),
+        replace(cell, axes={**cell.axes, "torch": "1"}, outcome=Outcome.FAILED, stage="compile", comparison=None),
+        replace(cell, axes={**cell.axes, "torch": "2"}, outcome=Outcome.FAILED, stage="run", comparison=None),
+        replace(cell, axes={**cell.axes, "torch": "3"}, outcome=Outcome.FAILED, stage="export", comparison=None),
     ]
     assert by_release(replace(run, cells=(*run.cells, *more)))["3.9.0"].measures["exporters"].text == "2 of 3"
 

@@ -9,7 +9,7 @@ import pytest
 
 from matrix.answers.predictions import agreement, beside_words, committed, only_predicted, surprising
 from matrix.cli.main import main
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.results.published import PublishedCell, PublishedRun, read_run, run_files
 from matrix.site.squares import find_tables, legend, mark
 
@@ -109,7 +109,7 @@ def test_with_all_outcomes_deleted_it_says_the_same(run, tmp_path, monkeypatch):
 
 
 def test_a_cell_that_stopped_at_the_export_is_not_predicted(run):
-    cell = replace(of(run, "3.8.0", "3.9.0"), outcome=Outcome.UNTESTED, stage=Stage.EXPORT, signature="", jobs=())
+    cell = replace(of(run, "3.8.0", "3.9.0"), outcome=Outcome.UNTESTED, stage="export", signature="", jobs=())
     assert only_predicted(cell, committed()) is None
     assert shown(run, cell)[0] == "."
 

@@ -14,7 +14,7 @@ from matrix.cli.bisect import Search, _with, answer, asked, line_of
 from matrix.cli.main import main
 from matrix.core.data import default_store
 from matrix.core.errors import NoAnswer, UsageError
-from matrix.core.records import JobResult, Outcome, Stage
+from matrix.core.records import JobResult, Outcome
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.run.planning import plan_of
@@ -106,7 +106,7 @@ BODY = f"[axes]\nmodel = 'given'\ncompiler = '3.7.0'\nruntime = {list(ORDER)}\n"
 def searched(marks: str) -> Search:
     """A search that knows what the marks say: + passed, - failed, ? its engine failed, a blank not looked at."""
     plan = small_plan(BODY)
-    compiled = result(Stage.COMPILE)
+    compiled = result("compile")
     ends: dict[str, JobResult | None] = {
         "+": result(),
         "-": result(outcome=Outcome.FAILED, log=MISMATCH),

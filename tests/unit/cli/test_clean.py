@@ -14,7 +14,6 @@ from matrix.cli.upkeep import clean_store, size_of
 from matrix.core import processes
 from matrix.core.errors import StoreUnusable
 from matrix.core.keys import now
-from matrix.core.records import Stage
 from matrix.engines.nix import store as nixstore
 from matrix.run.store import Store
 
@@ -29,7 +28,7 @@ def filled(store: Store) -> None:
     """Three results: an old one that a table shows, an old one that none shows, a new one; and a blob of no result."""
     for key, finished_at in (("shown", "2020-01-01T00:00:00Z"), ("old", "2020-01-01T00:00:00Z"), ("new", now())):
         outputs = [put(store, key.encode() * 100)]
-        store.record(result(Stage.COMPILE, key=key, outputs=outputs, finished_at=finished_at))
+        store.record(result("compile", key=key, outputs=outputs, finished_at=finished_at))
     store.remember_run("portability", ["shown"])
     put(store, b"nobody's" * 100)
 

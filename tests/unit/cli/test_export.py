@@ -11,7 +11,7 @@ from samples import lock, plan_of, result, spec_of
 
 from matrix.cli.export import export_plan, keep_files, model_path, newest_exporter
 from matrix.core.errors import ExportFailed, ModelMissing, SpecError, UsageError
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.plan.graph import make_plan
 from matrix.plan.locks import LockIndex
 from matrix.plan.stages import complete, make_job
@@ -146,9 +146,9 @@ def exported(store: Store, folder: Path) -> CellReport:
     for name in ("module.mlir", "export.json", "parameters.irpa", "input_0.npy", "expected_0.npy"):
         (folder / name).write_text(f"what is in {name}")
         outputs.append(store.put(folder / name, name))
-    job = result(Stage.EXPORT, outputs=outputs)
+    job = result("export", outputs=outputs)
     (cell,) = plan_of("stages = ['export']\n").cells
-    return CellReport(cell=cell, labels=cell.labels, outcome=Outcome.PASSED, stage=Stage.EXPORT, jobs=(job,))
+    return CellReport(cell=cell, labels=cell.labels, outcome=Outcome.PASSED, stage="export", jobs=(job,))
 
 
 def test_the_files_that_were_asked_for_and_no_others(tmp_path, store):
@@ -169,9 +169,7 @@ def test_a_place_that_cannot_be_written_and_an_export_that_failed(tmp_path, stor
     with pytest.raises(UsageError, match=r"m\.mlir cannot be written"):
         list(keep_files(cell, store, words("linear", tmp_path / "taken" / "m.mlir")))
     signature = recognise("job_script.ModelFault: model() raised ValueError: no weights here")
-    failed = CellReport(
-        cell=cell.cell, labels=cell.labels, outcome=Outcome.FAILED, stage=Stage.EXPORT, signature=signature
-    )
+    failed = CellReport(cell=cell.cell, labels=cell.labels, outcome=Outcome.FAILED, stage="export", signature=signature)
     with pytest.raises(ExportFailed, match=r"failed at export: model-raised\n.*no weights here") as raised:
         list(keep_files(failed, store, words("mine.py")))
     assert raised.value.tip == signature.next_step

@@ -6,10 +6,10 @@ import pytest
 
 from matrix.core import keys
 from matrix.core.keys import canonical, digest, job_key
-from matrix.core.records import Limits, Stage
+from matrix.core.records import Limits
 
 JOB = {
-    "stage": Stage.RUN,
+    "stage": "run",
     "environment": "e",
     "script": "s",
     "inputs": (("a", "1"), ("b", "2")),
@@ -26,7 +26,7 @@ def test_a_key_never_changes():
 @pytest.mark.parametrize(
     "change",
     [
-        {"stage": Stage.COMPILE},
+        {"stage": "compile"},
         {"environment": "f"},
         {"script": ""},
         {"inputs": (("a", "2"), ("b", "1"))},

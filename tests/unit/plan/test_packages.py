@@ -11,7 +11,7 @@ from samples import catalogue, lock, spec_of
 
 from matrix.core.data import data_root, model_files
 from matrix.core.errors import ModelUnusable, ResolutionRefused, SpecError
-from matrix.core.records import EnvironmentRequest, Lock, Outcome, Stage
+from matrix.core.records import EnvironmentRequest, Lock, Outcome
 from matrix.environments.resolving import resolve_missing
 from matrix.plan.axes import NONE
 from matrix.plan.catalogue import ModelFile
@@ -106,7 +106,7 @@ def test_an_axis_brings_packages_to_exports_only():
     assert found == {("einops", "transformers==4.46.3"), ("einops", "transformers==4.57.1")}
     labels = [(cell.labels["model"], cell.labels["transformers"]) for cell in plan.cells]
     assert labels == [("bert", "4.46.3"), ("bert", "4.57.1"), ("given", NONE)]
-    assert [plan.jobs(stage) for stage in (Stage.EXPORT, Stage.COMPILE)] == [2, 3]
+    assert [plan.jobs(stage) for stage in ("export", "compile")] == [2, 3]
 
 
 def test_an_axis_with_a_wrong_package_is_named():

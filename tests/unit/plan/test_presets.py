@@ -8,7 +8,6 @@ import pytest
 
 from matrix.core.data import DATA, PACKAGE, presets
 from matrix.core.errors import MatrixEmpty
-from matrix.core.records import Stage
 from matrix.plan.question import Question
 from matrix.run.planning import load_spec, plan_of
 from matrix.run.schedule import Schedule
@@ -28,7 +27,7 @@ def test_the_field_asks_for_files(tmp_path):
     (tmp_path / "old.vmfb").write_bytes(b"not one, which its runs say")
     plan = plan_of(Question(models=(str(tmp_path / "old.vmfb"),)))
     assert plan.spec.name == "field"
-    assert plan.jobs(Stage.RUN) == len(plan.cells) == 15
+    assert plan.jobs("run") == len(plan.cells) == 15
     assert {cell.labels["compiler"] for cell in plan.cells} == {"-"}
 
 
@@ -37,7 +36,7 @@ def test_a_preset_plans(name):
     plan = plan_of(Question(preset=name))
     assert plan.spec.name == name
     assert plan.spec.question.endswith("?")
-    assert plan.jobs(Stage.EXPORT) + plan.jobs(Stage.COMPILE) > 0
+    assert plan.jobs("export") + plan.jobs("compile") > 0
     assert all(cell.nodes or cell.excluded for cell in plan.cells)
     assert Schedule(plan).waiting
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from samples import plan_of
 
 from matrix.core.records import Job
-from matrix.plan.graph import Node
-from matrix.plan.stages import INPUT, make_job, matching
+from matrix.plan.backends.backend import INPUT, matching
+from matrix.plan.stages import Node, make_job
 
 BODY = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"
 ARTIFACTS = {

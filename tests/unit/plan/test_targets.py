@@ -9,7 +9,7 @@ import pytest
 from samples import catalogue, spec_of
 
 from matrix.core.errors import SpecError
-from matrix.core.records import Environment, Job, Outcome, Platform, Stage
+from matrix.core.records import Environment, Job, Outcome, Platform
 from matrix.engines.contract import tool_line
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import Plan, make_plan
@@ -48,7 +48,7 @@ def planned(spec: Spec, machine: str = "x86_64") -> Plan:
 
 
 def run_job(plan: Plan) -> Job:
-    (node,) = [node for node in plan.nodes if node.stage is Stage.RUN]
+    (node,) = [node for node in plan.nodes if node.stage == "run"]
     artifacts = {"module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e"}
     return make_job(node, environment="e", artifacts=artifacts, export_digest="")
 
@@ -134,11 +134,11 @@ def test_a_target_hides_no_shipped_one():
 def test_another_machines_runs_are_emulated_and_the_key_holds_the_words():
     spec = spec_of("[axes]\nmodel='given'\ntarget=['x86_64', 'aarch64']")
     plan = planned(spec)
-    native, emulated = [node.request for node in plan.nodes if node.stage is Stage.RUN]
+    native, emulated = [node.request for node in plan.nodes if node.stage == "run"]
     assert native and emulated
     assert native.platform is None
     assert emulated.platform == Platform(machine="aarch64", emulator=QEMU)
-    assert {node.request and node.request.platform for node in plan.nodes if node.stage is Stage.COMPILE} == {None}
+    assert {node.request and node.request.platform for node in plan.nodes if node.stage == "compile"} == {None}
     assert not [node for node in plan.nodes if node.obstacle]
     job = run_job(planned(spec_of("[axes]\nmodel='given'\ntarget='aarch64'")))
     assert job.argv[: len(QEMU) + 2] == (*QEMU, "iree-run-module", "--module=module.vmfb")
@@ -152,7 +152,7 @@ def test_the_same_machine_needs_no_emulator():
 
 def test_paths_of_a_target_are_the_specs_and_not_in_a_command():
     plan = planned(mine(BOARD))
-    (node,) = [node for node in plan.nodes if node.stage is Stage.RUN]
+    (node,) = [node for node in plan.nodes if node.stage == "run"]
     assert node.request
     assert node.request.platform == Platform(
         machine="riscv64",

@@ -8,7 +8,7 @@ from built_reports import built_report
 from reports import npy, report_of
 from samples import catalogue, result, spec_of
 
-from matrix.core.records import JobResult, Outcome, Stage
+from matrix.core.records import JobResult, Outcome
 from matrix.plan.graph import make_plan
 from matrix.results.build_table import sections
 from matrix.results.cells import Report
@@ -22,7 +22,7 @@ def rows(report: Report) -> list[list[str]]:
 
 
 def ran(peak: int) -> JobResult:
-    job = result(Stage.RUN)
+    job = result("run")
     return dataclasses.replace(job, end=dataclasses.replace(job.end, peak_bytes=peak))
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
+from matrix.plan.stages import kinds
 from matrix.results import signatures
 from matrix.results.signatures import recognise, rows
 from matrix.results.square import MARKS
@@ -462,7 +463,7 @@ def test_letters_are_unique_and_no_mark_of_the_square() -> None:
     letters = list(signatures.codes().values())
     assert len(set(letters)) == len(letters)
     marks = [mark for mark in MARKS.values() if mark]
-    early = ["", *(stage.value[0] for stage in Stage if stage.judged)]
+    early = ["", *(stage[0] for stage, kind in kinds().items() if kind.judged)]
     shown = [first + second for first in early for second in (*letters, *marks)]
     assert len(set(shown)) == len(shown)
     assert max(map(len, letters)) <= 2

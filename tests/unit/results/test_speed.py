@@ -13,7 +13,7 @@ from samples import catalogue, spec_of
 from timings import SPEC, measured, timed_plan
 
 from matrix.artifacts.vmfb_audit import Leak, VmfbAudit
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.plan.catalogue import GivenModel
 from matrix.plan.graph import make_plan
 from matrix.plan.rounds import with_repeats
@@ -186,7 +186,7 @@ def test_without_a_baseline_there_are_times_and_no_verdicts():
 def test_the_quickest_of_repeated_compiles_is_shown():
     plan = timed_plan(SPEC + "[repeat]\ncompile = 2\n")
     cell = measured(plan, busy).cells[0]
-    again = next(repeat for repeat in cell.repeats if repeat.node.stage is Stage.COMPILE)
+    again = next(repeat for repeat in cell.repeats if repeat.node.stage == "compile")
     quick = replace(again.result, end=replace(again.result.end, seconds=0.01))
     assert compile_end(replace(cell, repeats=(replace(again, result=quick),))).seconds == 0.01
     assert compile_end(replace(cell, repeats=(replace(again, result=None),))) == compile_job(cell).end
@@ -196,7 +196,7 @@ def test_the_quickest_of_repeated_compiles_is_shown():
 def test_an_emulated_target_has_no_times():
     report = measured(timed_plan(SPEC.replace('model = "linear"', 'model = "linear"\ntarget = "aarch64"')), busy)
     plan = report.plan
-    rounds = [node for node in plan.nodes if node.stage is Stage.BENCHMARK]
+    rounds = [node for node in plan.nodes if node.stage == "benchmark"]
     assert rounds
     assert {node.obstacle[0] for node in rounds} == {Outcome.UNTESTED}
     assert "an emulator's times are not the machine's" in rounds[0].obstacle[1]

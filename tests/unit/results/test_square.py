@@ -6,7 +6,7 @@ import pytest
 from reports import PASSED, npy, report_of
 from samples import plan_of, result
 
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.results.square import headings, islands, legend, mark_of, squares
 
 RUNTIMES = ("2.9.0", "3.0.0", "3.1.0", "3.2.0", "3.3.0")
@@ -103,10 +103,10 @@ def test_cells_that_do_not_exist_are_blank():
         ([*PASSED[:2], result(outcome=Outcome.CRASHED, signal=11)], "cr"),
         ([*PASSED[:2], result(outcome=Outcome.TIMED_OUT)], "to"),
         ([*PASSED[:2], result(outcome=Outcome.INFRASTRUCTURE)], "!!"),
-        ([PASSED[0], result(Stage.COMPILE, Outcome.FAILED, log="lld: error: x"), None], "cK"),
-        ([PASSED[0], result(Stage.COMPILE, Outcome.CRASHED, signal=11), None], "ccr"),
-        ([result(Stage.EXPORT, Outcome.FAILED, log="nothing"), None, None], "e?"),
-        ([result(Stage.EXPORT, Outcome.OUT_OF_MEMORY), None, None], "eom"),
+        ([PASSED[0], result("compile", Outcome.FAILED, log="lld: error: x"), None], "cK"),
+        ([PASSED[0], result("compile", Outcome.CRASHED, signal=11), None], "ccr"),
+        ([result("export", Outcome.FAILED, log="nothing"), None, None], "e?"),
+        ([result("export", Outcome.OUT_OF_MEMORY), None, None], "eom"),
         ([None, None, None], "."),
     ],
 )

@@ -6,12 +6,14 @@ import pytest
 from samples import REFUSED, plan_of
 
 from matrix.core.records import Stage
-from matrix.run.cost import COMPILE_SECONDS, ENVIRONMENT_COSTS, JOB_SECONDS, Cost, Pace, estimate
+from matrix.plan.stages import kinds
+from matrix.run.cost import ENVIRONMENT_COSTS, Cost, Pace, estimate
 from matrix.run.planning import Question
 from matrix.run.planning import plan_of as plan_of_question
 
 BODY = "[axes]\ncompiler = ['2.9.0', '3.0.0']\nruntime = ['2.9.0', '3.0.0', '3.7.0']\n"
-NOTHING = dict.fromkeys(Stage, 0)
+JOB_SECONDS = {stage: kind.typical_seconds for stage, kind in kinds().items()}
+NOTHING = dict.fromkeys(kinds(), 0)
 
 
 def cost(
@@ -29,15 +31,13 @@ def test_all_is_left():
 
 
 def test_work_is_shared_by_the_cores_and_what_is_done_is_not_left():
-    done = {Stage.EXPORT: 1, Stage.COMPILE: 2, Stage.RUN: 2}
+    done = {"export": 1, "compile": 2, "run": 2}
     assert cost(done=done, standing=6, cores=2, run=0.5) == Cost(download_bytes=0, disk_bytes=0, seconds=1.0)
 
 
 def test_without_results_typical_times_are_taken():
     work = cost(standing=6).seconds
-    assert work == pytest.approx(
-        JOB_SECONDS[Stage.EXPORT] + 2 * JOB_SECONDS[Stage.COMPILE] + 6 * JOB_SECONDS[Stage.RUN]
-    )
+    assert work == pytest.approx(JOB_SECONDS["export"] + 2 * JOB_SECONDS["compile"] + 6 * JOB_SECONDS["run"])
 
 
 def test_jobs_that_can_not_run_cost_nothing():
@@ -55,7 +55,7 @@ def test_a_large_model_compiles_longer_and_a_benchmark_shares_no_core():
     plan = plan_of_question(Question(preset="performance", only=("model=yolox_nano", "runtime=3.8.0")))
     found = estimate(plan, done=NOTHING, standing=3, seconds={"export": 0, "run": 0, "benchmark": 2}, cores=2)
     rounds = 2 * 2 * 7  # of the release and of its twin, in two passes
-    assert found.seconds == pytest.approx(2 * COMPILE_SECONDS["yolox_nano"] / 2 + 2 * rounds)
+    assert found.seconds == pytest.approx(2 * kinds()["compile"].typical_by_model["yolox_nano"] / 2 + 2 * rounds)
 
 
 # -- what is left of a run
@@ -69,12 +69,12 @@ def test_after_a_long_beginning_what_is_left_is_what_jobs_take_now():
     """`portability` in containers from an empty store took 218 s: 190 s for images, the export and 15 compiles, and the
     first run on each runtime starts its container. By cells, 1467 s were left after 29 of 225."""
     measured = pace()
-    measured.note(Stage.EXPORT, 15.0)
+    measured.note("export", 15.0)
     for _ in range(15):
-        measured.note(Stage.COMPILE, 2.0)
+        measured.note("compile", 2.0)
     for seconds in [0.8] * 15 + [0.1] * 40:
-        measured.note(Stage.RUN, seconds)
-    left = measured.left({Stage.EXPORT: 0, Stage.COMPILE: 0, Stage.RUN: 170})
+        measured.note("run", seconds)
+    left = measured.left({"export": 0, "compile": 0, "run": 170})
     assert left == pytest.approx(170 * 0.1 / 2)
 
 
@@ -82,31 +82,29 @@ def test_jobs_that_wait_for_a_worker_are_not_slow():
     """Six at a time on two cores, each 0.1 s of which it waits two thirds: 20 a second."""
     ahead = pace(prefetch=2)
     for _ in range(10):
-        ahead.note(Stage.RUN, 0.1 * 3)
-    assert ahead.left({Stage.RUN: 100}) == pytest.approx(100 * 0.1 / 2)
+        ahead.note("run", 0.1 * 3)
+    assert ahead.left({"run": 100}) == pytest.approx(100 * 0.1 / 2)
 
 
 def test_nodes_that_come_to_a_known_job_cost_nothing():
     """Content cutoff: of ten compiles nine had been done."""
     collapsed = pace()
-    collapsed.note(Stage.COMPILE, 10.0, nodes=4)
+    collapsed.note("compile", 10.0, nodes=4)
     for _ in range(6):
-        collapsed.note(Stage.COMPILE, 0.0)
-    assert collapsed.left({Stage.COMPILE: 20}) == pytest.approx(20 * 1.0 / 2)
+        collapsed.note("compile", 0.0)
+    assert collapsed.left({"compile": 20}) == pytest.approx(20 * 1.0 / 2)
 
 
 def test_what_was_not_measured_yet_is_guessed_only_where_it_is_the_smaller_part():
     fresh = pace()
-    assert fresh.left({Stage.RUN: 10}) is None
-    fresh.note(Stage.COMPILE, 10.0)
-    assert fresh.left({Stage.COMPILE: 2}) is None
-    fresh.note(Stage.COMPILE, 10.0)
-    fresh.note(Stage.COMPILE, 10.0)
-    assert fresh.left({Stage.COMPILE: 2, Stage.RUN: 10}) == pytest.approx(
-        2 * 10.0 / 2 + 10 * JOB_SECONDS[Stage.RUN] / 2
-    )
-    assert fresh.left({Stage.COMPILE: 2, Stage.BENCHMARK: 100}) is None
+    assert fresh.left({"run": 10}) is None
+    fresh.note("compile", 10.0)
+    assert fresh.left({"compile": 2}) is None
+    fresh.note("compile", 10.0)
+    fresh.note("compile", 10.0)
+    assert fresh.left({"compile": 2, "run": 10}) == pytest.approx(2 * 10.0 / 2 + 10 * JOB_SECONDS["run"] / 2)
+    assert fresh.left({"compile": 2, "benchmark": 100}) is None
     for _ in range(3):
-        fresh.note(Stage.BENCHMARK, 3.0)
-    assert fresh.left({Stage.COMPILE: 0, Stage.BENCHMARK: 100}) == pytest.approx(300)
-    assert fresh.left({Stage.COMPILE: 0}) is None
+        fresh.note("benchmark", 3.0)
+    assert fresh.left({"compile": 0, "benchmark": 100}) == pytest.approx(300)
+    assert fresh.left({"compile": 0}) is None

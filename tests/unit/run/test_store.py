@@ -15,7 +15,7 @@ from stores import ROOT, other, put
 
 from matrix.core.data import default_store
 from matrix.core.errors import StoreTooNew, StoreUnusable
-from matrix.core.records import Outcome, Stage
+from matrix.core.records import Outcome
 from matrix.run import store as module
 from matrix.run.store import KnownEnvironment, Store
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_result_comes_back_as_it_was(folder):
     with Store(folder) as store:
-        given = result(Stage.COMPILE, outputs=[put(store, b"abc")], log="warning: é\n")
+        given = result("compile", outputs=[put(store, b"abc")], log="warning: é\n")
         store.record(given)
         assert store.result("key") == given
         assert store.result("other") is None
@@ -59,7 +59,7 @@ def test_a_users_file_stays_where_it_is(folder, tmp_path):
 def test_a_job_whose_artifact_is_torn_or_gone_is_not_done(folder, damage):
     with Store(folder) as store:
         artifact = put(store, b"abcdef")
-        store.record(result(Stage.COMPILE, outputs=[artifact]))
+        store.record(result("compile", outputs=[artifact]))
         blob = store.blob(artifact.digest)
         blob.unlink()
         if damage == "torn":

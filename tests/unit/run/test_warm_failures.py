@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.core.records import Environment, Job, JobEnd, Stage
+from matrix.core.records import Environment, Job, JobEnd
 from matrix.engines.venv.engine import VenvEngine
 from matrix.engines.worker import Finished, Lost, WorkerEvent
 
@@ -47,7 +47,7 @@ def ends(place: Path, torch: str, *, tries: int) -> list[JobEnd]:
         on_event=events.put,
         workshop=lambda: pytest.fail("an exporter is this machine's own"),
     )
-    job = Job(key="k", stage=Stage.EXPORT, label="", environment="e", inputs=(), outputs=(), script="export.py")
+    job = Job(key="k", stage="export", label="", environment="e", inputs=(), outputs=(), script="export.py")
     environment = exporter(place, torch)
     found: list[JobEnd] = []
     try:
