@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matrix.core.disk import replacing
+from matrix.core.toml_reader import read_toml
 from matrix.core.versions import in_order
-from matrix.images.debian.unpacked import FORMAT, lock_table, raise_faults
+from matrix.images.debian.lock import TOOLS
 
 FILE = "built.toml"
+FORMAT = 1
+TIP = "copy the digests from a run's data, or restore the file from the repository"
 HEADER = """# The sha256 of iree-run-module, stripped, by release of the pinned sources and toolchain; no options.
 # `armv6-smoke --accept` writes those for the ARM1176; the others are copied from a run's data (`show --format json`).
 """
@@ -23,7 +26,7 @@ Built = Mapping[str, Mapping[str, str]]
 
 def read_built(folder: Path) -> Built:
     """Raises LockFault with all faults of the file."""
-    top = lock_table(folder / FILE)
+    top = read_toml(folder / FILE, f"{TOOLS}/{FILE}", file_format=FORMAT, tip=TIP)
     found: dict[str, dict[str, str]] = {}
     for release in (key for key in top.content if key != "format"):
         row = top.table(release)
@@ -31,7 +34,7 @@ def read_built(folder: Path) -> Built:
         for name, text in found[release].items():
             if text and not text.startswith("sha256:"):
                 row.fault(name, f"read {text!r}, expected sha256:…")
-    raise_faults(top, FILE)
+    top.raise_faults(f"{TOOLS}/{FILE}", tip=TIP)
     return found
 
 
@@ -39,7 +42,7 @@ def write_built(folder: Path, release: str, digests: Mapping[str, str]) -> None:
     """Takes the digests of one release in; the others stay."""
     before = read_built(folder) if (folder / FILE).exists() else {}
     path = folder / FILE
-    with replacing(path, what=f"images/armv6/{FILE}") as file:
+    with replacing(path, what=f"{TOOLS}/{FILE}") as file:
         file.write(built_text({**before, release: {**before.get(release, {}), **digests}}).encode())
 
 

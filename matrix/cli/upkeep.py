@@ -17,7 +17,9 @@ from matrix.core.text import plain_rows, say
 from matrix.engines.choice import workshop
 from matrix.engines.nix.sandbox import find_sandbox
 from matrix.engines.nix.store import NixStore, settings
-from matrix.environments import index, interpreters
+from matrix.environments import interpreters
+from matrix.environments.index import configured
+from matrix.environments.index_failures import INDEX_TIP, classified
 from matrix.environments.wheel_cache import Footprint, WheelCache
 from matrix.images.nix.nar import file_path
 from matrix.images.nix.table import OWN, ROOT_DIGITS
@@ -122,11 +124,11 @@ def _uv() -> Finding:
 
 
 def _package_index() -> Finding:
-    asked = index.configured().answers(COMPILER_PACKAGE, timeout=ASK_SECONDS)
+    asked = configured().answers(COMPILER_PACKAGE, timeout=ASK_SECONDS)
     if asked.ok and asked.stdout.startswith(COMPILER_PACKAGE):
         return Finding(name="package index", state="ok", found=f"answers in {asked.seconds:.1f} s")
-    trouble = str(index.classified(asked, what="asked", where="nothing")).splitlines()[0]
-    return Finding(name="package index", state="warning", found=trouble, advice=index.INDEX_TIP)
+    trouble = str(classified(asked, what="asked", where="nothing")).splitlines()[0]
+    return Finding(name="package index", state="warning", found=trouble, advice=INDEX_TIP)
 
 
 def existing(folder: Path) -> Path:
@@ -329,8 +331,8 @@ def lock(options: Namespace) -> int:
 
 def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockChange]:
     """What follows from the locks of wheels, and what stands beside them; `nix_only`: the store paths alone."""
-    from matrix.images.debian.locking import lock_all_bases
-    from matrix.images.debian.sets import lock_sets, lock_tools
+    from matrix.images.debian.base_locking import lock_all_bases
+    from matrix.images.debian.tool_locking import lock_sets, lock_tools
     from matrix.images.nix.locking import lock_nix
     from matrix.images.workshop import lock_layers
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+import tomllib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from matrix.core.errors import LockFault
 from matrix.core.versions import nearest
 
 
@@ -81,6 +85,20 @@ class Table:
             return default
         return value
 
+    def matching(self, key: str, pattern: re.Pattern[str], expected: str) -> str:
+        """A text that is required and that a pattern matches from its start."""
+        faults = len(self.faults)
+        value = self.text(key, required=True)
+        if len(self.faults) == faults and not pattern.match(value):
+            self.fault(key, f"read {value!r}, expected {expected}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value = self.content.get(key, False)
+        if not isinstance(value, bool):
+            self.fault(key, f"read {value!r}, expected true or false")
+        return value is True
+
     def positive(self, key: str, default: float) -> float:
         value = self.content.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
@@ -94,3 +112,24 @@ class Table:
             self.fault(key, f"read {value!r}, expected a whole number from 1")
             return default
         return value
+
+    def raise_faults(self, name: str, *, tip: str) -> None:
+        """Raises LockFault with all faults, if there are any; `name` is the file's place in the checkout."""
+        if self.faults:
+            count = f"{len(self.faults)} faults" if len(self.faults) > 1 else "1 fault"
+            raise LockFault(f"{name}: {count}\n" + "\n".join(f"  {fault}" for fault in self.faults), tip=tip)
+
+
+def read_toml(path: Path, name: str, *, file_format: int, tip: str) -> Table:
+    """The top table of a committed file, whose place in the checkout is `name`; another `format` is a fault of it.
+
+    Raises LockFault where the file cannot be read.
+    """
+    try:
+        table = Table(tomllib.loads(path.read_text(encoding="utf-8")), "", [])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LockFault(f"{name} cannot be read: {reason}", tip=tip) from error
+    if table.content.get("format") != file_format:
+        table.fault("format", f"read {table.content.get('format')!r}, expected {file_format}")
+    return table

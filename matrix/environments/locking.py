@@ -18,7 +18,6 @@ from packaging.version import Version
 from matrix.core import processes
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.core.versions import SelectorFault, ascending, select
-from matrix.environments.index import refusal_of
 from matrix.plan.locks import (
     AXES,
     COMPILER_PACKAGE,
@@ -231,7 +230,7 @@ def resolve(task: Task, pythons: Sequence[str], index: Resolver, previous: str) 
                 task.requirements, lowest_python=python, variant=task.variant or "cuda", previous=previous
             )
         except ResolutionRefused as refused:
-            reason = refusal_of(refused)
+            reason = refused.tip
             first_reason = first_reason or reason
             if not BECAUSE_OF_PYTHON.search(reason):
                 break

@@ -7,7 +7,6 @@ the digest of its layer. `nox -s lock` writes it; a change of an image is a line
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -16,15 +15,14 @@ from typing import Any
 
 from matrix.core.errors import LockFault, NoImage
 from matrix.core.records import EnvironmentRequest
-from matrix.core.toml_reader import Table
+from matrix.core.toml_reader import read_toml
 from matrix.environments.wheels import Pinned, pinned
 from matrix.images.debian.lock import BaseLock
 from matrix.images.image import Image, ImageLayer, make_image
 from matrix.images.layer import Layer
+from matrix.plan.locks import RELOCK, WANTED
 
 FORMAT = 1
-TIP = "write it anew: nox -s lock"
-WANTED = "wanted.toml"
 
 LOWEST = ("numpy", "mpmath", "sympy", "ml-dtypes")
 """Packages that many environments have, lowest layer first: images share a layer only if they share all below it."""
@@ -79,22 +77,17 @@ def table_path(folder: Path, python: str, machine: str) -> Path:
     return folder / f"{python}-{machine}.json"
 
 
-def read_wanted(folder: Path) -> tuple[TableWish, ...]:
-    """The rows of `images/layers/wanted.toml`. Raises LockFault with all its faults."""
-    path = folder / WANTED
-    faults: list[str] = []
-    try:
-        top = Table(tomllib.loads(path.read_text(encoding="utf-8")), "", faults)
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise LockFault(f"images/layers/{WANTED}: {error}", tip="it belongs into images/layers") from None
+def read_table_wishes(folder: Path) -> tuple[TableWish, ...]:
+    """The rows of `images/layers/wanted.toml`. Raises LockFault with all faults of the file."""
+    name = f"images/layers/{WANTED}"
+    top = read_toml(folder / WANTED, name, file_format=FORMAT, tip="correct the file")
     top.only(("format", "table"))
     rows = []
     for row in top.tables("table"):
         row.only(("python", "machine", "locks"))
         python, machine = row.text("python", required=True), row.text("machine", required=True)
         rows.append(TableWish(python=python, machine=machine, locks=row.texts("locks")))
-    if faults:
-        raise LockFault("\n".join(f"images/layers/{WANTED}: {fault}" for fault in faults), tip="correct these places")
+    top.raise_faults(name, tip="correct the file")
     return tuple(rows)
 
 
@@ -115,7 +108,7 @@ def read_table(folder: Path, python: str, machine: str) -> LayerTable | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LockFault(f"images/layers/{path.name}: {error}", tip=TIP) from None
+        raise LockFault(f"images/layers/{path.name}: {error}", tip=RELOCK) from None
 
 
 def _wheel(row: Mapping[str, Any]) -> WheelLayer:

@@ -26,9 +26,9 @@ from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import PackageIndex
 from matrix.environments.user_tools import WHEEL_FOLDERS
 from matrix.environments.wheels import Files, Pinned, fetch, pinned
+from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import BaseLock, load_bases
-from matrix.images.debian.locking import fetch_base
 from matrix.images.debian.mirror import Sources
 from matrix.images.image import Image, ImageLayer
 from matrix.images.layer import BLOCK, Layer, skeleton_tree, write_tree
@@ -38,7 +38,7 @@ from matrix.images.layer_table import (
     WheelLayer,
     image_of,
     read_table,
-    read_wanted,
+    read_table_wishes,
     table_path,
     table_text,
 )
@@ -317,7 +317,7 @@ def lock_tables(
 ) -> tuple[LockChange, ...]:
     """Writes `images/KIND`: a table for each Python and machine of `images/layers/wanted.toml` that has a base."""
     changes = []
-    for wish in read_wanted(workshop.images / "layers"):
+    for wish in read_table_wishes(workshop.images / "layers"):
         name = f"{kind}/{wish.python}-{wish.machine}"
         progress(name)
         if wish.python not in workshop.bases():

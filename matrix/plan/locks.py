@@ -36,7 +36,7 @@ AXES = {
     "turbine": ("exporter", "iree-turbine"),
 }
 """axis -> (kind of lock, package whose pin is the axis's value)."""
-TIP = "write it anew: nox -s lock"
+RELOCK = "write it anew: nox -s lock"
 NOWHERE = Path("/nonexistent")
 """Instead of a store's folder of locks."""
 
@@ -191,7 +191,7 @@ def load_locks(folder: Path, place: Path = NOWHERE) -> LockIndex:
         except LockFault as fault:
             faults.append(str(fault))
     if faults:
-        raise LockFault("\n".join(faults), tip=TIP)
+        raise LockFault("\n".join(faults), tip=RELOCK)
     return LockIndex(locks=tuple(locks), pythons=wanted.pythons, extended=_extended(place), place=place)
 
 
@@ -211,15 +211,15 @@ def read_lock(path: Path, name: str, *, variant: str = "") -> Lock:
         content = path.read_bytes()
         comments = _comments(content)
     except OSError as error:
-        raise LockFault(f"{name}.txt: cannot be read: {error.strerror}", tip=TIP) from error
+        raise LockFault(f"{name}.txt: cannot be read: {error.strerror}", tip=RELOCK) from error
     except UnicodeDecodeError:
-        raise LockFault(f"{name}.txt: is not text", tip=TIP) from None
+        raise LockFault(f"{name}.txt: is not text", tip=RELOCK) from None
     pins = _pins(name or path.stem, comments)
     name = name or lock_name("exporter", dict(pins), variant)
     _check_name(name, pins)
     refusal = next((line.removeprefix(REFUSED).strip() for line in comments if line.startswith(REFUSED)), "")
     if not refusal and b"--hash=sha256:" not in content:
-        raise LockFault(f"{name}.txt: holds neither wheels with hashes nor a line {REFUSED.strip()!r}", tip=TIP)
+        raise LockFault(f"{name}.txt: holds neither wheels with hashes nor a line {REFUSED.strip()!r}", tip=RELOCK)
     return Lock(name=name, path=path, digest=hashlib.sha256(content).hexdigest(), pins=pins, refusal=refusal)
 
 
@@ -234,10 +234,10 @@ def _comments(content: bytes) -> list[str]:
 
 def _pins(name: str, comments: list[str]) -> tuple[tuple[str, str], ...]:
     if not comments or not comments[0].startswith(PINS):
-        raise LockFault(f"{name}.txt: the first line is not {PINS.strip()!r} and the pins", tip=TIP)
+        raise LockFault(f"{name}.txt: the first line is not {PINS.strip()!r} and the pins", tip=RELOCK)
     matches = [_PIN.match(word) for word in comments[0].removeprefix(PINS).split()]
     if not matches or None in matches:
-        raise LockFault(f"{name}.txt: read {comments[0]!r}, expected package==version and more of them", tip=TIP)
+        raise LockFault(f"{name}.txt: read {comments[0]!r}, expected package==version and more of them", tip=RELOCK)
     return tuple((normal(match[1]), match[2]) for match in matches if match)
 
 
@@ -247,9 +247,9 @@ def _check_name(name: str, pins: tuple[tuple[str, str], ...]) -> None:
     try:
         expected = lock_name(kind, dict(pins), variant)
     except KeyError as error:
-        raise LockFault(f"{name}.txt: pins no {error.args[0]}", tip=TIP) from None
+        raise LockFault(f"{name}.txt: pins no {error.args[0]}", tip=RELOCK) from None
     if expected != name or (kind == "exporter" and variant not in VARIANTS):
-        raise LockFault(f"{name}.txt: its pins belong into {expected}.txt", tip=TIP)
+        raise LockFault(f"{name}.txt: its pins belong into {expected}.txt", tip=RELOCK)
 
 
 def read_wanted(folder: Path) -> Wanted:

@@ -14,9 +14,9 @@ import docker
 import pytest
 from docker.errors import DockerException, ImageNotFound
 
+from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import read_base
-from matrix.images.debian.locking import fetch_base
 
 pytestmark = pytest.mark.real
 BASES = Path(__file__).parents[2] / "images" / "base"

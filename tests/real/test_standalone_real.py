@@ -27,8 +27,8 @@ from matrix.environments import interpreters
 from matrix.environments.index import configured
 from matrix.environments.wheels import Files
 from matrix.images.debian import mirror, python_archive
+from matrix.images.debian.base_locking import lock_all_bases
 from matrix.images.debian.lock import WANTED
-from matrix.images.debian.locking import lock_all_bases
 from matrix.images.workshop import Workshop, lock_layers
 from matrix.plan.locks import Change
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from matrix.core.errors import LockFault
-from matrix.core.toml_reader import Table
+from matrix.core.toml_reader import Table, read_toml
+from matrix.plan.locks import RELOCK, WANTED
 
 DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 """machine, as `platform.machine()` says it -> Debian's name of the architecture."""
-WANTED = "wanted.toml"
+BASES = "images/base"
+TOOLS = "images/armv6"
 FORMAT = 1
-TIP = "write it anew: nox -s lock"
 HEADER = f"# Written by `nox -s lock` from {WANTED}; edit that file, never this one.\n"
 
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
@@ -98,22 +98,6 @@ class DebLock(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BaseWish:
-    """A row of `wanted.toml`: which packages of which suite make the base of one Python.
-
-    Where `standalone`, the Python itself is an archive, and none of the packages is named after it.
-    """
-
-    python: str
-    suite: str
-    moving: bool
-    standalone: bool
-    machines: tuple[str, ...]
-    packages: tuple[str, ...]
-    exclude: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BaseLock:
     """The exact .debs of one Python's base layer on every machine.
 
@@ -132,7 +116,7 @@ class BaseLock:
     @property
     def name(self) -> str:
         """The lock's place in the checkout, for messages."""
-        return f"images/base/{self.python}.toml"
+        return f"{BASES}/{self.python}.toml"
 
     def on(self, machine: str) -> MachineBase:
         """The base on a machine. Raises LockFault where the lock has none."""
@@ -148,45 +132,6 @@ def stored(files: Path, file: DebFile | PythonArchive) -> Path:
     return files / f"{file.sha256}.{'deb' if isinstance(file, DebFile) else 'tar.gz'}"
 
 
-def read_wanted(folder: Path) -> tuple[BaseWish, ...]:
-    """The rows of `wanted.toml`, by Python. Raises LockFault with all faults of the file."""
-    path = folder / WANTED
-    table = _table(path)
-    table.only(("format", "machines", "packages", "exclude", "base"))
-    _format(table)
-    machines = table.texts("machines")
-    for machine in machines:
-        if machine not in DEBIAN_NAMES:
-            table.fault("machines", f"read {machine!r}, expected some of {', '.join(DEBIAN_NAMES)}")
-    packages, exclude = table.texts("packages"), table.texts("exclude")
-    wishes = [_wish(row, machines, packages, exclude) for row in table.tables("base")]
-    pythons = [wish.python for wish in wishes]
-    for python in sorted({python for python in pythons if pythons.count(python) > 1}):
-        table.fault("base", f"Python {python} has more than one row")
-    _raise(table, path)
-    return tuple(sorted(wishes, key=lambda wish: _ascending(wish.python)))
-
-
-def _wish(row: Table, machines: Sequence[str], packages: Sequence[str], exclude: Sequence[str]) -> BaseWish:
-    row.only(("python", "suite", "moving", "standalone"))
-    standalone = _flag(row, "standalone")
-    python = _matching(row, "python", PYTHON, 'a Python such as "3.11"')
-    named = (name for name in packages if not (standalone and "{python}" in name))
-    names = tuple(name.replace("{python}", python) for name in named)
-    for name in (*names, *exclude):
-        if python and not PACKAGE.match(name):
-            row.fault("python", f"makes {name!r}, which is not the name of a Debian package")
-    return BaseWish(
-        python=python,
-        suite=_matching(row, "suite", SUITE, "the code name of a Debian suite"),
-        moving=_flag(row, "moving"),
-        standalone=standalone,
-        machines=tuple(machines),
-        packages=tuple(sorted(names)),
-        exclude=tuple(sorted(exclude)),
-    )
-
-
 def load_bases(folder: Path) -> tuple[BaseLock, ...]:
     """All locked bases of a folder, ascending by Python. Raises LockFault."""
     return tuple(read_base(path) for path in base_paths(folder))
@@ -195,28 +140,28 @@ def load_bases(folder: Path) -> tuple[BaseLock, ...]:
 def base_paths(folder: Path) -> tuple[Path, ...]:
     """The locks of a folder, ascending by Python."""
     found = (path for path in folder.glob("3.*.toml") if PYTHON.match(path.stem))
-    return tuple(sorted(found, key=lambda path: _ascending(path.stem)))
+    return tuple(sorted(found, key=lambda path: python_order(path.stem)))
 
 
 def read_base(path: Path) -> BaseLock:
     """One locked base. Raises LockFault with all faults of the file."""
-    table = _table(path)
+    name = f"{BASES}/{path.name}"
+    table = read_toml(path, name, file_format=FORMAT, tip=RELOCK)
     heads = ("format", "python", "suite", "moving", "released", "glibc", "packages", "exclude")
     table.only((*heads, *DEBIAN_NAMES))
-    _format(table)
     lock = BaseLock(
-        python=_matching(table, "python", PYTHON, 'a Python such as "3.11"'),
-        suite=_matching(table, "suite", SUITE, "the code name of a Debian suite"),
-        moving=_flag(table, "moving"),
-        released=_matching(table, "released", RELEASED, "a time such as 2026-07-11T10:16:37Z"),
-        glibc=_matching(table, "glibc", VERSION, "a version"),
+        python=table.matching("python", PYTHON, 'a Python such as "3.11"'),
+        suite=table.matching("suite", SUITE, "the code name of a Debian suite"),
+        moving=table.flag("moving"),
+        released=table.matching("released", RELEASED, "a time such as 2026-07-11T10:16:37Z"),
+        glibc=table.matching("glibc", VERSION, "a version"),
         packages=table.texts("packages"),
         exclude=table.texts("exclude"),
         machines=tuple(read_machine(table, machine) for machine in DEBIAN_NAMES if machine in table.content),
     )
     if not table.faults and lock.python != path.stem:
         table.fault("python", f"read {lock.python!r}, expected {path.stem!r}, as the file is called")
-    _raise(table, path)
+    table.raise_faults(name, tip=RELOCK)
     return lock
 
 
@@ -230,7 +175,7 @@ def read_machine(table: Table, machine: str) -> MachineBase:
         row.fault("deb", "expected packages in the order of their names, each once")
     return MachineBase(
         machine=machine,
-        layer=_matching(row, "layer", LAYER, "sha256:<64 digits>"),
+        layer=row.matching("layer", LAYER, "sha256:<64 digits>"),
         debs=debs,
         python=_archive(row.table("python")) if "python" in row.content else None,
     )
@@ -239,22 +184,22 @@ def read_machine(table: Table, machine: str) -> MachineBase:
 def _archive(row: Table) -> PythonArchive:
     row.only(("version", "path", "size", "sha256"))
     return PythonArchive(
-        version=_matching(row, "version", VERSION, "a version of Python"),
-        path=_matching(row, "path", ARCHIVE, "a path such as 20261110/cpython-3.12.16+20261110-….tar.gz"),
+        version=row.matching("version", VERSION, "a version of Python"),
+        path=row.matching("path", ARCHIVE, "a path such as 20261110/cpython-3.12.16+20261110-….tar.gz"),
         size=_size(row),
-        sha256=_matching(row, "sha256", SHA256, "64 hexadecimal digits"),
+        sha256=row.matching("sha256", SHA256, "64 hexadecimal digits"),
     )
 
 
 def _deb(row: Table, architecture: str) -> DebFile:
     row.only(("package", "version", "architecture", "path", "size", "sha256"))
     return DebFile(
-        package=_matching(row, "package", PACKAGE, "the name of a Debian package"),
-        version=_matching(row, "version", VERSION, "a Debian version"),
+        package=row.matching("package", PACKAGE, "the name of a Debian package"),
+        version=row.matching("version", VERSION, "a Debian version"),
         architecture=row.choice("architecture", ("all", architecture), "all"),
-        path=_matching(row, "path", POOL, "a path such as pool/main/d/dash/dash_0.5.12-2_amd64.deb"),
+        path=row.matching("path", POOL, "a path such as pool/main/d/dash/dash_0.5.12-2_amd64.deb"),
         size=_size(row),
-        sha256=_matching(row, "sha256", SHA256, "64 hexadecimal digits"),
+        sha256=row.matching("sha256", SHA256, "64 hexadecimal digits"),
     )
 
 
@@ -321,45 +266,6 @@ def _list(key: str, values: Sequence[str]) -> list[str]:
     return [f"{key} = [", *(f"    {json.dumps(value)}," for value in values), "]"]
 
 
-def _table(path: Path) -> Table:
-    name = f"images/base/{path.name}"
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LockFault(f"{name} does not exist", tip=TIP) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise LockFault(f"{name} cannot be read: {reason}", tip=TIP) from error
-    return Table(content, "", [])
-
-
-def _format(table: Table) -> None:
-    if table.content.get("format") != FORMAT:
-        table.fault("format", f"read {table.content.get('format')!r}, expected {FORMAT}")
-
-
-def _raise(table: Table, path: Path) -> None:
-    if table.faults:
-        count = f"{len(table.faults)} faults" if len(table.faults) > 1 else "1 fault"
-        tip = f"edit images/base/{WANTED}" if path.name == WANTED else TIP
-        lines = "\n".join(f"  {fault}" for fault in table.faults)
-        raise LockFault(f"images/base/{path.name}: {count}\n{lines}", tip=tip)
-
-
-def _matching(table: Table, key: str, pattern: re.Pattern[str], expected: str) -> str:
-    faults = len(table.faults)
-    text = table.text(key, required=True)
-    if len(table.faults) == faults and not pattern.match(text):
-        table.fault(key, f"read {text!r}, expected {expected}")
-    return text
-
-
-def _flag(table: Table, key: str) -> bool:
-    value = table.content.get(key, False)
-    if not isinstance(value, bool):
-        table.fault(key, f"read {value!r}, expected true or false")
-    return value is True
-
-
-def _ascending(python: str) -> tuple[int, ...]:
+def python_order(python: str) -> tuple[int, ...]:
+    """A key that sorts 3.9 before 3.10."""
     return tuple(int(part) for part in python.split(".") if part.isdigit())

@@ -9,25 +9,21 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.core.disk import claimed, disk_errors
 from matrix.core.errors import HashMismatch, LockFault
-from matrix.core.toml_reader import Table
+from matrix.core.toml_reader import read_toml
+from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import DebLock, MachineBase, read_machine
-from matrix.images.debian.locking import fetch_base
+from matrix.images.debian.lock import FORMAT, TOOLS, DebLock, MachineBase, read_machine
 from matrix.images.debian.mirror import Sources
+from matrix.plan.locks import RELOCK
 
 HOST = "x86_64"
 """The machine that the locked tools run on. Their packages exist for others too; only this one was tried."""
-
-FORMAT = 1
-
-TIP = "write it anew: nox -s lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,33 +53,17 @@ class ToolLock:
 def read_set(folder: Path, name: str) -> ToolLock:
     """One locked set of a folder such as `images/armv6`. Raises LockFault with all faults of the file."""
     path = folder / f"debian-{name}.toml"
-    table = lock_table(path)
+    place = f"{TOOLS}/{path.name}"
+    table = read_toml(path, place, file_format=FORMAT, tip=RELOCK)
     table.only(("format", "suite", "released", HOST))
     lock = ToolLock(
-        name=f"images/armv6/{path.name}",
+        name=place,
         suite=table.text("suite", required=True),
         released=table.text("released", required=True),
         machines=(read_machine(table, HOST),),
     )
-    raise_faults(table, path.name)
+    table.raise_faults(place, tip=RELOCK)
     return lock
-
-
-def lock_table(path: Path) -> Table:
-    """The table of a file of `images/armv6`. Raises LockFault where it cannot be read."""
-    try:
-        table = Table(tomllib.loads(path.read_text(encoding="utf-8")), "", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise LockFault(f"images/armv6/{path.name} cannot be read: {error}", tip=TIP) from error
-    if table.content.get("format") != FORMAT:
-        table.fault("format", f"read {table.content.get('format')!r}, expected {FORMAT}")
-    return table
-
-
-def raise_faults(table: Table, name: str) -> None:
-    if table.faults:
-        lines = "\n".join(f"  {fault}" for fault in table.faults)
-        raise LockFault(f"images/armv6/{name}: {len(table.faults)} faults\n{lines}", tip=TIP)
 
 
 def unpacked(lock: DebLock, machine: str, store: Path, *, source: Callable[[], Sources]) -> Tree:
@@ -114,7 +94,7 @@ def _unpack(lock: DebLock, base: MachineBase, files: Path, place: Path) -> None:
         with archive.open("wb") as file:
             made = "sha256:" + write_base_layer(lock, base.machine, files, file).digest
         if made != base.layer:
-            raise HashMismatch(f"{lock.name}: the packages make {made}, the lock says another", tip=TIP)
+            raise HashMismatch(f"{lock.name}: the packages make {made}, the lock says another", tip=RELOCK)
         with tarfile.open(archive) as tar:
             tar.extractall(partial / "root", filter="tar")
         (partial / "root").chmod(0o755)

@@ -18,7 +18,7 @@ from matrix.core.errors import ImageFault, LockFault, NoImage
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import PackageIndex
 from matrix.environments.wheels import fetch, pinned_in
-from matrix.images.debian.locking import fetch_base
+from matrix.images.debian.base_locking import fetch_base
 from matrix.images.layer_table import TableWish
 from matrix.images.nix.environment_tree import write_environment
 from matrix.images.nix.nar import nar_of

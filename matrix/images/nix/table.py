@@ -17,9 +17,9 @@ from matrix.core.records import EnvironmentRequest
 from matrix.images.image import Image
 from matrix.images.layer_table import table_path
 from matrix.images.nix.nar import Nar, file_path, tree_path
+from matrix.plan.locks import RELOCK
 
 FORMAT = 1
-TIP = "write it anew: nox -s lock"
 EXPRESSION = "environments.nix"
 OWN = "matrix"
 """What the table calls the environment of this project itself, which no lock of `images/locks` is of."""
@@ -94,8 +94,8 @@ class NixTable:
             if found.lock == request.lock.name:
                 if made_of == tuple((wheel.file, wheel.sha256) for wheel in found.wheels):
                     return found
-                raise NoImage(f"{request.label}: images/nix names other wheels than images/layers", tip=TIP)
-        raise NoImage(f"{request.label}: images/nix has no store path of it", tip=TIP)
+                raise NoImage(f"{request.label}: images/nix names other wheels than images/layers", tip=RELOCK)
+        raise NoImage(f"{request.label}: images/nix has no store path of it", tip=RELOCK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ def read_table(folder: Path, python: str, machine: str) -> NixTable | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LockFault(f"images/nix/{path.name}: {type(error).__name__}: {error}", tip=TIP) from None
+        raise LockFault(f"images/nix/{path.name}: {type(error).__name__}: {error}", tip=RELOCK) from None
 
 
 def _tree(row: Mapping[str, Any]) -> Tree:

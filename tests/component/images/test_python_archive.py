@@ -18,9 +18,9 @@ from layer_samples import TEXT, request_of, table, wheel
 from matrix.core.errors import HashMismatch, ImageFault, IndexUnreachable, PackageGone, ResolutionRefused
 from matrix.images.debian import archive as debian
 from matrix.images.debian import python_archive
+from matrix.images.debian.base_locking import fetch_base, lock_all_bases
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import BaseLock, PythonArchive, base_text, read_base, stored
-from matrix.images.debian.locking import fetch_base, lock_all_bases
 from matrix.images.debian.mirror import Sources
 from matrix.images.layer_table import image_of
 from matrix.images.sbom import bill

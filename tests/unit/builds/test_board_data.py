@@ -15,7 +15,9 @@ from matrix.builds.routes import ROUTES, compile_task, static_compile_task
 from matrix.builds.tasks import Tree, task_key
 from matrix.builds.toolchain_tasks import host_tools_task, program_task, runtime_task
 from matrix.core.errors import LockFault, ModelMissing
-from matrix.images.debian import sets
+from matrix.images.debian.tool_locking import set_text
+from matrix.images.debian.unpacked import HOST, read_set
+from matrix.images.debian.wanted import read_tool_wishes
 from matrix.plan.source_builds import NATIVE, read_toolchains
 
 NAMES = ("armel", "native", "qemu", "bin", "zig", "zig-cache", "source", "host", "compiler", "link")
@@ -23,24 +25,24 @@ TREES = {name: Tree(path=Path(f"/{name}"), digest=name) for name in NAMES}
 
 
 def test_every_set_that_is_wanted_is_locked() -> None:
-    wanted = sets.read_wanted(tools.images())
+    wanted = read_tool_wishes(tools.images())
     for row in wanted.sets:
-        lock = sets.read_set(tools.images(), row.name)
-        names = [deb.package for deb in lock.on(sets.MACHINE).debs]
+        lock = read_set(tools.images(), row.name)
+        names = [deb.package for deb in lock.on(HOST).debs]
         assert set(row.packages) <= set(names)
         assert not set(row.exclude) & set(names)
-        assert sets.set_text(lock) == (tools.images() / f"debian-{row.name}.toml").read_text()
+        assert set_text(lock) == (tools.images() / f"debian-{row.name}.toml").read_text()
 
 
 def test_a_set_that_no_command_could_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "wanted.toml").write_text('format = 1\nsuite = "bookworm"\n[[set]]\nname = "arm64"\npackages = []\n')
     with pytest.raises(LockFault, match=r"set\[0\]\.name: read 'arm64', expected small letters"):
-        sets.read_wanted(tmp_path)
+        read_tool_wishes(tmp_path)
 
 
 def test_the_tools_are_locked_with_hashes() -> None:
     text = (tools.images() / "tools.txt").read_text()
-    for requirement in sets.read_wanted(tools.images()).tools:
+    for requirement in read_tool_wishes(tools.images()).tools:
         name = re.split(r"[<>=]", requirement)[0]
         assert re.search(rf"^{name}==\S+ \\\n    --hash=sha256:", text, re.M)
 
@@ -48,14 +50,14 @@ def test_the_tools_are_locked_with_hashes() -> None:
 def test_all_faults_of_a_lock_are_named_together(tmp_path: Path) -> None:
     (tmp_path / "debian-x.toml").write_text('format = 2\nsuite = 1\nwhat = "?"\n')
     with pytest.raises(LockFault) as raised:
-        sets.read_set(tmp_path, "x")
+        read_set(tmp_path, "x")
     for word in ("format: read 2", "suite: read 1", "what: unknown key", "released: is missing", "x86_64.layer"):
         assert word in str(raised.value)
 
 
 def test_a_lock_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(LockFault, match=r"debian-x\.toml cannot be read") as raised:
-        sets.read_set(tmp_path, "x")
+        read_set(tmp_path, "x")
     assert "nox -s lock" in raised.value.tip
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, MatrixError, NotInstallable
 from matrix.core.processes import Completed
-from matrix.environments import index
-from matrix.environments.index import classified, configured, pip_settings, translated, without_hashes, yanked_in
+from matrix.environments import pip_settings
+from matrix.environments.index import PackageIndex, configured, without_hashes
+from matrix.environments.index_failures import classified, versions_in, yanked_in
+from matrix.environments.pip_settings import translated
 
 HOST = "https://index.example/simple"
 OTHER = "https://other.example/simple"
@@ -28,10 +30,10 @@ def said(stderr: str, exit_code: int = 1, *, stdout: str = "", timed_out: bool =
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> dict[str, str]:
     """Variables of a machine with nothing set, whose own files of pip's are out of the way."""
-    monkeypatch.setattr(index.sys, "prefix", str(tmp_path / "venv"))
+    monkeypatch.setattr(pip_settings.sys, "prefix", str(tmp_path / "venv"))
     for folder in ("venv", "etc", "home"):
         (tmp_path / folder).mkdir()
-    monkeypatch.setattr(index, "SYSTEM_WIDE", tmp_path / "etc" / "pip.conf")
+    monkeypatch.setattr(pip_settings, "SYSTEM_WIDE", tmp_path / "etc" / "pip.conf")
     return {"HOME": str(tmp_path / "home"), "XDG_CONFIG_DIRS": str(tmp_path / "etc" / "xdg")}
 
 
@@ -47,32 +49,32 @@ def test_a_later_file_wins_and_a_variable_wins_over_all(home, tmp_path):
     conf(tmp_path / "home" / ".pip" / "pip.conf", timeout="3", retries="3", cert="legacy")
     conf(tmp_path / "home" / ".config" / "pip" / "pip.conf", timeout="4", retries="4")
     conf(tmp_path / "venv" / "pip.conf", timeout="5")
-    found = pip_settings({**home, "PIP_DEFAULT_TIMEOUT": "6"})
+    found = pip_settings.pip_settings({**home, "PIP_DEFAULT_TIMEOUT": "6"})
     assert found == {"timeout": "6", "retries": "4", "cert": "legacy", "proxy": "p", "index-url": "b"}
 
 
 def test_the_install_section_wins_over_global(home, tmp_path):
     path = conf(tmp_path / "venv" / "pip.conf", index_url=OTHER)
     path.write_text(path.read_text() + f"[install]\nindex_url = {HOST}\n[list]\nindex-url = no\n")
-    assert pip_settings(home)["index-url"] == HOST
+    assert pip_settings.pip_settings(home)["index-url"] == HOST
 
 
 def test_a_named_file_replaces_the_users_and_wins(home, tmp_path):
     conf(tmp_path / "home" / ".config" / "pip" / "pip.conf", timeout="4", retries="4")
     conf(tmp_path / "venv" / "pip.conf", timeout="5")
     named = conf(tmp_path / "named.conf", timeout="7")
-    assert pip_settings({**home, "PIP_CONFIG_FILE": str(named)}) == {"timeout": "7"}
+    assert pip_settings.pip_settings({**home, "PIP_CONFIG_FILE": str(named)}) == {"timeout": "7"}
 
 
 def test_the_null_device_switches_all_files_off(home, tmp_path):
     conf(tmp_path / "venv" / "pip.conf", timeout="5")
-    found = pip_settings({**home, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "2"})
+    found = pip_settings.pip_settings({**home, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "2"})
     assert found == {"retries": "2"}
 
 
 def test_a_damaged_file_is_passed_over(home, tmp_path):
     (tmp_path / "venv" / "pip.conf").write_text("no section\n")
-    assert pip_settings(home) == {}
+    assert pip_settings.pip_settings(home) == {}
 
 
 def test_settings_become_variables_of_uv(tmp_path):
@@ -288,11 +290,11 @@ def test_no_end_in_time_is_the_index():
 
 def test_versions_as_pip_prints_them():
     text = "iree-base-compiler (3.13.0)\nAvailable versions: 3.13.0, 3.12.0, 3.7.1\n  INSTALLED: 3.7.1\n"
-    assert index.versions_in(said("WARNING: experimental", 0, stdout=text)) == ["3.13.0", "3.12.0", "3.7.1"]
+    assert versions_in(said("WARNING: experimental", 0, stdout=text)) == ["3.13.0", "3.12.0", "3.7.1"]
 
 
 def test_a_package_without_wheels_for_a_python_has_no_versions():
-    assert index.versions_in(said("ERROR: No matching distribution found for torch")) == []
+    assert versions_in(said("ERROR: No matching distribution found for torch")) == []
 
 
 def test_pip_without_a_connection():
@@ -303,25 +305,25 @@ def test_pip_without_a_connection():
         "ERROR: No matching distribution found for torch\n"
     )
     with pytest.raises(IndexUnreachable):
-        index.versions_in(said(text))
+        versions_in(said(text))
 
 
 def test_another_failure_of_pip_can_be_replayed():
     with pytest.raises(MatrixError, match="uv pip sync"):
-        index.versions_in(said("Traceback: boom", 2))
+        versions_in(said("Traceback: boom", 2))
 
 
 def test_releases_are_the_union_over_the_pythons(monkeypatch):
     fits = {"3.9": ["3.10.0", "3.9.0"], "3.14": ["3.13.0", "3.10.0", "3.14.0rc1"], "3.15": []}
-    monkeypatch.setattr(index.PackageIndex, "_releases", lambda self, package, python: fits[python])
-    found = index.PackageIndex(environment={}).releases("iree-base-compiler", pythons=list(fits))
+    monkeypatch.setattr(PackageIndex, "_releases", lambda self, package, python: fits[python])
+    found = PackageIndex(environment={}).releases("iree-base-compiler", pythons=list(fits))
     assert found == ["3.13.0", "3.10.0", "3.9.0"]
 
 
 def test_no_release_at_all_is_not_believed(monkeypatch):
-    monkeypatch.setattr(index.PackageIndex, "_releases", lambda self, package, python: [])
+    monkeypatch.setattr(PackageIndex, "_releases", lambda self, package, python: [])
     with pytest.raises(IndexUnreachable, match="no release of iree-base-compiler"):
-        index.PackageIndex(environment={}).releases("iree-base-compiler", pythons=["3.9"])
+        PackageIndex(environment={}).releases("iree-base-compiler", pythons=["3.9"])
 
 
 # -- locks

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
-from matrix.environments.index import refusal_of
 from matrix.environments.locking import lock_all
 from matrix.plan.locks import Change, load_locks
 
@@ -180,10 +179,6 @@ def test_progress_names_every_lock(folder):
     done: list[str] = []
     lock_all(folder, Table(), progress=done.append)
     assert len(done) == 13
-
-
-def test_the_refusal_of_an_error_is_its_reason():
-    assert refusal_of(ResolutionRefused("cannot resolve x: y", tip="y")) == "y"
 
 
 ROWS = (

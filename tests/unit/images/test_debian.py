@@ -40,17 +40,17 @@ from matrix.core.errors import (
 )
 from matrix.images.debian import archive
 from matrix.images.debian.archive import Available, SuiteIndex, closure, fetch, parse_packages
+from matrix.images.debian.base_locking import lock_all_bases
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import (
     BaseLock,
     base_text,
     load_bases,
     read_base,
-    read_wanted,
     stored,
 )
-from matrix.images.debian.locking import lock_all_bases
 from matrix.images.debian.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, Sources, apt_mirrors, sources
+from matrix.images.debian.wanted import read_base_wishes
 from matrix.plan.locks import Change
 
 SHIPPED = Path(__file__).parents[3] / "images" / "base"
@@ -315,7 +315,7 @@ GOLDEN = "4a59879ca81afb874073b811fffdbec8ef3c99f8d6e10b26cd329becb9bc2786"
 
 def test_the_shipped_locks_are_what_the_tool_writes_and_what_is_wanted():
     locks = load_bases(SHIPPED)
-    by_python = {wish.python: wish for wish in read_wanted(SHIPPED)}
+    by_python = {wish.python: wish for wish in read_base_wishes(SHIPPED)}
     assert list(by_python) == ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
     # A standalone Python is locked where its server is reached.
     lacking = by_python.keys() - {lock.python for lock in locks}
@@ -382,7 +382,7 @@ def test_all_faults_of_wanted_are_reported_together(tmp_path):
         '[[base]]\npython = "3.11"\nsuite = "book worm"\n[[base]]\npython = "3.11"\nsuite = "trixie"\nmoving = 1\n'
     )
     with pytest.raises(LockFault) as caught:
-        read_wanted(tmp_path)
+        read_base_wishes(tmp_path)
     for fault in ("'vax'", "'Perl'", "base[0].suite", "base[1].moving", "Python 3.11 has more than one row"):
         assert fault in str(caught.value)
 

@@ -14,7 +14,7 @@ from matrix.images.layer_table import (
     image_of,
     in_order,
     read_table,
-    read_wanted,
+    read_table_wishes,
     table_path,
     table_text,
 )
@@ -53,7 +53,7 @@ def test_committed_tables_are_as_the_code_writes_them(path):
     found = read_table(COMMITTED, python, machine)
     assert found is not None
     assert table_text(found) == path.read_text(encoding="utf-8")
-    assert (python, machine) in {(wish.python, wish.machine) for wish in read_wanted(COMMITTED)}
+    assert (python, machine) in {(wish.python, wish.machine) for wish in read_table_wishes(COMMITTED)}
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 2}', '{"format": 1, "python": "3.11"}'])

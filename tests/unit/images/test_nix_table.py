@@ -11,7 +11,7 @@ import pytest
 from matrix.core.errors import LockFault, NoImage
 from matrix.core.records import EnvironmentRequest
 from matrix.images.debian.lock import load_bases
-from matrix.images.layer_table import image_of, read_wanted, table_path
+from matrix.images.layer_table import image_of, read_table_wishes, table_path
 from matrix.images.layer_table import read_table as read_layers
 from matrix.images.nix.nar import Nar
 from matrix.images.nix.table import NixEnvironment, NixTable, Tree, Wheel, read_table, table_text
@@ -85,7 +85,9 @@ def test_committed_tables_fit_the_committed_layers(path):
     assert table_text(found) == path.read_text(encoding="utf-8")
     assert found.layer == layers.base.digest
     (base,) = (each for each in load_bases(IMAGES / "base") if each.python == python)
-    (wish,) = (each for each in read_wanted(IMAGES / "layers") if (each.python, each.machine) == (python, machine))
+    (wish,) = (
+        each for each in read_table_wishes(IMAGES / "layers") if (each.python, each.machine) == (python, machine)
+    )
     locks = [lock for lock in load_locks(IMAGES / "locks").locks if wish.wants(lock.name) and not lock.refusal]
     assert {each.lock for each in found.environments} == {"matrix", *(lock.name for lock in locks)}
     for lock in locks:

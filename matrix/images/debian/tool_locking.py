@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from matrix.core.disk import replacing
@@ -16,50 +16,11 @@ from matrix.core.errors import LockFault
 from matrix.environments.index import PackageIndex
 from matrix.images.debian.archive import UNSIGNED, closure, fetch, suite_index, suite_release
 from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import MachineBase, machine_lines
+from matrix.images.debian.lock import FORMAT, HEADER, TOOLS, MachineBase, machine_lines
 from matrix.images.debian.mirror import Sources
-from matrix.images.debian.unpacked import FORMAT, ToolLock, lock_table, raise_faults, read_set
-from matrix.images.debian.unpacked import HOST as MACHINE
+from matrix.images.debian.unpacked import HOST, ToolLock, read_set
+from matrix.images.debian.wanted import read_tool_wishes
 from matrix.plan.locks import Change, LockChange
-from matrix.plan.source_builds import PLACE
-
-__all__ = ["MACHINE", "lock_sets", "lock_tools", "read_set", "read_wanted", "set_text"]
-
-HEADER = "# Written by `nox -s lock` from wanted.toml; edit that file, never this one.\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DebSet:
-    """A row of `wanted.toml`: packages that are unpacked into one folder."""
-
-    name: str
-    packages: tuple[str, ...]
-    exclude: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """`images/armv6/wanted.toml`: the sets, and the requirements of what comes from PyPI."""
-
-    suite: str
-    tools: tuple[str, ...]
-    sets: tuple[DebSet, ...]
-
-
-def read_wanted(folder: Path) -> Wanted:
-    """Raises LockFault with all faults of the file."""
-    table = lock_table(folder / "wanted.toml")
-    table.only(("format", "suite", "tools", "set"))
-    sets = []
-    for row in table.tables("set"):
-        row.only(("name", "packages", "exclude"))
-        name = row.text("name", required=True)
-        if name and not PLACE.fullmatch(f"{{{name}}}"):
-            row.fault("name", f"read {name!r}, expected small letters: {{NAME}} stands for it in commands")
-        sets.append(DebSet(name=name, packages=row.texts("packages"), exclude=row.texts("exclude")))
-    wanted = Wanted(suite=table.text("suite", required=True), tools=table.texts("tools"), sets=tuple(sets))
-    raise_faults(table, "wanted.toml")
-    return wanted
 
 
 def set_text(lock: ToolLock) -> str:
@@ -75,7 +36,7 @@ def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[
 
     Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault, DiskFull.
     """
-    wanted = read_wanted(folder)
+    wanted = read_tool_wishes(folder)
     changes = []
     with tempfile.TemporaryDirectory() as scratch:
         release = suite_release(wanted.suite, source, Path(scratch))
@@ -83,14 +44,12 @@ def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[
             progress(f"armv6: {wanted.suite}: {UNSIGNED}")
         index = suite_index(release, "amd64", Path(scratch))
     for row in wanted.sets:
-        base = MachineBase(machine=MACHINE, layer="", debs=closure(index, row.packages, row.exclude))
+        base = MachineBase(machine=HOST, layer="", debs=closure(index, row.packages, row.exclude))
         path = folder / f"debian-{row.name}.toml"
-        lock = ToolLock(
-            name=f"images/armv6/{path.name}", suite=wanted.suite, released=release.released, machines=(base,)
-        )
+        lock = ToolLock(name=f"{TOOLS}/{path.name}", suite=wanted.suite, released=release.released, machines=(base,))
         for deb in base.debs:
             fetch(deb, files, lock=lock, source=source)
-        layer = write_base_layer(lock, MACHINE, files, None)
+        layer = write_base_layer(lock, HOST, files, None)
         lock = replace(lock, machines=(replace(base, layer=f"sha256:{layer.digest}"),))
         changes.append(_write(path, lock))
         progress(f"armv6/{row.name}")
@@ -101,7 +60,7 @@ def lock_tools(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChang
     """Lock what comes from PyPI; versions that still fit are kept. Raises ResolutionRefused, IndexUnreachable."""
     path = folder / "tools.txt"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    tools = read_wanted(folder).tools
+    tools = read_tool_wishes(folder).tools
     text = HEADER + index.resolve(tools, lowest_python="3.11", previous="" if upgrade else before)
     if text == before:
         return LockChange(name="armv6/tools", change=Change.UNCHANGED)

@@ -14,16 +14,15 @@ from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import (
     DEBIAN_NAMES,
     BaseLock,
-    BaseWish,
     DebFile,
     DebLock,
     MachineBase,
     base_paths,
     base_text,
     read_base,
-    read_wanted,
 )
 from matrix.images.debian.mirror import Sources, sources
+from matrix.images.debian.wanted import BaseWish, read_base_wishes
 from matrix.plan.locks import Change, LockChange
 
 Progress = Callable[[str], None]
@@ -95,7 +94,7 @@ def lock_all_bases(
     Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault or DiskFull before any lock is
     written.
     """
-    wishes = read_wanted(folder)
+    wishes = read_base_wishes(folder)
     source = source or sources()
     before = {path: _before(path) for path in base_paths(folder)}
     made: dict[Path, tuple[BaseLock | None, str]] = {}

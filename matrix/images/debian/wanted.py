@@ -1,0 +1,103 @@
+"""What people ask of Debian: the bases in `images/base/wanted.toml`, the tools in `images/armv6/wanted.toml`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.core.toml_reader import Table, read_toml
+from matrix.images.debian.lock import BASES, DEBIAN_NAMES, FORMAT, PACKAGE, PYTHON, SUITE, TOOLS, python_order
+from matrix.plan.locks import WANTED
+from matrix.plan.source_builds import PLACE
+
+EDIT = "correct the file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseWish:
+    """A row of `wanted.toml`: which packages of which suite make the base of one Python.
+
+    Where `standalone`, the Python itself is an archive, and none of the packages is named after it.
+    """
+
+    python: str
+    suite: str
+    moving: bool
+    standalone: bool
+    machines: tuple[str, ...]
+    packages: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebSet:
+    """A row of `wanted.toml`: packages that are unpacked into one folder."""
+
+    name: str
+    packages: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolWishes:
+    """`images/armv6/wanted.toml`: the sets, and the requirements of what comes from PyPI."""
+
+    suite: str
+    tools: tuple[str, ...]
+    sets: tuple[DebSet, ...]
+
+
+def read_base_wishes(folder: Path) -> tuple[BaseWish, ...]:
+    """The rows of `images/base/wanted.toml`, by Python. Raises LockFault with all faults of the file."""
+    name = f"{BASES}/{WANTED}"
+    table = read_toml(folder / WANTED, name, file_format=FORMAT, tip=EDIT)
+    table.only(("format", "machines", "packages", "exclude", "base"))
+    machines = table.texts("machines")
+    for machine in machines:
+        if machine not in DEBIAN_NAMES:
+            table.fault("machines", f"read {machine!r}, expected some of {', '.join(DEBIAN_NAMES)}")
+    packages, exclude = table.texts("packages"), table.texts("exclude")
+    wishes = [_base_wish(row, machines, packages, exclude) for row in table.tables("base")]
+    pythons = [wish.python for wish in wishes]
+    for python in sorted({python for python in pythons if pythons.count(python) > 1}):
+        table.fault("base", f"Python {python} has more than one row")
+    table.raise_faults(name, tip=EDIT)
+    return tuple(sorted(wishes, key=lambda wish: python_order(wish.python)))
+
+
+def _base_wish(row: Table, machines: Sequence[str], packages: Sequence[str], exclude: Sequence[str]) -> BaseWish:
+    row.only(("python", "suite", "moving", "standalone"))
+    standalone = row.flag("standalone")
+    python = row.matching("python", PYTHON, 'a Python such as "3.11"')
+    named = (name for name in packages if not (standalone and "{python}" in name))
+    names = tuple(name.replace("{python}", python) for name in named)
+    for name in (*names, *exclude):
+        if python and not PACKAGE.match(name):
+            row.fault("python", f"makes {name!r}, which is not the name of a Debian package")
+    return BaseWish(
+        python=python,
+        suite=row.matching("suite", SUITE, "the code name of a Debian suite"),
+        moving=row.flag("moving"),
+        standalone=standalone,
+        machines=tuple(machines),
+        packages=tuple(sorted(names)),
+        exclude=tuple(sorted(exclude)),
+    )
+
+
+def read_tool_wishes(folder: Path) -> ToolWishes:
+    """The rows of `images/armv6/wanted.toml`. Raises LockFault with all faults of the file."""
+    name = f"{TOOLS}/{WANTED}"
+    table = read_toml(folder / WANTED, name, file_format=FORMAT, tip=EDIT)
+    table.only(("format", "suite", "tools", "set"))
+    sets = []
+    for row in table.tables("set"):
+        row.only(("name", "packages", "exclude"))
+        called = row.text("name", required=True)
+        if called and not PLACE.fullmatch(f"{{{called}}}"):
+            row.fault("name", f"read {called!r}, expected small letters: {{NAME}} stands for it in commands")
+        sets.append(DebSet(name=called, packages=row.texts("packages"), exclude=row.texts("exclude")))
+    wanted = ToolWishes(suite=table.text("suite", required=True), tools=table.texts("tools"), sets=tuple(sets))
+    table.raise_faults(name, tip=EDIT)
+    return wanted
