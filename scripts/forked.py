@@ -1,4 +1,4 @@
-"""The child's side of a worker's fork: from a copy of the worker to a process that runs one Python function."""
+"""A fork of the worker: from a copy of it to a process that runs one Python function."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from typing import Any
 
 import children
 from jobs import Job
+
+
+def fork(job: Job, output: int, *, inherited: Sequence[int], warm_error: str) -> int:
+    """The pid of a copy of this process that runs the job. Raises OSError where its script or folder is missing."""
+    for path in (job.script, job.cwd):
+        os.stat(path)
+    worker = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        become(job, worker=worker, output=output, inherited=inherited, warm_error=warm_error)
+    return pid
 
 
 def become(job: Job, *, worker: int, output: int, inherited: Sequence[int], warm_error: str) -> None:

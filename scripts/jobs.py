@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numbers
 import os
+import resource
+import subprocess
 from typing import Any, TypeVar
 
 import children
@@ -59,6 +61,29 @@ class Job:
             "log_bytes": self.log.size,
             "error": error,
         }
+
+    def note_start(self) -> None:
+        """Lets a test count starts without the orchestrator's records: appends to IREE_MATRIX_START_LOG, if set."""
+        if start_log := os.environ.get("IREE_MATRIX_START_LOG", ""):
+            file = os.open(start_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            os.write(file, self.id.encode() + b"\n")
+            os.close(file)
+
+    def spawn(self, output: int) -> int:
+        """Through Popen, which uses vfork (from 3.10 on) and knows `cwd`; the worker waits for the child itself."""
+        process = subprocess.Popen(
+            self.argv, cwd=self.cwd, env=self.env, stdout=output, stderr=output, start_new_session=True
+        )
+        process.returncode = 0  # else Popen's destructor would wait for this pid as well
+        return process.pid
+
+    def note_peak(self, kilobytes: int) -> None:
+        """Linux counts what a process was before its `exec`, here the worker (with vfork wholly, with fork partly).
+
+        So a spawned job that stayed below the worker's own peak has no known one: it keeps what polling saw, or 0.
+        """
+        if self.script or kilobytes > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            self.peak_bytes = max(self.peak_bytes, kilobytes * 1024)
 
     def why_not_started(self, error: Exception) -> str:
         if not os.path.isdir(self.cwd):

@@ -18,10 +18,8 @@ import faulthandler
 import functools
 import json
 import os
-import resource
 import selectors
 import signal
-import subprocess
 import sys
 import time
 from typing import Any, Optional
@@ -34,6 +32,7 @@ from box import Box, Spoiled
 from cores import Shares
 from environment import hello, versions_of, warm_up
 from jobs import Job, field
+from protocol import Protocol
 
 POLL_AFTER = 0.1
 """Seconds: memory is polled from this age on, so that short jobs (most are) cost nothing."""
@@ -46,15 +45,12 @@ GIVE_UP_AFTER = 5.0
 class Worker:
     """The loop. A job goes from `queue` to `running` to a `finished` message; `slots` of them run at a time."""
 
-    def __init__(self, slots: int, requests: int, answers: int, warm_error: str, box: Optional[Box] = None) -> None:
+    def __init__(self, slots: int, protocol: Protocol, warm_error: str, box: Optional[Box] = None) -> None:
         self.slots = slots
+        self.protocol = protocol
         self.box = box
         self.shares = Shares(slots)
-        self.requests = requests
-        self.answers = answers
         self.warm_error = warm_error
-        self.start_log = os.environ.get("IREE_MATRIX_START_LOG", "")
-        self.received = bytearray()
         self.closing = False
         self.queue: dict[str, Job] = {}
         self.running: dict[str, Job] = {}
@@ -74,7 +70,7 @@ class Worker:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         self.selector.register(self.signals, selectors.EVENT_READ, self.read_signals)
-        self.selector.register(self.requests, selectors.EVENT_READ, self.read_requests)
+        self.selector.register(self.protocol.requests, selectors.EVENT_READ, self.read_requests)
 
     def run(self) -> None:
         while self.running or self.queue or not self.closing:
@@ -87,22 +83,17 @@ class Worker:
     # Requests and answers
 
     def send(self, message: dict[str, Any]) -> None:
-        data = memoryview(json.dumps(message, separators=(",", ":")).encode() + b"\n")
         try:
-            while data:
-                data = data[os.write(self.answers, data) :]
+            self.protocol.send(message)
         except BrokenPipeError:
             self.stop()
 
     def read_requests(self) -> None:
-        data = os.read(self.requests, children.READ_BYTES)
-        if not data:
-            self.selector.unregister(self.requests)
+        lines = self.protocol.read_lines()
+        if lines is None:
+            self.selector.unregister(self.protocol.requests)
             self.stop()
             return
-        self.received += data
-        *lines, rest = self.received.split(b"\n")
-        self.received = rest
         for line in lines:
             try:
                 self.obey(json.loads(line))
@@ -154,11 +145,11 @@ class Worker:
                 self.send(job.finished("not_started", job.why_not_started(error)))
 
     def start(self, job: Job) -> None:
-        self.note_start(job)
+        job.note_start()
         job.pipe, write_end = os.pipe()
         job.started = job.over = time.monotonic()
         try:
-            job.pid = self.fork(job, write_end) if job.script else self.spawn(job, write_end)
+            job.pid = self.fork(job, write_end) if job.script else job.spawn(write_end)
         except BaseException:
             os.close(job.pipe)
             raise
@@ -172,32 +163,10 @@ class Worker:
         children.offer_to_oom_killer(job.pid)
         self.send({"type": "started", "id": job.id, "pid": job.pid})
 
-    def note_start(self, job: Job) -> None:
-        """Lets a test count starts by a way other than the orchestrator's own records."""
-        if self.start_log:
-            file = os.open(self.start_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            os.write(file, job.id.encode() + b"\n")
-            os.close(file)
-
-    def spawn(self, job: Job, output: int) -> int:
-        """Through Popen, as it uses vfork (from 3.10 on) and knows `cwd`; the worker waits for the child itself."""
-        process = subprocess.Popen(
-            job.argv, cwd=job.cwd, env=job.env, stdout=output, stderr=output, start_new_session=True
-        )
-        process.returncode = 0  # else Popen's destructor would wait for this pid as well
-        return process.pid
-
     def fork(self, job: Job, output: int) -> int:
-        for path in (job.script, job.cwd):
-            os.stat(path)
-        worker = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            pipes = [job.pipe, *(other.pipe for other in self.running.values() if other.pipe >= 0)]
-            loop = [self.requests, self.answers, self.signals, self.signals_end, self.selector.fileno()]
-            inherited = [output, *pipes, *loop]
-            forked.become(job, worker=worker, output=output, inherited=inherited, warm_error=self.warm_error)
-        return pid
+        pipes = [job.pipe, *(other.pipe for other in self.running.values() if other.pipe >= 0)]
+        loop = [self.protocol.requests, self.protocol.answers, self.signals, self.signals_end, self.selector.fileno()]
+        return forked.fork(job, output, inherited=[output, *pipes, *loop], warm_error=self.warm_error)
 
     # Watching
 
@@ -272,7 +241,7 @@ class Worker:
             if job is None:
                 continue
             job.cpu_seconds += usage.ru_utime + usage.ru_stime
-            self.note_peak(job, usage.ru_maxrss)
+            job.note_peak(usage.ru_maxrss)
             if pid == job.pid:
                 job.status = status
                 job.over = time.monotonic()
@@ -281,14 +250,6 @@ class Worker:
         """The job that a dead child came from; its session can be asked for until it is waited for."""
         session = children.session_of(pid)
         return self.owners.get(pid) or next((job for job in self.running.values() if job.pid == session), None)
-
-    def note_peak(self, job: Job, kilobytes: int) -> None:
-        """Linux counts what a process was before its `exec`, here this worker (with vfork wholly, with fork partly).
-
-        So a spawned job that stayed below the worker's own peak has no known one: it keeps what polling saw, or 0.
-        """
-        if job.script or kilobytes > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
-            job.peak_bytes = max(job.peak_bytes, kilobytes * 1024)
 
     # Ending
 
@@ -358,16 +319,6 @@ class Worker:
         return "signalled"
 
 
-def take_protocol() -> tuple[int, int]:
-    """Moves the protocol away from stdin and stdout, so that nobody's `print` or `input` touches it."""
-    requests, answers = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    return requests, answers
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Runs jobs in this environment; JSON lines on stdin and stdout.")
     parser.add_argument("--slots", type=int, required=True, help="jobs at a time")
@@ -379,12 +330,12 @@ def main() -> None:
     if options.slots < 1:
         parser.error("--slots must be 1 or more")
     sys.dont_write_bytecode = True  # the jobs' scripts may lie in a user's own folder
-    requests, answers = take_protocol()
+    protocol = Protocol()
     children.prepare_this_process()
     faulthandler.enable()
     warm_error = warm_up(options.warm)
     box = Box(options.box) if options.box else None
-    worker = Worker(options.slots, requests, answers, warm_error, box)
+    worker = Worker(options.slots, protocol, warm_error, box)
     worker.send(hello(options.slots, versions_of(options.version_of), warm_error))
     try:
         worker.run()

@@ -9,9 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from flatbuffers import number_types
-from flatbuffers.table import Table
-
 from matrix.core.errors import FileFault
 
 LONGEST_TEXT = 4096
@@ -50,6 +47,8 @@ class FlatTable:
     def __init__(self, content: bytes, position: int, budget: Budget) -> None:
         if not 0 <= position <= len(content) - 4:
             raise fault(budget.place, f"a table at {position} of {len(content)} bytes")
+        from flatbuffers.table import Table  # brings numpy along: half a second for every verb, few read such a file
+
         self._content = content
         self._budget = budget
         self._table = Table(content, position)
@@ -70,18 +69,18 @@ class FlatTable:
     def _broken(self, slot: int, error: Exception) -> FileFault:
         return fault(self._budget.place, f"field {slot} of the table at {self.position}, which leads nowhere ({error})")
 
-    def _number(self, slot: int, flags: type) -> int:
+    def _number(self, slot: int, form: str) -> int:
         at = self._field(slot)
         try:
-            return int(self._table.Get(flags, at)) if at else 0
+            return int(struct.unpack_from(form, self._content, at)[0]) if at else 0
         except _FAULTS as error:
             raise self._broken(slot, error) from error
 
     def u32(self, slot: int) -> int:
-        return self._number(slot, number_types.Uint32Flags)
+        return self._number(slot, "<I")
 
     def u64(self, slot: int) -> int:
-        return self._number(slot, number_types.Uint64Flags)
+        return self._number(slot, "<Q")
 
     def _target(self, slot: int) -> int:
         """Where the offset in a field leads; 0: the table does not have it."""

@@ -8,11 +8,11 @@ computed.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix import __version__
+from matrix.core.keys import canonical
 from matrix.core.records import EnvironmentRequest
 from matrix.images.layer import ENVIRONMENT, Layer
 
@@ -86,11 +86,6 @@ def image_tag(request: EnvironmentRequest) -> str:
     return f"iree-matrix/{request.kind}:{release}-py{request.python}"
 
 
-def canonical(value: object) -> bytes:
-    """JSON with sorted names and no spaces: the same bytes everywhere."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
 def make_image(
     request: EnvironmentRequest,
     *,
@@ -102,8 +97,22 @@ def make_image(
     distributions: Sequence[tuple[str, str]],
 ) -> Image:
     """The image of an environment: its layers in order, lowest first, and labels that say what it was made from."""
+    config = _config(request, machine, layers)
+    return Image(
+        label=request.label,
+        digest=hashlib.sha256(config).hexdigest(),
+        config=config,
+        layers=tuple(layers),
+        python_version=python_version,
+        c_library=c_library,
+        tools=tools,
+        distributions=tuple(distributions),
+    )
+
+
+def _config(request: EnvironmentRequest, machine: str, layers: Sequence[ImageLayer]) -> bytes:
     pins = {f"{LABEL}.pin.{package}": version for package, version in request.lock.pins}
-    config = canonical(
+    return canonical(
         {
             "architecture": ARCHITECTURES[machine],
             "os": "linux",
@@ -131,14 +140,4 @@ def make_image(
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{each.layer.digest}" for each in layers]},
             "history": [{"created": EPOCH, "created_by": f"iree-matrix: {each.made_of}"} for each in layers],
         }
-    )
-    return Image(
-        label=request.label,
-        digest=hashlib.sha256(config).hexdigest(),
-        config=config,
-        layers=tuple(layers),
-        python_version=python_version,
-        c_library=c_library,
-        tools=tools,
-        distributions=tuple(distributions),
     )

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from matrix.images.image import Image, ImageLayer, canonical
+from matrix.core.keys import canonical
+from matrix.images.image import Image, ImageLayer
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -26,7 +26,8 @@ from matrix.core.machine import cores_of_machine, machine_class
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Stage
 from matrix.engines.choice import engine_maker, workshop
 from matrix.engines.contract import Engine
-from matrix.engines.docker.daemon import Confinement, ContainerChannel, Daemon
+from matrix.engines.docker.channel import ContainerChannel
+from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.engines.docker.engine import FILE_BYTES, RUN_LABEL, SCRATCH_BYTES, STORE_LABEL
 from matrix.engines.nix.store import NixStore
 from matrix.engines.worker import Finished, Lost, WorkerEvent

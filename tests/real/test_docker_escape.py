@@ -18,7 +18,8 @@ from engine_contract import Driven, job_of, request_for
 
 from matrix.core.records import Limits
 from matrix.engines.docker import engine as docker_engine
-from matrix.engines.docker.daemon import Confinement, ContainerChannel
+from matrix.engines.docker.channel import ContainerChannel
+from matrix.engines.docker.daemon import Confinement
 from matrix.engines.worker import Lost, Started, Worker
 
 pytestmark = pytest.mark.real

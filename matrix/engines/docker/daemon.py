@@ -9,16 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import pwd
-import select
 import socket
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from matrix.core.errors import DaemonGone, DiskFull, EngineMissing, ImageFault, MatrixError
-from matrix.engines.channel import READ_BYTES, STDOUT
 from matrix.engines.docker.address import SshRelay, find_address
 from matrix.images.image import LABEL, Image
 
@@ -180,37 +177,9 @@ class Daemon:
     ) -> str:
         """A locked-down container, not started; returns its id. `mounts`: host folder -> (place, `ro` or `rw`);
         `volumes`: places that are root's, on the daemon's disk, and go with the container."""
-        api = self.client.api
-        host = api.create_host_config(
-            network_mode="none",
-            read_only=True,
-            cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
-            ipc_mode="private",
-            tmpfs={"/tmp": f"size={confinement.scratch_bytes},mode=1777", "/dev/shm": "size=67108864,mode=1777"},
-            mem_limit=confinement.memory_bytes,
-            memswap_limit=confinement.memory_bytes,
-            pids_limit=confinement.processes,
-            nano_cpus=int(confinement.cores * 1e9),
-            ulimits=[
-                self._docker.types.Ulimit(name="fsize", soft=confinement.file_bytes, hard=confinement.file_bytes),
-                self._docker.types.Ulimit(name="core", soft=0, hard=0),
-                self._docker.types.Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES),
-            ],
-            log_config=self._docker.types.LogConfig(type="none"),
-            mounts=[
-                *(
-                    self._docker.types.Mount(place, str(folder), type="bind", read_only=mode == "ro")
-                    for folder, (place, mode) in mounts.items()
-                ),
-                *(
-                    self._docker.types.Mount(place, None, type="volume", labels={**PROJECT, **labels})
-                    for place in volumes
-                ),
-            ],
-        )
+        host = self._host_config(confinement, mounts, volumes, {**PROJECT, **labels})
         made = self.asked(
-            lambda: api.create_container(
+            lambda: self.client.api.create_container(
                 image,
                 command=list(command),
                 entrypoint="",
@@ -226,6 +195,39 @@ class Daemon:
             )
         )
         return str(made["Id"])
+
+    def _host_config(
+        self,
+        confinement: Confinement,
+        mounts: Mapping[Path, tuple[str, str]],
+        volumes: Sequence[str],
+        labels: Mapping[str, str],
+    ) -> Any:  # noqa: ANN401 - the SDK has no types
+        types = self._docker.types
+        folders = [
+            types.Mount(place, str(folder), type="bind", read_only=mode == "ro")
+            for folder, (place, mode) in mounts.items()
+        ]
+        made = [types.Mount(place, None, type="volume", labels=labels) for place in volumes]
+        return self.client.api.create_host_config(
+            network_mode="none",
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            ipc_mode="private",
+            tmpfs={"/tmp": f"size={confinement.scratch_bytes},mode=1777", "/dev/shm": "size=67108864,mode=1777"},
+            mem_limit=confinement.memory_bytes,
+            memswap_limit=confinement.memory_bytes,
+            pids_limit=confinement.processes,
+            nano_cpus=int(confinement.cores * 1e9),
+            ulimits=[
+                types.Ulimit(name="fsize", soft=confinement.file_bytes, hard=confinement.file_bytes),
+                types.Ulimit(name="core", soft=0, hard=0),
+                types.Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES),
+            ],
+            log_config=types.LogConfig(type="none"),
+            mounts=[*folders, *made],
+        )
 
     def put(self, name: str, place: str, archive: Iterator[bytes]) -> None:
         """Unpacks a tar below a place of a container, streamed, as root: what has the name of a folder replaces it."""
@@ -265,80 +267,6 @@ class Daemon:
         """Ends and removes a container and its volumes; one that is gone already is no error."""
         with contextlib.suppress(ImageFault, DaemonGone):
             self.asked(lambda: self.client.api.remove_container(name, force=True, v=True))
-
-
-class ContainerChannel:
-    """See `matrix.channel.Channel`: a container's stdin, stdout and stderr over its attached socket. Starts it."""
-
-    def __init__(self, daemon: Daemon, name: str) -> None:
-        self._daemon, self._name = daemon, name
-        params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        attached = daemon.asked(lambda: daemon.client.api.attach_socket(name, params=params))
-        self._holder = attached
-        self._socket: socket.socket = getattr(attached, "_sock", attached)
-        self._socket.settimeout(None)
-        self._buffer = bytearray()
-        daemon.asked(lambda: daemon.client.api.start(name))
-
-    def write(self, data: bytes) -> None:
-        self._socket.sendall(data)
-
-    def end_input(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def read(self, seconds: float | None) -> tuple[int, bytes] | None:
-        while (frame := self._frame()) is None:
-            if not self._readable(seconds):
-                return None
-            try:
-                data = self._socket.recv(READ_BYTES)
-            except OSError:
-                data = b""
-            if not data:
-                return STDOUT, b""
-            self._buffer += data
-        return frame
-
-    def _readable(self, seconds: float | None) -> bool:
-        """Waits without a timeout on the socket itself: that would be the writing thread's as well."""
-        pending = getattr(self._socket, "pending", None)  # what TLS has deciphered already
-        if self._socket.fileno() < 0 or (pending and pending()):
-            return True
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else seconds * 1000))
-
-    def _frame(self) -> tuple[int, bytes] | None:
-        """The next whole frame of the daemon's multiplexed stream: 8 bytes of header (stream, length), then data."""
-        if len(self._buffer) < 8:
-            return None
-        stream, length = struct.unpack(">BxxxL", self._buffer[:8])
-        if len(self._buffer) < 8 + length:
-            return None
-        data = bytes(self._buffer[8 : 8 + length])
-        del self._buffer[: 8 + length]
-        return stream, data
-
-    def wait(self, seconds: float | None) -> int | None:
-        api = self._daemon.client.api
-        try:
-            status = self._daemon.asked(lambda: api.wait(self._name, timeout=seconds or PATIENCE))
-        except ImageFault:
-            return 137  # it was removed
-        except DaemonGone as error:
-            return None if "timed out" in str(error).lower() and seconds is not None else 137
-        return int(status["StatusCode"])
-
-    def kill(self) -> None:
-        self._daemon.remove(self._name)
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._daemon.remove(self._name)
-        with contextlib.suppress(OSError):
-            self._holder.close()
 
 
 def host_mark() -> str:

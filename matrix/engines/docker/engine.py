@@ -22,7 +22,8 @@ from matrix.core.disk import DEAD
 from matrix.core.errors import DaemonGone, DiskFull, MatrixError, WorkerLost
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, tool_line
-from matrix.engines.docker.daemon import Confinement, ContainerChannel, Daemon
+from matrix.engines.docker.channel import ContainerChannel
+from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.engines.docker.exchange import PYTHON, Copied, Exchange, Mounted, filled, opener
 from matrix.engines.docker.images import Images
 from matrix.engines.worker import Finished, Lost, Order, Worker, WorkerEvent, worker_arguments

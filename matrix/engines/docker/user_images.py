@@ -14,7 +14,8 @@ from typing import Any
 from matrix.core.errors import EngineMissing, ImageFault, NotInstallable, ToolchainFault
 from matrix.core.records import Environment, EnvironmentRequest, Toolchain
 from matrix.engines.channel import STDERR, STDOUT
-from matrix.engines.docker.daemon import Confinement, ContainerChannel, Daemon
+from matrix.engines.docker.channel import ContainerChannel
+from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.environments.user_tools import BESIDE, NEEDED, QUESTION, version_in
 from matrix.images.image import ARCHITECTURES
 

@@ -12,7 +12,8 @@ import pytest
 
 from matrix.core.errors import DaemonGone, DiskFull, EngineMissing, ImageFault
 from matrix.engines.docker import daemon as daemons
-from matrix.engines.docker.daemon import ContainerChannel, Daemon, host_mark, nobody
+from matrix.engines.docker.channel import ContainerChannel
+from matrix.engines.docker.daemon import Daemon, host_mark, nobody
 from matrix.engines.docker.exchange import empty, held_bytes
 
 
