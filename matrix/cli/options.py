@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from matrix import __version__
-from matrix.cli import publish
-from matrix.cli import run as commands
 from matrix.core.data import default_store
 from matrix.core.errors import UsageError
 from matrix.core.records import AXES
@@ -53,6 +53,17 @@ VERBS = {
     "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
     "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
 }
+MODULES = {
+    "answer": ("advise", "badge", "candidates", "diff"),
+    "bisect": ("bisect",),
+    "export": ("export",),
+    "publish": ("picture", "report", "site", "whatis"),
+    "run": ("armv6-lld", "armv6-smoke", "bundle", "compare", "image", "plan", "run", "show"),
+    "upkeep": ("clean", "doctor", "lock"),
+    "why": ("why",),
+}
+"""Module of `matrix.cli` -> its verbs, each a function of that name. It is imported when one of them is called: a verb
+then loads nothing that it does not use."""
 
 
 IMAGE_VERBS = {
@@ -105,15 +116,13 @@ def make_parser() -> Parser:
         command.add_argument(
             "--store", type=_place, default=default_store(), metavar="FOLDER", help="where results are kept"
         )
-        command.set_defaults(command=getattr(commands, verb, None))
-    made["why"].set_defaults(command=_why)
+        command.set_defaults(command=_function_of(verb))
     made["why"].add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
     _add_results(made["why"], "default: the store, and the committed results where it has no such cell")
     for name in ("before", "after"):
         made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
     _add_advise(made["advise"])
     _add_bisect(made["bisect"])
-    made["candidates"].set_defaults(command=_candidates)
     made["candidates"].add_argument(
         "--weight",
         action="append",
@@ -125,7 +134,6 @@ def make_parser() -> Parser:
     _add_badge(made["badge"])
     for verb in ("advise", "badge", "candidates", "diff"):
         _add_own_run(made[verb])
-    made["diff"].set_defaults(command=_diff)
     made["diff"].add_argument(
         "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
     )
@@ -143,6 +151,16 @@ def make_parser() -> Parser:
     )
     made["lock"].add_argument("--upgrade", action="store_true", help="also move the packages beside IREE and torch")
     return parser
+
+
+def _function_of(verb: str) -> Callable[[argparse.Namespace], int]:
+    module = next(module for module, verbs in MODULES.items() if verb in verbs)
+
+    def call(options: argparse.Namespace) -> int:
+        status: int = getattr(importlib.import_module(f"matrix.cli.{module}"), verb.replace("-", "_"))(options)
+        return status
+
+    return call
 
 
 def _usual_engine() -> str:
@@ -222,7 +240,7 @@ def _add_images(image: argparse.ArgumentParser) -> None:
     made["save"].add_argument("folder", type=Path, metavar="FOLDER", help="made; the archive is FOLDER.tar beside it")
     made["push"].add_argument("repository", metavar="REGISTRY/NAME", help="the tags are the environments' names")
     for name, command in made.items():
-        command.set_defaults(command=commands.image, machine=platform.machine())
+        command.set_defaults(command=_function_of("image"), machine=platform.machine())
         command.add_argument(
             "--store", type=_place, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are"
         )
@@ -249,7 +267,6 @@ def _place(text: str) -> Path:
 
 
 def _add_whatis(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(command=_whatis)
     command.add_argument("file", type=Path, metavar="FILE", help="a .vmfb, .mlir or .mlirbc")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
     command.add_argument(
@@ -258,7 +275,6 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
 
 
 def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bundle: argparse.ArgumentParser) -> None:
-    smoke.set_defaults(command=commands.armv6_smoke)
     for command in (smoke, bundle):
         command.add_argument(
             "--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate"
@@ -272,7 +288,6 @@ def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bun
         help="also this one, as `export --arrays` leaves it with its arrays; repeatable",
     )
     smoke.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
-    lld.set_defaults(command=commands.armv6_lld)
     lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
     lld.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
     bundle.add_argument("target", choices=("armv6",), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
@@ -288,7 +303,6 @@ def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bun
 
 
 def _add_advise(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(command=_advise)
     _add_wanted(command, "default: the newest that fits")
     command.add_argument(
         "-o", "--output", type=Path, metavar="FILE.txt", help="write requirements there; what clashes goes beside it"
@@ -296,7 +310,6 @@ def _add_advise(command: argparse.ArgumentParser) -> None:
 
 
 def _add_badge(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(command=_badge)
     _add_wanted(command, "default: all, each compiler with the runtime of its release")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg", help="the file to write")
 
@@ -311,7 +324,6 @@ def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def _add_bisect(command: argparse.ArgumentParser) -> None:
-    command.set_defaults(command=_bisect)
     command.add_argument("--axis", required=True, help="compiler, runtime, torch, turbine, python, or one of the spec")
     for name, default in (("good", "oldest"), ("bad", "newest")):
         command.add_argument(f"--{name}", default="", metavar="VALUE", help=f"an end; default: the {default} value")
@@ -320,49 +332,6 @@ def _add_bisect(command: argparse.ArgumentParser) -> None:
 def _add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
     command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="of that run; default: %(default)s")
-
-
-def _whatis(options: argparse.Namespace) -> int:
-    from matrix.cli.publish import whatis
-
-    return whatis(options)
-
-
-def _why(options: argparse.Namespace) -> int:
-    """Like those beside it: imported when asked for, 0.1 s that no other verb pays."""
-    from matrix.cli.why import why
-
-    return why(options)
-
-
-def _advise(options: argparse.Namespace) -> int:
-    from matrix.cli.answer import advise
-
-    return advise(options)
-
-
-def _badge(options: argparse.Namespace) -> int:
-    from matrix.cli.answer import badge
-
-    return badge(options)
-
-
-def _bisect(options: argparse.Namespace) -> int:
-    from matrix.cli.bisect import bisect
-
-    return bisect(options)
-
-
-def _candidates(options: argparse.Namespace) -> int:
-    from matrix.cli.answer import candidates
-
-    return candidates(options)
-
-
-def _diff(options: argparse.Namespace) -> int:
-    from matrix.cli.answer import diff
-
-    return diff(options)
 
 
 def _add_results(command: argparse.ArgumentParser, default: str) -> None:
@@ -382,8 +351,7 @@ def _add_pages(
     picture.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg", help="the file to write")
     site.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
     report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the file to write")
-    for command, run in ((site, publish.site), (report, publish.report), (picture, publish.picture)):
-        command.set_defaults(command=run)
+    for command in (site, report, picture):
         command.add_argument(
             "results",
             nargs="*",

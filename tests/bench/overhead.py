@@ -232,7 +232,7 @@ def measure(
         try:
             for name in (*engines, "venv"):
                 events: queue.SimpleQueue[WorkerEvent] = queue.SimpleQueue()
-                maker: Callable[..., Engine] = engine_maker(name, store, cores=cores_of_machine())
+                maker: Callable[..., Engine] = engine_maker(name, store.places, cores=cores_of_machine())
                 made[name] = Contestant(engine=maker(events.put), events=events)
             modules = make_modules(made["venv"], releases, mlir, Path(scratch))
             for contestant in made.values():

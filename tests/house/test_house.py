@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from matrix.cli.options import MODULES, VERBS
 from matrix.engines.choice import ENGINES
 
 ROOT = Path(__file__).parents[2]
@@ -134,6 +136,13 @@ def test_unit_and_component_tests_mirror_the_rooms():
     rooms = {path.name for path in (ROOT / "matrix").iterdir() if (path / "__init__.py").is_file()} | {"scripts"}
     for kind in ("unit", "component"):
         assert {path.parent.name for path in (ROOT / "tests" / kind).rglob("test_*.py")} <= rooms
+
+
+def test_every_verb_is_a_function_of_its_module():
+    verbs = {verb: module for module, verbs in MODULES.items() for verb in verbs}
+    assert set(verbs) == set(VERBS)
+    for verb, module in verbs.items():
+        assert callable(getattr(importlib.import_module(f"matrix.cli.{module}"), verb.replace("-", "_"))), verb
 
 
 def test_names_say_something():

@@ -168,7 +168,7 @@ def test_a_daemon_that_does_not_see_our_folders_gets_copies(tmp_path, daemon):
 AS_ANOTHER = """
 import os, sys
 from pathlib import Path
-sys.path[:0] = [{root!r}, {tests!r}]
+sys.path[:0] = [{root!r}, {tests!r}, {helpers!r}]
 import test_daemon_reached as tests
 tests.check_as_another(Path({warm!r}))  # what is imported late is there before root is given up
 os.setgroups([{group}])
@@ -232,7 +232,8 @@ def test_a_user_who_is_not_root_leaves_nothing_behind(tmp_path, daemon):
         shutil.chown(place / path, 61111, 61111)
     shutil.chown(closed, *map(int, nobody().split(":")))
     closed.chmod(0)
-    places = {"root": str(ROOT), "tests": str(ROOT / "tests" / "real"), "place": str(place), "warm": str(warm)}
+    folders = {"root": str(ROOT), "tests": str(ROOT / "tests" / "real"), "helpers": str(ROOT / "tests" / "helpers")}
+    places = {**folders, "place": str(place), "warm": str(warm)}
     code = AS_ANOTHER.format(group=group, **places)
     done = subprocess.run(
         [sys.executable, "-c", code], env=surroundings(HOME=str(place)), capture_output=True, text=True, check=False
