@@ -52,6 +52,10 @@ AXES = ("model", "python", "torch", "turbine", "compiler", "runtime", "target", 
 """The eight axes that every cell has, in the order of tables and JSON."""
 
 
+DEFAULT_ENGINE = "venv"
+"""The engine where nobody names one; commands that are shown then do not name it either."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one job may use. They decide outcomes, so they are part of the job's key."""

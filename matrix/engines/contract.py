@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.plan.graph import LINK
@@ -29,15 +29,13 @@ LINK_FOLDER = "link"
 class Engine(Protocol):
     """Realises locked environments and runs jobs in them.
 
-    What happens to jobs arrives as `matrix.worker` events on the callback that the engine was made with. `prefetch` is
-    how many jobs a core the engine takes beyond those that run: its workers then never wait for the next one.
+    What happens to jobs arrives as `matrix.engines.worker` events on the callback that the engine was made with.
+    `prefetch` is how many jobs a core the engine takes beyond those that run: its workers then never wait for the next
+    one.
     """
 
     name: str
     prefetch: int
-    droppable: bool
-    """Environments can be removed in mid-run, so that it keeps to a budget. Else what was made stays, and a budget only
-    says beforehand whether a run begins."""
 
     def recipe(self, request: EnvironmentRequest) -> str:
         """What would be realised, as a digest, without realising it. Raises EngineMissing."""
@@ -48,45 +46,56 @@ class Engine(Protocol):
     def realise(self, request: EnvironmentRequest) -> Environment:
         """Makes the environment, or waits for another process that makes it. May be called from any thread.
 
-        Raises matrix.index.NotInstallable, NotRunnable, IndexUnreachable, HashMismatch, DiskFull, EngineMissing.
+        Raises NotInstallable, NotRunnable, IndexUnreachable, HashMismatch, DiskFull, EngineMissing.
         """
-
-    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
-        """What the environments hold of the disk, their wheels included: all are looked at, or only one that was
-        `made` since the last time. Where the engine is not `droppable`: those that it has found or made so far. May be
-        called from any thread."""
-
-    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
-        """Removes what killed runs left. With `keep` also the environments of other presets that nobody uses now: all
-        but these. How many."""
-
-    def free_bytes(self) -> int | None:
-        """What the disk of the environments has left; None where it is out of sight, which only the disk of an engine
-        may be that is not `droppable`."""
-
-    def rest(self, request: EnvironmentRequest) -> None:
-        """All jobs of an environment are over: its worker ends. May be called from any thread."""
-
-    def remove(self, request: EnvironmentRequest) -> bool:
-        """Removes an environment, and of its wheels those that no other one has. False if it is in use elsewhere."""
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         """Lays the inputs (name -> file of the store) into the job's folder and hands the job to a worker."""
 
+    def cancel(self, key: str) -> None:
+        """Ends a job that has not started yet; its `Finished` says killed. One that runs is left alone."""
+
     def collect(self, job: Job) -> dict[str, Path]:
         """The output files (name -> path) of a job that ended, those that its patterns name and no others."""
 
-    def discard(self, job: Job) -> None:
+    def clear(self, job: Job) -> None:
         """Removes the folder of a job."""
 
-    def drop(self, key: str) -> None:
-        """Ends a job that has not started yet; its `Finished` says killed. One that runs is left alone."""
+    def close_worker(self, request: EnvironmentRequest) -> None:
+        """All jobs of an environment are over: its worker ends. May be called from any thread."""
 
     def close(self) -> None:
         """Ends all workers, in order."""
 
     def terminate(self) -> None:
         """Ends all workers at once."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """An engine that knows what its environments take of a disk. Each may be called from any thread."""
+
+    def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
+        """What the environments hold, their wheels included: all are looked at, or only one that was `made` since the
+        last time. Where none can be removed: those that the engine has found or made so far."""
+
+    def free_bytes(self) -> int | None:
+        """What their disk has left; None where that disk is out of sight, such as a remote daemon's."""
+
+
+@runtime_checkable
+class Removing(Measured, Protocol):
+    """An engine whose environments can be removed in mid-run, so that it keeps to a budget. With any other what was
+    made stays, and a budget only says beforehand whether a run begins."""
+
+    def remove(self, request: EnvironmentRequest) -> bool:
+        """Removes an environment, and of its wheels those that no other one has. False if it is in use elsewhere."""
+
+    def remove_unfinished(self) -> None:
+        """Removes what killed runs left."""
+
+    def remove_others(self, keep: Collection[EnvironmentRequest]) -> int:
+        """Removes the environments of other presets that nobody uses now: all but these. How many."""
 
 
 def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from matrix.plan.graph import Plan
 from matrix.results.formats import disk_words
 from matrix.run.cost import environment_costs
 from matrix.run.evidence import replay
+from matrix.run.local.disk import refuse_beyond, share_of
+from matrix.run.local.executor import LocalExecutor
 from matrix.run.progress import make_progress
-from matrix.run.provision import refuse_beyond, share_of
 from matrix.run.runner import Runner, RunSummary
 from matrix.run.store import Store
 
@@ -43,17 +44,15 @@ def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> Run
     progress = make_progress()
     progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
     try:
-        runner = Runner(
-            plan=plan,
+        executor = LocalExecutor(
             store=store,
-            progress=progress,
             cores=cores,
             machine=machine_class(),
             make_engine=make_engine,
             budget_bytes=options.disk_budget,
         )
-        _refuse(options.disk_budget, plan, store, runner.engine)
-        summary = runner.run()
+        _refuse(options.disk_budget, plan, store, executor.engine)
+        summary = Runner(plan=plan, store=store, progress=progress, executor=executor).run()
     finally:
         progress.close()
     store.remember_run(name, [state.result.key for state in summary.states if state.result])

@@ -140,7 +140,7 @@ def make_modules(venv: Contestant, releases: Sequence[str], mlir: Path, folder: 
         assert end.exit_code == 0, end.log
         modules[release] = folder / f"{release}.vmfb"
         shutil.copyfile(venv.engine.collect(job)["module.vmfb"], modules[release])
-        venv.engine.discard(job)
+        venv.engine.clear(job)
     return modules
 
 
@@ -156,7 +156,7 @@ def run_job(contestant: Contestant, runtime: str, module: Path, given: Path, nam
     try:
         return contestant.do(job, environment, {"module.vmfb": module, "input_0.npy": given})
     finally:
-        contestant.engine.discard(job)
+        contestant.engine.clear(job)
 
 
 def take_turns(

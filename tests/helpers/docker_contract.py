@@ -49,5 +49,5 @@ class DockerContract(EngineContract):
             bad = {"module.mlir": place / "bad.mlir"}
             bad["module.mlir"].write_text("no MLIR")
             assert driven.do(job, made[0], bad).exit_code == 1
-            driven.engine.discard(job)
+            driven.engine.clear(job)
         assert len(containers_of(place)) == 1

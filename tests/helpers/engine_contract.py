@@ -172,7 +172,7 @@ class EngineContract:
         if self.refusal is NotInstallable:
             assert engine.load(request) is None
 
-    def test_start_collect_discard(self, driven, made, place):
+    def test_start_collect_clear(self, driven, made, place):
         compiler, runtime = made
         engine: Engine = driven.engine
         job = compile_job(compiler)
@@ -190,9 +190,9 @@ class EngineContract:
         assert engine.collect(run)["output_0.npy"].read_bytes() == (DATA / "linear_expected.npy").read_bytes()
         assert (DATA / "linear.mlir").is_file()
         for done in (job, run):
-            engine.discard(done)
+            engine.clear(done)
             assert engine.collect(done) == {}
-            engine.discard(done)  # twice is no error
+            engine.clear(done)  # twice is no error
 
     def test_only_what_the_patterns_name_is_an_output(self, driven, made):
         compiler = made[0]
@@ -209,13 +209,13 @@ class EngineContract:
         assert "module.mlir:1:1: error:" in end.log
         assert driven.engine.collect(job) == {}
 
-    def test_drop_leaves_a_running_job_alone(self, driven, made, endless):
+    def test_cancel_leaves_a_running_job_alone(self, driven, made, endless):
         engine, compiler, stuck = driven.engine, made[0], endless[0]
         job = compile_job(compiler, number=2)
         engine.start(*endless)
         driven.wait(Started, stuck.key)
-        engine.drop(stuck.key)
-        engine.drop("unknown")
+        engine.cancel(stuck.key)
+        engine.cancel("unknown")
         assert driven.do(job, compiler, {"module.mlir": DATA / "linear.mlir"}).exit_code == 0
 
     def test_terminate_leaves_no_process(self, driven, place, endless):

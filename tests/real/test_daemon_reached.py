@@ -198,7 +198,7 @@ def check_as_another(place):
             ends.append(driven.do(job, there, {}))
             if code is leave:
                 assert driven.engine.collect(job)["mine.txt"].read_text() == "brought"
-            driven.engine.discard(job)
+            driven.engine.clear(job)
         assert [(end.end, end.exit_code) for end in ends] == [("exited", 0)] * 2, ends
         assert ends[1].log == "[]\n"
         assert len(containers_of(place)) == 1, "it was not the same container"
@@ -209,7 +209,7 @@ def check_as_another(place):
             pass
         driven.engine._daemon.remove(box.container)  # nobody is left in it who could open the folder
         assert driven.ended(job.key).end == "lost"
-        driven.engine.discard(job)
+        driven.engine.clear(job)
     finally:
         driven.engine.terminate()
     assert list((place / "scratch").iterdir()) == []

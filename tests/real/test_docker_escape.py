@@ -93,7 +93,7 @@ class Jail:
             return self.driven.do(job, self.environment, inputs or {})
         finally:
             self.container = self.driven.engine._jobs[job.key].container
-            self.driven.engine.discard(job)
+            self.driven.engine.clear(job)
 
     def confined(self, code, **options):
         """The log of a job that got nowhere."""
@@ -188,7 +188,7 @@ def test_it_sees_nothing_of_other_jobs_or_the_store(jail):
     assert (box.exchange.folder / "out" / "word").read_text() == SECRET
     jail.driven.engine._daemon.remove(box.container)
     assert jail.driven.ended(beside.key).end == "lost"
-    jail.driven.engine.discard(beside)
+    jail.driven.engine.clear(beside)
 
 
 def test_it_does_not_become_root(jail):
@@ -379,7 +379,7 @@ def test_it_forges_no_result(jail, tmp_path):
     )
     (tmp_path / "key").write_text(job.key)
     end = jail.driven.do(job, jail.environment, {"key": tmp_path / "key"})
-    jail.driven.engine.discard(job)
+    jail.driven.engine.clear(job)
     assert (end.end, end.exit_code) == ("exited", 7), end.log
     assert "forge 1/1 refused: PermissionError" in end.log
     assert end.log.count('"log": "FORGED"') == 4
@@ -509,7 +509,7 @@ def test_sigterm_ends_a_container_and_all_in_it(jail, code):
     assert jail.driven.ended(job.key).end in ("killed", "lost")
     wait_until_gone(jail, box.container)
     assert time.monotonic() - begun < 5
-    jail.driven.engine.discard(job)
+    jail.driven.engine.clear(job)
 
 
 @pytest.mark.parametrize(("code", "status"), [("ctypes.string_at(0)", 139), ("os.abort()", 139), ("sys.exit(3)", 3)])

@@ -88,7 +88,7 @@ class TestDockerEngineThatCopies(TestDockerEngine):
             assert {name: path.read_text() for name, path in collected.items()} == (
                 {"wanted.txt": "brought"} if code is leave else {}
             )
-            driven.engine.discard(job)
+            driven.engine.clear(job)
         assert [end.exit_code for end in ends] == [0, 0], ends
         assert ends[0].log.count("refused") == 3
         assert ends[1].log == "[]\n"

@@ -277,7 +277,7 @@ def test_what_is_collected_under_a_job_is_our_fault_and_built_again(nix, driven,
     (place / "pipe").write_text("go on")
     end = driven.ended(job.key)
     assert (end.end, "taken from the Nix store" in end.error) == ("lost", True), end
-    driven.engine.discard(job)
+    driven.engine.clear(job)
     job, environment = python_job(runtime, "import numpy.random", number=1)
     end = driven.do(job, environment, {})
     assert (end.end, end.exit_code) == ("exited", 0), end.log

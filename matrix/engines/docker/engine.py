@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -71,11 +71,10 @@ class Box:
 
 
 class DockerEngine:
-    """See `matrix.engines.base.Engine`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Measured`."""
 
     name = "docker"
     prefetch = 0
-    droppable = False
     folder_bytes = FOLDER_BYTES
 
     def __init__(
@@ -95,7 +94,7 @@ class DockerEngine:
         self._boxes: list[Box] = []
         self._jobs: dict[str, Box] = {}
         self._running: dict[str, Job] = {}
-        self._dropped: set[str] = set()
+        self._cancelled: set[str] = set()
         self._cold: set[str] = set()
         self._broken: MatrixError | None = None
         self._closing = Event()
@@ -136,17 +135,11 @@ class DockerEngine:
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:  # noqa: ARG002
         return self._images.held_bytes()
 
-    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:  # noqa: ARG002
-        return 0
-
     def free_bytes(self) -> int | None:
         return self._images.free_bytes()
 
-    def rest(self, request: EnvironmentRequest) -> None:
+    def close_worker(self, request: EnvironmentRequest) -> None:
         pass  # an export has a container of its own, which is gone already
-
-    def remove(self, request: EnvironmentRequest) -> bool:  # noqa: ARG002
-        return False
 
     # -- jobs
 
@@ -201,7 +194,7 @@ class DockerEngine:
             self._open(box, job)
         assert box.worker is not None
         box.exchange.lay(inputs)
-        if job.key in self._dropped:
+        if job.key in self._cancelled:
             self._on_event(Finished(worker=box.exchange.folder.name, end=JobEnd(key=job.key, end="killed")))
             return
         box.worker.submit(self._order(job, box))
@@ -312,8 +305,8 @@ class DockerEngine:
         box = self._jobs.get(job.key)
         return box.exchange.collect(job) if box else {}
 
-    def discard(self, job: Job) -> None:
-        self._dropped.discard(job.key)
+    def clear(self, job: Job) -> None:
+        self._cancelled.discard(job.key)
         self._running.pop(job.key, None)
         box = self._jobs.pop(job.key, None)
         if box is None:
@@ -350,9 +343,9 @@ class DockerEngine:
                 self._daemon.run(made)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def drop(self, key: str) -> None:
+    def cancel(self, key: str) -> None:
         if box := self._jobs.get(key):
-            self._dropped.add(key)
+            self._cancelled.add(key)
             if box.worker:
                 box.worker.kill(key, queued_only=True)
 

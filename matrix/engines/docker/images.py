@@ -60,7 +60,7 @@ class Images:
             self._connected[0].close()
 
     def recipe(self, request: EnvironmentRequest) -> str:
-        """See `matrix.engines.base.Engine`."""
+        """See `matrix.engines.contract.Engine`."""
         if own := _own_image(request):
             return digest({"image": own.digest, "tools": request.kind})
         return self._image(request).digest
@@ -73,7 +73,7 @@ class Images:
         return self._images[request]
 
     def load(self, request: EnvironmentRequest) -> Environment | None:
-        """See `matrix.engines.base.Engine`. Raises ToolchainFault, NotInstallable of a user's own image."""
+        """See `matrix.engines.contract.Engine`. Raises ToolchainFault, NotInstallable of a user's own image."""
         if own := _own_image(request):
             return self._looked_into(request, own)
         image = self._image(request)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,11 +55,10 @@ class Entered:
 
 
 class NixEngine:
-    """See `matrix.engines.base.Engine`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Measured`."""
 
     name = "nix"
     prefetch = 0
-    droppable = False
 
     def __init__(
         self,
@@ -174,18 +173,12 @@ class NixEngine:
         """Of those that it has found or made so far, as archives; the base that they share counts once."""
         return sum(self._found.copy().values())
 
-    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:  # noqa: ARG002
-        return 0
-
     def free_bytes(self) -> int | None:
         return shutil.disk_usage(STORE).free
 
-    def rest(self, request: EnvironmentRequest) -> None:
+    def close_worker(self, request: EnvironmentRequest) -> None:
         if entered := self._entered.pop(self.recipe(request), None):
             entered.worker.close()
-
-    def remove(self, request: EnvironmentRequest) -> bool:  # noqa: ARG002
-        return False
 
     # -- jobs
 
@@ -269,13 +262,13 @@ class NixEngine:
     def collect(self, job: Job) -> dict[str, Path]:
         return outputs_in(self._jobs[job.key][1], job) if job.key in self._jobs else {}
 
-    def discard(self, job: Job) -> None:
+    def clear(self, job: Job) -> None:
         if found := self._jobs.pop(job.key, None):
             entered, folder = found
             for place in (folder, entered.shown / folder.name):
                 self._remover.submit(shutil.rmtree, place, ignore_errors=True)
 
-    def drop(self, key: str) -> None:
+    def cancel(self, key: str) -> None:
         if key in self._jobs:
             self._jobs[key][0].worker.kill(key, queued_only=True)
 

@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 
 
 class VenvEngine:
-    """See `matrix.engines.base.Engine`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Removing`."""
 
     name = "venv"
     prefetch = 2
-    droppable = True
 
     def __init__(
         self,
@@ -151,13 +150,15 @@ class VenvEngine:
             place = self.folder(made) if made else self._environments
             return self._footprint.add([place, *([self._cache.folder] if self._cache else [])])
 
-    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
+    def remove_unfinished(self) -> None:
         installed.remove_unfinished(self._environments)
-        gone = 0
-        if keep is not None:
-            kept = {self.folder(request) for request in keep}
-            others = {path.parent for path in self._environments.glob(f"*/{installed.DESCRIPTION}")} - kept
-            gone = sum(installed.remove(folder) for folder in others if ".partial-" not in folder.name)
+        if self._cache:
+            self._cache.let_go()
+
+    def remove_others(self, keep: Collection[EnvironmentRequest]) -> int:
+        kept = {self.folder(request) for request in keep}
+        others = {path.parent for path in self._environments.glob(f"*/{installed.DESCRIPTION}")} - kept
+        gone = sum(installed.remove(folder) for folder in others if ".partial-" not in folder.name)
         if self._cache:
             self._cache.let_go()
         return gone
@@ -165,12 +166,12 @@ class VenvEngine:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self._environments).free
 
-    def rest(self, request: EnvironmentRequest) -> None:
+    def close_worker(self, request: EnvironmentRequest) -> None:
         if worker := self._exporters.pop(self.folder(request), None):
             worker.close()
 
     def remove(self, request: EnvironmentRequest) -> bool:
-        self.rest(request)
+        self.close_worker(request)
         if stack := self._holds.pop(request, None):
             stack.close()
         gone = installed.remove(self.folder(request))
@@ -208,12 +209,12 @@ class VenvEngine:
             return {}
         return outputs_in(self._folders[job.key], job)
 
-    def discard(self, job: Job) -> None:
+    def clear(self, job: Job) -> None:
         self._workers.pop(job.key, None)
         if folder := self._folders.pop(job.key, None):
             self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
 
-    def drop(self, key: str) -> None:
+    def cancel(self, key: str) -> None:
         if key in self._workers:
             self._workers[key].kill(key, queued_only=True)
 

@@ -9,8 +9,8 @@ from environment_requests import GB, _request, compiler, runtime
 
 from matrix.core.records import EnvironmentRequest
 from matrix.plan.axes import STAGES
-from matrix.run.budget import Room, choose, in_order
 from matrix.run.cost import ENVIRONMENT_COSTS, OTHER_PYTHON, SAME_TORCH, disk_cost, environment_costs
+from matrix.run.local.budget import Room, choose, in_order
 
 TORCH = ENVIRONMENT_COSTS["exporter"].disk_bytes
 COMPILER = ENVIRONMENT_COSTS["compiler"].disk_bytes

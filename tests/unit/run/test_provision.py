@@ -8,7 +8,7 @@ from environment_requests import GB, compiler, runtime
 from matrix.core.errors import DiskFull, EngineMissing
 from matrix.core.records import Disk
 from matrix.results.formats import disk_words
-from matrix.run.provision import refuse_beyond
+from matrix.run.local.disk import refuse_beyond
 
 REQUESTS = (compiler("3.8.0"), compiler("3.9.0"), runtime("3.8.0"))
 """Together 1.1 GB."""
@@ -17,7 +17,7 @@ REQUESTS = (compiler("3.8.0"), compiler("3.9.0"), runtime("3.8.0"))
 class Keeping:
     """An engine of which some images stand, 0.5 GB each; on a disk of which so much is free."""
 
-    name, droppable = "docker", False
+    name = "keeping"
 
     def __init__(self, *standing, free=None, never=()):
         self.standing, self.free, self.never = standing, free, never
@@ -72,9 +72,16 @@ def test_a_budget_that_is_far_off_asks_nothing():
     assert engine.asked == 0
 
 
-def test_an_engine_that_drops_goes_without(monkeypatch):
-    monkeypatch.setattr(Keeping, "droppable", True)
-    refuse_beyond(1, REQUESTS, Keeping())
+def test_an_engine_that_removes_or_cannot_measure_goes_without():
+    class Removing(Keeping):
+        def remove(self, request):
+            return True
+
+        remove_others = remove
+        remove_unfinished = Keeping.free_bytes
+
+    refuse_beyond(1, REQUESTS, Removing())
+    refuse_beyond(1, REQUESTS, object())
 
 
 @pytest.mark.parametrize(

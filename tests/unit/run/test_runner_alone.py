@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.engines.worker import Finished, WorkerEvent
 from matrix.plan.graph import make_plan
 from matrix.plan.rounds import with_repeats
+from matrix.run.local.executor import LocalExecutor
 from matrix.run.progress import PlainProgress
 from matrix.run.runner import Runner
 from matrix.run.store import Store
@@ -37,7 +38,6 @@ class AnsweringEngine:
 
     name = "answering"
     prefetch = 2
-    droppable = False
 
     def __init__(self, folder: Path, on_event: Callable[[WorkerEvent], None]) -> None:
         self.folder, self.on_event = folder, on_event
@@ -101,16 +101,13 @@ class AnsweringEngine:
     def free_bytes(self) -> int:
         return 1 << 40
 
-    def tidy(self, *, keep: Collection[EnvironmentRequest] | None = None) -> int:
-        return 0
-
-    def rest(self, request: EnvironmentRequest) -> None:
+    def close_worker(self, request: EnvironmentRequest) -> None:
         """No worker stays."""
 
-    def discard(self, job: Job) -> None:
+    def clear(self, job: Job) -> None:
         """Nothing is held."""
 
-    def drop(self, key: str) -> None:
+    def cancel(self, key: str) -> None:
         """Nothing waits."""
 
     def close(self) -> None:
@@ -131,7 +128,8 @@ def test_a_benchmark_runs_beside_nothing(tmp_path):
 
     with Store(tmp_path / "store") as store, (tmp_path / "progress").open("w") as stream:
         progress = PlainProgress(stream)
-        runner = Runner(plan=plan, store=store, progress=progress, cores=2, machine="m", make_engine=engine)
+        executor = LocalExecutor(store=store, cores=2, machine="m", make_engine=engine)
+        runner = Runner(plan=plan, store=store, progress=progress, executor=executor)
         summary = runner.run()
         assert all(state.result for state in summary.states)
         rounds = [state.result for state in summary.states if state.result.stage == "benchmark"]
@@ -159,15 +157,8 @@ def test_an_engine_that_keeps_its_images_is_not_stopped_in_mid_run_and_tells_wha
         return made
 
     with Store(tmp_path / "store") as store, (tmp_path / "progress").open("w") as stream:
-        runner = Runner(
-            plan=plan,
-            store=store,
-            progress=PlainProgress(stream),
-            cores=2,
-            machine="m",
-            make_engine=engine,
-            budget_bytes=1,
-        )
+        executor = LocalExecutor(store=store, cores=2, machine="m", make_engine=engine, budget_bytes=1)
+        runner = Runner(plan=plan, store=store, progress=PlainProgress(stream), executor=executor)
         disk = runner.run().disk
     assert (disk.kept, disk.made, disk.dropped) == (True, len(plan.environments()) - 1, 0)
     assert (disk.peak_bytes, disk.budget_bytes) == (1000 * len(plan.environments()), 1)

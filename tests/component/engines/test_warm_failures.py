@@ -62,7 +62,7 @@ def ends(place: Path, torch: str, *, tries: int) -> list[JobEnd]:
                 else:
                     continue
                 break
-            engine.discard(job)
+            engine.clear(job)
     finally:
         engine.terminate()
     return found

@@ -1,0 +1,237 @@
+"""Environments for a run: what is known of each from earlier runs, and their making, several at a time."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from matrix.core import processes
+from matrix.core.errors import EngineMissing, NotInstallable, NotRunnable
+from matrix.core.records import Environment, EnvironmentRequest
+from matrix.engines.contract import Engine, Removing
+from matrix.run.local.budget import choose, in_order
+from matrix.run.local.disk import EnvironmentDisk
+from matrix.run.store import KnownEnvironment, Store
+
+INSTALLERS = 4
+"""Environments that are made at the same time: downloads overlap with unpacking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeKnown:
+    """What would be realised is known, or this machine lacks an interpreter or an emulator for it (`missing`)."""
+
+    request: EnvironmentRequest
+    recipe: str = ""
+    missing: str = ""
+    stands: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Realised:
+    """An environment stands, or the reason why it never will (`refusal`)."""
+
+    request: EnvironmentRequest
+    environment: Environment | None = None
+    refusal: str = ""
+    held_bytes: int = 0
+    stood: bool = False
+    """It was there already, made by an earlier run or another process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removed:
+    """An environment was removed to make room, or is in use elsewhere (not `gone`)."""
+
+    request: EnvironmentRequest
+    gone: bool
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionFault:
+    """An error that ends the run."""
+
+    error: BaseException
+
+
+ProvisionEvent = RecipeKnown | Realised | Removed | ProvisionFault
+
+
+class Provision:
+    """Knows the digest of each environment as soon as it can be known, and makes an environment only when asked,
+    and when there is room for it."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        store: Store,
+        announce: Callable[[ProvisionEvent], None],
+        budget_bytes: int | None = None,
+    ) -> None:
+        self._engine, self._store, self._announce = engine, store, announce
+        self.disk = EnvironmentDisk(engine, budget_bytes)
+        self._pool = ThreadPoolExecutor(max_workers=INSTALLERS, thread_name_prefix="install")
+        self._recipes: dict[EnvironmentRequest, str] = {}
+        self._order: dict[EnvironmentRequest, int] = {}
+        self._unknown: set[EnvironmentRequest] = set()
+        self._wanted: set[EnvironmentRequest] = set()
+        self._making: dict[EnvironmentRequest, None] = {}
+        self._loaded: dict[EnvironmentRequest, Environment] = {}
+        self._tasks: list[Future[None]] = []
+        self._cancelled = False
+
+    @property
+    def making(self) -> int:
+        """Environments that are asked for and not there yet."""
+        return len(self._wanted) + len(self._making)
+
+    @property
+    def busy(self) -> bool:
+        """Something is looked for, made or removed, or will be as soon as there is room."""
+        return bool(self._unknown or self.making or self.disk.going)
+
+    def find(self, requests: Iterable[EnvironmentRequest]) -> None:
+        """Asks for the recipe of each; the answers arrive as events."""
+        self._order = {request: index for index, request in enumerate(in_order(requests))}
+        self._unknown = set(self._order)
+        for request in self._order:
+            self._submit(self._find, request)
+
+    def known(self, event: RecipeKnown) -> KnownEnvironment | None:
+        """What an earlier run learnt about a recipe."""
+        self._unknown.discard(event.request)
+        self._making.pop(event.request, None)
+        if event.missing:
+            return None
+        self._recipes[event.request] = event.recipe
+        if event.stands:
+            self.disk.found(event.request)
+        return self._store.environment(event.recipe)
+
+    def environment(self, request: EnvironmentRequest) -> Environment | None:
+        """The environment, if it stands."""
+        if request not in self._loaded:
+            loaded = self._engine.load(request)
+            if loaded is None:
+                return None
+            self._loaded[request] = loaded
+            self.disk.found(request)
+        return self._loaded[request]
+
+    def ask(self, request: EnvironmentRequest) -> None:
+        """Has it made, once, as soon as `admit` finds room."""
+        if request not in self._making:
+            self._wanted.add(request)
+
+    def admit(self, needed: Callable[[EnvironmentRequest], bool], *, idle: bool) -> None:
+        """Has made what is asked for and finds room, and removes for it what is `needed` no more.
+
+        Raises DiskFull where a run can neither go on nor wait (`idle`: no job runs).
+        """
+        if self._wanted:
+            self.disk.look()
+        for request in self._wanted & self.disk.standing:  # its run was killed before it could say that it stands:
+            self._make(request)  # this needs no room
+        while self._wanted and not self._unknown and not self._cancelled and len(self._making) < INSTALLERS:
+            wanted = sorted(self._wanted, key=self._order.__getitem__)
+            waits = not idle or bool(self._making or self.disk.going)
+            choice = choose(wanted, self.disk.room(self._order, list(self._making), needed), idle=not waits)
+            if (choice.drop or choice.stuck) and self.disk.remove_others(self._recipes):
+                continue
+            if choice.stuck:
+                raise self.disk.no_room(choice.stuck)
+            for request in choice.drop:
+                self.disk.going.add(request)
+                self._loaded.pop(request, None)
+                self._submit(self._remove, request)
+            if choice.make is None:
+                return
+            self._make(choice.make)
+
+    def _make(self, request: EnvironmentRequest) -> None:
+        self._wanted.discard(request)
+        self._making[request] = None
+        self._submit(self._realise, request)
+
+    def close_worker(self, request: EnvironmentRequest) -> None:
+        """All its jobs are over: a worker that stays warm for it ends."""
+        if request in self._loaded and not self._cancelled:
+            self._tasks.append(self._pool.submit(self._engine.close_worker, request))
+
+    def remember(self, event: Realised) -> None:
+        """Keeps what realising came to, for this run and later ones."""
+        self._making.pop(event.request, None)
+        digest, record = "", dict[str, object]()
+        if event.environment:
+            self._loaded[event.request] = event.environment
+            self.disk.note_made(event.request, event.held_bytes, stood=event.stood)
+            digest, record = event.environment.digest, _record(event.request, event.environment)
+        known = KnownEnvironment(digest=digest, refusal=event.refusal, record=json.dumps(record))
+        self._store.remember_environment(self._recipes[event.request], known)
+
+    def cancel(self) -> None:
+        """Nothing new is started; what is being made now is ended."""
+        self._cancelled = True
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        processes.kill_all()
+
+    def close(self) -> None:
+        """Waits for what is being made; after `cancel` it also ends what one step starts after another."""
+        while self._cancelled and not all(task.done() for task in self._tasks):
+            processes.kill_all()
+            time.sleep(0.05)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # -- on the threads of the pool
+
+    def _submit(self, step: Callable[[EnvironmentRequest], None], request: EnvironmentRequest) -> None:
+        self._tasks.append(self._pool.submit(self._guarded, step, request))
+
+    def _guarded(self, step: Callable[[EnvironmentRequest], None], request: EnvironmentRequest) -> None:
+        try:
+            step(request)
+        except BaseException as error:  # noqa: BLE001 - carried to the main thread, which raises it
+            self._announce(ProvisionFault(error=error))
+
+    def _find(self, request: EnvironmentRequest) -> None:
+        try:
+            recipe = self._engine.recipe(request)
+            there = isinstance(self._engine, Removing) and self._engine.load(request) is not None
+            self._announce(RecipeKnown(request=request, recipe=recipe, stands=there))
+        except EngineMissing as error:
+            self._announce(RecipeKnown(request=request, missing=f"{error}; {error.tip}"))
+
+    def _realise(self, request: EnvironmentRequest) -> None:
+        try:
+            stood = not isinstance(self._engine, Removing) and self._engine.load(request) is not None
+            environment = self._engine.realise(request)
+            held = self.disk.held(request)
+            self._announce(Realised(request=request, environment=environment, held_bytes=held, stood=stood))
+        except NotInstallable as refusal:
+            self._announce(Realised(request=request, refusal=str(refusal)))
+        except NotRunnable as reason:
+            self._announce(RecipeKnown(request=request, missing=str(reason)))
+
+    def _remove(self, request: EnvironmentRequest) -> None:
+        gone = self.disk.remove(request)
+        self._announce(Removed(request=request, gone=gone, held_bytes=self.disk.held()))
+
+
+def _record(request: EnvironmentRequest, environment: Environment) -> dict[str, object]:
+    """The evidence of an environment: what was realised, never where."""
+    emulated = {"machine": request.platform.machine, "emulator": environment.emulator} if request.platform else {}
+    return {
+        **emulated,
+        "engine": environment.engine,
+        "lock": request.lock.name,
+        "lock_sha256": request.lock.digest,
+        "python": environment.python_version,
+        "c_library": environment.c_library,
+        **dict(environment.evidence),
+        "distributions": dict(environment.distributions),
+    }
