@@ -18,7 +18,7 @@ from matrix.core.keys import digest, sha256
 from matrix.core.records import Environment, EnvironmentRequest, Lock
 from matrix.core.versions import in_order
 from matrix.environments import installed, interpreters
-from matrix.environments.index import configured
+from matrix.environments.index import configured_index
 from matrix.images.debian import mirror
 from matrix.images.debian.unpacked import HOST, Tree, read_set, unpacked
 from matrix.plan.locks import read_lock
@@ -83,8 +83,8 @@ def environment(kind: str, lock: Lock, store: Path) -> Environment:
     """The wheels of a lock, installed for the Python that runs this."""
     info = interpreters.running()
     request = EnvironmentRequest(kind=kind, python=info.minor, lock=lock)
-    place = store / "environments" / f"{lock.name.replace('/', '-')}-{installed.recipe(request, info)[:12]}"
-    return installed.realise(request, info, place, index=configured())
+    place = store / "environments" / f"{lock.name.replace('/', '-')}-{installed.request_digest(request, info)[:12]}"
+    return installed.realise(request, info, place, index=configured_index())
 
 
 def source_tree(given: Path | None) -> Tree:

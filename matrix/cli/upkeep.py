@@ -18,8 +18,8 @@ from matrix.engines.choice import workshop
 from matrix.engines.nix.sandbox import find_sandbox
 from matrix.engines.nix.store import NixStore, settings
 from matrix.environments import interpreters
-from matrix.environments.index import configured
-from matrix.environments.index_failures import INDEX_TIP, classified
+from matrix.environments.index import configured_index
+from matrix.environments.index_failures import INDEX_TIP, classify_failure
 from matrix.environments.wheel_cache import Footprint, WheelCache
 from matrix.images.nix.nar import file_path
 from matrix.images.nix.table import OWN, ROOT_DIGITS
@@ -97,7 +97,7 @@ def _wanted_pythons(locks: Path | None) -> Iterable[str]:
 
 def _python(python: str) -> Finding:
     name = f"Python {python}"
-    found = list(interpreters.every(python))
+    found = list(interpreters.find_all(python))
     if not found:
         return Finding(
             name=name,
@@ -124,10 +124,10 @@ def _uv() -> Finding:
 
 
 def _package_index() -> Finding:
-    asked = configured().answers(COMPILER_PACKAGE, timeout=ASK_SECONDS)
+    asked = configured_index().ask(COMPILER_PACKAGE, timeout=ASK_SECONDS)
     if asked.ok and asked.stdout.startswith(COMPILER_PACKAGE):
         return Finding(name="package index", state="ok", found=f"answers in {asked.seconds:.1f} s")
-    trouble = str(classified(asked, what="asked", where="nothing")).splitlines()[0]
+    trouble = str(classify_failure(asked, what="asked", where="nothing")).splitlines()[0]
     return Finding(name="package index", state="warning", found=trouble, advice=INDEX_TIP)
 
 
@@ -256,7 +256,7 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
             freed["environments"] += gone
             size -= gone
     before_wheels = Footprint().add([store.places.wheels])
-    WheelCache(store.places.wheels).let_go()
+    WheelCache(store.places.wheels).prune()
     freed["wheels"] = before_wheels - Footprint().add([store.places.wheels])
     if store.places.roots.is_dir():
         freed["paths of the Nix store"] = _let_nix_go(store, environments=environments)

@@ -84,16 +84,16 @@ def _daemon_answers() -> bool:
 
 def workshop(places: StorePlaces) -> Workshop:
     """Where this store's images are made: the committed data, the fetched files, the machine's index and mirror."""
-    from matrix.environments.index import configured
-    from matrix.environments.wheels import Files
+    from matrix.environments.index import configured_index
+    from matrix.environments.wheels import FetchedFiles
     from matrix.images.debian import mirror
     from matrix.images.workshop import Workshop
 
     return Workshop(
         images=data_root() / "images",
-        files=Files(places.files),
+        files=FetchedFiles(places.files),
         scratch=places.scratch,
-        index=configured(),
+        index=configured_index(),
         sources=mirror.sources(),
     )
 

@@ -1,8 +1,7 @@
-"""The seam to the package index: which releases exist, what a lock is made of, the installation of a lock.
+"""The only access to the package index: lists releases, resolves locks, installs and downloads wheels.
 
-Everything goes through uv and pip, two ordinary clients, so no address is typed here. uv reads none of pip's settings,
-so they are read from pip's files and PIP_* variables and translated; what the user told uv itself is left alone.
-What the clients say is classified by its text: their exit codes do not tell a missing wheel from a closed index.
+Everything goes through uv and pip, so the project holds no address of an index. uv does not read pip's settings, so
+they are translated for it (`pip_settings`). The user's own settings of uv win.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from matrix.core.errors import (
 )
 from matrix.core.processes import Completed
 from matrix.core.records import Lock
-from matrix.environments.index_failures import INDEX_TIP, classified, versions_in, without_wheel, yanked_in
+from matrix.environments.index_failures import INDEX_TIP, classify_failure, versions_in, without_wheel, yanked_in
 from matrix.environments.interpreters import running, uv_binary
-from matrix.environments.pip_settings import pip_settings, translated
+from matrix.environments.pip_settings import as_uv_variables, read_pip_settings
 from matrix.plan.locks import variant_of
 
 RESOLVE_SECONDS = 300.0
 
 INSTALL_SECONDS = 3600.0
 
-ASK_SECONDS = 120.0
+QUERY_SECONDS = 120.0
 
 DECIDED_HERE = (
     "VIRTUAL_ENV",
@@ -43,21 +42,21 @@ DECIDED_HERE = (
     "PYTHONHOME",
     "PYTHONPATH",
 )
-"""Variables that would aim uv at another environment than the one asked for, or at another variant of torch."""
+"""Variables that would direct uv to another environment, or to another variant of torch. uv does not get them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageIndex:
-    """The index as this machine is set to use it. `environment` is the whole environment of the clients."""
+    """The index that this machine is configured to use. `environment` holds all variables that uv and pip get."""
 
     environment: Mapping[str, str]
     options: tuple[str, ...] = ()
     offline: bool = False
 
     def releases(self, package: str, *, pythons: Sequence[str]) -> list[str]:
-        """The final releases with a wheel for one of `pythons` (`3.11`), newest first as pip says them.
+        """The final releases with a wheel for one of `pythons` (`3.11`), newest first.
 
-        pip only lists what fits one Python, so each is asked. Raises IndexUnreachable when there is none at all.
+        pip lists the releases for one Python at a time. Raises IndexUnreachable where there is no release at all.
         """
         from concurrent.futures import ThreadPoolExecutor
 
@@ -71,12 +70,12 @@ class PackageIndex:
         return sorted((version for version in found if not Version(version).is_prerelease), key=Version, reverse=True)
 
     def _releases(self, package: str, python: str) -> list[str]:
-        """One question to pip, whose address of the default index is then used too."""
+        """The releases for one Python."""
         words = ["index", "versions", package, "--python-version", python, "--only-binary", ":all:"]
-        return versions_in(self._pip([*words, "--disable-pip-version-check"], timeout=ASK_SECONDS))
+        return versions_in(self._pip([*words, "--disable-pip-version-check"], timeout=QUERY_SECONDS))
 
     def _pip(self, words: Sequence[str], *, timeout: float) -> Completed:
-        """One call of some pip of this machine, on the same index as uv."""
+        """Runs the first pip of this machine that works, on the same index as uv."""
         env = dict(self.environment)
         if set_for_uv := env.get("UV_DEFAULT_INDEX") or env.get("UV_INDEX_URL"):
             env.setdefault("PIP_INDEX_URL", set_for_uv)
@@ -98,9 +97,9 @@ class PackageIndex:
     def resolve(
         self, requirements: Sequence[str], *, lowest_python: str, variant: str = "cuda", previous: str = ""
     ) -> str:
-        """A lock's text, without its header: every wheel for every Python from `lowest_python` on, with its hashes.
+        """The text of a lock without its header: all wheels for every Python from `lowest_python` on, with hashes.
 
-        Versions of the `previous` text are kept where they still fit, so that a new numpy does not change all locks.
+        Versions in the `previous` text are kept where they still fit, so that a new numpy does not change all locks.
         Raises ResolutionRefused, IndexUnreachable, DiskFull or MatrixError.
         """
         import tempfile
@@ -117,7 +116,7 @@ class PackageIndex:
             what = "cannot resolve " + " ".join(requirements)
             if not done.ok:
                 try:
-                    raise classified(done, what=what, where="the requirements")
+                    raise classify_failure(done, what=what, where="the requirements")
                 except NotInstallable as refused:
                     raise ResolutionRefused(f"{what}: {refused.reason}", tip=refused.reason) from None
             if yanked := yanked_in(done.stderr, requirements):
@@ -125,7 +124,7 @@ class PackageIndex:
             return lock.read_text(encoding="utf-8")
 
     def install(self, root: Path, lock: Lock) -> None:
-        """Put exactly the wheels of a lock into the virtual environment at `root`; nothing is built or byte-compiled.
+        """Installs exactly the wheels of a lock into the virtual environment at `root`; builds and compiles nothing.
 
         Raises NotInstallable, IndexUnreachable, HashMismatch, DiskFull or MatrixError.
         """
@@ -133,11 +132,11 @@ class PackageIndex:
         argv += ["--no-compile-bytecode", "--python", str(root / "bin" / "python")]
         done = self._uv(argv, variant_of(lock), INSTALL_SECONDS, root)
         if not done.ok:
-            raise classified(done, what=f"cannot install {lock.name}", where=f"{lock.name}.txt")
+            raise classify_failure(done, what=f"cannot install {lock.name}", where=f"{lock.name}.txt")
 
     def download(self, wanted: Path, *, python: str, machine: str, glibc: str, folder: Path) -> None:
-        """Put the wheels of a requirements file into `folder`, for a Python (`3.11`) and a C library (`2.36`)
-        on a machine: pip does it, uv has no such command.
+        """Downloads the wheels of a requirements file into `folder`, for a Python (`3.11`), a machine and its C library
+        (`2.36`). pip does it: uv has no such command.
 
         Raises NotInstallable, IndexUnreachable, HashMismatch, DiskFull or MatrixError.
         """
@@ -153,18 +152,20 @@ class PackageIndex:
         if not done.ok:
             if package := without_wheel(done.output):
                 raise NotInstallable(f"{package} has no wheel for Python {python} on {machine}")
-            raise classified(done, what=f"cannot fetch wheels for Python {python} on {machine}", where=wanted.name)
+            raise classify_failure(
+                done, what=f"cannot fetch wheels for Python {python} on {machine}", where=wanted.name
+            )
 
     def venv(self, root: Path, python: Path) -> None:
-        """An empty virtual environment at `root`, which may be moved afterwards. Raises DiskFull or MatrixError."""
+        """Creates an empty virtual environment at `root`, which can be moved. Raises DiskFull or MatrixError."""
         argv = [uv_binary(), "venv", str(root), "--python", str(python), "--relocatable"]
         argv += ["--no-project", "--no-config", "--no-python-downloads"]
-        done = processes.run(argv, timeout=ASK_SECONDS, env=self.environment, cwd=root.parent)
+        done = processes.run(argv, timeout=QUERY_SECONDS, env=self.environment, cwd=root.parent)
         if not done.ok:
-            raise classified(done, what=f"cannot make a virtual environment of {python}", where="uv venv")
+            raise classify_failure(done, what=f"cannot make a virtual environment of {python}", where="uv venv")
 
-    def answers(self, package: str, *, timeout: float) -> Completed:
-        """One real, uncached question about a package."""
+    def ask(self, package: str, *, timeout: float) -> Completed:
+        """Resolves a package without the cache, to see whether the index answers."""
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix="ask-") as scratch:
@@ -179,16 +180,16 @@ class PackageIndex:
         return processes.run([*argv, *self.options, *backend, *offline], timeout=timeout, env=self.environment, cwd=cwd)
 
 
-def configured(environ: Mapping[str, str] = os.environ, *, offline: bool = False) -> PackageIndex:
-    """The index that this machine's pip and uv are set to. Starts no process."""
-    settings = pip_settings(environ)
+def configured_index(environ: Mapping[str, str] = os.environ, *, offline: bool = False) -> PackageIndex:
+    """The index that pip and uv are configured to use on this machine. Starts no process."""
+    settings = read_pip_settings(environ)
     environment = {name: value for name, value in environ.items() if name not in DECIDED_HERE}
-    environment |= translated(settings, environ)
+    environment |= as_uv_variables(settings, environ)
     no_index = settings.get("no-index", "").lower() in ("1", "true", "yes", "on")
     return PackageIndex(environment=environment, options=("--no-index",) if no_index else (), offline=offline)
 
 
 def without_hashes(text: str) -> str:
-    """A lock's requirements alone. Given to uv as a preference; its hashes would be believed even where wrong."""
+    """The requirements of a lock, as preferences for uv. It would accept the hashes even where they are wrong."""
     kept = (line.rstrip(" \\") for line in text.splitlines() if not line.lstrip().startswith(("#", "--hash")))
     return "".join(line + "\n" for line in kept if line)

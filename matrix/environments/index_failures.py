@@ -1,6 +1,6 @@
-"""What pip and uv say when they fail, as errors and findings of this project.
+"""Failures of pip and uv as errors of this project, classified by the text of their output.
 
-The text decides: their exit codes do not tell a missing wheel from an index that does not answer.
+The exit codes do not tell a missing wheel from an index that does not answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, NotInst
 from matrix.core.processes import Completed
 
 INDEX_TIP = (
-    "check the network and the index that pip or uv is set to (`python -m pip config list`, PIP_INDEX_URL, "
+    "check the network and the configured index (`python -m pip config list`, PIP_INDEX_URL, "
     "UV_DEFAULT_INDEX); what is cached still works with --offline"
 )
 
@@ -32,47 +32,47 @@ UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 
-REFUSED = re.compile(
+RESOLVER_REFUSED = re.compile(
     r"No solution found|has no wheels with a matching|marked as `--no-build` but has no binary distribution"
     r"|does(?:n't| not) have a (?:source distribution or )?wheel for the current platform|has no usable wheels"
 )
 
 NO_WHEEL = re.compile(r"No matching distribution found for (?P<what>\S+)")
-"""What pip says where a release has no wheel that fits. It says so too where it could not ask."""
+"""pip says this of a release without a wheel that fits, and also where the index did not answer."""
 
 ASKED = re.compile(r"(?P<why>.*) and you require (?P<what>.+)$")
 
 
 def versions_in(asked: Completed) -> list[str]:
-    """The versions that `pip index versions` printed, none where it knows no such package. Raises IndexUnreachable."""
+    """The versions that `pip index versions` printed; none for an unknown package. Raises IndexUnreachable."""
     for line in asked.stdout.splitlines():
         if line.startswith("Available versions:"):
             return [word.strip() for word in line.partition(":")[2].split(",") if word.strip()]
     if asked.timed_out or UNREACHABLE.search(asked.output):
-        raise IndexUnreachable(f"the package index does not answer: {_gist(asked.output)}", tip=INDEX_TIP)
+        raise IndexUnreachable(f"the package index does not answer: {_cause(asked.output)}", tip=INDEX_TIP)
     if "No matching distribution found" in asked.output:
         return []
     raise processes.failure(asked, "cannot ask the package index")
 
 
 def without_wheel(said: str) -> str:
-    """The release that has no wheel that fits, by what `pip download` said; empty where it could not ask."""
+    """The release for which `pip download` found no wheel; empty for any other failure."""
     missing = NO_WHEEL.search(said)
     return missing["what"] if missing and not UNREACHABLE.search(said) else ""
 
 
 def yanked_in(warnings: str, requirements: Sequence[str]) -> str:
-    """The reason if one of the asked requirements was withdrawn from the index, else nothing."""
+    """The reason, if one of the requirements was yanked from the index; else empty."""
     for match in YANKED.finditer(warnings):
         if match["what"] in requirements:
             return f"{match['what']} was yanked from the index" + (f": {match['why']}" if match["why"] else "")
     return ""
 
 
-def classified(done: Completed, *, what: str, where: str) -> Exception:
-    """The exception that a failed uv command means. `what` could not be done, `where` are the requirements.
+def classify_failure(done: Completed, *, what: str, where: str) -> Exception:
+    """The exception for a failed command. `what` could not be done; `where` names the requirements.
 
-    The order matters: a resolver that could not reach the index also says "No solution found".
+    The order matters: a resolver that cannot reach the index also says "No solution found".
     """
     said = done.output
     error: Exception = processes.failure(done, what)
@@ -81,13 +81,13 @@ def classified(done: Completed, *, what: str, where: str) -> Exception:
     elif mismatch := MISMATCH.search(said):
         error = HashMismatch(
             f"{what}: the wheel of {mismatch['what']} is not the one that {where} names",
-            tip="if the index replaced it, look at it, then lock anew: nox -s lock; if not, do not use this index",
+            tip="if the index replaced the wheel, check it and lock again (nox -s lock); if not, do not use this index",
         )
     elif OFFLINE.search(said):
         error = IndexUnreachable(f"{what}: not in the cache, and the network is off", tip="run once without --offline")
     elif UNREACHABLE.search(said):
-        error = IndexUnreachable(f"{what}: the package index does not answer: {_gist(said)}", tip=INDEX_TIP)
-    elif REFUSED.search(said):
+        error = IndexUnreachable(f"{what}: the package index does not answer: {_cause(said)}", tip=INDEX_TIP)
+    elif RESOLVER_REFUSED.search(said):
         error = NotInstallable(reason_in(said))
     elif done.timed_out:
         error = IndexUnreachable(f"{what}: no end after {done.seconds:.0f} s", tip=INDEX_TIP)
@@ -95,7 +95,7 @@ def classified(done: Completed, *, what: str, where: str) -> Exception:
 
 
 def reason_in(said: str) -> str:
-    """Why the resolver refuses, in one line without the logic around it."""
+    """Why the resolver refuses, in one line, without its chain of reasoning."""
     text = re.sub(r"[\u00d7\u2500-\u257f\u25b6]+", " ", said)  # uv before 0.12 draws a tree
     start = re.search(r"\bBecause\b", text)
     body = text[start.end() :] if start else text
@@ -109,8 +109,8 @@ def reason_in(said: str) -> str:
     return line.rstrip(".") if len(line) <= 400 else line[:397] + "..."
 
 
-def _gist(said: str) -> str:
-    """The line of the output that names the trouble, without addresses: they may hold a password."""
+def _cause(said: str) -> str:
+    """The line of the output with the cause, without addresses: they may hold a password."""
     lines = [line.strip() for line in said.splitlines() if UNREACHABLE.search(line)]
     last = [line.strip().removeprefix("cause: ") for line in said.splitlines() if line.strip().startswith("cause: ")]
     line = (last or lines or ["no answer"])[-1]

@@ -1,7 +1,7 @@
-"""Virtual environments in the store: from a lock to a folder that tools can be started from.
+"""Virtual environments in the store: from a lock to a folder whose tools can be started.
 
-A folder appears under its name by one rename, complete. A process that is killed while it builds leaves a folder
-`<name>.partial-<pid>-…`, which the next one removes. `<name>.lock` is the claim on building it.
+A folder gets its name by one rename, once it is complete. A process that is killed while it builds leaves a folder
+`<name>.partial-<pid>-…`, which the next process removes. `<name>.lock` is the claim on the environment.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from matrix.core.errors import DiskFull, NotInstallable, StoreUnusable
 from matrix.core.keys import digest
 from matrix.core.records import Environment, EnvironmentRequest, Toolchain
 from matrix.environments import user_tools
-from matrix.environments.index import PackageIndex, configured
+from matrix.environments.index import PackageIndex, configured_index
 from matrix.environments.interpreters import PythonInfo
 from matrix.environments.wheel_cache import WheelCache
 
-FORMAT = 1
+ENVIRONMENT_FORMAT = 1
 CLAIM_SECONDS = 1.0
 """How long a removal waits for the claim on an environment."""
 DESCRIPTION = "environment.json"
-SCRIPTS = "../../../bin/"
-INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
-"""Files in a `.dist-info` that the installer wrote and that say nothing about the wheel."""
+ENTRY_POINTS = "../../../bin/"
+INSTALLER_FILES = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
+"""Files in a `.dist-info` that come from the installer, not from the wheel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """What lies in a site-packages folder: (name, version) pairs, and (path, hash) of every file by its RECORD."""
+    """The content of a site-packages folder: (name, version) pairs, and (path, hash) of every file in a RECORD."""
 
     distributions: tuple[tuple[str, str], ...]
     files: tuple[tuple[str, str], ...]
 
 
-def recipe(request: EnvironmentRequest, info: PythonInfo, *, engine: str = "venv") -> str:
-    """sha256 over all that decides what would be realised: the name of the environment's folder in the store."""
-    return digest({"format": FORMAT, "engine": engine, "lock": request.lock.digest, **_platform(info)})
+def request_digest(request: EnvironmentRequest, info: PythonInfo, *, engine: str = "venv") -> str:
+    """sha256 of all inputs of an environment: the name of its folder in the store."""
+    return digest({"format": ENVIRONMENT_FORMAT, "engine": engine, "lock": request.lock.digest, **_platform(info)})
 
 
 def realise(
@@ -57,23 +57,23 @@ def realise(
     cache: WheelCache | None = None,
     furnish: Callable[[Path, Environment], Environment] | None = None,
 ) -> Environment:
-    """The environment at `folder`, built if it is not there yet; `cache` is where its wheels go, or uv's own.
-    `furnish` adds to what was installed in a folder, and says what the environment then is.
+    """The environment at `folder`, built if it does not exist yet. `cache` holds its wheels; None: uv's default cache.
+    `furnish` adds tools to the installed folder, and returns the environment with them.
 
-    Raises NotInstallable with the reason, or IndexUnreachable, HashMismatch, DiskFull, StoreUnusable, MatrixError.
+    Raises NotInstallable with the reason, IndexUnreachable, HashMismatch, DiskFull, StoreUnusable, MatrixError.
     """
-    packages = _from_cache(index or configured(), cache)
+    packages = _from_cache(index or configured_index(), cache)
 
     def build(root: Path) -> Environment:
         with cache.in_use() if cache else contextlib.nullcontext():
             bare = _build(request, info, root, packages)
         return furnish(root, bare) if furnish else bare
 
-    return made(request, folder, build)
+    return realise_with(request, folder, build)
 
 
-def made(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Environment]) -> Environment:
-    """The environment at `folder`, which `build` makes in another one if it is not there yet.
+def realise_with(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Environment]) -> Environment:
+    """The environment at `folder`. If it does not exist yet, `build` makes it in a temporary folder.
 
     Raises what `build` raises, DiskFull, StoreUnusable.
     """
@@ -81,7 +81,7 @@ def made(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Envi
         return known
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _claimed(folder):  # another process or thread may be making it: then wait for it
+        with _claimed(folder):  # waits for another process or thread that builds it
             return load(folder) or _make(request, folder, build)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -91,15 +91,15 @@ def made(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Envi
 
 @contextlib.contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """Hold the claim on a folder: a lock that the kernel releases when its holder dies."""
+    """Holds the claim on a folder: a lock that the kernel releases when its holder dies."""
     with folder.with_name(f"{folder.name}.lock").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextlib.contextmanager
-def used(folder: Path) -> Iterator[bool]:
-    """Keeps an environment from being removed while it is used; False while another makes or removes it."""
+def in_use(folder: Path) -> Iterator[bool]:
+    """Keeps an environment from being removed; yields False while another process builds or removes it."""
     with folder.with_name(f"{folder.name}.lock").open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -109,24 +109,24 @@ def used(folder: Path) -> Iterator[bool]:
             yield folder.is_dir()
 
 
-def remove(folder: Path) -> bool:
-    """Removes an environment that nobody uses. Says whether it is gone."""
+def remove_environment(folder: Path) -> bool:
+    """Removes an environment that is not in use. Returns whether it is removed."""
     import shutil
 
     with folder.with_name(f"{folder.name}.lock").open("ab") as file:
-        if not _alone(file):
+        if not _claim_exclusively(file):
             return False
-        if folder.is_symlink():  # somebody lent it to this store
+        if folder.is_symlink():  # the environment belongs to another store
             folder.unlink()
             return True
-        (folder / DESCRIPTION).unlink(missing_ok=True)  # from here on it is none, also if we are killed
+        (folder / DESCRIPTION).unlink(missing_ok=True)  # no environment from here on, even if this process is killed
         shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()
 
 
-def _alone(file: IO[bytes]) -> bool:
-    """Takes the claim for itself. A process that is being started has our own files open until it is another program:
-    that passes in a moment, and is no use by somebody else."""
+def _claim_exclusively(file: IO[bytes]) -> bool:
+    """Takes the claim exclusively. Between fork and exec a child process holds our own open files, and so the claim:
+    this is over in a moment, so a busy claim is tried again for CLAIM_SECONDS."""
     end = time.monotonic() + CLAIM_SECONDS
     while True:
         try:
@@ -140,7 +140,7 @@ def _alone(file: IO[bytes]) -> bool:
 
 
 def remove_unfinished(parent: Path) -> None:
-    """Removes what killed processes left of environments; one that is being made stays."""
+    """Removes the partial environments of killed processes. One that is being built stays."""
     import shutil
 
     for left in parent.glob("*.partial-*"):
@@ -160,7 +160,7 @@ def _make(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Env
 
     note_install(request)
 
-    for left in folder.parent.glob(f"{escape(folder.name)}.partial-*"):  # of a killed process: we hold the claim
+    for left in folder.parent.glob(f"{escape(folder.name)}.partial-*"):  # of a killed process: this one holds the claim
         shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-{os.getpid()}-", dir=folder.parent))
     try:
@@ -177,7 +177,7 @@ def _make(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Env
 
 
 def note_install(request: EnvironmentRequest) -> None:
-    """Lets a test count installs by a way other than the orchestrator's own records."""
+    """Lets tests count installs independently of the orchestrator's records."""
     if log := os.environ.get("IREE_MATRIX_INSTALL_LOG"):
         with Path(log).open("a", encoding="utf-8") as file:
             file.write(f"{request.label}\n")
@@ -185,16 +185,16 @@ def note_install(request: EnvironmentRequest) -> None:
 
 def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> Environment:
     if request.toolchain:
-        return _own(request, request.toolchain, info, root)
+        return _of_user_tools(request, request.toolchain, info, root)
     if request.built:
-        return _nothing(request, info, root)
+        return _without_tools(request, info, root)
     index.venv(root, info.path)
     index.install(root, request.lock)
     return inspect(request, info, root)
 
 
-def _nothing(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Environment:
-    """What a runtime that was built runs in: this machine, and no tool beside it."""
+def _without_tools(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Environment:
+    """The environment of a runtime that was built from source: this machine, and no tools."""
     return Environment(
         request_label=request.label,
         engine="venv",
@@ -208,9 +208,9 @@ def _nothing(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Envir
 
 
 def _describe(environment: Environment, root: Path) -> None:
-    """Writes down what an environment is: from then on it is one."""
+    """Writes the description that makes a folder an environment."""
     record = {
-        "format": FORMAT,
+        "format": ENVIRONMENT_FORMAT,
         "request": environment.request_label,
         "engine": environment.engine,
         "digest": environment.digest,
@@ -227,10 +227,10 @@ def _describe(environment: Environment, root: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _own(request: EnvironmentRequest, toolchain: Toolchain, info: PythonInfo, root: Path) -> Environment:
-    """A user's own tools. Raises NotInstallable where they do not run on this machine."""
-    tools = user_tools.lay_out(toolchain, root)
-    if reason := user_tools.why_not(root, tools):
+def _of_user_tools(request: EnvironmentRequest, toolchain: Toolchain, info: PythonInfo, root: Path) -> Environment:
+    """The environment of a user's own tools. Raises NotInstallable where they do not run on this machine."""
+    tools = user_tools.install_toolchain(toolchain, root)
+    if reason := user_tools.why_unusable(root, tools):
         raise NotInstallable(reason)
     platform = _platform(info)
     return Environment(
@@ -243,15 +243,15 @@ def _own(request: EnvironmentRequest, toolchain: Toolchain, info: PythonInfo, ro
         python_version=info.version,
         c_library=info.c_library,
         tools=tools,
-        distributions=user_tools.versions(root, tools),
+        distributions=user_tools.tool_versions(root, tools),
     )
 
 
 def load(folder: Path) -> Environment | None:
-    """The environment that `realise` left at `folder`; None if there is none, or one of another format."""
+    """The environment at `folder`; None if there is none, or one of another format."""
     try:
         read = json.loads((folder / DESCRIPTION).read_bytes())
-        if read["format"] != FORMAT:
+        if read["format"] != ENVIRONMENT_FORMAT:
             return None
         return Environment(
             request_label=read["request"],
@@ -270,7 +270,7 @@ def load(folder: Path) -> Environment | None:
 
 
 def inspect(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Environment:
-    """What an installed virtual environment is: its digest, tools and distributions."""
+    """Describes an installed virtual environment: its digest, tools and distributions."""
     site = next(root.glob("lib/py*/site-packages"))
     installed = read_site(site)
     return Environment(
@@ -286,7 +286,7 @@ def inspect(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Enviro
 
 
 def read_site(site: Path) -> Installed:
-    """The distributions of a site-packages folder and their RECORDs, without reading a file of theirs."""
+    """Reads the distributions of a site-packages folder and their RECORDs, and no other file."""
     from importlib.metadata import distributions
 
     names: list[tuple[str, str]] = []
@@ -306,19 +306,19 @@ def _records(text: str) -> Iterator[tuple[str, str]]:
 
 
 def realised_digest(info: PythonInfo, files: Iterable[tuple[str, str]]) -> str:
-    """sha256 of what was realised: interpreter, C library, machine, every file of the wheels. No path of the machine.
+    """sha256 of what was installed: interpreter, C library, machine, and every file of the wheels.
 
-    The same in every folder and on every machine: what the installer adds (its own notes, scripts whose first line
-    names a path, byte code) is left out.
+    It is the same in every folder and on every machine: it leaves out what the installer adds (its own notes, byte
+    code, and scripts, whose first line is a path).
     """
     lines = sorted(f"{path} {content}" for path, content in files if _of_the_wheel(path, content))
-    return digest({"format": FORMAT, "files": lines, **_platform(info)})
+    return digest({"format": ENVIRONMENT_FORMAT, "files": lines, **_platform(info)})
 
 
 def _of_the_wheel(path: str, content: str) -> bool:
     name = path.rpartition("/")[2]
-    own = name in INSTALLERS_OWN and ".dist-info/" in path
-    return bool(content) and not own and not path.startswith(SCRIPTS) and not name.endswith(".pyc")
+    own = name in INSTALLER_FILES and ".dist-info/" in path
+    return bool(content) and not own and not path.startswith(ENTRY_POINTS) and not name.endswith(".pyc")
 
 
 def _platform(info: PythonInfo) -> dict[str, str]:
@@ -331,7 +331,7 @@ def _platform(info: PythonInfo) -> dict[str, str]:
 
 
 def _tools(root: Path, site: Path, paths: list[str]) -> Mapping[str, str]:
-    """Tool -> path relative to `root`: the wheels' own binaries, else the scripts in `bin`."""
+    """Tool -> path relative to `root`: the binaries in the wheels, else the scripts in `bin`."""
     tools: dict[str, str] = {}
     for folder in user_tools.WHEEL_FOLDERS:
         for path in paths:
@@ -339,6 +339,6 @@ def _tools(root: Path, site: Path, paths: list[str]) -> Mapping[str, str]:
             if parent == folder and "." not in name and os.access(site / path, os.X_OK):
                 tools.setdefault(name, (site / path).relative_to(root).as_posix())
     for path in paths:
-        if path.startswith(SCRIPTS) and os.access(site / path, os.X_OK):
-            tools.setdefault(path.removeprefix(SCRIPTS), "bin/" + path.removeprefix(SCRIPTS))
+        if path.startswith(ENTRY_POINTS) and os.access(site / path, os.X_OK):
+            tools.setdefault(path.removeprefix(ENTRY_POINTS), "bin/" + path.removeprefix(ENTRY_POINTS))
     return dict(sorted(tools.items()))

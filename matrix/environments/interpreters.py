@@ -1,7 +1,7 @@
-"""Interpreters of this machine: which one answers for '3.11', and what it is.
+"""Python interpreters of this machine: where '3.11' is, and what it is.
 
-A shim (pyenv's, asdf's) may answer "command not found" for a version that exists, so a candidate counts only once it
-has run, and it is known by the path that it gives itself.
+A shim (of pyenv or asdf) may say "command not found" for a version that is installed. So a candidate counts only after
+it has run, and its path is the one that it reports.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 from matrix.core import processes
 from matrix.core.errors import EngineMissing
 
-ASK_SECONDS = 20.0
-INSTALL_SECONDS = 600.0
+PROBE_SECONDS = 20.0
+PYTHON_INSTALL_SECONDS = 600.0
 WANTED_IMPLEMENTATION = "cpython"
-"""IREE and torch publish wheels for CPython with the GIL; PyPy and the free-threaded build find none."""
+"""IREE and torch publish wheels for CPython with the GIL, and none for PyPy or the free-threaded build."""
 
-QUESTION = """
+PROBE = """
 import json, os, sys
 try:
     libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
@@ -45,7 +45,7 @@ print(json.dumps({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonInfo:
-    """An interpreter: real path, `3.11.7`, `cpython`, `glibc 2.36`, `x86_64`."""
+    """An interpreter, such as its real path, `3.11.7`, `cpython`, `glibc 2.36` and `x86_64`."""
 
     path: Path
     version: str
@@ -60,15 +60,15 @@ class PythonInfo:
 
 
 def describe(python: Path) -> PythonInfo:
-    """What an interpreter is: one process, none for the running one. Raises EngineMissing if it does not answer."""
-    info = answer(python)
+    """Describes an interpreter; the running one without a process. Raises EngineMissing where it does not answer."""
+    info = probe(python)
     if info is None:
         raise EngineMissing(f"{python} does not answer as a Python", tip="`doctor` lists the Pythons of this machine")
     return info
 
 
-def answer(python: Path) -> PythonInfo | None:
-    """As `describe`, None where nothing answers."""
+def probe(python: Path) -> PythonInfo | None:
+    """Like `describe`, but None where the interpreter does not answer."""
     if python.resolve() == running().path:
         return running()
     return _ask(python)
@@ -76,7 +76,7 @@ def answer(python: Path) -> PythonInfo | None:
 
 @functools.cache
 def running() -> PythonInfo:
-    """The interpreter that runs this (its base, in a virtual environment)."""
+    """The interpreter of this process; in a virtual environment, the one that it was made from."""
     try:
         libc = os.confstr("CS_GNU_LIBC_VERSION") or ""
     except (ValueError, OSError):
@@ -106,7 +106,7 @@ def _base() -> Path:
 
 @functools.cache
 def _ask(python: Path) -> PythonInfo | None:
-    asked = processes.run([str(python), "-I", "-S", "-c", QUESTION], timeout=ASK_SECONDS)
+    asked = processes.run([str(python), "-I", "-S", "-c", PROBE], timeout=PROBE_SECONDS)
     if not asked.ok:
         return None
     try:
@@ -127,10 +127,10 @@ _finding = threading.Lock()
 
 
 def find(python: str, *, offline: bool = False) -> PythonInfo:
-    """The interpreter for `major.minor`; asked once in a process, from whichever thread.
+    """The interpreter for `major.minor`, searched for once in a process; safe in threads.
 
-    In this order: the running one, the PATH, pyenv's versions, shims that answer, uv's own; then uv is asked to
-    download one, unless `offline` or UV_PYTHON_DOWNLOADS=never. Raises EngineMissing.
+    The order: the running interpreter, the PATH, pyenv's versions, shims that work, uv's installations. If there is
+    none, uv downloads one, unless `offline` or UV_PYTHON_DOWNLOADS=never. Raises EngineMissing.
     """
     with _finding:
         known = _found.get((python, offline))
@@ -142,7 +142,7 @@ def find(python: str, *, offline: bool = False) -> PythonInfo:
 
 
 def _search(python: str, offline: bool, environ: Mapping[str, str]) -> PythonInfo | EngineMissing:
-    for info in every(python, environ):
+    for info in find_all(python, environ):
         return info
     downloads = environ.get("UV_PYTHON_DOWNLOADS", "").lower() not in ("never", "false", "0")
     if not offline and downloads and environ.get("UV_OFFLINE", "").lower() not in ("1", "true"):
@@ -155,11 +155,11 @@ def _search(python: str, offline: bool, environ: Mapping[str, str]) -> PythonInf
     )
 
 
-def every(python: str, environ: Mapping[str, str] = os.environ) -> Iterator[PythonInfo]:
-    """All interpreters for `major.minor`, the preferred one first, each once."""
+def find_all(python: str, environ: Mapping[str, str] = os.environ) -> Iterator[PythonInfo]:
+    """All interpreters for `major.minor`, each once, the preferred one first."""
     seen = set()
     for path in _candidates(python, environ):
-        info = answer(path)
+        info = probe(path)
         if info and info.minor == python and info.implementation == WANTED_IMPLEMENTATION and info.path not in seen:
             seen.add(info.path)
             yield info
@@ -197,8 +197,8 @@ _looking_for_uv = threading.Lock()
 
 
 def uv_binary() -> str:
-    """uv's path: the wheel that this project depends on, else `uv` of the PATH. Raises EngineMissing."""
-    with _looking_for_uv:  # uv asks sysconfig, which two threads must not initialise at once (seen on 3.11.7)
+    """The path of uv: from the wheel that this project depends on, else from the PATH. Raises EngineMissing."""
+    with _looking_for_uv:  # it reads sysconfig, which two threads must not initialise at once (seen on 3.11.7)
         return _uv_binary()
 
 
@@ -227,12 +227,12 @@ def _uv_managed(python: str, environ: Mapping[str, str]) -> Iterator[Path]:
     except EngineMissing:
         return
     argv = [uv, "python", "find", "--managed-python", "--no-python-downloads", "--no-project", python]
-    found = processes.run(argv, timeout=ASK_SECONDS, env=environ, cwd=Path("/"))
+    found = processes.run(argv, timeout=PROBE_SECONDS, env=environ, cwd=Path("/"))
     if found.ok and found.stdout.strip():
         yield Path(found.stdout.strip())
 
 
 def _download(python: str, environ: Mapping[str, str]) -> PythonInfo | None:
     env = {"UV_HTTP_RETRIES": "1", **environ}
-    processes.run([uv_binary(), "python", "install", python], timeout=INSTALL_SECONDS, env=env, cwd=Path("/"))
-    return next((info for path in _uv_managed(python, env) if (info := answer(path))), None)
+    processes.run([uv_binary(), "python", "install", python], timeout=PYTHON_INSTALL_SECONDS, env=env, cwd=Path("/"))
+    return next((info for path in _uv_managed(python, env) if (info := probe(path))), None)

@@ -1,4 +1,4 @@
-"""pip's settings, read as pip reads them and translated into uv's variables. Starts no process."""
+"""pip's settings, read from its files and PIP_* variables, and translated into variables for uv. Starts no process."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FROM_PIP = {
     "retries": (("UV_HTTP_RETRIES",), "UV_HTTP_RETRIES"),
     "proxy": (("ALL_PROXY", "HTTPS_PROXY", "https_proxy", "all_proxy"), "ALL_PROXY"),
 }
-"""pip's setting -> (variables with which the user has already said it to uv, the variable that says it)."""
+"""pip's setting -> (the variables that set it for uv already, the variable to set)."""
 
 
-def pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """pip's settings, by the long option's name. Later ones win: global, user, site, PIP_CONFIG_FILE, PIP_*.
+def read_pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """pip's settings, by the name of the long option. Later sources win: global, user, site, PIP_CONFIG_FILE, PIP_*.
 
-    As pip documents it under "Configuration files"; pip itself is not started, it costs half a second.
+    This follows "Configuration files" in pip's documentation. Asking pip itself would take half a second.
     """
     settings: dict[str, str] = {}
     for path in pip_files(environ):
@@ -49,7 +49,7 @@ def _setting(name: str) -> str:
 
 
 def pip_files(environ: Mapping[str, str]) -> list[Path]:
-    """pip's configuration files on Linux, in the order in which they are read. They need not exist."""
+    """pip's configuration files on Linux, in the order in which pip reads them. They may not exist."""
     chosen = environ.get("PIP_CONFIG_FILE", "")
     if chosen == os.devnull:
         return []
@@ -64,8 +64,8 @@ def pip_files(environ: Mapping[str, str]) -> list[Path]:
     return [*files, Path(chosen)] if chosen else files
 
 
-def translated(settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """pip's settings as variables for uv. What the user has said to uv is not repeated or overridden."""
+def as_uv_variables(settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """pip's settings as variables for uv. What the user has set for uv is left alone."""
     variables = {}
     for name, (said, variable) in FROM_PIP.items():
         value = " ".join(settings.get(name, "").split())

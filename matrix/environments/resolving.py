@@ -1,8 +1,8 @@
-"""Resolves the packages that a model of one's own asks for, beside an exporter lock, into a lock that the store keeps.
+"""Extends an exporter lock by the packages that a user's model asks for. The new lock is kept in the store.
 
-The axes and IREE beside turbine stay what they are; the other versions of the exporter lock are kept where they fit.
-Once resolved it stays: a newer release of a package changes nothing until another version is asked for, or the exporter
-lock changes.
+The versions of torch, turbine and IREE stay the same; the other versions of the exporter lock are kept where they fit.
+A resolved lock is not resolved again: a newer release of a package changes nothing until the model asks for another
+version or the exporter lock changes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from matrix.core.disk import disk_errors
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.locking import Resolver, Task, resolve
-from matrix.environments.wheels import pinned, pinned_in
+from matrix.environments.wheels import parse_pinned_packages, pinned_packages
 from matrix.plan.locks import REFUSED, header, variant_of
 from matrix.plan.user_inputs import names
 
@@ -23,13 +23,13 @@ from matrix.plan.user_inputs import names
 def resolve_missing(
     requests: Iterable[EnvironmentRequest], index: Resolver, progress: Callable[[str], None]
 ) -> tuple[Path, ...]:
-    """Writes the locks that are still to be resolved, and says where. What the resolver refuses is a lock too: it
-    holds the reason. Raises IndexUnreachable, DiskFull, StoreUnusable, MatrixError."""
+    """Writes the locks that are not resolved yet, and returns their paths. Where the resolver refuses, the lock holds
+    the reason. Raises IndexUnreachable, DiskFull, StoreUnusable, MatrixError."""
     written = []
     for request in requests:
         lock = request.lock
         if lock.extends and not lock.digest and lock.path not in written:
-            progress(f"resolving {' '.join(lock.packages)} beside {lock.extends.name} for Python {request.python}")
+            progress(f"resolving {' '.join(lock.packages)} with {lock.extends.name} for Python {request.python}")
             text = _text(lock, lock.extends, request.python, index)
             with disk_errors(lock.path.parent):
                 _write(lock.path, text)
@@ -38,10 +38,10 @@ def resolve_missing(
 
 
 def _text(lock: Lock, base: Lock, python: str, index: Resolver) -> str:
-    """The lock's text; its first line pins what was asked for in the versions that it got."""
+    """The text of the lock. Its first line pins the requested packages in the versions that were resolved."""
     machine = platform.machine()
-    beside = [each for each in pinned(base, python=python, machine=machine) if each.name.startswith("iree-")]
-    exact = {**dict(base.pins), **{each.name: each.version for each in beside}}
+    iree = [each for each in pinned_packages(base, python=python, machine=machine) if each.name.startswith("iree-")]
+    exact = {**dict(base.pins), **{each.name: each.version for each in iree}}
     task = Task(
         name=lock.name,
         pins=base.pins,
@@ -53,7 +53,7 @@ def _text(lock: Lock, base: Lock, python: str, index: Resolver) -> str:
     if REFUSED in text:
         return text
     asked = names(lock.packages)
-    got = {each.name: each.version for each in pinned_in(text, lock.name, python=python, machine=machine)}
+    got = {each.name: each.version for each in parse_pinned_packages(text, lock.name, python=python, machine=machine)}
     pins = (*base.pins, *((package, got[package]) for package in asked if package in got))
     return header(pins) + text.removeprefix(header(base.pins))
 

@@ -1,8 +1,8 @@
-"""A user's own tools in the place of a release: found in a folder, a virtual environment or a wheel file, and laid out
+"""A user's own tools in place of a release: found in a folder, a virtual environment or a wheel file, and installed
 as an environment.
 
-Known by content: the digest is of the tools and of the libraries that the dynamic loader finds beside them, so tools
-that were built anew are another toolchain, and every job of the old ones is run again.
+A toolchain is identified by its content: the digest covers the tools and the libraries that the dynamic loader takes
+from beside them. So rebuilt tools are a new toolchain, and its jobs run again.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from matrix.core.keys import digest, sha256
 from matrix.core.records import Toolchain
 
 WHEEL_FOLDERS = ("iree/compiler/_mlir_libs", "iree/_runtime_libs", "iree/_runtime_libs_tracy")
-"""Where the wheels keep their own binaries, the preferred folder first. The scripts in `bin` are Python wrappers
-around them, five times slower to start."""
-NEEDED = {"compiler": "iree-compile", "runtime": "iree-run-module"}
-BESIDE = {"compiler": ("iree-lld",), "runtime": ("iree-benchmark-module", "iree-profile")}
-"""Tools that a stage or the needed tool may start."""
-QUESTION = {"iree-compile": "--version", "iree-run-module": "--help"}
-"""What a tool answers with exit code 0 if it runs at all."""
-SYSTEM = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/local/lib/")
-"""Libraries of the machine: the C library's version stands in the environment already."""
-ASK_SECONDS = 60.0
+"""The folders of the wheels that hold the binaries, the preferred folder first. The scripts in `bin` are Python
+wrappers around them, and take five times as long to start."""
+REQUIRED_TOOLS = {"compiler": "iree-compile", "runtime": "iree-run-module"}
+OPTIONAL_TOOLS = {"compiler": ("iree-lld",), "runtime": ("iree-benchmark-module", "iree-profile")}
+"""Tools that a stage or the required tool may start."""
+PROBE_OPTIONS = {"iree-compile": "--version", "iree-run-module": "--help"}
+"""The option that a tool answers with exit code 0 if it runs at all."""
+SYSTEM_LIBRARIES = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/local/lib/")
+"""Folders of the machine's own libraries. They are not in the digest: the environment has the C library's version."""
+TOOL_SECONDS = 60.0
 TREE = "tree"
 _LIBRARY = re.compile(r"^\s*(?P<name>\S+) => (?P<path>not found|/\S.*?)(?: \(0x[0-9a-f]+\))?$", re.MULTILINE)
 
@@ -36,22 +36,20 @@ _LIBRARY = re.compile(r"^\s*(?P<name>\S+) => (?P<path>not found|/\S.*?)(?: \(0x[
 def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
     """The toolchain at `path` for the axis compiler or runtime.
 
-    Raises ToolchainFault where there is nothing, or none of the tools that the axis needs.
+    Raises ToolchainFault where the path does not exist or lacks the tool that the axis needs.
     """
     place = path.resolve()
     if place.name == "bin" and (place.parent / "pyvenv.cfg").is_file():
-        place = (
-            place.parent
-        )  # the tools in a virtual environment's `bin` are wrappers, which say nothing of the content
+        place = place.parent  # the tools in a virtual environment's `bin` are wrappers: the binaries lie elsewhere
     if place.is_file():
         tools = _in_wheel(name, place, axis)
         return Toolchain(name=name, path=place, digest=sha256(place), tools=tuple(tools.items()))
     if not place.is_dir():
         raise _fault(name, path, "a folder, a virtual environment, a wheel file or image:NAME, and there is none")
-    folder = next((folder for folder in _folders(place) if (folder / NEEDED[axis]).is_file()), None)
+    folder = next((folder for folder in _folders(place) if (folder / REQUIRED_TOOLS[axis]).is_file()), None)
     if folder is None:
-        raise _fault(name, path, f"{NEEDED[axis]} in it, or below tools/, bin/ or a site-packages folder")
-    files = {tool: folder / tool for tool in (NEEDED[axis], *BESIDE[axis]) if (folder / tool).is_file()}
+        raise _fault(name, path, f"{REQUIRED_TOOLS[axis]} in it, or below tools/, bin/ or a site-packages folder")
+    files = {tool: folder / tool for tool in (REQUIRED_TOOLS[axis], *OPTIONAL_TOOLS[axis]) if (folder / tool).is_file()}
     return Toolchain(
         name=name,
         path=place,
@@ -69,7 +67,7 @@ def _fault(name: str, path: Path, expected: str) -> ToolchainFault:
 
 
 def _folders(place: Path) -> Iterator[Path]:
-    """Where tools may lie, the preferred place first."""
+    """The folders where tools may be, the preferred one first."""
     for site in (*sorted(place.glob("lib/python*/site-packages")), place):
         yield from (site / folder for folder in WHEEL_FOLDERS)
     yield from (place, place / "tools", place / "bin")
@@ -82,10 +80,14 @@ def _in_wheel(name: str, path: Path, axis: str) -> dict[str, str]:
     except (zipfile.BadZipFile, OSError):
         raise _fault(name, path, "a whole wheel file (.whl)") from None
     for folder in WHEEL_FOLDERS:
-        found = {tool: f"{folder}/{tool}" for tool in (NEEDED[axis], *BESIDE[axis]) if f"{folder}/{tool}" in members}
-        if NEEDED[axis] in found:
+        found = {
+            tool: f"{folder}/{tool}"
+            for tool in (REQUIRED_TOOLS[axis], *OPTIONAL_TOOLS[axis])
+            if f"{folder}/{tool}" in members
+        }
+        if REQUIRED_TOOLS[axis] in found:
             return found
-    raise _fault(name, path, f"{NEEDED[axis]} in the wheel")
+    raise _fault(name, path, f"{REQUIRED_TOOLS[axis]} in the wheel")
 
 
 def _content(files: Mapping[str, Path]) -> str:
@@ -96,20 +98,20 @@ def _content(files: Mapping[str, Path]) -> str:
 
 
 def _loaded(file: Path) -> dict[str, str]:
-    """The libraries that the dynamic loader takes from elsewhere than the system's folders, by name. What is no
-    dynamic program (a script, another machine's binary) loads none."""
-    done = processes.run(["ldd", str(file)], timeout=ASK_SECONDS)
+    """Name -> sha256 of the libraries that the dynamic loader takes from outside the system's folders. A script or a
+    binary of another machine has none."""
+    done = processes.run(["ldd", str(file)], timeout=TOOL_SECONDS)
     found = {match["name"]: match["path"] for match in _LIBRARY.finditer(done.stdout)}
     return {
         name: path if path == "not found" else sha256(Path(path))
         for name, path in found.items()
-        if not path.startswith(SYSTEM)
+        if not path.startswith(SYSTEM_LIBRARIES)
     }
 
 
-def lay_out(toolchain: Toolchain, root: Path) -> dict[str, str]:
-    """Puts a toolchain into the folder of an environment: a link to a folder, or a wheel's files. Returns tool -> path
-    relative to `root`."""
+def install_toolchain(toolchain: Toolchain, root: Path) -> dict[str, str]:
+    """Installs a toolchain into the folder of an environment: as a link to its folder, or as the files of its wheel.
+    Returns tool -> path relative to `root`."""
     tree = root / TREE
     if toolchain.path.is_dir():
         tree.symlink_to(toolchain.path)
@@ -119,7 +121,7 @@ def lay_out(toolchain: Toolchain, root: Path) -> dict[str, str]:
 
 
 def unpack_wheel(path: Path, tree: Path) -> None:
-    """A wheel's binaries need no installer: they load what lies beside them."""
+    """Unpacks a wheel. Its binaries need no installer: they load the libraries that lie beside them."""
     with zipfile.ZipFile(path) as wheel:
         for member in wheel.infolist():
             place = Path(wheel.extract(member, tree))
@@ -127,30 +129,32 @@ def unpack_wheel(path: Path, tree: Path) -> None:
                 place.chmod(0o755)
 
 
-def why_not(root: Path, tools: Mapping[str, str]) -> str:
-    """Why the tools do not run on this machine, in one line; empty where they do."""
+def why_unusable(root: Path, tools: Mapping[str, str]) -> str:
+    """Why the tools do not run on this machine, in one line; empty where they run."""
     for tool, place in tools.items():
-        if tool not in QUESTION:
+        if tool not in PROBE_OPTIONS:
             continue
         file = root / place
-        done = processes.run([str(file), QUESTION[tool]], timeout=ASK_SECONDS, env={"PATH": os.defpath, "LANG": "C"})
+        done = processes.run(
+            [str(file), PROBE_OPTIONS[tool]], timeout=TOOL_SECONDS, env={"PATH": os.defpath, "LANG": "C"}
+        )
         if not done.ok:
             said = (done.output.splitlines() or [f"exit code {done.exit_code}"])[-1]
-            ended = f"no end after {ASK_SECONDS:g} s" if done.timed_out else said
+            ended = f"no end after {TOOL_SECONDS:g} s" if done.timed_out else said
             return f"{tool} of the toolchain does not run here: {ended.replace(str(file), tool)}"
     return ""
 
 
 def version_in(said: str) -> str:
-    """The version in the answer of `iree-compile --version`; empty where there is none."""
+    """The version in the output of `iree-compile --version`; empty where there is none."""
     found = re.search(r"version (\S+)", said)
     return found[1] if found else ""
 
 
-def versions(root: Path, tools: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What the tools say of their version, for the evidence. iree-run-module says none."""
+def tool_versions(root: Path, tools: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The versions that the tools print, for the evidence. iree-run-module prints none."""
     if "iree-compile" not in tools:
         return ()
-    done = processes.run([str(root / tools["iree-compile"]), "--version"], timeout=ASK_SECONDS)
+    done = processes.run([str(root / tools["iree-compile"]), "--version"], timeout=TOOL_SECONDS)
     found = version_in(done.stdout)
     return (("iree-compile", found),) if found else ()

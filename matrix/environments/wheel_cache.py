@@ -1,9 +1,9 @@
-"""What environments and their wheels hold of the disk; a cache of wheels that shrinks with the environments.
+"""The disk space of environments and their wheels, and a cache of wheels that shrinks with the environments.
 
-uv links an environment's files from its cache, so a file is counted once, and an environment that goes frees its bytes
-only if the cache lets go of them too. uv's own cache is the user's: it is used where everything fits, and never
-touched. Where a run must drop environments it gives uv a cache in the store, of which this module removes the wheels
-that no environment links any more. uv fetches a wheel again that is gone from its cache.
+uv hard-links the files of an environment from its cache. So each file is counted once, and removing an environment
+frees space only if the cache drops the file too. uv's default cache belongs to the user: it is used where everything
+fits, and never pruned. Where a run must remove environments, uv gets a cache in the store instead, and this module
+removes the wheels there that no environment links any more. uv fetches a removed wheel again when it needs it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from matrix.core.disk import files_below
 
 
 class Footprint:
-    """The bytes of files, each counted once however often it is linked, and as large as it was when last looked at:
+    """The bytes of files on the disk. Each file counts once, however many links it has, with its latest known size:
     a wheel that is being unpacked grows."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Footprint:
         self._sizes: dict[tuple[int, int], int] = {}
 
     def add(self, folders: Iterable[Path]) -> int:
-        """Looks at folders, new or known, and says what all of them hold by now. What went meanwhile still counts."""
+        """Measures folders, new or known. Returns the bytes of all folders so far; removed files still count."""
         for folder in folders:
             for entry in files_below(folder):
                 with contextlib.suppress(OSError):
@@ -39,18 +39,18 @@ class Footprint:
 
 
 class WheelCache:
-    """A cache for uv below the store. Whoever installs from it holds `in_use`; `let_go` waits for all of these."""
+    """A cache for uv below the store. Every install from it holds `in_use`; `prune` waits for all of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """A wheel that is being unpacked is linked nowhere yet: nothing is removed meanwhile."""
+        """Prevents pruning: a wheel that is being unpacked has no links yet."""
         with self._gate(fcntl.LOCK_SH):
             yield
 
-    def let_go(self) -> None:
+    def prune(self) -> None:
         """Removes the unpacked wheels that no environment links any more."""
         if not self.folder.is_dir():
             return

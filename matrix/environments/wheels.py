@@ -1,7 +1,7 @@
-"""The wheels of a lock for one Python and one machine: which they are, and the files themselves.
+"""The wheels of a lock for one Python and one machine: their hashes, and the files.
 
-A lock names the hashes of every wheel of a release; which of them fits a Python and a machine is what an installer
-finds out. Here pip does, once (`fetch`), and the answer is committed in a table of layers (`images/layers`).
+A lock holds the hashes of every wheel of a release. Only an installer knows which of them fits a Python and a machine:
+pip decides it once (`fetch_wheels`), and the answer is committed in a table of layers (`images/layers`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from matrix.core.errors import HashMismatch, LockFault
 from matrix.core.keys import sha256
 from matrix.core.records import Lock
 from matrix.environments.index import PackageIndex
+from matrix.plan.locks import RELOCK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned:
-    """One package of a lock: exact version and the sha256 of every wheel that the lock allows."""
+class PinnedPackage:
+    """One package of a lock: its exact version, and the sha256 of every wheel that the lock allows."""
 
     name: str
     version: str
@@ -39,14 +40,14 @@ class WheelFile:
     size: int
 
 
-def pinned(lock: Lock, *, python: str, machine: str) -> tuple[Pinned, ...]:
+def pinned_packages(lock: Lock, *, python: str, machine: str) -> tuple[PinnedPackage, ...]:
     """The packages of a lock that a Python (`3.11`) on a machine (`x86_64`) needs. Raises LockFault."""
-    return pinned_in(lock.path.read_text(encoding="utf-8"), lock.name, python=python, machine=machine)
+    return parse_pinned_packages(lock.path.read_text(encoding="utf-8"), lock.name, python=python, machine=machine)
 
 
-def pinned_in(content: str, name: str, *, python: str, machine: str) -> tuple[Pinned, ...]:
-    """The same for the text of a lock."""
-    surroundings = _surroundings(python, machine)
+def parse_pinned_packages(content: str, name: str, *, python: str, machine: str) -> tuple[PinnedPackage, ...]:
+    """The packages in the text of a lock. Raises LockFault."""
+    target = _marker_environment(python, machine)
     found = []
     for line in content.replace("\\\n", " ").splitlines():
         text = line.strip()
@@ -56,16 +57,16 @@ def pinned_in(content: str, name: str, *, python: str, machine: str) -> tuple[Pi
         try:
             requirement = Requirement(words.strip())
         except InvalidRequirement as error:
-            raise LockFault(f"{name}.txt: {error}", tip="write it anew: nox -s lock") from None
-        if requirement.marker is None or requirement.marker.evaluate(surroundings):
+            raise LockFault(f"{name}.txt: {error}", tip=RELOCK) from None
+        if requirement.marker is None or requirement.marker.evaluate(target):
             version = next(iter(requirement.specifier)).version
             digests = frozenset(digest.strip() for digest in hashes)
-            found.append(Pinned(name=canonicalize_name(requirement.name), version=version, hashes=digests))
+            found.append(PinnedPackage(name=canonicalize_name(requirement.name), version=version, hashes=digests))
     return tuple(found)
 
 
-def _surroundings(python: str, machine: str) -> dict[str, str]:
-    """What markers are asked about: the target, not the interpreter that asks."""
+def _marker_environment(python: str, machine: str) -> dict[str, str]:
+    """The variables of PEP 508 markers for the target, not for this interpreter."""
     return {
         "python_version": python,
         "python_full_version": f"{python}.0",
@@ -81,14 +82,14 @@ def _surroundings(python: str, machine: str) -> dict[str, str]:
     }
 
 
-class Files:
-    """The store's folder of fetched files, each below its sha256, under its own name."""
+class FetchedFiles:
+    """The store's folder of fetched files: `<first two digits>/<sha256>/<file name>`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def find(self, digest: str) -> Path | None:
-        """The file of this sha256, if it is there and is what it should be."""
+        """The file with this sha256; None where it was not fetched. Raises HashMismatch where its bytes changed."""
         place = self.folder / digest[:2] / digest
         for path in place.glob("*"):
             if sha256(path) != digest:
@@ -100,7 +101,7 @@ class Files:
         return None
 
     def add(self, path: Path, digest: str) -> Path:
-        """Takes a file in by a rename, or leaves the one that is there."""
+        """Moves a file into the store. A file that is there already is replaced by the same bytes."""
         place = self.folder / digest[:2] / digest
         place.mkdir(parents=True, exist_ok=True)
         final = place / path.name
@@ -108,8 +109,14 @@ class Files:
         return final
 
 
-def fetch(
-    packages: Sequence[Pinned], *, python: str, machine: str, glibc: str, index: PackageIndex, files: Files
+def fetch_wheels(
+    packages: Sequence[PinnedPackage],
+    *,
+    python: str,
+    machine: str,
+    glibc: str,
+    index: PackageIndex,
+    files: FetchedFiles,
 ) -> tuple[WheelFile, ...]:
     """The wheels of these packages for a Python and a machine, downloaded by pip and checked against the lock.
 
@@ -125,10 +132,10 @@ def fetch(
         wanted = folder / "wanted.txt"
         wanted.write_text("\n".join(lines) + "\n", encoding="utf-8")
         index.download(wanted, python=python, machine=machine, glibc=glibc, folder=folder / "wheels")
-        return tuple(_taken(path, packages, files) for path in sorted((folder / "wheels").iterdir()))
+        return tuple(_store_wheel(path, packages, files) for path in sorted((folder / "wheels").iterdir()))
 
 
-def _taken(path: Path, packages: Iterable[Pinned], files: Files) -> WheelFile:
+def _store_wheel(path: Path, packages: Iterable[PinnedPackage], files: FetchedFiles) -> WheelFile:
     name = canonicalize_name(path.name.split("-")[0])
     digest, size = sha256(path), path.stat().st_size
     allowed: Mapping[str, frozenset[str]] = {package.name: package.hashes for package in packages}

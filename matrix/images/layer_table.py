@@ -16,7 +16,7 @@ from typing import Any
 from matrix.core.errors import LockFault, NoImage
 from matrix.core.records import EnvironmentRequest
 from matrix.core.toml_reader import read_toml
-from matrix.environments.wheels import Pinned, pinned
+from matrix.environments.wheels import PinnedPackage, pinned_packages
 from matrix.images.debian.lock import BaseLock
 from matrix.images.image import Image, ImageLayer, make_image
 from matrix.images.layer import Layer
@@ -51,7 +51,7 @@ class LayerTable:
     skeleton: Layer
     wheels: tuple[WheelLayer, ...]
 
-    def find(self, package: Pinned) -> WheelLayer | None:
+    def find(self, package: PinnedPackage) -> WheelLayer | None:
         """The wheel that a lock allows for a package, if its layer is known."""
         for wheel in self.wheels:
             if wheel.name == package.name and wheel.sha256 in package.hashes:
@@ -133,7 +133,7 @@ def image_of(request: EnvironmentRequest, table: LayerTable | None, base: BaseLo
         raise NoImage(
             f"no base image for Python {request.python}", tip="see wanted.toml in images/base and images/layers"
         )
-    packages = pinned(request.lock, python=table.python, machine=table.machine)
+    packages = pinned_packages(request.lock, python=table.python, machine=table.machine)
     wheels = []
     for package in packages:
         wheel = table.find(package)

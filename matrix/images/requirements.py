@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from matrix.core.errors import LockFault, NoImage
 from matrix.core.records import EnvironmentRequest, Lock
-from matrix.environments.wheels import Pinned, pinned
+from matrix.environments.wheels import PinnedPackage, pinned_packages
 from matrix.images.debian.lock import load_bases
 from matrix.images.image import image_tag
 from matrix.images.layer_table import image_of, read_table
@@ -28,7 +28,7 @@ class LockedEnvironment:
 
     request: EnvironmentRequest
     machine: str
-    packages: tuple[Pinned, ...]
+    packages: tuple[PinnedPackage, ...]
 
     @property
     def versions(self) -> dict[str, str]:
@@ -65,14 +65,14 @@ def _tested(job: PublishedJob, environment: PublishedEnvironment | None, locks: 
         raise LockFault(f"{job.lock}: the results do not say which Python it was on", tip="measure the cell again")
     lock = read_lock(locks / f"{job.lock}.txt", job.lock)
     python, machine = ".".join(environment.python.split(".")[:2]), job.machine.partition(",")[0]
-    packages = pinned(lock, python=python, machine=machine)
+    packages = pinned_packages(lock, python=python, machine=machine)
     if lock.digest != job.lock_sha256:
         _same_versions(lock, packages, environment)
     request = EnvironmentRequest(kind=kind_of(lock), python=python, lock=lock)
     return LockedEnvironment(request=request, machine=machine, packages=packages)
 
 
-def _same_versions(lock: Lock, packages: Sequence[Pinned], environment: PublishedEnvironment) -> None:
+def _same_versions(lock: Lock, packages: Sequence[PinnedPackage], environment: PublishedEnvironment) -> None:
     """A lock that was written anew since still holds if its wheels for this Python are those that were installed."""
     installed: dict[str, str] = {canonicalize_name(name): text for name, text in environment.distributions.items()}
     differing = [

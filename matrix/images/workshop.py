@@ -25,7 +25,7 @@ from matrix.core.errors import ImageFault
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import PackageIndex
 from matrix.environments.user_tools import WHEEL_FOLDERS
-from matrix.environments.wheels import Files, Pinned, fetch, pinned
+from matrix.environments.wheels import FetchedFiles, PinnedPackage, fetch_wheels, pinned_packages
 from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import BaseLock, load_bases
@@ -53,7 +53,7 @@ class Workshop:
     """What layers are made of and where: `images` is the committed data, `files` the store's fetched files."""
 
     images: Path
-    files: Files
+    files: FetchedFiles
     scratch: Path
     index: PackageIndex
     sources: Sources
@@ -77,7 +77,7 @@ class Workshop:
         for lock in locks:
             if lock.refusal or not wish.wants(lock.name):
                 continue
-            packages = pinned(lock, python=wish.python, machine=wish.machine)
+            packages = pinned_packages(lock, python=wish.python, machine=wish.machine)
             new = [package for package in packages if not package.hashes & (known.keys() | wanted.keys())]
             for wheel in self._layers_of(new, wish, base.glibc):
                 wanted[wheel.sha256] = wheel
@@ -91,11 +91,11 @@ class Workshop:
             wheels=tuple(wanted.values()),
         )
 
-    def _layers_of(self, packages: Sequence[Pinned], wish: TableWish, glibc: str) -> Iterator[WheelLayer]:
+    def _layers_of(self, packages: Sequence[PinnedPackage], wish: TableWish, glibc: str) -> Iterator[WheelLayer]:
         if not packages:
             return
         versions = {package.name: package.version for package in packages}
-        found = fetch(
+        found = fetch_wheels(
             packages, python=wish.python, machine=wish.machine, glibc=glibc, index=self.index, files=self.files
         )
         for wheel in found:
@@ -120,11 +120,11 @@ class Workshop:
         missing = {each.source for each in image.layers[2:] if self.files.find(each.source) is None}
         packages = [
             package
-            for package in pinned(request.lock, python=request.python, machine=machine)
+            for package in pinned_packages(request.lock, python=request.python, machine=machine)
             if package.hashes & missing
         ]
         if packages:
-            fetch(
+            fetch_wheels(
                 packages,
                 python=request.python,
                 machine=machine,
@@ -141,9 +141,9 @@ class Workshop:
         for file, digest in wheels.items():
             if self.files.find(digest) is None:
                 name, version, _, _ = parse_wheel_filename(file)
-                packages.append(Pinned(name=name, version=str(version), hashes=frozenset((digest,))))
+                packages.append(PinnedPackage(name=name, version=str(version), hashes=frozenset((digest,))))
         if packages:
-            fetch(packages, python=python, machine=machine, glibc=base.glibc, index=self.index, files=self.files)
+            fetch_wheels(packages, python=python, machine=machine, glibc=base.glibc, index=self.index, files=self.files)
 
     @contextmanager
     def base_tree(self, python: str, machine: str, name: str) -> Iterator[Path]:

@@ -26,11 +26,11 @@ from matrix.run.store import Store
 
 def resolved(make: Callable[[], Plan]) -> Plan:
     """A plan all of whose locks are there: what models of one's own ask for beside torch is resolved first."""
-    from matrix.environments.index import configured
+    from matrix.environments.index import configured_index
     from matrix.environments.resolving import resolve_missing
 
     plan = make()
-    return make() if resolve_missing(plan.environments(), configured(), say) else plan
+    return make() if resolve_missing(plan.environments(), configured_index(), say) else plan
 
 
 def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:

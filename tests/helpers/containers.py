@@ -20,8 +20,8 @@ from matrix.engines.docker.address import find_address
 from matrix.engines.docker.daemon import Daemon
 from matrix.engines.docker.engine import RUN_LABEL, STORE_LABEL, DockerEngine
 from matrix.engines.worker import WorkerEvent
-from matrix.environments.index import configured
-from matrix.environments.wheels import Files
+from matrix.environments.index import configured_index
+from matrix.environments.wheels import FetchedFiles
 from matrix.images.debian import mirror
 from matrix.images.image import Image
 from matrix.images.workshop import Workshop
@@ -40,9 +40,9 @@ def workshop(folder: Path) -> Workshop:
     (folder / "scratch").mkdir(parents=True, exist_ok=True)
     return Workshop(
         images=ROOT / "images",
-        files=Files(folder / "files"),
+        files=FetchedFiles(folder / "files"),
         scratch=folder / "scratch",
-        index=configured(),
+        index=configured_index(),
         sources=mirror.sources(),
     )
 

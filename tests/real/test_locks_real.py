@@ -21,7 +21,7 @@ from matrix.core.errors import (
 )
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments import installed, interpreters
-from matrix.environments.index import PackageIndex, configured
+from matrix.environments.index import PackageIndex, configured_index
 from matrix.environments.interpreters import PythonInfo
 from matrix.plan.locks import load_locks, read_lock
 
@@ -33,7 +33,7 @@ RELEASE = "3.8.0"
 
 @pytest.fixture(scope="module")
 def index() -> PackageIndex:
-    return configured()
+    return configured_index()
 
 
 def lock_of(kind: str, version: str) -> Lock:
@@ -67,7 +67,7 @@ def unreachable(tmp_path: Path) -> PackageIndex:
     environ = {**os.environ, "UV_DEFAULT_INDEX": f"http://127.0.0.1:{closed_port()}/simple"}
     environ |= {"UV_CACHE_DIR": str(tmp_path / "cache"), "UV_HTTP_RETRIES": "0", "PIP_RETRIES": "1"}
     environ = {name: value for name, value in environ.items() if name not in ("PIP_FIND_LINKS", "UV_FIND_LINKS")}
-    return configured({**environ, "PIP_CONFIG_FILE": os.devnull})
+    return configured_index({**environ, "PIP_CONFIG_FILE": os.devnull})
 
 
 def test_a_compiler_is_installed_and_compiles(tmp_path, index):
@@ -124,7 +124,7 @@ def test_an_index_that_does_not_answer(tmp_path):
 def test_offline_with_an_empty_cache_says_so(tmp_path):
     info = python_that_fits()
     environ = {name: value for name, value in os.environ.items() if name not in ("PIP_FIND_LINKS", "UV_FIND_LINKS")}
-    off = configured({**environ, "UV_CACHE_DIR": str(tmp_path / "cache")}, offline=True)
+    off = configured_index({**environ, "UV_CACHE_DIR": str(tmp_path / "cache")}, offline=True)
     with pytest.raises(IndexUnreachable, match="the network is off"):
         installed.realise(request_for(lock_of("runtime", RELEASE), info), info, tmp_path / "r", index=off)
 

@@ -14,10 +14,10 @@ from containers import daemon_or_skip
 from own_models import ask, cells, line, outcomes
 
 from matrix.core.records import EnvironmentRequest, Lock
-from matrix.environments.index import configured
+from matrix.environments.index import configured_index
 from matrix.environments.interpreters import uv_binary
 from matrix.environments.resolving import resolve_missing
-from matrix.environments.wheels import pinned
+from matrix.environments.wheels import pinned_packages
 from matrix.plan.locks import load_locks
 
 pytestmark = pytest.mark.real
@@ -38,12 +38,12 @@ def resolved(place: Path, *packages: str) -> tuple[Lock, Lock]:
 
     request = EnvironmentRequest(kind="exporter", python="3.11", lock=extended()[1])
     assert request.lock.digest == ""
-    assert resolve_missing([request], configured(), print) == (request.lock.path,)
+    assert resolve_missing([request], configured_index(), print) == (request.lock.path,)
     return extended()
 
 
 def wheels(lock: Lock) -> set[tuple[str, str]]:
-    found = pinned(lock, python="3.11", machine="x86_64")
+    found = pinned_packages(lock, python="3.11", machine="x86_64")
     assert all(each.hashes for each in found)
     return {(each.name, each.version) for each in found}
 
@@ -122,7 +122,7 @@ def to_onnx(desk: Path) -> list[str | Path]:
     beside = desk / "beside"
     install = [uv_binary(), "pip", "install", "--quiet", "--no-deps", "--target", beside, "--python", python]
     packages = ["onnx==1.23.2", "onnxscript==0.7.2", "onnx-ir==1.1.0", "protobuf==7.36.2", "packaging==26.3"]
-    subprocess.run([*install, *packages], check=True, timeout=300, env={**configured().environment})
+    subprocess.run([*install, *packages], check=True, timeout=300, env={**configured_index().environment})
     return ["env", f"PYTHONPATH={beside}", python, "-c", TO_ONNX]
 
 

@@ -24,8 +24,8 @@ from containers import daemon_or_skip
 from matrix.core.errors import NotAllMeasured
 from matrix.engines.docker.daemon import Daemon
 from matrix.environments import interpreters
-from matrix.environments.index import configured
-from matrix.environments.wheels import Files
+from matrix.environments.index import configured_index
+from matrix.environments.wheels import FetchedFiles
 from matrix.images.debian import mirror, python_archive
 from matrix.images.debian.base_locking import lock_all_bases
 from matrix.images.debian.lock import WANTED
@@ -63,7 +63,7 @@ def serving(folder: Path) -> Iterator[str]:
 def offer(folder: Path) -> str:
     """An archive of this machine's own Python, laid out as standalone ones are, where uv says that the newest lies.
     Returns the version."""
-    info = next(interpreters.every(PYTHON), None)
+    info = next(interpreters.find_all(PYTHON), None)
     if info is None:
         pytest.skip(f"NOT TESTED: no Python {PYTHON} on this machine to make an archive of")
     prefix = info.path.parents[1]
@@ -109,9 +109,9 @@ def test_iree_runs_on_a_standalone_python(tmp_path, daemon, monkeypatch):
     data, store = data_of_its_own(tmp_path / "data"), tmp_path / "store"
     shop = Workshop(
         images=data / "images",
-        files=Files(store / "files"),
+        files=FetchedFiles(store / "files"),
         scratch=tmp_path,
-        index=configured(),
+        index=configured_index(),
         sources=mirror.sources(),
     )
     with serving(tmp_path / "builds") as address:

@@ -16,7 +16,7 @@ from matrix.core.records import Environment, EnvironmentRequest, Toolchain
 from matrix.engines.channel import STDERR, STDOUT
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
-from matrix.environments.user_tools import BESIDE, NEEDED, QUESTION, version_in
+from matrix.environments.user_tools import OPTIONAL_TOOLS, PROBE_OPTIONS, REQUIRED_TOOLS, version_in
 from matrix.images.image import ARCHITECTURES
 
 PYTHONS = ("python3", "python")
@@ -86,7 +86,7 @@ def look_inside(
     said = daemon.inspected(f"sha256:{toolchain.digest}")
     if said is None:
         return None
-    tools = (NEEDED[request.kind], *BESIDE[request.kind])
+    tools = (REQUIRED_TOOLS[request.kind], *OPTIONAL_TOOLS[request.kind])
     found = _found(daemon, toolchain, tools, script, labels)
     if tools[0] not in found["tools"]:
         tip = f"set it where the image is built: `ENV PATH=/folder/of/the/tools:$PATH`; {tools[0]} must be executable"
@@ -118,7 +118,7 @@ def _found(
     name, image = toolchain.name, str(toolchain.path)
     oldest = ".".join(str(part) for part in OLDEST)
     wanted = f"a Python from {oldest} on in it, on which the worker runs"
-    questions = {tool: QUESTION[tool] for tool in tools if tool in QUESTION}
+    questions = {tool: PROBE_OPTIONS[tool] for tool in tools if tool in PROBE_OPTIONS}
     question = json.dumps({"modules": MODULES, "tools": tools, "ask": questions})
     for python in PYTHONS:
         argv = [python, "-I", "-c", script.read_text(encoding="utf-8"), question]

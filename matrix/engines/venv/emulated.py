@@ -22,9 +22,9 @@ from matrix.core.errors import EngineMissing
 from matrix.core.keys import Json, digest, sha256
 from matrix.core.records import Environment, EnvironmentRequest, Platform
 from matrix.plan.targets import SYSROOT
-from matrix.environments.user_tools import NEEDED, QUESTION, WHEEL_FOLDERS, lay_out, unpack_wheel
+from matrix.environments.user_tools import REQUIRED_TOOLS, PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
 from matrix.images.debian.unpacked import HOST, ToolLock, read_set, unpacked
-from matrix.environments.wheels import fetch, pinned
+from matrix.environments.wheels import fetch_wheels, pinned_packages
 
 FORMAT = 1
 ASK_SECONDS = 60.0
@@ -52,7 +52,7 @@ class Foreign:
 
         Raises NotRunnable where the emulator does not run its tools, EngineMissing, and what fetching raises.
         """
-        return installed.made(request, folder, lambda root: self._build(request, root))
+        return installed.realise_with(request, folder, lambda root: self._build(request, root))
 
     def _build(self, request: EnvironmentRequest, root: Path) -> Environment:
         platform = _platform(request)
@@ -85,12 +85,12 @@ class Foreign:
         if request.built:
             return {}, {}
         if request.toolchain:
-            return lay_out(request.toolchain, root), {"toolchain": request.toolchain.digest}
+            return install_toolchain(request.toolchain, root), {"toolchain": request.toolchain.digest}
         python, machine = request.python, _platform(request).machine
         named = {name for name, _ in request.lock.pins}  # what stands beside them serves their Python side
-        wanted = [package for package in pinned(request.lock, python=python, machine=machine) if package.name in named]
+        wanted = [package for package in pinned_packages(request.lock, python=python, machine=machine) if package.name in named]
         glibc, index, files = self._base(request).glibc, self.shop.index, self.shop.files
-        wheels = fetch(wanted, python=python, machine=machine, glibc=glibc, index=index, files=files)
+        wheels = fetch_wheels(wanted, python=python, machine=machine, glibc=glibc, index=index, files=files)
         for wheel in wheels:
             path = self.shop.files.find(wheel.sha256)
             assert path is not None  # fetched a moment ago
@@ -233,8 +233,8 @@ def _version(program: Path) -> str:
 
 def _try(environment: Environment, platform: Platform) -> None:
     """Starts a tool, so that what the emulator refuses is said once and not of every job. Raises NotRunnable."""
-    tool = NEEDED["runtime"]
-    line = tool_line((*platform.emulator, tool, QUESTION[tool]), environment)
+    tool = REQUIRED_TOOLS["runtime"]
+    line = tool_line((*platform.emulator, tool, PROBE_OPTIONS[tool]), environment)
     done = processes.run(line, timeout=ASK_SECONDS, env={"PATH": os.defpath, "LANG": "C"})
     if not done.ok:
         said = (done.output.splitlines() or [f"exit code {done.exit_code}"])[-1]

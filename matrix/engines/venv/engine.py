@@ -82,7 +82,7 @@ class VenvEngine:
             return self._foreign.recipe(request)
         if request.build:
             self._furnisher.look_for(request.build)
-        bare = installed.recipe(request, self._python(request), engine=self.name)
+        bare = installed.request_digest(request, self._python(request), engine=self.name)
         return digest({"bare": bare, "beside": self._furnisher.identity(request)}) if request.linked else bare
 
     @functools.cached_property
@@ -137,7 +137,7 @@ class VenvEngine:
         if request in self._holds:
             return True
         stack = contextlib.ExitStack()
-        if not (self.folder(request).is_dir() and stack.enter_context(installed.used(self.folder(request)))):
+        if not (self.folder(request).is_dir() and stack.enter_context(installed.in_use(self.folder(request)))):
             stack.close()
             return False
         self._holds[request] = stack
@@ -153,14 +153,14 @@ class VenvEngine:
     def remove_unfinished(self) -> None:
         installed.remove_unfinished(self._environments)
         if self._cache:
-            self._cache.let_go()
+            self._cache.prune()
 
     def remove_others(self, keep: Collection[EnvironmentRequest]) -> int:
         kept = {self.folder(request) for request in keep}
         others = {path.parent for path in self._environments.glob(f"*/{installed.DESCRIPTION}")} - kept
-        gone = sum(installed.remove(folder) for folder in others if ".partial-" not in folder.name)
+        gone = sum(installed.remove_environment(folder) for folder in others if ".partial-" not in folder.name)
         if self._cache:
-            self._cache.let_go()
+            self._cache.prune()
         return gone
 
     def free_bytes(self) -> int:
@@ -174,9 +174,9 @@ class VenvEngine:
         self.close_worker(request)
         if stack := self._holds.pop(request, None):
             stack.close()
-        gone = installed.remove(self.folder(request))
+        gone = installed.remove_environment(self.folder(request))
         if self._cache:
-            self._cache.let_go()
+            self._cache.prune()
         return gone
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from matrix.core.errors import ImageFault, LockFault, NoImage
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import PackageIndex
-from matrix.environments.wheels import fetch, pinned_in
+from matrix.environments.wheels import fetch_wheels, parse_pinned_packages
 from matrix.images.debian.base_locking import fetch_base
 from matrix.images.layer_table import TableWish
 from matrix.images.nix.environment_tree import write_environment
@@ -98,11 +98,11 @@ def _holds(workshop: Workshop, table: NixTable) -> bool:
 
 def _own(workshop: Workshop, wish: TableWish, known: NixEnvironment | None) -> NixEnvironment:
     text = (workshop.images / "nix" / OWN_LOCK).read_text(encoding="utf-8")
-    packages = pinned_in(text, OWN_LOCK, python=wish.python, machine=wish.machine)
+    packages = parse_pinned_packages(text, OWN_LOCK, python=wish.python, machine=wish.machine)
     had = {wheel.sha256 for wheel in known.wheels} if known else set()
     if known and len(had) == len(packages) and all(package.hashes & had for package in packages):
         return known
-    found = fetch(
+    found = fetch_wheels(
         packages,
         python=wish.python,
         machine=wish.machine,

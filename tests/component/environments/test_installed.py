@@ -153,21 +153,21 @@ def test_digest_and_recipe_hold_the_platform_and_not_the_path(compiler, field, v
     other = dataclasses.replace(INFO, **{field: value})
     files = [("a.py", "sha256=x")]
     assert installed.realised_digest(INFO, files) != installed.realised_digest(other, files)
-    assert installed.recipe(compiler, INFO) != installed.recipe(compiler, other)
+    assert installed.request_digest(compiler, INFO) != installed.request_digest(compiler, other)
 
 
 def test_neither_digest_nor_recipe_hold_a_path(compiler):
     moved = dataclasses.replace(INFO, path=Path("/elsewhere/python3"))
-    assert installed.recipe(compiler, INFO) == installed.recipe(compiler, moved)
+    assert installed.request_digest(compiler, INFO) == installed.request_digest(compiler, moved)
     assert installed.realised_digest(INFO, []) == installed.realised_digest(moved, [])
 
 
 def test_the_recipe_holds_engine_and_lock(compiler):
     other = dataclasses.replace(compiler, lock=dataclasses.replace(compiler.lock, digest="0" * 64))
     recipes = {
-        installed.recipe(compiler, INFO),
-        installed.recipe(compiler, INFO, engine="docker"),
-        installed.recipe(other, INFO),
+        installed.request_digest(compiler, INFO),
+        installed.request_digest(compiler, INFO, engine="docker"),
+        installed.request_digest(other, INFO),
     }
     assert len(recipes) == 3
 
@@ -355,18 +355,18 @@ def test_a_claim_that_passes_in_a_moment_does_not_keep_an_environment(tmp_path, 
     monkeypatch.setattr(installed, "CLAIM_SECONDS", 0.3)
     folder = tmp_path / "env"
     folder.mkdir()
-    with installed.used(folder):
+    with installed.in_use(folder):
         begun = time.monotonic()
-        assert not installed.remove(folder)
+        assert not installed.remove_environment(folder)
         assert time.monotonic() - begun >= installed.CLAIM_SECONDS
     with ThreadPoolExecutor() as pool:
 
         def pass_by():
-            with installed.used(folder):
+            with installed.in_use(folder):
                 time.sleep(0.1)
 
         passing = pool.submit(pass_by)
         time.sleep(0.03)
-        assert installed.remove(folder)
+        assert installed.remove_environment(folder)
         passing.result()
     assert not folder.exists()

@@ -17,7 +17,7 @@ from matrix.answers.advice import advise
 from matrix.cli.main import main
 from matrix.core.errors import LockFault, NoAnswer
 from matrix.core.records import Outcome
-from matrix.environments.wheels import pinned
+from matrix.environments.wheels import pinned_packages
 from matrix.images.requirements import environments_of, requirements_files, requirements_text
 from matrix.results.published import PublishedRun, read_run, read_runs, run_files
 
@@ -174,7 +174,7 @@ def test_what_a_requirements_file_says_is_what_a_lock_says(run, tmp_path):
     path = tmp_path / "requirements.txt"
     path.write_text(requirements_text(tools, heading=[], name=path.name))
     lock = replace(tools.locks[0], path=path)
-    again = {package.name: package for package in pinned(lock, python="3.11", machine="x86_64")}
+    again = {package.name: package for package in pinned_packages(lock, python="3.11", machine="x86_64")}
     assert again == {package.name: package for each in tools.environments for package in each.packages}
 
 

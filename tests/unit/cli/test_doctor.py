@@ -34,7 +34,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(upkeep.shutil, "which", lambda name: f"/bin/{name}" if name in programs else None)
     monkeypatch.setattr(interpreters, "uv_binary", lambda: "/bin/uv")
     monkeypatch.setattr(index, "uv_binary", lambda: "/bin/uv")
-    monkeypatch.setattr(interpreters, "every", lambda python: iter(()))
+    monkeypatch.setattr(interpreters, "find_all", lambda python: iter(()))
     _forget()
     yield programs
     _forget()
@@ -80,7 +80,7 @@ def test_all_interpreters_of_a_version_are_named(monkeypatch):
     other = interpreters.PythonInfo(
         path=Path("/b"), version="3.11.2", implementation="cpython", c_library="glibc 2", machine="x86_64"
     )
-    monkeypatch.setattr(interpreters, "every", lambda python: iter((interpreters.running(), other)))
+    monkeypatch.setattr(interpreters, "find_all", lambda python: iter((interpreters.running(), other)))
     found = upkeep._python("3.11")
     assert found.state == "ok"
     assert interpreters.running().version in found.found

@@ -10,9 +10,9 @@ import pytest
 from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, MatrixError, NotInstallable
 from matrix.core.processes import Completed
 from matrix.environments import pip_settings
-from matrix.environments.index import PackageIndex, configured, without_hashes
-from matrix.environments.index_failures import classified, versions_in, yanked_in
-from matrix.environments.pip_settings import translated
+from matrix.environments.index import PackageIndex, configured_index, without_hashes
+from matrix.environments.index_failures import classify_failure, versions_in, yanked_in
+from matrix.environments.pip_settings import as_uv_variables
 
 HOST = "https://index.example/simple"
 OTHER = "https://other.example/simple"
@@ -49,32 +49,32 @@ def test_a_later_file_wins_and_a_variable_wins_over_all(home, tmp_path):
     conf(tmp_path / "home" / ".pip" / "pip.conf", timeout="3", retries="3", cert="legacy")
     conf(tmp_path / "home" / ".config" / "pip" / "pip.conf", timeout="4", retries="4")
     conf(tmp_path / "venv" / "pip.conf", timeout="5")
-    found = pip_settings.pip_settings({**home, "PIP_DEFAULT_TIMEOUT": "6"})
+    found = pip_settings.read_pip_settings({**home, "PIP_DEFAULT_TIMEOUT": "6"})
     assert found == {"timeout": "6", "retries": "4", "cert": "legacy", "proxy": "p", "index-url": "b"}
 
 
 def test_the_install_section_wins_over_global(home, tmp_path):
     path = conf(tmp_path / "venv" / "pip.conf", index_url=OTHER)
     path.write_text(path.read_text() + f"[install]\nindex_url = {HOST}\n[list]\nindex-url = no\n")
-    assert pip_settings.pip_settings(home)["index-url"] == HOST
+    assert pip_settings.read_pip_settings(home)["index-url"] == HOST
 
 
 def test_a_named_file_replaces_the_users_and_wins(home, tmp_path):
     conf(tmp_path / "home" / ".config" / "pip" / "pip.conf", timeout="4", retries="4")
     conf(tmp_path / "venv" / "pip.conf", timeout="5")
     named = conf(tmp_path / "named.conf", timeout="7")
-    assert pip_settings.pip_settings({**home, "PIP_CONFIG_FILE": str(named)}) == {"timeout": "7"}
+    assert pip_settings.read_pip_settings({**home, "PIP_CONFIG_FILE": str(named)}) == {"timeout": "7"}
 
 
 def test_the_null_device_switches_all_files_off(home, tmp_path):
     conf(tmp_path / "venv" / "pip.conf", timeout="5")
-    found = pip_settings.pip_settings({**home, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "2"})
+    found = pip_settings.read_pip_settings({**home, "PIP_CONFIG_FILE": os.devnull, "PIP_RETRIES": "2"})
     assert found == {"retries": "2"}
 
 
 def test_a_damaged_file_is_passed_over(home, tmp_path):
     (tmp_path / "venv" / "pip.conf").write_text("no section\n")
-    assert pip_settings.pip_settings(home) == {}
+    assert pip_settings.read_pip_settings(home) == {}
 
 
 def test_settings_become_variables_of_uv(tmp_path):
@@ -87,7 +87,7 @@ def test_settings_become_variables_of_uv(tmp_path):
         "timeout": "180",
         "retries": "2",
     }
-    assert translated(settings, {}) == {
+    assert as_uv_variables(settings, {}) == {
         "UV_DEFAULT_INDEX": HOST,
         "UV_INDEX": f"{OTHER} {HOST}",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
@@ -112,24 +112,24 @@ def test_what_the_user_told_uv_is_left_alone(home, tmp_path, said_to_uv):
         "PIP_CERT": "/ca.pem",
     }
     environ = {**home, **settings, said_to_uv: "mine"}
-    assert configured(environ).environment[said_to_uv] == "mine"
+    assert configured_index(environ).environment[said_to_uv] == "mine"
     if said_to_uv == "UV_INDEX_URL":
-        assert "UV_DEFAULT_INDEX" not in configured(environ).environment
+        assert "UV_DEFAULT_INDEX" not in configured_index(environ).environment
 
 
 @pytest.mark.parametrize(("read", "whole"), [("2.5", "2"), ("0.1", "1"), ("180", "180"), ("soon", "30")])
 def test_uv_takes_whole_seconds(read, whole):
-    assert translated({"timeout": read}, {})["UV_HTTP_TIMEOUT"] == whole
+    assert as_uv_variables({"timeout": read}, {})["UV_HTTP_TIMEOUT"] == whole
 
 
 def test_no_index_is_an_option(home):
-    assert configured({**home, "PIP_NO_INDEX": "1"}).options == ("--no-index",)
-    assert configured({**home, "PIP_NO_INDEX": "0"}).options == ()
+    assert configured_index({**home, "PIP_NO_INDEX": "1"}).options == ("--no-index",)
+    assert configured_index({**home, "PIP_NO_INDEX": "0"}).options == ()
 
 
 def test_variables_that_would_aim_uv_elsewhere_are_dropped(home):
     environ = {**home, "VIRTUAL_ENV": "x", "UV_TORCH_BACKEND": "cpu", "PYTHONPATH": "x", "PATH": "kept"}
-    assert set(configured(environ).environment) == {"HOME", "XDG_CONFIG_DIRS", "PATH"}
+    assert set(configured_index(environ).environment) == {"HOME", "XDG_CONFIG_DIRS", "PATH"}
 
 
 # -- what uv's words mean
@@ -228,7 +228,7 @@ error: Failed to install: numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.whl (num
     ],
 )
 def test_every_failure_has_its_class(text, exit_code, kind, words):
-    error = classified(said(text, exit_code), what="cannot install compiler/3.8.0", where="compiler/3.8.0.txt")
+    error = classify_failure(said(text, exit_code), what="cannot install compiler/3.8.0", where="compiler/3.8.0.txt")
     assert type(error) is kind
     assert words in str(error)
     if isinstance(error, MatrixError):
@@ -238,7 +238,7 @@ def test_every_failure_has_its_class(text, exit_code, kind, words):
 
 @pytest.mark.parametrize("text", [NO_WHEELS, DRAWN, NO_VERSION])
 def test_a_reason_is_one_line_without_logic(text):
-    error = classified(said(text), what="", where="")
+    error = classify_failure(said(text), what="", where="")
     assert isinstance(error, NotInstallable)
     assert "\n" not in error.reason
     assert "unsatisfiable" not in error.reason
@@ -266,23 +266,23 @@ def test_a_reason_is_one_line_without_logic(text):
     ],
 )
 def test_the_reason_word_for_word(text, expected):
-    assert str(classified(said(text), what="", where="")) == expected
+    assert str(classify_failure(said(text), what="", where="")) == expected
 
 
 def test_a_hash_mismatch_names_package_version_and_lock():
-    error = classified(said(WRONG_HASH), what="cannot install compiler/3.8.0", where="compiler/3.8.0.txt")
+    error = classify_failure(said(WRONG_HASH), what="cannot install compiler/3.8.0", where="compiler/3.8.0.txt")
     assert "mpmath==1.3.0" in str(error)
     assert "compiler/3.8.0.txt" in str(error)
     assert "nox -s lock" in getattr(error, "tip", "")
 
 
 def test_an_address_never_reaches_the_message():
-    error = classified(said(REFUSED_CONNECTION, 2), what="cannot install x", where="x")
+    error = classify_failure(said(REFUSED_CONNECTION, 2), what="cannot install x", where="x")
     assert "secret" not in str(error)
 
 
 def test_no_end_in_time_is_the_index():
-    assert isinstance(classified(said("", -15, timed_out=True), what="w", where="x"), IndexUnreachable)
+    assert isinstance(classify_failure(said("", -15, timed_out=True), what="w", where="x"), IndexUnreachable)
 
 
 # -- pip's words

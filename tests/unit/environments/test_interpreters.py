@@ -68,7 +68,7 @@ def test_a_process_and_the_running_interpreter_say_the_same():
 def test_the_path_comes_before_pyenv(tmp_path):
     on_path = fake(tmp_path / "bin" / "python3.77", "3.77.1")
     in_pyenv = fake(tmp_path / ".pyenv" / "versions" / "3.77.5" / "bin" / "python3.77", "3.77.5")
-    found = list(interpreters.every("3.77", environ(tmp_path, on_path.parent)))
+    found = list(interpreters.find_all("3.77", environ(tmp_path, on_path.parent)))
     assert [info.path for info in found] == [on_path, in_pyenv]
 
 
@@ -76,20 +76,20 @@ def test_a_shim_that_does_not_answer_is_passed_over(tmp_path):
     said = "pyenv: python3.77: command not found"
     shim = script(tmp_path / ".pyenv" / "shims" / "python3.77", f"echo '{said}' >&2; exit 127")
     real = fake(tmp_path / ".pyenv" / "versions" / "3.77.5" / "bin" / "python3.77", "3.77.5")
-    assert [info.path for info in interpreters.every("3.77", environ(tmp_path, shim.parent))] == [real]
+    assert [info.path for info in interpreters.find_all("3.77", environ(tmp_path, shim.parent))] == [real]
 
 
 def test_a_shim_that_answers_is_known_by_the_real_path(tmp_path):
     real = fake(tmp_path / "opt" / "python3.77", "3.77.2")
     shim = fake(tmp_path / "shims" / "python3.77", "3.77.2", real=real)
-    assert [info.path for info in interpreters.every("3.77", environ(tmp_path, shim.parent))] == [real]
+    assert [info.path for info in interpreters.find_all("3.77", environ(tmp_path, shim.parent))] == [real]
 
 
 def test_pyenvs_root_is_the_one_that_is_set_and_the_newest_patch_is_first(tmp_path):
     versions = tmp_path / "elsewhere" / "versions"
     for version in ("3.77.9", "3.77.10", "3.7.7", "3.77-dev"):
         fake(versions / version / "bin" / "python3.77", version)
-    found = interpreters.every("3.77", {**environ(tmp_path), "PYENV_ROOT": str(tmp_path / "elsewhere")})
+    found = interpreters.find_all("3.77", {**environ(tmp_path), "PYENV_ROOT": str(tmp_path / "elsewhere")})
     assert [info.version for info in found] == ["3.77.10", "3.77.9"]
 
 
@@ -98,12 +98,12 @@ def test_pyenvs_root_is_the_one_that_is_set_and_the_newest_patch_is_first(tmp_pa
 )
 def test_another_implementation_or_version_does_not_count(tmp_path, version, implementation):
     on_path = fake(tmp_path / "bin" / "python3.77", version, implementation=implementation)
-    assert list(interpreters.every("3.77", environ(tmp_path, on_path.parent))) == []
+    assert list(interpreters.find_all("3.77", environ(tmp_path, on_path.parent))) == []
 
 
 @pytest.mark.parametrize("line", ["exit 1", "echo no json", "echo '{}'", "kill -9 $$"])
 def test_what_answers_nonsense_is_no_python(tmp_path, line):
-    assert interpreters.answer(script(tmp_path / "python3.77", line)) is None
+    assert interpreters.probe(script(tmp_path / "python3.77", line)) is None
     with pytest.raises(EngineMissing):
         interpreters.describe(tmp_path / "python3.77")
 
@@ -121,7 +121,7 @@ def test_a_missing_python_says_what_to_install(tmp_path, monkeypatch):
 
 def test_a_missing_python_is_looked_for_once(tmp_path, monkeypatch):
     asked: list[str] = []
-    monkeypatch.setattr(interpreters, "every", lambda python, environ: asked.append(python) or iter(()))
+    monkeypatch.setattr(interpreters, "find_all", lambda python, environ: asked.append(python) or iter(()))
     monkeypatch.setattr(interpreters, "_download", lambda python, environ: asked.append("download"))
     monkeypatch.delenv("UV_PYTHON_DOWNLOADS", raising=False)
     monkeypatch.delenv("UV_OFFLINE", raising=False)
@@ -133,7 +133,7 @@ def test_a_missing_python_is_looked_for_once(tmp_path, monkeypatch):
 
 def test_nothing_is_downloaded_offline(monkeypatch):
     monkeypatch.setattr(interpreters, "_download", lambda python, environ: pytest.fail("tried to download"))
-    monkeypatch.setattr(interpreters, "every", lambda python, environ: iter(()))
+    monkeypatch.setattr(interpreters, "find_all", lambda python, environ: iter(()))
     monkeypatch.delenv("UV_PYTHON_DOWNLOADS", raising=False)
     with pytest.raises(EngineMissing):
         interpreters.find("3.77", offline=True)
@@ -151,7 +151,7 @@ def test_uv_is_found_from_many_threads():
 
 def test_a_plan_says_which_python_is_missing_and_goes_on(tmp_path, monkeypatch, capsys):
     """A store that is there already makes it look at what stands; a machine without a Python is no reason to stop."""
-    running = interpreters.every
+    running = interpreters.find_all
     monkeypatch.setattr(
         interpreters, "every", lambda python, environ: running(python, environ) if python == THIS else ()
     )

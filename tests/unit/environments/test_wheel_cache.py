@@ -52,20 +52,20 @@ def test_wheels_that_nobody_links_go_and_others_stay(tmp_path):
     written(cache.folder / "archive-v0" / "free" / "pkg" / "lib.so", 10)
     index = written(cache.folder / "simple-v9" / "index", 10)
     (tmp_path / "lib.so").hardlink_to(used)
-    cache.let_go()
+    cache.prune()
     assert [path.name for path in (cache.folder / "archive-v0").iterdir()] == ["used"]
     assert (cache.folder / "archive-v0" / "used" / "pkg.dist-info" / "RECORD").exists()
     assert index.exists()
-    WheelCache(tmp_path / "never made").let_go()
+    WheelCache(tmp_path / "never made").prune()
     assert not (tmp_path / "never made").exists()
 
 
-def test_nothing_is_let_go_while_an_install_runs(tmp_path):
+def test_nothing_is_pruned_while_an_install_runs(tmp_path):
     cache = WheelCache(tmp_path / "wheels")
     written(cache.folder / "archive-v0" / "half" / "lib.so", 10)
     code = (
         "import sys, pathlib; from matrix.environments.wheel_cache import WheelCache as W; "
-        "W(pathlib.Path(sys.argv[1])).let_go()"
+        "W(pathlib.Path(sys.argv[1])).prune()"
     )
     with cache.in_use():
         other = subprocess.Popen([sys.executable, "-c", code, str(cache.folder)])
@@ -81,11 +81,11 @@ def test_an_environment_in_use_is_not_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(installed, "CLAIM_SECONDS", 0.1)
     folder = tmp_path / "compiler-3.8.0"
     written(folder / installed.DESCRIPTION, 10)
-    with installed.used(folder) as held:
+    with installed.in_use(folder) as held:
         assert held
-        assert not installed.remove(folder)
+        assert not installed.remove_environment(folder)
         assert (folder / installed.DESCRIPTION).exists()
-    assert installed.remove(folder)
+    assert installed.remove_environment(folder)
     assert not folder.exists()
-    with installed.used(folder) as held:
+    with installed.in_use(folder) as held:
         assert not held

@@ -15,7 +15,7 @@ import pytest
 from wheelsamples import FILES, make_wheel, unpack
 
 from matrix.core.errors import HashMismatch
-from matrix.environments.wheels import Files
+from matrix.environments.wheels import FetchedFiles
 from matrix.images.layer import skeleton_tree, write_tree
 from matrix.images.layer_files import Reader, first_damaged, first_difference, layer_files, layer_in_archive
 
@@ -72,9 +72,9 @@ def test_a_skeleton_points_at_the_bases_python(tmp_path):
     assert layer_files(Reader([out.getvalue()]))["opt/env/bin/python"][4] == "/usr/bin/python3.11"
 
 
-def stored(wheel: Path, tmp_path: Path) -> tuple[Files, str, Path]:
+def stored(wheel: Path, tmp_path: Path) -> tuple[FetchedFiles, str, Path]:
     """A folder of fetched files that holds a wheel."""
-    files, digest = Files(tmp_path / "files"), hashlib.sha256(wheel.read_bytes()).hexdigest()
+    files, digest = FetchedFiles(tmp_path / "files"), hashlib.sha256(wheel.read_bytes()).hexdigest()
     return files, digest, files.add(wheel, digest)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from matrix.environments.index import configured
-from matrix.environments.wheels import Files
+from matrix.environments.index import configured_index
+from matrix.environments.wheels import FetchedFiles
 from matrix.images.debian.mirror import Sources
 from matrix.images.workshop import Workshop, lock_layers
 from matrix.plan.locks import Change
@@ -23,9 +23,9 @@ def test_a_table_for_a_python_without_a_base_is_skipped_and_said(tmp_path):
     shutil.copy(LOCKS / "wanted.toml", tmp_path / "images" / "locks")
     shop = Workshop(
         images=tmp_path / "images",
-        files=Files(tmp_path / "files"),
+        files=FetchedFiles(tmp_path / "files"),
         scratch=tmp_path,
-        index=configured({}),
+        index=configured_index({}),
         sources=Sources(mirrors=()),
     )
     (change,) = lock_layers(shop, lambda _: None)

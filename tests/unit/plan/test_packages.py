@@ -192,7 +192,7 @@ def resolved(folder: Path, index: Index, **options: str) -> Lock:
     said: list[str] = []
     request = EnvironmentRequest(kind="exporter", python=options.get("python", "3.11"), lock=lock)
     assert resolve_missing([request, request], index, said.append) == (lock.path,)
-    assert "transformers beside exporter/torch-2.9.1+turbine-3.9.0.cuda" in said[0]
+    assert "transformers with exporter/torch-2.9.1+turbine-3.9.0.cuda" in said[0]
     return extended(folder, **options)
 
 

@@ -13,7 +13,7 @@ from samples import spec_of
 from matrix.artifacts.onnx import OnnxFacts, onnx_facts
 from matrix.artifacts.vmfb import entry_points
 from matrix.core.errors import ModelMissing, ModelUnusable, ToolchainFault, UsageError
-from matrix.environments.user_tools import find_toolchain, lay_out, why_not
+from matrix.environments.user_tools import find_toolchain, install_toolchain, why_unusable
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import make_plan
 from matrix.plan.question import Question, ask
@@ -272,13 +272,13 @@ def test_a_wheel_is_unpacked_and_a_folder_is_linked(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     of_wheel = find_toolchain("mine", wheel(tmp_path / "x.whl", "exit 0"), "runtime")
-    tools = lay_out(of_wheel, tmp_path / "one")
-    assert why_not(tmp_path / "one", tools) == ""
+    tools = install_toolchain(of_wheel, tmp_path / "one")
+    assert why_unusable(tmp_path / "one", tools) == ""
     make_tool(tmp_path / "build" / "iree-run-module", "echo it is broken >&2; exit 3")
     of_folder = find_toolchain("mine", tmp_path / "build", "runtime")
-    tools = lay_out(of_folder, tmp_path / "two")
+    tools = install_toolchain(of_folder, tmp_path / "two")
     assert (tmp_path / "two" / "tree").is_symlink()
-    assert "does not run here: it is broken" in why_not(tmp_path / "two", tools)
+    assert "does not run here: it is broken" in why_unusable(tmp_path / "two", tools)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4cut"])
