@@ -153,7 +153,7 @@ def test_a_plan_says_which_python_is_missing_and_goes_on(tmp_path, monkeypatch, 
     """A store that is there already makes it look at what stands; a machine without a Python is no reason to stop."""
     running = interpreters.find_all
     monkeypatch.setattr(
-        interpreters, "every", lambda python, environ: running(python, environ) if python == THIS else ()
+        interpreters, "find_all", lambda python, environ: running(python, environ) if python == THIS else ()
     )
     with Store(tmp_path / "store"):
         pass
