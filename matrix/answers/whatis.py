@@ -11,7 +11,7 @@ from matrix.answers.gates import Gates, Prediction, likely_compilers, predict
 from matrix.artifacts.mlir import Mlir
 from matrix.artifacts.vmfb import Executable, Vmfb
 from matrix.artifacts.vmfb_audit import VmfbAudit
-from matrix.core.text import inert, plain_rows
+from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import minor
 
 FORMAT = 1
@@ -107,7 +107,7 @@ def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str
     ]
     if audit.unscanned:
         blocks.append(f"{audit.unscanned} bytes were not looked through for strings")
-    return inert("\n\n".join(blocks)) + "\n"
+    return escape_controls("\n\n".join(blocks)) + "\n"
 
 
 def _functions(module: Vmfb) -> str:
@@ -141,4 +141,4 @@ def mlir_text(path: str, found: Mlir) -> str:
     ]
     if not found.complete:
         facts.append(["read", "the beginning only; there may be more dialects and entry points"])
-    return inert(plain_rows(facts, headers=())) + "\n"
+    return escape_controls(plain_rows(facts, headers=())) + "\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from matrix.core.disk import replacing
+from matrix.core.disk import atomic_write
 from matrix.core.toml_reader import read_toml
 from matrix.core.versions import in_order
 from matrix.images.debian.lock import TOOLS
@@ -42,7 +42,7 @@ def write_built(folder: Path, release: str, digests: Mapping[str, str]) -> None:
     """Takes the digests of one release in; the others stay."""
     before = read_built(folder) if (folder / FILE).exists() else {}
     path = folder / FILE
-    with replacing(path, what=f"{TOOLS}/{FILE}") as file:
+    with atomic_write(path, what=f"{TOOLS}/{FILE}") as file:
         file.write(built_text({**before, release: {**before.get(release, {}), **digests}}).encode())
 
 

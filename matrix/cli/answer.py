@@ -12,7 +12,7 @@ from matrix.answers.causes import cells_of
 from matrix.core.data import data_root
 from matrix.core.errors import EXIT_NO, EXIT_OK, ResultsFault, UsageError
 from matrix.core.records import AXES
-from matrix.core.text import inert, plain_rows
+from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import in_order, nearest
 from matrix.images.requirements import (
     RequirementsFile,
@@ -59,7 +59,7 @@ def advise(options: Namespace) -> int:
     for name, text in rows:
         shown.append(["" if name == before else name, text])
         before = name
-    print(inert(plain_rows(shown, headers=())))
+    print(escape_controls(plain_rows(shown, headers=())))
     return EXIT_OK
 
 
@@ -69,7 +69,7 @@ def badge(options: Namespace) -> int:
     wanted = {axis: value for axis in AXES if (value := getattr(options, axis))}
     made = badge_of(cells_of(runs), wanted, date=max(run.date for run in runs))
     _written(options.output, as_svg(made))
-    print(inert(f"{options.output}: {made.title}"))
+    print(escape_controls(f"{options.output}: {made.title}"))
     return EXIT_OK
 
 
@@ -88,7 +88,7 @@ def candidates(options: Namespace) -> int:
         ]
         for each in found.candidates
     ]
-    print(inert(plain_rows(rows, headers=("compiler", "score", *columns))))
+    print(escape_controls(plain_rows(rows, headers=("compiler", "score", *columns))))
     said = ", ".join(f"{name}={weight:g}" for name, weight in found.weights.items()) or "none"
     print(
         f"\nscore: 0 to 100, weights {said}; what was not measured (-) earns a release nothing,\n"
@@ -128,7 +128,7 @@ def diff(options: Namespace) -> int:
             f"diff: read {' '.join(options.what)}, expected two files, or an axis and two of its values",
             tip="`diff before.json after.json`, or `diff compiler 3.8.0 3.9.0`",
         )
-    print(inert("\n".join(differences.words(found))))
+    print(escape_controls("\n".join(differences.words(found))))
     return EXIT_NO if found.worse else EXIT_OK
 
 

@@ -11,7 +11,7 @@ from matrix.answers.bisection import Turn, Verdict, next_to_measure, turns
 from matrix.core.data import default_store
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.records import Outcome
-from matrix.core.text import inert, plain_rows
+from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
 from matrix.engines.choice import engine_maker
 from matrix.plan.axes import NONE, VERSION_AXES
@@ -75,7 +75,7 @@ def bisect(options: Namespace) -> int:
                 return EXIT_INTERRUPTED
             search.jobs += summary.jobs_run
             _note(search, judged(part, summary.states, store), only_measured=False)
-    print(inert("\n".join(answer(search, options))))
+    print(escape_controls("\n".join(answer(search, options))))
     return EXIT_OK
 
 

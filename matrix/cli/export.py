@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from matrix.core.data import LOCKS, data_root, model_files
+from matrix.core.data import STORE_LOCKS, data_root, model_files
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, ExportFailed, UsageError
 from matrix.core.records import Outcome
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
@@ -57,7 +57,7 @@ def export_plan(options: Namespace) -> Plan:
     }
     text = SPEC.format(**{key: json.dumps(word, ensure_ascii=False) for key, word in words.items()})
     spec = parse_spec(text, source="export", base=Path())
-    catalogue = load_catalogue(spec, torch_variant=options.torch_build, place=options.store / LOCKS)
+    catalogue = load_catalogue(spec, torch_variant=options.torch_build, place=options.store / STORE_LOCKS)
     return make_plan(spec, catalogue)
 
 

@@ -18,7 +18,7 @@ from matrix.core.errors import (
     NotInstallable,
     UsageError,
 )
-from matrix.core.machine import cores_of_machine
+from matrix.core.machine import usable_cores
 from matrix.core.records import Outcome, Stage
 from matrix.core.text import plain_rows
 from matrix.engines.choice import engine_maker
@@ -60,7 +60,7 @@ def plan(options: Namespace) -> int:
     requests = planned.environments()
     done = {stage: _done(planned, schedule, stage) for stage in planned.stages}
     decided = Counter(filter(None, (_decided(cell, schedule.states) for cell in planned.cells)))
-    cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or cores_of_machine())
+    cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or usable_cores())
     rows = [
         ["question", planned.spec.question],
         ["cells", ", ".join([str(len(planned.cells)), f"{decided['done']} done", *_staying(decided)])],

@@ -13,7 +13,7 @@ from matrix.answers.gates import load_gates
 from matrix.core.data import data_root, presets
 from matrix.core.errors import EXIT_OK, CellUnknown, StoreUnusable
 from matrix.core.records import AXES
-from matrix.core.text import inert
+from matrix.core.text import escape_controls
 from matrix.engines.choice import engine_maker
 from matrix.engines.contract import Engine, tool_line
 from matrix.plan.backends.iree import EXPORT
@@ -42,7 +42,7 @@ def why(options: Namespace) -> int:
         foretold = _foretold(options.cell)
         if unknown.several or not foretold:
             raise
-        print(inert("\n".join(foretold)))
+        print(escape_controls("\n".join(foretold)))
         return EXIT_OK
 
 
@@ -127,7 +127,7 @@ def _print(
     gates = load_gates()
     cause = words(explain(cell, cells, gates), cell, gates)
     lines = [*_evidence(cell, run, notes), *log, *cause, "", "reproduce", *(f"  {each}" for each in pasted)]
-    print(inert("\n".join([*lines, f"  {cell.reproduce}"]).expandtabs()))
+    print(escape_controls("\n".join([*lines, f"  {cell.reproduce}"]).expandtabs()))
 
 
 def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> list[str]:

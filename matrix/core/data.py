@@ -1,4 +1,4 @@
-"""Where the data that ships with the project lies: presets, models, locks; the checkout, or the copy in a wheel."""
+"""Where the data of the project lies (presets, models, locks): in the checkout, or in the copy inside a wheel."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ def default_store() -> Path:
     return Path(cache) / "iree-matrix"
 
 
-LOCKS = "locks"
-"""The folder of locks that were resolved for models of one's own."""
+STORE_LOCKS = "locks"
+"""The store's folder of locks that were resolved for users' models."""
 
-PACKAGE = Path(__file__).parents[1]
-DATA = PACKAGE / "data"
-"""Presets, targets, sets of flags, error signatures, gates, explained differences."""
+PACKAGE_FOLDER = Path(__file__).parents[1]
+DATA = PACKAGE_FOLDER / "data"
+"""Presets, targets, flag sets, error signatures, gates, explained differences."""
 
 
 def data_root() -> Path:
     """The folder that holds `scripts/` and `images/`: the checkout, or the copy inside an installed wheel.
 
-    IREE_MATRIX_DATA names another one, for locks of one's own.
+    IREE_MATRIX_DATA names another one, for a user's own locks.
     """
     if chosen := os.environ.get("IREE_MATRIX_DATA"):
         return Path(chosen)
-    checkout = PACKAGE.parent
-    return checkout if (checkout / "images" / "locks").is_dir() else PACKAGE / "_bundled"
+    checkout = PACKAGE_FOLDER.parent
+    return checkout if (checkout / "images" / "locks").is_dir() else PACKAGE_FOLDER / "_bundled"
 
 
 def presets() -> tuple[str, ...]:
-    """The names of the shipped specs."""
+    """The names of the shipped presets."""
     return tuple(sorted(path.stem for path in (DATA / "presets").glob("*.toml")))
 
 
 def shipped_models() -> tuple[str, ...]:
-    """The names of the models in `scripts/models`, and of those that come from a package."""
+    """The names of the models in `scripts/models`."""
     return tuple(sorted(model_files()))
 
 
 def model_files(folder: str = "**") -> dict[str, Path]:
-    """Name -> file of the shipped models; of those in `packaged` the architecture comes from a package, those in
+    """Name -> file of the shipped models. The architectures of those in `packaged` come from packages; those in
     `operations` are one operation each."""
     paths = (data_root() / "scripts" / "models").glob(f"{folder}/*.py")
     return {path.stem: path for path in sorted(paths, key=lambda path: (path.parent, path.name))}

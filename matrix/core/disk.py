@@ -1,4 +1,4 @@
-"""Files written whole or not at all, claims on folders, and a full or read-only disk said as an error."""
+"""Atomic writes, claims on folders, and the errors of a full or read-only disk."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ from typing import IO
 
 from matrix.core.errors import DiskFull, StoreUnusable
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+DEAD_SUFFIX = ".dead"
+"""The suffix of a killed run's scratch folder that could not be removed: it holds files of a container's user."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorePlaces:
-    """The folders of a store in which environments, images and jobs are made: what an engine needs to know of it."""
+    """The folders of a store that engines use: for environments, images and jobs."""
 
     folder: Path
     environments: Path
     scratch: Path
-    """For files in the making; a run has one of its own below it."""
+    """For temporary files; each run has its own folder below it."""
     wheels: Path
-    """A cache of wheels that goes with the environments."""
+    """A cache of wheels that shrinks with the environments."""
     roots: Path
     """Links that keep paths of the Nix store from its garbage collector."""
     files: Path
-    """What was fetched: wheels, Debian packages."""
+    """Fetched files: wheels, Debian packages."""
 
 
-def places_of(folder: Path) -> StorePlaces:
+def store_places(folder: Path) -> StorePlaces:
     return StorePlaces(
         folder=folder,
         environments=folder / "environments",
@@ -44,13 +49,9 @@ def places_of(folder: Path) -> StorePlaces:
     )
 
 
-DEAD = ".dead"
-"""Ends the name of a killed run's scratch folder of which something is still there: a file of a container's user."""
-
-
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turns a full disk and a refused write below `folder` into errors that say what to do."""
+    """Turns a full disk or a refused write below `folder` into DiskFull or StoreUnusable."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -58,9 +59,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
             raise disk_full(folder) from None
         raise StoreUnusable(f"{folder}: the database answers: {error}", tip="check the folder's rights") from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             raise disk_full(folder) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in NOT_WRITABLE:
             raise StoreUnusable(
                 f"{folder}: cannot be written: {error.strerror}", tip="give another folder with --store"
             ) from None
@@ -74,14 +75,9 @@ def disk_full(folder: Path) -> DiskFull:
     )
 
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-
-
 @contextlib.contextmanager
-def replacing(target: Path, *, what: str) -> Iterator[IO[bytes]]:
-    """A file under a temporary name beside `target`, renamed when the block ends well and removed when it does not."""
+def atomic_write(target: Path, *, what: str) -> Iterator[IO[bytes]]:
+    """A temporary file beside `target`, renamed to it at the end of the block, or removed after an exception."""
     name = ""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,14 +104,14 @@ def replacing(target: Path, *, what: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel releases when its holder dies."""
+    """Holds a lock that the kernel releases when its holder dies."""
     with path.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Every file below a folder; what vanishes meanwhile is passed over."""
+    """Every file below a folder. Files that vanish meanwhile are skipped."""
     folders = [str(folder)]
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:

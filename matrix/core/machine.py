@@ -1,4 +1,4 @@
-"""This machine as results and job keys name it: its cores and its class, never a host name."""
+"""This machine as results and job keys describe it: cores and class, never a host name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import platform
 from pathlib import Path
 
 
-def cores_of_machine() -> int:
-    """The cores that this process may use."""
+def usable_cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def machine_identity() -> str:
-    """The machine class as keys hold it: with the CPU's features, of which a virtual machine may hide some."""
+    """The machine class for job keys, with the CPU's features: a virtual machine may hide some of them."""
     features = _cpuinfo("flags") or _cpuinfo("Features")
     return f"{machine_class()}, features {hashlib.sha256(features.encode()).hexdigest()[:12]}"
 
@@ -29,6 +29,6 @@ def _cpuinfo(field: str) -> str:
 
 
 def machine_class() -> str:
-    """The machine as results name it: architecture, CPU, cores; never a host name."""
+    """The machine class for results: architecture, CPU model and cores."""
     model = _cpuinfo("model name")
-    return ", ".join(part for part in (platform.machine(), model, f"{cores_of_machine()} cores") if part)
+    return ", ".join(part for part in (platform.machine(), model, f"{usable_cores()} cores") if part)

@@ -1,7 +1,7 @@
-"""The one seam to other programs: argv lists, a timeout always, the whole process group killed.
+"""The only place that starts programs: argv lists, always a timeout, and the whole process group is killed.
 
-`run` decides nothing and raises nothing of its own: a program that is missing, that fails or that takes too long is
-described by the returned `Completed`. The caller reads it and decides what it means.
+`run` never raises for a program: one that is missing, fails or takes too long is described by the returned
+`Completed`, and the caller decides what it means.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from pathlib import Path
 from matrix.core.errors import MatrixError
 
 NOT_FOUND = 127
-"""Exit code of a program that could not be started, as a shell would say it."""
-GRACE_SECONDS = 2.0
-"""What a process group has between SIGTERM and SIGKILL."""
+"""The exit code of a program that could not be started, as in a shell."""
+TERMINATION_SECONDS = 2.0
+"""The time between SIGTERM and SIGKILL for a process group."""
 TAIL_LINES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """A program that is over: enough to replay it and to say how it ended. `exit_code` is -N for signal N."""
+    """A program that has ended: how to run it again, and how it ended. `exit_code` is -N for signal N."""
 
     argv: tuple[str, ...]
     exit_code: int
@@ -46,7 +46,7 @@ class Completed:
 
     @property
     def output(self) -> str:
-        """stderr, then stdout: where a program explains itself."""
+        """stderr, then stdout."""
         return "\n".join(part.strip() for part in (self.stderr, self.stdout) if part.strip())
 
     @property
@@ -56,7 +56,7 @@ class Completed:
 
     @property
     def command(self) -> str:
-        """The argv as a line that can be pasted into a shell."""
+        """The argv as a line for a shell."""
         return shlex.join(self.argv)
 
 
@@ -72,11 +72,11 @@ def run(
     cwd: Path | None = None,
     stdin: str = "",
 ) -> Completed:
-    """Run a program to its end or to `timeout` seconds. `env` is the whole environment; None inherits ours."""
+    """Runs a program to its end, or for `timeout` seconds. `env` is the whole environment; None inherits this one's."""
     started = time.monotonic()
     words = tuple(str(word) for word in argv)
     search = (os.environ if env is None else env).get("PATH")
-    prefix = dying_with_us() if shutil.which(words[0], path=search) else ()
+    prefix = parent_death_prefix() if shutil.which(words[0], path=search) else ()
     try:
         process = subprocess.Popen(
             (*prefix, *words),
@@ -96,7 +96,7 @@ def run(
         _running.add(process)
     try:
         stdout, stderr, timed_out = _communicate(process, stdin, timeout)
-    except BaseException:  # an interrupt must not leave the group behind
+    except BaseException:  # an interrupt must not leave the group running
         kill_group(process)
         raise
     finally:
@@ -113,17 +113,17 @@ def run(
 
 
 @functools.cache
-def dying_with_us() -> tuple[str, ...]:
-    """The start of a command line whose process the kernel kills when we are killed.
+def parent_death_prefix() -> tuple[str, ...]:
+    """The prefix of a command line whose process the kernel kills when this process dies.
 
-    Linux ties that to the *thread* that started the process: `run` waits in it, so it lives as long. A `preexec_fn`
-    would do the same, but is unsafe beside other threads; so a program does it: util-linux's, or Python where that is
-    missing (20 ms instead of 1).
+    Linux ties this to the *thread* that started the process, and `run` waits in that thread. A `preexec_fn` would do
+    the same but is unsafe beside other threads. So a program does it: setpriv of util-linux, or else Python (20 ms
+    instead of 1).
     """
     setpriv, true = shutil.which("setpriv"), shutil.which("true")
     if setpriv and true:
         prefix = (setpriv, "--pdeathsig", "KILL", "--")
-        with contextlib.suppress(OSError, subprocess.SubprocessError):  # busybox has one without that option
+        with contextlib.suppress(OSError, subprocess.SubprocessError):  # the setpriv of busybox lacks the option
             subprocess.run([*prefix, true], check=True, timeout=10, capture_output=True)
             return prefix
     code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
@@ -138,8 +138,8 @@ def _communicate(process: subprocess.Popen[str], stdin: str, timeout: float) -> 
     else:
         return stdout, stderr, False
     try:
-        stdout, stderr = process.communicate(timeout=GRACE_SECONDS)
-    except subprocess.TimeoutExpired as still:  # a descendant left the group and holds the pipe: take what there is
+        stdout, stderr = process.communicate(timeout=TERMINATION_SECONDS)
+    except subprocess.TimeoutExpired as still:  # a descendant left the group and holds the pipe open
         stdout, stderr = _text(still.stdout), _text(still.stderr)
     return stdout, stderr, True
 
@@ -149,18 +149,18 @@ def _text(read: str | bytes | None) -> str:
 
 
 def kill_group(process: subprocess.Popen[str], *, grace: float | None = None) -> None:
-    """SIGTERM, then SIGKILL to the process's group; waits for the process itself."""
+    """Sends SIGTERM, then SIGKILL to the process's group, and waits for the process."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_SECONDS if grace is None else grace)
+        process.wait(TERMINATION_SECONDS if grace is None else grace)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def kill_all() -> None:
-    """End whatever `run` has going in other threads: an interrupt only reaches the main one."""
+    """Kills all programs that `run` waits for in other threads: an interrupt only reaches the main thread."""
     with _guard:
         running = tuple(_running)
     for process in running:
@@ -169,7 +169,7 @@ def kill_all() -> None:
 
 
 def failure(completed: Completed, what: str, *, tip: str = "") -> MatrixError:
-    """The error for a program whose failure has no class of its own: how it ended, argv, and the output's tail."""
+    """The error for a failed program, where no other class fits: how it ended, its argv and the tail of its output."""
     if completed.timed_out:
         ending = f"took longer than {completed.seconds:.0f} s and was ended"
     elif completed.exit_code < 0:

@@ -1,4 +1,4 @@
-"""The graph of a Nix store, as its database and as results have it: each path, its size, what it refers to. Pure."""
+"""The graph of a Nix store: each path, its size and its references. Pure."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from itertools import islice
 
 STORE_PATHS = "store_paths"
-"""What data calls them: of an environment, and of a run in which each stands once."""
+"""The key of store paths in data: those of an environment, and all those of a run, each once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorePath:
-    """A path of the store. `size`: bytes as an archive (NAR). `references`: the other paths that it names."""
+    """A path of the store. `size`: bytes as an archive (NAR). `references`: the other paths that it refers to."""
 
     path: str
     size: int
     references: tuple[str, ...] = ()
 
 
-def registered(text: str) -> tuple[StorePath, ...]:
-    """What `nix-store --dump-db` says: of each path a line with itself, its digest, size and derivation, how many paths
-    it refers to, and these; itself among them, where it names itself. Raises ValueError for anything else."""
+def parse_registrations(text: str) -> tuple[StorePath, ...]:
+    """Parses the output of `nix-store --dump-db`: for each path the lines path, digest, size, deriver, number of
+    references, references (a path may refer to itself). Raises ValueError for anything else."""
     lines = iter(text.splitlines())
     found = []
     for path in lines:
@@ -34,18 +34,18 @@ def registered(text: str) -> tuple[StorePath, ...]:
     return tuple(found)
 
 
-def as_data(paths: Iterable[StorePath]) -> dict[str, object]:
-    """Path -> its facts, for JSON."""
+def store_paths_data(paths: Iterable[StorePath]) -> dict[str, object]:
+    """Path -> size and references, for JSON."""
     return {each.path: {"bytes": each.size, "references": list(each.references)} for each in paths}
 
 
-def name_of(path: str) -> str:
-    """What stands after the digest: `iree-matrix-base-py3.11-x86_64`."""
+def store_path_name(path: str) -> str:
+    """The part after the digest, such as `iree-matrix-base-py3.11-x86_64`."""
     return path.partition("-")[2] or path
 
 
-def closure(paths: Iterable[StorePath], start: str) -> tuple[StorePath, ...]:
-    """A path, then all that it needs, the nearest first; what is not among `paths` is left out."""
+def path_closure(paths: Iterable[StorePath], start: str) -> tuple[StorePath, ...]:
+    """A path and all that it refers to, breadth first. Paths that are not among `paths` are left out."""
     known = {each.path: each for each in paths}
     order = [start]
     for path in order:

@@ -14,7 +14,7 @@ from matrix.core.versions import nearest
 
 
 class Table:
-    """One table of a file. Every reader returns a usable default after a fault, so that reading goes on."""
+    """One table of a file. After a fault every reader returns a usable default, so that reading goes on."""
 
     def __init__(self, content: Mapping[str, Any], place: str, faults: list[str]) -> None:
         self.content = content
@@ -28,7 +28,7 @@ class Table:
         self.faults.append(f"{self.at(key)}: {text}")
 
     def only(self, known: Iterable[str], *, kind: str = "key") -> None:
-        """Refuses keys that are not known."""
+        """Reports unknown keys."""
         names = list(known)
         for key in self.content:
             if key not in names:
@@ -61,7 +61,7 @@ class Table:
         return value
 
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """A text or a list of texts. A number is a fault: 3.10 would be read as 3.1."""
+        """A text or a list of texts. A number is a fault: TOML reads 3.10 as 3.1."""
         value = self.content.get(key, None)
         if value is None:
             return default
@@ -86,7 +86,7 @@ class Table:
         return value
 
     def matching(self, key: str, pattern: re.Pattern[str], expected: str) -> str:
-        """A text that is required and that a pattern matches from its start."""
+        """A required text that matches a pattern."""
         faults = len(self.faults)
         value = self.text(key, required=True)
         if len(self.faults) == faults and not pattern.match(value):
@@ -121,7 +121,7 @@ class Table:
 
 
 def read_toml(path: Path, name: str, *, file_format: int, tip: str) -> Table:
-    """The top table of a committed file, whose place in the checkout is `name`; another `format` is a fault of it.
+    """The top table of a committed file. `name` is its place in the checkout. A wrong `format` is a fault.
 
     Raises LockFault where the file cannot be read.
     """

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from matrix.core.data import PACKAGE, data_root
+from matrix.core.data import PACKAGE_FOLDER, data_root
 from matrix.core.disk import StorePlaces
 from matrix.core.errors import EngineMissing
 from matrix.engines.contract import Engine
@@ -102,4 +102,4 @@ def nix_maker(places: StorePlaces) -> Maker:
     """What makes environments stand in the machine's Nix places."""
     from matrix.engines.nix.making import Maker
 
-    return Maker(workshop(places), platform.machine(), code=PACKAGE.parent)
+    return Maker(workshop(places), platform.machine(), code=PACKAGE_FOLDER.parent)

@@ -18,6 +18,7 @@ from glob import escape
 from pathlib import Path
 from typing import IO
 
+from matrix.core.disk import claimed
 from matrix.core.errors import DiskFull, NotInstallable, StoreUnusable
 from matrix.core.keys import digest
 from matrix.core.records import Environment, EnvironmentRequest, Toolchain
@@ -81,7 +82,7 @@ def realise_with(request: EnvironmentRequest, folder: Path, build: Callable[[Pat
         return known
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _claimed(folder):  # waits for another process or thread that builds it
+        with claimed(_claim_of(folder)):  # waits for another process or thread that builds it
             return load(folder) or _make(request, folder, build)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -89,18 +90,14 @@ def realise_with(request: EnvironmentRequest, folder: Path, build: Callable[[Pat
         raise StoreUnusable(f"cannot realise {request.label}: {error}") from error
 
 
-@contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """Holds the claim on a folder: a lock that the kernel releases when its holder dies."""
-    with folder.with_name(f"{folder.name}.lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _claim_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 @contextlib.contextmanager
 def in_use(folder: Path) -> Iterator[bool]:
     """Keeps an environment from being removed; yields False while another process builds or removes it."""
-    with folder.with_name(f"{folder.name}.lock").open("ab") as file:
+    with _claim_of(folder).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -113,7 +110,7 @@ def remove_environment(folder: Path) -> bool:
     """Removes an environment that is not in use. Returns whether it is removed."""
     import shutil
 
-    with folder.with_name(f"{folder.name}.lock").open("ab") as file:
+    with _claim_of(folder).open("ab") as file:
         if not _claim_exclusively(file):
             return False
         if folder.is_symlink():  # the environment belongs to another store

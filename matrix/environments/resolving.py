@@ -7,12 +7,11 @@ version or the exporter lock changes.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from matrix.core.disk import disk_errors
+from matrix.core.disk import atomic_write
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.locking import Resolver, Task, resolve
 from matrix.environments.wheels import parse_pinned_packages, pinned_packages
@@ -31,8 +30,8 @@ def resolve_missing(
         if lock.extends and not lock.digest and lock.path not in written:
             progress(f"resolving {' '.join(lock.packages)} with {lock.extends.name} for Python {request.python}")
             text = _text(lock, lock.extends, request.python, index)
-            with disk_errors(lock.path.parent):
-                _write(lock.path, text)
+            with atomic_write(lock.path, what=lock.name) as file:
+                file.write(text.encode())
             written.append(lock.path)
     return tuple(written)
 
@@ -56,10 +55,3 @@ def _text(lock: Lock, base: Lock, python: str, index: Resolver) -> str:
     got = {each.name: each.version for each in parse_pinned_packages(text, lock.name, python=python, machine=machine)}
     pins = (*base.pins, *((package, got[package]) for package in asked if package in got))
     return header(pins) + text.removeprefix(header(base.pins))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{os.getpid()}")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)

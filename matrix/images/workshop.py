@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from packaging.utils import parse_wheel_filename
 
-from matrix.core.disk import replacing
+from matrix.core.disk import atomic_write
 from matrix.core.errors import ImageFault
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import PackageIndex
@@ -333,6 +333,6 @@ def write_locked(path: Path, name: str, text: str) -> LockChange:
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     if text == before:
         return LockChange(name=name, change=Change.UNCHANGED)
-    with replacing(path, what=name) as file:
+    with atomic_write(path, what=name) as file:
         file.write(text.encode())
     return LockChange(name=name, change=Change.CHANGED if before else Change.ADDED)

@@ -17,7 +17,7 @@ from typing import Any
 from matrix.core.errors import ResultsFault
 from matrix.core.records import Artifact, Outcome, Stage
 from matrix.core.store_paths import STORE_PATHS, StorePath
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.core.toml_reader import Table
 from matrix.plan.backends.iree import RUN
 from matrix.plan.stages import in_order, kinds
@@ -258,7 +258,7 @@ def _parsed(content: dict[str, Any], *, source: str) -> PublishedRun:
     )
     if faults:
         more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
-        listed = "\n".join(f"  {visible(fault, LONGEST_FAULT)}" for fault in [*faults[:MOST_FAULTS], *more])
+        listed = "\n".join(f"  {mark_controls(fault, LONGEST_FAULT)}" for fault in [*faults[:MOST_FAULTS], *more])
         raise ResultsFault(f"{source}: not a run of format {FORMAT}:\n{listed}", tip=TIP)
     return run
 

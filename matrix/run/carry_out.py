@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from matrix.core.errors import DiskFull, NotAllMeasured, StoreUnusable
-from matrix.core.machine import cores_of_machine, machine_class
+from matrix.core.machine import machine_class, usable_cores
 from matrix.core.records import Disk
 from matrix.core.text import say
 from matrix.engines.choice import engine_maker
@@ -37,7 +37,7 @@ def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> Run
     """Runs what is missing of a plan, and says so on stderr. `options` has `engine`, `jobs`, `disk_budget` and `store`,
     `name` tells the run from others in the store. Raises DiskFull, StoreUnusable and what a run raises.
     """
-    cores = options.jobs or cores_of_machine()
+    cores = options.jobs or usable_cores()
     make_engine = engine_maker(options.engine, store.places, cores=cores, own_cache=not _fits(plan, options, store))
     if not store.hold(alone=False):
         raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")

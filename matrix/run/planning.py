@@ -16,7 +16,7 @@ from typing import Any
 from matrix.artifacts.onnx import onnx_facts
 from matrix.artifacts.vmfb import entry_points
 from matrix.builds.planning import planned_build
-from matrix.core.data import DATA, LOCKS, data_root, model_files, presets, shipped_models
+from matrix.core.data import DATA, STORE_LOCKS, data_root, model_files, presets, shipped_models
 from matrix.core.errors import ModelMissing, ModelUnusable, PresetUnknown, SpecError
 from matrix.core.keys import sha256
 from matrix.core.machine import machine_identity
@@ -72,7 +72,7 @@ def plan_of(question: Question, store: Path = NOWHERE) -> Plan:
         spec,
         torch_variant=question.torch_variant,
         machine_class=machine_identity(),
-        place=store / LOCKS,
+        place=store / STORE_LOCKS,
         images=_toolchain_images(spec),
     )
     with _uncollected():

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from matrix.core.disk import DEAD, disk_errors, places_of
+from matrix.core.disk import DEAD_SUFFIX, disk_errors, store_places
 from matrix.core.errors import StoreTooNew, StoreUnusable
 from matrix.core.keys import now
 from matrix.core.records import Artifact, JobEnd, JobResult, Outcome
@@ -80,7 +80,7 @@ class Store:
         folder = folder.absolute()  # jobs, and the tools that install, run in other folders than this process
         self.folder = folder
         self.blobs = folder / "blobs"
-        self.places = places_of(folder)
+        self.places = store_places(folder)
         self._claimed: set[str] = set()
         self._descriptors: list[int] = []
         if (read_only or not create) and not (folder / "store.sqlite").is_file():
@@ -350,7 +350,9 @@ class Store:
                     descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
                     try:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        dead = left if left.suffix == DEAD else left.rename(left.with_name(left.name + DEAD))
+                        dead = (
+                            left if left.suffix == DEAD_SUFFIX else left.rename(left.with_name(left.name + DEAD_SUFFIX))
+                        )
                         shutil.rmtree(dead, ignore_errors=True)
                     finally:
                         os.close(descriptor)

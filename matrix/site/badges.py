@@ -13,7 +13,7 @@ import jinja2
 
 from matrix.answers.advice import meant_by
 from matrix.core.errors import NoAnswer
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.core.versions import in_order, minor
 from matrix.results.published import PublishedCell
 from matrix.results.square import headings, span
@@ -69,10 +69,10 @@ def badge_of(cells: Sequence[PublishedCell], wanted: Mapping[str, str], *, date:
     message = _message(passing, order)
     with_own = ", each with the runtime of its release" if own else ""
     return Badge(
-        label=visible(label, LONGEST),
-        message=visible(message, LONGEST),
+        label=mark_controls(label, LONGEST),
+        message=mark_controls(message, LONGEST),
         standing=standing,
-        title=visible(f"{label}: {axis} {message}{with_own}; measured {date}"),
+        title=mark_controls(f"{label}: {axis} {message}{with_own}; measured {date}"),
     )
 
 

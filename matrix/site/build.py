@@ -13,7 +13,7 @@ from pathlib import Path
 from matrix import __version__
 from matrix.answers.causes import cells_of
 from matrix.core.errors import UsageError
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.plan.axes import NONE
 from matrix.results.published import PublishedCell, PublishedRun, read_runs
 from matrix.site.badges import as_svg, badge_of
@@ -143,7 +143,9 @@ def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Tabl
     for name in STATIC:
         (folder / name).write_bytes((static / name).read_bytes())
     (folder / ".nojekyll").write_text("")  # GitHub Pages: serve the files as they are
-    sources = [{"preset": run.preset, "file": visible(Path(run.source).name, LABEL), "date": run.date} for run in runs]
+    sources = [
+        {"preset": run.preset, "file": mark_controls(Path(run.source).name, LABEL), "date": run.date} for run in runs
+    ]
     marker = {"format": FORMAT, "generator": f"iree-matrix {__version__}", "results": sources}
     (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     return pages

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.core.records import Outcome
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.core.versions import in_order
 from matrix.plan.backends.iree import COMPILE
 from matrix.results.published import PublishedJob, PublishedRun, PublishedSpeed
@@ -76,7 +76,7 @@ class Chart:
     @property
     def source(self) -> str:
         """Where the numbers come from and of which day: a chart is passed on without its page."""
-        file = visible(Path(self.run.source).name, LABEL)
+        file = mark_controls(Path(self.run.source).name, LABEL)
         said = (f"Source: IREE matrix, {file}", f"measured {self.run.date}", self.machine)
         return ", ".join(part for part in said if part)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.results.published import PublishedRun
 
 LABEL = 80
@@ -47,7 +47,7 @@ def _inert(value: object, *, prose: bool) -> object:
     if isinstance(value, Enum) or value is None:
         return value
     if isinstance(value, str):
-        return visible(value) if prose else label(value)
+        return mark_controls(value) if prose else label(value)
     if isinstance(value, tuple):
         return tuple(_inert(each, prose=prose) for each in value)
     if isinstance(value, Mapping):
@@ -61,8 +61,8 @@ def _inert(value: object, *, prose: bool) -> object:
 def label(text: str) -> str:
     """A name. Where it is cut, a digest keeps it apart from another one with the same beginning."""
     if len(text) <= LABEL:
-        return visible(text)
-    return f"{visible(text[:LABEL])}…{_digest(text)}"
+        return mark_controls(text)
+    return f"{mark_controls(text[:LABEL])}…{_digest(text)}"
 
 
 def slug(text: str) -> str:

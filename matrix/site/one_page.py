@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from matrix import __version__
 from matrix.core.keys import sha256
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.results.published import PublishedRun
 from matrix.site.build import charts_of, runs_of_pages
 from matrix.site.charts import Chart
@@ -67,7 +67,7 @@ def _part(run: PublishedRun, tables: Sequence[Table]) -> Part:
         run=run,
         tables=tuple(tables[:SQUARES]),
         left_out=max(0, len(tables) - SQUARES),
-        file=visible(Path(run.source).name, LABEL),
+        file=mark_controls(Path(run.source).name, LABEL),
         digest=sha256(Path(run.source)),
     )
 

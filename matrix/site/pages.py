@@ -12,7 +12,7 @@ import jinja2
 
 from matrix.answers import predictions
 from matrix.core.records import Outcome
-from matrix.core.store_paths import closure, name_of
+from matrix.core.store_paths import path_closure, store_path_name
 from matrix.core.versions import in_order
 from matrix.plan.backends.iree import EXPORT, IMPORT
 from matrix.results import signatures
@@ -50,9 +50,9 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"slug": slug, "size": size_words, "counted": counted, "name_of": name_of}
+    made.filters |= {"slug": slug, "size": size_words, "counted": counted, "name_of": store_path_name}
     made.globals |= {
-        "closure": closure,
+        "closure": path_closure,
         "link_of": link_of,
         "outcome_kind": kind,
         "foreseen_words": foreseen_words,
@@ -134,7 +134,7 @@ class Site:
                     f"environment/{slug(environment.digest[:16])}.html",
                     "environment.html",
                     environment=environment,
-                    paths=closure(run.store_paths, environment.programs),
+                    paths=path_closure(run.store_paths, environment.programs),
                 )
         if self._charts:
             yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])

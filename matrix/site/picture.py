@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.site.harmless import LABEL
 from matrix.site.squares import Table, edges, kind, legend, mark
 
@@ -90,7 +90,7 @@ def square_svg(table: Table, islands: list[str]) -> str:
         high=HIGH,
         title=table.run.question,
         caption=f"{table.row_axis} down, {table.column_axis} across; {table.title}",
-        source=f"Source: IREE matrix, {visible(Path(table.run.source).name, LABEL)}, measured {table.run.date}",
+        source=f"Source: IREE matrix, {mark_controls(Path(table.run.source).name, LABEL)}, measured {table.run.date}",
         headings=list(_headings(table, left)),
         cells=list(_cells(table, left)),
         outline=" ".join(_outline(table, left)),

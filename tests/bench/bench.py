@@ -27,7 +27,7 @@ from pathlib import Path
 import overhead
 
 from matrix.core.data import default_store
-from matrix.core.machine import cores_of_machine
+from matrix.core.machine import usable_cores
 
 SPEC = """
 format = 1
@@ -116,7 +116,7 @@ def one_round(store: Path, folder: Path, compiles: list[str], runs: list[str]) -
         "matrix": wall,
         "loop": loop,
         "xargs": first + second,
-        "busy": float(found[3]) / (cores_of_machine() * wall),
+        "busy": float(found[3]) / (usable_cores() * wall),
         "run": float(found[1]),
         "shared": float(found[2]),
         "tool_cpu": float(found[3]),
@@ -145,7 +145,7 @@ def main() -> int:
     ratio = [each["matrix"] / each["loop"] for each in rounds]
     ahead = [each["matrix"] / each["xargs"] for each in rounds]
     busy = [each["busy"] for each in rounds]
-    cores = cores_of_machine()
+    cores = usable_cores()
     beyond = [1000 * (each["matrix"] - each["tool_cpu"] / cores) / jobs for each in rounds]
     print(f"{jobs} jobs ({rounds[0]['run']:.0f} run, {rounds[0]['shared']:.0f} shared by content), {cores} cores")
     for name in ("matrix", "loop", "xargs"):

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from matrix.core.data import data_root, default_store
 from matrix.core.errors import EngineMissing
-from matrix.core.machine import cores_of_machine, machine_class
+from matrix.core.machine import machine_class, usable_cores
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Stage
 from matrix.engines.choice import engine_maker, workshop
 from matrix.engines.contract import Engine
@@ -232,7 +232,7 @@ def measure(
         try:
             for name in (*engines, "venv"):
                 events: queue.SimpleQueue[WorkerEvent] = queue.SimpleQueue()
-                maker: Callable[..., Engine] = engine_maker(name, store.places, cores=cores_of_machine())
+                maker: Callable[..., Engine] = engine_maker(name, store.places, cores=usable_cores())
                 made[name] = Contestant(engine=maker(events.put), events=events)
             modules = make_modules(made["venv"], releases, mlir, Path(scratch))
             for contestant in made.values():

@@ -17,7 +17,7 @@ from debian_programs import program
 from engine_contract import request_for
 
 from matrix.core.errors import MatrixError
-from matrix.core.store_paths import name_of
+from matrix.core.store_paths import store_path_name
 from matrix.engines.nix.engine import NixEngine
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox
@@ -59,7 +59,7 @@ def let_go(nix: NixStore, before: Collection[str], folder: Path) -> None:
 
 def is_ours(name: str) -> bool:
     """Named as images/nix names a base, an environment or a wheel, or what Nix makes for them; or the flake."""
-    plain = name_of(name).removesuffix(".lock").removesuffix(".drv")
+    plain = store_path_name(name).removesuffix(".lock").removesuffix(".drv")
     return (
         plain.startswith("iree-matrix")
         or plain in wheels()

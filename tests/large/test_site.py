@@ -19,7 +19,7 @@ from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, 
 
 from matrix.cli.main import main
 from matrix.core.errors import ResultsFault, UsageError
-from matrix.core.text import visible
+from matrix.core.text import mark_controls
 from matrix.results.published import PublishedRun, read_run
 from matrix.site.build import build_site
 from matrix.site.harmless import inert_run, slug
@@ -237,9 +237,9 @@ def test_hostile_text_is_inert(tmp_path):
 
 
 def test_hostile_text_stays_readable():
-    assert visible("\x1b[31mred\x7f\u202eok\u00e9\n") == "␛[31mred␡⟨U+202E⟩oké␊"
-    assert visible("x" * 3000).endswith("x … (1000 more characters)")
-    assert "<script>" in visible(HOSTILE)
+    assert mark_controls("\x1b[31mred\x7f\u202eok\u00e9\n") == "␛[31mred␡⟨U+202E⟩oké␊"
+    assert mark_controls("x" * 3000).endswith("x … (1000 more characters)")
+    assert "<script>" in mark_controls(HOSTILE)
 
 
 def test_a_slug_is_a_file_name_and_no_two_texts_share_one():

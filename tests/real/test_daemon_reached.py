@@ -23,7 +23,7 @@ from containers import (
 )
 from engine_contract import Driven, job_of, request_for
 
-from matrix.core.disk import DEAD
+from matrix.core.disk import DEAD_SUFFIX
 from matrix.core.errors import EngineMissing
 from matrix.engines.docker.daemon import Daemon, nobody
 
@@ -225,7 +225,7 @@ def test_a_user_who_is_not_root_leaves_nothing_behind(tmp_path, daemon):
     open_to_all(tmp_path)
     place, warm = tmp_path / "place", tmp_path / "warm"
     place.mkdir()
-    closed = place / f"run-killed{DEAD}" / "box-1" / "out" / "closed"
+    closed = place / f"run-killed{DEAD_SUFFIX}" / "box-1" / "out" / "closed"
     closed.mkdir(parents=True)
     (closed / "word").write_text("of a killed run")
     for path in (place, *closed.relative_to(place).parents[:-1]):

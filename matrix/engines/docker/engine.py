@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
 
-from matrix.core.disk import DEAD
+from matrix.core.disk import DEAD_SUFFIX
 from matrix.core.errors import DaemonGone, DiskFull, MatrixError, WorkerLost
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, tool_line
@@ -118,7 +118,7 @@ class DockerEngine:
     def _remove_left(self) -> None:
         """What killed runs left: their containers, and folders that only the user of those can open."""
         self._daemon.remove_left(RUN_LABEL, _alive)
-        for folder in self._scratch.parent.glob(f"*{DEAD}"):
+        for folder in self._scratch.parent.glob(f"*{DEAD_SUFFIX}"):
             self._remove_folder(folder)
 
     # -- environments

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from matrix.core.keys import digest
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
-from matrix.core.store_paths import STORE_PATHS, StorePath, as_data
+from matrix.core.store_paths import STORE_PATHS, StorePath, store_paths_data
 from matrix.engines.channel import ProcessChannel
 from matrix.engines.committed import committed_image, environment_of
 from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, show, tool_line
@@ -158,7 +158,7 @@ class NixEngine:
             "sandbox": self._sandbox.said,
         }
         if paths:
-            evidence |= {"nix_closure_bytes": sum(each.size for each in paths), STORE_PATHS: as_data(paths)}
+            evidence |= {"nix_closure_bytes": sum(each.size for each in paths), STORE_PATHS: store_paths_data(paths)}
         return environment_of(
             request,
             image,

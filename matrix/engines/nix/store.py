@@ -19,7 +19,7 @@ from pathlib import Path
 from matrix.core import processes
 from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
 from matrix.core.processes import Completed
-from matrix.core.store_paths import StorePath, registered
+from matrix.core.store_paths import StorePath, parse_registrations
 from matrix.images.nix.nar import STORE
 
 ASK_SECONDS = 60.0
@@ -191,7 +191,7 @@ class NixStore:
         done = self._run("nix-store", "--dump-db", *every)
         if not done.ok:
             raise failure(done, "cannot read the database of the Nix store")
-        return {each.path: each for each in registered(done.stdout)}
+        return {each.path: each for each in parse_registrations(done.stdout)}
 
     def _run(self, *argv: str, seconds: float = ASK_SECONDS) -> Completed:
         return processes.run([argv[0], *self._options, *argv[1:]], timeout=seconds)

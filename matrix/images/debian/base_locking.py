@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from matrix.core.disk import replacing
+from matrix.core.disk import atomic_write
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.images.debian import archive, python_archive
 from matrix.images.debian.layer import write_base_layer
@@ -130,7 +130,7 @@ def _write(path: Path, before: BaseLock | None, lock: BaseLock | None, reason: s
         return LockChange(name=name, change=Change.SKIPPED, detail=reason)
     if before is not None and replace(lock, released=before.released) == before:
         return LockChange(name=name, change=Change.UNCHANGED)
-    with replacing(path, what=name) as file:
+    with atomic_write(path, what=name) as file:
         file.write(base_text(lock).encode())
     if before is None:
         return LockChange(name=name, change=Change.ADDED)

@@ -24,7 +24,7 @@ from debian.deb822 import Deb822
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from matrix.core.disk import replacing
+from matrix.core.disk import atomic_write
 from matrix.core.errors import HashMismatch, IndexUnreachable
 
 MIRROR_VARIABLE = "IREE_MATRIX_DEBIAN_MIRROR"
@@ -181,7 +181,7 @@ def download(
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _answer(f"{source}/{path}", what, server) as answer, replacing(target, what=what) as file:
+            with _answer(f"{source}/{path}", what, server) as answer, atomic_write(target, what=what) as file:
                 length, digest = _copy(answer.iter_content(PIECE), file, size)
                 if sha256 and digest != sha256:
                     reason = "is longer than" if length > size else "is not"

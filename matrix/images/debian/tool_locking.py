@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from matrix.core.disk import replacing
+from matrix.core.disk import atomic_write
 from matrix.core.errors import LockFault
 from matrix.environments.index import PackageIndex
 from matrix.images.debian.archive import UNSIGNED, closure, fetch, suite_index, suite_release
@@ -64,7 +64,7 @@ def lock_tools(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChang
     text = HEADER + index.resolve(tools, lowest_python="3.11", previous="" if upgrade else before)
     if text == before:
         return LockChange(name="armv6/tools", change=Change.UNCHANGED)
-    with replacing(path, what="armv6/tools") as file:
+    with atomic_write(path, what="armv6/tools") as file:
         file.write(text.encode())
     return LockChange(name="armv6/tools", change=Change.CHANGED if before else Change.ADDED)
 
@@ -77,6 +77,6 @@ def _write(path: Path, lock: ToolLock) -> LockChange:
         before = None
     if before is not None and before.machines == lock.machines:
         return LockChange(name=name, change=Change.UNCHANGED)
-    with replacing(path, what=name) as file:
+    with atomic_write(path, what=name) as file:
         file.write(set_text(lock).encode())
     return LockChange(name=name, change=Change.ADDED if before is None else Change.CHANGED)

@@ -29,7 +29,7 @@ def gone(pid: int) -> bool:
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch):
     """What is killed here deserves none."""
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.3)
+    monkeypatch.setattr(processes, "TERMINATION_SECONDS", 0.3)
 
 
 def wait_for(condition, seconds: float = 5.0) -> bool:

@@ -11,7 +11,7 @@ from modules import RELEASES, linear_modules, module
 from matrix.artifacts.mlir import read_mlir
 from matrix.cli.main import main
 from matrix.core.errors import FileFault
-from matrix.core.text import inert
+from matrix.core.text import escape_controls
 from matrix.core.versions import minor
 
 DATA = Path(__file__).parents[2] / "data"
@@ -125,4 +125,4 @@ def test_the_gates_of_a_folder(tmp_path, capsys):
 
 
 def test_names_cannot_move_the_terminal():
-    assert inert("a\x1b[31mb\u202ec\nd") == "a\\u001b[31mb\\u202ec\nd"
+    assert escape_controls("a\x1b[31mb\u202ec\nd") == "a\\u001b[31mb\\u202ec\nd"

@@ -11,7 +11,14 @@ from reports import ONE, npy, report_of
 from samples import STAGES, plan_of, result
 from site_samples import generated, in_nix, write
 
-from matrix.core.store_paths import STORE_PATHS, StorePath, as_data, closure, name_of, registered
+from matrix.core.store_paths import (
+    STORE_PATHS,
+    StorePath,
+    parse_registrations,
+    path_closure,
+    store_path_name,
+    store_paths_data,
+)
 from matrix.plan.graph import NodeState
 from matrix.results.formats import as_json
 from matrix.results.published import parse_run
@@ -41,33 +48,33 @@ SAID = f"""{PROGRAMS}
 
 
 def test_what_nix_says_is_read():
-    assert registered(SAID) == (
+    assert parse_registrations(SAID) == (
         StorePath(path=PROGRAMS, size=3792, references=(BASE, TREE)),
         StorePath(path=BASE, size=51317488),
     )
-    assert registered("") == ()
+    assert parse_registrations("") == ()
 
 
 @pytest.mark.parametrize("text", ["warning: what is this", SAID.replace("3792", "large"), SAID.removesuffix("0\n")])
 def test_anything_else_is_a_fault(text):
     with pytest.raises(ValueError, match=r"."):
-        registered(text)
+        parse_registrations(text)
 
 
 def test_a_list_of_references_that_ends_early_is_a_fault():
     with pytest.raises(ValueError, match=f"{PROGRAMS}: read 2 references, expected 3"):
-        registered("\n".join(SAID.splitlines()[:7]))
+        parse_registrations("\n".join(SAID.splitlines()[:7]))
 
 
 def test_a_closure_begins_with_its_path_and_has_each_once():
     top, middle = StorePath(path="top", size=1, references=("low", "middle")), StorePath(path="middle", size=2)
     low = StorePath(path="low", size=4, references=("middle", "top", "gone"))
-    assert closure([middle, low, top, StorePath(path="other", size=8)], "top") == (top, low, middle)
-    assert closure([middle], "top") == ()
+    assert path_closure([middle, low, top, StorePath(path="other", size=8)], "top") == (top, low, middle)
+    assert path_closure([middle], "top") == ()
 
 
 def test_a_name_is_what_stands_after_the_digest():
-    assert (name_of(PROGRAMS), name_of("nothing")) == ("tree-programs", "nothing")
+    assert (store_path_name(PROGRAMS), store_path_name("nothing")) == ("tree-programs", "nothing")
 
 
 def test_a_run_has_each_path_once_and_is_read_back():
@@ -75,7 +82,7 @@ def test_a_run_has_each_path_once_and_is_read_back():
     base = StorePath(path=BASE, size=51317488)
     own = {stage: StorePath(path=f"{TREE}-{stage}", size=len(stage), references=(BASE,)) for stage in STAGES}
     records = {
-        f"environment of {stage}": json.dumps({"nix_programs": each.path, STORE_PATHS: as_data([each, base])})
+        f"environment of {stage}": json.dumps({"nix_programs": each.path, STORE_PATHS: store_paths_data([each, base])})
         for stage, each in own.items()
     }
     plan, states = plan_of(ONE), [NodeState(result=result(stage)) for stage in STAGES]
@@ -83,7 +90,7 @@ def test_a_run_has_each_path_once_and_is_read_back():
     assert document[STORE_PATHS].keys() == {BASE, *(each.path for each in own.values())}
     assert all(STORE_PATHS not in each for each in document["environments"].values())
     run = parse_run(document, source="mine")
-    assert {closure(run.store_paths, each.programs) for each in run.environments.values()} == {
+    assert {path_closure(run.store_paths, each.programs) for each in run.environments.values()} == {
         (each, base) for each in own.values()
     }
 
@@ -116,7 +123,7 @@ def test_the_report_says_what_each_environment_takes_and_refers_to(file):
     assert text.count("52.0 MB in 3 paths") == 4
     for path, facts in paths.items():
         assert path in text
-        assert (", ".join(name_of(each) for each in facts["references"]) or "nothing") in text
+        assert (", ".join(store_path_name(each) for each in facts["references"]) or "nothing") in text
 
 
 def test_a_page_of_the_site_shows_the_closure_of_its_environment(file):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from matrix.core.data import DATA, PACKAGE, presets
+from matrix.core.data import DATA, PACKAGE_FOLDER, presets
 from matrix.core.errors import MatrixEmpty
 from matrix.plan.question import Question
 from matrix.run.planning import load_spec, plan_of
@@ -42,7 +42,7 @@ def test_a_preset_plans(name):
 
 
 def test_the_readme_lists_every_preset_with_its_question_and_time():
-    readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    readme = (PACKAGE_FOLDER.parent / "README.md").read_text(encoding="utf-8")
     table = readme.partition("\n## Presets\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "| `" in line]
     assert {name.strip("`"): question for name, question, _, _ in rows} == {
