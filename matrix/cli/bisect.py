@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from matrix.answers.bisection import Turn, Verdict, next_to_measure, turns
 from matrix.core.data import default_store
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
-from matrix.core.records import Outcome
+from matrix.core.records import DEFAULT_ENGINE, Outcome
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
-from matrix.engines.choice import engine_maker
+from matrix.engines.choice import looking_engine
 from matrix.plan.axes import NONE, VERSION_AXES
 from matrix.plan.graph import Plan
 from matrix.plan.question import FIELD_PRESET, Question
@@ -66,7 +66,7 @@ def bisect(options: Namespace) -> int:
     plan = plan_of(question, options.store)
     search = Search(plan=plan, axis=options.axis, order=line_of(plan, options.axis, options.good, options.bad))
     with Store(options.store) as store:
-        engine = engine_maker(options.engine, store.places, cores=1, offline=True)(lambda _: None)
+        engine = looking_engine(options.engine, store.places)
         _note(search, judged(plan, replay(plan, store, engine).states, store), only_measured=True)
         while labels := next_to_measure(search.order, search.known):
             part = _part(question, options, labels)
@@ -259,7 +259,7 @@ def _commands(report: Report, cell: CellReport, axis: str, options: Namespace) -
     """The evidence from this store, and what measures the cell anywhere."""
     spec = report.plan.spec
     store = [] if options.store == default_store() else ["--store", str(options.store)]
-    engine = [] if options.engine == "venv" else ["--engine", options.engine]
+    engine = [] if options.engine == DEFAULT_ENGINE else ["--engine", options.engine]
     words = ["--preset", spec.source, *spec.options, *engine, *store, f"{axis}={cell.labels[axis]}"]
     yield f"python -m matrix why {shlex.join(words)}"
     yield reproduce(report, cell)

@@ -13,9 +13,9 @@ from typing import NoReturn
 from matrix import __version__
 from matrix.core.data import default_store
 from matrix.core.errors import UsageError
-from matrix.core.records import AXES
+from matrix.core.records import AXES, DEFAULT_ENGINE
 from matrix.core.versions import nearest
-from matrix.engines.choice import ENGINES
+from matrix.engines.choice import engine_names, image_engines
 from matrix.plan.user_inputs import TOOL_AXES
 from matrix.results.formats import FORMATS
 
@@ -58,7 +58,8 @@ MODULES = {
     "bisect": ("bisect",),
     "export": ("export",),
     "publish": ("picture", "report", "site", "whatis"),
-    "run": ("armv6-lld", "armv6-smoke", "bundle", "compare", "image", "plan", "run", "show"),
+    "images": ("image",),
+    "run": ("armv6-lld", "armv6-smoke", "bundle", "compare", "plan", "run", "show"),
     "upkeep": ("clean", "doctor", "lock"),
     "why": ("why",),
 }
@@ -77,8 +78,6 @@ IMAGE_VERBS = {
     "remove": "remove the project's images by age, never others'",
 }
 ENGINE_VARIABLE = "IREE_MATRIX_ENGINE"
-NIX_VERBS = ("plan", "build", "verify")
-"""Those that mean the same for paths of the Nix store: --engine nix."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -163,13 +162,19 @@ def _function_of(verb: str) -> Callable[[argparse.Namespace], int]:
     return call
 
 
+def _add_engine(command: argparse.ArgumentParser, what: str = "") -> None:
+    command.add_argument(
+        "--engine", choices=engine_names(), default=_usual_engine(), help=f"{what}default: %(default)s"
+    )
+
+
 def _usual_engine() -> str:
-    """`venv`, or what IREE_MATRIX_ENGINE says: the flake's app has Nix and no other Python."""
-    read = os.environ.get(ENGINE_VARIABLE, "") or "venv"
-    if read not in ENGINES:
+    """The default, or what IREE_MATRIX_ENGINE says: the flake's app has Nix and no other Python."""
+    read, names = os.environ.get(ENGINE_VARIABLE, "") or DEFAULT_ENGINE, engine_names()
+    if read not in names:
         raise UsageError(
-            f"{ENGINE_VARIABLE}: read {read!r}, expected one of {', '.join(ENGINES)}{nearest(read, ENGINES)}",
-            tip="unset it for the engine venv",
+            f"{ENGINE_VARIABLE}: read {read!r}, expected one of {', '.join(names)}{nearest(read, names)}",
+            tip=f"unset it for the engine {DEFAULT_ENGINE}",
         )
     return read
 
@@ -179,7 +184,7 @@ def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> N
         command.add_argument("--preset", help=PRESET_HELP)
     else:
         command.add_argument("preset", nargs="?", help=PRESET_HELP)
-    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
+    _add_engine(command)
     _add_choice(command)
 
 
@@ -231,7 +236,7 @@ def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
     for axis in ("torch", "turbine"):
         command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
     command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
-    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="default: %(default)s")
+    _add_engine(command)
 
 
 def _add_images(image: argparse.ArgumentParser) -> None:
@@ -251,8 +256,8 @@ def _add_images(image: argparse.ArgumentParser) -> None:
         )
         if name != "remove":
             _add_plan(command)
-        if name in NIX_VERBS:
-            command.add_argument("--engine", choices=("docker", "nix"), default="docker", help="default: %(default)s")
+        if len(engines := [kind.name for kind in image_engines(name)]) > 1:
+            command.add_argument("--engine", choices=engines, default=engines[0], help="default: %(default)s")
         if name in ("plan", "verify", "save", "sbom"):
             command.add_argument("--machine", default=platform.machine(), help="default: %(default)s")
     made["verify"].add_argument("--sample", type=_count, metavar="N", help="only so many, chosen at random")
@@ -331,7 +336,9 @@ def _add_bisect(command: argparse.ArgumentParser) -> None:
 
 def _add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
-    command.add_argument("--engine", choices=ENGINES, default=_usual_engine(), help="of that run; default: %(default)s")
+    command.add_argument(
+        "--engine", choices=engine_names(), default=_usual_engine(), help="of that run; default: %(default)s"
+    )
 
 
 def _add_results(command: argparse.ArgumentParser, default: str) -> None:

@@ -21,7 +21,7 @@ from matrix.core.errors import (
 from matrix.core.machine import usable_cores
 from matrix.core.records import Outcome, Stage
 from matrix.core.text import plain_rows
-from matrix.engines.choice import engine_maker
+from matrix.engines.choice import looking_engine
 from matrix.engines.contract import Engine
 from matrix.plan.graph import Cell, NodeState, Plan
 from matrix.results.formats import FORMATS
@@ -53,7 +53,7 @@ def plan(options: Namespace) -> int:
     schedule, standing, missing, seconds = Schedule(planned), 0, dict[str, int](), {}
     if (options.store / "store.sqlite").is_file():
         with Store(options.store, read_only=True) as store:
-            engine = _looking(options, store)
+            engine = looking_engine(options.engine, store.places)
             schedule = replay(planned, store, engine)
             standing, missing = _standing(engine, planned)
             seconds = store.typical_seconds()
@@ -104,7 +104,7 @@ def show(options: Namespace) -> int:
     """Prints the table of what is in the store."""
     planned = plan_of(question_of(options), options.store)
     with Store(options.store, read_only=True) as store:
-        schedule = replay(planned, store, _looking(options, store))
+        schedule = replay(planned, store, looking_engine(options.engine, store.places))
         _write(FORMATS[options.format](judged(planned, schedule.states, store)), options.output)
     return EXIT_OK
 
@@ -145,19 +145,6 @@ def armv6_lld(options: Namespace) -> int:
     from matrix.cli import board
 
     return board.armv6_lld(options)
-
-
-def image(options: Namespace) -> int:
-    """The verbs below `image`. Their module brings an HTTP client and archive readers: 0.1 s others need not pay."""
-    from matrix.cli import images, images_nix
-
-    board = images_nix.SUBVERBS if getattr(options, "engine", "") == "nix" else images.SUBVERBS
-    return board[options.subverb](options)
-
-
-def _looking(options: Namespace, store: Store) -> Engine:
-    """An engine for looking things up: it never downloads and starts no worker."""
-    return engine_maker(options.engine, store.places, cores=1, offline=True)(lambda _: None)
 
 
 def _kept_to(budget: int | None, needed: int) -> str:

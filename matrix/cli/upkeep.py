@@ -6,23 +6,19 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from matrix.core import processes
-from matrix.core.errors import EXIT_OK, MatrixError, StoreUnusable
+from matrix.core.disk import size_of
+from matrix.core.errors import EXIT_OK, StoreUnusable
 from matrix.core.text import plain_rows, say
-from matrix.engines.choice import workshop
-from matrix.engines.nix.sandbox import find_sandbox
-from matrix.engines.nix.store import NixStore, settings
+from matrix.engines.choice import ENGINE_KINDS
+from matrix.engines.kind import Cleaning, Finding, workshop
 from matrix.environments import interpreters
 from matrix.environments.index import configured_index
 from matrix.environments.index_failures import INDEX_TIP, classify_failure
-from matrix.environments.wheel_cache import Footprint, WheelCache
-from matrix.images.nix.nar import file_path
-from matrix.images.nix.table import OWN, ROOT_DIGITS
 from matrix.plan.locks import COMPILER_PACKAGE, read_wanted
 from matrix.run.store import Store
 
@@ -40,19 +36,7 @@ OLDEST_UV = (0, 8)
 V3_FLAGS = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
 """x86-64-v3 as /proc/cpuinfo spells it (abm is lzcnt): what the shipped x86_64 target is compiled for."""
 
-State: TypeAlias = Literal["ok", "warning", "missing"]
-
-Check: TypeAlias = Callable[[], "Finding"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at. `advice` is empty where nothing is to be done."""
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
+Check: TypeAlias = Callable[[], Finding]
 
 
 def examine(store: Path, *, locks: Path | None = None) -> list[Finding]:
@@ -68,8 +52,7 @@ def examine(store: Path, *, locks: Path | None = None) -> list[Finding]:
         ("CPU", lambda: _cpu(Path("/proc/cpuinfo"), os.uname().machine)),
         ("process isolation", _isolation),
         ("git", _git),
-        ("Docker", _docker),
-        ("Nix", _nix),
+        *((kind.title, kind.examine) for kind in ENGINE_KINDS if kind.examine),
         ("qemu-aarch64", lambda: _qemu("aarch64")),
         ("qemu-arm", lambda: _qemu("arm")),
     ]
@@ -190,34 +173,6 @@ def _git() -> Finding:
     return Finding(name="git", state="missing", found="not on the PATH", advice="apt install git (optional)")
 
 
-def _docker() -> Finding:
-    """The client and the daemon are two questions: the client is often there without the other."""
-    if shutil.which("docker") is None:
-        advice = "only --engine docker needs it; the default engine does not"
-        return Finding(name="Docker", state="missing", found="not on the PATH", advice=advice)
-    asked = processes.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
-    if asked.ok and asked.stdout.strip():
-        return Finding(name="Docker", state="ok", found=f"daemon {asked.stdout.strip()}")
-    lines = asked.output.splitlines() or ["it does not answer"]
-    advice = "start the daemon or join its group; only --engine docker needs it"
-    return Finding(name="Docker", state="warning", found=f"client only: {lines[0]}", advice=advice)
-
-
-def _nix() -> Finding:
-    """Nix, whether it builds in a sandbox, and whether jobs of its environments can be shut in."""
-    try:
-        found = settings()
-        NixStore()
-    except MatrixError as error:
-        state: State = "warning" if shutil.which("nix-build") else "missing"
-        return Finding(name="Nix", state=state, found=str(error), advice=f"{error.tip}; only --engine nix needs it")
-    box = find_sandbox()
-    said = f"{found.version}, builds {'in' if found.sandbox else 'without'} a sandbox; sandbox of jobs: {box.said}"
-    if box.works:
-        return Finding(name="Nix", state="ok", found=said)
-    return Finding(name="Nix", state="warning", found=said, advice="apt install bubblewrap, and allow user namespaces")
-
-
 def _qemu(machine: str) -> Finding:
     name = f"qemu-{machine}"
     binary = shutil.which(name) or shutil.which(f"{name}-static")
@@ -231,8 +186,9 @@ def _qemu(machine: str) -> Finding:
 
 
 def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, environments: bool) -> dict[str, int]:
-    """Removes leftovers, results older than that which no table shows, and blobs that no result names; then, where
-    asked or while the store is larger than `max_bytes`, environments, oldest first: they are made again when needed.
+    """Removes results older than that which no table shows, blobs that no result names, and what engines keep without
+    need; then, where asked or while the store is larger than `max_bytes`, environments, which are made again when
+    needed.
 
     Returns the bytes freed by part. Raises StoreUnusable while a run uses the store.
     """
@@ -240,69 +196,20 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
         raise StoreUnusable(f"{store.folder}: a run is using it", tip="clean when it is over")
     before = datetime.now(UTC) - timedelta(days=older_than_days)
     store.forget_results(older_than=before.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    freed = {"blobs": store.drop_unreferenced_blobs(), "unfinished environments": 0, "environments": 0}
-    standing = []
-    for path in sorted(store.places.environments.iterdir()):
-        if not path.is_dir():  # the claim on making an environment; nobody holds it while we are alone
-            path.unlink()
-        elif ".partial-" in path.name:
-            freed["unfinished environments"] += _remove(path)
-        else:
-            standing.append(path)
-    size = size_of(store.folder)
-    for folder in sorted(standing, key=lambda path: path.stat().st_mtime):
-        if environments or (max_bytes is not None and size > max_bytes):
-            gone = _remove(folder)
-            freed["environments"] += gone
-            size -= gone
-    before_wheels = Footprint().add([store.places.wheels])
-    WheelCache(store.places.wheels).prune()
-    freed["wheels"] = before_wheels - Footprint().add([store.places.wheels])
-    if store.places.roots.is_dir():
-        freed["paths of the Nix store"] = _let_nix_go(store, environments=environments)
+    freed = {"blobs": store.drop_unreferenced_blobs()}
+    cleaning = Cleaning(
+        places=store.places,
+        needed=frozenset(store.environments_of_results()),
+        environments=environments,
+        excess_bytes=0 if max_bytes is None else max(0, size_of(store.folder) - max_bytes),
+    )
+    for kind in ENGINE_KINDS:
+        freed |= kind.clean(cleaning) if kind.clean else {}
     return freed
-
-
-def _let_nix_go(store: Store, *, environments: bool) -> int:
-    """Drops the roots of environments that no result names (`environments`: of all), and from the Nix store what they
-    and the wheels held there and nothing else does."""
-    kept = set() if environments else {OWN, *(digest[:ROOT_DIGITS] for digest in store.environments_of_results())}
-    dropped = [root for root in store.places.roots.iterdir() if root.name.rpartition("-")[2] not in kept]
-    paths = [str(root.readlink()) for root in dropped]
-    for root in dropped:
-        root.unlink()
-    wheels = [file_path(path.name, path.parent.name) for path in (store.places.files).glob("*/*/*.whl")]
-    try:
-        nix = NixStore()
-        there = [path for path in paths if Path(path).exists()]
-        needed = nix.closure(*there) if there else {}
-        return nix.delete(dict.fromkeys([*paths, *sorted(needed), *filter(os.path.exists, wheels)]))
-    except MatrixError:  # Nix is gone: what it keeps is its own business
-        return 0
-
-
-def _remove(folder: Path) -> int:
-    size = size_of(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    return size
-
-
-def size_of(folder: Path) -> int:
-    """Bytes on the disk below a folder. Files hardlinked from uv's cache are counted, though uv keeps them."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - twice as fast as pathlib here
-            except FileNotFoundError:
-                continue
-    return total
 
 
 def doctor(options: Namespace) -> int:
     """Looks at the machine and says what to install for the rest."""
-    from matrix.cli.upkeep import examine
-
     findings = examine(options.store)
     rows = [[finding.state, finding.name, finding.found, finding.advice] for finding in findings]
     print(plain_rows(rows, headers=("state", "what", "found", "what to do")))
@@ -349,8 +256,6 @@ def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockC
 
 def clean(options: Namespace) -> int:
     """Frees space, and keeps what a shown table needs."""
-    from matrix.cli.upkeep import clean_store
-
     with Store(options.store, create=False) as store:
         freed = clean_store(
             store,

@@ -14,9 +14,9 @@ from matrix.core.data import data_root, presets
 from matrix.core.errors import EXIT_OK, CellUnknown, StoreUnusable
 from matrix.core.records import AXES
 from matrix.core.text import escape_controls
-from matrix.engines.choice import engine_maker
-from matrix.engines.contract import Engine, tool_line
-from matrix.plan.backends.iree import EXPORT
+from matrix.engines.choice import engine_kind, looking_engine
+from matrix.engines.contract import Engine
+from matrix.engines.kind import HandMade
 from matrix.plan.graph import Plan
 from matrix.plan.question import one_of
 from matrix.results.cells import CellReport
@@ -69,7 +69,7 @@ def _told(options: Namespace) -> int:
     planned = plan_of(question_of(options), options.store)
     try:
         with Store(options.store, read_only=True) as store:
-            engine = engine_maker(options.engine, store.places, cores=1, offline=True)(lambda _: None)
+            engine = looking_engine(options.engine, store.places)
             report = judged(planned, replay(planned, store, engine).states, store)
             cell = one_cell(report, options.cell)
             if not cell.jobs and (runs := _published(planned)) and _has(runs, cell):
@@ -179,21 +179,13 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
     environment = engine.load(node.request) if node.request else None
     if environment is None:
         return "# the environment was cleaned away; the next line makes it again"
-    model = dict(node.parameters).get("model_file", "")
-    if job.stage == EXPORT:
-        script = data_root() / "scripts" / "export.py"
-        facts = [word for word in job.command[1:] if not word.startswith("model_digest=")]
-        tool = [str(environment.root / "bin" / "python"), str(script), model, *facts]
-    else:
-        tool = [*tool_line(job.command, environment)]
-    if programs := dict(environment.evidence).get("nix_programs"):
-        tool[0] = f"{programs}/bin/{Path(tool[0]).name}"
-    if engine.name == "docker":
-        copies = "".join(f"cp {shlex.quote(str(store.blob(digest)))} $d/{name} && " for name, digest in job.inputs)
-        entry = "--entrypoint '' " if node.request and node.request.toolchain else ""
-        image = f"{entry}--init --network none -v $d:/out -w /out sha256:{environment.digest}"
-        mounted = f"-v {shlex.quote(str(data_root() / 'scripts'))}:/scripts:ro " if job.stage == EXPORT else ""
-        tool = ["/opt/env/bin/python", "/scripts/export.py", f"/scripts/models/{Path(model).name}"] if mounted else tool
-        return f"d=$(mktemp -d) && {copies}docker run --rm {mounted}{image} {shlex.join(tool)}"
-    links = "".join(f"ln -s {shlex.quote(str(store.blob(digest)))} {name} && " for name, digest in job.inputs)
-    return f'cd "$(mktemp -d)" && {links}{shlex.join(tool)}'
+    assert node.request is not None  # it has run
+    made = HandMade(
+        job=job,
+        request=node.request,
+        environment=environment,
+        files={name: store.blob(digest) for name, digest in job.inputs},
+        script=node.kind.script,
+        model=dict(node.parameters).get("model_file", ""),
+    )
+    return engine_kind(engine.name).shell_line(made)

@@ -120,3 +120,12 @@ def files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
                     folders.append(entry.path)
                 else:
                     yield entry
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files below a folder. Files hardlinked from uv's cache are counted, though uv keeps them."""
+    total = 0
+    for entry in files_below(folder):
+        with contextlib.suppress(FileNotFoundError):
+            total += entry.stat(follow_symlinks=False).st_size
+    return total

@@ -1,105 +1,73 @@
-"""The engines by name, and the making of one."""
+"""The table of engines, and what is asked of all of them: which there are, which one is meant, which takes what."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
-from matrix.core.data import PACKAGE_FOLDER, data_root
 from matrix.core.disk import StorePlaces
 from matrix.core.errors import EngineMissing
+from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest, Toolchain
 from matrix.engines.contract import Engine
-from matrix.engines.venv.engine import VenvEngine
+from matrix.engines.docker.kind import DOCKER
+from matrix.engines.kind import EngineKind, EngineSetting, features_of
+from matrix.engines.nix.kind import NIX
+from matrix.engines.venv.kind import VENV
 from matrix.engines.worker import WorkerEvent
-from matrix.environments.wheel_cache import WheelCache
 
-if TYPE_CHECKING:
-    from matrix.engines.nix.making import Maker
-    from matrix.images.workshop import Workshop
+ENGINE_KINDS: tuple[EngineKind, ...] = (VENV, DOCKER, NIX)
+"""Every engine that there is. A new one is a record here and a class that passes the contract test."""
+AUTO = "auto"
+"""The first of them that this machine prefers, and DEFAULT_ENGINE where it prefers none."""
 
-ENGINES = ("venv", "docker", "nix", "auto")
-"""The engines by name; `auto` is docker where a daemon answers, and venv elsewhere. A new one is a name here, a class
-that passes the contract test, and a branch of `engine_maker`."""
+
+def engine_names() -> tuple[str, ...]:
+    """What `--engine` takes."""
+    return (*(kind.name for kind in ENGINE_KINDS), AUTO)
+
+
+def engine_kind(name: str) -> EngineKind:
+    if name == AUTO:
+        name = next((kind.name for kind in ENGINE_KINDS if kind.preferred and kind.preferred()), DEFAULT_ENGINE)
+    return next(kind for kind in ENGINE_KINDS if kind.name == name)
 
 
 def engine_maker(
     name: str, places: StorePlaces, *, cores: int, offline: bool = False, own_cache: bool = False
 ) -> Callable[[Callable[[WorkerEvent], None]], Engine]:
-    """A function that makes the engine, once there is something to tell events to.
-
-    `own_cache`: environments will have to go in mid-run, so their wheels are kept in the store and go with them. A
-    store that has such a cache goes on with it.
-    """
-    if name == "auto":
-        name = "docker" if _daemon_answers() else "venv"
+    """A function that makes the engine, once there is something to tell events to. See `EngineSetting`."""
+    kind = engine_kind(name)
 
     def make(on_event: Callable[[WorkerEvent], None]) -> Engine:
-        place = {"folder": places.environments, "scratch": places.scratch, "scripts": data_root() / "scripts"}
-        if name == "docker":
-            from matrix.engines.docker.engine import DockerEngine
-
-            return DockerEngine(
-                **place,
-                slots=cores,
-                on_event=on_event,
-                offline=offline,
-                workshop=workshop(places),
-                machine=platform.machine(),
-            )
-        if name == "nix":
-            from matrix.engines.nix.engine import NixEngine
-
-            return NixEngine(
-                roots=places.roots,
-                scratch=places.scratch,
-                scripts=data_root() / "scripts",
-                slots=cores,
-                on_event=on_event,
-                maker=nix_maker(places),
-                offline=offline,
-            )
-        cache = WheelCache(places.wheels) if own_cache or places.wheels.is_dir() else None
-        return VenvEngine(
-            **place,
-            slots=cores,
-            on_event=on_event,
-            workshop=lambda: workshop(places),
-            offline=offline,
-            cache=cache,
+        return kind.make(
+            EngineSetting(places=places, slots=cores, on_event=on_event, offline=offline, own_cache=own_cache)
         )
 
     return make
 
 
-def _daemon_answers() -> bool:
-    from matrix.engines.docker.daemon import Daemon
-
-    try:
-        Daemon().close()
-    except EngineMissing:
-        return False
-    return True
+def looking_engine(name: str, places: StorePlaces) -> Engine:
+    """An engine for looking things up."""
+    return engine_maker(name, places, cores=1, offline=True)(lambda _: None)
 
 
-def workshop(places: StorePlaces) -> Workshop:
-    """Where this store's images are made: the committed data, the fetched files, the machine's index and mirror."""
-    from matrix.environments.index import configured_index
-    from matrix.environments.wheels import FetchedFiles
-    from matrix.images.debian import mirror
-    from matrix.images.workshop import Workshop
-
-    return Workshop(
-        images=data_root() / "images",
-        files=FetchedFiles(places.files),
-        scratch=places.scratch,
-        index=configured_index(),
-        sources=mirror.sources(),
-    )
+def refuse(request: EnvironmentRequest, name: str) -> None:
+    """Raises EngineMissing where an engine does not take what an environment asks for."""
+    takes = engine_kind(name).takes
+    for feature in features_of(request):
+        if feature not in takes:
+            others = [f"--engine {kind.name}" for kind in ENGINE_KINDS if feature in kind.takes]
+            toolchain = f"toolchain {request.toolchain.name}" if request.toolchain else request.label
+            raise EngineMissing(
+                f"{toolchain}: the engine {name} takes no {feature}", tip=f"{' or '.join(others)} takes them"
+            )
 
 
-def nix_maker(places: StorePlaces) -> Maker:
-    """What makes environments stand in the machine's Nix places."""
-    from matrix.engines.nix.making import Maker
+def image_engines(verb: str) -> tuple[EngineKind, ...]:
+    """The engines that have an `image` verb."""
+    return tuple(kind for kind in ENGINE_KINDS if verb in kind.image_verbs)
 
-    return Maker(workshop(places), platform.machine(), code=PACKAGE_FOLDER.parent)
+
+def toolchain_images(images: Mapping[str, str], machine: str) -> dict[str, Toolchain]:
+    """The toolchains that are images, from the images' names. Raises EngineMissing, ToolchainFault."""
+    find = next(kind.find_images for kind in ENGINE_KINDS if kind.find_images)
+    return find(images, machine)

@@ -72,7 +72,7 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Measured(Protocol):
+class Measuring(Protocol):
     """An engine that knows what its environments take of a disk. Each may be called from any thread."""
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
@@ -84,7 +84,7 @@ class Measured(Protocol):
 
 
 @runtime_checkable
-class Removing(Measured, Protocol):
+class Removing(Measuring, Protocol):
     """An engine whose environments can be removed in mid-run, so that it keeps to a budget. With any other what was
     made stays, and a budget only says beforehand whether a run begins."""
 

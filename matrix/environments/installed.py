@@ -21,7 +21,7 @@ from typing import IO
 from matrix.core.disk import claimed
 from matrix.core.errors import DiskFull, NotInstallable, StoreUnusable
 from matrix.core.keys import digest
-from matrix.core.records import Environment, EnvironmentRequest, Toolchain
+from matrix.core.records import DEFAULT_ENGINE, Environment, EnvironmentRequest, Toolchain
 from matrix.environments import user_tools
 from matrix.environments.index import PackageIndex, configured_index
 from matrix.environments.interpreters import PythonInfo
@@ -44,7 +44,7 @@ class Installed:
     files: tuple[tuple[str, str], ...]
 
 
-def request_digest(request: EnvironmentRequest, info: PythonInfo, *, engine: str = "venv") -> str:
+def request_digest(request: EnvironmentRequest, info: PythonInfo, *, engine: str = DEFAULT_ENGINE) -> str:
     """sha256 of all inputs of an environment: the name of its folder in the store."""
     return digest({"format": ENVIRONMENT_FORMAT, "engine": engine, "lock": request.lock.digest, **_platform(info)})
 
@@ -194,7 +194,7 @@ def _without_tools(request: EnvironmentRequest, info: PythonInfo, root: Path) ->
     """The environment of a runtime that was built from source: this machine, and no tools."""
     return Environment(
         request_label=request.label,
-        engine="venv",
+        engine=DEFAULT_ENGINE,
         digest=digest({"built": True, **_platform(info)}),
         root=root,
         python_version=info.version,
@@ -232,7 +232,7 @@ def _of_user_tools(request: EnvironmentRequest, toolchain: Toolchain, info: Pyth
     platform = _platform(info)
     return Environment(
         request_label=request.label,
-        engine="venv",
+        engine=DEFAULT_ENGINE,
         digest=digest(
             {"toolchain": toolchain.digest, "c_library": platform["c_library"], "machine": platform["machine"]}
         ),
@@ -272,7 +272,7 @@ def inspect(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Enviro
     installed = read_site(site)
     return Environment(
         request_label=request.label,
-        engine="venv",
+        engine=DEFAULT_ENGINE,
         digest=realised_digest(info, installed.files),
         root=root,
         python_version=info.version,

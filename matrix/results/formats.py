@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from tabulate import tabulate
 
-from matrix.core.records import Disk, JobResult, Lock, Outcome
+from matrix.core.records import DEFAULT_ENGINE, Disk, JobResult, Lock, Outcome
 from matrix.core.store_paths import STORE_PATHS
 from matrix.plan.axes import NONE, ordered_axes
 from matrix.plan.backends.iree import BENCHMARK
@@ -250,7 +250,7 @@ def reproduce(report: Report, cell: CellReport) -> str:
         and (len(values) > 1 or cell.labels[axis] != values[0].label)  # the latter: put in by an [[include]]
     )
     options = shlex.join(report.plan.spec.options)
-    engine = next((f"--engine {job.engine}" for job in cell.jobs if job.engine != "venv"), "")
+    engine = next((f"--engine {job.engine}" for job in cell.jobs if job.engine != DEFAULT_ENGINE), "")
     return " ".join(f"python -m matrix run {shlex.quote(report.plan.spec.source)} {options} {only} {engine}".split())
 
 

@@ -28,7 +28,7 @@ ENVIRONMENT_COSTS: Mapping[str, EnvironmentCost] = {
     "builder": EnvironmentCost(download_bytes=290_000_000, disk_bytes=1_100_000_000, seconds=30.0),
     "runtime": EnvironmentCost(download_bytes=15_000_000, disk_bytes=110_000_000, seconds=0.5),
 }
-"""Measured 2026-11-21 with the CUDA build of torch 2.9, for one that shares no wheel with another."""
+"""Measuring 2026-11-21 with the CUDA build of torch 2.9, for one that shares no wheel with another."""
 
 SAME_TORCH = EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0)
 """An exporter beside one of the same torch release and Python: it adds IREE and turbine."""

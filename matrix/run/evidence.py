@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from matrix.artifacts.benchmark import read_timing
 from matrix.core.errors import EngineMissing
-from matrix.core.records import EnvironmentRequest, JobResult, Lock, Outcome
-from matrix.engines.choice import engine_maker
+from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest, JobResult, Lock, Outcome
+from matrix.engines.choice import looking_engine
 from matrix.engines.contract import Engine
 from matrix.plan.axes import ordered_axes
 from matrix.plan.backends.backend import EXPECTED, OUTPUT, matching
@@ -74,11 +74,11 @@ def published(report: Report) -> PublishedRun:
     return parse_run(json.loads(as_json(report)), source=f"the store's {report.plan.spec.name}")
 
 
-def store_run(preset: str, folder: Path, *, engine: str = "venv") -> PublishedRun:
+def store_run(preset: str, folder: Path, *, engine: str = DEFAULT_ENGINE) -> PublishedRun:
     """Of a preset or a spec; nothing is run. Raises StoreUnusable, and all that a plan raises."""
     planned = plan_of(Question(preset=preset), folder)
     with Store(folder, read_only=True) as store:
-        looking = engine_maker(engine, store.places, cores=1, offline=True)(lambda _: None)
+        looking = looking_engine(engine, store.places)
         return published(judged(planned, replay(planned, store, looking).states, store))
 
 

@@ -84,9 +84,9 @@ def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
     asked = {name: image_of(where) for axis in TOOL_AXES for name, where in asked_toolchains(spec, axis).items()}
     if not any(asked.values()):
         return {}
-    from matrix.engines.docker.user_images import find_images
+    from matrix.engines.choice import toolchain_images
 
-    return find_images({name: image for name, image in asked.items() if image}, platform.machine())
+    return toolchain_images({name: image for name, image in asked.items() if image}, platform.machine())
 
 
 @contextlib.contextmanager

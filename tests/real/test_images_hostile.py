@@ -16,10 +16,10 @@ from command_line import ROOT
 from containers import daemon_or_skip, workshop
 from debian.arfile import ArFile
 
-from matrix.cli.images import Committed
 from matrix.cli.main import main
 from matrix.core.errors import HashMismatch, ImageFault
 from matrix.core.records import EnvironmentRequest
+from matrix.engines.committed import Committed
 from matrix.engines.docker.daemon import Daemon
 from matrix.images.debian.lock import read_base
 from matrix.images.image import Image

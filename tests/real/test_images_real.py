@@ -16,10 +16,10 @@ from command_line import ROOT
 from containers import daemon_or_skip
 from debian_programs import program
 
-from matrix.cli.images import Committed
 from matrix.cli.main import main
 from matrix.core.errors import ImageFault
 from matrix.core.records import EnvironmentRequest
+from matrix.engines.committed import Committed
 from matrix.engines.docker.daemon import Daemon
 from matrix.engines.docker.images_held import files_on_daemon, loaded_images, was_named
 from matrix.images.image import Image

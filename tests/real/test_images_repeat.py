@@ -16,10 +16,10 @@ import pytest
 from command_line import ROOT, link_or_copy
 from containers import workshop
 
-from matrix.cli.images import Committed
 from matrix.cli.main import main
 from matrix.core.errors import ImageFault
 from matrix.core.records import EnvironmentRequest, Lock
+from matrix.engines.committed import Committed
 from matrix.plan.locks import kind_of, load_locks
 from matrix.run.planning import Question, plan_of
 

@@ -26,6 +26,7 @@ from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.engines.docker.exchange import PYTHON, Copied, Exchange, Mounted, filled, opener
 from matrix.engines.docker.images import Images
+from matrix.engines.docker.kind import DOCKER
 from matrix.engines.worker import Finished, Lost, Order, Worker, WorkerEvent, worker_arguments
 from matrix.images.image import LABEL
 from matrix.images.workshop import Workshop
@@ -71,9 +72,9 @@ class Box:
 
 
 class DockerEngine:
-    """See `matrix.engines.contract`: an `Engine` that is `Measured`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Measuring`."""
 
-    name = "docker"
+    name = DOCKER.name
     prefetch = 0
     folder_bytes = FOLDER_BYTES
 

@@ -11,16 +11,16 @@ from threading import Lock
 from matrix.core.errors import EngineMissing, ImageFault
 from matrix.core.keys import digest
 from matrix.core.records import Environment, EnvironmentRequest, Toolchain
-from matrix.engines.committed import committed_image, environment_of
+from matrix.engines.choice import refuse
+from matrix.engines.committed import environment_of
 from matrix.engines.docker.daemon import Daemon
 from matrix.engines.docker.images_held import layers_held, was_named
+from matrix.engines.docker.kind import DOCKER
 from matrix.engines.docker.loading import Loader
 from matrix.engines.docker.user_images import look_inside
 from matrix.images.image import Image, image_tag
 from matrix.images.layer import ENVIRONMENT
 from matrix.images.workshop import Workshop
-
-ENGINE = "docker"
 
 
 class Images:
@@ -67,7 +67,8 @@ class Images:
 
     def _image(self, request: EnvironmentRequest) -> Image:
         if request not in self._images:
-            image = committed_image(request, self._workshop, self._machine, engine=ENGINE)
+            refuse(request, DOCKER.name)
+            image = self._workshop.image(request, self._machine)
             self._images[request] = image
             self._by_digest[image.digest] = request
         return self._images[request]
@@ -146,7 +147,7 @@ class Images:
 
 
 def _environment(request: EnvironmentRequest, image: Image) -> Environment:
-    return environment_of(request, image, engine=ENGINE, digest=image.digest, root=Path(f"/{ENVIRONMENT}"))
+    return environment_of(request, image, engine=DOCKER.name, digest=image.digest, root=Path(f"/{ENVIRONMENT}"))
 
 
 def _own_image(request: EnvironmentRequest) -> Toolchain | None:

@@ -16,6 +16,7 @@ from matrix.core.records import Environment, EnvironmentRequest, Toolchain
 from matrix.engines.channel import STDERR, STDOUT
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
+from matrix.engines.docker.kind import DOCKER
 from matrix.environments.user_tools import OPTIONAL_TOOLS, PROBE_OPTIONS, REQUIRED_TOOLS, version_in
 from matrix.images.image import ARCHITECTURES
 
@@ -100,7 +101,7 @@ def look_inside(
     settings = [setting.partition("=") for setting in (said["Config"] or {}).get("Env") or ()]
     return Environment(
         request_label=request.label,
-        engine="docker",
+        engine=DOCKER.name,
         digest=toolchain.digest,
         root=Path("/"),
         python_version=found["version"],

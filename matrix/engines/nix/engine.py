@@ -19,8 +19,10 @@ from matrix.core.keys import digest
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.core.store_paths import STORE_PATHS, StorePath, store_paths_data
 from matrix.engines.channel import ProcessChannel
-from matrix.engines.committed import committed_image, environment_of
+from matrix.engines.choice import refuse
+from matrix.engines.committed import environment_of
 from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, show, tool_line
+from matrix.engines.nix.kind import NIX, PROGRAMS
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
 from matrix.engines.worker import Finished, Order, Worker, WorkerEvent, worker_arguments
@@ -34,10 +36,6 @@ FORMAT = 1
 IN, OUT, SCRIPTS = "/in", "/out", "/scripts"
 """Where a sandbox shows the inputs of jobs, their folders, and `scripts/`."""
 GOOD = ("exited", 0)
-PROGRAMS = "nix_programs"
-"""In the evidence: the path whose `bin` has the tools, for whoever repeats a job by hand. STORE_PATHS are all that it
-needs, as Nix says, `nix_base` and `nix_path` among them; `nix_closure_bytes` is what they hold as archives."""
-
 
 Standing = tuple[int, int]
 """The inodes of a base and an environment: those of one that was collected and built anew are others."""
@@ -55,9 +53,9 @@ class Entered:
 
 
 class NixEngine:
-    """See `matrix.engines.contract`: an `Engine` that is `Measured`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Measuring`."""
 
-    name = "nix"
+    name = NIX.name
     prefetch = 0
 
     def __init__(
@@ -101,7 +99,8 @@ class NixEngine:
 
     def _look(self, request: EnvironmentRequest) -> tuple[Image, Place]:
         if request not in self._known:
-            image = committed_image(request, self._maker.workshop, self._maker.machine, engine=self.name)
+            refuse(request, self.name)
+            image = self._maker.workshop.image(request, self._maker.machine)
             place = self._maker.place(request, image)
             self._known[request] = image, place
             self._by_digest[self._digest(place)] = place

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from matrix.engines.venv.kind import VENV
 from matrix.environments import installed
 from matrix.core import processes
 from matrix.images.workshop import Workshop
@@ -64,7 +65,7 @@ class Foreign:
         words = (word.replace(SYSROOT, f"{{root}}/{ROOT}") for word in platform.emulator[1:])
         environment = Environment(
             request_label=request.label,
-            engine="venv",
+            engine=VENV.name,
             digest=digest({"tools": held, **self._identity(request)}),
             root=root,
             python_version=request.python,

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from matrix.environments import installed, interpreters
 from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
-from matrix.core.errors import EngineMissing
+from matrix.engines.choice import refuse
+from matrix.engines.venv.kind import VENV
 from matrix.environments.wheel_cache import Footprint, WheelCache
 from matrix.core.keys import digest
 from matrix.environments.interpreters import PythonInfo
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 class VenvEngine:
     """See `matrix.engines.contract`: an `Engine` that is `Removing`."""
 
-    name = "venv"
+    name = VENV.name
     prefetch = 2
 
     def __init__(
@@ -68,11 +69,7 @@ class VenvEngine:
         self._finding = threading.Lock()
 
     def recipe(self, request: EnvironmentRequest) -> str:
-        if request.toolchain and request.toolchain.in_image:
-            raise EngineMissing(
-                f"toolchain {request.toolchain.name}: its tools are in an image, and venv starts those of folders",
-                tip="an image runs with --engine docker",
-            )
+        refuse(request, self.name)
         if request not in self._recipes:
             self._recipes[request] = self._recipe(request)
         return self._recipes[request]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from matrix.core.errors import DiskFull, EngineMissing, NotInstallable
 from matrix.core.records import DEFAULT_ENGINE, Disk, EnvironmentRequest
-from matrix.engines.contract import Engine, Measured, Removing
+from matrix.engines.contract import Engine, Measuring, Removing
 from matrix.run.cost import disk_cost, environment_costs
 from matrix.run.local.budget import Room
 
@@ -53,7 +53,7 @@ class EnvironmentDisk:
 
     def held(self, made: EnvironmentRequest | None = None) -> int:
         """Bytes. May be called from any thread."""
-        return self._engine.held_bytes(made) if isinstance(self._engine, Measured) else 0
+        return self._engine.held_bytes(made) if isinstance(self._engine, Measuring) else 0
 
     def look(self) -> None:
         """What the disk holds and may hold, once, before the first environment is made."""
@@ -143,7 +143,7 @@ def refuse_beyond(budget_bytes: int | None, requests: Sequence[EnvironmentReques
     With a budget, what stands of the run's environments is measured and counts as well, as in mid-run with an engine
     that removes. Without one, what is missing may take SHARE of what the disk has free, where that is in sight.
     """
-    if isinstance(engine, Removing) or not isinstance(engine, Measured):
+    if isinstance(engine, Removing) or not isinstance(engine, Measuring):
         return
     if budget_bytes and environment_costs(requests).disk_bytes <= budget_bytes:
         return

@@ -10,8 +10,9 @@ import pytest
 from samples import result
 from stores import other, put
 
-from matrix.cli.upkeep import clean_store, size_of
+from matrix.cli.upkeep import clean_store
 from matrix.core import processes
+from matrix.core.disk import size_of
 from matrix.core.errors import StoreUnusable
 from matrix.core.keys import now
 from matrix.engines.nix import store as nixstore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 from matrix.cli import upkeep
 from matrix.core import processes
 from matrix.core.processes import Completed
+from matrix.engines.docker.kind import DOCKER
+from matrix.engines.kind import Finding
 from matrix.engines.nix import sandbox
 from matrix.engines.nix import store as nixstore
+from matrix.engines.nix.kind import NIX
 from matrix.environments import index, interpreters
 
 V3 = "flags\t\t: fpu sse " + " ".join(upkeep.V3_FLAGS) + " avx512f\n"
@@ -46,7 +50,7 @@ def _forget():
     sandbox.find_sandbox.cache_clear()
 
 
-def by_name(store: Path) -> dict[str, upkeep.Finding]:
+def by_name(store: Path) -> dict[str, Finding]:
     return {finding.name: finding for finding in upkeep.examine(store)}
 
 
@@ -61,10 +65,10 @@ def test_a_bare_machine_gets_a_whole_page_with_advice(machine, tmp_path):
 
 
 def test_a_check_that_breaks_is_a_finding(machine, tmp_path, monkeypatch):
-    def broken() -> upkeep.Finding:
+    def broken() -> Finding:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(upkeep, "_docker", broken)
+    monkeypatch.setattr(upkeep, "ENGINE_KINDS", (dataclasses.replace(DOCKER, examine=broken),))
     found = by_name(tmp_path)["Docker"]
     assert (found.state, found.found) == ("warning", "could not be checked: boom")
 
@@ -146,7 +150,7 @@ def test_the_cpu_must_run_the_shipped_target(tmp_path, cpuinfo, machine_name, st
 )
 def test_docker_is_client_and_daemon(machine, answer, state, words):
     machine["docker"] = answer
-    found = upkeep._docker()
+    found = DOCKER.examine()
     assert found.state == state
     assert words in found.found
     assert "more" not in found.found
@@ -172,7 +176,7 @@ def test_nix_is_its_version_and_its_sandboxes(machine, monkeypatch, programs, st
         machine["nix-build"] = completed(stdout="nix-build (Nix) 2.8.0\n")
         machine["nix"] = completed(stdout=json.dumps(settings))
     machine.update(programs)
-    found = upkeep._nix()
+    found = NIX.examine()
     assert (found.state, words in found.found) == (state, True), found
     assert bool(found.advice) == (state != "ok")
 
@@ -184,7 +188,7 @@ def test_an_emulator_may_be_the_static_one(machine):
 
 def test_this_machine_itself(tmp_path, monkeypatch):
     """Nothing is faked but the index, which a unit test does not ask."""
-    monkeypatch.setattr(upkeep, "_package_index", lambda: upkeep.Finding(name="package index", state="ok", found=""))
+    monkeypatch.setattr(upkeep, "_package_index", lambda: Finding(name="package index", state="ok", found=""))
     found = by_name(tmp_path)
     assert found[f"Python {interpreters.running().minor}"].state == "ok"
     assert found["uv"].state == "ok"

@@ -118,7 +118,7 @@ def test_the_engine_venv_says_which_one_runs_an_image(tmp_path):
     engine = VenvEngine(
         folder=tmp_path, scratch=tmp_path, scripts=SCRIPTS, workshop=bool, slots=1, on_event=print, offline=True
     )
-    with pytest.raises(EngineMissing, match="toolchain mine: its tools are in an image") as caught:
+    with pytest.raises(EngineMissing, match="toolchain mine: the engine venv takes no tools from a cont") as caught:
         engine.recipe(request_of(OWN))
     assert "--engine docker" in caught.value.tip
 
@@ -127,7 +127,7 @@ def test_the_engine_docker_knows_an_image_by_its_id_and_takes_no_folder():
     images = Images(workshop=None, machine="x86_64", look=SCRIPTS / "look.py", labels={}, ending=bool)
     other = Toolchain(name="mine", path=Path("team/iree:1"), digest="3" * 64, in_image=True)
     assert images.recipe(request_of(OWN)) == images.recipe(request_of(OWN)) != images.recipe(request_of(other))
-    with pytest.raises(EngineMissing, match="the engine docker runs images only") as caught:
+    with pytest.raises(EngineMissing, match="toolchain mine: the engine docker takes no tools from a folder") as caught:
         images.recipe(request_of(FOLDER))
     assert "--engine venv" in caught.value.tip
 

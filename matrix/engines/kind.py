@@ -1,0 +1,161 @@
+"""An engine as a record: how one is made, what it takes, how it shows a job, what it keeps of a disk."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from matrix.core.data import data_root
+from matrix.core.disk import StorePlaces
+from matrix.core.records import Environment, EnvironmentRequest, JobResult, Toolchain
+from matrix.engines.contract import Engine
+from matrix.engines.worker import WorkerEvent
+
+if TYPE_CHECKING:
+    from matrix.engines.committed import Committed, CommittedImage
+    from matrix.images.workshop import Workshop
+
+
+class Feature(StrEnum):
+    """What an environment may ask of an engine beyond the wheels of a committed lock on this machine."""
+
+    PACKAGES = "packages that a model of your own asks for"
+    FOLDERS = "tools from a folder or a wheel of your own"
+    IMAGES = "tools from a container image of your own"
+    BUILDS = "runtimes built from source, and no repaired linker"
+    EMULATION = "programs of another machine"
+
+
+def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
+    asked = {
+        Feature.PACKAGES: request.lock.extends is not None,
+        Feature.FOLDERS: request.toolchain is not None and not request.toolchain.in_image,
+        Feature.IMAGES: request.toolchain is not None and request.toolchain.in_image,
+        Feature.BUILDS: bool(request.build or request.built or request.linked),
+        Feature.EMULATION: request.platform is not None,
+    }
+    return tuple(feature for feature, here in asked.items() if here)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSetting:
+    """What an engine is made with. `slots` is how many jobs run at the same time, `offline` means that it only looks
+    things up: it downloads nothing and starts no worker.
+
+    `own_cache`: environments will have to go in mid-run, so their wheels are kept in the store and go with them. A
+    store that has such a cache goes on with it.
+    """
+
+    places: StorePlaces
+    slots: int
+    on_event: Callable[[WorkerEvent], None]
+    offline: bool = False
+    own_cache: bool = False
+
+    @property
+    def scripts(self) -> Path:
+        return data_root() / "scripts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandMade:
+    """A finished job that a person wants to repeat by hand: where it ran, and its files (name -> path) on this machine.
+
+    `script` is the file of `scripts/` that it ran ("": a tool of the environment), `model` the file that the script was
+    given.
+    """
+
+    job: JobResult
+    request: EnvironmentRequest
+    environment: Environment
+    files: Mapping[str, Path]
+    script: str = ""
+    model: str = ""
+
+    @property
+    def scripts(self) -> Path:
+        return data_root() / "scripts"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments of the script, behind the model."""
+        return tuple(word for word in self.job.command[1:] if not word.startswith("model_digest="))
+
+
+State: TypeAlias = Literal["ok", "warning", "missing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing of this machine that was looked at. `advice` is empty where nothing is to be done."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleaning:
+    """What `clean` asks of an engine. `needed` are the digests of environments in which results of the store were made;
+    `environments`: all of them may go; else the oldest, while the store holds `excess_bytes` too many."""
+
+    places: StorePlaces
+    needed: frozenset[str]
+    environments: bool
+    excess_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageWork:
+    """What an `image` verb works on: `choose` gives the environments that names stand for (none: all of the preset),
+    with their images. `options` has the verb's own words."""
+
+    choose: Callable[[Sequence[str]], list[CommittedImage]]
+    committed: Committed
+    places: StorePlaces
+    options: Namespace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKind:
+    """An engine. What is not given, it does not have: then the command line does not offer it."""
+
+    name: str
+    title: str
+    """Its own name, as `doctor` says it."""
+    make: Callable[[EngineSetting], Engine]
+    shell_line: Callable[[HandMade], str]
+    """One line for a shell that repeats a job by hand."""
+    takes: frozenset[Feature] = frozenset()
+    preferred: Callable[[], bool] | None = None
+    """It answers on this machine: then `auto` means it."""
+    examine: Callable[[], Finding] | None = None
+    """Whether this machine can run it, for `doctor`. Changes nothing."""
+    clean: Callable[[Cleaning], Mapping[str, int]] | None = None
+    """Frees what it keeps for a store: bytes by what was removed."""
+    image_verbs: frozenset[str] = frozenset()
+    image: Callable[[str, ImageWork], int] | None = None
+    """Carries out one of its `image` verbs."""
+    find_images: Callable[[Mapping[str, str], str], dict[str, Toolchain]] | None = None
+    """The toolchains that are images, from the images' names, for a machine."""
+
+
+def workshop(places: StorePlaces) -> Workshop:
+    """Where this store's images are made: the committed data, the fetched files, the machine's index and mirror."""
+    from matrix.environments.index import configured_index
+    from matrix.environments.wheels import FetchedFiles
+    from matrix.images.debian import mirror
+    from matrix.images.workshop import Workshop
+
+    return Workshop(
+        images=data_root() / "images",
+        files=FetchedFiles(places.files),
+        scratch=places.scratch,
+        index=configured_index(),
+        sources=mirror.sources(),
+    )

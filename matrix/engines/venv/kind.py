@@ -1,0 +1,84 @@
+"""The engine venv as a record: the embedded default."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from matrix.core.disk import size_of
+from matrix.core.records import DEFAULT_ENGINE
+from matrix.engines.contract import Engine, tool_line
+from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Feature, HandMade, workshop
+
+
+def _make(setting: EngineSetting) -> Engine:
+    from matrix.engines.venv.engine import VenvEngine
+    from matrix.environments.wheel_cache import WheelCache
+
+    places = setting.places
+    return VenvEngine(
+        folder=places.environments,
+        scratch=places.scratch,
+        scripts=setting.scripts,
+        slots=setting.slots,
+        on_event=setting.on_event,
+        workshop=lambda: workshop(places),
+        offline=setting.offline,
+        cache=WheelCache(places.wheels) if setting.own_cache or places.wheels.is_dir() else None,
+    )
+
+
+def _shell_line(made: HandMade) -> str:
+    return in_folder(made, python_line(made) if made.script else tool_line(made.job.command, made.environment))
+
+
+def python_line(made: HandMade) -> tuple[str, ...]:
+    """The script, on the environment's Python."""
+    return (*tool_line(("python",), made.environment), str(made.scripts / made.script), made.model, *made.words)
+
+
+def in_folder(made: HandMade, line: tuple[str, ...]) -> str:
+    """A line in a new folder with the job's files."""
+    links = "".join(f"ln -s {shlex.quote(str(path))} {name} && " for name, path in made.files.items())
+    return f'cd "$(mktemp -d)" && {links}{shlex.join(line)}'
+
+
+def _clean(cleaning: Cleaning) -> Mapping[str, int]:
+    """Unfinished environments; then, where asked or while too much is held, environments, oldest first: they are made
+    again when needed. And wheels that no environment has."""
+    from matrix.environments.wheel_cache import Footprint, WheelCache
+
+    places, standing = cleaning.places, []
+    freed = {"unfinished environments": 0, "environments": 0}
+    for path in sorted(places.environments.iterdir()):
+        if not path.is_dir():  # the claim on making an environment; nobody holds it while we are alone
+            path.unlink()
+        elif ".partial-" in path.name:
+            freed["unfinished environments"] += _remove(path)
+        else:
+            standing.append(path)
+    excess = cleaning.excess_bytes - freed["unfinished environments"]
+    for folder in sorted(standing, key=lambda path: path.stat().st_mtime):
+        if cleaning.environments or excess > freed["environments"]:
+            freed["environments"] += _remove(folder)
+    before = Footprint().add([places.wheels])
+    WheelCache(places.wheels).prune()
+    return {**freed, "wheels": before - Footprint().add([places.wheels])}
+
+
+def _remove(folder: Path) -> int:
+    size = size_of(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return size
+
+
+VENV = EngineKind(
+    name=DEFAULT_ENGINE,
+    title="venv",
+    make=_make,
+    shell_line=_shell_line,
+    takes=frozenset(Feature) - {Feature.IMAGES},
+    clean=_clean,
+)
