@@ -126,6 +126,31 @@ def test_every_engine_passes_the_contract():
         ), name
 
 
+ENGINES_NAMED = {
+    "matrix/core/records.py": "the name of the default",
+    "matrix/environments/index.py": "a command of uv",
+    "matrix/plan/user_inputs.py": "a folder",
+    "matrix/images/nix/locking.py": "a folder",
+}
+"""Where a literal outside `engines/` is an engine's name, and what it is there."""
+
+
+def test_only_the_engines_name_an_engine():
+    names = {kind.name for kind in ENGINE_KINDS}
+    literals, imported = set(), set()
+    for path in MATRIX:
+        if path.parts[1] == "engines":
+            continue
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Constant) and node.value in names:
+                literals.add(path.as_posix())
+            if isinstance(node, ast.ImportFrom) and set((node.module or "").split(".")[2:3]) & names:
+                imported |= {path.as_posix()} if (node.module or "").startswith("matrix.engines.") else set()
+            if isinstance(node, ast.Compare) and ast.unparse(node.left).endswith("engine.name"):
+                literals.add(path.as_posix())
+    assert (literals, imported) == (set(ENGINES_NAMED), set())
+
+
 def test_no_test_imports_a_test():
     tests = [path for path in files() if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")]
     imported = {path.name: {name for name in imports(path) if name.startswith("test_")} for path in tests}
