@@ -1,4 +1,4 @@
-"""Readers of what tools leave: .vmfb, .mlir, .onnx, ELF, benchmark JSON. Files may be hostile; no process is started.
+"""Readers of artifacts: .vmfb, .mlir, .onnx, ELF, benchmark JSON. Files may be hostile; no process is started.
 
 Imports `core`.
 """

@@ -1,4 +1,4 @@
-"""What `iree-benchmark-module` writes: made fit to be stored, and read. Pure."""
+"""The JSON of `iree-benchmark-module`: stripped of private data, and read. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 KEPT_CONTEXT = ("num_cpus", "mhz_per_cpu", "cpu_scaling_enabled", "aslr_enabled", "load_avg", "library_build_type")
-"""Of the machine and its state; the rest names the host, the executable's path, or repeats the date."""
-SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+"""The kept facts of the machine and its state. The others are the host name, the executable's path and the date."""
+UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 _EXECUTABLE = re.compile(rb"(?m)^Running .*\n?")
 _PEAK = re.compile(r"DEVICE_LOCAL:\s*(\d+)B peak")
 
@@ -19,8 +19,8 @@ _PEAK = re.compile(r"DEVICE_LOCAL:\s*(\d+)B peak")
 class Timing:
     """One round of one module.
 
-    `seconds` is the median latency of a call over the round's samples, `cpu_seconds` the median of the CPU time of
-    a call over all threads, `samples` how many there were, `load` the machine's load (the mean of a minute) then.
+    `seconds` is the median latency of a call over the round's samples, `cpu_seconds` the median CPU time of a call in
+    all threads, `samples` their number, `load` the machine's load at that time (the mean of a minute).
     """
 
     seconds: float
@@ -29,8 +29,8 @@ class Timing:
     load: float | None
 
 
-def publishable(content: bytes) -> bytes:
-    """The JSON, or the log, without host name and paths of the machine."""
+def strip_private_data(content: bytes) -> bytes:
+    """The JSON, or the log, without the host name and paths of the machine."""
     try:
         read = json.loads(content)
     except ValueError:
@@ -44,12 +44,12 @@ def publishable(content: bytes) -> bytes:
 
 
 def read_timing(content: bytes) -> Timing | None:
-    """The round that a stored JSON holds; None where it holds no sample."""
+    """The round in a stored JSON; None where it has no sample."""
     try:
         document = json.loads(content)
         samples = [row for row in document.get("benchmarks", []) if _is_sample(row)]
-        times = [row["real_time"] * SECONDS[row["time_unit"]] for row in samples]
-        cpu = [row["cpu_time"] * SECONDS[row["time_unit"]] for row in samples]
+        times = [row["real_time"] * UNIT_SECONDS[row["time_unit"]] for row in samples]
+        cpu = [row["cpu_time"] * UNIT_SECONDS[row["time_unit"]] for row in samples]
         load = document.get("context", {}).get("load_avg") or [None]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -61,7 +61,7 @@ def read_timing(content: bytes) -> Timing | None:
 
 
 def device_peak(log: str) -> int | None:
-    """The most bytes that the module's device buffers took, as `--print_statistics` says it; None where it does not."""
+    """The peak size of the device buffers in bytes, as `--print_statistics` reports it; None where it does not."""
     found = _PEAK.search(log)
     return int(found[1]) if found else None
 

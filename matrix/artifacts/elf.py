@@ -1,7 +1,7 @@
-"""Reads what the header and the section table of an ELF file say. Nothing is mapped, relocated or run.
+"""Reads the header and the section table of an ELF file. Nothing is mapped, relocated or run.
 
-Three fields of the header and a list of sections are needed, of files that may be hostile: `struct` on checked
-offsets, bounded by construction. (pyelftools takes 6 ms a file here, and follows counts that the file states.)
+It needs three fields of the header and the list of sections, from files that may be hostile. So it uses `struct` on
+checked offsets. (pyelftools takes 6 ms for a file, and trusts the counts in the file.)
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from matrix.core.errors import FileFault
 
-MAGIC = b"\x7fELF"
-MOST_SECTIONS = 1024
+ELF_MAGIC = b"\x7fELF"
+MOST_ELF_SECTIONS = 1024
 LONGEST_NAME = 256
 NO_BITS = 8
 EXECUTABLE = 0x4
 
-MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 258: "loongarch", 247: "bpf"}
+ELF_MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 258: "loongarch", 247: "bpf"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """`offset` and `size` in bytes of the file; a section that takes no room in the file has size 0."""
+    """`offset` and `size` in bytes of the file; a section without bytes in the file has size 0."""
 
     name: str
     offset: int
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elf:
-    """`machine` as in MACHINES with its bits where needed (`riscv64`); `float_abi` is hard, soft, double … or ''."""
+    """`machine` is one of ELF_MACHINES, with bits for RISC-V (`riscv64`); `float_abi` is hard, soft, double … or ''."""
 
     machine: str
     bits: int
@@ -45,7 +45,7 @@ class Elf:
 
 def read_elf(content: bytes, place: str) -> Elf:
     """Raises FileFault, naming `place`, where an offset leads out of `content`."""
-    if content[:4] != MAGIC or len(content) < 52 or content[4] not in (1, 2) or content[5] not in (1, 2):
+    if content[:4] != ELF_MAGIC or len(content) < 52 or content[4] not in (1, 2) or content[5] not in (1, 2):
         raise _fault(place, "no ELF header")
     wide, order = content[4] == 2, "<" if content[5] == 1 else ">"
     try:
@@ -55,14 +55,14 @@ def read_elf(content: bytes, place: str) -> Elf:
         width, count, names = struct.unpack_from(order + "HHH", content, 58 if wide else 46)
         if not count:
             sections: tuple[Section, ...] = ()
-        elif width != (64 if wide else 40) or count > MOST_SECTIONS or table + width * count > len(content):
+        elif width != (64 if wide else 40) or count > MOST_ELF_SECTIONS or table + width * count > len(content):
             raise _fault(place, f"{count} sections of {width} bytes at {table}")
         else:
             rows = [_row(content, order, wide, table + width * index) for index in range(count)]
             sections = _sections(content, rows, names, place)
     except struct.error as error:
         raise _fault(place, f"a header that is cut off ({error})") from error
-    machine = MACHINES.get(number, f"machine {number}")
+    machine = ELF_MACHINES.get(number, f"machine {number}")
     return Elf(
         machine=f"riscv{64 if wide else 32}" if machine == "riscv" else machine,
         bits=64 if wide else 32,
@@ -95,7 +95,7 @@ def _sections(
 
 
 def _float_abi(machine: str, flags: int) -> str:
-    """By the ELF supplements of ARM (EF_ARM_ABI_FLOAT_*) and RISC-V (EF_RISCV_FLOAT_ABI)."""
+    """From the flags of the ELF supplements for ARM (EF_ARM_ABI_FLOAT_*) and RISC-V (EF_RISCV_FLOAT_ABI)."""
     if machine == "arm":
         return "hard" if flags & 0x400 else "soft" if flags & 0x200 else ""
     if machine == "riscv":

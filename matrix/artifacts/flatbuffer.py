@@ -1,7 +1,7 @@
-"""Reads FlatBuffers that nobody vouches for: every step checked against the buffer, all work within one budget.
+"""Reads FlatBuffers that may be hostile: every step is checked against the buffer, and a budget bounds the work.
 
-The package `flatbuffers` follows offsets, and raises whatever Python raises where they lead nowhere. Offsets may also
-lead in circles, or let a million vector elements share one long text: the budget ends those.
+The package `flatbuffers` follows offsets, and raises various exceptions where they lead nowhere. Offsets may also lead
+in circles, or let a million vector elements share one long text: the budget stops that.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from matrix.core.errors import FileFault
 
 LONGEST_TEXT = 4096
 BUDGET = 100_000
-"""Steps for one buffer: a module of 1,000 exports takes about 10,000; 100,000 take a fifth of a second."""
+"""Steps for one buffer. A module of 1,000 exports takes about 10,000; 100,000 take a fifth of a second."""
 
 _FAULTS = (struct.error, TypeError, ValueError, IndexError, OverflowError)
 
 
 class Budget:
-    """Counts the steps of one buffer's reading."""
+    """Counts the steps of reading one buffer."""
 
     def __init__(self, place: str) -> None:
         self.place = place
@@ -39,15 +39,15 @@ def fault(place: str, read: str) -> FileFault:
 
 
 class FlatTable:
-    """One table of a FlatBuffer; fields by slot number, as the schema counts them. An absent field reads as 0 or empty.
+    """One table of a FlatBuffer. Fields are given by their slot in the schema; an absent field reads as 0 or empty.
 
-    Every reader raises FileFault where an offset leads out of the buffer or the budget is spent.
+    Every reader raises FileFault where an offset leads out of the buffer, or where the budget is spent.
     """
 
     def __init__(self, content: bytes, position: int, budget: Budget) -> None:
         if not 0 <= position <= len(content) - 4:
             raise fault(budget.place, f"a table at {position} of {len(content)} bytes")
-        from flatbuffers.table import Table  # brings numpy along: half a second for every verb, few read such a file
+        from flatbuffers.table import Table  # imports numpy, half a second: only few verbs read such a file
 
         self._content = content
         self._budget = budget
@@ -58,7 +58,7 @@ class FlatTable:
         return int(self._table.Pos)
 
     def _field(self, slot: int) -> int:
-        """Where the field's value is; 0: the table does not have it."""
+        """The position of the field's value; 0 where the field is absent."""
         self._budget.take(1)
         try:
             offset = int(self._table.Offset(4 + 2 * slot))
@@ -83,7 +83,7 @@ class FlatTable:
         return self._number(slot, "<Q")
 
     def _target(self, slot: int) -> int:
-        """Where the offset in a field leads; 0: the table does not have it."""
+        """The position that the offset in a field leads to; 0 where the field is absent."""
         at = self._field(slot)
         if not at:
             return 0
@@ -100,7 +100,7 @@ class FlatTable:
         return FlatTable(self._content, target, self._budget) if target else None
 
     def vector(self, slot: int, width: int) -> tuple[int, int]:
-        """(position of the first element, number of elements) of a vector of `width` bytes an element."""
+        """(position of the first element, number of elements) of a vector; an element has `width` bytes."""
         target = self._target(slot)
         if not target:
             return 0, 0
@@ -125,7 +125,7 @@ class FlatTable:
 
 
 def root_table(content: bytes, identifier: bytes, place: str) -> FlatTable:
-    """The root of a buffer without its size prefix. Raises FileFault where the identifier is another."""
+    """The root table of a buffer without its size prefix. Raises FileFault for another identifier."""
     if len(content) < 8 or content[4:8] != identifier:
         raise fault(place, f"the identifier {content[4:8]!r}")
     return FlatTable(content, struct.unpack_from("<I", content)[0], Budget(place))

@@ -1,5 +1,5 @@
-"""What an MLIR file says of itself: dialects, entry points, who may have written it. Text is only skimmed, of bytecode
-the directory of sections is read; weights are skipped, not loaded.
+"""Reads the facts of an MLIR file: dialects, entry points, its likely writer. Of text only line starts are read, of
+bytecode only the sections with names; weights are skipped.
 
 The bytecode format: https://mlir.llvm.org/docs/BytecodeFormat/
 """
@@ -16,13 +16,13 @@ from typing import BinaryIO
 from matrix.artifacts.vmfb_archive import open_file
 from matrix.core.errors import FileFault
 
-MAGIC = b"ML\xefR"
+BYTECODE_MAGIC = b"ML\xefR"
 MOST_BYTES = 512 << 20
 MOST_LINES = 100_000
 LONGEST_LINE = 2048
 LARGEST_SECTION = 4 << 20
 MOST_NAMES = 1000
-MOST_SECTIONS = 64
+MOST_BYTECODE_SECTIONS = 64
 
 _OPERATION = re.compile(rb'\s*(?:%[\w:, %#-]{1,200}=\s*)?"?([a-z]\w{0,30})\.[a-z][\w.]*+(?!: ")')
 _TYPE = re.compile(rb"[!#]([a-z][a-z_0-9]{1,30})\.[a-z]")
@@ -42,8 +42,8 @@ HINTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mlir:
-    """`producer` is what bytecode says of its writer; `hints` are who writes such text; `entry_points` are public
-    functions, unknown (None) of bytecode; `complete` is false where the file was too long to be read to its end."""
+    """`producer` is the writer that bytecode names; `hints` are likely writers of a text; `entry_points` are public
+    functions (None for bytecode: unknown); `complete` is false where the file was too long to read to its end."""
 
     size: int
     encoding: str
@@ -55,16 +55,16 @@ class Mlir:
 
 
 def is_mlir(path: Path, head: bytes) -> bool:
-    """By the magic of bytecode, or the name of a text file."""
-    return head[:4] == MAGIC or path.suffix in (".mlir", ".mlirbc")
+    """By the magic number of bytecode, or by the file name."""
+    return head[:4] == BYTECODE_MAGIC or path.suffix in (".mlir", ".mlirbc")
 
 
 def read_mlir(path: Path) -> Mlir:
-    """Raises FileFault for what is not MLIR, within 2 s and 200 MB whatever the file says."""
+    """Reads any file within 2 s and 200 MB. Raises FileFault for a file that is not MLIR."""
     with open_file(path) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
-        if file.read(4) == MAGIC:
+        if file.read(4) == BYTECODE_MAGIC:
             return _bytecode(file, str(path), size)
         file.seek(0)
         return _text(file, str(path), size)
@@ -109,7 +109,7 @@ def _text(file: BinaryIO, place: str, size: int) -> Mlir:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The beginnings of lines: the tail of a long one is a weight."""
+    """The first bytes of each line: the end of a long line is a weight."""
     beginning, left = True, MOST_BYTES
     lines = MOST_LINES
     while left > 0 and lines > 0 and (piece := file.readline(1 << 16)):
@@ -142,8 +142,8 @@ def _bytecode(file: BinaryIO, place: str, size: int) -> Mlir:
 
 
 def _sections(file: BinaryIO, place: str, size: int) -> Iterator[tuple[int, bytes]]:
-    """(number, content) of the strings and the dialects; the others are stepped over."""
-    for _ in range(MOST_SECTIONS):
+    """(number, content) of the sections with strings and dialects; the others are skipped."""
+    for _ in range(MOST_BYTECODE_SECTIONS):
         head = file.read(1)
         if not head:
             return
@@ -161,11 +161,11 @@ def _sections(file: BinaryIO, place: str, size: int) -> Iterator[tuple[int, byte
                 raise _fault(place, f"names of {length} bytes")
             yield head[0] & 0x7F, file.read(length)
         file.seek(start + length)
-    raise _fault(place, f"more than {MOST_SECTIONS} sections")
+    raise _fault(place, f"more than {MOST_BYTECODE_SECTIONS} sections")
 
 
 def _strings(content: bytes, place: str) -> list[str]:
-    """A count, the lengths from the last to the first, the texts from the first to the last, each ended by a zero."""
+    """The section holds a count, the lengths from last to first, and the texts from first to last, each with a NUL."""
     file = io.BytesIO(content)
     count = _varint(file, place)
     if count > len(content):
@@ -196,7 +196,7 @@ def _dialects(content: bytes, strings: list[str], version: int, place: str) -> s
 
 
 def _varint(file: BinaryIO, place: str) -> int:
-    """A number whose lowest set bit says how many bytes follow."""
+    """A number whose lowest set bit gives the number of bytes that follow."""
     first = file.read(1)
     more = 8 if first == b"\0" else (first[0] & -first[0]).bit_length() - 1 if first else 0
     rest = file.read(more)

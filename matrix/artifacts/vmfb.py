@@ -1,6 +1,6 @@
-"""What a `.vmfb` says of itself, read without IREE: versions, imports, executables, sizes, and what it gives away.
+"""Reads a `.vmfb` without IREE: versions, imports, executables, sizes. Nothing in the file is executed.
 
-The slots are those of IREE's `bytecode_module_def.fbs`, the same from 2.9 to 3.13. Nothing of the file is executed.
+The slots are those of IREE's `bytecode_module_def.fbs`, the same from 2.9 to 3.13.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from matrix.artifacts.elf import MAGIC, Elf, read_elf
+from matrix.artifacts.elf import ELF_MAGIC, Elf, read_elf
 from matrix.artifacts.flatbuffer import FlatTable, root_table
 from matrix.artifacts.vmfb_archive import IDENTIFIER, Container, damaged, open_container
 from matrix.core.errors import FileFault
 
 FEATURES = {0: "EXT_F32", 1: "EXT_F64"}
-"""Bits whose names the runtimes print; later ones print as garbage there and have no name here."""
+"""The bits whose names the runtimes print. They print garbage for later bits, so those have no name here."""
 
 LARGEST_EXECUTABLE = 48 << 20
 
@@ -35,8 +35,14 @@ _ENTRY_NAME = re.compile(
 
 _FORMAT = re.compile(r"(?P<format>(?P<linkage>embedded|system)-elf)-(?P<architecture>[a-z0-9_]+)")
 
-ARCHITECTURES = {"arm_32": "arm", "arm_64": "aarch64", "x86_32": "i386", "riscv_32": "riscv32", "riscv_64": "riscv64"}
-"""IREE's names in file names and formats, where they are not those of the machines here."""
+ARCHITECTURE_NAMES = {
+    "arm_32": "arm",
+    "arm_64": "aarch64",
+    "x86_32": "i386",
+    "riscv_32": "riscv32",
+    "riscv_64": "riscv64",
+}
+"""IREE's name of an architecture -> the name in this project, where they differ."""
 
 LIBRARY_QUERY = b"iree_hal_executable_library_query"
 
@@ -54,9 +60,9 @@ class Function:
 class Executable:
     """Compiled code of one target.
 
-    `format` is IREE's (`embedded-elf`, `system-elf`, `vmvx-bytecode-fb`, …), `architecture` as its name says,
-    `machine` and `float_abi` as the ELF header says ('' where it is no ELF), `library_abi` the version of the
-    executable-library interface that the code asks of the runtime (None: not an ELF of IREE's).
+    `format` is IREE's (`embedded-elf`, `system-elf`, `vmvx-bytecode-fb`, …); `architecture` comes from its name;
+    `machine` and `float_abi` come from the ELF header ('' without one); `library_abi` is the version of the
+    executable-library interface that the code requires of the runtime (None: no ELF file of IREE).
     """
 
     name: str
@@ -72,7 +78,7 @@ class Executable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Read-only data: inside of the module (`offset` counts there), or behind it in the file (`external`)."""
+    """Read-only data: in the module (`offset` is relative to it), or after it in the file (`external`)."""
 
     name: str
     external: bool
@@ -82,8 +88,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vmfb:
-    """A module. `parts` are (name, bytes) pairs that sum up to `size`; `modules` are (name, least version) pairs;
-    `cpus` are the CPUs compiled for, as the module's own messages name them."""
+    """A module. `parts` are (name, bytes) pairs whose sum is `size`; `modules` are (name, minimum version) pairs;
+    `cpus` are the CPUs that it was compiled for, from the module's messages."""
 
     name: str
     size: int
@@ -113,13 +119,13 @@ def feature_names(bits: int) -> tuple[str, ...]:
 
 
 def read_vmfb(path: Path) -> Vmfb:
-    """Raises FileFault for what is not a whole `.vmfb`, within 2 s and 200 MB whatever the file says."""
+    """Reads any file within 2 s and 200 MB. Raises FileFault for a file that is not a whole `.vmfb`."""
     with open_container(path) as container:
         return read_container(container)[0]
 
 
-def read_container(container: Container) -> tuple[Vmfb, tuple[Loaded, ...], range]:
-    """The module, its executables with their bytes, and where in the module the debug database lies."""
+def read_container(container: Container) -> tuple[Vmfb, tuple[LoadedExecutable, ...], range]:
+    """The module, its executables with their bytes, and the range of the debug database in the module."""
     root = root_table(container.module, IDENTIFIER, container.place)
     segments = _segments(root, container)
     loaded = tuple(_executables(container, segments, _only_format(container.module, segments)))
@@ -149,7 +155,7 @@ def _cpus(module: bytes) -> tuple[str, ...]:
 
 
 def _import(table: FlatTable) -> Function:
-    """The flags are 1 for a required import, 2 for an optional one; left out, it is required."""
+    """The flags are 1 for a required import and 2 for an optional one; without flags it is required."""
     return Function(name=table.text(0), signature=_convention(table.table(1)), optional=table.u32(2) == 2)
 
 
@@ -167,7 +173,7 @@ def _exports(root: FlatTable) -> tuple[Function, ...]:
 
 
 def _segments(root: FlatTable, container: Container) -> tuple[Segment, ...]:
-    """External ones carry the name of the zip entry that holds their bytes; a bare module has no names."""
+    """An external segment has the name of the zip entry with its bytes; a bare module has no names."""
     named = {entry.offset: entry for entry in container.entries}
     found = []
     for number, table in enumerate(root.tables(9)):
@@ -181,14 +187,14 @@ def _segments(root: FlatTable, container: Container) -> tuple[Segment, ...]:
         entry = named.get(offset)
         name = entry.name if entry and entry.size == length else f"segment {number}"
         found.append(Segment(name=name, external=True, offset=offset, size=length))
-    # Segments may share bytes in a hostile file only: no bound on the work would hold.
+    # Segments overlap only in a hostile file; then no bound on the work would hold.
     if sum(each.size for each in found) > container.size:
-        raise damaged(container.place, "segments that overlap", "segments one behind the other")
+        raise damaged(container.place, "segments that overlap", "segments one after the other")
     return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedExecutable:
     """An executable and its bytes."""
 
     executable: Executable
@@ -197,8 +203,8 @@ class Loaded:
 
 
 def _only_format(module: bytes, segments: tuple[Segment, ...]) -> re.Match[str] | None:
-    """The executable format that the module asks the device for, where it asks for one only: all that says what the
-    nameless executables of a bare module are."""
+    """The executable format that the module asks the device for, if it is only one: the only hint at the format of
+    the nameless executables in a bare module."""
     small = [module[each.offset : each.offset + each.size] for each in segments if not each.external and each.size < 64]
     found = [matched for text in small if (matched := _FORMAT.fullmatch(text.decode("latin-1")))]
     return found[0] if len(found) == 1 else None
@@ -206,15 +212,15 @@ def _only_format(module: bytes, segments: tuple[Segment, ...]) -> re.Match[str] 
 
 def _executables(
     container: Container, segments: tuple[Segment, ...], only_format: re.Match[str] | None
-) -> Iterator[Loaded]:
-    """External segments with the name or the first bytes of an executable; the zip's checksum must hold."""
+) -> Iterator[LoadedExecutable]:
+    """The external segments with the name or the first bytes of an executable. Checks the zip's checksum."""
     left = MOST_EXECUTABLE_BYTES
     checksums = {entry.offset: entry.crc for entry in container.entries}
     for segment in segments:
         if not segment.external:
             continue
         matched = _ENTRY_NAME.fullmatch(segment.name[:512])
-        if not matched and container.read(segment.offset, min(4, segment.size)) != MAGIC:
+        if not matched and container.read(segment.offset, min(4, segment.size)) != ELF_MAGIC:
             continue
         left -= segment.size
         if segment.size > LARGEST_EXECUTABLE or left < 0:
@@ -225,26 +231,26 @@ def _executables(
         yield _load(segment, content, matched or only_format, f"{container.place}: {segment.name}")
 
 
-def _load(segment: Segment, content: bytes, matched: re.Match[str] | None, place: str) -> Loaded:
+def _load(segment: Segment, content: bytes, matched: re.Match[str] | None, place: str) -> LoadedExecutable:
     named = matched.groupdict(default="") if matched else {"format": "", "linkage": "", "architecture": ""}
-    elf = read_elf(content, place) if content[:4] == MAGIC else None
+    elf = read_elf(content, place) if content[:4] == ELF_MAGIC else None
     executable = Executable(
         name=segment.name,
         format=(named["format"] or "elf").replace("_", "-"),
         linkage=named["linkage"],
-        architecture=ARCHITECTURES.get(named["architecture"], named["architecture"]),
+        architecture=ARCHITECTURE_NAMES.get(named["architecture"], named["architecture"]),
         size=segment.size,
         machine=elf.machine if elf else "",
         float_abi=elf.float_abi if elf else "",
         library_abi=_library_abi(content, elf) if elf else None,
         sections=tuple((each.name, each.size) for each in elf.sections if each.size) if elf else (),
     )
-    return Loaded(executable=executable, content=content, elf=elf)
+    return LoadedExecutable(executable=executable, content=content, elf=elf)
 
 
 def _library_abi(content: bytes, elf: Elf) -> int | None:
-    """The version in `iree_hal_executable_library_header_t`, the first record that the compiler lays into relocated
-    data. The code compares it with the version that the runtime offers, and refuses any other."""
+    """The version in `iree_hal_executable_library_header_t`, the first record in the relocated data. The executable
+    refuses a runtime that offers another version."""
     names, data = elf.section(".dynstr"), elf.section(".data.rel.ro")
     if not names or not data or LIBRARY_QUERY not in content[names.offset : names.offset + names.size]:
         return None
@@ -255,10 +261,10 @@ def _library_abi(content: bytes, elf: Elf) -> int | None:
 
 
 def _debug_extent(root: FlatTable, size: int) -> range:
-    """Where the debug database lies: from its table to the next object of the root.
+    """The range of the debug database: from its table to the next object of the root.
 
-    The compiler writes each field of the root with all that hangs on it in one piece. Beside a module stripped of its
-    source map this is right to within 100 bytes.
+    The compiler writes each field of the root in one piece, with all that it refers to. Compared with a module
+    stripped of its source map, the size is right to within 100 bytes.
     """
     table = root.table(15)
     if not table:
@@ -289,7 +295,12 @@ PARTS = (
 
 
 def _parts(
-    container: Container, segments: tuple[Segment, ...], loaded: tuple[Loaded, ...], *, debug: int, bytecode: int
+    container: Container,
+    segments: tuple[Segment, ...],
+    loaded: tuple[LoadedExecutable, ...],
+    *,
+    debug: int,
+    bytecode: int,
 ) -> tuple[tuple[str, int], ...]:
     sizes: Counter[str] = Counter()
     executables = {each.executable.name for each in loaded}
@@ -315,9 +326,7 @@ def is_debug(name: str) -> bool:
 
 
 def entry_points(path: Path) -> tuple[str, ...]:
-    """The functions that a `.vmfb` offers, without IREE's own (`__init`) and the asynchronous twins (`main$async`)."""
-    from matrix.artifacts.vmfb import read_vmfb  # its readers cost each command start-up time, few have such a file
-
+    """The functions of a `.vmfb`, without IREE's own (`__init`) and the asynchronous variants (`main$async`)."""
     try:
         names = [function.name for function in read_vmfb(path).exports]
     except FileFault:

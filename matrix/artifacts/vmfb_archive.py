@@ -1,6 +1,6 @@
-"""Opens a `.vmfb` as what it is, a zip of stored entries or a bare FlatBuffer, and says where its bytes lie.
+"""Opens a `.vmfb`, which is a zip of stored entries or a bare FlatBuffer, and finds its parts.
 
-Nothing is unpacked: what a file may cost is bounded before it is read, by its own size.
+Nothing is unpacked, and the size of every read is bounded before it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from matrix.core.errors import FileFault
 IDENTIFIER = b"IREE"
 LARGEST_MODULE = 48 << 20
 ALIGNMENT = 64
-"""Of the data behind the module, as the runtime's archive reader counts (IREE_VM_ARCHIVE_SEGMENT_ALIGNMENT)."""
+"""The alignment of the data after the module: IREE_VM_ARCHIVE_SEGMENT_ALIGNMENT of the runtime."""
 LARGEST_READ = 1 << 20
-"""What the zip directory may take: 20,000 entries."""
+"""The largest zip directory: 20,000 entries."""
 
 _TIP = "the file is damaged, cut off, or not what iree-compile writes: compile it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A stored entry: `offset` is of its first byte in the file."""
+class ZipEntry:
+    """A stored entry of a zip. `offset` is that of its first byte in the file."""
 
     name: str
     offset: int
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """An open file. `base` is where the offsets of external segments count from; `zipped`: a zip holds the module."""
+    """An open file. `base` is the origin of the offsets of external segments; `zipped`: the module is in a zip."""
 
     file: BinaryIO
     place: str
@@ -47,7 +47,7 @@ class Container:
     zipped: bool
     module: bytes
     base: int
-    entries: tuple[Entry, ...]
+    entries: tuple[ZipEntry, ...]
 
     def read(self, offset: int, size: int) -> bytes:
         """Raises FileFault where the file is shorter."""
@@ -59,7 +59,7 @@ class Container:
 
 
 class _Bounded(io.RawIOBase):
-    """What zipfile reads from: whatever the directory claims, no read is larger than the bound."""
+    """The file for `zipfile`: no read is larger than LARGEST_READ, whatever the directory claims."""
 
     def __init__(self, file: BinaryIO, place: str) -> None:
         self._file = file
@@ -90,7 +90,7 @@ def damaged(place: str, read: str, expected: str) -> FileFault:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """A regular file, open for reading. Raises FileFault for anything else: a device or a pipe would never end."""
+    """Opens a regular file. Raises FileFault for anything else: a device or a pipe may never end."""
     try:
         if not path.is_file():
             raise FileFault(f"{path}: read no file, expected one to look into", tip="give the path of a file")
@@ -102,7 +102,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def open_container(path: Path) -> Iterator[Container]:
-    """Raises FileFault for what is neither a zip with a `module.fb` nor a FlatBuffer of IREE's."""
+    """Raises FileFault for a file that is neither a zip with a `module.fb` nor a FlatBuffer of IREE."""
     with open_file(path) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -125,7 +125,7 @@ def _bare(file: BinaryIO, place: str, size: int) -> Container:
 
 
 def _module(file: BinaryIO, place: str, start: int, size: int) -> tuple[bytes, int]:
-    """The FlatBuffer behind the size prefix at `start`, and the aligned position behind it."""
+    """The FlatBuffer after the size prefix at `start`, and the aligned position after it."""
     file.seek(start)
     prefix = file.read(4)
     length = struct.unpack("<I", prefix)[0] if len(prefix) == 4 else 0
@@ -142,7 +142,7 @@ def _zip(file: BinaryIO, place: str, size: int) -> Container:
     entry = modules[0]
     if entry.size > LARGEST_MODULE:
         raise damaged(place, f"a module.fb of {entry.size} bytes", f"at most {LARGEST_MODULE}")
-    # The compiler counts the entry without the prefix that it begins with: the module ends 4 bytes behind the entry.
+    # The compiler does not count the prefix in the size of the entry: the module ends 4 bytes after the entry.
     module, base = _module(file, place, entry.offset, min(size, entry.offset + entry.size + 4))
     file.seek(entry.offset)
     if zlib.crc32(file.read(entry.size)) != entry.crc:
@@ -151,7 +151,7 @@ def _zip(file: BinaryIO, place: str, size: int) -> Container:
     return Container(file=file, place=place, size=size, zipped=True, module=module, base=base, entries=others)
 
 
-def _entries(file: BinaryIO, place: str, size: int) -> list[Entry]:
+def _entries(file: BinaryIO, place: str, size: int) -> list[ZipEntry]:
     try:
         with zipfile.ZipFile(_Bounded(file, place)) as archive:
             listed = archive.infolist()
@@ -159,11 +159,11 @@ def _entries(file: BinaryIO, place: str, size: int) -> list[Entry]:
         raise damaged(place, f"a zip without a readable directory ({error})", "a whole file") from error
     entries = [_entry(file, place, size, info) for info in listed]
     if sum(entry.size for entry in entries) > size:
-        raise damaged(place, "zip entries that overlap", "entries one behind the other")
+        raise damaged(place, "zip entries that overlap", "entries one after the other")
     return entries
 
 
-def _entry(file: BinaryIO, place: str, size: int, info: zipfile.ZipInfo) -> Entry:
+def _entry(file: BinaryIO, place: str, size: int, info: zipfile.ZipInfo) -> ZipEntry:
     if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size or info.flag_bits & 1:
         raise damaged(place, f"the entry {info.filename[:80]!r}, compressed or encrypted", "stored entries")
     if not 0 <= info.header_offset <= size - 30:
@@ -174,4 +174,4 @@ def _entry(file: BinaryIO, place: str, size: int, info: zipfile.ZipInfo) -> Entr
     offset = info.header_offset + 30 + name + extra
     if header[:4] != b"PK\x03\x04" or offset + info.file_size > size:
         raise damaged(place, f"the entry {info.filename[:80]!r} at {info.header_offset}", "whole entries")
-    return Entry(name=info.filename, offset=offset, size=info.file_size, crc=info.CRC)
+    return ZipEntry(name=info.filename, offset=offset, size=info.file_size, crc=info.CRC)

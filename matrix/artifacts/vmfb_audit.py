@@ -1,4 +1,4 @@
-"""What a `.vmfb` weighs by part, and what it tells of the machine and the model that it came from."""
+"""The sizes of the parts of a `.vmfb`, and its strings that reveal the machine or the model that it came from."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.artifacts.vmfb import Loaded, Vmfb, read_container
+from matrix.artifacts.vmfb import LoadedExecutable, Vmfb, read_container
 from matrix.artifacts.vmfb_archive import Container, open_container
 
 MOST_SCANNED = 4 << 20
 MOST_TEXTS = 200_000
-"""What is looked through for strings, in bytes and in strings; the audit says how much was left."""
+"""The most bytes and strings that are scanned; the audit reports how much was not."""
 
 LARGEST_DATA = 4096
-"""Read-only data of the module above this is constants; below it also messages and names."""
+"""Read-only data of the module above this size is constants; below it, it may hold messages and names."""
 
-EXAMPLES = 5
+LEAK_EXAMPLES = 5
 
 _TEXT = re.compile(rb"[\x20-\x7e]{3,2048}")
 _SUFFIXES = "mlirbc|mlir|py|onnx|irpa|safetensors|gguf|pth|pt|cpp|cc|c|hpp|h|ll|bc|o"
@@ -29,20 +29,20 @@ _PATTERNS = (
     ("dispatch name", "_dispatch_", re.compile(r"(?<![\w$])[A-Za-z_][\w$]*_dispatch_\d+\w*")),
     ("library name", "_linked", re.compile(r"(?<![\w$-])(?!module_linked)[A-Za-z_][\w$-]*_linked(?![\w$-])")),
 )
-"""Kind, what a text must contain to be looked at, pattern. Each begins where its own characters begin: a file that
-consists of almost-matches takes linear time."""
+"""Kind, a substring that every match has, pattern. No pattern can match inside a run of its own characters, so a
+file of near-matches takes linear time."""
 
 _PRODUCER = re.compile(r"IREE$|.*\b(?:LLD|LLVM|clang|GCC)\b.{0,60}\d")
 _IDENTIFIER = re.compile(r"[A-Za-z_][\w$.]{2,}")
 
-KINDS = ("absolute path", "file name", "dispatch name", "library name", "function name", "producer")
-"""`library name`: a linked executable is called after the file that was compiled. `function name`: of functions inside
-of the module, in its debug database; the entry points are the module's interface and no leak."""
+LEAK_KINDS = ("absolute path", "file name", "dispatch name", "library name", "function name", "producer")
+"""`library name`: a linked executable is named after the compiled file. `function name`: a private function of the
+module, from its debug database; the entry points are the module's interface and no leak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """Strings of one kind: how often, how many different ones, some of them, and in which parts of the file."""
+    """The strings of one kind: their number, how many are distinct, examples, and the parts of the file with them."""
 
     kind: str
     count: int
@@ -53,7 +53,7 @@ class Leak:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmfbAudit:
-    """`parts` are (name, bytes) pairs that sum up to `size`; `unscanned` bytes were not looked through for strings."""
+    """`parts` are (name, bytes) pairs whose sum is `size`; `unscanned` bytes were not searched for strings."""
 
     size: int
     parts: tuple[tuple[str, int], ...]
@@ -62,18 +62,18 @@ class VmfbAudit:
     unscanned: int
 
     def count(self, kind: str) -> int:
-        """How many strings of a kind the file holds."""
+        """The number of strings of a kind."""
         return sum(leak.count for leak in self.leaks if leak.kind == kind)
 
 
 def audit(path: Path) -> VmfbAudit:
-    """Raises FileFault for what is not a whole `.vmfb`."""
+    """Audits a file. Raises FileFault for a file that is not a whole `.vmfb`."""
     with open_container(path) as container:
         return audit_container(container)[1]
 
 
 def audit_container(container: Container) -> tuple[Vmfb, VmfbAudit]:
-    """What a file says of itself and what it gives away, from one reading."""
+    """The module and its audit, from one reading of the file."""
     module, loaded, debug = read_container(container)
     regions = list(_regions(container, module, loaded, debug))
     found = _Findings(entry_points={export.name for export in module.exports})
@@ -84,8 +84,8 @@ def audit_container(container: Container) -> tuple[Vmfb, VmfbAudit]:
         unscanned += len(content) - scanned
         found.scan(place, content[:scanned])
     for entry in container.entries[:MOST_TEXTS]:
-        found.look("zip entry", entry.name[:2048])
-    leaks = tuple(leak for kind in KINDS if (leak := found.leak(kind)))
+        found.match("zip entry", entry.name[:2048])
+    leaks = tuple(leak for kind in LEAK_KINDS if (leak := found.leak(kind)))
     return module, VmfbAudit(
         size=module.size,
         parts=module.parts,
@@ -96,9 +96,9 @@ def audit_container(container: Container) -> tuple[Vmfb, VmfbAudit]:
 
 
 def _regions(
-    container: Container, module: Vmfb, loaded: tuple[Loaded, ...], debug: range
+    container: Container, module: Vmfb, loaded: tuple[LoadedExecutable, ...], debug: range
 ) -> Iterator[tuple[str, bytes]]:
-    """What may hold strings, with the name of its place: all but code and constants."""
+    """(name, content) of the parts that may hold strings: all but code and constants."""
     content = container.module
     holes = [(each.offset, each.size) for each in module.segments if not each.external and each.size > LARGEST_DATA]
     start = 0
@@ -117,13 +117,13 @@ def _regions(
 
 
 class _Findings:
-    """Strings by kind while they are found."""
+    """Collects the found strings by kind."""
 
     def __init__(self, entry_points: set[str]) -> None:
         self.unscanned = 0
         self._entry_points = entry_points
-        self._found: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
-        self._places: dict[str, set[str]] = {kind: set() for kind in KINDS}
+        self._found: dict[str, Counter[str]] = {kind: Counter() for kind in LEAK_KINDS}
+        self._places: dict[str, set[str]] = {kind: set() for kind in LEAK_KINDS}
         self._left = MOST_TEXTS
 
     def scan(self, place: str, content: bytes) -> None:
@@ -132,9 +132,9 @@ class _Findings:
             if self._left < 0:
                 self.unscanned += len(content) - match.start()
                 return
-            self.look(place, match[0].decode("ascii"))
+            self.match(place, match[0].decode("ascii"))
 
-    def look(self, place: str, text: str) -> None:
+    def match(self, place: str, text: str) -> None:
         named = False
         for kind, needed, pattern in _PATTERNS:
             if needed in text:
@@ -158,6 +158,6 @@ class _Findings:
             kind=kind,
             count=found.total(),
             distinct=len(found),
-            examples=tuple(sorted(found)[:EXAMPLES]),
+            examples=tuple(sorted(found)[:LEAK_EXAMPLES]),
             places=tuple(sorted(self._places[kind])),
         )

@@ -197,7 +197,7 @@ def _user_model(model: UserModel, base: Path) -> ModelFile | GivenModel:
     weights: tuple[str, ...] = ()
     if model.form == "onnx":
         facts = onnx_facts(path)
-        weights = facts.elsewhere
+        weights = facts.weight_files
         files += [(name, _beside(model, path, name)) for name in weights]
         function = model.function or facts.graph or "main_graph"
         raised = f", imported as {model.opset_version}" if model.opset_version else ""

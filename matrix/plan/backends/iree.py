@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from matrix.artifacts.benchmark import publishable, read_timing
+from matrix.artifacts.benchmark import read_timing, strip_private_data
 from matrix.core.records import Limits
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, Backend, Given, StageKind
 from matrix.plan.source_builds import BENCHMARKER, RUNNER, STEPS, UNSTRIPPED
@@ -142,7 +142,7 @@ STAGES = (
         rounds=True,
         limits=Limits(seconds=300, memory_bytes=8 << 30),
         typical_seconds=2.0,
-        strip=publishable,
+        strip=strip_private_data,
         read=_times,
     ),
 )
