@@ -12,7 +12,7 @@ from matrix.core import errors
 PAGE = Path(__file__).with_name("reference.md")
 HEAD = """# Reference
 
-This page is made from the code, by `nox -s docs`. `python -m matrix VERB --help` says the same of one verb.
+This page is made from the code, by `nox -s docs`. `python -m matrix run --help` says the same of one verb.
 """
 ANY = """Every verb takes `--store FOLDER`, the place of results, environments and files.
 The default is `iree-matrix` in the cache folder of the user."""

@@ -204,7 +204,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         tables=_views(top, own, ties),
     )
     if faults:
-        raise SpecError(source, faults, tip="correct the places named above; CONTRIBUTING.md lists the keys of a spec")
+        raise SpecError(source, faults, tip="correct the places named above; docs/spec.md lists the keys of a spec")
     return spec
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import shlex
 from pathlib import Path
 
-from command_line import ROOT, Ran, matrix
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-OWN_LINES = re.findall(r"^\| `nox -s matrix -- (--model [^`]+)` \|", README, re.MULTILINE)
+from command_line import Ran, matrix
+from documents import OWN_LINES
 
 
 def line(start: str) -> list[str]:
-    """The words of the README's command line that begins so, the shortest one."""
+    """The words of the documents' command line that begins so, the shortest one."""
     return shlex.split(min((words for words in OWN_LINES if words.startswith(start)), key=len))
 
 

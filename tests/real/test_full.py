@@ -39,6 +39,13 @@ def test_a_fresh_clone_with_empty_caches_prints_the_square_in_150_s(tmp_path):
     assert seconds < 150, f"{seconds:.0f} s"
 
 
+def test_nox_lists_every_session_with_what_it_is_for():
+    words = [sys.executable, "-m", "nox", "-l"]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    sessions = re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    assert all(re.search(rf"^[*-] {session} -> .{{20}}", listed, re.MULTILINE) for session in sessions), listed
+
+
 def test_a_published_red_cell_is_reproduced_in_a_clean_venv_by_the_printed_command(tmp_path):
     """YOLOX on 3.8.0: `why` answers from the results in the wheel, and the line that it prints ends in the same
     message, from the same MLIR."""

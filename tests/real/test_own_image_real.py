@@ -1,4 +1,4 @@
-"""A user's own image as a value of an axis, by the README's command line: here the project's own image under another
+"""A user's own image as a value of an axis, by the documents' command line: here the project's own image under another
 name, with the settings that images of users have, and with what can be wrong with them."""
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def tar_of(files: Mapping[str, bytes]) -> bytes:
 
 
 def ask(desk: Path, *words: str, verb: str = "run", image: str = "usual") -> Ran:
-    """The README's line, with an image of the tests and a compiler."""
+    """The documents' line, with an image of the tests and a compiler."""
     asked = line("--model my.mlir --inputs x.npy --expected y.npy --runtime image:")
     assert "image:my-iree" in asked
     named = [word.replace("image:my-iree", f"image:{MINE}/{image}") for word in asked]

@@ -1,4 +1,4 @@
-"""A user's own models and toolchains, each by the command line that the README has, on real releases; and what is
+"""A user's own models and toolchains, each by the command line that the documents have, on real releases; and what is
 wrong with such files: the cell or the message says it, and the other cells are measured all the same."""
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy
 import pytest
 from command_line import DATA, good, matrix, new_store, standing
-from own_models import OWN_LINES, ask, cells, line, outcomes
+from documents import OWN_LINES
+from own_models import ask, cells, line, outcomes
 
 from matrix.environments.interpreters import uv_binary
 
@@ -25,7 +26,7 @@ AT_3_13 = ("--compiler", "3.13.0", "--runtime", "3.13.0")
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
-    """A folder with a user's files under the README's names, and a store beside them."""
+    """A folder with a user's files under the documents' names, and a store beside them."""
     folder = tmp_path_factory.mktemp("desk")
     new_store(folder / "store", shared)
     shutil.copy(DATA / "linear.mlir", folder / "my.mlir")
@@ -64,10 +65,10 @@ def make_onnx(importer: Path, path: Path, opset: int) -> Path:
     return path
 
 
-# -- the README's command lines
+# -- the documents' command lines
 
 
-def test_the_readme_has_a_line_for_each_form():
+def test_the_documents_have_a_line_for_each_form():
     for form in (".mlir", ".onnx", ".py", ".vmfb", "--runtime"):
         assert any(form in words for words in OWN_LINES), form
 

@@ -1,6 +1,6 @@
 """Podman behind its Docker socket: the engine's contract and a matrix, in a storage that goes with the test.
 
-Debian: `apt-get install podman catatonit runc`. What was seen with 4.3 stands in the README.
+Debian: `apt-get install podman catatonit runc`. What was seen with 4.3 stands in docs/engines.md.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import documents
 import pytest
 from pace import allowed
 
@@ -21,7 +22,7 @@ PUBLISHED = json.loads((ROOT / "results" / "portability.json").read_text())
 
 
 def call(command: str, store: Path) -> subprocess.CompletedProcess[str]:
-    """A `python -m matrix ...` line as the README has it, on a store of the test's own."""
+    """A `python -m matrix ...` line as the documents have it, on a store of the test's own."""
     files = {word: "results/portability.json" for word in ("a.json", "b.json")}
     files |= {"model.vmfb": "tests/data/vmfb/plain-3.13.0.vmfb"}
     files |= {word: str(store.parent / word) for word in ("m.mlir", "report.html", "linear.svg", "square.svg")}
@@ -81,15 +82,8 @@ def test_the_readme_shows_what_the_command_prints(first) -> None:
     assert shown.strip() == printed
 
 
-README_COMMANDS = [
-    command
-    for command in re.findall(r"^\| `(python -m matrix [^`]+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    if " armv6" not in command  # minutes of building: test_armv6_real.py and the second tier have them
-]
-
-
-@pytest.mark.parametrize("command", README_COMMANDS)
-def test_every_command_of_the_readme_works(first, command: str) -> None:
+@pytest.mark.parametrize("command", documents.RUN)
+def test_every_command_of_the_documents_works(first, command: str) -> None:
     done = call(command, first[0])
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

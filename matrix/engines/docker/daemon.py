@@ -1,7 +1,7 @@
 """The one seam to a container daemon, through the Docker SDK: load images, run locked-down containers, copy files.
 
 Everything made here carries the project's label; what does not carry it is never touched. Podman's socket is one as
-well (README says what differs).
+well (docs/engines.md says what differs).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def shown(run: PublishedRun, cell: PublishedCell) -> tuple[str, str]:
 
 @pytest.mark.parametrize("path", run_files(RESULTS), ids=lambda path: path.stem)
 def test_all_committed_cells_end_as_predicted(path):
-    """A result that does not is a finding: explain it here and in the README before it is published."""
+    """A result that does not is a finding: explain it here and in the documents before it is published."""
     found = agreement(read_run(path).cells, committed())
     assert found.other == ()
     assert found.agreeing > 0

@@ -41,9 +41,9 @@ def test_a_preset_plans(name):
     assert Schedule(plan).waiting
 
 
-def test_the_readme_lists_every_preset_with_its_question_and_time():
-    readme = (PACKAGE_FOLDER.parent / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("\n## Presets\n")[2].partition("\n## ")[0]
+def test_the_documents_list_every_preset_with_its_question_and_time():
+    page = (PACKAGE_FOLDER.parent / "docs" / "running.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Presets\n")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "| `" in line]
     assert {name.strip("`"): question for name, question, _, _ in rows} == {
         name: load_spec(name).question for name in presets()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from samples import spec_of
 
 from matrix.core.errors import SpecError, SpecSyntax
 from matrix.core.records import AXES
-from matrix.plan.spec import DEFAULT_AXES, DEFAULT_TOLERANCE, parse_spec
+from matrix.plan.spec import DEFAULT_AXES, DEFAULT_TOLERANCE, KEYS, parse_spec
 
 
 def faults(body: str, **more: str) -> tuple[str, ...]:
@@ -201,9 +202,10 @@ def test_what_is_not_toml_names_its_line(body):
     assert caught.value.tip
 
 
-def test_the_spec_in_contributing_has_no_fault():
-    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```toml\n(format = 1\n.*?)```", text, re.DOTALL)
-    spec = parse_spec(example, source="CONTRIBUTING.md", base=Path())
+def test_the_spec_of_the_documents_has_no_fault_and_every_key():
+    text = (Path(__file__).parents[3] / "docs" / "spec.md").read_text(encoding="utf-8")
+    example = "\n".join(re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
+    assert tomllib.loads(example).keys() == set(KEYS)
+    spec = parse_spec(example, source="docs/spec.md", base=Path())
     assert {"my_board"} == spec.targets.keys() == spec.own_toolchains.keys()
     assert spec.builds["board"].toolchain == "zig-static"

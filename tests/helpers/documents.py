@@ -1,0 +1,91 @@
+"""What the documents say: their commands, and the tests that run them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DOCUMENTS = [
+    README,
+    *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "images").rglob("README.md")),
+    *sorted((ROOT / "results").rglob("README.md")),
+]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in DOCUMENTS}
+COMMAND = re.compile(r"(?:python3? -m (?:pip|pytest|matrix)|nox|uvx|nix (?:build|run|shell)) .+")
+
+
+def fenced(text: str) -> list[str]:
+    """The lines of blocks without a language, comments left out."""
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
+    return [part.strip() for line in lines for part in line.split("&&")]
+
+
+def inline(text: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def commands(text: str) -> set[str]:
+    return {found for found in (*fenced(text), *inline(text)) if COMMAND.fullmatch(found)}
+
+
+ALL_COMMANDS = sorted(set().union(*(commands(text) for name, text in TEXTS.items() if name != "CHANGELOG.md")))
+"""Every command of the documents. The changelog tells of the past."""
+
+BY_FORM = {
+    r"nox -s matrix -- --model .+image:.+": ("tests/real/test_own_image_real.py", "by the documents' command line"),
+    r"nox -s matrix -- --model .+": ("tests/helpers/own_models.py", "OWN_LINES"),
+}
+"""Commands of a form -> the test that reads them out of the documents and runs them."""
+BY_NAME = {
+    "nix build .#compiler-3_8_0": ("tests/real/test_flake_real.py", "test_a_build_of_it_runs_a_module"),
+    "nix run . -- run portability": ("tests/real/test_flake_real.py", "test_the_matrix_and_a_shell_are_its_apps"),
+    "nix run .#shell": ("tests/real/test_flake_real.py", "test_the_matrix_and_a_shell_are_its_apps"),
+    "nix shell .#compiler-3_8_0 .#runtime-3_13_0": ("tests/real/test_flake_real.py", '"build", f"path:{flake}'),
+    "nox -l": ("tests/real/test_full.py", '"nox", "-l"'),
+    "nox -s armv6_smoke": ("tests/real/test_armv6_smoke_full.py", "test_the_smoke_test_finds_what_is_committed"),
+    "nox -s armv6_smoke -- --accept": ("tests/unit/builds/test_board_expected.py", '"--accept"'),
+    "nox -s bench": ("tests/real/test_full.py", "tests/bench/bench.py"),
+    "nox -s docs": ("tests/house/test_documents.py", "make_reference.py"),
+    "nox -s images": ("tests/real/test_images_real.py", '"image", "verify"'),
+    "nox -s lint": ("noxfile.py", '"tests/house"'),
+    "nox -s lock": ("tests/real/test_locks_real.py", "test_a_lock_is_the_same_twice"),
+    "nox -s matrix": ("tests/real/test_full.py", '"nox", "-s", "matrix"'),
+    "nox -s matrix -- --engine docker": ("tests/real/test_engine_docker.py", "test_both_engines_give_the_same_table"),
+    "nox -s matrix -- --engine nix": (
+        "tests/real/test_engine_nix.py",
+        "test_venv_and_nix_give_the_same_table_and_artifacts",
+    ),
+    "nox -s matrix -- NAME": ("tests/real/test_portability_real.py", "matrix run portability"),
+    "nox -s matrix -- armv6": ("tests/real/test_presets_built_full.py", '"armv6"'),
+    "nox -s matrix -- path/to/spec.toml": ("tests/real/test_portability_real.py", "matrix run {spec}"),
+    "nox -s matrix -- sources": ("tests/real/test_presets_built_full.py", '"sources"'),
+    "nox -s results -- portability": (".github/workflows/pages.yml", "nox -s results -- portability"),
+    "nox -s site": ("tests/real/test_site_real.py", '"nox", "-s", "site"'),
+    "nox -s tests": (".ci/run", "nox -s tests"),
+    "nox -s tests_full": ("noxfile.py", '"-m", "full"'),
+    "python -m matrix armv6-lld FOLDER": ("tests/real/test_armv6_real.py", "linker"),
+    "python -m matrix bundle armv6 mobilenet_v2 -o FOLDER": ("tests/real/test_armv6_smoke_full.py", '"bundle"'),
+    "python -m matrix image build --engine nix": ("tests/real/test_flake_real.py", '"build", "--engine", "nix"'),
+    "python -m matrix image verify --engine nix": ("tests/real/test_engine_nix.py", '"verify"'),
+    "python -m matrix lock --nix-only": ("tests/real/test_engine_nix.py", "make_table("),
+    "python -m matrix site -o FOLDER results/amd-epyc/flags.json": ("tests/real/test_site_real.py", '"site", "-o"'),
+    "python -m matrix site -o FOLDER run.json": ("tests/real/test_site_real.py", '"site", "-o"'),
+    "python -m pytest tests/component": ("noxfile.py", '"tests/component"'),
+    "python -m pytest tests/large": ("noxfile.py", '"tests/large"'),
+    'python -m pytest tests/unit -n 2 -m "not full"': ("noxfile.py", '"tests/unit", "-n", "2", "-m", "not full"'),
+    "python3 -m pip install -e '.[charts]'": ("noxfile.py", '"-e", ".[charts]"'),
+    "python3 -m pip install -e '.[test]'": ("noxfile.py", '"-e", ".[test]"'),
+    "python3 -m pip install -e .": ("noxfile.py", '"-e", "."'),
+    "python3 -m pip install nox": ("tests/real/test_full.py", '"nox"'),
+    "uvx nox -s matrix": ("tests/real/test_full.py", '"nox", "-s", "matrix"'),
+}
+"""Commands that stand for themselves -> a test that does what they do, and words in it."""
+RUN = [each for each in ALL_COMMANDS if each.startswith("python -m matrix ") and each not in BY_NAME]
+"""Commands that `tests/real/test_portability_real.py` runs as they stand."""
+OWN_LINES = [line for each in ALL_COMMANDS for line in re.findall(r"nox -s matrix -- (--model .+)", each)]
+"""Command lines with models of one's own, which the tests of `own_models` run."""
