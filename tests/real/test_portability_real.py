@@ -23,9 +23,10 @@ PUBLISHED = json.loads((ROOT / "results" / "portability.json").read_text())
 
 def call(command: str, store: Path) -> subprocess.CompletedProcess[str]:
     """A `python -m matrix ...` line as the documents have it, on a store of the test's own."""
-    files = {word: "results/portability.json" for word in ("a.json", "b.json")}
+    files = {word: "results/portability.json" for word in ("a.json", "b.json", "run.json")}
     files |= {"model.vmfb": "tests/data/vmfb/plain-3.13.0.vmfb"}
-    files |= {word: str(store.parent / word) for word in ("m.mlir", "report.html", "linear.svg", "square.svg")}
+    made = ("m.mlir", "report.html", "run.html", "linear.svg", "square.svg")
+    files |= {word: str(store.parent / word) for word in made}
     words = [files.get(word, word) for word in shlex.split(command)]
     assert words[:3] == ["python", "-m", "matrix"]
     argv = [sys.executable, *words[1:], "--store", str(store)]
