@@ -87,5 +87,7 @@ BY_NAME = {
 """Commands that stand for themselves -> a test that does what they do, and words in it."""
 RUN = [each for each in ALL_COMMANDS if each.startswith("python -m matrix ") and each not in BY_NAME]
 """Commands that `tests/real/test_portability_real.py` runs as they stand."""
+OWN_MODEL = re.findall(r"^```python\n(.*?)^```", TEXTS["docs/models-and-tools.md"], re.MULTILINE | re.DOTALL)[0]
+"""The model file that the documents show."""
 OWN_LINES = [line for each in ALL_COMMANDS for line in re.findall(r"nox -s matrix -- (--model .+)", each)]
 """Command lines with models of one's own, which the tests of `own_models` run."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy
 import pytest
 from command_line import ROOT, Ran, good, matrix, new_store, quoted, standing
+from documents import OWN_MODEL
 from own_models import line
 
 pytestmark = pytest.mark.real
@@ -200,9 +201,9 @@ def test_bad_models_end_by_name_and_the_run_goes_on(tmp_path, exporting):
 
 
 @pytest.mark.full
-def test_a_pytorch_model_of_ones_own_by_the_readmes_line(tmp_path, exporting):
+def test_the_documents_model_by_the_documents_line(tmp_path, exporting):
     """Of its compilers one, with the exporter that stands. The tests beside it hold the parts."""
-    (tmp_path / "my_model.py").write_text(BAD["good"][0])
+    (tmp_path / "my_model.py").write_text(OWN_MODEL)
     words = [*line("--model my_model.py"), "--only", "compiler=3.13.0", "--runtime", "3.13.0", "--torch", "latest"]
     ran = good("run", *words, "--store", exporting, "--format", "csv", cwd=tmp_path, timeout=900)
     assert [(row["model"], row["outcome"]) for row in cells(ran).values()] == [("my_model", "passed")], ran.err
