@@ -5,6 +5,7 @@ It is made of what the emulated board has just run right, and looked through for
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -14,31 +15,16 @@ from pathlib import Path
 
 import numpy
 
-from matrix.artifacts.program_audit import ProgramAudit, audit_program, names_in, names_of_this_machine
+from matrix.artifacts.program_audit import ProgramAudit, audit_program, names_in
 from matrix.artifacts.vmfb_audit import audit
-from matrix.builds import tools
-from matrix.builds.board_models import TOLERANCE, SmokeModel
-from matrix.builds.linker import helpers_task
-from matrix.builds.program import ProgramFacts, program_facts
-from matrix.builds.routes import NO_TRACES, ROUTES, compile_task, output_names, run_task
-from matrix.builds.sources import source_version
-from matrix.builds.tasks import Task, TaskEnd, Tasks, Tree
-from matrix.builds.toolchain_tasks import (
-    CPU,
-    PEAK,
-    emulated_task,
-    host_tools_task,
-    look_task,
-    measured_task,
-    program_task,
-    runtime_task,
-)
+from matrix.builds.board_programs import CPU, EMULATED_SECONDS, BoardTools, ProgramFacts
+from matrix.core import processes
 from matrix.core.errors import BundleRefused, UsageError
-from matrix.core.versions import nearest
-from matrix.plan.source_builds import NATIVE, RUNNER, UNSTRIPPED, CrossToolchain
-from matrix.results.judge import Comparison, compare
+from matrix.plan.source_builds import RUNNER
+from matrix.results.judge import Comparison
 
 MODULE = "model.vmfb"
+LOG = "log.txt"
 
 SCRIPT = """#!/bin/sh
 # Runs the model once and compares what it computes with what PyTorch computed. Exit status 0: pass, 1: fail.
@@ -49,13 +35,25 @@ now() {{ read -r up _ </proc/uptime && echo "${{up%.*}}${{up#*.}}"; }} # hundred
 begun=$(now)
 $EMULATOR ./{runner} --module={module} --device=local-sync --function={function} \\
 {arguments} \\
-  --expected_f32_threshold={threshold:.3g} >log.txt 2>&1
+  --expected_f32_threshold={threshold:.3g} >{log} 2>&1
 status=$?
 spent=$(($(now) - begun))
-if [ "$status" -eq 0 ]; then verdict=pass; else verdict=fail; cat log.txt >&2; fi
+if [ "$status" -eq 0 ]; then verdict=pass; else verdict=fail; cat {log} >&2; fi
 printf '%s in %d.%02d s\\n' "$verdict" $((spent / 100)) $((spent % 100))
 [ "$status" -eq 0 ]
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundledModel:
+    """`inputs` and `expected` are .npy files, one for each argument and result; `function` is the entry point.
+    `tolerance` is the largest |output - expected| / max |expected|."""
+
+    name: str
+    function: str
+    inputs: tuple[Path, ...]
+    expected: tuple[Path, ...]
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +70,24 @@ class BundleFacts:
     runner: ProgramAudit
     unstripped: int
     module_bytes: int
-    peak_bytes: int
     idle_bytes: int
     compared: Comparison
 
 
 def write_bundle(
-    folder: Path, model: SmokeModel, *, runner: Path, module: Path, facts: BundleFacts, words: Sequence[str]
+    folder: Path,
+    model: BundledModel,
+    *,
+    runner: Path,
+    module: Path,
+    facts: BundleFacts,
+    words: Sequence[str],
+    peak: Callable[[Path], int],
 ) -> None:
-    """Fills `folder`, which must not be there or be empty; it appears whole. `words` are this machine's names.
+    """Fills `folder`, which must not be there or be empty; it appears whole. `words` are this machine's names, `peak`
+    starts the `run.sh` of a folder and returns the bytes of memory that it needed.
 
-    Raises BundleRefused where a file of it leaks one of them, a path or an address.
+    Raises BundleRefused where a file of it leaks one of them, a path or an address, and where the board is too small.
     """
     refuse_filled(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +96,12 @@ def write_bundle(
         for name, source in _files(model, runner, module).items():
             shutil.copyfile(source, partial / name)
         (partial / "run.sh").write_text(script(model), encoding="utf-8")
-        (partial / "README.md").write_text(readme(facts), encoding="utf-8")
         for name in (RUNNER, "run.sh"):
             (partial / name).chmod(0o755)
+        needed = peak(partial)
+        (partial / LOG).unlink(missing_ok=True)
+        refuse_too_large(model.name, needed - facts.idle_bytes)
+        (partial / "README.md").write_text(readme(facts, needed), encoding="utf-8")
         _refuse_leaks(partial, words)
         partial.chmod(0o755)
         if folder.exists():
@@ -109,13 +117,13 @@ def refuse_filled(folder: Path) -> None:
         raise UsageError(f"{folder} is not empty", tip="name a folder that is yours to fill")
 
 
-def _files(model: SmokeModel, runner: Path, module: Path) -> Mapping[str, Path]:
+def _files(model: BundledModel, runner: Path, module: Path) -> Mapping[str, Path]:
     files = {RUNNER: runner, MODULE: module}
     files |= {f"input_{index}.npy": path for index, path in enumerate(model.inputs)}
     return files | {f"expected_{index}.npy": path for index, path in enumerate(model.expected)}
 
 
-def script(model: SmokeModel) -> str:
+def script(model: BundledModel) -> str:
     """`run.sh`. The tool's threshold is absolute; ours is relative to the scale of the outputs."""
     arguments = [f"  --input=@input_{index}.npy" for index in range(len(model.inputs))]
     arguments += [f"  --expected_output=@expected_{index}.npy" for index in range(len(model.expected))]
@@ -123,9 +131,10 @@ def script(model: SmokeModel) -> str:
     return SCRIPT.format(
         runner=RUNNER,
         module=MODULE,
+        log=LOG,
         function=model.function,
         arguments=" \\\n".join(arguments),
-        threshold=TOLERANCE["float32"] * scale,
+        threshold=model.tolerance * scale,
     )
 
 
@@ -134,8 +143,8 @@ def _scale(path: Path) -> float:
     return float(numpy.abs(array.astype(numpy.float64)).max(initial=0.0)) or 1.0
 
 
-def readme(facts: BundleFacts) -> str:
-    """What is in the bundle, what it needs, and what it did on the emulated board."""
+def readme(facts: BundleFacts, peak: int) -> str:
+    """What is in the bundle, what it needs, and what it did on the emulated board, in `peak` bytes of memory."""
     program = facts.facts
     needs = ", ".join(program.needs)
     beside = f"the C library beside it on the board ({needs})" if needs else "nothing beside it on the board"
@@ -152,7 +161,7 @@ prints `pass` or `fail` and the time, the start of the program included.
 | `{RUNNER}` | {facts.runner.size:,} bytes ({facts.unstripped:,} with debug symbols); {program.architecture}, \
 {program.floating_point}, {program.float_abi} float ABI; needs {beside} |
 | `{MODULE}` | {facts.module_bytes:,} bytes |
-| memory | at most {facts.peak_bytes / 2**20:.0f} MiB under the emulator, where a program that does next to nothing \
+| memory | at most {peak / 2**20:.0f} MiB under the emulator, where a program that does next to nothing \
 has {facts.idle_bytes / 2**20:.0f} MiB |
 | seen | {facts.qemu}: right, {facts.compared.text} |
 
@@ -188,59 +197,6 @@ BOARD_BYTES = 512 << 20
 """The memory of a Raspberry Pi Zero."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleOrder:
-    """What goes into a bundle: a toolchain and a route by name, a release; `source` is an IREE tree of one's own."""
-
-    toolchain: str
-    route: str
-    compiler: str
-    source: Path | None
-
-
-def make_bundle(
-    store: Path, model: SmokeModel, folder: Path, order: BundleOrder, *, say: Callable[[str], None]
-) -> None:
-    """Raises BundleRefused where a step fails or the outputs are wrong, and what fetching raises."""
-    toolchain = toolchain_and_route(order)
-    tasks, trees = Tasks(store), tools.tool_trees(store)
-    trees["source"] = tools.source_tree(order.source)
-    trees["python"] = Tree(path=Path(sys.executable), digest="any")
-    trees["host"] = _done(tasks, host_tools_task(tools.toolchains()[NATIVE], trees), say).tree
-    built = _done(tasks, runtime_task(toolchain, trees), say)
-    compiler = tools.compiler_environment(order.compiler, store)
-    helpers = _done(tasks, helpers_task(tools.images() / "link", trees), say)
-    trees = tools.with_compiler(trees, compiler, tools.link_tree(tasks, helpers.folder, compiler, trees["armel"]))
-    module = _done(tasks, compile_task(model.name, model.mlir, order.route, trees, flags=NO_TRACES), say)
-    vmfb, runner = module.output("module.vmfb"), built.output(RUNNER)
-    ran = _done(tasks, measured_task(_run(model, runner, vmfb, toolchain, trees)), say)
-    outputs = [ran.output(name).read_bytes() for name in output_names(len(model.expected))]
-    idle_bytes = _idle_peak(tasks, toolchain, trees, say)
-    refuse_too_large(model.name, _peak(ran) - idle_bytes)
-    compared = compare(outputs, [path.read_bytes() for path in model.expected], TOLERANCE)
-    if not compared.equal:
-        raise BundleRefused(
-            f"{model.name} by {order.route} computes something else on the emulated board: {compared.text}",
-            tip="choose another route: embedded-repaired and vmvx run on every runner",
-        )
-    facts = BundleFacts(
-        model=model.name,
-        compiler=order.compiler,
-        runtime=source_version(trees["source"]),
-        toolchain=order.toolchain,
-        route=order.route,
-        qemu=f"qemu-user, QEMU_CPU={CPU}",
-        facts=program_facts(tasks.run(look_task(runner, trees)).log),
-        runner=audit_program(runner.read_bytes(), RUNNER),
-        unstripped=built.output(UNSTRIPPED).stat().st_size,
-        module_bytes=vmfb.stat().st_size,
-        peak_bytes=_peak(ran),
-        idle_bytes=idle_bytes,
-        compared=compared,
-    )
-    write_bundle(folder, model, runner=runner, module=vmfb, facts=facts, words=names_of_this_machine(store))
-
-
 def refuse_too_large(model: str, needed: int) -> None:
     """`needed` bytes are the model's and the runtime's, without the emulator's. Raises BundleRefused."""
     if needed > BOARD_BYTES:
@@ -250,44 +206,28 @@ def refuse_too_large(model: str, needed: int) -> None:
         )
 
 
-def toolchain_and_route(order: BundleOrder) -> CrossToolchain:
-    """Raises UsageError with the known ones."""
-    known = tools.board_toolchains()
-    for option, name, names in (("--toolchain", order.toolchain, known), ("--route", order.route, ROUTES)):
-        if name not in names:
-            raise UsageError(
-                f"{option}: read {name!r}, expected one of {', '.join(names)}{nearest(name, names)}",
-                tip="`armv6-smoke` shows which of them go together",
-            )
-    return known[order.toolchain]
+MEASURE = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=sys.stderr).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status if status >= 0 else 128 - status)
+"""
 
 
-def _run(model: SmokeModel, runner: Path, module: Path, toolchain: CrossToolchain, trees: Mapping[str, Tree]) -> Task:
-    label = f"run {model.name} on the emulated board"
-    results = len(model.expected)
-    return run_task(
-        label, runner, module, model.inputs, toolchain=toolchain, trees=trees, function=model.function, results=results
-    )
-
-
-def _idle_peak(tasks: Tasks, toolchain: CrossToolchain, trees: Mapping[str, Tree], say: Callable[[str], None]) -> int:
-    """What the emulator itself takes: that of a program that computes two numbers."""
-    hello = _done(tasks, program_task(toolchain, tools.images() / "smoke" / "hello.c", trees), say)
-    alone = emulated_task("run next to nothing", hello.output("program"), ("2",), toolchain, trees, cpu=CPU)
-    return _peak(_done(tasks, measured_task(alone), say))
-
-
-def _peak(end: TaskEnd) -> int:
-    return int(end.output(PEAK).read_text()) << 10
-
-
-def _done(tasks: Tasks, task: Task, say: Callable[[str], None]) -> TaskEnd:
-    end = tasks.run(task)
-    say(f"{end.label}: {end.ending} ({'from the store' if end.cached else f'{end.seconds:.1f} s'})")
-    if not end.passed:
-        last = "\n".join(f"  | {line[:200]}" for line in end.log.splitlines()[-12:])
+def measured_peak(words: Sequence[str], tools: BoardTools, folder: Path) -> int:
+    """What the processes of a command hold of the memory at most, where `$EMULATOR` is the emulated board. Raises
+    BundleRefused where it fails."""
+    board = {
+        "EMULATOR": f"{tools.qemu.name} -cpu {CPU}",
+        "PATH": f"{tools.qemu.parent}:{os.defpath}",
+        "QEMU_LD_PREFIX": tools.placed(tools.toolchain.libraries),
+    }
+    line = (sys.executable, "-I", "-S", "-c", MEASURE, *words)
+    with tempfile.TemporaryDirectory() as scratch:
+        done = processes.run(line, timeout=EMULATED_SECONDS, env={**board, "TMPDIR": scratch}, cwd=folder)
+    if not done.ok:
         raise BundleRefused(
-            f"{end.label}: {end.ending}\n  {end.failed_command[:300]}\n{last}",
+            f"{words[0]} fails on the emulated board\n{done.tail}",
             tip="another --route or --toolchain may do: `armv6-smoke` shows which",
         )
-    return end
+    return int(done.stdout) << 10

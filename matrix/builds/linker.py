@@ -5,19 +5,23 @@ What each of them is for stands in its C source, `images/armv6/link/`; the defec
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
-from matrix.builds.tasks import Task
+from matrix.core import processes
+from matrix.core.errors import StoreUnusable
 from matrix.core.keys import Json, sha256
 from matrix.images.debian.unpacked import Tree
 from matrix.plan.source_builds import tool_libraries
 
 GCC = "{armel}/usr/bin/arm-linux-gnueabi-"
 LIBRARIES = (("LD_LIBRARY_PATH", tool_libraries("armel")),)
-SCRIPTS = ("iree-lld", "system-ld")
+LIBGCC = "usr/lib/gcc-cross/arm-linux-gnueabi/12/libgcc.a"
+LINKER = "iree-lld"
+SCRIPTS = (LINKER, "system-ld")
+HELPER_SECONDS = 120.0
 HELPER_FLAGS = ["-Os", "-fPIC", "-fvisibility=hidden", "-ffreestanding", "-fno-builtin", "-ffp-contract=off", "-g0"]
 """Hidden: with default visibility the linker makes PLT relocations, which IREE's loader does not know (a segfault).
 No contraction: fmaf's sum must be rounded as it is written."""
@@ -27,27 +31,18 @@ ALWAYS = ("fmaf", "unwind")
 ON_DEMAND = ("division", "minmax", "rounding", "memory")
 
 
-def helpers_task(link: Path, trees: Mapping[str, Tree]) -> Task:
-    """The objects that the linker wrapper adds, for both float ABIs, and the compiler's own libgcc."""
+def helper_commands() -> tuple[tuple[str, ...], ...]:
+    """Make the objects that the linker wrapper adds, for both float ABIs, and bring the compiler's own libgcc."""
     commands: list[tuple[str, ...]] = []
-    outputs = ["libgcc.a"]
     for abi in ("softfp", "hard"):
         cpu = ("-mcpu=arm1176jzf-s", "-marm", "-mfpu=vfp", f"-mfloat-abi={abi}")
         for name in (*ALWAYS, *ON_DEMAND):
             commands.append((f"{GCC}gcc", *cpu, *HELPER_FLAGS, "-c", f"{name}.c", "-o", f"{abi}-{name}.o"))
         members = tuple(f"{abi}-{name}.o" for name in ON_DEMAND)
         commands.append((f"{GCC}ar", "rcD", f"{abi}-libhelpers.a", *members))
-        outputs += [f"{abi}-libhelpers.a", *(f"{abi}-{name}.o" for name in ALWAYS)]
-    commands.append(("cp", "{armel}/usr/lib/gcc-cross/arm-linux-gnueabi/12/libgcc.a", "libgcc.a"))
-    sources = {f"{name}.c": link / f"{name}.c" for name in (*ALWAYS, *ON_DEMAND)}
-    return Task(
-        label="compile the linker's helpers",
-        commands=tuple(commands),
-        trees=trees,
-        inputs=sources,
-        outputs=tuple(outputs),
-        environment=LIBRARIES,
-    )
+        commands.append(("rm", *members))
+    commands.append(("cp", f"{{armel}}/{LIBGCC}", "libgcc.a"))
+    return tuple(commands)
 
 
 def link_identity(sources: Path) -> Json:
@@ -55,22 +50,39 @@ def link_identity(sources: Path) -> Json:
     return {path.name: sha256(path) for path in sorted(sources.iterdir())}
 
 
-def link_folder(folder: Path, helpers: Path, iree_lld: Path, *, sources: Path, armel: Tree) -> None:
-    """Lay out the linker wrapper: scripts, objects, and `settings` with the places of the programs they call."""
-    for path in sorted(helpers.iterdir()):
-        if path.suffix in (".o", ".a"):
-            shutil.copy(path, folder / path.name)
+def link_folder(folder: Path, iree_lld: Path, *, sources: Path, armel: Tree) -> None:
+    """Lay out the linker wrapper: scripts, objects, and `settings` with the places of the programs they call.
+
+    `sources` is `images/armv6/link`, `iree_lld` the linker of a compiler release. Raises StoreUnusable where the
+    objects cannot be made.
+    """
+    for name in (*ALWAYS, *ON_DEMAND):
+        shutil.copy(sources / f"{name}.c", folder)
+
+    def filled(word: str) -> str:
+        return word.replace("{armel}", str(armel.path))
+
+    variables = {name: filled(value) for name, value in LIBRARIES}
+    for command in helper_commands():
+        words = [filled(word) for word in command]
+        done = processes.run(words, timeout=HELPER_SECONDS, env={"PATH": os.defpath, **variables}, cwd=folder)
+        if not done.ok:
+            raise StoreUnusable(
+                f"the linker's helpers do not compile: {done.command}\n{done.tail}", tip="report it with this text"
+            )
+    for name in (*ALWAYS, *ON_DEMAND):
+        (folder / f"{name}.c").unlink()
     for name in SCRIPTS:
         shutil.copy(sources / name, folder / name)
         (folder / name).chmod(0o755)
-    prefix = armel.path / "usr" / "bin" / "arm-linux-gnueabi-"
+    prefix = filled(GCC)
     settings = {
         "IREE_LLD": iree_lld,
         "OBJCOPY": f"{prefix}objcopy",
         "READELF": f"{prefix}readelf",
         "CC": f"{prefix}gcc",
         "SYSROOT": armel.path,
-        "TOOL_LIBRARIES": armel.path / "usr" / "lib" / "x86_64-linux-gnu",
+        "TOOL_LIBRARIES": variables["LD_LIBRARY_PATH"],
     }
     lines = [f"{name}={shlex.quote(str(value))}\n" for name, value in settings.items()]
     (folder / "settings").write_text("".join(lines), encoding="utf-8")

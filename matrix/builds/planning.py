@@ -20,6 +20,7 @@ from matrix.plan.source_builds import (
     PlannedBuild,
     build_environment,
     host_commands,
+    link_commands,
     places_in,
     read_toolchains,
     runtime_commands,
@@ -79,7 +80,8 @@ def planned_build(
         path=path,
         benchmark=BENCHMARK if timed else "",
     )
-    return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands))
+    link = _words(known[NATIVE], toolchain, link_commands(toolchain))
+    return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands), link=link)
 
 
 HOST_TOOLS = f"{{here}}/{HOST_FOLDER}/tools"

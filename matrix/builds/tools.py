@@ -1,30 +1,27 @@
-"""The trees that the tasks read, made real in the store: compilers, qemu, cmake, IREE's sources, the linker."""
+"""What an environment of this machine holds beside its wheels: C compilers and IREE's sources where a runtime is built,
+the repaired linker where a compiler's route asks for it, and nothing at all where only a built runtime runs.
+"""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from matrix.builds.linker import SCRIPTS, link_folder
-from matrix.builds.sources import own_sources, pinned_sources, source_releases
-from matrix.builds.tasks import Tasks
-from matrix.builds.toolchain_tasks import MACHINE
+from matrix.builds.linker import LINKER, link_folder, link_identity
+from matrix.builds.planning import find_program
+from matrix.builds.sources import own_sources, pinned_sources
 from matrix.core.data import data_root
-from matrix.core.disk import claimed, disk_errors
-from matrix.core.errors import LockFault, StoreUnusable
-from matrix.core.keys import digest, sha256
-from matrix.core.records import Environment, EnvironmentRequest, Lock
-from matrix.core.versions import in_order
-from matrix.environments import installed, interpreters
-from matrix.environments.index import configured_index
-from matrix.images.debian import mirror
+from matrix.core.disk import disk_errors
+from matrix.core.errors import EngineMissing, StoreUnusable
+from matrix.core.keys import digest, sha256, tree_digest
+from matrix.core.records import Build, Environment, EnvironmentRequest
 from matrix.images.debian.unpacked import HOST, Tree, read_set, unpacked
-from matrix.plan.locks import read_lock
-from matrix.plan.source_builds import CrossToolchain, read_toolchains
+from matrix.images.workshop import Workshop
+from matrix.plan.source_builds import BENCHMARK_LIBRARY, LINK_FOLDER, OWN, CrossToolchain, read_toolchains
 
-SETS = ("armel", "native", "qemu")
+TREES = "trees"
+"""The folder with a link to each tree: where `scripts/steps.py` looks for what `{name}` means."""
 
 
 def images() -> Path:
@@ -37,88 +34,87 @@ def toolchains() -> Mapping[str, CrossToolchain]:
     return read_toolchains(images() / "toolchains.toml")
 
 
-def board_toolchains() -> dict[str, CrossToolchain]:
-    """Those for the ARM1176."""
-    return {name: row for name, row in toolchains().items() if row.machine == MACHINE}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Furnisher:
+    """`shop` has the store's locks and fetched files, `store` is its folder."""
 
+    shop: Workshop
+    store: Path
 
-def tool_trees(store: Path) -> dict[str, Tree]:
-    """`armel`, `qemu`, `zig`, `bin` (cmake and ninja) and the cache of zig. Fetches what is missing.
+    def look_for(self, build: Build) -> None:
+        """Raises EngineMissing where a compiler of the user's own is not on this machine."""
+        for word in build.programs:
+            if find_program(word, build.path) is None:
+                program = word.replace(f"{{{OWN}}}", str(build.path))
+                raise EngineMissing(
+                    f"the toolchain of targets.{build.toolchain} has no {program} on this machine",
+                    tip="install it (on Debian g++-TRIPLE), or name its folder: `path`, and {toolchain} in the words",
+                )
 
-    Raises IndexUnreachable, HashMismatch, PackageGone, LockFault, EngineMissing, DiskFull.
-    """
-    trees = {name: package_tree(name, store) for name in SETS}
-    tools = environment("tools", _tools_lock(), store)
-    trees["bin"] = Tree(path=tools.root / "bin", digest=tools.digest)
-    site = next(tools.root.glob("lib/python*/site-packages"))
-    trees["zig"] = Tree(path=site / "ziglang", digest=tools.digest)
-    cache = store / "armv6" / "zig-cache"
-    with disk_errors(store):
-        cache.mkdir(parents=True, exist_ok=True)
-    return trees | {"zig-cache": Tree(path=cache, digest="")}
+    def identity(self, request: EnvironmentRequest) -> str:
+        """What would be added, as a digest; "" where that is nothing, or stands in the request's lock."""
+        if not request.linked:
+            return ""
+        armel = read_set(self._images, "armel").on(HOST).layer
+        return digest({"link": link_identity(self._images / "link"), "armel": armel})
 
+    def furnish(self, request: EnvironmentRequest, root: Path, folder: Path, bare: Environment) -> Environment:
+        """Adds it to the environment at `root`, which will stand at `folder`. Raises what fetching raises."""
+        if request.build:
+            return self._builder(request.build, root, bare)
+        return self._linked(root, folder, bare) if request.linked else bare
 
-def package_tree(name: str, store: Path) -> Tree:
-    """The Debian packages of one set."""
-    return unpacked(read_set(images(), name), HOST, store, source=mirror.sources)
+    def packages(self, name: str) -> Tree:
+        """The Debian packages of one locked set. Raises what fetching raises."""
+        return unpacked(read_set(self._images, name), HOST, self.store, source=lambda: self.shop.sources)
 
+    def linker(self, place: Path, iree_lld: Path) -> Tree:
+        """The folder of the repaired linker, filled, in front of a release's own. Returns what it calls."""
+        armel = self.packages("armel")
+        link_folder(place, iree_lld, sources=self._images / "link", armel=armel)
+        return armel
 
-def compiler_environment(version: str, store: Path) -> Environment:
-    """The environment of a compiler release, as the matrix has it."""
-    locks = data_root() / "images" / "locks" / "compiler"
-    if not (locks / f"{version}.txt").is_file():
-        known = ", ".join(in_order(path.stem for path in locks.glob("*.txt")))
-        raise LockFault(f"no lock for the compiler {version}, only for {known}", tip="choose one of these")
-    return environment("compiler", read_lock(locks / f"{version}.txt", f"compiler/{version}"), store)
+    def _builder(self, build: Build, root: Path, bare: Environment) -> Environment:
+        trees = {name: self.packages(name) for name in build.sets}
+        pins = self._images / "src"
+        trees["source"] = own_sources(build.tree) if build.tree else pinned_sources(pins, build.release)
+        if build.benchmark:
+            trees["benchmark"] = self._benchmark(trees["source"], build.benchmark)
+        contents = {name: tree.digest for name, tree in trees.items()}
+        places = {name: tree.path for name, tree in trees.items()} | {
+            "bin": Path("..") / "bin",
+            "zig": Path("..") / next(root.glob("lib/python*/site-packages/ziglang")).relative_to(root),
+            "zig-cache": self._cache(),
+            **({OWN: build.path} if build.path else {}),
+        }
+        (root / TREES).mkdir()
+        for name, place in places.items():
+            (root / TREES / name).symlink_to(place)
+        return replace(bare, digest=digest({"wheels": bare.digest, "trees": contents}))
 
+    def _benchmark(self, source: Tree, release: str) -> Tree:
+        """Google's benchmark, of a runtime's own sources where they carry it."""
+        carrying = (source, pinned_sources(self._images / "src", release))
+        place = next(tree.path / BENCHMARK_LIBRARY for tree in carrying if (tree.path / BENCHMARK_LIBRARY).is_dir())
+        return Tree(path=place, digest=tree_digest(place))
 
-def _tools_lock() -> Lock:
-    path = images() / "tools.txt"
-    if not path.is_file():
-        raise LockFault("images/armv6/tools.txt does not exist", tip="write it anew: nox -s lock")
-    return Lock(name="armv6/tools", path=path, digest=sha256(path), pins=())
+    def _linked(self, root: Path, folder: Path, bare: Environment) -> Environment:
+        if LINKER not in bare.tools:
+            raise StoreUnusable(
+                f"{bare.request_label} has no {LINKER}", tip="choose a release that has it: 3.0 or newer"
+            )
+        place = root / LINK_FOLDER
+        place.mkdir()
+        armel = self.linker(place, folder / bare.tools[LINKER])
+        parts = {path.name: sha256(path) for path in sorted(place.iterdir()) if path.name != "settings"}
+        return replace(bare, digest=digest({"wheels": bare.digest, "link": parts, "armel": armel.digest}))
 
+    @property
+    def _images(self) -> Path:
+        return self.shop.images / "armv6"
 
-def environment(kind: str, lock: Lock, store: Path) -> Environment:
-    """The wheels of a lock, installed for the Python that runs this."""
-    info = interpreters.running()
-    request = EnvironmentRequest(kind=kind, python=info.minor, lock=lock)
-    place = store / "environments" / f"{lock.name.replace('/', '-')}-{installed.request_digest(request, info)[:12]}"
-    return installed.realise(request, info, place, index=configured_index())
-
-
-def source_tree(given: Path | None) -> Tree:
-    """IREE's sources: a folder that the user names, or the newest pinned release."""
-    pins = images() / "src"
-    return own_sources(given) if given else pinned_sources(pins, source_releases(pins)[0])
-
-
-def link_tree(tasks: Tasks, helpers: Path, compiler: Environment, armel: Tree) -> Tree:
-    """The linker's folder for one compiler, in the store, named by what is in it and what it calls."""
-    parts = {path.name: sha256(path) for path in sorted(helpers.iterdir()) if path.suffix in (".o", ".a")}
-    scripts = {name: sha256(images() / "link" / name) for name in SCRIPTS}
-    name = digest({"parts": parts, "scripts": scripts, "compiler": compiler.digest, "armel": armel.digest})
-    place = tasks.folder / "trees" / f"link-{name}"
-    with disk_errors(tasks.folder):
-        place.parent.mkdir(exist_ok=True)
-    with disk_errors(tasks.folder), claimed(place.with_suffix(".lock")):
-        if not place.is_dir():
-            partial = Path(tempfile.mkdtemp(prefix="partial-link-", dir=place.parent))
-            try:
-                link_folder(partial, helpers, tool(compiler, "iree-lld"), sources=images() / "link", armel=armel)
-                partial.rename(place)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    return Tree(path=place, digest=name)
-
-
-def tool(environment: Environment, name: str) -> Path:
-    """A tool of an environment. Raises StoreUnusable."""
-    if name not in environment.tools:
-        raise StoreUnusable(f"{environment.request_label} has no {name}", tip="`clean --environments`, then run again")
-    return environment.root / environment.tools[name]
-
-
-def with_compiler(trees: Mapping[str, Tree], environment: Environment, link: Tree) -> dict[str, Tree]:
-    folder = tool(environment, "iree-compile").parent
-    return {**trees, "compiler": Tree(path=folder, digest=environment.digest), "link": link}
+    def _cache(self) -> Path:
+        cache = self.store / "armv6" / "zig-cache"
+        with disk_errors(self.store):
+            cache.mkdir(parents=True, exist_ok=True)
+        return cache

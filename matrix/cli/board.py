@@ -1,27 +1,58 @@
-"""The verbs `armv6-smoke` and `armv6-lld`."""
+"""The verbs of boards: `armv6-smoke`, `bundle` and `armv6-lld`."""
 
 from __future__ import annotations
 
-import json
+import tempfile
+import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from glob import escape
 from pathlib import Path
 
-from matrix.builds import tools
-from matrix.builds.board_check import BINARY, Smoke, expectation, read_expectation, smoke
-from matrix.builds.board_models import SHAPES, exported_model
-from matrix.builds.bundle import BundleOrder, make_bundle, refuse_filled, toolchain_and_route
-from matrix.builds.digests import read_built, write_built
-from matrix.builds.linker import helpers_task, link_folder
-from matrix.builds.routes import TABLE_HEADERS, advice, differences, linkage_table
-from matrix.builds.tasks import Tasks
+from matrix.artifacts.program_audit import audit_program, names_of_this_machine
+from matrix.builds.board_check import check_board
+from matrix.builds.board_programs import CPU, BoardTools
+from matrix.builds.bundle import BundledModel, BundleFacts, measured_peak, refuse_filled, write_bundle
+from matrix.builds.expected import BoardFindings, Outcomes, accept, differences, read_built, read_expected
+from matrix.builds.linkage import TABLE_HEADERS, Runner, advice, linkage_table, programs_of, row_of
+from matrix.builds.linker import LINKER
+from matrix.builds.sources import source_version
+from matrix.builds.tools import TREES, Furnisher, images, toolchains
 from matrix.core.data import data_root
-from matrix.core.errors import EXIT_NO, EXIT_OK, StoreUnusable
+from matrix.core.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_NO,
+    EXIT_OK,
+    BundleRefused,
+    ModelMissing,
+    StoreUnusable,
+    UsageError,
+)
+from matrix.core.records import JobResult, Outcome
 from matrix.core.text import plain_rows
+from matrix.core.versions import nearest
+from matrix.engines.choice import DEFAULT_ENGINE, engine_maker
+from matrix.engines.kind import workshop
+from matrix.images.debian.unpacked import Tree
+from matrix.plan.backends.backend import EXPECTED, INPUT, matching
+from matrix.plan.backends.iree import BUILD, LINK, VMFB
+from matrix.plan.graph import Plan
+from matrix.plan.question import Question
+from matrix.plan.source_builds import RUNNER, UNSTRIPPED
+from matrix.plan.spec import Spec
+from matrix.plan.user_inputs import UserModel
+from matrix.results.cells import CellReport
+from matrix.results.judge import Comparison
+from matrix.run.carry_out import carry_out, complain_of_missing, resolved
+from matrix.run.evidence import judged
+from matrix.run.planning import load_spec, plan_for
+from matrix.run.store import Store
 
-FORMAT = 1
-NEWEST = "3.13.0"
-"""The compiler of the same release as the pinned sources."""
+BOARD_PRESET = "armv6-smoke"
+WHOLE = 1 << 20
+"""Bytes of MLIR from which on a model is a whole one, which VMVX interprets for minutes."""
 
 
 def expected_path() -> Path:
@@ -30,62 +61,240 @@ def expected_path() -> Path:
 
 def armv6_smoke(options: Namespace) -> int:
     """From toolchains to models on the emulated board; exit status 1 where an outcome is not the committed one."""
-    committed = expected_path().exists() and not options.accept
-    expected = read_expectation(expected_path()) if committed else {}
-    models = [exported_model(path) for path in options.model]
-    state = smoke(options.store, compiler=options.compiler or NEWEST, source=options.source, say=_say, models=models)
-    print()
-    print(plain_rows(linkage_table(state.rows, state.runners), headers=TABLE_HEADERS))
-    print()
-    print("\n".join(advice(state.rows, state.runners)))
+    expected = read_expected(expected_path()) if expected_path().exists() and not options.accept else None
+    spec = board_spec(options.source, options.model)
+    axes = {"compiler": (options.compiler,)} if options.compiler else {}
+    plan = resolved(lambda: plan_for(spec, Question(preset=BOARD_PRESET, axes=axes), options.store))
+    with Store(options.store) as store, tempfile.TemporaryDirectory() as scratch:
+        with _step("toolchains"):
+            tools = _board_tools(plan, store)
+        checks = check_board(tools, images() / "smoke" / "hello.c", Path(scratch), say=_say)
+        with _step(f"IREE's runtime from source, and models by every route, compiled by {', '.join(_compilers(plan))}"):
+            summary = carry_out(plan, store, options, name=f"{BOARD_PRESET} {plan.spec.options}")
+            if summary.interrupted:
+                return EXIT_INTERRUPTED
+            complain_of_missing(summary)
+            cells = [cell for cell in judged(plan, summary.states, store).cells if not cell.cell.excluded]
+        runners = _runners(cells, plan, tools, store)
+    return tell(_found(cells, plan, checks), runners, expected, options)
+
+
+def tell(found: BoardFindings, runners: Sequence[Runner], expected: Outcomes | None, options: Namespace) -> int:
+    for row in found.rows:
+        _say(f"   {row.cell}: {row.outcome.value}{f': {row.detail}' if row.detail else ''}")
+    for runner in (runner for runner in runners if runner.whole):
+        digest = found.binaries[runner.name].removeprefix("sha256:")[:12]
+        _say(f"   {runner.name}: {runner.size:,} bytes, {runner.facts.float_abi} float ABI, {digest}")
+    print(f"\n{plain_rows(linkage_table(found.rows, runners), headers=TABLE_HEADERS)}\n")
+    print("\n".join(advice(found.rows, runners)))
     if options.accept:
-        _accept(state, own=options.source is not None)
+        accept(found, expected_path(), images())
         return EXIT_OK
-    if not committed:
+    if expected is None:
         print("\nno outcomes are committed to compare these with: look at the rows, then keep them with --accept")
         return EXIT_OK
-    return _judge(state, expected, own=options.source is not None)
+    lines = differences(found, expected, read_built(images()), load_spec(BOARD_PRESET).axes["model"])
+    if lines:
+        print(f"\n{len(lines)} not as expected:\n" + "\n".join(f"  {line}" for line in lines))
+        return EXIT_NO
+    checks = len(found.checks) + (len(found.binaries) if found.release else 0)
+    print(f"\nas expected: {checks} checks and {len(found.rows)} cells")
+    return EXIT_OK
 
 
-def _accept(state: Smoke, *, own: bool) -> None:
-    """Writes what was found; the cells of models that were not measured stay as they are."""
-    if not own:
-        digests = {name: text for name, text in state.checks.items() if name.startswith(BINARY)}
-        write_built(tools.images(), state.release, {name[len(BINARY) :]: text for name, text in digests.items()})
-    path = expected_path()
-    measured = {row.model for row in state.rows}
-    before = read_expectation(path)["cells"] if path.exists() else {}
-    kept = {cell: text for cell, text in before.items() if cell.split()[0] not in measured}
-    found = expectation(state)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = {**found, "cells": dict(sorted({**kept, **found["cells"]}.items()))}
-    path.write_text(json.dumps({"format": FORMAT, **whole}, indent=1) + "\n", encoding="utf-8")
+def board_spec(source: Path | None, models: Sequence[str]) -> Spec:
+    """The preset with IREE's sources from a folder of one's own, and with further models: names, files of Python, or
+    MLIR as `export --arrays` leaves it. Raises ModelMissing."""
+    spec = load_spec(BOARD_PRESET)
+    builds = {
+        name: replace(build, source=str(source.absolute()) if source else build.source)
+        for name, build in spec.builds.items()
+    }
+    files = {Path(word).stem: exported_model(Path(word)) for word in models if word.endswith(".mlir")}
+    large = tuple(name for name, model in files.items() if Path(model.path).stat().st_size > WHOLE)
+    exclude = tuple(
+        replace(rule, when={**rule.when, "model": (*dict.fromkeys((*rule.when["model"], *large)),)})
+        for rule in spec.exclude
+    )
+    named = (Path(word).stem if word.endswith(".mlir") else word for word in models)
+    axes = {**spec.axes, "model": (*spec.axes["model"], *named)}
+    return replace(spec, axes=axes, models={**spec.models, **files}, builds=builds, exclude=exclude)
 
 
-def _digests(release: str) -> dict[str, str]:
-    """What is expected of the bytes of the runtimes, by the names of those checks."""
-    known = tools.board_toolchains()
-    built = read_built(tools.images()).get(release, {})
-    return {f"{BINARY}{name}": text for name, text in built.items() if name in known}
+def exported_model(mlir: Path) -> UserModel:
+    """A model as `python -m matrix export --arrays` leaves it: FILE.mlir, FILE.input_0.npy …, FILE.expected_0.npy.
+
+    Raises ModelMissing.
+    """
+    inputs, expected = (_numbered(mlir.absolute(), kind) for kind in ("input", "expected"))
+    if not mlir.is_file() or not expected:
+        missing = mlir if not mlir.is_file() else mlir.with_name(f"{mlir.stem}.expected_0.npy")
+        raise ModelMissing(
+            f"{missing} does not exist", tip=f"make it: python -m matrix export MODEL -o {mlir} --arrays"
+        )
+    return UserModel(name=mlir.stem, form="mlir", path=str(mlir.absolute()), inputs=inputs, expected=expected)
 
 
-def _judge(state: Smoke, expected: Mapping[str, Mapping[str, str]], *, own: bool) -> int:
-    """With sources of one's `own` nothing is expected of the runtimes' bytes."""
-    measured = {row.model for row in state.rows} | set(SHAPES)
-    cells = {cell: outcome for cell, outcome in expected["cells"].items() if cell.split()[0] in measured}
-    lines = differences(state.rows, cells)
-    wanted = {**expected["checks"], **({} if own else _digests(state.release))}
-    checks = {name: text for name, text in state.checks.items() if not (own and name.startswith(BINARY))}
-    for name in sorted(checks.keys() | wanted.keys()):
-        was, now = wanted.get(name, "nothing"), checks.get(name, "not measured")
-        if was != now:
-            lines.append(f"{name}: expected {was}, is {now}")
-    if not lines:
-        print(f"\nas expected: {len(checks)} checks and {len(state.rows)} cells")
-        return EXIT_OK
-    print(f"\n{len(lines)} not as expected:")
-    print("\n".join(f"  {line}" for line in lines))
-    return EXIT_NO
+def _numbered(mlir: Path, kind: str) -> tuple[str, ...]:
+    """FILE.KIND_0.npy …, in the order of their numbers."""
+    found = mlir.parent.glob(f"{escape(mlir.stem)}.{kind}_*.npy")
+    return tuple(map(str, sorted(found, key=lambda path: int(path.stem.rpartition("_")[2]))))
+
+
+def _compilers(plan: Plan) -> tuple[str, ...]:
+    return tuple(value.label for value in plan.axes["compiler"])
+
+
+def _board_tools(plan: Plan, store: Store) -> dict[str, BoardTools]:
+    """The environments that build runtimes, made real, by the runtime's name. Raises what making them raises."""
+    engine = engine_maker(DEFAULT_ENGINE, store.places, cores=1)(lambda _: None)
+    qemu = _furnisher(store).packages("qemu").path / "usr" / "bin" / "qemu-arm-static"
+    try:
+        return {
+            request.build.name: BoardTools(
+                toolchain=toolchains()[request.build.toolchain],
+                trees=engine.realise(request).root / TREES,
+                qemu=qemu,
+            )
+            for request in plan.environments()
+            if request.build
+        }
+    finally:
+        engine.close()
+
+
+def _furnisher(store: Store) -> Furnisher:
+    return Furnisher(shop=workshop(store.places), store=store.folder)
+
+
+def _found(cells: Sequence[CellReport], plan: Plan, checks: Mapping[str, str]) -> BoardFindings:
+    """What a run came to, beside what was checked before it."""
+    builds = {request.build.name: request.build for request in plan.environments() if request.build}
+    ends = {f"runtime {name}": "not built" for name in builds}
+    for cell in cells:
+        ends |= {f"runtime {cell.labels['runtime']}": _ending(job) for job in cell.jobs if job.stage == BUILD}
+    made = programs_of(cells, BUILD)
+    rank = {(axis, value.label): index for axis, values in plan.axes.items() for index, value in enumerate(values)}
+    axes = ("model", "route", "runtime")
+    ordered = sorted(cells, key=lambda cell: [rank[axis, cell.labels[axis]] for axis in axes])
+    return BoardFindings(
+        release=next(iter(builds.values())).release,
+        checks={**checks, **ends},
+        binaries={name: f"sha256:{made[name].digest}" if name in made else "" for name in builds},
+        rows=tuple(map(row_of, ordered)),
+    )
+
+
+def _ending(job: JobResult) -> str:
+    return f"exit code {job.end.exit_code}" if job.outcome is Outcome.FAILED else job.outcome.value.replace("_", " ")
+
+
+def _runners(cells: Sequence[CellReport], plan: Plan, tools: Mapping[str, BoardTools], store: Store) -> list[Runner]:
+    """IREE's runtimes, then the programs with a model in them."""
+    routes = plan.spec.own_axes["route"]
+    runners = []
+    for stage in (BUILD, LINK):
+        made = programs_of(cells, stage)
+        runners += [
+            Runner(
+                name=name,
+                size=made[name].size,
+                facts=tools[name].facts(store.blob(made[name].digest)),
+                routes=tuple(route for route, value in routes.items() if bool(value.link) == (stage == LINK)),
+                whole=stage == BUILD,
+            )
+            for name in tools
+            if name in made
+        ]
+    return runners
+
+
+def check_bundle(options: Namespace) -> None:
+    """Before minutes of work. Raises UsageError, BundleRefused."""
+    spec = load_spec(BOARD_PRESET)
+    routes = tuple(name for name, value in spec.own_axes["route"].items() if not value.link)
+    for option, name, known in (
+        ("--toolchain", options.toolchain, tuple(spec.builds)),
+        ("--route", options.route, routes),
+    ):
+        if name not in known:
+            raise UsageError(
+                f"{option}: read {name!r}, expected one of {', '.join(known)}{nearest(name, known)}",
+                tip="`armv6-smoke` shows which of them go together",
+            )
+    refuse_filled(options.output)
+
+
+def bundle(options: Namespace) -> int:
+    """Runs one cell of the preset, and writes a folder for a real board of what it ran."""
+    check_bundle(options)
+    spec = board_spec(options.source, [options.model])
+    name = spec.axes["model"][-1]
+    asked = {"model": name, "compiler": options.compiler, "torch": options.torch, "turbine": options.turbine}
+    question = Question(
+        preset=BOARD_PRESET,
+        only=(f"runtime={options.toolchain}", f"route={options.route}"),
+        axes={axis: (term,) for axis, term in asked.items() if term}
+        | {"python": (options.python,), "flags": ("release",)},
+        torch_variant=options.torch_build,
+    )
+    plan = resolved(lambda: plan_for(replace(spec, exclude=()), question, options.store))
+    with Store(options.store) as store:
+        summary = carry_out(plan, store, options, name=f"bundle {name}")
+        if summary.interrupted:
+            return EXIT_INTERRUPTED
+        complain_of_missing(summary)
+        (cell,) = judged(plan, summary.states, store).cells
+        if cell.outcome is not Outcome.PASSED or not cell.comparison:
+            raise BundleRefused(
+                f"{name} by {options.route} on the emulated board: {cell.words}\n{cell.message}",
+                tip="another --route or --toolchain may do: `armv6-smoke` shows which",
+            )
+        _write_bundle(cell, cell.comparison, plan, store, options)
+    print(f"{options.output}: copy it to the board and start run.sh")
+    return EXIT_OK
+
+
+def _write_bundle(cell: CellReport, compared: Comparison, plan: Plan, store: Store, options: Namespace) -> None:
+    given = {name: path for node in cell.cell.nodes for name, path, _ in plan.nodes[node].given}
+    made = {artifact.name: store.blob(artifact.digest) for job in cell.jobs for artifact in job.outputs}
+    files = {**given, **made}
+    names = dict.fromkeys(files, "")
+    model = BundledModel(
+        name=cell.labels["model"],
+        function=dict(plan.nodes[cell.cell.nodes[-1]].parameters)["function"],
+        inputs=tuple(files[name] for name in matching(names, INPUT)),
+        expected=tuple(files[name] for name in matching(names, EXPECTED)),
+        tolerance=plan.spec.tolerance["float32"],
+    )
+    (tools,) = _board_tools(plan, store).values()
+    with tempfile.TemporaryDirectory() as scratch:
+        hello = Path(scratch) / "hello"
+        tools.compile(images() / "smoke" / "hello.c", hello)
+        idle = measured_peak((str(tools.qemu), "-cpu", CPU, str(hello)), tools, Path(scratch))
+    facts = BundleFacts(
+        model=model.name,
+        compiler=cell.labels["compiler"],
+        runtime=source_version(Tree(path=tools.trees / "source", digest="")),
+        toolchain=options.toolchain,
+        route=options.route,
+        qemu=f"qemu-user, QEMU_CPU={CPU}",
+        facts=tools.facts(files[RUNNER]),
+        runner=audit_program(files[RUNNER].read_bytes(), RUNNER),
+        unstripped=files[UNSTRIPPED].stat().st_size,
+        module_bytes=files[VMFB].stat().st_size,
+        idle_bytes=idle,
+        compared=compared,
+    )
+    write_bundle(
+        options.output,
+        model,
+        runner=files[RUNNER],
+        module=files[VMFB],
+        facts=facts,
+        words=names_of_this_machine(options.store),
+        peak=lambda folder: measured_peak(("./run.sh",), tools, folder),
+    )
 
 
 def armv6_lld(options: Namespace) -> int:
@@ -93,40 +302,34 @@ def armv6_lld(options: Namespace) -> int:
     folder: Path = options.folder
     if folder.exists() and any(folder.iterdir()):
         raise StoreUnusable(f"{folder} is not empty", tip="name a folder that is yours to fill")
-    tasks = Tasks(options.store)
-    trees = {"armel": tools.package_tree("armel", options.store)}
-    helpers = tasks.run(helpers_task(tools.images() / "link", trees))
-    if not helpers.passed:
-        raise StoreUnusable(f"the helpers do not compile:\n{helpers.log[-2000:]}", tip="report it with this text")
-    lld = options.iree_lld or tools.tool(
-        tools.compiler_environment(options.compiler or NEWEST, options.store), "iree-lld"
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    link_folder(folder, helpers.folder, lld, sources=tools.images() / "link", armel=trees["armel"])
-    print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/iree-lld")
+    with Store(options.store) as store:
+        lld = options.iree_lld or _released_linker(options.compiler, store)
+        folder.mkdir(parents=True, exist_ok=True)
+        _furnisher(store).linker(folder, lld)
+    print(f"iree-compile … --iree-llvmcpu-embedded-linker-path={folder.resolve()}/{LINKER}")
     return EXIT_OK
 
 
-def check_bundle(options: Namespace) -> None:
-    """Before minutes of work. Raises UsageError."""
-    toolchain_and_route(_order(options))
-    refuse_filled(options.output)
+def _released_linker(compiler: str, store: Store) -> Path:
+    """The linker of a compiler release. Raises SpecError for one that is not locked."""
+    axes = {"compiler": (compiler,)} if compiler else {}
+    plan = plan_for(load_spec(BOARD_PRESET), Question(preset=BOARD_PRESET, axes=axes), store.folder)
+    engine = engine_maker(DEFAULT_ENGINE, store.places, cores=1)(lambda _: None)
+    try:
+        environment = engine.realise(next(each for each in plan.environments() if each.kind == "compiler"))
+    finally:
+        engine.close()
+    if LINKER not in environment.tools:
+        raise StoreUnusable(f"{environment.request_label} has no {LINKER}", tip="choose a release that has it")
+    return environment.root / environment.tools[LINKER]
 
 
-def bundle(options: Namespace, mlir: Path) -> int:
-    """Writes a folder for a real board, of a model as `export --arrays` leaves it."""
-    make_bundle(options.store, exported_model(mlir), options.output, _order(options), say=_say)
-    print(f"{options.output}: copy it to the board and start run.sh")
-    return EXIT_OK
-
-
-def _order(options: Namespace) -> BundleOrder:
-    return BundleOrder(
-        toolchain=options.toolchain,
-        route=options.route,
-        compiler=options.compiler or NEWEST,
-        source=options.source,
-    )
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    started = time.monotonic()
+    _say(f"== {name}")
+    yield
+    _say(f"   {time.monotonic() - started:.1f} s")
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,7 @@ from matrix.core.data import default_store
 from matrix.core.errors import UsageError
 from matrix.core.records import AXES, DEFAULT_ENGINE
 from matrix.core.versions import nearest
-from matrix.engines.choice import engine_names, image_engines
+from matrix.engines.choice import DEFAULT_ENGINE, engine_names, image_engines
 from matrix.plan.user_inputs import TOOL_AXES
 from matrix.results.formats import FORMATS
 
@@ -58,8 +58,9 @@ MODULES = {
     "bisect": ("bisect",),
     "export": ("export",),
     "publish": ("picture", "report", "site", "whatis"),
+    "board": ("armv6-lld", "armv6-smoke", "bundle"),
     "images": ("image",),
-    "run": ("armv6-lld", "armv6-smoke", "bundle", "compare", "plan", "run", "show"),
+    "run": ("compare", "plan", "run", "show"),
     "upkeep": ("clean", "doctor", "lock"),
     "why": ("why",),
 }
@@ -106,7 +107,7 @@ def make_parser() -> Parser:
     for verb in ("run", "show"):
         made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
         made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
-    for verb in ("plan", "run", "export", "bisect", "bundle"):
+    for verb in ("plan", "run", "export", "bisect", "bundle", "armv6-smoke"):
         made[verb].add_argument(
             "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
         )
@@ -222,6 +223,7 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
 
 def _add_export(command: argparse.ArgumentParser) -> None:
     _add_exporter(command)
+    _add_engine(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir", help="the file to write")
     command.add_argument("--parameters", type=Path, metavar="FILE.irpa", help="keep the weights there, not in the MLIR")
     command.add_argument("--arrays", action="store_true", help="also write the inputs and expected outputs, beside it")
@@ -236,7 +238,6 @@ def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
     for axis in ("torch", "turbine"):
         command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
     command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
-    _add_engine(command)
 
 
 def _add_images(image: argparse.ArgumentParser) -> None:
@@ -281,16 +282,16 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
 
 def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bundle: argparse.ArgumentParser) -> None:
     for command in (smoke, bundle):
+        command.set_defaults(engine=DEFAULT_ENGINE)  # which builds from source
         command.add_argument(
             "--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate"
         )
     smoke.add_argument(
         "--model",
-        type=Path,
         action="append",
         default=[],
-        metavar="FILE.mlir",
-        help="also this one, as `export --arrays` leaves it with its arrays; repeatable",
+        metavar="MODEL",
+        help="also this one: shipped, or FILE.mlir as `export --arrays` leaves it with its arrays; repeatable",
     )
     smoke.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
     lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from matrix.cli.export import export
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_NO,
@@ -117,34 +116,6 @@ def compare(options: Namespace) -> int:
     compared = compare_runs(read_run(options.before), read_run(options.after))
     print("\n".join(words(compared)))
     return EXIT_NO if compared.unexplained else EXIT_OK
-
-
-def armv6_smoke(options: Namespace) -> int:
-    from matrix.cli import board
-
-    return board.armv6_smoke(options)
-
-
-def bundle(options: Namespace) -> int:
-    """Exports the model unless it is MLIR already, then makes the folder for the board."""
-    import tempfile
-
-    from matrix.cli import board
-
-    board.check_bundle(options)
-    given = Path(options.model)
-    if given.suffix == ".mlir":
-        return board.bundle(options, given)
-    with tempfile.TemporaryDirectory() as scratch:
-        mlir = Path(scratch) / f"{given.stem}.mlir"
-        status = export(Namespace(**{**vars(options), "output": mlir, "arrays": True, "parameters": None}))
-        return status or board.bundle(options, mlir)
-
-
-def armv6_lld(options: Namespace) -> int:
-    from matrix.cli import board
-
-    return board.armv6_lld(options)
 
 
 def _kept_to(budget: int | None, needed: int) -> str:

@@ -221,6 +221,8 @@ class Part:
     platform: Platform | None = None
     build: Build | None = None
     """Of the stage build: what is built. Of the stage run: what was."""
+    serves: bool = False
+    """It calls for no stage by itself, and is there where another value does: a toolchain, if something is linked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

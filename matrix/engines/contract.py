@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from matrix.core.records import Environment, EnvironmentRequest, Job
-from matrix.plan.graph import LINK
+from matrix.plan.graph import LINK_PLACE
+from matrix.plan.source_builds import LINK_FOLDER
 
 WARM = ("torch", "iree.turbine.aot|shark_turbine.aot", "networkx")
 """turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx in the middle of its first export; 0.9 s
@@ -21,9 +22,6 @@ VERSIONS_OF = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """A parent that ran an OpenMP region hangs every fork of it."""
-
-LINK_FOLDER = "link"
-"""Where a compiler's environment has the repaired linker, which `{link}` in a flag means."""
 
 
 class Engine(Protocol):
@@ -109,7 +107,7 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
     name, *arguments = argv[len(launcher) :]
     own = name.startswith("./")  # it came with the job, from a build
     program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))
-    return (*launcher, program, *(word.replace(LINK, str(environment.root / LINK_FOLDER)) for word in arguments))
+    return (*launcher, program, *(word.replace(LINK_PLACE, str(environment.root / LINK_FOLDER)) for word in arguments))
 
 
 def show(inputs: Mapping[str, Path], folder: Path) -> None:

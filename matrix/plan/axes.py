@@ -9,7 +9,7 @@ from pathlib import PurePath
 from matrix.core.errors import MatrixEmpty, SpecError
 from matrix.core.records import AXES, AxisValue, Part, Platform, Stage
 from matrix.core.versions import SelectorFault, nearest, select, several
-from matrix.plan.backends.iree import BUILD, COMPILE, EXPORT, IMPORT, RUN
+from matrix.plan.backends.iree import BUILD, COMPILE, EXPORT, IMPORT, LINK, RUN
 from matrix.plan.catalogue import Catalogue, FlagRow, ModelFile, model_missing
 from matrix.plan.locks import AXES as LOCKED_AXES
 from matrix.plan.locks import COMPILER_PACKAGE
@@ -33,7 +33,7 @@ TOUCHES: Mapping[str, Set[Stage]] = {
     "python": {EXPORT},
     **{axis: {stage} for axis, (stage, _) in PACKAGES.items()},
     "compiler": {IMPORT, COMPILE},
-    "runtime": {BUILD, RUN},
+    "runtime": {LINK, BUILD, RUN},
 }
 """The stages of each axis of releases. Where a model goes through none of them, the axis has no value for it."""
 WITHOUT = {
@@ -209,12 +209,13 @@ def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
 
 
 def _built_runtime(label: str, planned: PlannedBuild) -> AxisValue:
-    """It touches two stages: it is built, and what was built runs."""
+    """It is built, and what was built runs; its toolchain links a module into a program of its own."""
     return AxisValue(
         axis="runtime",
         label=label,
         parts={
             BUILD: Part(build=planned.build, flags=planned.words),
+            LINK: Part(build=planned.build, flags=planned.link, serves=True),
             RUN: Part(build=planned.build),
         },
         note=f"built from {planned.build.release or 'a tree of its own'} with {planned.build.toolchain}",
@@ -259,8 +260,9 @@ def _flag_parts(row: FlagRow | OwnValue | Target) -> dict[Stage, Part]:
     flags: Mapping[Stage, tuple[str, ...]] = {COMPILE: row.compile, RUN: row.run}
     bound = isinstance(row, FlagRow) and row.machine_bound
     parts = {stage: Part(flags=words, machine_bound=bound) for stage, words in flags.items() if words or bound}
-    if isinstance(row, OwnValue) and row.packages:
-        parts[EXPORT] = Part(packages=row.packages)
+    if isinstance(row, OwnValue):
+        parts |= {EXPORT: Part(packages=row.packages)} if row.packages else {}
+        parts |= {LINK: Part(flags=row.link)} if row.link else {}
     return parts
 
 
@@ -272,7 +274,9 @@ def without_value(axis: str) -> AxisValue:
 def touched(axis: str, spec: Spec) -> Set[Stage]:
     """The stages of an axis of releases, and of an axis of the spec that only brings packages; else every stage."""
     own = spec.own_axes.get(axis, {}).values()
-    packages = any(value.packages for value in own) and not any(value.compile or value.run for value in own)
+    packages = any(value.packages for value in own) and not any(
+        value.compile or value.link or value.run for value in own
+    )
     return frozenset({EXPORT}) if packages else TOUCHES.get(axis, kinds().keys())
 
 

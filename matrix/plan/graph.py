@@ -30,7 +30,7 @@ from matrix.plan.cells import Rules, labels_chosen, planes_of, points
 from matrix.plan.spec import Spec
 from matrix.plan.stages import Node, in_order, kinds
 
-LINK = "{link}"
+LINK_PLACE = "{link}"
 """In a compiler's flag: the folder of IREE's linker repaired for 32-bit Arm."""
 
 NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
@@ -158,7 +158,7 @@ class _Graph:
         measures: list[int] = []
         begun = False
         for kind, column in zip(self.kinds, columns, strict=True):
-            if kind.name in without or kind.rounds or (kind.comes_with and not any(column)):
+            if kind.name in without or kind.rounds or kind.unless in made or (kind.comes_with and max(column) <= 0):
                 continue
             above = tuple(made[stage] for stage in kind.after if stage in made)
             here = given if not (begun or kind.apart) else ()
@@ -172,17 +172,19 @@ class _Graph:
         return (tuple(judged), tuple(measures)) if judged else (tuple(measures), ())
 
     def _parts(self, value: AxisValue) -> tuple[int, ...]:
-        """The number of a value's part in each stage of the spec, 0 where it does not touch the stage."""
+        """The number of a value's part in each stage of the spec: 0 where it does not touch the stage, below that where
+        it does not call for it."""
         parts = dict(value.parts)
         if value.untested:  # two targets with the same flags are not the same job where one cannot run
             for kind in (kind for kind in self.kinds if kind.on_target):
                 parts[kind.name] = replace(parts.get(kind.name, Part()), parameters=(("target", value.label),))
-        numbers = tuple(
-            self.part_ids.setdefault(parts[stage], len(self.part_ids) + 1) if stage in parts else 0
-            for stage in self.stages
-        )
+        numbers = tuple(self._number(parts[stage]) if stage in parts else 0 for stage in self.stages)
         self.value_parts[id(value)] = numbers
         return numbers
+
+    def _number(self, part: Part) -> int:
+        number = self.part_ids.setdefault(part, len(self.part_ids) + 1)
+        return -number if part.serves else number
 
     def _add(
         self,
@@ -204,7 +206,7 @@ class _Graph:
                 work.request,
                 work.flags,
                 work.parameters,
-                (*given, *((self.catalogue.programs[kind.program],) if kind.program else ())),
+                (*given, *(self.catalogue.programs[program] for program in kind.programs)),
                 work.label,
                 self.spec.limits[kind.name],
                 work.obstacle,
@@ -246,7 +248,7 @@ class _Graph:
         pins = tuple(pin for part in parts for pin in part.pins)
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
         packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
-        linked = any(LINK in flag for part in parts for flag in part.flags)
+        linked = any(LINK_PLACE in flag for part in parts for flag in part.flags)
         key = (kind.environment, pins, python, packages, platform, linked)
         if key not in self.requests:
             lock = self.catalogue.locks.find(kind.environment, dict(pins), variant=self.catalogue.torch_variant)
@@ -265,9 +267,9 @@ class _Graph:
         return self.requests[key]
 
     def _built_request(self, kind: StageKind, build: Build, parts: Sequence[Part]) -> EnvironmentRequest | str:
-        """What builds a runtime, or what runs one that was built."""
+        """What builds a runtime or links a module with its toolchain, or what runs one that was built."""
         python = self.spec.tools_python
-        if kind.apart:
+        if not kind.on_target:
             lock = Lock(name=f"builder/{build.name}", path=build.tools, digest=build.digest, pins=())
             return EnvironmentRequest(kind=kind.environment, python=python, lock=lock, build=build)
         platform = next((part.platform for part in parts if part.platform), None)

@@ -49,9 +49,18 @@ RUNTIME_OPTIONS = ("-DCMAKE_BUILD_TYPE=MinSizeRel", *(f"-D{name}=OFF" for name i
 
 RUNTIME_OPTIONS += ("-DIREE_HAL_DRIVER_LOCAL_SYNC=ON", "-DCMAKE_LINK_DEPENDS_USE_LINKER=OFF")
 
+LINK_FOLDER = "link"
+"""Where a compiler's environment has the repaired linker, which `{link}` in a flag means."""
+
 RUNTIME_KEYS = ("runtime_flags", "runtime_link", "runtime_options")
 
-KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", *RUNTIME_KEYS)
+OBJECT, HEADER, CALLER = "module.o", "module.h", "static_library.c"
+"""Of a module that is linked into a C program: its machine code, the header beside that, and the program."""
+
+QUERY = r"s/^\(.*[^A-Za-z0-9_$]\)\{0,1\}\([A-Za-z0-9_$]*_library_query\)(.*/#define LIBRARY_QUERY \2/w query.h"
+"""Writes down, of HEADER, the name of the one function that OBJECT exports: a script of `sed`."""
+
+KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", "module_link", *RUNTIME_KEYS)
 
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, minutes on a busy machine: kept between builds."""
@@ -81,8 +90,9 @@ class CrossToolchain:
     """A row of `images/armv6/toolchains.toml`, or the `toolchain` of a target of one's own.
 
     `machine` runs what it makes, `binutils` is what stands before `ar` and `strip`, `libraries` is where a dynamic
-    program finds its C library here, `path` what `{toolchain}` means, relative to the spec's folder, and
-    `tool_libraries` the folder in it with the compiler's own libraries, where it was unpacked and not installed.
+    program finds its C library here, `module_link` are further libraries of a program with a module in it, `path` is
+    what `{toolchain}` means, relative to the spec's folder, and `tool_libraries` the folder in it with the compiler's
+    own libraries, where it was unpacked and not installed.
     """
 
     name: str
@@ -96,6 +106,7 @@ class CrossToolchain:
     runtime_link: tuple[str, ...] = ()
     runtime_options: tuple[str, ...] = ()
     libraries: str = ""
+    module_link: tuple[str, ...] = ()
     path: str = ""
     tool_libraries: str = ""
 
@@ -149,6 +160,7 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
             runtime_link=row.texts("runtime_link"),
             runtime_options=row.texts("runtime_options"),
             libraries=row.text("libraries"),
+            module_link=row.texts("module_link"),
         )
     if top.faults:
         raise LockFault(f"{path.name}:\n" + "\n".join(f"  {fault}" for fault in top.faults), tip="correct the file")
@@ -228,6 +240,15 @@ def runtime_commands(
     )
 
 
+def link_commands(toolchain: CrossToolchain) -> tuple[Command, ...]:
+    """Link the machine code of a module into CALLER, as RUNNER. Of IREE's sources it takes one header."""
+    files = (CALLER, OBJECT, "-o", RUNNER, "-lm", *toolchain.module_link)
+    return (
+        ("sed", "-n", QUERY, HEADER),
+        (*toolchain.cc, *toolchain.link, "-I{source}/runtime/src", "-I.", *files),
+    )
+
+
 def _copy_commands() -> tuple[Command, ...]:
     """A tree of links to the sources and the library. Where the sources have one, it is the same."""
     return (
@@ -266,7 +287,9 @@ STEPS = "steps.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBuild:
-    """A build and the words of its job: what `steps.py` is started with."""
+    """A build and the words of its job: what `steps.py` is started with. `link` are those that link a module into a
+    program with the same toolchain."""
 
     build: Build
     words: Command
+    link: Command = ()

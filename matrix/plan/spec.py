@@ -56,6 +56,8 @@ class OwnValue:
     beside torch and turbine in the exporter's environment."""
 
     compile: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
+    """Of the C compiler that links a module into a program. Without them none does."""
     run: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
 
@@ -239,9 +241,12 @@ def _own_axes(top: Table) -> dict[str, dict[str, OwnValue]]:
         for label in values.content:
             named(values, label)
             value = values.table(label)
-            value.only(("compile", "run", "packages"))
+            value.only(("compile", "link", "run", "packages"))
             own[name][label] = OwnValue(
-                compile=value.texts("compile"), run=value.texts("run"), packages=_packages(value)
+                compile=value.texts("compile"),
+                link=value.texts("link"),
+                run=value.texts("run"),
+                packages=_packages(value),
             )
     return own
 

@@ -80,7 +80,7 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
     """The job of a node. `environment` is the digest of its realised environment, `artifacts` maps the names of all
     artifacts above it to their sha256, `export_digest` is that of the export script."""
     kind = node.kind
-    wanted = [Path(kind.program).name] if kind.program else []
+    wanted = [Path(program).name for program in kind.programs]
     wanted += [name for pattern in kind.inputs for name in matching(artifacts, pattern)]
     wanted += [value for name, value in node.parameters if name == "weights"]
     inputs = tuple((name, artifacts[name]) for name in wanted)

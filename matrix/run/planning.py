@@ -67,7 +67,12 @@ def load_spec(name: str) -> Spec:
 
 def plan_of(question: Question, store: Path = NOWHERE) -> Plan:
     """The plan of a question, with the locks that the store at a path keeps."""
-    spec = ask(load_spec(question.spec_name), question, shipped=shipped_models())
+    return plan_for(load_spec(question.spec_name), question, store)
+
+
+def plan_for(spec: Spec, question: Question, store: Path = NOWHERE) -> Plan:
+    """The same, of a spec that is there."""
+    spec = ask(spec, question, shipped=shipped_models())
     catalogue = load_catalogue(
         spec,
         torch_variant=question.torch_variant,
@@ -144,9 +149,8 @@ def load_catalogue(
             if name in spec.terms("runtime")
         },
         programs={
-            kind.program: (Path(kind.program).name, path, sha256(path))
-            for kind in kinds().values()
-            if kind.program and (path := scripts / kind.program)
+            program: (Path(program).name, scripts / program, sha256(scripts / program))
+            for program in sorted({program for kind in kinds().values() for program in kind.programs})
         },
         machine_class=machine_class,
     )
@@ -217,7 +221,12 @@ def _user_model(model: UserModel, base: Path) -> ModelFile | GivenModel:
 
 def _beside(model: UserModel, path: Path, name: str) -> Path:
     """A file that holds weights of an `.onnx`. A job has all its files in one folder, each under a name of its own."""
-    taken = {"", "..", *GIVEN_AS.values(), *(Path(kind.program).name for kind in kinds().values())}
+    taken = {
+        "",
+        "..",
+        *GIVEN_AS.values(),
+        *(Path(program).name for kind in kinds().values() for program in kind.programs),
+    }
     if Path(name).name != name or name in taken or name.endswith(".npy"):
         raise ModelUnusable(
             f"model {model.name}: {path.name} has weights in {name!r}, expected a file beside it, as {path.name}.data",

@@ -49,7 +49,7 @@ def catalogue(machine: str = "x86_64") -> Catalogue:
         },
         machine=machine,
         export_digest="e1",
-        programs={name: (name, Path(name), name) for name in ("import_onnx.py", "steps.py")},
+        programs={name: (name, Path(name), name) for name in ("import_onnx.py", "steps.py", "static_library.c")},
     )
 
 

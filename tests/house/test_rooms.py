@@ -31,15 +31,14 @@ LONG_MODULES = {
     "matrix/site/pages.py",
 }
 LONG_FUNCTIONS = {"matrix/cli/options.py:make_parser"}
-FULL_FOLDERS = {"matrix/builds", "matrix/results"}
+FULL_FOLDERS = {"matrix/results"}
 DOUBLE_NAMES = """
-ASK_SECONDS ATTEMPTS AT_ONCE AXES BENCHMARK BESIDE BLOCK BUILD_SECONDS Beside Built COLOURS Change DATA EDGE Entry
-FILE FORMAT Group HEADER HOST_TOOLS KEYS KINDS LABEL LETTER LIBRARIES LINE LINKER MARKS MIGRATIONS MODULES Measured
-NAMES NATIVE NEWER NOTHING NO_TRACES OUTCOMES OWN PACKAGES PYTHON Part Place Places Progress RELEASED Row Runner
-SCRIPTS SET_ID STAGES SUBVERBS TEMPLATE TIP Table Target Task Tree Turn Verdict WEIGHTS WIDE advise agreement answer
-armv6_lld armv6_smoke as_data as_json build bundle clean compare environment failure fetch image_of in_order legend
-lock main mark nearest observed plan published rank read_table read_toolchains run say sections sentences several show
-table_text verdict_of verify words
+ASK_SECONDS ATTEMPTS AT_ONCE AXES BENCHMARK BESIDE BLOCK Beside Built COLOURS Change DATA EDGE Entry FILE FORMAT Group
+HEADER HOST_TOOLS KEYS KINDS LABEL LETTER LIBRARIES LINE LINKER MARKS MIGRATIONS MODULES NAMES NEWER NOTHING OUTCOMES
+OWN PACKAGES PYTHON Part Place Places Progress RELEASED Row Runner SCRIPTS SET_ID STAGES SUBVERBS TEMPLATE TIP Table
+Target Tree Turn Verdict WEIGHTS WIDE advise agreement answer as_data as_json build clean compare failure fetch
+image_of in_order legend lock main mark nearest observed plan published rank read_table read_toolchains run say
+sections sentences several show table_text verdict_of verify words
 """
 
 

@@ -20,13 +20,12 @@ import pytest
 from matrix.artifacts.program_audit import audit_program, names_of_this_machine
 from matrix.builds import tools
 from matrix.builds.board_check import HELLO, ORACLE
-from matrix.builds.linker import GCC, HELPER_FLAGS, LIBRARIES, helpers_task, link_folder
-from matrix.builds.sources import source_releases
-from matrix.builds.tasks import Task, Tasks, Tree
-from matrix.builds.toolchain_tasks import CPU, EVERYTHING, emulated_task, program_task
+from matrix.builds.board_programs import CPU, EVERYTHING, BoardTools
+from matrix.builds.linker import GCC, HELPER_FLAGS, LIBRARIES
+from matrix.builds.sources import pinned_sources, source_releases
+from matrix.core.disk import store_places
 from matrix.core.errors import HashMismatch
-from matrix.core.records import Outcome
-from matrix.plan.source_builds import CrossToolchain
+from matrix.engines.kind import workshop
 
 pytestmark = pytest.mark.real
 Triple = tuple[float, float, float]
@@ -34,21 +33,17 @@ INFINITY = float("inf")
 
 
 @pytest.fixture(scope="module")
-def tasks(unpacked: Path) -> Tasks:
-    return Tasks(unpacked)
+def furnisher(unpacked: Path) -> tools.Furnisher:
+    return tools.Furnisher(shop=workshop(store_places(unpacked)), store=unpacked)
 
 
 @pytest.fixture(scope="module")
-def trees(tasks: Tasks) -> dict[str, Tree]:
+def static(furnisher: tools.Furnisher, tmp_path_factory: pytest.TempPathFactory) -> BoardTools:
     """The compiler and qemu, fetched and unpacked: a minute."""
-    store = tasks.folder.parent
-    found = {name: tools.package_tree(name, store) for name in ("armel", "qemu")}
-    return found | {"zig-cache": Tree(path=store / "unused", digest="")}
-
-
-@pytest.fixture(scope="module")
-def static() -> CrossToolchain:
-    return tools.board_toolchains()["armel-static"]
+    trees = tmp_path_factory.mktemp("trees")
+    (trees / "armel").symlink_to(furnisher.packages("armel").path)
+    qemu = furnisher.packages("qemu").path / "usr" / "bin" / "qemu-arm-static"
+    return BoardTools(toolchain=tools.toolchains()["armel-static"], trees=trees, qemu=qemu)
 
 
 def bits(value: float) -> int:
@@ -127,77 +122,63 @@ EDGES: list[Triple] = [
 ]
 
 
-def test_fmaf_is_correctly_rounded_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+def test_fmaf_is_correctly_rounded_on_arm1176(static: BoardTools, tmp_path: Path) -> None:
     cases = [*EDGES, *halves(1, 3000), *cancelling(2, 1500)]
     naive = sum(bits(twice_rounded(*case)) != bits(exact(*case)) for case in cases)
     assert naive > 200, "the cases do not tell rounding once from rounding twice"
-    got = fmaf_on_arm1176(tasks, trees, static, cases)
+    got = fmaf_on_arm1176(static, cases, tmp_path)
     wrong = [
         (case, got[index], bits(exact(*case))) for index, case in enumerate(cases) if got[index] != bits(exact(*case))
     ]
     assert not wrong, f"{len(wrong)} of {len(cases)}, the first: {wrong[:3]}"
 
 
-def test_fmaf_of_infinities_and_nans(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+def test_fmaf_of_infinities_and_nans(static: BoardTools, tmp_path: Path) -> None:
     nan = float("nan")
-    got = fmaf_on_arm1176(
-        tasks,
-        trees,
-        static,
-        [
-            (INFINITY, 1.0, 1.0),
-            (1.0, 1.0, -INFINITY),
-            (INFINITY, 0.0, 1.0),
-            (INFINITY, 1.0, -INFINITY),
-            (nan, 1.0, 1.0),
-        ],
-    )
+    cases = [
+        (INFINITY, 1.0, 1.0),
+        (1.0, 1.0, -INFINITY),
+        (INFINITY, 0.0, 1.0),
+        (INFINITY, 1.0, -INFINITY),
+        (nan, 1.0, 1.0),
+    ]
+    got = fmaf_on_arm1176(static, cases, tmp_path)
     assert got[:2] == [bits(INFINITY), bits(-INFINITY)]
     assert all(number & 0x7FFFFFFF > 0x7F800000 for number in got[2:])
 
 
-def fmaf_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain, cases: list[Triple]) -> list[int]:
-    program = table_program(tasks, trees, static, "fmaf")
+def fmaf_on_arm1176(static: BoardTools, cases: list[Triple], folder: Path) -> list[int]:
+    program = table_program(static, "fmaf", folder)
     lines = "".join(" ".join(f"{bits(x):08x}" for x in case) + "\n" for case in cases)
-    return [int(line, 16) for line in asked(program, trees, lines).split()]
+    return [int(line, 16) for line in asked(program, static, lines).split()]
 
 
-def table_program(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain, name: str) -> Path:
+def table_program(static: BoardTools, name: str, folder: Path) -> Path:
     """NAME_table.c with the helper NAME.c, which comes before the C library's."""
-    folder, flags = tools.images(), ("-static", "-O2", "-fno-builtin")
-    made = tasks.run(
-        Task(
-            label=f"{name}_table",
-            commands=(
-                (*static.cc, *HELPER_FLAGS, "-c", f"{name}.c", "-o", "helper.o"),
-                (*static.cc, *flags, f"{name}_table.c", "helper.o", "-o", "program"),
-            ),
-            trees=trees,
-            inputs={
-                f"{name}.c": folder / "link" / f"{name}.c",
-                f"{name}_table.c": folder / "smoke" / f"{name}_table.c",
-            },
-            outputs=("program",),
-            environment=LIBRARIES,
-        )
-    )
-    assert made.passed, made.log
-    return made.output("program")
+    helper, program = folder / "helper.o", folder / f"{name}_table"
+    source, table = tools.images() / "link" / f"{name}.c", tools.images() / "smoke" / f"{name}_table.c"
+    for words in (
+        (*static.toolchain.cc, *HELPER_FLAGS, "-c", str(source), "-o", str(helper)),
+        (*static.toolchain.cc, "-static", "-O2", "-fno-builtin", str(table), str(helper), "-o", str(program)),
+    ):
+        made = static.run(words, LIBRARIES)
+        assert made.passed, made.log
+    return program
 
 
-def asked(program: Path, trees: dict[str, Tree], lines: str) -> str:
+def asked(program: Path, static: BoardTools, lines: str) -> str:
     """What a table program answers on the emulated board."""
-    argv = [trees["qemu"].path / "usr/bin/qemu-arm-static", "-cpu", CPU, program]
+    argv = [static.qemu, "-cpu", CPU, program]
     return subprocess.run(argv, input=lines, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-def test_rounding_to_whole_floats_on_arm1176(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+def test_rounding_to_whole_floats_on_arm1176(static: BoardTools, tmp_path: Path) -> None:
     chosen = random.Random(3)
     values = [struct.unpack("<f", chosen.randbytes(4))[0] for _ in range(2000)]
     values += [n / 4 for n in range(-41, 42)] + [2.0**23 - 0.5, 2.0**22 + 0.5, 2.0**23, 2.0**24, -(2.0**31), 1e-45]
     values = [value for value in values if math.isfinite(value)] + [INFINITY, -INFINITY, -0.0]
-    program = table_program(tasks, trees, static, "rounding")
-    lines = asked(program, trees, "".join(f"{bits(value):08x}\n" for value in values)).splitlines()
+    program = table_program(static, "rounding", tmp_path)
+    lines = asked(program, static, "".join(f"{bits(value):08x}\n" for value in values)).splitlines()
     for value, line in zip(values, lines, strict=True):
         finite = math.isfinite(value)
         even = math.copysign(float(round(value)), value) if finite else value
@@ -205,48 +186,41 @@ def test_rounding_to_whole_floats_on_arm1176(tasks: Tasks, trees: dict[str, Tree
         assert [int(word, 16) for word in line.split()] == [bits(even), bits(even), bits(whole)], value
 
 
-def test_the_oracle_refuses_code_for_armv7(tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain) -> None:
+def test_the_oracle_refuses_code_for_armv7(static: BoardTools, tmp_path: Path) -> None:
     source = tools.images() / "smoke" / "hello.c"
     for flags, ends in (((), {CPU: "passed"}), (ORACLE, {CPU: "SIGILL", EVERYTHING: "passed"})):
-        made = tasks.run(program_task(static, source, trees, flags=flags))
+        made = static.compile(source, tmp_path / "hello", flags)
+        assert made.passed, made.log
         for cpu, ending in ends.items():
-            ran = tasks.run(emulated_task("hello", made.output("program"), ("2",), static, trees, cpu=cpu))
+            ran = static.emulate(tmp_path / "hello", "2", cpu=cpu)
             assert ran.ending == ending, ran.log
             assert (HELLO in ran.log) == (ending == "passed")
 
 
 def test_the_audit_finds_this_machine_in_debug_sections_and_not_in_what_goes_on_a_board(
-    tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain
+    static: BoardTools, furnisher: tools.Furnisher, tmp_path: Path
 ) -> None:
     """A real program of Debian's C library: stripped it tells nothing, with debug sections it names the folder."""
-    source, words = tools.images() / "smoke" / "hello.c", names_of_this_machine(tasks.folder.parent)
-    stripped = tasks.run(program_task(static, source, trees)).output("program")
-    clean = audit_program(stripped.read_bytes(), "hello", words=words)
+    source, words = tools.images() / "smoke" / "hello.c", names_of_this_machine(furnisher.store)
+    assert static.compile(source, tmp_path / "stripped").passed
+    clean = audit_program((tmp_path / "stripped").read_bytes(), "hello", words=words)
     assert not clean.leaks
     assert clean.sections[0][0] in (".text", ".rodata")
-    debug = Task(
-        label="hello with debug sections",
-        commands=((*static.cc, *static.link, "-g", source.name, "-o", "program", "-lm"),),
-        trees=trees,
-        inputs={source.name: source},
-        outputs=("program",),
-        environment=static.environment,
-    )
-    found = audit_program(tasks.run(debug).output("program").read_bytes(), "hello", words=words)
+    line = (*static.toolchain.cc, *static.toolchain.link, "-g", str(source), "-o", str(tmp_path / "debug"), "-lm")
+    assert static.run(line, static.toolchain.environment).passed
+    found = audit_program((tmp_path / "debug").read_bytes(), "hello", words=words)
     assert found.size > clean.size
-    assert f"a name of this machine: {tasks.folder.parent}" in found.leaks
+    assert f"a name of this machine: {furnisher.store}" in found.leaks
 
 
 @pytest.fixture(scope="module")
-def linker(tasks: Tasks, trees: dict[str, Tree], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def linker(furnisher: tools.Furnisher, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wrapper in front of a program that writes down how it was called."""
-    helpers = tasks.run(helpers_task(tools.images() / "link", trees))
-    assert helpers.passed, helpers.log
     folder = tmp_path_factory.mktemp("linker")
     recorder = folder.parent / f"{folder.name}-recorder"
     recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     recorder.chmod(0o755)
-    link_folder(folder, helpers.folder, recorder, sources=tools.images() / "link", armel=trees["armel"])
+    furnisher.linker(folder, recorder)
     return folder
 
 
@@ -267,28 +241,16 @@ def test_objects_of_another_machine_pass_through_untouched(linker: Path, tmp_pat
 
 
 @pytest.mark.parametrize("abi", ["softfp", "hard"])
-def test_an_arm_object_loses_its_own_fmaf_to_ours(
-    abi: str, linker: Path, tasks: Tasks, trees: dict[str, Tree], tmp_path: Path
-) -> None:
+def test_an_arm_object_loses_its_own_fmaf_to_ours(abi: str, linker: Path, static: BoardTools, tmp_path: Path) -> None:
     """A local fmaf as IREE bundles it, called by an entry: after the wrapper it is weak, and the helpers are named."""
-    source = tmp_path / "module.c"
+    source, module = tmp_path / "module.c", tmp_path / "module.o"
     source.write_text(
         "__attribute__((noinline)) static float fmaf(float a, float b, float c) { __builtin_trap(); }\n"
         "float entry(float a) { return fmaf(a, a, a); }\n"
     )
     flags = ("-mcpu=arm1176jzf-s", "-marm", "-mfpu=vfp", f"-mfloat-abi={abi}", "-fno-builtin", "-O1")
-    made = tasks.run(
-        Task(
-            label="module",
-            commands=((f"{GCC}gcc", *flags, "-c", "module.c", "-o", "module.o"),),
-            trees=trees,
-            inputs={"module.c": source},
-            outputs=("module.o",),
-            environment=LIBRARIES,
-        )
-    )
+    made = static.run((f"{GCC}gcc", *flags, "-c", str(source), "-o", str(module)), LIBRARIES)
     assert made.passed, made.log
-    (tmp_path / "module.o").write_bytes(made.output("module.o").read_bytes())
     words = called(linker, "module.o", "-shared", cwd=tmp_path)
     assert words[:2] == ["module.o", "-shared"]
     assert [Path(word).name for word in words[2:]] == [
@@ -297,16 +259,7 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(
         f"{abi}-libhelpers.a",
         "libgcc.a",
     ]
-    symbols = tasks.run(
-        Task(
-            label="nm",
-            commands=((f"{GCC}nm", "module.o"),),
-            trees=trees,
-            inputs={"module.o": tmp_path / "module.o"},
-            environment=LIBRARIES,
-        )
-    )
-    assert " W fmaf" in symbols.log
+    assert " W fmaf" in static.run((f"{GCC}nm", str(module)), LIBRARIES).log
 
 
 def test_a_crate_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,13 +271,11 @@ def test_a_crate_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypat
     assert lock.read_text() != text
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
     with pytest.raises(HashMismatch, match="another one than locked"):
-        tools.source_tree(None)
+        pinned_sources(tools.images() / "src", source_releases(tools.images() / "src")[0])
 
 
-def test_a_cpu_that_qemu_does_not_know_fails_loudly(
-    tasks: Tasks, trees: dict[str, Tree], static: CrossToolchain
-) -> None:
-    made = tasks.run(program_task(static, tools.images() / "smoke" / "hello.c", trees))
-    ran = tasks.run(emulated_task("hello", made.output("program"), ("2",), static, trees, cpu="arm1177"))
-    assert ran.outcome is Outcome.FAILED
+def test_a_cpu_that_qemu_does_not_know_fails_loudly(static: BoardTools, tmp_path: Path) -> None:
+    assert static.compile(tools.images() / "smoke" / "hello.c", tmp_path / "hello").passed
+    ran = static.emulate(tmp_path / "hello", "2", cpu="arm1177")
+    assert ran.ending == "exit code 1"
     assert "arm1177" in ran.log or "CPU" in ran.log

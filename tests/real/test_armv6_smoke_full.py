@@ -8,27 +8,30 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
 from command_line import ROOT, good, matrix
+from samples import spec_of
 
 from matrix.artifacts.program_audit import audit_program, names_of_this_machine
 from matrix.builds import tools
-from matrix.builds.board_models import smoke_models
-from matrix.builds.digests import read_built
+from matrix.builds.board_programs import CPU
+from matrix.builds.expected import read_built
 from matrix.builds.sources import source_releases
-from matrix.builds.tasks import Tasks, Tree
-from matrix.builds.toolchain_tasks import CPU, host_tools_task, runtime_task
+from matrix.builds.tools import TREES
+from matrix.core.data import DATA
+from matrix.core.disk import store_places
 from matrix.core.keys import sha256
-from matrix.plan.source_builds import NATIVE, RUNNER, UNSTRIPPED
+from matrix.engines.choice import DEFAULT_ENGINE, engine_maker
+from matrix.engines.kind import workshop
+from matrix.plan.question import Question
+from matrix.plan.source_builds import RUNNER, STEPS, UNSTRIPPED
+from matrix.run.planning import plan_for
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 TOOLCHAINS = tuple(tools.toolchains())
-STAY = ("bin", "zig-cache")
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +52,8 @@ def test_the_smoke_test_finds_what_is_committed(store: Path) -> None:
 def conv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model as `export --arrays` leaves it."""
     folder = tmp_path_factory.mktemp("conv")
-    (model,) = (found for found in smoke_models(tools.images() / "smoke", folder) if found.name == "conv")
-    for kind, paths in (("input", model.inputs), ("expected", model.expected)):
-        for index, path in enumerate(paths):
-            path.rename(folder / f"conv.{kind}_{index}.npy")
-    shutil.copy(model.mlir, folder)
+    for path in (DATA / "modules").glob("conv.*"):
+        shutil.copy(path, folder)
     return folder / "conv.mlir"
 
 
@@ -70,10 +70,10 @@ def test_a_bundle_runs_with_nothing_else_in_its_root(
     refuse_traces(root, store)
     if toolchain == "zig-static":
         assert (root / RUNNER).stat().st_size < 1_200_000
-    trees = tools.tool_trees(store)
-    shutil.copy(trees["qemu"].path / "usr" / "bin" / "qemu-arm-static", root / "qemu")
+    furnisher = tools.Furnisher(shop=workshop(store_places(store)), store=store)
+    shutil.copy(furnisher.packages("qemu").path / "usr" / "bin" / "qemu-arm-static", root / "qemu")
     if tools.toolchains()[toolchain].dynamic:
-        library = trees["armel"].path / "usr" / "arm-linux-gnueabi" / "lib"
+        library = furnisher.packages("armel").path / "usr" / "arm-linux-gnueabi" / "lib"
         (root / "lib").mkdir()
         for name in ("ld-linux.so.3", "libc.so.6", "libm.so.6", "libgcc_s.so.1"):
             assert name in (root / "README.md").read_text(), "the README names what the board must have"
@@ -111,57 +111,58 @@ def test_a_bundle_into_a_folder_that_holds_something_is_refused_before_any_work(
     assert not (tmp_path / "none").exists()
 
 
-@pytest.fixture(scope="module")
-def elsewhere(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tree]:
-    """The same trees at other places, of names of another length; cmake stays in its virtual environment."""
-    folder = tmp_path_factory.mktemp("a-folder-with-quite-another-name")
-    trees = all_trees(store)
-    return {name: moved(tree, folder / name) for name, tree in trees.items() if name not in STAY} | {
-        "bin": trees["bin"],
-        "zig-cache": Tree(path=fresh(folder / "zig-cache"), digest=""),
-    }
-
-
-@pytest.fixture(scope="module")
-def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second store, for what is built from `elsewhere`."""
-    return tmp_path_factory.mktemp("another")
-
-
-def all_trees(store: Path) -> dict[str, Tree]:
-    trees = {"aarch": tools.package_tree("aarch", store), "source": tools.source_tree(None)}
-    return tools.tool_trees(store) | trees
-
-
-def moved(tree: Tree, place: Path) -> Tree:
-    shutil.copytree(tree.path, place, symlinks=True)
-    return replace(tree, path=place)
-
-
-def fresh(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+BUILD = """
+[axes]
+model = "linear"
+runtime = "built"
+target = "{target}"
+[builds.built]
+source = "{release}"
+toolchain = "{toolchain}"
+"""
+TARGETS = {"arm": "armv6", "aarch64": "aarch64", "x86_64": "x86_64"}
 
 
 @pytest.mark.parametrize("toolchain", TOOLCHAINS)
-def test_a_runtime_built_twice_is_the_same_bytes(
-    toolchain: str, store: Path, elsewhere: Mapping[str, Tree], another: Path
-) -> None:
+def test_a_runtime_built_twice_is_the_same_bytes(toolchain: str, store: Path, tmp_path: Path) -> None:
     """In two folders, from compilers and sources in two others; and it is the one that is locked.
 
     The program with debug information is for here only: zig's C library names its own folder in it, the others nothing.
     """
+    release = source_releases(tools.images() / "src")[0]
+    body = BUILD.format(target=TARGETS[tools.toolchains()[toolchain].machine], release=release, toolchain=toolchain)
+    plan = plan_for(spec_of(body), Question(), store)
+    (node,) = (node for node in plan.nodes if node.stage == "build")
+    engine = engine_maker(DEFAULT_ENGINE, store_places(store), cores=1)(lambda _: None)
+    root = engine.realise(node.request).root
     digests = []
-    for place, trees in ((store, all_trees(store)), (another, elsewhere)):
-        tasks = Tasks(place)
-        host = tasks.run(host_tools_task(tools.toolchains()[NATIVE], trees))
-        assert host.passed, host.log[-3000:]
-        built = tasks.run(runtime_task(tools.toolchains()[toolchain], {**trees, "host": host.tree}))
-        assert built.passed, built.log[-3000:]
-        digests.append(sha256(built.output(RUNNER)))
+    for prefix, work in (
+        (root, tmp_path / "one"),
+        (moved(root, tmp_path / "quite-another-name"), tmp_path / "the-other"),
+    ):
+        work.mkdir()
+        line = [prefix / "bin" / "python", ROOT / "scripts" / STEPS, *node.flags]
+        built = subprocess.run(line, cwd=work, capture_output=True, text=True, timeout=3600, check=False)
+        assert built.returncode == 0, built.stdout[-3000:]
+        digests.append(sha256(work / RUNNER))
         for name in (RUNNER,) if toolchain == "zig-static" else (RUNNER, UNSTRIPPED):
-            audit = audit_program(built.output(name).read_bytes(), name, words=names_of_this_machine(place))
+            audit = audit_program((work / name).read_bytes(), name, words=names_of_this_machine(store, tmp_path))
             assert not audit.leaks, name
+    engine.close()
     assert digests[0] == digests[1]
-    locked = read_built(tools.images())[source_releases(tools.images() / "src")[0]]
-    assert f"sha256:{digests[0]}" == locked[toolchain]
+    assert f"sha256:{digests[0]}" == read_built(tools.images())[release][toolchain]
+
+
+def moved(root: Path, place: Path) -> Path:
+    """The environment with the same trees at other places, of names of another length, and a cache of its own; cmake
+    stays in its virtual environment."""
+    subprocess.run([root / "bin" / "python", "-m", "venv", "--without-pip", place], check=True, timeout=60)
+    (place / TREES).mkdir()
+    for tree in (root / TREES).iterdir():
+        if tree.name == "bin":
+            (place / TREES / tree.name).symlink_to(tree.resolve())
+        elif tree.name == "zig-cache":
+            (place / TREES / tree.name).mkdir()
+        else:
+            shutil.copytree(tree.resolve(), place / TREES / tree.name, symlinks=True)
+    return place

@@ -31,7 +31,7 @@ from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
 if TYPE_CHECKING:
     from matrix.images.workshop import Workshop
     from matrix.engines.venv.emulated import Foreign
-    from matrix.engines.venv.source_tools import Furnisher
+    from matrix.builds.tools import Furnisher
 
 
 class VenvEngine:
@@ -91,7 +91,7 @@ class VenvEngine:
 
     @functools.cached_property
     def _furnisher(self) -> Furnisher:
-        from matrix.engines.venv.source_tools import Furnisher
+        from matrix.builds.tools import Furnisher
 
         return Furnisher(shop=self._workshop(), store=self._environments.parent)
 

@@ -47,14 +47,16 @@ class StageKind:
     """A tool of the environment and its arguments; of a `script`, the words that stand for it."""
     script: str = ""
     """A file of `scripts/` whose function runs in a fork of the warm worker, in place of the command."""
-    program: str = ""
-    """A file of `scripts/` that the command starts: laid into the job's folder, and in its key by its content."""
+    programs: tuple[str, ...] = ()
+    """Files of `scripts/` that the command needs: laid into the job's folder, and in its key by their content."""
     executable: tuple[str, ...] = ()
     """Those of its inputs that are programs."""
     after: tuple[Stage, ...] = ()
     """The stages whose artifacts it takes, as far as its cell goes through them."""
     comes_with: Stage = ""
     """Nobody asks for it: it comes with this stage where a value needs it. "": a spec asks for it."""
+    unless: Stage = ""
+    """A cell that goes through this stage does without it."""
     apart: bool = False
     """It takes nothing of the model."""
     judged: bool = True

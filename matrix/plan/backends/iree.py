@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 from matrix.artifacts.benchmark import read_timing, strip_private_data
 from matrix.core.records import Limits
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, Backend, Given, StageKind
-from matrix.plan.source_builds import BENCHMARKER, RUNNER, STEPS, UNSTRIPPED
+from matrix.plan.source_builds import BENCHMARKER, CALLER, HEADER, OBJECT, RUNNER, STEPS, UNSTRIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matrix.core.keys import Json
 
-EXPORT, IMPORT, COMPILE, BUILD, RUN, BENCHMARK = "export", "import", "compile", "build", "run", "benchmark"
+EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
+RUN, BENCHMARK = "run", "benchmark"
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 TIMES = "benchmark.json"
+TYPES = "types_*.npy"
+"""Of a program that a module is linked into: arrays like its outputs, which it learns types and shapes from."""
 IMPORTER = "import_onnx.py"
 
 
@@ -28,6 +31,11 @@ def _import(given: Given) -> tuple[str, ...]:
     raised = ("--opset-version", opset) if opset else ()
     reference = () if given.named(EXPECTED) else ("--reference",)
     return ("python", IMPORTER, ONNX, *raised, *reference)
+
+
+def _link(given: Given) -> tuple[str, ...]:
+    types = (("--then", "cp", name, name.replace("expected", "types")) for name in given.named(EXPECTED))
+    return ("python", STEPS, *given.flags, *(word for words in types for word in words))
 
 
 def _tool(name: str, given: Given) -> tuple[str, ...]:
@@ -76,7 +84,7 @@ STAGES = (
         outputs=(MLIR, "import.json", INPUT, EXPECTED),
         needed=(MLIR, "import.json"),
         command=_import,
-        program=IMPORTER,
+        programs=(IMPORTER,),
         comes_with=COMPILE,
         typical_seconds=2.0,
     ),
@@ -84,7 +92,7 @@ STAGES = (
         name=COMPILE,
         environment="compiler",
         inputs=(MLIR,),
-        outputs=(VMFB,),
+        outputs=(VMFB, OBJECT, HEADER),
         needed=(VMFB,),
         command=lambda given: ("iree-compile", MLIR, "-o", VMFB, *given.flags),
         after=(EXPORT, IMPORT),
@@ -101,14 +109,27 @@ STAGES = (
         },
     ),
     StageKind(
+        name=LINK,
+        environment="builder",
+        inputs=(OBJECT, HEADER, EXPECTED),
+        outputs=(RUNNER, TYPES),
+        needed=(RUNNER,),
+        command=_link,
+        programs=(STEPS, CALLER),
+        after=(COMPILE,),
+        comes_with=RUN,
+        limits=Limits(seconds=900, memory_bytes=8 << 30),
+    ),
+    StageKind(
         name=BUILD,
         environment="builder",
         inputs=(),
         outputs=(RUNNER, UNSTRIPPED, BENCHMARKER),
         needed=(RUNNER, UNSTRIPPED),
         command=lambda given: ("python", STEPS, *given.flags),
-        program=STEPS,
+        programs=(STEPS,),
         comes_with=RUN,
+        unless=LINK,
         apart=True,
         limits=Limits(seconds=3600, memory_bytes=8 << 30),
         typical_seconds=60.0,
@@ -116,12 +137,12 @@ STAGES = (
     StageKind(
         name=RUN,
         environment="runtime",
-        inputs=(RUNNER, VMFB, INPUT, PARAMETERS),
+        inputs=(RUNNER, VMFB, INPUT, PARAMETERS, TYPES),
         outputs=(OUTPUT,),
         needed=(OUTPUT,),
         command=_run,
         executable=(RUNNER,),
-        after=(COMPILE, BUILD),
+        after=(COMPILE, BUILD, LINK),
         compared=True,
         on_target=True,
         limits=Limits(seconds=300, memory_bytes=8 << 30),

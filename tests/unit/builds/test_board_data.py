@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy
 import pytest
+from numpy.typing import NDArray
 
 from matrix.builds import tools
-from matrix.builds.board_models import REFERENCES, SHAPES, exported_model, smoke_models
-from matrix.builds.linker import helpers_task
-from matrix.builds.routes import ROUTES, compile_task, static_compile_task
-from matrix.builds.tasks import Tree, task_key
-from matrix.builds.toolchain_tasks import host_tools_task, program_task, runtime_task
-from matrix.core.errors import LockFault, ModelMissing
+from matrix.builds.sources import own_sources
+from matrix.core.data import DATA
+from matrix.core.errors import LockFault
 from matrix.images.debian.tool_locking import set_text
 from matrix.images.debian.unpacked import HOST, read_set
 from matrix.images.debian.wanted import read_tool_wishes
-from matrix.plan.source_builds import NATIVE, read_toolchains
+from matrix.plan.source_builds import read_toolchains
+from matrix.plan.user_inputs import UserModel
+from matrix.run.planning import load_spec
 
-NAMES = ("armel", "native", "qemu", "bin", "zig", "zig-cache", "source", "host", "compiler", "link")
-TREES = {name: Tree(path=Path(f"/{name}"), digest=name) for name in NAMES}
+Array: TypeAlias = NDArray[Any]
 
 
 def test_every_set_that_is_wanted_is_locked() -> None:
@@ -61,22 +63,6 @@ def test_a_lock_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
     assert "nox -s lock" in raised.value.tip
 
 
-def test_every_tree_that_a_task_names_is_given(tmp_path: Path) -> None:
-    """A placeholder that nobody fills would reach a command line as it is."""
-    toolchains = tools.board_toolchains()
-    mlir = tools.images() / "smoke" / "exp.mlir"
-    tasks = [helpers_task(tools.images() / "link", TREES), host_tools_task(tools.toolchains()[NATIVE], TREES)]
-    for toolchain in toolchains.values():
-        tasks += [runtime_task(toolchain, TREES), program_task(toolchain, mlir, TREES)]
-        tasks += [static_compile_task("exp", mlir, toolchain.float_abi, TREES)]
-    tasks += [compile_task("exp", mlir, route, TREES) for route in ROUTES]
-    for task in tasks:
-        words = [word for command in task.commands for word in command] + [value for _, value in task.environment]
-        named = set(re.findall(r"\{([\w-]+)\}", " ".join(words)))
-        assert named <= TREES.keys() | {"here"}, task.label
-    assert len({task_key(task) for task in tasks}) == len(tasks) - 1  # two toolchains share the soft float ABI
-
-
 def test_a_toolchain_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "toolchains.toml").write_text('[mine]\ncc = ["cc"]\nfloat_abi = "softer"\nlnik = []\n')
     with pytest.raises(LockFault) as raised:
@@ -87,43 +73,37 @@ def test_a_toolchain_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 
 def test_a_tree_that_is_not_iree_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LockFault, match="no IREE source tree"):
-        tools.source_tree(tmp_path)
+        own_sources(tmp_path)
 
 
-def test_an_unknown_compiler_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(LockFault, match=r"only for .*3\.13\.0"):
-        tools.compiler_environment("9.9.9", tmp_path)
+def conv(image: Array, weights: Array, bias: Array) -> Array:
+    """3 x 3 convolution without padding, bias, then relu6, by its definition."""
+    found = numpy.zeros((1, 8, 16, 16))
+    for y, x in itertools.product(range(16), range(16)):
+        found[0, :, y, x] = (image[0, None, :, y : y + 3, x : x + 3] * weights).sum(axis=(1, 2, 3)) + bias
+    return numpy.clip(found, 0.0, 6.0)
 
 
-def test_every_model_has_a_reference_and_an_mlir_file(tmp_path: Path) -> None:
-    models = smoke_models(tools.images() / "smoke", tmp_path)
-    assert [model.name for model in models] == list(SHAPES) == list(REFERENCES)
-    for model in models:
-        assert model.mlir.is_file()
-        assert numpy.isfinite(numpy.load(model.expected[0])).all()
-        assert len(numpy.unique(numpy.load(model.expected[0]))) > 3
+REFERENCES: dict[str, Callable[..., Array]] = {
+    "matmul": numpy.matmul,
+    "exp": numpy.exp,
+    "maximum": numpy.fmax,
+    "division": lambda one, other: numpy.trunc(one / other),  # towards zero, as C and MLIR's divsi divide
+    "conv": conv,
+}
 
 
-def test_the_convolution_is_the_one_by_its_definition(tmp_path: Path) -> None:
-    (model,) = (found for found in smoke_models(tmp_path, tmp_path) if found.name == "conv")
-    image, weights, bias = (numpy.load(path).astype(float) for path in model.inputs)
-    got = numpy.load(model.expected[0])
-    for o, y, x in ((0, 0, 0), (7, 15, 15), (3, 4, 9)):
-        total = bias[o] + sum(
-            image[0, c, y + i, x + j] * weights[o, c, i, j] for c in range(3) for i in range(3) for j in range(3)
-        )
-        assert got[0, o, y, x] == pytest.approx(min(max(total, 0.0), 6.0), abs=1e-5)
+@pytest.mark.parametrize("model", load_spec("armv6-smoke").models.values(), ids=lambda model: model.name)
+def test_what_is_expected_of_a_module_is_what_numpy_computes_in_double(model: UserModel) -> None:
+    inputs = [numpy.load(DATA / "presets" / path) for path in model.inputs]
+    expected = numpy.load(*(DATA / "presets" / path for path in model.expected))
+    reference = REFERENCES[model.name](*(array.astype(numpy.float64) for array in inputs))
+    assert (DATA / "presets" / model.path).is_file()
+    assert expected.dtype == inputs[0].dtype
+    assert numpy.allclose(expected, reference, rtol=1e-6, atol=1e-6)
+    assert len(numpy.unique(expected)) > 3
 
 
-def test_a_model_without_its_arrays_says_how_to_make_them(tmp_path: Path) -> None:
-    (tmp_path / "m.mlir").touch()
-    with pytest.raises(ModelMissing, match=r"expected_0\.npy does not exist") as raised:
-        exported_model(tmp_path / "m.mlir")
-    assert "--arrays" in raised.value.tip
-
-
-def test_inputs_of_a_model_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    for name in ("m.mlir", "m.expected_0.npy", *(f"m.input_{index}.npy" for index in range(12))):
-        (tmp_path / name).touch()
-    model = exported_model(tmp_path / "m.mlir")
-    assert [path.name for path in model.inputs] == [f"m.input_{index}.npy" for index in range(12)]
+def test_every_module_is_in_the_preset() -> None:
+    assert load_spec("armv6-smoke").models.keys() == REFERENCES.keys()
+    assert {path.stem for path in (DATA / "modules").glob("*.mlir")} == REFERENCES.keys()

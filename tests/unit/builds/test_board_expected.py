@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from matrix.builds import tools
-from matrix.builds.board_check import Smoke
-from matrix.builds.digests import FILE, built_text, read_built, write_built
-from matrix.builds.routes import Row
-from matrix.builds.tasks import Tasks
-from matrix.cli import board
+from matrix.builds.expected import (
+    FILE,
+    BoardFindings,
+    accept,
+    built_text,
+    differences,
+    read_built,
+    read_expected,
+    write_built,
+)
+from matrix.builds.linkage import Row
 from matrix.core.data import data_root
-from matrix.core.errors import EXIT_NO, EXIT_OK, LockFault
+from matrix.core.errors import LockFault
 from matrix.core.records import Outcome
 from matrix.plan.question import Question
 from matrix.run.planning import load_spec, plan_of
@@ -32,70 +38,81 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def found(tmp_path: Path, *, outcome: Outcome = Outcome.PASSED, binary: str = ONE, hello: str = "right") -> Smoke:
-    state = Smoke(tasks=Tasks(tmp_path / "store"), say=lambda _: None, release="3.13.0")
-    state.rows.append(Row(model="exp", route="vmvx", runner="zig-static", outcome=outcome, detail="elf-imports"))
-    state.checks |= {"hello zig-static": hello, "binary zig-static": binary}
-    return state
+def found(*, outcome: Outcome = Outcome.PASSED, binary: str = ONE, hello: str = "right") -> BoardFindings:
+    detail = "" if outcome is Outcome.PASSED else "elf-imports"
+    row = Row(model="exp", route="vmvx", runner="zig-static", outcome=outcome, detail=detail)
+    return BoardFindings(release="3.13.0", checks={"hello": hello}, binaries={"zig-static": binary}, rows=(row,))
 
 
-def smoked(state: Smoke, monkeypatch: pytest.MonkeyPatch, *words: str, source: Path | None = None) -> int:
-    """The verb, with `state` for what it would have measured."""
-    monkeypatch.setattr(board, "smoke", lambda *_, **__: state)
-    options = Namespace(store=Path(), model=[], compiler=None, source=source, accept="--accept" in words)
-    return board.armv6_smoke(options)
+def expected(data: Path) -> Path:
+    return data / "results" / "armv6" / "expected.json"
 
 
-def test_what_was_accepted_is_as_expected(data, tmp_path, monkeypatch, capsys):
-    assert smoked(found(tmp_path), monkeypatch) == EXIT_OK
-    assert "no outcomes are committed" in capsys.readouterr().out
-    assert smoked(found(tmp_path), monkeypatch, "--accept") == EXIT_OK
-    assert read_built(data / "images" / "armv6") == {"3.13.0": {"zig-static": ONE}}
-    assert json.loads(board.expected_path().read_text()) == {
+def unlike(data: Path, now: BoardFindings) -> list[str]:
+    """What differs from what was accepted."""
+    return differences(now, read_expected(expected(data)), read_built(tools.images()), ["matmul"])
+
+
+def test_what_was_accepted_is_as_expected(data):
+    accept(found(), expected(data), tools.images())
+    assert read_built(tools.images()) == {"3.13.0": {"zig-static": ONE}}
+    assert json.loads(expected(data).read_text()) == {
         "format": 1,
-        "checks": {"hello zig-static": "right"},
+        "checks": {"hello": "right"},
         "cells": {"exp vmvx zig-static": "passed"},
     }
-    capsys.readouterr()
-    assert smoked(found(tmp_path), monkeypatch) == EXIT_OK
-    assert "as expected: 2 checks and 1 cells" in capsys.readouterr().out
+    assert unlike(data, found()) == []
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            {"outcome": Outcome.FAILED},
-            "exp vmvx zig-static: expected passed, is failed: elf-imports",
-        ),
+        ({"outcome": Outcome.FAILED}, "exp vmvx zig-static: expected passed, is failed: elf-imports"),
+        ({"outcome": Outcome.WRONG_OUTPUT}, "exp vmvx zig-static: expected passed, is wrong_output (elf-imports)"),
         ({"binary": OTHER}, f"binary zig-static: expected {ONE}, is {OTHER}"),
-        ({"hello": "SIGILL"}, "hello zig-static: expected right, is SIGILL"),
+        ({"binary": ""}, f"binary zig-static: expected {ONE}, is not measured"),
+        ({"hello": "SIGILL"}, "hello: expected right, is SIGILL"),
     ],
 )
-def test_a_difference_is_named_and_is_exit_status_1(change, said, data, monkeypatch, capsys):
-    smoked(found(data), monkeypatch, "--accept")
-    assert smoked(found(data, **change), monkeypatch) == EXIT_NO
-    assert f"1 not as expected:\n  {said}\n" in capsys.readouterr().out
+def test_every_kind_of_difference_is_named(change, said, data):
+    accept(found(), expected(data), tools.images())
+    assert unlike(data, found(**change)) == [said]
 
 
-def test_what_is_missing_is_a_difference(data, tmp_path, monkeypatch, capsys):
-    smoked(found(tmp_path), monkeypatch, "--accept")
-    state = found(tmp_path)
-    del state.checks["binary zig-static"]
-    state.rows.clear()
-    expected = json.loads(board.expected_path().read_text())
-    board.expected_path().write_text(json.dumps({**expected, "cells": {"matmul vmvx zig-static": "passed"}}))
-    assert smoked(state, monkeypatch) == EXIT_NO
-    out = capsys.readouterr().out
-    assert "matmul vmvx zig-static: expected passed, is not measured" in out
-    assert f"binary zig-static: expected {ONE}, is not measured" in out
+def test_what_is_missing_and_what_is_new_are_differences(data):
+    accept(found(), expected(data), tools.images())
+    before = json.loads(expected(data).read_text())
+    cells = {"matmul vmvx zig-static": "passed", "mobilenet_v2 vmvx zig-static": "passed"}
+    expected(data).write_text(json.dumps({**before, "cells": cells}))
+    assert unlike(data, found()) == [
+        "exp vmvx zig-static: expected nothing, is passed",
+        "matmul vmvx zig-static: expected passed, is not measured",  # mobilenet_v2 was not asked for
+    ]
 
 
-def test_of_sources_of_ones_own_no_bytes_are_expected(data, tmp_path, monkeypatch):
-    smoked(found(tmp_path), monkeypatch, "--accept")
-    assert smoked(found(tmp_path, binary=OTHER), monkeypatch, source=tmp_path) == EXIT_OK
-    smoked(found(tmp_path, binary=OTHER), monkeypatch, "--accept", source=tmp_path)
+def test_accepting_keeps_the_cells_of_models_that_were_not_measured(data):
+    accept(found(), expected(data), tools.images())
+    other = replace(found(outcome=Outcome.FAILED).rows[0], model="conv")
+    accept(replace(found(), rows=(other,)), expected(data), tools.images())
+    assert read_expected(expected(data))["cells"] == {
+        "conv vmvx zig-static": "failed: elf-imports",
+        "exp vmvx zig-static": "passed",
+    }
+
+
+def test_of_sources_of_ones_own_no_bytes_are_expected(data):
+    accept(found(), expected(data), tools.images())
+    own = replace(found(binary=OTHER), release="")
+    assert unlike(data, own) == []
+    accept(own, expected(data), tools.images())
     assert read_built(tools.images())["3.13.0"]["zig-static"] == ONE
+
+
+def test_a_damaged_expectation_says_how_to_write_it_anew(tmp_path):
+    (tmp_path / "expected.json").write_text("{}")
+    with pytest.raises(LockFault, match=r"expected\.json cannot be read") as raised:
+        read_expected(tmp_path / "expected.json")
+    assert "--accept" in raised.value.tip
 
 
 def test_digests_of_other_releases_and_toolchains_stay(tmp_path):

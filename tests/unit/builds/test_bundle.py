@@ -10,9 +10,17 @@ import pytest
 from arm_programs import program
 
 from matrix.artifacts.program_audit import audit_program
-from matrix.builds.board_models import SmokeModel
-from matrix.builds.bundle import BOARD_BYTES, BundleFacts, readme, refuse_filled, refuse_too_large, script, write_bundle
-from matrix.builds.program import ProgramFacts
+from matrix.builds.board_programs import ProgramFacts
+from matrix.builds.bundle import (
+    BOARD_BYTES,
+    BundledModel,
+    BundleFacts,
+    readme,
+    refuse_filled,
+    refuse_too_large,
+    script,
+    write_bundle,
+)
 from matrix.core.errors import BundleRefused, UsageError
 from matrix.results.judge import Comparison
 
@@ -29,21 +37,27 @@ FACTS = BundleFacts(
     runner=audit_program(program(b"x" * 2000), "p"),
     unstripped=1_234_567,
     module_bytes=1000,
-    peak_bytes=30 << 20,
     idle_bytes=12 << 20,
     compared=Comparison(equal=True, error=0.0, tolerance=1e-4, text="output 0: equal, byte for byte"),
 )
+PEAK = 30 << 20
+
+
+def runs(folder: Path) -> int:
+    """In the place of the emulated board: what it leaves, and the memory that it takes."""
+    (folder / "log.txt").write_text("EXEC @main")
+    return PEAK
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> SmokeModel:
+def model(tmp_path: Path) -> BundledModel:
     for name, array in (("a", numpy.ones(3, "f4")), ("b", numpy.full(3, -200.0, "f4")), ("c", numpy.zeros(2, "f4"))):
         numpy.save(tmp_path / f"{name}.npy", array)
     paths = [tmp_path / f"{name}.npy" for name in "abc"]
-    return SmokeModel(name="mine", mlir=tmp_path / "m.mlir", inputs=(paths[0],), expected=(paths[1], paths[2]))
+    return BundledModel(name="mine", function="main", inputs=(paths[0],), expected=(paths[1], paths[2]), tolerance=1e-4)
 
 
-def test_the_script_compares_every_output_on_the_scale_of_the_outputs(model: SmokeModel) -> None:
+def test_the_script_compares_every_output_on_the_scale_of_the_outputs(model: BundledModel) -> None:
     text = script(model)
     assert "--input=@input_0.npy" in text
     assert "--expected_output=@expected_0.npy \\\n  --expected_output=@expected_1.npy" in text
@@ -53,11 +67,11 @@ def test_the_script_compares_every_output_on_the_scale_of_the_outputs(model: Smo
 
 
 def test_the_readme_says_what_the_board_must_have() -> None:
-    assert "needs nothing beside it on the board" in readme(FACTS)
+    assert "needs nothing beside it on the board" in readme(FACTS, PEAK)
     needs = replace(FACTS, facts=replace(FACTS.facts, needs=("ld-linux.so.3", "libc.so.6")))
-    assert "the C library beside it on the board (ld-linux.so.3, libc.so.6)" in readme(needs)
+    assert "the C library beside it on the board (ld-linux.so.3, libc.so.6)" in readme(needs, PEAK)
     for word in ("3.13.0", "zig-static", "1,234,567", "30 MiB", "12 MiB", "| `.rodata` | 2,000 |"):
-        assert word in readme(FACTS)
+        assert word in readme(FACTS, PEAK)
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
@@ -68,10 +82,10 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
         refuse_filled(tmp_path / "mine")
 
 
-def test_a_bundle_appears_whole(tmp_path: Path, model: SmokeModel) -> None:
+def test_a_bundle_appears_whole(tmp_path: Path, model: BundledModel) -> None:
     runner = tmp_path / "runner"
     runner.write_bytes(program(b"x" * 100))
-    write_bundle(tmp_path / "out", model, runner=runner, module=CLEAN, facts=FACTS, words=("a-secret-host",))
+    write_bundle(tmp_path / "out", model, runner=runner, module=CLEAN, facts=FACTS, words=("a-secret-host",), peak=runs)
     names = {"README.md", "run.sh", "iree-run-module", "model.vmfb", "input_0.npy", "expected_0.npy", "expected_1.npy"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for name in ("run.sh", "iree-run-module"):
@@ -87,13 +101,25 @@ def test_a_bundle_appears_whole(tmp_path: Path, model: SmokeModel) -> None:
     ],
 )
 def test_a_bundle_that_leaks_is_not_written(
-    text: bytes, module: Path, leak: str, tmp_path: Path, model: SmokeModel
+    text: bytes, module: Path, leak: str, tmp_path: Path, model: BundledModel
 ) -> None:
     runner = tmp_path / "runner"
     runner.write_bytes(program(text))
     with pytest.raises(BundleRefused) as raised:
-        write_bundle(tmp_path / "out", model, runner=runner, module=module, facts=FACTS, words=("a-secret-host",))
+        write_bundle(
+            tmp_path / "out", model, runner=runner, module=module, facts=FACTS, words=("a-secret-host",), peak=runs
+        )
     assert leak in str(raised.value)
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_bundle_that_fails_on_the_board_or_is_too_large_for_it_is_not_written(tmp_path, model):
+    runner = tmp_path / "runner"
+    runner.write_bytes(program(b"x" * 100))
+    with pytest.raises(BundleRefused, match="and a Raspberry Pi Zero has 512 MiB"):
+        write_bundle(
+            tmp_path / "out", model, runner=runner, module=CLEAN, facts=FACTS, words=(), peak=lambda _: 600 << 20
+        )
     assert not list(tmp_path.glob("*out*"))
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from samples import result, spec_of
 
 from matrix.builds.planning import OF_THE_BUILD, SOURCES, WHEELS
-from matrix.builds.routes import ROUTES, TARGET
 from matrix.core.data import data_root
 from matrix.core.errors import MatrixError, SpecError, ToolchainFault
 from matrix.core.records import Job, Outcome, Stage
@@ -18,7 +18,7 @@ from matrix.plan.rounds import with_repeats
 from matrix.plan.source_builds import places_in, read_toolchains
 from matrix.plan.spec import parse_spec
 from matrix.plan.stages import make_job
-from matrix.run.planning import load_catalogue
+from matrix.run.planning import load_catalogue, load_spec
 from matrix.run.schedule import Schedule
 
 IMAGES = data_root() / "images" / "armv6"
@@ -130,10 +130,15 @@ def test_all_that_the_commands_speak_of_is_there() -> None:
         assert all((IMAGES / f"debian-{each}.toml").is_file() for each in node.request.build.sets)
 
 
-def test_the_target_of_the_matrix_is_that_of_the_smoke_test() -> None:
-    target = load_catalogue(spec_of()).targets["armv6"]
-    assert sorted(target.compile) == sorted(TARGET)
-    assert set(ROUTES["embedded"]) == set(target.compile)
+def test_the_targets_of_the_smoke_test_are_that_of_the_matrix_with_less_on_the_board() -> None:
+    spec = load_spec("armv6-smoke")
+    target, own = load_catalogue(spec).targets["armv6"], spec.targets
+    assert replace(own["armv6-libc"], name="armv6") == target
+    assert own["armv6-bare"].compile == target.compile
+    for bare in (own["armv6-bare"], own["armv6-hard"]):
+        assert (bare.emulator, bare.packages) == (target.emulator[:3], "")
+    hard = {flag for flag in own["armv6-hard"].compile if flag not in target.compile}
+    assert hard == {"--iree-llvmcpu-target-triple=armv6-linux-gnueabihf", "--iree-llvmcpu-target-float-abi=hard"}
 
 
 @pytest.mark.parametrize(("stage", "other"), [("build", "compile"), ("compile", "build")])

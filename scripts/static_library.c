@@ -1,14 +1,16 @@
 // The route `static-library`: one dispatch of an IREE module, linked into a C program. No VM, no HAL, no allocator.
 //
-//   program input_0.npy… output_0.npy…
+//   program --input=@input_0.npy… --output=@output_0.npy…
 //
-// Every file is a binding of the dispatch, in order; those called output… are written back, with the headers that they
-// came with. LIBRARY_QUERY is the one function that the module exports (its generated header names it).
+// It takes the command line of iree-run-module; words that are none of these two say nothing here. Every file is a
+// binding of the dispatch, in order. types_0.npy… have the types and shapes of the outputs, which only the VM knows.
+// LIBRARY_QUERY, of query.h, is the one function that the module exports (its generated header names it).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "iree/hal/local/executable_library.h"
+#include "query.h"
 
 #define BINDINGS 16
 #define ALIGNMENT 64  // what the compiler takes buffers to be aligned to
@@ -44,6 +46,21 @@ static Array read_array(const char *path) {
   return array;
 }
 
+// An array of zeros for output_N.npy, like types_N.npy.
+static Array zeros_for(const char *path) {
+  char types[64];
+  if (strncmp(path, "output_", 7) || snprintf(types, sizeof types, "types_%s", path + 7) >= (int)sizeof types)
+    end("no output_N.npy: ", path);
+  Array array = read_array(types);
+  memset(array.data, 0, array.size);
+  return array;
+}
+
+static const char *after(const char *prefix, const char *word) {
+  size_t size = strlen(prefix);
+  return strncmp(word, prefix, size) ? NULL : word + size;
+}
+
 static void write_array(const char *path, const Array *array) {
   FILE *file = fopen(path, "wb");
   if (!file || fwrite(array->header, 1, array->header_size, file) != array->header_size ||
@@ -51,7 +68,7 @@ static void write_array(const char *path, const Array *array) {
     end("cannot be written: ", path);
 }
 
-int main(int count, char **paths) {
+int main(int count, char **words) {
   static const iree_hal_executable_environment_v0_t environment;  // no imports, no constants, no facts of the CPU
   const iree_hal_executable_library_header_t **header =
       LIBRARY_QUERY(IREE_HAL_EXECUTABLE_LIBRARY_VERSION_LATEST, &environment);
@@ -63,18 +80,25 @@ int main(int count, char **paths) {
     return 1;
   }
   const iree_hal_executable_dispatch_attrs_v0_t *attributes = library->exports.attrs;
-  int bindings = count - 1;
   if (attributes->constant_count) end("the dispatch takes constants that the VM computes", "");
-  if (attributes->binding_count != bindings || bindings > BINDINGS) {
+  Array arrays[BINDINGS];
+  const char *outputs[BINDINGS];
+  int bindings = 0;
+  for (int i = 1; i < count; ++i) {
+    const char *input = after("--input=@", words[i]), *output = after("--output=@", words[i]);
+    if (!input && !output) continue;
+    if (bindings == BINDINGS) end("too many arrays at ", words[i]);
+    arrays[bindings] = input ? read_array(input) : zeros_for(output);
+    outputs[bindings++] = output;
+  }
+  if (attributes->binding_count != bindings) {
     fprintf(stderr, "static library: the dispatch has %d bindings, the model %d arrays\n", attributes->binding_count,
             bindings);
     return 1;
   }
-  Array arrays[BINDINGS];
   void *pointers[BINDINGS];
   size_t lengths[BINDINGS];
   for (int i = 0; i < bindings; ++i) {
-    arrays[i] = read_array(paths[i + 1]);
     pointers[i] = arrays[i].data;
     lengths[i] = arrays[i].size;
   }
@@ -91,6 +115,6 @@ int main(int count, char **paths) {
   if (scratch && !workgroup.local_memory) end("no memory for the dispatch", "");
   if (library->exports.ptrs[0](&environment, &dispatch, &workgroup)) end("the dispatch failed", "");
   for (int i = 0; i < bindings; ++i)
-    if (!strncmp(paths[i + 1], "output", 6)) write_array(paths[i + 1], &arrays[i]);
+    if (outputs[i]) write_array(outputs[i], &arrays[i]);
   return 0;
 }

@@ -1,0 +1,169 @@
+"""How to link for the board: what became of every route on every runtime, and what follows from it. Pure.
+
+A route is how IREE's code reaches the CPU; a runner is IREE's runtime as one C toolchain builds it, or a program with
+a model in it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from matrix.builds.board_programs import ProgramFacts
+from matrix.core.records import Artifact, Outcome
+from matrix.plan.backends.iree import BUILD, RUN
+from matrix.plan.source_builds import RUNNER
+from matrix.results.cells import CellReport
+from matrix.results.signatures import UNRECOGNISED
+
+REPAIRED = "embedded-repaired"
+EMBEDDED = (REPAIRED, "embedded")
+"""Routes that run machine code and need no C library on the board, the preferred one first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A cell as it is shown and compared. `detail` is the error, the signature or the signal."""
+
+    model: str
+    route: str
+    runner: str
+    outcome: Outcome
+    detail: str = ""
+
+    @property
+    def cell(self) -> str:
+        return f"{self.model} {self.route} {self.runner}"
+
+    @property
+    def verdict(self) -> str:
+        """`passed`, `failed: elf-imports`: what is expected of a cell. Wrong numbers may be other ones."""
+        failed = self.outcome in (Outcome.FAILED, Outcome.CRASHED)
+        return f"{self.outcome.value}: {self.detail}" if failed else self.outcome.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """What a toolchain makes for the board: IREE's runtime, or programs with a model in them.
+
+    `size` is in bytes (of programs: the largest), `routes` are those whose models it runs, `whole` is False for a
+    program that holds one model.
+    """
+
+    name: str
+    size: int
+    facts: ProgramFacts
+    routes: tuple[str, ...]
+    whole: bool = True
+
+    @property
+    def dynamic(self) -> bool:
+        return bool(self.facts.needs)
+
+    @property
+    def needs(self) -> str:
+        """What the board must have beside it."""
+        return ", ".join(self.facts.needs)
+
+
+def programs_of(cells: Iterable[CellReport], stage: str) -> dict[str, Artifact]:
+    """The program that a stage made for each runtime, where the stage or, of a program of its own, the cell passed; the
+    largest where there are several."""
+    found: dict[str, Artifact] = {}
+    for cell in cells:
+        job = next((job for job in cell.jobs if job.stage == stage and job.outcome is Outcome.PASSED), None)
+        if job and (stage == BUILD or cell.outcome is Outcome.PASSED):
+            made = next(artifact for artifact in job.outputs if artifact.name == RUNNER)
+            name = cell.labels["runtime"]
+            found[name] = max(found.get(name, made), made, key=lambda artifact: artifact.size)
+    return found
+
+
+def row_of(cell: CellReport) -> Row:
+    """A cell that was measured or blocked, without the axes that all cells share."""
+    labels = cell.labels
+    return Row(
+        model=labels["model"],
+        route=labels["route"],
+        runner=labels["runtime"],
+        outcome=cell.outcome,
+        detail=_detail(cell) if cell.outcome is not Outcome.PASSED else "",
+    )
+
+
+def _detail(cell: CellReport) -> str:
+    """The signature, the signal, or an unknown error's own words; before the run also the stage."""
+    end = cell.jobs[-1].end if cell.jobs else None
+    if cell.outcome is Outcome.CRASHED and end:
+        text = signal.Signals(end.signal).name
+    elif cell.signature and cell.signature.name == UNRECOGNISED and end:
+        text = f"exit code {end.exit_code}: {cell.signature.message[:120]}"
+    else:
+        text = cell.signature.name if cell.signature else cell.message
+    return text if cell.stage in (None, RUN) else f"{cell.stage}: {text}"
+
+
+TABLE_HEADERS = ("route", "link", "float ABI", "runner", "loads", "right", "bytes", "the board must have", "why not")
+
+
+def linkage_table(rows: Sequence[Row], runners: Sequence[Runner]) -> list[list[str]]:
+    """Route x runner: link, float ABI, how many models load and are right, size, what the board must have."""
+    table = []
+    routes = dict.fromkeys(route for runner in runners for route in runner.routes)
+    for route, runner in ((route, runner) for route in routes for runner in runners if route in runner.routes):
+        mine = [row for row in rows if (row.route, row.runner) == (route, runner.name)]
+        loads = sum(row.outcome in (Outcome.PASSED, Outcome.WRONG_OUTPUT) for row in mine)
+        right = sum(row.outcome is Outcome.PASSED for row in mine)
+        table.append(
+            [
+                route,
+                "dynamic" if runner.dynamic else "static",
+                runner.facts.float_abi,
+                runner.name,
+                f"{loads}/{len(mine)}",
+                f"{right}/{len(mine)}",
+                f"{runner.size:,}",
+                runner.needs or "nothing",
+                "; ".join(dict.fromkeys(row.detail for row in mine if row.outcome is not Outcome.PASSED)),
+            ]
+        )
+    return table
+
+
+def advice(rows: Sequence[Row], runners: Sequence[Runner]) -> tuple[str, str]:
+    """Two sentences: what to put on the board, and what works without the repaired linker."""
+    runners = [runner for runner in runners if runner.whole]
+    right = {
+        (route, runner.name)
+        for runner in runners
+        for route in runner.routes
+        if {row.outcome for row in rows if (row.route, row.runner) == (route, runner.name)} == {Outcome.PASSED}
+    }
+    by_size = sorted(runners, key=lambda runner: (runner.dynamic, runner.size))
+    return _best(by_size, right), _as_shipped(by_size, right)
+
+
+def _best(runners: Sequence[Runner], right: set[tuple[str, str]]) -> str:
+    for runner in runners:
+        for route in EMBEDDED:
+            if (route, runner.name) in right:
+                needs = f"needs {runner.needs or 'nothing else'}"
+                link = "dynamic" if runner.dynamic else "static"
+                what = f"{runner.name} ({runner.size / 1e6:.1f} MB, {runner.facts.float_abi} float ABI)"
+                return (
+                    f"Link {link}ally: the {link} runner {what} {needs} and runs every model tried as machine code by "
+                    f"the route {route}."
+                )
+    return "No runner runs every model tried as machine code by an embedded route."
+
+
+def _as_shipped(runners: Sequence[Runner], right: set[tuple[str, str]]) -> str:
+    """Without the repaired linker: by which routes every runner is whole."""
+    shipped = {
+        runner.name: [route for route in runner.routes if route != REPAIRED and (route, runner.name) in right]
+        for runner in runners
+    }
+    parts = [f"{name} has {', '.join(routes) or 'no route'}" for name, routes in shipped.items()]
+    needing = [f"{runner.name} needs {runner.needs}" for runner in runners if runner.needs]
+    return "With IREE's own linker " + ", ".join(parts) + "".join(f" ({need} on the board)" for need in needing) + "."

@@ -1,0 +1,177 @@
+"""The table and the advice are functions of the outcomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+
+import pytest
+from built_reports import built_report
+from samples import result
+
+from matrix.builds.board_programs import ProgramFacts, program_facts
+from matrix.builds.linkage import Row, Runner, advice, linkage_table, programs_of, row_of
+from matrix.core.records import Artifact, JobEnd, Outcome
+from matrix.plan.source_builds import HEADER, QUERY
+
+ROUTES = ("vmvx", "embedded", "embedded-repaired", "system")
+STATIC_LIBRARY = "static-library"
+
+
+def runner(name: str, float_abi: str, size: int, *needs: str) -> Runner:
+    facts = ProgramFacts(architecture="v6", floating_point="VFPv2", float_abi=float_abi, needs=needs)
+    return Runner(name=name, size=size, facts=facts, routes=ROUTES)
+
+
+STATIC = runner("zig-static", "hard", 1_100_000)
+BIG = runner("armel-static", "softfp", 2_100_000)
+DYNAMIC = runner("armel-dynamic", "softfp", 1_000_000, "libc.so.6")
+RUNNERS = (BIG, DYNAMIC, STATIC)
+
+
+def rows(*broken: str) -> list[Row]:
+    """Two models by all routes on all runners; `broken` names cells that fail."""
+    made = [
+        Row(model=model, route=route, runner=runner.name, outcome=Outcome.PASSED)
+        for model in ("matmul", "exp")
+        for route in ROUTES
+        for runner in RUNNERS
+    ]
+    return [
+        row
+        if row.cell not in broken and row.route not in broken
+        else Row(model=row.model, route=row.route, runner=row.runner, outcome=Outcome.FAILED, detail="elf-imports")
+        for row in made
+    ]
+
+
+def test_the_table_has_a_line_for_each_route_and_runner() -> None:
+    wrong = Row(model="exp", route="vmvx", runner="zig-static", outcome=Outcome.WRONG_OUTPUT, detail="worst at [0]: 4")
+    found = [wrong if row.cell == wrong.cell else row for row in rows("embedded")]
+    table = {(line[0], line[3]): line for line in linkage_table(found, RUNNERS)}
+    assert len(table) == len(ROUTES) * len(RUNNERS)
+    assert table["vmvx", "zig-static"][4:6] == ["2/2", "1/2"]
+    assert table["embedded", "armel-dynamic"][4:] == ["0/2", "0/2", "1,000,000", "libc.so.6", "elf-imports"]
+    assert table["system", "armel-static"][1:3] == ["static", "softfp"]
+
+
+LINES = """
+const iree_hal_executable_library_header_t**
+main_dispatch_0_library_query(
+iree_hal_executable_library_version_t max_version, const iree_hal_executable_environment_v0_t* environment);
+"""
+"""Of the header that iree-compile 3.13.0 writes beside a static library."""
+
+
+@pytest.mark.parametrize("name", ["main_dispatch_0_library_query", "main$async_dispatch_0_library_query", ""])
+@pytest.mark.parametrize("before", ["\n", "header_t** "])
+def test_the_function_that_a_static_library_exports_is_read_from_its_header(name, before, tmp_path):
+    text = LINES.replace("\nmain_dispatch_0_library_query", f"{before}{name}" if name else "\nnothing")
+    (tmp_path / HEADER).write_text(text)
+    subprocess.run(["sed", "-n", QUERY, HEADER], cwd=tmp_path, check=True)
+    assert (tmp_path / "query.h").read_text() == (f"#define LIBRARY_QUERY {name}\n" if name else "")
+
+
+def test_programs_with_a_model_in_them_have_lines_of_their_own_and_decide_no_advice() -> None:
+    program = dataclasses.replace(STATIC, size=30_000, routes=(STATIC_LIBRARY,), whole=False)
+    row = Row(model="exp", route=STATIC_LIBRARY, runner="zig-static", outcome=Outcome.PASSED)
+    found = [*rows("embedded"), row]
+    table = linkage_table(found, (*RUNNERS, program))
+    assert [line for line in table if line[0] == STATIC_LIBRARY] == [
+        [STATIC_LIBRARY, "static", "hard", "zig-static", "1/1", "1/1", "30,000", "nothing", ""]
+    ]
+    assert advice(found, (*RUNNERS, program)) == advice(rows("embedded"), RUNNERS)
+
+
+def test_the_smallest_static_runner_that_is_whole_is_advised() -> None:
+    first, second = advice(rows("embedded"), RUNNERS)
+    assert first.startswith("Link statically: the static runner zig-static (1.1 MB, hard float ABI) needs nothing else")
+    assert "embedded-repaired" in first
+    assert "(armel-dynamic needs libc.so.6 on the board)" in second
+
+
+def test_advice_follows_the_outcomes() -> None:
+    first, _ = advice(rows("embedded", "exp embedded-repaired zig-static"), RUNNERS)
+    assert "armel-static" in first
+    first, _ = advice(rows("embedded", "embedded-repaired"), RUNNERS)
+    assert first.startswith("No runner")
+    _, second = advice(rows("embedded", "vmvx", "system"), RUNNERS)
+    assert second.count("no route") == 3
+
+
+READELF = """
+  Flags:                             0x5000200, Version5 EABI, soft-float ABI
+      [Requesting program interpreter: /lib/ld-linux.so.3]
+ 0x00000001 (NEEDED)                     Shared library: [libm.so.6]
+ 0x00000001 (NEEDED)                     Shared library: [libc.so.6]
+  Tag_CPU_name: "ARM1176JZF-S"
+  Tag_CPU_arch: v6KZ
+  Tag_FP_arch: VFPv2
+"""
+"""Lines of binutils 2.40 about a dynamic program of Debian's armel compiler."""
+
+
+def test_facts_of_a_dynamic_program() -> None:
+    facts = program_facts(READELF)
+    assert (facts.architecture, facts.floating_point, facts.float_abi) == ("v6KZ", "VFPv2", "softfp")
+    assert facts.needs == ("ld-linux.so.3", "libm.so.6", "libc.so.6")
+
+
+def test_facts_of_a_hard_float_program_without_libraries() -> None:
+    facts = program_facts("  Tag_CPU_arch: v6\n  Tag_FP_arch: VFPv2\n  Tag_ABI_VFP_args: VFP registers\n")
+    assert (facts.architecture, facts.float_abi, facts.needs) == ("v6", "hard", ())
+
+
+def cell(outcome: Outcome, stage: str = "run", log: str = "", **end: int):
+    """The cell of a built runtime whose job of a stage ended so."""
+    ended = dataclasses.replace(result("run"), stage=stage, outcome=outcome)
+    ended = dataclasses.replace(ended, end=JobEnd(key="k", end="exited", log=log, log_bytes=len(log), **end))
+    found = built_report({("board", "3.0.0"): ended}).cells
+    (chosen,) = (each for each in found if each.labels["runtime"] == "board" and each.labels["compiler"] == "3.0.0")
+    labels = {**chosen.labels, "route": "embedded"}
+    return dataclasses.replace(chosen, labels=labels, stage=stage)
+
+
+IMPORTS = "elf_module.c: ELF imports one or more symbols (trying 'fmaf'); imports are not supported"
+
+
+@pytest.mark.parametrize(
+    ("ended", "verdict"),
+    [
+        (cell(Outcome.PASSED), "passed"),
+        (cell(Outcome.FAILED, log=IMPORTS, exit_code=1), "failed: elf-imports"),
+        (
+            cell(Outcome.FAILED, "compile", log="undefined symbol: fmaxf", exit_code=1),
+            "failed: compile: undefined-symbol",
+        ),
+        (cell(Outcome.FAILED, log="strange\n", exit_code=3), "failed: exit code 3: strange"),
+        (cell(Outcome.CRASHED, log="qemu", signal=4), "crashed: SIGILL"),
+        (cell(Outcome.TIMED_OUT), "timed_out"),
+    ],
+)
+def test_a_cell_is_said_in_a_few_words(ended, verdict):
+    row = row_of(ended)
+    assert (row.cell, row.verdict) == ("given embedded board", verdict)
+
+
+def test_the_largest_program_of_each_runtime_counts():
+    cells = built_report({}).cells
+    sizes = {name: artifact.size for name, artifact in programs_of(cells, "build").items()}
+    assert sizes.keys() == {"mine", "board"}
+    assert programs_of(cells, "link") == {}
+    job = next(job for each in cells for job in each.jobs if job.stage == "build")
+    linked = [
+        dataclasses.replace(
+            each,
+            outcome=outcome,
+            jobs=(
+                dataclasses.replace(
+                    job, stage="link", outputs=(Artifact(name=job.outputs[0].name, digest="d", size=size),)
+                ),
+            ),
+        )
+        for each, size, outcome in zip(
+            cells, (10, 30, 90), (Outcome.PASSED, Outcome.PASSED, Outcome.WRONG_OUTPUT), strict=False
+        )
+    ]
+    assert max(artifact.size for artifact in programs_of(linked, "link").values()) == 30
