@@ -30,10 +30,10 @@ from matrix.core.errors import (
     StoreUnusable,
     UsageError,
 )
-from matrix.core.records import JobResult, Outcome
+from matrix.core.records import DEFAULT_ENGINE, JobResult, Outcome
 from matrix.core.text import plain_rows
 from matrix.core.versions import nearest
-from matrix.engines.choice import DEFAULT_ENGINE, engine_maker
+from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
 from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching

@@ -15,7 +15,7 @@ from matrix.core.data import default_store
 from matrix.core.errors import UsageError
 from matrix.core.records import AXES, DEFAULT_ENGINE
 from matrix.core.versions import nearest
-from matrix.engines.choice import DEFAULT_ENGINE, engine_names, image_engines
+from matrix.engines.choice import engine_names, image_engines
 from matrix.plan.user_inputs import TOOL_AXES
 from matrix.results.formats import FORMATS
 

@@ -24,7 +24,8 @@ from matrix.builds.tools import TREES
 from matrix.core.data import DATA
 from matrix.core.disk import store_places
 from matrix.core.keys import sha256
-from matrix.engines.choice import DEFAULT_ENGINE, engine_maker
+from matrix.core.records import DEFAULT_ENGINE
+from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
 from matrix.plan.question import Question
 from matrix.plan.source_builds import RUNNER, STEPS, UNSTRIPPED
