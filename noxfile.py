@@ -94,6 +94,13 @@ def armv6_smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Write docs/reference.md anew from the code: verbs, options, exit statuses."""
+    session.install("-q", "-e", ".")
+    session.run("python", "docs/make_reference.py")
+
+
+@nox.session
 def site(session: nox.Session) -> None:
     """Build the published site from results/*.json into build/site: open build/site/index.html."""
     session.install("-q", "-e", ".[charts]")
