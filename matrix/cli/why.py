@@ -180,12 +180,13 @@ def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) ->
     if environment is None:
         return "# the environment was cleaned away; the next line makes it again"
     assert node.request is not None  # it has run
+    model = dict(node.parameters).get("model_file", "")
     made = HandMade(
         job=job,
         request=node.request,
         environment=environment,
-        files={name: store.blob(digest) for name, digest in job.inputs},
+        files={name: store.blob(digest) for name, digest in job.inputs if name != Path(model).name},
         script=node.kind.script,
-        model=dict(node.parameters).get("model_file", ""),
+        model=model,
     )
     return engine_kind(engine.name).shell_line(made)

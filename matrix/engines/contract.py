@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol, runtime_checkable
 
 from matrix.core.records import Environment, EnvironmentRequest, Job
@@ -108,6 +108,13 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
     own = name.startswith("./")  # it came with the job, from a build
     program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))
     return (*launcher, program, *(word.replace(LINK_PLACE, str(environment.root / LINK_FOLDER)) for word in arguments))
+
+
+def script_arguments(job: Job, folder: PurePath) -> dict[str, str]:
+    """The arguments of a job's script; those whose name ends in `_file` name inputs, which lie in `folder`."""
+    return {
+        name: str(folder / PurePath(value).name) if name.endswith("_file") else value for name, value in job.arguments
+    }
 
 
 def show(inputs: Mapping[str, Path], folder: Path) -> None:

@@ -181,7 +181,8 @@ def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
         parts = {EXPORT: export, RUN: Part(parameters=(("function", "main"),))}
         if model.external_parameters:
             parts[COMPILE] = Part(flags=EXTERNAL_PARAMETERS)
-        return AxisValue(axis="model", label=label, parts=parts, without=frozenset({IMPORT}))
+        file = (model.path.name, model.path, model.digest)
+        return AxisValue(axis="model", label=label, parts=parts, given=(file,), without=frozenset({IMPORT}))
     parts = {RUN: Part(parameters=(("function", model.function),))}
     if model.form == "onnx":
         opset = (("opset_version", model.opset_version),) if model.opset_version else ()

@@ -78,12 +78,18 @@ class Node:
 
 def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], export_digest: str) -> Job:
     """The job of a node. `environment` is the digest of its realised environment, `artifacts` maps the names of all
-    artifacts above it to their sha256, `export_digest` is that of the export script."""
+    artifacts above it to their sha256, `export_digest` is that of the export script.
+
+    A script's parameter whose name ends in `_file` is the path of an input on the machine that asks. The key has its
+    digest as another parameter, and not where it lies.
+    """
     kind = node.kind
     wanted = [Path(program).name for program in kind.programs]
     wanted += [name for pattern in kind.inputs for name in matching(artifacts, pattern)]
     wanted += [value for name, value in node.parameters if name == "weights"]
     inputs = tuple((name, artifacts[name]) for name in wanted)
+    paths = {value for name, value in node.parameters if kind.script and name.endswith("_file")}
+    files = tuple((name, digest) for name, path, digest in node.given if str(path) in paths)
     launcher = node.request.platform.emulator if node.request and node.request.platform else ()
     given = Given(flags=node.flags, parameters=dict(node.parameters), artifacts=artifacts)
     command = (*launcher, *kind.command(given))
@@ -105,7 +111,7 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
         stage=node.stage,
         label=node.label,
         environment=environment,
-        inputs=inputs,
+        inputs=(*inputs, *files),
         outputs=kind.leaves(artifacts),
         argv=() if kind.script else command,
         script=kind.script,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 
-from matrix.core.errors import MatrixError
+from matrix.core.errors import MatrixError, ModelMissing
 from matrix.core.keys import now
 from matrix.core.records import Disk, EnvironmentRequest, Job, JobResult, Outcome
 from matrix.plan.graph import NodeState, Plan
@@ -150,8 +150,8 @@ class Runner:
     def _keep_given(self, node: Node) -> None:
         """Later stages read what came with a model from the store, also where this one's job is known already."""
         for name, path, digest in node.given:
-            if not self.store.blob(digest).exists():
-                self.store.put_copy(path, name)
+            if not self.store.blob(digest).exists() and self.store.put_copy(path, name).digest != digest:
+                raise ModelMissing(f"{path}: it was changed since this run began", tip="run again: the new one is read")
 
     def _reuse(self, index: int, job: Job) -> bool:
         result = self.store.result(job.key)

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event, Lock, Thread
 
 from matrix.core.disk import DEAD_SUFFIX
 from matrix.core.errors import DaemonGone, DiskFull, MatrixError, WorkerLost
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
-from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, tool_line
+from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, script_arguments, tool_line
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.engines.docker.exchange import PYTHON, Copied, Exchange, Mounted, filled, opener
@@ -162,22 +162,21 @@ class DockerEngine:
                 return box
         box = Box(
             environment=environment,
-            exchange=self._exchange(job, environment),
+            exchange=self._exchange(environment),
             memory_bytes=job.limits.memory_bytes,
             fresh=bool(job.script),
         )
         self._boxes.append(box)
         return box
 
-    def _exchange(self, job: Job, environment: Environment) -> Exchange:
+    def _exchange(self, environment: Environment) -> Exchange:
         folder = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
-        model = Path(file) if (file := dict(job.arguments).get("model_file")) else None
         if self._copies is None:
             self._copies = self._daemon.remote or not self._daemon.sees(folder, self._images.standing(environment))
         python = python_of(environment)
         if self._copies:
-            return Copied(self._daemon, folder, self._scripts, model, python=python, most_bytes=self.folder_bytes)
-        return Mounted(self._daemon, folder, self._scripts, model, python=python)
+            return Copied(self._daemon, folder, self._scripts, python=python, most_bytes=self.folder_bytes)
+        return Mounted(self._daemon, folder, self._scripts, python=python)
 
     def _launch(self, box: Box, job: Job, inputs: Mapping[str, Path]) -> None:
         """On a thread of the pool: whatever goes wrong becomes the end of the job."""
@@ -245,15 +244,12 @@ class DockerEngine:
 
     def _order(self, job: Job, box: Box) -> Order:
         environment, places = box.environment, box.exchange.places
-        arguments = dict(job.arguments)
-        if "model_file" in arguments:
-            arguments["model_file"] = f"{places.model}/{Path(arguments['model_file']).name}"
         return Order(
             job_id=job.key,
             argv=tool_line(job.argv, environment),
             script=Path(places.scripts) / job.script if job.script else None,
             alone=job.alone,
-            arguments=arguments,
+            arguments=script_arguments(job, PurePosixPath(places.inputs)),
             cwd=Path(places.outputs),
             env={
                 "PATH": os.defpath,

@@ -55,7 +55,6 @@ class Places:
     """Where a job finds things."""
 
     scripts: str
-    model: str
     inputs: str
     outputs: str
 
@@ -78,7 +77,7 @@ class Exchange(Protocol):
     def volumes(self) -> Sequence[str]: ...
 
     def equip(self, container: str) -> None:
-        """Once, before the container starts: it gets the scripts and the model file."""
+        """Once, before the container starts: it gets the scripts."""
 
     def lay(self, inputs: Mapping[str, Path]) -> None:
         """The inputs of a job (name -> file of the store), and nothing of the job before it."""
@@ -99,13 +98,13 @@ class Exchange(Protocol):
 class Mounted:
     """See `Exchange`. Whoever runs this may be another user than the job's, and not root."""
 
-    places = Places(scripts="/scripts", model="/model", inputs="/in", outputs="/out")
+    places = Places(scripts="/scripts", inputs="/in", outputs="/out")
     look_seconds = 0.5
     volumes: Sequence[str] = ()
 
-    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None, *, python: str) -> None:
+    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, *, python: str) -> None:
         self._python = python
-        self._daemon, self.folder, self._scripts, self._model = daemon, folder, scripts, model
+        self._daemon, self.folder, self._scripts = daemon, folder, scripts
         self._in, self._out = folder / "in", folder / "out"
         self._container = ""
         for place, mode in ((self._in, 0o755), (self._out, 0o777)):  # whatever the umask is
@@ -114,12 +113,10 @@ class Mounted:
 
     @property
     def mounts(self) -> Mapping[Path, tuple[str, str]]:
-        model = {self._model: (f"{self.places.model}/{self._model.name}", "ro")} if self._model else {}
         return {
             self._scripts: (self.places.scripts, "ro"),
             self._in: (self.places.inputs, "ro"),
             self._out: (self.places.outputs, "rw"),
-            **model,
         }
 
     def equip(self, container: str) -> None:
@@ -150,15 +147,13 @@ class Copied:
 
     look_seconds = 5.0
     _top = "/job"
-    places = Places(scripts="/job/scripts", model="/job/model", inputs="/job/in", outputs="/job/out")
+    places = Places(scripts="/job/scripts", inputs="/job/in", outputs="/job/out")
     mounts: Mapping[Path, tuple[str, str]] = {}
     volumes: Sequence[str] = (_top,)
 
-    def __init__(
-        self, daemon: Daemon, folder: Path, scripts: Path, model: Path | None, *, python: str, most_bytes: int
-    ) -> None:
+    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, *, python: str, most_bytes: int) -> None:
         self._python = python
-        self._daemon, self.folder, self._scripts, self._model = daemon, folder, scripts, model
+        self._daemon, self.folder, self._scripts = daemon, folder, scripts
         self._most_bytes, self._container = most_bytes, ""
         self._out = folder / "out"
         self._out.mkdir()
@@ -170,8 +165,6 @@ class Copied:
             for path in sorted(self._scripts.rglob("*"))
             if path.is_file() and "__pycache__" not in path.parts
         }
-        if self._model:
-            files[f"model/{self._model.name}"] = self._model
         folders = {str(parent): 0o755 for name in files for parent in PurePosixPath(name).parents if parent.name}
         self._daemon.put(self._container, self._top, _tar(sorted(folders.items()), files, {}))
 

@@ -21,7 +21,7 @@ from matrix.core.store_paths import STORE_PATHS, StorePath, store_paths_data
 from matrix.engines.channel import ProcessChannel
 from matrix.engines.choice import refuse
 from matrix.engines.committed import environment_of
-from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, show, tool_line
+from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, script_arguments, show, tool_line
 from matrix.engines.nix.kind import NIX, PROGRAMS
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
@@ -187,16 +187,10 @@ class NixEngine:
         shown, seen, cwd = entered.shown / folder.name, Path(IN) / folder.name, Path(OUT) / folder.name
         if not self._sandbox.works:
             seen, cwd = shown, folder
-        arguments = dict(job.arguments)
-        given = dict(inputs)
         shown.mkdir()
-        show(given, shown)
-        for name in given:
+        show(inputs, shown)
+        for name in inputs:
             (folder / name).symlink_to(seen / name)
-        if model := arguments.get("model_file"):
-            (shown / "model").mkdir()
-            shutil.copyfile(model, shown / "model" / Path(model).name)
-            arguments["model_file"] = str(seen / "model" / Path(model).name)
         self._jobs[job.key] = entered, folder
         scripts = Path(SCRIPTS) if self._sandbox.works else self._scripts
         entered.worker.submit(
@@ -204,7 +198,7 @@ class NixEngine:
                 job_id=job.key,
                 argv=tool_line(job.argv, environment),
                 script=scripts / job.script if job.script else None,
-                arguments=arguments,
+                arguments=script_arguments(job, seen),
                 cwd=cwd,
                 env={"PATH": os.defpath, "HOME": str(cwd), "TMPDIR": str(cwd), "LANG": "C.UTF-8", "TZ": "UTC"},
                 limits=job.limits,

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrix.environments import installed, interpreters
-from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, tool_line
+from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, script_arguments, tool_line
 from matrix.engines.choice import refuse
 from matrix.engines.venv.kind import VENV
 from matrix.environments.wheel_cache import Footprint, WheelCache
-from matrix.core.keys import digest
+from matrix.core.keys import digest, sha256
 from matrix.environments.interpreters import PythonInfo
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
@@ -192,7 +192,7 @@ class VenvEngine:
                 job_id=job.key,
                 argv=tool_line(job.argv, environment),
                 script=self._scripts / job.script if job.script else None,
-                arguments=dict(job.arguments),
+                arguments=_arguments(job, folder),
                 cwd=folder,
                 env=env,
                 limits=job.limits,
@@ -254,3 +254,14 @@ class VenvEngine:
                 name=environment.request_label,
             )
         return worker
+
+
+def _arguments(job: Job, folder: Path) -> dict[str, str]:
+    """A model may read what lies beside it: it is loaded from where its user has it, as long as it still is the input
+    that the job's key names."""
+    arguments, digests = script_arguments(job, folder), dict(job.inputs)
+    for name, value in job.arguments:
+        own = Path(value)
+        if name.endswith("_file") and own.is_file() and sha256(own) == digests[own.name]:
+            arguments[name] = value
+    return arguments

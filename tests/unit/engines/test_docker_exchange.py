@@ -55,18 +55,14 @@ def copied(tmp_path):
     for name in ("worker.py", "models/one.py", "models/__pycache__/one.pyc"):
         (scripts / name).write_text("x")
     (tmp_path / "box").mkdir()
-    made = Copied(
-        Daemon(), tmp_path / "box", scripts, scripts / "models" / "one.py", python="python3", most_bytes=1 << 20
-    )
+    made = Copied(Daemon(), tmp_path / "box", scripts, python="python3", most_bytes=1 << 20)
     made.equip("container")
     return made
 
 
-def test_scripts_and_model_are_readable_for_all(copied):
+def test_scripts_are_readable_for_all(copied):
     members = copied._daemon.members
-    assert members.keys() == {
-        "scripts", "scripts/worker.py", "scripts/models", "scripts/models/one.py", "model", "model/one.py"
-    }  # fmt: skip
+    assert members.keys() == {"scripts", "scripts/worker.py", "scripts/models", "scripts/models/one.py"}
     assert {member.mode for member in members.values()} == {0o755, 0o644}
 
 

@@ -66,7 +66,7 @@ def test_a_failed_export_ends_all():
 def test_artifacts_are_all_upstream():
     schedule = Schedule(plan_of("[axes]\nmodel = ['linear', 'given']\ncompiler='2.9.0'\nruntime='2.9.0'"))
     first, second = sorted(taken(schedule), key=lambda node: node.stage)[::-1]
-    assert schedule.artifacts(first) == {}
+    assert schedule.artifacts(first) == {"linear.py": "d1"}
     assert sorted(schedule.artifacts(second)) == ["expected_0.npy", "input_0.npy", "module.mlir"]
     schedule.finish(second.index, result("compile"))
     (run,) = taken(schedule)
