@@ -14,6 +14,7 @@ from matrix.core.records import EnvironmentRequest, Job, JobEnd, JobResult, Outc
 from matrix.engines.worker import Lost, WorkerEvent
 from matrix.plan.graph import Plan
 from matrix.plan.stages import Node, make_job
+from matrix.run import runner
 from matrix.run.cost import disk_cost
 from matrix.run.executor import (
     EnvironmentKnown,
@@ -271,6 +272,7 @@ def test_a_benchmark_waits_for_one_of_another_run(store, tmp_path, monkeypatch):
         return original(key)
 
     monkeypatch.setattr(store, "claim", claim)
+    monkeypatch.setattr(runner, "TICK", 0.01)
     assert all(state.result for state in Local(store).carry_out(plan).states)
     assert len(refused) == 3
     assert store.claim(ALONE)  # it was given back
