@@ -34,6 +34,15 @@ def toolchains() -> Mapping[str, CrossToolchain]:
     return read_toolchains(images() / "toolchains.toml")
 
 
+def released_linker(environment: Environment) -> str:
+    """The linker of a compiler's environment, relative to its folder. Raises StoreUnusable."""
+    if LINKER not in environment.tools:
+        raise StoreUnusable(
+            f"{environment.request_label} has no {LINKER}", tip="choose a release that has it: 3.0 or newer"
+        )
+    return environment.tools[LINKER]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Furnisher:
     """`shop` has the store's locks and fetched files, `store` is its folder."""
@@ -99,13 +108,10 @@ class Furnisher:
         return Tree(path=place, digest=tree_digest(place))
 
     def _linked(self, root: Path, folder: Path, bare: Environment) -> Environment:
-        if LINKER not in bare.tools:
-            raise StoreUnusable(
-                f"{bare.request_label} has no {LINKER}", tip="choose a release that has it: 3.0 or newer"
-            )
+        own = released_linker(bare)
         place = root / LINK_FOLDER
         place.mkdir()
-        armel = self.linker(place, folder / bare.tools[LINKER])
+        armel = self.linker(place, folder / own)
         parts = {path.name: sha256(path) for path in sorted(place.iterdir()) if path.name != "settings"}
         return replace(bare, digest=digest({"wheels": bare.digest, "link": parts, "armel": armel.digest}))
 

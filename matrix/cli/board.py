@@ -19,7 +19,7 @@ from matrix.builds.expected import BoardFindings, Outcomes, accept, differences,
 from matrix.builds.linkage import TABLE_HEADERS, Runner, advice, linkage_table, programs_of, row_of
 from matrix.builds.linker import LINKER
 from matrix.builds.sources import source_version
-from matrix.builds.tools import TREES, Furnisher, images, toolchains
+from matrix.builds.tools import TREES, Furnisher, images, released_linker, toolchains
 from matrix.core.data import data_root
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
@@ -64,22 +64,24 @@ def armv6_smoke(options: Namespace) -> int:
     expected = read_expected(expected_path()) if expected_path().exists() and not options.accept else None
     spec = board_spec(options.source, options.model)
     axes = {"compiler": (options.compiler,)} if options.compiler else {}
-    plan = resolved(lambda: plan_for(spec, Question(preset=BOARD_PRESET, axes=axes), options.store))
+    question = Question(preset=BOARD_PRESET, axes=axes, models=(*spec.axes["model"], *named(options.model)))
+    plan = resolved(lambda: plan_for(spec, question, options.store))
     with Store(options.store) as store, tempfile.TemporaryDirectory() as scratch:
         with _step("toolchains"):
-            tools = _board_tools(plan, store)
+            tools = board_tools(plan, store)
         checks = check_board(tools, images() / "smoke" / "hello.c", Path(scratch), say=_say)
         with _step(f"IREE's runtime from source, and models by every route, compiled by {', '.join(_compilers(plan))}"):
-            summary = carry_out(plan, store, options, name=f"{BOARD_PRESET} {plan.spec.options}")
+            summary = carry_out(plan, store, options, name=" ".join((BOARD_PRESET, *plan.spec.options)))
             if summary.interrupted:
                 return EXIT_INTERRUPTED
             complain_of_missing(summary)
             cells = [cell for cell in judged(plan, summary.states, store).cells if not cell.cell.excluded]
-        runners = _runners(cells, plan, tools, store)
+        runners = _runners(cells, plan, store)
     return tell(_found(cells, plan, checks), runners, expected, options)
 
 
 def tell(found: BoardFindings, runners: Sequence[Runner], expected: Outcomes | None, options: Namespace) -> int:
+    """Prints the cells, how to link, and what is not as expected; accepts it instead where that is asked."""
     for row in found.rows:
         _say(f"   {row.cell}: {row.outcome.value}{f': {row.detail}' if row.detail else ''}")
     for runner in (runner for runner in runners if runner.whole):
@@ -103,8 +105,8 @@ def tell(found: BoardFindings, runners: Sequence[Runner], expected: Outcomes | N
 
 
 def board_spec(source: Path | None, models: Sequence[str]) -> Spec:
-    """The preset with IREE's sources from a folder of one's own, and with further models: names, files of Python, or
-    MLIR as `export --arrays` leaves it. Raises ModelMissing."""
+    """The preset with IREE's sources from a folder of one's own, and with the models that are MLIR as `export --arrays`
+    leaves it. Raises ModelMissing."""
     spec = load_spec(BOARD_PRESET)
     builds = {
         name: replace(build, source=str(source.absolute()) if source else build.source)
@@ -116,9 +118,12 @@ def board_spec(source: Path | None, models: Sequence[str]) -> Spec:
         replace(rule, when={**rule.when, "model": (*dict.fromkeys((*rule.when["model"], *large)),)})
         for rule in spec.exclude
     )
-    named = (Path(word).stem if word.endswith(".mlir") else word for word in models)
-    axes = {**spec.axes, "model": (*spec.axes["model"], *named)}
-    return replace(spec, axes=axes, models={**spec.models, **files}, builds=builds, exclude=exclude)
+    return replace(spec, models={**spec.models, **files}, builds=builds, exclude=exclude)
+
+
+def named(models: Sequence[str]) -> tuple[str, ...]:
+    """What the plan calls them: MLIR by its name in the spec, other files by their paths."""
+    return tuple(Path(word).stem if word.endswith(".mlir") else word for word in models)
 
 
 def exported_model(mlir: Path) -> UserModel:
@@ -145,7 +150,7 @@ def _compilers(plan: Plan) -> tuple[str, ...]:
     return tuple(value.label for value in plan.axes["compiler"])
 
 
-def _board_tools(plan: Plan, store: Store) -> dict[str, BoardTools]:
+def board_tools(plan: Plan, store: Store) -> dict[str, BoardTools]:
     """The environments that build runtimes, made real, by the runtime's name. Raises what making them raises."""
     engine = engine_maker(DEFAULT_ENGINE, store.places, cores=1)(lambda _: None)
     qemu = _furnisher(store).packages("qemu").path / "usr" / "bin" / "qemu-arm-static"
@@ -189,9 +194,9 @@ def _ending(job: JobResult) -> str:
     return f"exit code {job.end.exit_code}" if job.outcome is Outcome.FAILED else job.outcome.value.replace("_", " ")
 
 
-def _runners(cells: Sequence[CellReport], plan: Plan, tools: Mapping[str, BoardTools], store: Store) -> list[Runner]:
+def _runners(cells: Sequence[CellReport], plan: Plan, store: Store) -> list[Runner]:
     """IREE's runtimes, then the programs with a model in them."""
-    routes = plan.spec.own_axes["route"]
+    routes, tools = plan.spec.own_axes["route"], board_tools(plan, store)
     runners = []
     for stage in (BUILD, LINK):
         made = programs_of(cells, stage)
@@ -228,26 +233,25 @@ def check_bundle(options: Namespace) -> None:
 def bundle(options: Namespace) -> int:
     """Runs one cell of the preset, and writes a folder for a real board of what it ran."""
     check_bundle(options)
-    spec = board_spec(options.source, [options.model])
-    name = spec.axes["model"][-1]
-    asked = {"model": name, "compiler": options.compiler, "torch": options.torch, "turbine": options.turbine}
+    spec = replace(board_spec(options.source, [options.model]), exclude=())
+    asked = {axis: getattr(options, axis) for axis in ("compiler", "python", "torch", "turbine")}
     question = Question(
         preset=BOARD_PRESET,
         only=(f"runtime={options.toolchain}", f"route={options.route}"),
-        axes={axis: (term,) for axis, term in asked.items() if term}
-        | {"python": (options.python,), "flags": ("release",)},
+        axes={axis: (term,) for axis, term in (*asked.items(), ("flags", "release")) if term},
+        models=named([options.model]),
         torch_variant=options.torch_build,
     )
-    plan = resolved(lambda: plan_for(replace(spec, exclude=()), question, options.store))
+    plan = resolved(lambda: plan_for(spec, question, options.store))
     with Store(options.store) as store:
-        summary = carry_out(plan, store, options, name=f"bundle {name}")
+        summary = carry_out(plan, store, options, name=f"bundle {options.model}")
         if summary.interrupted:
             return EXIT_INTERRUPTED
         complain_of_missing(summary)
         (cell,) = judged(plan, summary.states, store).cells
         if cell.outcome is not Outcome.PASSED or not cell.comparison:
             raise BundleRefused(
-                f"{name} by {options.route} on the emulated board: {cell.words}\n{cell.message}",
+                f"{options.model} by {options.route} on the emulated board: {cell.words}\n{cell.message}",
                 tip="another --route or --toolchain may do: `armv6-smoke` shows which",
             )
         _write_bundle(cell, cell.comparison, plan, store, options)
@@ -267,7 +271,7 @@ def _write_bundle(cell: CellReport, compared: Comparison, plan: Plan, store: Sto
         expected=tuple(files[name] for name in matching(names, EXPECTED)),
         tolerance=plan.spec.tolerance["float32"],
     )
-    (tools,) = _board_tools(plan, store).values()
+    (tools,) = board_tools(plan, store).values()
     with tempfile.TemporaryDirectory() as scratch:
         hello = Path(scratch) / "hello"
         tools.compile(images() / "smoke" / "hello.c", hello)
@@ -319,9 +323,7 @@ def _released_linker(compiler: str, store: Store) -> Path:
         environment = engine.realise(next(each for each in plan.environments() if each.kind == "compiler"))
     finally:
         engine.close()
-    if LINKER not in environment.tools:
-        raise StoreUnusable(f"{environment.request_label} has no {LINKER}", tip="choose a release that has it")
-    return environment.root / environment.tools[LINKER]
+    return environment.root / released_linker(environment)
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def _modules(report: Report, programs: Container[str]) -> list[CellReport]:
         return tuple(rank.get((axis, cell.labels[axis]), -1) for axis in others)
 
     ran = [cell for cell in report.cells if cell.outcome is Outcome.PASSED and cell.labels["runtime"] in programs]
+    ran = [cell for cell in ran if any(job.stage == BUILD for job in cell.jobs)]  # not one without a runtime
     ran.sort(key=lambda cell: rank.get(("compiler", cell.labels["compiler"]), -1))
     found = {tuple(cell.labels[axis] for axis in others): cell for cell in ran}
     return sorted(found.values(), key=place)

@@ -65,7 +65,9 @@ def test_a_difference_is_named_and_is_exit_status_1(data, capsys):
 
 
 def smoke_plan(*models: str, source: Path | None = None) -> Plan:
-    return plan_for(board.board_spec(source, models), Question(preset=board.BOARD_PRESET))
+    spec = board.board_spec(source, models)
+    words = (*spec.axes["model"], *board.named(models))
+    return plan_for(spec, Question(preset=board.BOARD_PRESET, models=words))
 
 
 def test_the_preset_plans_the_cells_that_are_committed():
