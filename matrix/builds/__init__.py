@@ -1,4 +1,4 @@
-"""IREE built from source, for this machine and for boards: compilers, sources, the repaired linker, C programs, bundles.
+"""IREE built from source, for this machine and for boards: compilers, sources, a repaired linker, C programs, bundles.
 
 For `engines`, `run` and `cli`. Imports `images` and the rooms below it.
 """

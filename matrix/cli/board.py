@@ -64,7 +64,7 @@ def armv6_smoke(options: Namespace) -> int:
     expected = read_expected(expected_path()) if expected_path().exists() and not options.accept else None
     spec = board_spec(options.source, options.model)
     axes = {"compiler": (options.compiler,)} if options.compiler else {}
-    question = Question(preset=BOARD_PRESET, axes=axes, models=(*spec.axes["model"], *named(options.model)))
+    question = Question(preset=BOARD_PRESET, axes=axes, models=(*spec.axes["model"], *model_words(options.model)))
     plan = resolved(lambda: plan_for(spec, question, options.store))
     with Store(options.store) as store, tempfile.TemporaryDirectory() as scratch:
         with _step("toolchains"):
@@ -121,7 +121,7 @@ def board_spec(source: Path | None, models: Sequence[str]) -> Spec:
     return replace(spec, models={**spec.models, **files}, builds=builds, exclude=exclude)
 
 
-def named(models: Sequence[str]) -> tuple[str, ...]:
+def model_words(models: Sequence[str]) -> tuple[str, ...]:
     """What the plan calls them: MLIR by its name in the spec, other files by their paths."""
     return tuple(Path(word).stem if word.endswith(".mlir") else word for word in models)
 
@@ -239,7 +239,7 @@ def bundle(options: Namespace) -> int:
         preset=BOARD_PRESET,
         only=(f"runtime={options.toolchain}", f"route={options.route}"),
         axes={axis: (term,) for axis, term in (*asked.items(), ("flags", "release")) if term},
-        models=named([options.model]),
+        models=model_words([options.model]),
         torch_variant=options.torch_build,
     )
     plan = resolved(lambda: plan_for(spec, question, options.store))

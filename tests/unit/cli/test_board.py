@@ -66,7 +66,7 @@ def test_a_difference_is_named_and_is_exit_status_1(data, capsys):
 
 def smoke_plan(*models: str, source: Path | None = None) -> Plan:
     spec = board.board_spec(source, models)
-    words = (*spec.axes["model"], *board.named(models))
+    words = (*spec.axes["model"], *board.model_words(models))
     return plan_for(spec, Question(preset=board.BOARD_PRESET, models=words))
 
 
