@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matrix.builds.linker import GCC, LIBRARIES
 from matrix.core import processes
-from matrix.plan.source_builds import PLACE, CrossToolchain
+from matrix.plan.backends.source_builds import PLACE, CrossToolchain
 
 CPU = "arm1176"
 """qemu's name of the Raspberry Pi Zero's CPU. Its default, `max`, runs what the board does not."""

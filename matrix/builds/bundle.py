@@ -20,7 +20,7 @@ from matrix.artifacts.vmfb_audit import audit
 from matrix.builds.board_programs import CPU, EMULATED_SECONDS, BoardTools, ProgramFacts
 from matrix.core import processes
 from matrix.core.errors import BundleRefused, UsageError
-from matrix.plan.source_builds import RUNNER
+from matrix.plan.backends.source_builds import RUNNER
 from matrix.results.judge import Comparison
 
 MODULE = "model.vmfb"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from matrix.builds.board_programs import ProgramFacts
 from matrix.core.records import Artifact, Outcome
 from matrix.plan.backends.iree import BUILD, RUN
-from matrix.plan.source_builds import RUNNER
+from matrix.plan.backends.source_builds import RUNNER
 from matrix.results.cells import CellReport
 from matrix.results.signatures import UNRECOGNISED
 

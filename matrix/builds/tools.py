@@ -18,7 +18,7 @@ from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build, Environment, EnvironmentRequest
 from matrix.images.debian.unpacked import HOST, Tree, read_set, unpacked
 from matrix.images.workshop import Workshop
-from matrix.plan.source_builds import BENCHMARK_LIBRARY, LINK_FOLDER, OWN, CrossToolchain, read_toolchains
+from matrix.plan.backends.source_builds import BENCHMARK_LIBRARY, LINK_FOLDER, OWN, CrossToolchain, read_toolchains
 
 TREES = "trees"
 """The folder with a link to each tree: where `scripts/steps.py` looks for what `{name}` means."""

@@ -11,7 +11,6 @@ from matrix.answers import candidates as ranking
 from matrix.answers.causes import cells_of
 from matrix.core.data import data_root
 from matrix.core.errors import EXIT_NO, EXIT_OK, ResultsFault, UsageError
-from matrix.core.records import AXES
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import in_order, nearest
 from matrix.images.requirements import (
@@ -21,6 +20,7 @@ from matrix.images.requirements import (
     requirements_files,
     requirements_text,
 )
+from matrix.plan.stages import axes as axis_rows
 from matrix.results.published import PublishedRun, read_run, read_runs, run_files
 from matrix.run.evidence import store_run
 from matrix.site.badges import as_svg, badge_of
@@ -38,7 +38,7 @@ def runs_of(options: Namespace) -> tuple[PublishedRun, ...]:
 
 def advise(options: Namespace) -> int:
     """Prints the newest tested combination that passes, and writes its requirements."""
-    wanted = {axis: value for axis in AXES if (value := getattr(options, axis))}
+    wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
     found = advice.advise(runs_of(options), wanted)
     images = data_root() / "images"
     environments = environments_of(found.run, found.cell, images)
@@ -66,7 +66,7 @@ def advise(options: Namespace) -> int:
 def badge(options: Namespace) -> int:
     """Writes a badge of what passes with a model."""
     runs = runs_of(options)
-    wanted = {axis: value for axis in AXES if (value := getattr(options, axis))}
+    wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
     made = badge_of(cells_of(runs), wanted, date=max(run.date for run in runs))
     _written(options.output, as_svg(made))
     print(escape_controls(f"{options.output}: {made.title}"))
@@ -118,10 +118,10 @@ def _weight(word: str) -> dict[str, float]:
 
 def diff(options: Namespace) -> int:
     """Prints what changed between two runs or two releases. Exit status 1 if something is worse."""
-    if len(options.what) == 2 and not (options.what[0] in AXES and not Path(options.what[0]).exists()):
+    if len(options.what) == 2 and not (options.what[0] in axis_rows() and not Path(options.what[0]).exists()):
         first, second = (read_run(Path(word)) for word in options.what)
         found = differences.diff_runs(first, second)
-    elif len(options.what) == 3 and options.what[0] in AXES:
+    elif len(options.what) == 3 and options.what[0] in axis_rows():
         found = _diff_releases(runs_of(options), *options.what)
     else:
         raise UsageError(

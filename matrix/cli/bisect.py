@@ -14,11 +14,13 @@ from matrix.core.records import DEFAULT_ENGINE, Outcome
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
 from matrix.engines.choice import looking_engine
-from matrix.plan.axes import NONE, VERSION_AXES
+from matrix.plan.axes import NONE
+from matrix.plan.backends.iree import COMPILER
 from matrix.plan.graph import Plan
 from matrix.plan.question import FIELD_PRESET, Question
 from matrix.plan.spec import Spec
-from matrix.plan.user_inputs import TOOL_AXES
+from matrix.plan.stages import axes
+from matrix.plan.user_inputs import tool_axes
 from matrix.results.cells import CellReport, Report
 from matrix.results.formats import published, reproduce
 from matrix.results.square import span
@@ -82,7 +84,7 @@ def bisect(options: Namespace) -> int:
 def asked(question: Question, axis: str) -> Question:
     """The question with a line along the axis: every other axis has one value, or goes along with it."""
     if not question.preset and question.spec_name != FIELD_PRESET:
-        newest = {} if {axis, *question.axes} & {*TOOL_AXES} else {"compiler": ("latest",)}
+        newest = {} if {axis, *question.axes} & {*tool_axes()} else {COMPILER: ("latest",)}
         question = replace(question, preset=PRESET, axes={**question.axes, **newest})
     spec = load_spec(question.spec_name)
     if axis not in spec.axes:
@@ -101,7 +103,7 @@ def _whole(spec: Spec, question: Question, axis: str) -> dict[str, tuple[str, ..
         return {}
     terms = spec.axes[spec.ties.get(axis, axis)]
     if len(terms) == 1 and not several(terms[0]):
-        return {axis: (EVERY if axis in VERSION_AXES else "all",)}
+        return {axis: (EVERY if axis in axes() and axes()[axis].released else "all",)}
     return {axis: terms} if partners else {}
 
 

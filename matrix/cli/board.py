@@ -38,9 +38,9 @@ from matrix.engines.kind import workshop
 from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
 from matrix.plan.backends.iree import BUILD, LINK, VMFB
+from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
-from matrix.plan.source_builds import RUNNER, UNSTRIPPED
 from matrix.plan.spec import Spec
 from matrix.plan.user_inputs import UserModel
 from matrix.results.cells import CellReport
@@ -205,7 +205,9 @@ def _runners(cells: Sequence[CellReport], plan: Plan, store: Store) -> list[Runn
                 name=name,
                 size=made[name].size,
                 facts=tools[name].facts(store.blob(made[name].digest)),
-                routes=tuple(route for route, value in routes.items() if bool(value.link) == (stage == LINK)),
+                routes=tuple(
+                    route for route, value in routes.items() if bool(value.flags.get(LINK)) == (stage == LINK)
+                ),
                 whole=stage == BUILD,
             )
             for name in tools
@@ -217,7 +219,7 @@ def _runners(cells: Sequence[CellReport], plan: Plan, store: Store) -> list[Runn
 def check_bundle(options: Namespace) -> None:
     """Before minutes of work. Raises UsageError, BundleRefused."""
     spec = load_spec(BOARD_PRESET)
-    routes = tuple(name for name, value in spec.own_axes["route"].items() if not value.link)
+    routes = tuple(name for name, value in spec.own_axes["route"].items() if not value.flags.get(LINK))
     for option, name, known in (
         ("--toolchain", options.toolchain, tuple(spec.builds)),
         ("--route", options.route, routes),

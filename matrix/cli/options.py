@@ -13,22 +13,14 @@ from typing import NoReturn
 from matrix import __version__
 from matrix.core.data import default_store
 from matrix.core.errors import UsageError
-from matrix.core.records import AXES, DEFAULT_ENGINE
+from matrix.core.records import DEFAULT_ENGINE
 from matrix.core.versions import nearest
 from matrix.engines.choice import engine_names, image_engines
-from matrix.plan.user_inputs import TOOL_AXES
+from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.plan.stages import axes
 from matrix.results.formats import FORMATS
 
 PRESET_HELP = "a shipped preset or the path of a spec; default: portability (of bisect: models), for .vmfb files: field"
-AXIS_HELP = {
-    "python": "the exporter's Python: 3.11, '>=3.10', all",
-    "torch": "2.9.1, '>=2.6', latest-minors",
-    "turbine": "3.9.0, '>=3.5', all",
-    "compiler": "3.8.0, '>=3.6', latest-minors",
-    "runtime": "3.8.0, '>=3.6', latest-minors",
-    "target": "host, or a table of targets.toml",
-    "flags": "a table of flags.toml",
-}
 VERBS = {
     "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
     "run": "run what is missing and print the table",
@@ -199,11 +191,11 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
         "--torch-build", choices=("cuda", "cpu"), default="cuda", help="which build of torch to lock onto"
     )
     _add_own(command.add_argument_group("models of your own"))
-    axes = command.add_argument_group("axes", "each replaces the axis of the spec; may be repeated")
-    for axis in AXES:
-        if axis != "model":
-            path = ", a toolchain's path or image:NAME" if axis in TOOL_AXES else ""
-            axes.add_argument(f"--{axis}", action="append", default=[], metavar="VALUE", help=AXIS_HELP[axis] + path)
+    group = command.add_argument_group("axes", "each replaces the axis of the spec; may be repeated")
+    for name, axis in axes().items():
+        if axis is not MODEL_AXIS:
+            path = ", a toolchain's path or image:NAME" if axis.tool else ""
+            group.add_argument(f"--{name}", action="append", default=[], metavar="VALUE", help=axis.help + path)
     command.add_argument(
         "--only", action="append", default=[], metavar="AXIS=SELECTOR", help="cut an axis down; may be repeated"
     )
@@ -322,7 +314,7 @@ def _add_badge(command: argparse.ArgumentParser) -> None:
 
 def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument("--model", required=True, help="one that was measured")
-    for axis in AXES[1:]:
+    for axis in (axis for axis in axes() if axis != MODEL_AXIS.name):
         command.add_argument(
             f"--{axis}", metavar="VALUE", help=f"a release, a minor one, a specifier, a name; {default}"
         )

@@ -19,7 +19,8 @@ from matrix.engines.kind import Cleaning, Finding, workshop
 from matrix.environments import interpreters
 from matrix.environments.index import configured_index
 from matrix.environments.index_failures import INDEX_TIP, classify_failure
-from matrix.plan.locks import COMPILER_PACKAGE, read_wanted
+from matrix.plan.backends.iree import COMPILER_PACKAGE
+from matrix.plan.wanted import read_wanted
 from matrix.run.store import Store
 
 if TYPE_CHECKING:

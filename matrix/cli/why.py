@@ -12,13 +12,13 @@ from matrix.answers.causes import cells_of, explain, words
 from matrix.answers.gates import load_gates
 from matrix.core.data import data_root, presets
 from matrix.core.errors import EXIT_OK, CellUnknown, StoreUnusable
-from matrix.core.records import AXES
 from matrix.core.text import escape_controls
 from matrix.engines.choice import engine_kind, looking_engine
 from matrix.engines.contract import Engine
 from matrix.engines.kind import HandMade
 from matrix.plan.graph import Plan
 from matrix.plan.question import one_of
+from matrix.plan.stages import axes as axis_rows
 from matrix.results.cells import CellReport
 from matrix.results.published import PublishedCell, PublishedJob, PublishedRun, read_runs, run_files
 from matrix.run.evidence import judged, one_cell, published, replay
@@ -102,7 +102,7 @@ def _from_runs(runs: Sequence[PublishedRun], choices: Sequence[str]) -> int:
     cells = cells_of(runs)
     if not cells:
         raise CellUnknown("the results hold no cell", tip="give others with --results")
-    axes = tuple(cells[0].axes) if cells else AXES
+    axes = tuple(cells[0].axes) if cells else tuple(axis_rows())
     cell = cells[one_of([each.axes for each in cells], choices, axes=axes, name="the results")]
     run = next(run for run in runs if any(each is cell for each in run.cells))
     print(f"of {Path(run.source).name}, {_date(run, cell)}\n")

@@ -48,9 +48,6 @@ RED = frozenset(
     }
 )
 
-AXES = ("model", "python", "torch", "turbine", "compiler", "runtime", "target", "flags")
-"""The eight axes that every cell has, in the order of tables and JSON."""
-
 
 DEFAULT_ENGINE = "venv"
 """The engine where nobody names one; commands that are shown then do not name it either."""

@@ -11,14 +11,8 @@ from pathlib import Path, PurePath
 from typing import Protocol, runtime_checkable
 
 from matrix.core.records import Environment, EnvironmentRequest, Job
+from matrix.plan.backends.source_builds import LINK_FOLDER
 from matrix.plan.graph import LINK_PLACE
-from matrix.plan.source_builds import LINK_FOLDER
-
-WARM = ("torch", "iree.turbine.aot|shark_turbine.aot", "networkx")
-"""turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx in the middle of its first export; 0.9 s
-against 0.4 s a fork."""
-
-VERSIONS_OF = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime")
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """A parent that ran an OpenMP region hangs every fork of it."""

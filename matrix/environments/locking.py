@@ -6,6 +6,7 @@ fit: a new numpy must not change every environment, and with it every job. `upgr
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,23 +19,9 @@ from packaging.version import Version
 from matrix.core import processes
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.core.versions import SelectorFault, ascending, select
-from matrix.plan.locks import (
-    AXES,
-    COMPILER_PACKAGE,
-    KINDS,
-    REFUSED,
-    RUNTIME_PACKAGE,
-    WANTED,
-    Change,
-    ExporterWish,
-    LockChange,
-    PackageWish,
-    Wanted,
-    header,
-    lock_name,
-    normal,
-    read_wanted,
-)
+from matrix.plan.locks import REFUSED, Change, LockChange, header, lock_name, normal
+from matrix.plan.stages import environments
+from matrix.plan.wanted import WANTED, CombinedWish, PackageWish, Wanted, axis_packages, read_wanted
 
 AT_ONCE = 4
 PYTHON_FROM = "# python: "
@@ -79,7 +66,9 @@ def lock_all(
     """
     wanted = read_wanted(folder)
     pythons = wanted.pythons
-    packages = {AXES[axis][1] for axis in AXES} if wanted.exporters else {w.package for w in wanted.packages.values()}
+    packages = {wish.package for wish in wanted.packages.values()}
+    for kind in {wish.kind for wish in wanted.combined}:
+        packages |= {*axis_packages(kind).values(), *environments()[kind].beside}
     found = {package: index.releases(package, pythons=pythons) for package in sorted(packages)}
     todo = tasks(wanted, found)
     before = {name: _text(folder, name) for name in _present(folder)}
@@ -106,30 +95,38 @@ def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, 
         for kind, wish in wanted.packages.items()
         for version in select(wish.specifier, releases[wish.package])
     ]
-    compiler = wanted.packages["compiler"]
     found += [
-        _package_task("importer", compiler, version, extra="[onnx]")
-        for version in select(compiler.specifier, releases[compiler.package])
+        _package_task(kind.name, wish, version, extra=kind.extra)
+        for kind in environments().values()
+        if (wish := wanted.packages.get(kind.follows))
+        for version in select(wish.specifier, releases[wish.package])
     ]
-    named = {task.name: task for task in reversed(_exporter_tasks(wanted, releases))}  # of two rows, the first holds
+    named = {task.name: task for task in reversed(_combined_tasks(wanted, releases))}  # of two rows, the first holds
     return (*found, *reversed(named.values()))
 
 
-def _exporter_tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> list[Task]:
+def _combined_tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> list[Task]:
     faults: list[str] = []
     found = []
-    for wish in wanted.exporters:
-        torches = _meant(wish.torch, releases["torch"], f"{wish.place}.torch", faults)
-        turbines = _meant(wish.turbine, releases["iree-turbine"], f"{wish.place}.turbine", faults)
-        for turbine in turbines:
-            beside = wanted.beside.get(turbine) or _of_its_minor(turbine, releases)
-            if not beside:
+    for wish in wanted.combined:
+        packages = axis_packages(wish.kind)
+        meant = [
+            _meant(wish.terms[axis], releases[packages[axis]], f"{wish.place}.{axis}", faults) for axis in packages
+        ]
+        *_, last = packages
+        for version in meant.pop():
+            beside = wanted.beside.get(version) or _of_its_minor(version, environments()[wish.kind].beside, releases)
+            if beside is None:
+                first = environments()[wish.kind].beside[0]
                 faults.append(
-                    f"{wish.place}.turbine: no {COMPILER_PACKAGE} of the minor release of turbine {turbine}, "
-                    f'expected a table [beside."{turbine}"]'
+                    f"{wish.place}.{last}: no {first} of the minor release of {last} {version}, "
+                    f'expected a table [beside."{version}"]'
                 )
+                continue
             found += [
-                _exporter_task(wish, torch, turbine, beside, variant) for torch in torches for variant in wish.variants
+                _combined_task(wish, dict(zip(packages.values(), (*others, version), strict=True)), beside, variant)
+                for others in itertools.product(*meant)
+                for variant in wish.variants
             ]
     if faults:
         raise LockFault("\n".join(f"{WANTED}: {fault}" for fault in dict.fromkeys(faults)), tip="correct the file")
@@ -147,14 +144,16 @@ def _meant(terms: Sequence[str], releases: Sequence[str], place: str, faults: li
     return ascending(versions)
 
 
-def _of_its_minor(turbine: str, releases: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The newest IREE compiler and runtime of the same minor release as turbine's; empty where there is none."""
-    minor = Version(turbine).release[:2]
+def _of_its_minor(
+    version: str, packages: Sequence[str], releases: Mapping[str, Sequence[str]]
+) -> dict[str, str] | None:
+    """The newest release of each package of the same minor release as a version; None where one has none."""
+    minor = Version(version).release[:2]
     found = {}
-    for package in (COMPILER_PACKAGE, RUNTIME_PACKAGE):
-        same = [version for version in releases[package] if Version(version).release[:2] == minor]
+    for package in packages:
+        same = [release for release in releases[package] if Version(release).release[:2] == minor]
         if not same:
-            return {}
+            return None
         found[package] = ascending(same)[-1]
     return found
 
@@ -170,17 +169,16 @@ def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = ""
     )
 
 
-def _exporter_task(wish: ExporterWish, torch: str, turbine: str, beside: Mapping[str, str], variant: str) -> Task:
+def _combined_task(wish: CombinedWish, axes: Mapping[str, str], beside: Mapping[str, str], variant: str) -> Task:
     further = tuple((normal(name), version) for name, _, version in (word.partition("==") for word in wish.packages))
-    axes = (("torch", torch), ("iree-turbine", turbine))
-    pins = (*axes, *further)
+    pins = (*axes.items(), *further)
     return Task(
-        name=lock_name("exporter", dict(pins), variant),
+        name=lock_name(wish.kind, dict(pins), variant),
         pins=pins,
         requirements=tuple(f"{package}=={version}" for package, version in (*pins, *beside.items())),
         lowest_python=wish.lowest_python,
         variant=variant,
-        extends=lock_name("exporter", dict(axes), variant) if further else "",
+        extends=lock_name(wish.kind, axes, variant) if further else "",
     )
 
 
@@ -282,7 +280,7 @@ def _versions(text: str) -> dict[str, list[str]]:
 
 
 def _present(folder: Path) -> list[str]:
-    paths = (path for kind in KINDS for path in (folder / kind).glob("*.txt"))
+    paths = (path for kind in environments() for path in (folder / kind).glob("*.txt"))
     return [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
 
 

@@ -17,13 +17,12 @@ from matrix.core import processes
 from matrix.core.errors import ToolchainFault
 from matrix.core.keys import digest, sha256
 from matrix.core.records import Toolchain
+from matrix.plan.backends.backend import Axis
+from matrix.plan.stages import axes
 
 WHEEL_FOLDERS = ("iree/compiler/_mlir_libs", "iree/_runtime_libs", "iree/_runtime_libs_tracy")
 """The folders of the wheels that hold the binaries, the preferred folder first. The scripts in `bin` are Python
 wrappers around them, and take five times as long to start."""
-REQUIRED_TOOLS = {"compiler": "iree-compile", "runtime": "iree-run-module"}
-OPTIONAL_TOOLS = {"compiler": ("iree-lld",), "runtime": ("iree-benchmark-module", "iree-profile")}
-"""Tools that a stage or the required tool may start."""
 PROBE_OPTIONS = {"iree-compile": "--version", "iree-run-module": "--help"}
 """The option that a tool answers with exit code 0 if it runs at all."""
 SYSTEM_LIBRARIES = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/", "/usr/local/lib/")
@@ -34,22 +33,22 @@ _LIBRARY = re.compile(r"^\s*(?P<name>\S+) => (?P<path>not found|/\S.*?)(?: \(0x[
 
 
 def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
-    """The toolchain at `path` for the axis compiler or runtime.
+    """The toolchain at `path` for an axis that takes tools.
 
     Raises ToolchainFault where the path does not exist or lacks the tool that the axis needs.
     """
-    place = path.resolve()
+    row, place = axes()[axis], path.resolve()
     if place.name == "bin" and (place.parent / "pyvenv.cfg").is_file():
         place = place.parent  # the tools in a virtual environment's `bin` are wrappers: the binaries lie elsewhere
     if place.is_file():
-        tools = _in_wheel(name, place, axis)
+        tools = _in_wheel(name, place, row)
         return Toolchain(name=name, path=place, digest=sha256(place), tools=tuple(tools.items()))
     if not place.is_dir():
         raise _fault(name, path, "a folder, a virtual environment, a wheel file or image:NAME, and there is none")
-    folder = next((folder for folder in _folders(place) if (folder / REQUIRED_TOOLS[axis]).is_file()), None)
+    folder = next((folder for folder in _folders(place) if (folder / row.tool).is_file()), None)
     if folder is None:
-        raise _fault(name, path, f"{REQUIRED_TOOLS[axis]} in it, or below tools/, bin/ or a site-packages folder")
-    files = {tool: folder / tool for tool in (REQUIRED_TOOLS[axis], *OPTIONAL_TOOLS[axis]) if (folder / tool).is_file()}
+        raise _fault(name, path, f"{row.tool} in it, or below tools/, bin/ or a site-packages folder")
+    files = {tool: folder / tool for tool in (row.tool, *row.tools_beside) if (folder / tool).is_file()}
     return Toolchain(
         name=name,
         path=place,
@@ -73,21 +72,17 @@ def _folders(place: Path) -> Iterator[Path]:
     yield from (place, place / "tools", place / "bin")
 
 
-def _in_wheel(name: str, path: Path, axis: str) -> dict[str, str]:
+def _in_wheel(name: str, path: Path, axis: Axis) -> dict[str, str]:
     try:
         with zipfile.ZipFile(path) as wheel:
             members = wheel.namelist()
     except (zipfile.BadZipFile, OSError):
         raise _fault(name, path, "a whole wheel file (.whl)") from None
     for folder in WHEEL_FOLDERS:
-        found = {
-            tool: f"{folder}/{tool}"
-            for tool in (REQUIRED_TOOLS[axis], *OPTIONAL_TOOLS[axis])
-            if f"{folder}/{tool}" in members
-        }
-        if REQUIRED_TOOLS[axis] in found:
+        found = {tool: f"{folder}/{tool}" for tool in (axis.tool, *axis.tools_beside) if f"{folder}/{tool}" in members}
+        if axis.tool in found:
             return found
-    raise _fault(name, path, f"{REQUIRED_TOOLS[axis]} in the wheel")
+    raise _fault(name, path, f"{axis.tool} in the wheel")
 
 
 def _content(files: Mapping[str, Path]) -> str:

@@ -20,7 +20,8 @@ from matrix.environments.wheels import PinnedPackage, pinned_packages
 from matrix.images.debian.lock import BaseLock
 from matrix.images.image import Image, ImageLayer, make_image
 from matrix.images.layer import Layer
-from matrix.plan.locks import RELOCK, WANTED
+from matrix.plan.locks import RELOCK
+from matrix.plan.wanted import WANTED
 
 FORMAT = 1
 

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
-from pathlib import PurePath
+from collections.abc import Sequence, Set
 
 from matrix.core.errors import MatrixEmpty, SpecError
-from matrix.core.records import AXES, AxisValue, Part, Platform, Stage
+from matrix.core.records import AxisValue, Part, Stage
 from matrix.core.versions import SelectorFault, nearest, select, several
-from matrix.plan.backends.iree import BUILD, COMPILE, EXPORT, IMPORT, LINK, RUN
-from matrix.plan.catalogue import Catalogue, FlagRow, ModelFile, model_missing
-from matrix.plan.locks import AXES as LOCKED_AXES
-from matrix.plan.locks import COMPILER_PACKAGE
-from matrix.plan.source_builds import PlannedBuild
-from matrix.plan.spec import OwnValue, Rule, Spec
+from matrix.plan.backends.backend import Axis
+from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
+from matrix.plan.catalogue import Catalogue, model_missing
+from matrix.plan.spec import Rule, Spec
 from matrix.plan.stages import kinds
-from matrix.plan.targets import Target
-from matrix.plan.user_inputs import TOOL_AXES
 
-STAGES = {"exporter": EXPORT, "importer": IMPORT, "compiler": COMPILE, "builder": BUILD, "runtime": RUN}
-"""The kind of environment that each stage runs in."""
-
-PACKAGES = {axis: (STAGES[kind], package) for axis, (kind, package) in LOCKED_AXES.items()}
-"""The axes that are releases of a package: the stage that they touch and the package's name."""
-
-EXTERNAL_PARAMETERS = ("--iree-opt-const-eval=false",)
-"""Compilers up to 3.6 would else want the parameters' values. All get it: cells differ by their release alone."""
-
-VERSION_AXES = (*PACKAGES, "python")
-TOUCHES: Mapping[str, Set[Stage]] = {
-    "python": {EXPORT},
-    **{axis: {stage} for axis, (stage, _) in PACKAGES.items()},
-    "compiler": {IMPORT, COMPILE},
-    "runtime": {LINK, BUILD, RUN},
-}
-"""The stages of each axis of releases. Where a model goes through none of them, the axis has no value for it."""
-WITHOUT = {
-    "mlir": frozenset({EXPORT, IMPORT}),
-    "onnx": frozenset({EXPORT}),
-    "vmfb": frozenset({EXPORT, IMPORT, COMPILE}),
-}
-"""Form of a given model -> the stages that it does not go through."""
 NONE = "-"
-"""The label of an axis that has no value for a model."""
+"""The label of an axis that has no value in a cell."""
 NEWER = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
 NAMED = "`plan` shows what a spec means; CONTRIBUTING.md says where one is added"
 
@@ -61,9 +32,9 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
     for axis, other in spec.ties.items():
         axes[axis] = tied_values(axis, axes[other], spec, catalogue, faults)
     if faults:
-        released = tuple(f"axes.{axis}" for axis in VERSION_AXES)
+        released = tuple(f"axes.{name}" for name, row in spec.axis_rows.items() if row.released)
         raise SpecError(spec.source, faults, tip=NEWER if any(f.startswith(released) for f in faults) else NAMED)
-    if not spec.axes["model"]:
+    if not spec.axes[MODEL_AXIS.name]:
         raise MatrixEmpty(
             f"{spec.source}: no model is named: {spec.question}",
             tip="name the files: --model old.vmfb --model older.vmfb, or `model` in the spec's [axes]",
@@ -95,14 +66,18 @@ def tied_values(
 
 def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
     """All values that an axis could have."""
-    if axis in VERSION_AXES:
-        own = tuple(_own_tool_names(axis, spec))
-        return (*catalogue.locks.releases(axis), *own)
-    if axis == "model":
-        return tuple(catalogue.models)
-    if axis == "target":
-        return tuple(catalogue.targets)
-    return tuple(catalogue.flags) if axis == "flags" else tuple(spec.own_axes[axis])
+    row = spec.axis_rows.get(axis)
+    if row is None:
+        return tuple(spec.own_axes[axis])
+    releases = catalogue.locks.releases(axis) if row.released else ()
+    return (*releases, *_own_tools(row, spec), *row.known(spec, catalogue))
+
+
+def _own_tools(row: Axis | None, spec: Spec) -> tuple[str, ...]:
+    """A user's own tools and builds, which can stand on an axis of releases."""
+    if row is None:
+        return ()
+    return (*(spec.toolchains if row.tool else ()), *(spec.builds if row.built else ()))
 
 
 def labels_by_name(rule: Rule, axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
@@ -115,172 +90,67 @@ def labels_meant(
     axis: str, terms: Sequence[str], spec: Spec, catalogue: Catalogue, faults: list[str], *, place: str = ""
 ) -> tuple[str, ...]:
     """The values that selectors mean, of all that are known. Faults name `place`, or the axis of the spec."""
-    known = known_labels(axis, spec, catalogue)
+    known, row = known_labels(axis, spec, catalogue), spec.axis_rows.get(axis)
     labels: dict[str, None] = {}
-    own = _own_tool_names(axis, spec)
-    releases = catalogue.locks.releases(axis) if axis in VERSION_AXES else ()
+    own = _own_tools(row, spec)
+    releases = catalogue.locks.releases(axis) if row and row.released else ()
     for index, term in enumerate(terms):
         where = (place or f"axes.{axis}") + (f"[{index}]" if len(terms) > 1 else "")
         if term in own:
             labels[term] = None
-        elif axis in VERSION_AXES:
+        elif row and row.released:
             try:
                 labels.update(dict.fromkeys(select(term, releases)))
             except SelectorFault as fault:
                 faults.append(f"{where}: {fault}")
-        elif axis == "target" and term == "host":
+        elif row is TARGET_AXIS and term == "host":
             labels[catalogue.machine] = None
         elif term == "all":
-            labels.update(dict.fromkeys(label for label in known if axis != "model" or label not in catalogue.special))
+            labels.update(
+                dict.fromkeys(label for label in known if row is not MODEL_AXIS or label not in catalogue.special)
+            )
         elif term in known:
             labels[term] = None
-        elif axis == "model" and not place:
+        elif row is MODEL_AXIS and not place:
             raise model_missing(term, known)
         else:
             faults.append(f"{where}: unknown {axis} {term!r}, expected one of {', '.join(known)}{nearest(term, known)}")
-    if axis == "target" and (strange := [label for label in labels if label not in known]):
+    if row is TARGET_AXIS and (strange := [label for label in labels if label not in known]):
         expected = f"expected one of {', '.join(known)}: add it to targets.toml"
-        faults.append(f"{place or 'axes.target'}: this host is {strange[0]!r}, {expected}")
+        faults.append(f"{place or f'axes.{axis}'}: this host is {strange[0]!r}, {expected}")
         return ()
     return tuple(labels)
 
 
-def _own_tool_names(axis: str, spec: Spec) -> Mapping[str, object]:
-    """Tools of one's own that can stand on an axis of releases."""
-    if axis not in TOOL_AXES:
-        return {}
-    return {**spec.toolchains, **spec.builds} if axis == "runtime" else spec.toolchains
-
-
 def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """The record of one value: what it means to each stage."""
-    if (axis, label) in catalogue.toolchains or (axis == "runtime" and label in catalogue.builds):
-        return _own_tools(axis, label, spec, catalogue)
-    if axis in PACKAGES:
-        stage, package = PACKAGES[axis]
-        python = "" if stage == EXPORT else spec.tools_python
-        part = Part(pins=((package, label),), python=python)
-        parts = {IMPORT: part, stage: part} if axis == "compiler" else {stage: part}
-        return AxisValue(axis=axis, label=label, parts=parts)
-    if axis == "python":
-        return AxisValue(axis=axis, label=label, parts={EXPORT: Part(python=label)})
-    if axis == "model":
-        return _model_value(label, catalogue)
-    if axis == "target":
-        return _target_value(catalogue.targets[label], spec, catalogue.machine)
-    own = catalogue.flags[label] if axis == "flags" else spec.own_axes[axis][label]
-    return AxisValue(axis=axis, label=label, parts=_flag_parts(own))
-
-
-def _model_value(label: str, catalogue: Catalogue) -> AxisValue:
-    model = catalogue.models[label]
-    if isinstance(model, ModelFile):
-        source = (("model_file", str(model.path)), ("model_digest", model.digest))
-        external = (("parameters", "external"),) if model.external_parameters else ()
-        export = Part(parameters=source + external, packages=model.packages)
-        parts = {EXPORT: export, RUN: Part(parameters=(("function", "main"),))}
-        if model.external_parameters:
-            parts[COMPILE] = Part(flags=EXTERNAL_PARAMETERS)
-        file = (model.path.name, model.path, model.digest)
-        return AxisValue(axis="model", label=label, parts=parts, given=(file,), without=frozenset({IMPORT}))
-    parts = {RUN: Part(parameters=(("function", model.function),))}
-    if model.form == "onnx":
-        opset = (("opset_version", model.opset_version),) if model.opset_version else ()
-        parts[IMPORT] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))
-    return AxisValue(
-        axis="model",
-        label=label,
-        parts=parts,
-        given=model.artifacts,
-        without=WITHOUT[model.form],
-        note=model.note,
-    )
-
-
-def _own_tools(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
-    """A user's own tools. Importing ONNX needs Python packages beside them: those of the newest release."""
-    if axis == "runtime" and label in catalogue.builds:
-        return _built_runtime(label, catalogue.builds[label])
-    stage, _ = PACKAGES[axis]
-    parts = {stage: Part(toolchain=catalogue.toolchains[axis, label])}
-    if axis == "compiler":
-        newest = catalogue.locks.releases("compiler")[-1]
-        parts[IMPORT] = Part(pins=((COMPILER_PACKAGE, newest),), python=spec.tools_python)
+    if row := spec.axis_rows.get(axis):
+        return row.value(label, spec, catalogue)
+    own = spec.own_axes[axis][label]
+    parts = {stage: Part(flags=flags) for stage, flags in own.flags.items() if flags}
+    if own.packages:
+        parts |= {kind.name: Part(packages=own.packages) for kind in spec.stage_kinds if kind.extended}
     return AxisValue(axis=axis, label=label, parts=parts)
 
 
-def _built_runtime(label: str, planned: PlannedBuild) -> AxisValue:
-    """It is built, and what was built runs; its toolchain links a module into a program of its own."""
-    return AxisValue(
-        axis="runtime",
-        label=label,
-        parts={
-            BUILD: Part(build=planned.build, flags=planned.words),
-            LINK: Part(build=planned.build, flags=planned.link, serves=True),
-            RUN: Part(build=planned.build),
-        },
-        note=f"built from {planned.build.release or 'a tree of its own'} with {planned.build.toolchain}",
-        untimed="" if planned.build.benchmark else "no times: iree-benchmark-module is built for this machine only",
-    )
-
-
-def _target_value(target: Target, spec: Spec, machine: str) -> AxisValue:
-    """Another machine's programs run behind the target's emulator; without one its cells cannot run here."""
-    parts = _flag_parts(target)
-    if target.machine in ("", machine):
-        return AxisValue(axis="target", label=target.name, parts=parts)
-    foreign = f"{target.name} modules need a {target.machine} machine; this one is {machine}"
-    note = ""
-    if target.emulator:
-        platform = _platform(target, spec)
-        parts[RUN] = replace(parts.get(RUN, Part()), platform=platform)
-        note = f"emulated, no times: {' '.join(platform.emulator)}"
-    return AxisValue(
-        axis="target",
-        label=target.name,
-        parts=parts,
-        untested="" if target.emulator else foreign,
-        untimed=f"no times: {foreign}, and an emulator's times are not the machine's",
-        note=note,
-    )
-
-
-def _platform(target: Target, spec: Spec) -> Platform:
-    """Paths are relative to the spec's folder; the command line that a job's key holds has the emulator's name."""
-    word, *rest = target.emulator
-    return Platform(
-        machine=target.machine,
-        emulator=(PurePath(word).name, *rest),
-        program=str((spec.base / word).resolve()) if "/" in word else "",
-        sysroot=(spec.base / target.sysroot).resolve() if target.sysroot else None,
-        packages=target.packages,
-    )
-
-
-def _flag_parts(row: FlagRow | OwnValue | Target) -> dict[Stage, Part]:
-    flags: Mapping[Stage, tuple[str, ...]] = {COMPILE: row.compile, RUN: row.run}
-    bound = isinstance(row, FlagRow) and row.machine_bound
-    parts = {stage: Part(flags=words, machine_bound=bound) for stage, words in flags.items() if words or bound}
-    if isinstance(row, OwnValue):
-        parts |= {EXPORT: Part(packages=row.packages)} if row.packages else {}
-        parts |= {LINK: Part(flags=row.link)} if row.link else {}
-    return parts
-
-
 def without_value(axis: str) -> AxisValue:
-    """What stands on an axis of releases in the cells of a model that goes through none of its stages."""
+    """What stands on an axis in the cells that go through none of its stages."""
     return AxisValue(axis=axis, label=NONE)
 
 
 def touched(axis: str, spec: Spec) -> Set[Stage]:
-    """The stages of an axis of releases, and of an axis of the spec that only brings packages; else every stage."""
-    own = spec.own_axes.get(axis, {}).values()
-    packages = any(value.packages for value in own) and not any(
-        value.compile or value.link or value.run for value in own
-    )
-    return frozenset({EXPORT}) if packages else TOUCHES.get(axis, kinds().keys())
+    """The stages that name an axis; of the spec's own axis those of its backends, or those whose environment it brings
+    packages to. Every stage for the model and the target."""
+    own = spec.own_axes.get(axis)
+    if own is None:
+        return frozenset(kind.name for kind in spec.stage_kinds if axis in kind.axes) or kinds().keys()
+    if any(value.packages for value in own.values()) and not any(any(each.flags.values()) for each in own.values()):
+        return frozenset(kind.name for kind in spec.stage_kinds if kind.extended)
+    named = {stage for value in own.values() for stage, flags in value.flags.items() if flags}
+    meant = (backend for backend in spec.backends if named & {kind.name for kind in backend.stages})
+    return frozenset(kind.name for backend in meant for kind in backend.stages) or kinds().keys()
 
 
 def ordered_axes(spec: Spec) -> tuple[str, ...]:
-    """The eight axes, then the spec's own."""
-    return (*AXES, *spec.own_axes)
+    """The axes of the spec's backends, then its own."""
+    return (*spec.axis_rows, *spec.own_axes)

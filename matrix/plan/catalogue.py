@@ -7,45 +7,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from matrix.core.errors import ModelMissing
-from matrix.core.records import Toolchain
+from matrix.core.records import Stage, Toolchain
 from matrix.core.versions import nearest
+from matrix.plan.backends.source_builds import PlannedBuild
 from matrix.plan.locks import LockIndex
-from matrix.plan.source_builds import PlannedBuild
 from matrix.plan.targets import Target
 
-GIVEN_AS = {"mlir": "module.mlir", "onnx": "model.onnx", "vmfb": "module.vmfb"}
-"""Form of a model -> what its stages call the file."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """A model as Python: `model()` and `inputs()`. `digest` is the sha256 of the file.
-
-    `external_parameters`: the export leaves the weights in a file of their own. `packages`: requirements beside torch.
-    """
+class Model:
+    """A model. A Python file at `path` has `model()` and `inputs()`, and `digest` is its sha256; another form needs no
+    export and comes as `artifacts`, with inputs and expected outputs: (name, file, sha256) triples."""
 
     name: str
-    path: Path
-    digest: str
+    form: str = "file"
+    path: Path = Path()
+    digest: str = ""
     external_parameters: bool = False
+    """The export leaves the weights in a file of their own."""
     packages: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenModel:
-    """A model as a file that needs no export, with inputs and expected outputs: (artifact name, file, sha256) triples.
-
-    `form` is mlir, onnx or vmfb; `note` what there is to say of the file beside the table.
-    """
-
-    name: str
-    artifacts: tuple[tuple[str, Path, str], ...]
-    function: str
-    form: str = "mlir"
+    """Requirements beside those of its exporter."""
+    artifacts: tuple[tuple[str, Path, str], ...] = ()
+    function: str = "main"
     opset_version: str = ""
     weights: tuple[str, ...] = ()
     """Those of the artifacts that hold weights of an `.onnx`, under the names that it calls them by."""
     note: str = ""
+    """What there is to say of the file beside the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +41,7 @@ class FlagRow:
     """A row of flags.toml: literal flags by stage."""
 
     name: str
-    compile: tuple[str, ...]
-    run: tuple[str, ...]
+    flags: Mapping[Stage, tuple[str, ...]]
     machine_bound: bool = False
     """What these flags do depends on the machine (`host`): its class is in the keys of the jobs."""
 
@@ -64,11 +51,10 @@ class Catalogue:
     """All that a spec's words can refer to on this machine."""
 
     locks: LockIndex
-    models: Mapping[str, ModelFile | GivenModel]
+    models: Mapping[str, Model]
     targets: Mapping[str, Target]
     flags: Mapping[str, FlagRow]
     machine: str
-    export_digest: str
     torch_variant: str = "cuda"
     special: frozenset[str] = frozenset()
     """Shipped models in folders of their own, which `all` leaves out: those that come from a package bring an
@@ -78,7 +64,7 @@ class Catalogue:
     builds: Mapping[str, PlannedBuild] = field(default_factory=dict)
     """Runtimes built from source, by the name that is their value on the axis."""
     programs: Mapping[str, tuple[str, Path, str]] = field(default_factory=dict)
-    """What stages bring into a job's folder, by the name that a stage kind has for it: (name, file, sha256)."""
+    """The scripts and programs of stages, by the name that a stage kind has for them: (name, file, sha256)."""
     machine_class: str = ""
     """What the key of a job holds whose result depends on the machine."""
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from matrix.core.errors import SpecError
-from matrix.core.records import AxisValue
+from matrix.core.records import AxisValue, Stage
 from matrix.plan.axes import (
     NEWER,
     NONE,
@@ -18,6 +18,7 @@ from matrix.plan.axes import (
     touched,
     without_value,
 )
+from matrix.plan.backends.shared import BACKEND_AXIS, MODEL_AXIS
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.spec import Rule, Spec
 
@@ -67,16 +68,19 @@ def points(
     names = ordered_axes(rules.spec)
     nothing = {name: without_value(name) for name in names}
     touches = {name: touched(name, rules.spec) for name in names}
+    leading = [name for name in names if name in (BACKEND_AXIS.name, MODEL_AXIS.name)]
 
     def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
-        """One product for each model: an axis of stages that it does not go through has no value in its cells."""
+        """One product for each model of each backend: an axis of stages that they do not go through has no value in its
+        cells."""
         kept = {
             name: tuple(value for value in ranges[name] if name not in chosen or value.label in chosen[name])
             for name in names
         }
-        for model in kept["model"]:
-            own = {**kept, "model": (model,)}
-            own |= {name: (nothing[name],) for name in names if touches[name] <= model.without}
+        for leads in itertools.product(*(kept[name] for name in leading)):
+            without = frozenset[Stage]().union(*(value.without for value in leads))
+            own = kept | {value.axis: (value,) for value in leads}
+            own |= {name: (nothing[name],) for name in names if touches[name] <= without}
             found: Iterator[tuple[AxisValue, ...]] = itertools.product(*(own[name] for name in names))
             if ties:
                 found = (values for values in found if all(_tied(values[one], values[two]) for one, two in ties))

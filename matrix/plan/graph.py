@@ -13,7 +13,6 @@ from pathlib import Path
 
 from matrix.core.errors import MatrixEmpty
 from matrix.core.records import (
-    AXES,
     AxisValue,
     Build,
     EnvironmentRequest,
@@ -23,8 +22,9 @@ from matrix.core.records import (
     Part,
     Stage,
 )
-from matrix.plan.axes import resolve_axes
+from matrix.plan.axes import ordered_axes, resolve_axes
 from matrix.plan.backends.backend import StageKind
+from matrix.plan.backends.shared import BACKEND_AXIS, MODEL_AXIS
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.cells import Rules, labels_chosen, planes_of, points
 from matrix.plan.spec import Spec
@@ -61,7 +61,6 @@ class Plan:
     axes: Mapping[str, tuple[AxisValue, ...]]
     cells: tuple[Cell, ...]
     nodes: tuple[Node, ...]
-    export_digest: str
     planes: tuple[Mapping[str, tuple[AxisValue, ...]], ...] = ({},)
     """For each table of the spec, the values to which it keeps some of the axes."""
     baseline: Mapping[str, str] = field(default_factory=dict)
@@ -111,7 +110,6 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
         axes=axes,
         cells=tuple(cells),
         nodes=tuple(graph.nodes),
-        export_digest=catalogue.export_digest,
         planes=planes,
     )
 
@@ -128,10 +126,6 @@ class _Work:
     machine: str
 
 
-MODEL = AXES.index("model")
-"""Where a cell has its model, the only value that brings artifacts along and goes round stages."""
-
-
 class _Graph:
     """Collects nodes; equal parts over equal upstreams are one node. A part is known by a number from here on."""
 
@@ -143,7 +137,11 @@ class _Graph:
         self.value_parts: dict[int, tuple[int, ...]] = {}
         self.works: dict[tuple[object, ...], _Work] = {}
         self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
-        asked = {*spec.stages, *(kind.name for kind in kinds().values() if kind.comes_with in spec.stages)}
+        asked = {*spec.stages, *(kind.name for kind in spec.stage_kinds if kind.comes_with in spec.stages)}
+        self.model = ordered_axes(spec).index(MODEL_AXIS.name)
+        """Where a cell has its model, the only value that brings artifacts along."""
+        self.backend = 0 if BACKEND_AXIS.name in spec.axis_rows else self.model
+        """Where it has what goes round stages beside the model."""
         self.stages = in_order(asked)
         self.kinds = tuple(kinds()[stage] for stage in self.stages)
 
@@ -152,13 +150,16 @@ class _Graph:
         is judged, what measures decides. Called for every cell: a part's numbers are zipped into a column a stage."""
         known = self.value_parts
         columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
-        given, without = values[MODEL].given, values[MODEL].without
+        given, without = values[self.model].given, values[self.model].without
+        beyond = values[self.backend].without
         made: dict[Stage, int] = {}
         judged: list[int] = []
         measures: list[int] = []
         begun = False
         for kind, column in zip(self.kinds, columns, strict=True):
-            if kind.name in without or kind.rounds or kind.unless in made or (kind.comes_with and max(column) <= 0):
+            if kind.name in without or kind.name in beyond or kind.rounds or kind.unless in made:
+                continue
+            if kind.comes_with and max(column) <= 0:
                 continue
             above = tuple(made[stage] for stage in kind.after if stage in made)
             here = given if not (begun or kind.apart) else ()
@@ -211,6 +212,7 @@ class _Graph:
                 self.spec.limits[kind.name],
                 work.obstacle,
                 machine=work.machine,
+                script=self.catalogue.programs[kind.script][2] if kind.script else "",
             )
         )
         return index

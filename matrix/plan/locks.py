@@ -18,31 +18,16 @@ from packaging.version import Version
 
 from matrix.core.errors import LockFault
 from matrix.core.records import Lock
-from matrix.core.toml_reader import Table
 from matrix.core.versions import ascending
+from matrix.plan.stages import axes, environments, kinds
 from matrix.plan.user_inputs import answer, key_of, names
+from matrix.plan.wanted import PIN, axis_packages, read_wanted
 
-COMPILER_PACKAGE = "iree-base-compiler"
-RUNTIME_PACKAGE = "iree-base-runtime"
-KINDS = ("compiler", "importer", "runtime", "exporter")
-VARIANTS = ("cuda", "cpu")
-WANTED = "wanted.toml"
 PINS = "# pins: "
 REFUSED = "# not installable: "
-AXES = {
-    "compiler": ("compiler", COMPILER_PACKAGE),
-    "runtime": ("runtime", RUNTIME_PACKAGE),
-    "torch": ("exporter", "torch"),
-    "turbine": ("exporter", "iree-turbine"),
-}
-"""axis -> (kind of lock, package whose pin is the axis's value)."""
 RELOCK = "write it anew: nox -s lock"
 NOWHERE = Path("/nonexistent")
 """Instead of a store's folder of locks."""
-
-_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)\Z")
-_VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*\Z")
-_PYTHON = re.compile(r"3\.\d{1,2}\Z")
 
 
 class Change(StrEnum):
@@ -67,39 +52,6 @@ class LockChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackageWish:
-    """All releases of one package that a specifier admits, each in a lock of its own."""
-
-    package: str
-    specifier: str
-    lowest_python: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExporterWish:
-    """A set of exporter environments: every torch with every turbine that the selectors name."""
-
-    place: str
-    torch: tuple[str, ...]
-    turbine: tuple[str, ...]
-    lowest_python: str
-    variants: tuple[str, ...]
-    packages: tuple[str, ...] = ()
-    """Exact requirements beside them, for models that come from a package."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """`wanted.toml`: what there should be a lock for."""
-
-    pythons: tuple[str, ...]
-    packages: Mapping[str, PackageWish]
-    exporters: tuple[ExporterWish, ...]
-    beside: Mapping[str, Mapping[str, str]]
-    """turbine -> package -> version, for the releases that have no IREE of their own minor release."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LockIndex:
     """The locks of a folder, by name."""
 
@@ -111,10 +63,11 @@ class LockIndex:
     """The folder of these."""
 
     def releases(self, axis: str) -> tuple[str, ...]:
-        """The versions that the locks know for compiler, runtime, torch, turbine or python, ascending by PEP 440."""
-        if axis == "python":
+        """The versions that the locks know for an axis of releases, ascending by PEP 440."""
+        package = axes()[axis].package
+        if not package:
             return self.pythons
-        kind, package = AXES[axis]
+        kind = next(each.name for each in environments().values() if axis in each.axes and not each.follows)
         found = (dict(lock.pins).get(package, "") for lock in self.locks if kind_of(lock) == kind)
         return ascending(version for version in found if version)
 
@@ -152,13 +105,13 @@ class LockIndex:
 
 
 def kind_of(lock: Lock) -> str:
-    """compiler, importer, runtime or exporter: the first part of the lock's name."""
+    """The kind of its environment: the first part of the lock's name."""
     return lock.name.partition("/")[0]
 
 
 def variant_of(lock: Lock) -> str:
-    """cuda or cpu for an exporter, "" for the others."""
-    return lock.name.rpartition(".")[2] if kind_of(lock) == "exporter" else ""
+    """Which build it is of, "" where there is but one."""
+    return lock.name.rpartition(".")[2] if environments()[kind_of(lock)].variants else ""
 
 
 def normal(package: str) -> str:
@@ -168,10 +121,12 @@ def normal(package: str) -> str:
 
 def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
     """The path below `images/locks`, without `.txt`, of the lock for these pins. Raises KeyError for others."""
-    if kind == "exporter":
-        further = "".join(f"+{package}-{pins[package]}" for package in sorted(pins.keys() - {"torch", "iree-turbine"}))
-        return f"exporter/torch-{pins['torch']}+turbine-{pins['iree-turbine']}{further}.{variant}"
-    return f"{kind}/{pins[AXES['compiler' if kind == 'importer' else kind][1]]}"
+    packages = axis_packages(kind)
+    if len(packages) == 1:
+        return f"{kind}/{''.join(pins[package] for package in packages.values())}"
+    named = [(axis, pins[package]) for axis, package in packages.items()]
+    further = [(package, pins[package]) for package in sorted(pins.keys() - set(packages.values()))]
+    return f"{kind}/{'+'.join(f'{name}-{version}' for name, version in (*named, *further))}.{variant}"
 
 
 def header(pins: Iterable[tuple[str, str]]) -> str:
@@ -183,7 +138,7 @@ def load_locks(folder: Path, place: Path = NOWHERE) -> LockIndex:
     """All locks of a folder, and those at `place` in a store. Raises LockFault with the names of the committed files
     that cannot be read or understood."""
     wanted = read_wanted(folder)
-    paths = sorted(path for kind in KINDS for path in (folder / kind).glob("*.txt"))
+    paths = sorted(path for kind in environments() for path in (folder / kind).glob("*.txt"))
     locks, faults = [], []
     for path in paths:
         try:
@@ -206,7 +161,7 @@ def _extended(place: Path) -> dict[str, Lock]:
 
 
 def read_lock(path: Path, name: str, *, variant: str = "") -> Lock:
-    """One lock; without a name an exporter's, whose pins name it. Raises LockFault."""
+    """One lock; without a name one that was extended, whose pins name it. Raises LockFault."""
     try:
         content = path.read_bytes()
         comments = _comments(content)
@@ -215,7 +170,7 @@ def read_lock(path: Path, name: str, *, variant: str = "") -> Lock:
     except UnicodeDecodeError:
         raise LockFault(f"{name}.txt: is not text", tip=RELOCK) from None
     pins = _pins(name or path.stem, comments)
-    name = name or lock_name("exporter", dict(pins), variant)
+    name = name or lock_name(_kind_of_extended(dict(pins)), dict(pins), variant)
     _check_name(name, pins)
     refusal = next((line.removeprefix(REFUSED).strip() for line in comments if line.startswith(REFUSED)), "")
     if not refusal and b"--hash=sha256:" not in content:
@@ -235,10 +190,16 @@ def _comments(content: bytes) -> list[str]:
 def _pins(name: str, comments: list[str]) -> tuple[tuple[str, str], ...]:
     if not comments or not comments[0].startswith(PINS):
         raise LockFault(f"{name}.txt: the first line is not {PINS.strip()!r} and the pins", tip=RELOCK)
-    matches = [_PIN.match(word) for word in comments[0].removeprefix(PINS).split()]
+    matches = [PIN.match(word) for word in comments[0].removeprefix(PINS).split()]
     if not matches or None in matches:
         raise LockFault(f"{name}.txt: read {comments[0]!r}, expected package==version and more of them", tip=RELOCK)
     return tuple((normal(match[1]), match[2]) for match in matches if match)
+
+
+def _kind_of_extended(pins: Mapping[str, str]) -> str:
+    """The kind that takes packages beside its own and pins these."""
+    kinds_so = [kind for kind in dict.fromkeys(each.environment for each in kinds().values() if each.extended)]
+    return next((kind for kind in kinds_so if pins.keys() >= set(axis_packages(kind).values())), kinds_so[0])
 
 
 def _check_name(name: str, pins: tuple[tuple[str, str], ...]) -> None:
@@ -248,91 +209,6 @@ def _check_name(name: str, pins: tuple[tuple[str, str], ...]) -> None:
         expected = lock_name(kind, dict(pins), variant)
     except KeyError as error:
         raise LockFault(f"{name}.txt: pins no {error.args[0]}", tip=RELOCK) from None
-    if expected != name or (kind == "exporter" and variant not in VARIANTS):
+    variants = environments()[kind].variants
+    if expected != name or (variants and variant not in variants):
         raise LockFault(f"{name}.txt: its pins belong into {expected}.txt", tip=RELOCK)
-
-
-def read_wanted(folder: Path) -> Wanted:
-    """`wanted.toml`. Raises LockFault with all its faults."""
-    import tomllib
-
-    try:
-        read = tomllib.loads((folder / WANTED).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LockFault(f"{WANTED}: cannot be read: {error.strerror}", tip="it belongs into images/locks") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LockFault(f"{WANTED}: {error}", tip="it belongs into images/locks as TOML") from None
-    top = Table(read, "", [])
-    top.only(("format", "pythons", "compiler", "runtime", "exporter", "beside"))
-    if read.get("format") != 1:
-        top.fault("format", f"read {read.get('format')!r}, expected 1")
-    wanted = Wanted(
-        pythons=_pythons(top),
-        packages={kind: _package_wish(kind, top.table(kind)) for kind in ("compiler", "runtime")},
-        exporters=tuple(_exporter_wish(row) for row in top.tables("exporter")),
-        beside=_beside(top.table("beside")),
-    )
-    if top.faults:
-        raise LockFault("\n".join(f"{WANTED}: {fault}" for fault in top.faults), tip="correct the file")
-    return wanted
-
-
-def _pythons(top: Table) -> tuple[str, ...]:
-    read = top.texts("pythons")
-    good = tuple(python for python in read if _PYTHON.match(python))
-    if not read or good != read:
-        top.fault("pythons", f"read {top.content.get('pythons')!r}, expected texts such as '3.11'")
-    return ascending(good)
-
-
-def _lowest_python(table: Table) -> str:
-    return _formed(table, "lowest_python", _PYTHON, "a Python such as '3.9'")
-
-
-def _formed(table: Table, key: str, form: re.Pattern[str], what: str) -> str:
-    read = table.text(key, required=True)
-    if read and not form.match(read):
-        table.fault(key, f"read {read!r}, expected {what}")
-        return ""
-    return read
-
-
-def _package_wish(kind: str, table: Table) -> PackageWish:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    table.only(("package", "specifier", "lowest_python"))
-    specifier = table.text("specifier", required=True)
-    try:
-        SpecifierSet(specifier)
-    except InvalidSpecifier:
-        table.fault("specifier", f"read {specifier!r}, expected a PEP 440 specifier such as '>=2.9'")
-    return PackageWish(
-        package=table.choice("package", [AXES[kind][1]], AXES[kind][1]),
-        specifier=specifier,
-        lowest_python=_lowest_python(table),
-    )
-
-
-def _exporter_wish(table: Table) -> ExporterWish:
-    table.only(("torch", "turbine", "lowest_python", "variants", "packages"))
-    variants = table.texts("variants", ("cuda",))
-    if unknown := [variant for variant in variants if variant not in VARIANTS]:
-        table.fault("variants", f"read {unknown[0]!r}, expected cuda or cpu")
-    terms = {axis: table.texts(axis) for axis in ("torch", "turbine")}
-    for axis, read in terms.items():
-        if not read:
-            table.fault(axis, f"read {table.content.get(axis)!r}, expected versions or selectors")
-    packages = table.texts("packages")
-    for index, word in enumerate(packages):
-        if not _PIN.match(word):
-            table.fault(f"packages[{index}]", f"read {word!r}, expected an exact version: package==version")
-    python = _lowest_python(table)
-    return ExporterWish(place=table.place, lowest_python=python, variants=variants, packages=packages, **terms)
-
-
-def _beside(table: Table) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for turbine in table.content:
-        row = table.table(turbine)
-        found[turbine] = {package: _formed(row, package, _VERSION, "an exact version") for package in row.content}
-    return found

@@ -66,6 +66,11 @@ class Question:
 
 def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
     """The spec that is meant. `shipped` are names of models. Raises UsageError, ModelUnusable."""
+    if strange := question.axes.keys() - spec.axes.keys():
+        raise UsageError(
+            f"--{min(strange)}: {spec.source} has no such axis, expected one of {', '.join(spec.axes)}",
+            tip="`backend` in the spec's [axes] says whose axes it has",
+        )
     axes = {**spec.axes, **question.axes}
     own = _own_models(spec, question, shipped)
     files = [model for model in own.values() if model.form != "file"]

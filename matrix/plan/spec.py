@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.core.errors import SpecError, SpecSyntax
-from matrix.core.records import AXES, Limits, Stage
+from matrix.core.records import Limits, Stage
 from matrix.core.toml_reader import Table
 from matrix.core.versions import KEYWORDS, nearest
-from matrix.plan.source_builds import CrossToolchain
-from matrix.plan.stages import kinds
+from matrix.plan.backends.backend import Axis, Backend, StageKind
+from matrix.plan.backends.shared import BACKEND_AXIS
+from matrix.plan.backends.source_builds import CrossToolchain
+from matrix.plan.stages import backends, kinds
 from matrix.plan.targets import Target, read_targets
-from matrix.plan.user_inputs import UserBuild, UserModel, fault_of, named, read_builds, read_models, read_toolchains
+from matrix.plan.user_inputs import (
+    OwnValue,
+    UserBuild,
+    UserModel,
+    read_builds,
+    read_models,
+    read_own_axes,
+    read_toolchains,
+)
 
 FORMAT = 1
 
@@ -23,18 +33,6 @@ DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat1
 
 Seen: 6e-8 (Linear) to 2e-6 (QuartzNet, 0.017 of 7808) in float32.
 """
-
-DEFAULT_AXES: Mapping[str, tuple[str, ...]] = {
-    "model": ("linear",),
-    "python": ("3.11",),
-    "torch": ("latest",),
-    "turbine": ("latest",),
-    "compiler": ("latest",),
-    "runtime": ("latest",),
-    "target": ("host",),
-    "flags": ("default",),
-}
-SINGULAR = {"models": "model", "compilers": "compiler", "runtimes": "runtime", "targets": "target"}
 
 
 def default_limits() -> dict[Stage, Limits]:
@@ -48,18 +46,6 @@ class Rule:
     place: str
     when: Mapping[str, tuple[str, ...]]
     reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnValue:
-    """A value of an axis that the spec defines itself (`[axis.NAME.VALUE]`): literal flags of the stages, packages
-    beside torch and turbine in the exporter's environment."""
-
-    compile: tuple[str, ...] = ()
-    link: tuple[str, ...] = ()
-    """Of the C compiler that links a module into a program. Without them none does."""
-    run: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +75,7 @@ class Spec:
     base: Path
     name: str
     question: str
+    backends: tuple[Backend, ...]
     stages: tuple[Stage, ...]
     axes: Mapping[str, tuple[str, ...]]
     ties: Mapping[str, str] = field(default_factory=dict)
@@ -98,15 +85,15 @@ class Spec:
     include: tuple[Rule, ...] = ()
     limits: Mapping[Stage, Limits] = field(default_factory=default_limits)
     tolerance: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
-    tables: tuple[View, ...] = (View(place="table", rows="compiler", columns="runtime"),)
+    tables: tuple[View, ...]
     """The tables of the answer. The cells are those of all tables: each takes the axes whole but for its `where`."""
     models: Mapping[str, UserModel] = field(default_factory=dict)
     toolchains: Mapping[str, str] = field(default_factory=dict)
-    """A user's own tools by name: paths relative to `base`. The names are values of the axes compiler and runtime."""
+    """A user's own tools by name: paths relative to `base`. The names are values of the axes that take tools."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """A user's own targets by name, beside the shipped ones."""
     builds: Mapping[str, UserBuild] = field(default_factory=dict)
-    """Runtimes to be built from source, by name. The names are values of the axis runtime."""
+    """What is to be built from source, by name. The names are values of the axis that takes builds."""
     options: tuple[str, ...] = ()
     """Words of the command line that made this spec another one than its file says; they repeat a cell."""
     benchmark: BenchmarkPlan = BenchmarkPlan()
@@ -121,6 +108,16 @@ class Spec:
         ruled = (term for rule in (*self.exclude, *self.include) for term in rule.when.get(axis, ()))
         shown = (term for table in self.tables for term in table.where.get(axis, ()))
         return (*self.axes[axis], *shown, *ruled)
+
+    @property
+    def axis_rows(self) -> dict[str, Axis]:
+        """The axes of its backends, and the one that chooses among them where it names some."""
+        rows = {axis.name: axis for backend in self.backends for axis in backend.axes}
+        return {BACKEND_AXIS.name: BACKEND_AXIS, **rows} if BACKEND_AXIS.name in self.axes else rows
+
+    @property
+    def stage_kinds(self) -> list[StageKind]:
+        return [kind for backend in self.backends for kind in backend.stages]
 
     @property
     def timed(self) -> bool:
@@ -180,38 +177,54 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
     top.only(KEYS)
     if content.get("format") != FORMAT:
         top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
-    own = _own_axes(top)
-    axes, ties = _axes(top, own)
-    stages = _stages(top)
+    meant = _backends(top)
+    rows = {axis.name: axis for backend in meant for axis in backend.axes}
+    flagged = [kind.name for backend in meant for kind in backend.stages if kind.flags]
+    own = read_own_axes(top, (BACKEND_AXIS.name, *rows), flagged)
+    axes, ties = _axes(top, rows, own)
+    names = tuple(axes)
+    stages = _stages(top, meant)
     spec = Spec(
         source=source,
         base=base,
         name=top.text("name", required=True),
         question=top.text("question", required=True),
+        backends=meant,
         stages=stages,
         axes=axes,
         ties=ties,
         own_axes=own,
-        exclude=_rules(top, "exclude", own),
-        include=_rules(top, "include", own, ties),
+        exclude=_rules(top, "exclude", names),
+        include=_rules(top, "include", names, ties),
         limits=_limits(top),
         tolerance=_tolerance(top),
         models=read_models(top),
         toolchains=read_toolchains(top, taken=KEYWORDS),
         targets=read_targets(top.table("targets")),
         builds=read_builds(top, taken=(*KEYWORDS, *top.table("toolchains").content)),
-        benchmark=_benchmark(top, own, stages),
+        benchmark=_benchmark(top, names, stages),
         repeats=_repeats(top),
         tools_python=top.text("tools_python", "3.11"),
-        tables=_views(top, own, ties),
+        tables=_views(top, names, ties, meant[0].square),
     )
     if faults:
         raise SpecError(source, faults, tip="correct the places named above; docs/spec.md lists the keys of a spec")
     return spec
 
 
-def _stages(top: Table) -> tuple[Stage, ...]:
-    asked = [kind for kind in kinds().values() if not kind.comes_with]
+def _backends(top: Table) -> tuple[Backend, ...]:
+    """Those that `axes.backend` names, else the first one."""
+    table, known = top.table("axes"), {backend.name: backend for backend in backends()}
+    read = table.texts(BACKEND_AXIS.name, (backends()[0].name,))
+    for name in read:
+        if name not in known:
+            expected = f"expected one of {', '.join(known)}{nearest(name, known)}"
+            table.fault(BACKEND_AXIS.name, f"unknown backend {name!r}, {expected}")
+    return tuple(known[name] for name in known if name in read) or backends()[:1]
+
+
+def _stages(top: Table, meant: Sequence[Backend]) -> tuple[Stage, ...]:
+    asked = [kind for backend in meant for kind in backend.stages if not kind.comes_with]
     names = [kind.name for kind in asked]
     read = top.texts("stages", tuple(kind.name for kind in asked if kind.judged))
     for index, name in enumerate(read):
@@ -228,47 +241,18 @@ def _stages(top: Table) -> tuple[Stage, ...]:
     return chosen
 
 
-def _own_axes(top: Table) -> dict[str, dict[str, OwnValue]]:
-    own: dict[str, dict[str, OwnValue]] = {}
-    table = top.table("axis")
-    for name in table.content:
-        if name in AXES:
-            table.fault(name, f"{name!r} is an axis already, expected a new name; give its values in [axes]")
-            continue
-        named(table, name)
-        values = table.table(name)
-        own[name] = {}
-        for label in values.content:
-            named(values, label)
-            value = values.table(label)
-            value.only(("compile", "link", "run", "packages"))
-            own[name][label] = OwnValue(
-                compile=value.texts("compile"),
-                link=value.texts("link"),
-                run=value.texts("run"),
-                packages=_packages(value),
-            )
-    return own
-
-
-def _packages(table: Table) -> tuple[str, ...]:
-    read = table.texts("packages")
-    for index, word in enumerate(read):
-        if fault := fault_of(word):
-            table.fault(f"packages[{index}]", fault)
-    return read
-
-
-def _axes(top: Table, own: Mapping[str, Mapping[str, OwnValue]]) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+def _axes(
+    top: Table, rows: Mapping[str, Axis], own: Mapping[str, Mapping[str, OwnValue]]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """The selectors of each axis, and the axes that are tied to another one."""
     table = top.table("axes")
-    names = (*AXES, *own)
+    defaults = {name: axis.default for name, axis in rows.items()} | {name: tuple(own[name]) for name in own}
     for key in table.content:
-        if key not in names:
-            meant = f"; did you mean {SINGULAR[key]!r}?" if key in SINGULAR else nearest(key, names)
-            table.fault(key, f"unknown axis {key!r}, expected one of {', '.join(names)}{meant}")
-    defaults = {**DEFAULT_AXES, **{name: tuple(values) for name, values in own.items()}}
-    axes = {name: table.texts(name, defaults[name]) for name in names}
+        if key not in defaults and key != BACKEND_AXIS.name:
+            meant = f"; did you mean {key[:-1]!r}?" if key[:-1] in defaults else nearest(key, defaults)
+            table.fault(key, f"unknown axis {key!r}, expected one of {', '.join(defaults)}{meant}")
+    names = (*([BACKEND_AXIS.name] if BACKEND_AXIS.name in table.content else []), *defaults)
+    axes = {name: table.texts(name, defaults.get(name, ())) for name in names}
     read = {name: terms[0][1:].strip() for name, terms in axes.items() if len(terms) == 1 and _is_tie(terms[0])}
     ties = {}
     for name, terms in axes.items():
@@ -288,21 +272,19 @@ def _is_tie(term: str) -> bool:
     return term.startswith("=") and not term.startswith("==")
 
 
-def _rules(
-    top: Table, key: str, own: Mapping[str, Mapping[str, OwnValue]], ties: Mapping[str, str] | None = None
-) -> tuple[Rule, ...]:
+def _rules(top: Table, key: str, names: Collection[str], ties: Mapping[str, str] | None = None) -> tuple[Rule, ...]:
     """The rules; an include can not name an axis of `ties`: it would add a cell in which the tie does not hold."""
     rules = []
     for table in top.tables(key):
         table.only(("when", "reason"))
         when = table.table("when")
-        when.only((*AXES, *own), kind="axis")
+        when.only(names, kind="axis")
         if not when.content:
             table.fault("when", 'is missing or empty, expected conditions such as { compiler = "<3.0" }')
         for axis, other in (ties or {}).items():
             if axis in when.content:
                 when.fault(axis, f"{axis} is tied to {other}, expected a condition on {other} alone")
-        conditions = {axis: when.texts(axis) for axis in when.content if axis in (*AXES, *own)}
+        conditions = {axis: when.texts(axis) for axis in when.content if axis in names}
         rules.append(Rule(place=table.place, when=conditions, reason=table.text("reason", required=True)))
     return tuple(rules)
 
@@ -326,16 +308,16 @@ def _tolerance(top: Table) -> dict[str, float]:
     return {dtype: table.positive(dtype, default) for dtype, default in DEFAULT_TOLERANCE.items()}
 
 
-def _views(top: Table, own: Mapping[str, Mapping[str, OwnValue]], ties: Mapping[str, str]) -> tuple[View, ...]:
+def _views(top: Table, names: Sequence[str], ties: Mapping[str, str], square: tuple[str, str]) -> tuple[View, ...]:
     """`[table]`, or several `[[table]]`."""
     one = not isinstance(top.content.get("table"), list)
     tables = [top.table("table")] if one else top.tables("table")
-    return tuple(_view(table, (*AXES, *own), ties) for table in tables)
+    return tuple(_view(table, names, ties, square) for table in tables)
 
 
-def _view(table: Table, names: Sequence[str], ties: Mapping[str, str]) -> View:
+def _view(table: Table, names: Sequence[str], ties: Mapping[str, str], square: tuple[str, str]) -> View:
     table.only(("rows", "columns", "where"))
-    rows, columns = table.choice("rows", names, "compiler"), table.choice("columns", names, "runtime")
+    rows, columns = table.choice("rows", names, square[0]), table.choice("columns", names, square[1])
     if rows == columns:
         table.fault("columns", f"read {rows!r} twice, expected another axis than rows")
     where = table.table("where")
@@ -347,12 +329,12 @@ def _view(table: Table, names: Sequence[str], ties: Mapping[str, str]) -> View:
     return View(place=where.place, rows=rows, columns=columns, where=conditions)
 
 
-def _benchmark(top: Table, own: Mapping[str, Mapping[str, OwnValue]], stages: Sequence[Stage]) -> BenchmarkPlan:
+def _benchmark(top: Table, names: Collection[str], stages: Sequence[Stage]) -> BenchmarkPlan:
     table = top.table("benchmark")
     table.only(("rounds", "passes", "baseline"))
     read = table.table("baseline")
-    read.only((*AXES, *own), kind="axis")
-    baseline = {axis: read.text(axis, required=True) for axis in read.content if axis in (*AXES, *own)}
+    read.only(names, kind="axis")
+    baseline = {axis: read.text(axis, required=True) for axis in read.content if axis in names}
     if not baseline and any(kinds()[stage].rounds for stage in stages):
         table.fault("baseline", 'is missing, expected the release to compare with, such as { compiler = "3.8.0" }')
     return BenchmarkPlan(rounds=table.count("rounds", 7), passes=table.count("passes", 2), baseline=baseline)

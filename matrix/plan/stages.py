@@ -1,6 +1,6 @@
-"""The table of stage kinds, and a node of a plan made a job with its key. Pure.
+"""The table of backends, with all stage kinds and axes, and a node of a plan made a job with its key. Pure.
 
-A stage is known by its name, and the table says everything else of it: what reads the table names no stage.
+A stage and an axis are known by their names, and the table says everything else of them: what reads it names none.
 """
 
 from __future__ import annotations
@@ -12,21 +12,66 @@ from pathlib import Path
 
 from matrix.core.keys import job_key
 from matrix.core.records import EnvironmentRequest, Job, Limits, Outcome, Stage
-from matrix.plan.backends.backend import Backend, Given, StageKind, matching
+from matrix.plan.backends.backend import Axis, Backend, EnvironmentKind, Given, ModelForm, StageKind, matching
 from matrix.plan.backends.iree import IREE
 
 BACKENDS: tuple[Backend, ...] = (IREE,)
-"""Every backend that there is, in the order of tables."""
+"""What `backends()` gives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Table:
+    """What the backends hold together, by name, in order."""
+
+    kinds: Mapping[Stage, StageKind]
+    ranks: Mapping[Stage, int]
+    backends: Mapping[Stage, Backend]
+    axes: Mapping[str, Axis]
+    environments: Mapping[str, EnvironmentKind]
+    forms: Mapping[str, ModelForm]
+
+
+@functools.cache
+def _table(backends: tuple[Backend, ...]) -> _Table:
+    kinds = {kind.name: kind for backend in backends for kind in backend.stages}
+    return _Table(
+        kinds=kinds,
+        ranks={stage: rank for rank, stage in enumerate(kinds)},
+        backends={kind.name: backend for backend in backends for kind in backend.stages},
+        axes={axis.name: axis for backend in backends for axis in backend.axes},
+        environments={kind.name: kind for backend in backends for kind in backend.environments},
+        forms={form.name: form for backend in reversed(backends) for form in backend.forms},
+    )
+
+
+def backends() -> tuple[Backend, ...]:
+    """Every backend, in the order of tables. A spec that names none means the first."""
+    return BACKENDS
 
 
 def kinds() -> Mapping[Stage, StageKind]:
     """Every stage kind by its name, each behind those that it comes after."""
-    return _kinds(BACKENDS)
+    return _table(BACKENDS).kinds
 
 
-@functools.cache
-def _kinds(backends: tuple[Backend, ...]) -> Mapping[Stage, StageKind]:
-    return {kind.name: kind for backend in backends for kind in backend.stages}
+def axes() -> Mapping[str, Axis]:
+    """Every axis by its name."""
+    return _table(BACKENDS).axes
+
+
+def environments() -> Mapping[str, EnvironmentKind]:
+    """Every kind of environment by its name, in the order in which they are needed."""
+    return _table(BACKENDS).environments
+
+
+def worker_of(stage: Stage) -> EnvironmentKind:
+    """The kind of environment that the workers of a stage are in."""
+    return environments()[kinds()[stage].environment]
+
+
+def forms() -> Mapping[str, ModelForm]:
+    """Every form of a model by its name."""
+    return _table(BACKENDS).forms
 
 
 def in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
@@ -37,12 +82,14 @@ def in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 
 def rank_of(stage: Stage) -> int:
     """The place of a stage in the table."""
-    return _ranks(BACKENDS)[stage]
+    return _table(BACKENDS).ranks[stage]
 
 
-@functools.cache
-def _ranks(backends: tuple[Backend, ...]) -> Mapping[Stage, int]:
-    return {stage: rank for rank, stage in enumerate(_kinds(backends))}
+def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage | None:
+    """Of some stages, the last judged one of the backend that a stage is of: what its cells end with."""
+    backend = _table(BACKENDS).backends[stage]
+    among = set(stages)
+    return next((kind.name for kind in reversed(backend.stages) if kind.judged and kind.name in among), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +114,8 @@ class Node:
     """Tells repeats of the same job apart (a round of a benchmark, a second compile)."""
     machine: str = ""
     """The class of this machine, where the result depends on it."""
+    script: str = ""
+    """The digest of the script that it runs, of `scripts/`."""
     beside: str = ""
     """Of a round: a digest of all cells that it is interleaved and compared with. A time of another hour beside others
     answers nothing here, so it must not be reused."""
@@ -76,9 +125,9 @@ class Node:
         return kinds()[self.stage]
 
 
-def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], export_digest: str) -> Job:
+def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str]) -> Job:
     """The job of a node. `environment` is the digest of its realised environment, `artifacts` maps the names of all
-    artifacts above it to their sha256, `export_digest` is that of the export script.
+    artifacts above it to their sha256.
 
     A script's parameter whose name ends in `_file` is the path of an input on the machine that asks. The key has its
     digest as another parameter, and not where it lies.
@@ -97,7 +146,7 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str], expo
     key = job_key(
         stage=node.stage,
         environment=environment,
-        script=export_digest if kind.script else "",
+        script=node.script,
         inputs=inputs,
         command=command,
         arguments=facts if kind.script else (),

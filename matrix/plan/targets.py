@@ -8,21 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from matrix.core.records import Stage
 from matrix.core.toml_reader import Table
-from matrix.plan.source_builds import CrossToolchain, read_own_toolchain
+from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchain
+from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 
-BACKEND = "--iree-hal-target-backends=llvm-cpu"
-FLAGS = {
-    "triple": "--iree-llvmcpu-target-triple",
-    "cpu": "--iree-llvmcpu-target-cpu",
-    "features": "--iree-llvmcpu-target-cpu-features",
-    "abi": "--iree-llvmcpu-target-abi",
-    "float_abi": "--iree-llvmcpu-target-float-abi",
-}
-"""Key of a target -> the flag of iree-compile that it stands for."""
-KEYS = ("machine", *FLAGS, "compile", "run", "emulator", "sysroot", "packages", "toolchain")
-DEVICE = ("--device=local-sync",)
+KEYS = ("emulator", "sysroot", "packages", "toolchain")
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
 WORDS = ("host", "all")
@@ -40,8 +32,7 @@ class Target:
 
     name: str
     machine: str
-    compile: tuple[str, ...]
-    run: tuple[str, ...]
+    flags: Mapping[Stage, tuple[str, ...]]
     emulator: tuple[str, ...] = ()
     sysroot: str = ""
     packages: str = ""
@@ -62,7 +53,7 @@ def read_targets(table: Table) -> dict[str, Target]:
 
 
 def _target(name: str, row: Table) -> Target:
-    row.only(KEYS)
+    row.only(("machine", *(key for backend in backends() for key in backend.target_keys), *KEYS))
     triple, emulator, sysroot = row.text("triple"), row.texts("emulator"), row.text("sysroot")
     machine = row.text("machine") or triple.partition("-")[0]
     if emulator and not machine:
@@ -81,19 +72,9 @@ def _target(name: str, row: Table) -> Target:
     return Target(
         name=name,
         machine=machine,
-        compile=_compile_flags(row),
-        run=row.texts("run", DEVICE),
+        flags={stage: flags for backend in backends() for stage, flags in backend.target_flags(row).items()},
         emulator=emulator,
         sysroot=sysroot,
         packages=packages,
         toolchain=read_own_toolchain(name, row.table("toolchain"), machine) if "toolchain" in row.content else None,
     )
-
-
-def _compile_flags(row: Table) -> tuple[str, ...]:
-    """The flags that the keys stand for, then the literal ones, which take the place of those of the same name."""
-    values: Mapping[str, str] = {key: ",".join(row.texts(key)) for key in FLAGS}
-    meant = (BACKEND, *(f"{FLAGS[key]}={value}" for key, value in values.items() if value))
-    literal = row.texts("compile")
-    names = {flag.partition("=")[0] for flag in literal}
-    return (*(flag for flag in meant if flag.partition("=")[0] not in names), *literal)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -12,20 +12,15 @@ from packaging.utils import canonicalize_name
 
 from matrix.core.errors import ModelUnusable
 from matrix.core.keys import digest
+from matrix.core.records import Stage
 from matrix.core.toml_reader import Table
+from matrix.plan.stages import axes, forms
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
 """Names stand in tables, in file formats and on command lines: nothing in them needs an escape."""
 
 ID = re.compile(r"(sha256:)?[0-9a-f]{64}\Z")
 """An image by its ID. A name of one's own says more, but need not be there."""
-
-FORMS = ("file", "mlir", "onnx", "vmfb")
-
-SUFFIXES = {".py": "file", ".mlir": "mlir", ".mlirbc": "mlir", ".onnx": "onnx", ".vmfb": "vmfb"}
-
-TOOL_AXES = ("compiler", "runtime")
-"""The axes on which a toolchain can stand in the place of a release."""
 
 PLACES = ("bin", "tools", "install", "venv", ".venv")
 """Folders that say nothing about whose tools they hold: the one above names a toolchain."""
@@ -38,7 +33,7 @@ IMAGE = "image:"
 class UserModel:
     """A `[models.NAME]` table, or a file that `--model` names.
 
-    `form` is one of FORMS: a Python file with `model()` and `inputs()`, MLIR, ONNX, a finished `.vmfb`. Paths are
+    `form` is one of `stages.forms()`: a Python file with `model()` and `inputs()`, or a finished artifact. Paths are
     relative to the spec's folder. `inputs` and `expected` are .npy files; none of them for a Python file. `function`
     is the entry point, "" the usual one; `opset_version` what an importer raises the opset of an `.onnx` to.
     `parameters`, of a Python file only, says where its weights go: "inline" in the MLIR, "external" in an .irpa file.
@@ -57,17 +52,18 @@ class UserModel:
 def read_models(top: Table) -> dict[str, UserModel]:
     """The tables `[models.NAME]`."""
     models = {}
-    table = top.table("models")
+    table, known = top.table("models"), tuple(forms())
     for name in table.content:
         named(table, name)
         row = table.table(name)
-        row.only((*FORMS, "inputs", "expected", "function", "opset_version", "parameters"))
-        forms = [form for form in FORMS if row.text(form)]
-        form = forms[0] if forms else "file"
-        if len(forms) != 1:
-            table.fault(name, "expected one of `file` (Python), `mlir`, `onnx` and `vmfb`")
+        row.only((*known, "inputs", "expected", "function", "opset_version", "parameters"))
+        given = [form for form in known if row.text(form)]
+        form = given[0] if given else "file"
+        if len(given) != 1:
+            others = [f"`{form}`" for form in known if form != "file"]
+            table.fault(name, f"expected one of `file` (Python), {', '.join(others[:-1])} and {others[-1]}")
         for key in ("inputs", "expected", "function"):
-            if form == "file" and len(forms) == 1 and key in row.content:
+            if form == "file" and len(given) == 1 and key in row.content:
                 row.fault(key, "does not go with `file`: the Python file says it")
         if form != "file" and "parameters" in row.content:
             row.fault("parameters", "goes only with `file`: how an export keeps the weights")
@@ -142,17 +138,55 @@ def read_builds(top: Table, *, taken: Iterable[str] = ()) -> dict[str, UserBuild
     return builds
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnValue:
+    """A value of an axis that a spec defines itself (`[axis.NAME.VALUE]`): literal flags of stages, packages in the
+    environments that take some."""
+
+    flags: Mapping[Stage, tuple[str, ...]] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+
+def read_own_axes(top: Table, taken: Iterable[str], stages: Sequence[Stage]) -> dict[str, dict[str, OwnValue]]:
+    """The tables `[axis.NAME.VALUE]`. `taken` are the names of axes that there are, `stages` those that take flags."""
+    own: dict[str, dict[str, OwnValue]] = {}
+    table, names = top.table("axis"), set(taken)
+    for name in table.content:
+        if name in names:
+            table.fault(name, f"{name!r} is an axis already, expected a new name; give its values in [axes]")
+            continue
+        named(table, name)
+        values = table.table(name)
+        own[name] = {}
+        for label in values.content:
+            named(values, label)
+            value = values.table(label)
+            value.only((*stages, "packages"))
+            flags = {stage: value.texts(stage) for stage in stages}
+            own[name][label] = OwnValue(flags=flags, packages=_packages(value))
+    return own
+
+
+def _packages(table: Table) -> tuple[str, ...]:
+    read = table.texts("packages")
+    for index, word in enumerate(read):
+        if fault := fault_of(word):
+            table.fault(f"packages[{index}]", fault)
+    return read
+
+
 def named(table: Table, name: str) -> None:
     if not NAME.match(name):
         table.fault(name, f"read {name!r}, expected a name of letters, digits and . _ + -")
 
 
 def form_of(word: str) -> str:
-    """Which of FORMS a file is, by its suffix. Raises ModelUnusable."""
-    form = SUFFIXES.get(PurePath(word).suffix.lower())
+    """The form of a model that a file is, by its suffix. Raises ModelUnusable."""
+    suffixes = {suffix: form.name for form in forms().values() for suffix in form.suffixes}
+    form = suffixes.get(PurePath(word).suffix.lower())
     if form is None:
         raise ModelUnusable(
-            f"--model: read {word!r}, expected a shipped model or a file {', '.join(SUFFIXES)}",
+            f"--model: read {word!r}, expected a shipped model or a file {', '.join(suffixes)}",
             tip="`python -m matrix plan --model x` lists the shipped ones",
         )
     return form
@@ -206,21 +240,23 @@ def numbered(name: str, used: Iterable[str]) -> str:
     return next(each for each in (name, *(f"{name}-{number}" for number in range(2, 10_000))) if each not in taken)
 
 
+def tool_axes() -> tuple[str, ...]:
+    """The axes on which a toolchain can stand in the place of a release."""
+    return tuple(name for name, axis in axes().items() if axis.tool)
+
+
 def is_toolchain(axis: str, term: str) -> bool:
     """A path or an image on an axis of releases, as against a version, a specifier or a keyword."""
-    return axis in TOOL_AXES and ("/" in term or term.endswith(".whl") or term.startswith(IMAGE))
+    return axis in tool_axes() and ("/" in term or term.endswith(".whl") or term.startswith(IMAGE))
 
 
 def toolchain_terms(axes: Mapping[str, tuple[str, ...]]) -> list[str]:
     """The paths and images among the terms of the tool axes, each once."""
-    return list(dict.fromkeys(term for axis in TOOL_AXES for term in axes.get(axis, ()) if is_toolchain(axis, term)))
+    return list(dict.fromkeys(term for axis in tool_axes() for term in axes.get(axis, ()) if is_toolchain(axis, term)))
 
 
 FORMAT = 1
 """Goes into every key. Raise it when the same question is to be resolved anew."""
-
-AXES = ("torch", "iree-turbine", "iree-base-compiler", "iree-base-runtime")
-"""Packages that are axes, or go with one: their versions are chosen there."""
 
 
 def fault_of(word: str) -> str:
@@ -231,7 +267,7 @@ def fault_of(word: str) -> str:
         return f"read {word!r}, expected a requirement such as 'transformers==4.57.1'"
     if requirement.url:
         return f"read {word!r}, expected a package of the index, no address: only such a one has a hash to lock"
-    if canonicalize_name(requirement.name) in AXES:
+    if canonicalize_name(requirement.name) in {axis.package for axis in axes().values()}:
         return f"read {word!r}, expected another package: {requirement.name} is chosen by an axis of the matrix"
     return ""
 

@@ -9,7 +9,7 @@ from tabulate import tabulate
 from matrix.core.records import JobResult, Outcome
 from matrix.plan.axes import ordered_axes
 from matrix.plan.backends.iree import BUILD, VMFB
-from matrix.plan.source_builds import RUNNER, UNSTRIPPED
+from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
 from matrix.results.cells import CellReport, Report
 
 MIB = 1 << 20

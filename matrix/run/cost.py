@@ -7,52 +7,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.core.records import EnvironmentRequest, Stage
+from matrix.plan.backends.backend import EnvironmentCost
 from matrix.plan.graph import Plan
 from matrix.plan.locks import variant_of
-from matrix.plan.stages import kinds
+from matrix.plan.stages import environments, kinds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentCost:
-    """Of one environment: bytes to download, bytes on the disk, seconds to install with an empty cache."""
-
-    download_bytes: int
-    disk_bytes: int
-    seconds: float
-
-
-ENVIRONMENT_COSTS: Mapping[str, EnvironmentCost] = {
-    "exporter": EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_700_000_000, seconds=35.0),
-    "importer": EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
-    "compiler": EnvironmentCost(download_bytes=85_000_000, disk_bytes=500_000_000, seconds=1.5),
-    "builder": EnvironmentCost(download_bytes=290_000_000, disk_bytes=1_100_000_000, seconds=30.0),
-    "runtime": EnvironmentCost(download_bytes=15_000_000, disk_bytes=110_000_000, seconds=0.5),
-}
-"""Measuring 2026-11-21 with the CUDA build of torch 2.9, for one that shares no wheel with another."""
-
-SAME_TORCH = EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0)
-"""An exporter beside one of the same torch release and Python: it adds IREE and turbine."""
-OTHER_PYTHON = EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0)
-"""An exporter beside one of the same torch release on another Python: CUDA's wheels are for all, torch's are not."""
+def large_of(request: EnvironmentRequest) -> tuple[str, str] | None:
+    """The package that makes an environment large, in its release and build; None where nothing does."""
+    large = environments()[request.kind].large
+    return (dict(request.lock.pins)[large], variant_of(request.lock)) if large else None
 
 
 def family(request: EnvironmentRequest) -> tuple[str, ...]:
-    """What environments have in common that share their largest wheels: torch's release, its variant, the Python."""
-    if request.kind != "exporter":
-        return (request.lock.name, request.python)
-    return (dict(request.lock.pins)["torch"], variant_of(request.lock), request.python)
+    """What environments have in common that share their largest wheels: the release, its build, the Python."""
+    return (*(large_of(request) or (request.lock.name,)), request.python)
 
 
 def cost_beside(request: EnvironmentRequest, others: Iterable[EnvironmentRequest]) -> EnvironmentCost:
     """What an environment adds to others on the same disk."""
-    if request.kind == "exporter":
-        shared = family(request)
-        families = {family(other) for other in others if other.kind == "exporter"}
-        if shared in families:
-            return SAME_TORCH
-        if any(other[:2] == shared[:2] for other in families):
-            return OTHER_PYTHON
-    return ENVIRONMENT_COSTS[request.kind]
+    kind, large = environments()[request.kind], large_of(request)
+    pythons = {other.python for other in others if large and other.kind == request.kind and large_of(other) == large}
+    if kind.same_large and request.python in pythons:
+        return kind.same_large
+    return kind.other_python if kind.other_python and pythons else kind.cost
 
 
 def disk_cost(request: EnvironmentRequest, others: Iterable[EnvironmentRequest]) -> int:

@@ -45,7 +45,6 @@ def replay(plan: Plan, store: Store, engine: Engine) -> Schedule:
             node,
             environment=digests[node.request],
             artifacts=schedule.artifacts(node),
-            export_digest=plan.export_digest,
         )
         result = store.result(job.key)
         if result is not None:

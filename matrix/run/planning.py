@@ -20,18 +20,19 @@ from matrix.core.data import DATA, STORE_LOCKS, data_root, model_files, presets,
 from matrix.core.errors import ModelMissing, ModelUnusable, PresetUnknown, SpecError
 from matrix.core.keys import sha256
 from matrix.core.machine import machine_identity
-from matrix.core.records import AXES, Toolchain
+from matrix.core.records import Toolchain
 from matrix.core.toml_reader import Table
 from matrix.environments.user_tools import find_toolchain
-from matrix.plan.catalogue import GIVEN_AS, Catalogue, FlagRow, GivenModel, ModelFile
+from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.plan.catalogue import Catalogue, FlagRow, Model
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import NOWHERE, load_locks
 from matrix.plan.question import Question, ask, selectors
 from matrix.plan.rounds import with_repeats
 from matrix.plan.spec import Spec, parse_spec
-from matrix.plan.stages import kinds
+from matrix.plan.stages import axes, forms, kinds
 from matrix.plan.targets import Target, read_targets
-from matrix.plan.user_inputs import TOOL_AXES, UserModel, fault_of, image_of
+from matrix.plan.user_inputs import UserModel, fault_of, image_of, tool_axes
 
 
 def question_of(options: Namespace) -> Question:
@@ -40,7 +41,7 @@ def question_of(options: Namespace) -> Question:
         preset=options.preset or "",
         only=tuple(options.only),
         torch_variant=options.torch_build,
-        axes={axis: tuple(terms) for axis in AXES if axis != "model" and (terms := getattr(options, axis))},
+        axes={axis: tuple(terms) for axis in axes() if axis != MODEL_AXIS.name and (terms := getattr(options, axis))},
         models=tuple(options.model),
         inputs=tuple(options.inputs),
         expected=tuple(options.expected),
@@ -86,7 +87,7 @@ def plan_for(spec: Spec, question: Question, store: Path = NOWHERE) -> Plan:
 
 def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
     """Those of a spec's toolchains that are images, by name. Raises EngineMissing, ToolchainFault."""
-    asked = {name: image_of(where) for axis in TOOL_AXES for name, where in asked_toolchains(spec, axis).items()}
+    asked = {name: image_of(where) for axis in tool_axes() for name, where in asked_toolchains(spec, axis).items()}
     if not any(asked.values()):
         return {}
     from matrix.engines.choice import toolchain_images
@@ -123,9 +124,9 @@ def load_catalogue(
     SpecError for a target that is shipped.
     """
     scripts = data_root() / "scripts"
-    models: dict[str, ModelFile | GivenModel] = {}
+    models: dict[str, Model] = {}
     for name, path in model_files().items():
-        models[name] = ModelFile(name=name, path=path, digest=sha256(path), packages=packages_of(path))
+        models[name] = Model(name=name, path=path, digest=sha256(path), packages=packages_of(path))
     for model in spec.models.values():
         models[model.name] = _user_model(model, spec.base)
     timed = platform.machine() if spec.timed else ""
@@ -135,22 +136,21 @@ def load_catalogue(
         targets=_targets(spec),
         flags=_rows(DATA / "flags.toml"),
         machine=platform.machine(),
-        export_digest=sha256(scripts / "export.py"),
         torch_variant=torch_variant,
         special=frozenset(model_files("*")) - spec.models.keys(),
         toolchains={
             (axis, name): (images or {}).get(name) or find_toolchain(name, spec.base / path, axis)
-            for axis in TOOL_AXES
+            for axis in tool_axes()
             for name, path in asked_toolchains(spec, axis).items()
         },
         builds={
             name: planned_build(build, spec.base, data_root() / "images" / "armv6", spec.own_toolchains, timed_on=timed)
             for name, build in spec.builds.items()
-            if name in spec.terms("runtime")
+            if any(name in spec.terms(axis) for axis, row in spec.axis_rows.items() if row.built)
         },
         programs={
-            program: (Path(program).name, scripts / program, sha256(scripts / program))
-            for program in sorted({program for kind in kinds().values() for program in kind.programs})
+            file: (Path(file).name, scripts / file, sha256(scripts / file))
+            for file in {file for kind in spec.stage_kinds for file in (kind.script, *kind.programs) if file}
         },
         machine_class=machine_class,
     )
@@ -158,7 +158,8 @@ def load_catalogue(
 
 def asked_toolchains(spec: Spec, axis: str) -> dict[str, str]:
     """The toolchains of a spec that an axis of it names: name -> where they are."""
-    return {name: where for name, where in spec.toolchains.items() if name in spec.terms(axis)}
+    terms = spec.terms(axis) if axis in spec.axes else ()
+    return {name: where for name, where in spec.toolchains.items() if name in terms}
 
 
 def _rows(path: Path) -> dict[str, FlagRow]:
@@ -166,8 +167,7 @@ def _rows(path: Path) -> dict[str, FlagRow]:
     return {
         name: FlagRow(
             name=name,
-            compile=tuple(row["compile"]),
-            run=tuple(row["run"]),
+            flags={stage: tuple(row[stage]) for stage, kind in kinds().items() if kind.flags and stage in row},
             machine_bound=row.get("machine_bound", False),
         )
         for name, row in content.items()
@@ -183,18 +183,18 @@ def _targets(spec: Spec) -> dict[str, Target]:
     return {**shipped, **spec.targets}
 
 
-def _user_model(model: UserModel, base: Path) -> ModelFile | GivenModel:
+def _user_model(model: UserModel, base: Path) -> Model:
     path = _existing(model, base / model.path)
     if model.form == "file":
         external = model.parameters == "external"
-        return ModelFile(
+        return Model(
             name=model.name,
             path=path,
             digest=sha256(path),
             external_parameters=external,
             packages=packages_of(path),
         )
-    files = [(GIVEN_AS[model.form], path)]
+    files = [(forms()[model.form].artifact, path)]
     files += [(f"input_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.inputs)]
     files += [(f"expected_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.expected)]
     function, note = model.function or "main", ""
@@ -208,7 +208,7 @@ def _user_model(model: UserModel, base: Path) -> ModelFile | GivenModel:
         note = f"ONNX opset {facts.opset}{raised}" if facts.opset else ""
     elif model.form == "vmfb" and not model.function:
         function = _only_entry_point(model, path)
-    return GivenModel(
+    return Model(
         name=model.name,
         form=model.form,
         artifacts=tuple((name, file, sha256(file)) for name, file in files),
@@ -224,7 +224,7 @@ def _beside(model: UserModel, path: Path, name: str) -> Path:
     taken = {
         "",
         "..",
-        *GIVEN_AS.values(),
+        *(form.artifact for form in forms().values()),
         *(Path(program).name for kind in kinds().values() for program in kind.programs),
     }
     if Path(name).name != name or name in taken or name.endswith(".npy"):

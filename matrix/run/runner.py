@@ -134,7 +134,7 @@ class Runner:
             self.schedule.park(node)
             return
         artifacts = self.schedule.artifacts(node)
-        job = make_job(node, environment=digest, artifacts=artifacts, export_digest=self.plan.export_digest)
+        job = make_job(node, environment=digest, artifacts=artifacts)
         self._keep_given(node)
         if job.key in self.flights:
             self.summary.jobs_reused += 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from matrix.core.records import AXES
 from matrix.core.versions import in_order
+from matrix.plan.stages import axes as axis_rows
 from matrix.results.square import headings
 from matrix.site.harmless import slug
 from matrix.site.squares import Table, ordered
@@ -50,7 +50,7 @@ class Finder:
         """Of every axis that some square has several values of; the usual axes first."""
         shown = (table.row_axis, table.column_axis, *table.ties)
         found = []
-        for axis in ordered((*(axis for axis in AXES if axis in self._holding), *self._holding)):
+        for axis in ordered((*(axis for axis in axis_rows() if axis in self._holding), *self._holding)):
             labels = [label for label in in_order(self._holding[axis]) if label != "-"]
             if axis not in shown and 1 < len(labels) <= MOST_OFFERED:
                 found.append(self._picker(table, axis, labels))

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from matrix.answers import predictions
-from matrix.core.records import AXES, Outcome
+from matrix.core.records import Outcome
 from matrix.core.versions import in_order
+from matrix.plan.stages import axes as axis_rows
 from matrix.results import signatures
 from matrix.results.published import PublishedCell, PublishedRun
 from matrix.results.square import MARKS, PLURAL, RAN, headings, outcome_words, span
@@ -219,7 +220,7 @@ def several(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
 def ordered(axes: Iterable[str]) -> list[str]:
     """The usual axes in their order, then a spec's own."""
     names = list(dict.fromkeys(axes))
-    return [axis for axis in AXES if axis in names] + [axis for axis in names if axis not in AXES]
+    return [axis for axis in axis_rows() if axis in names] + [axis for axis in names if axis not in axis_rows()]
 
 
 def _passes(table: Table, down: int, across: int) -> bool:

@@ -9,8 +9,8 @@ from reports import npy, report_of
 from samples import catalogue, result, spec_of
 
 from matrix.core.records import Build, JobResult
+from matrix.plan.backends.source_builds import PlannedBuild
 from matrix.plan.graph import make_plan
-from matrix.plan.source_builds import PlannedBuild
 from matrix.results.cells import Report
 
 EMULATOR = ("qemu-aarch64-static", "-cpu", "cortex-a53")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matrix.core.records import Artifact, JobEnd, JobResult, Lock, Outcome, Stage
-from matrix.plan.catalogue import Catalogue, FlagRow, GivenModel, ModelFile
+from matrix.plan.catalogue import Catalogue, FlagRow, Model
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex
 from matrix.plan.spec import Spec, parse_spec
@@ -26,30 +26,34 @@ def lock(kind: str, pins: Mapping[str, str], *, refusal: str = "") -> Lock:
     return Lock(name=name, path=Path(f"{name}.txt"), digest=name, pins=tuple(pins.items()), refusal=refusal)
 
 
+PROGRAMS_OF_STAGES = ("export.py", "import_onnx.py", "static_library.c", "steps.py")
+
+
 def catalogue(machine: str = "x86_64") -> Catalogue:
     locks = [lock("exporter", {"torch": "2.9.1", "iree-turbine": "3.9.0"})]
     for kind in ("compiler", "runtime"):
         locks += [lock(kind, {f"iree-base-{kind}": release}) for release in RELEASES]
         locks.append(lock(kind, {f"iree-base-{kind}": REFUSED}, refusal="no wheel for this Python"))
     given = tuple((name, Path(name), name) for name in ("module.mlir", "input_0.npy", "expected_0.npy"))
-    arm = Target(name="aarch64", machine="aarch64", compile=("--triple=aarch64",), run=("--device=local-sync",))
-    intel = Target(name="x86_64", machine="x86_64", compile=("--triple=x86_64",), run=("--device=local-sync",))
+    targets = {
+        name: Target(name=name, machine=name, flags={"compile": (f"--triple={name}",), "run": ("--device=local-sync",)})
+        for name in ("x86_64", "aarch64")
+    }
     return Catalogue(
         locks=LockIndex(locks=tuple(locks), pythons=PYTHONS),
         models={
-            "linear": ModelFile(name="linear", path=Path("linear.py"), digest="d1"),
-            "copy": ModelFile(name="copy", path=Path("linear.py"), digest="d1"),
-            "given": GivenModel(name="given", artifacts=given, function="forward"),
+            "linear": Model(name="linear", path=Path("linear.py"), digest="d1"),
+            "copy": Model(name="copy", path=Path("linear.py"), digest="d1"),
+            "given": Model(name="given", form="mlir", artifacts=given, function="forward"),
         },
-        targets={"x86_64": intel, "aarch64": arm},
+        targets=targets,
         flags={
-            "default": FlagRow(name="default", compile=(), run=()),
-            "again": FlagRow(name="again", compile=(), run=()),
-            "o3": FlagRow(name="o3", compile=("-O3",), run=()),
+            "default": FlagRow(name="default", flags={}),
+            "again": FlagRow(name="again", flags={}),
+            "o3": FlagRow(name="o3", flags={"compile": ("-O3",)}),
         },
         machine=machine,
-        export_digest="e1",
-        programs={name: (name, Path(name), name) for name in ("import_onnx.py", "steps.py", "static_library.c")},
+        programs={name: (name, Path(name), name) for name in PROGRAMS_OF_STAGES},
     )
 
 

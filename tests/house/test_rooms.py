@@ -24,7 +24,6 @@ LONG_MODULES = {
     "matrix/cli/options.py",
     "matrix/cli/upkeep.py",
     "matrix/engines/docker/engine.py",
-    "matrix/plan/spec.py",
     "matrix/results/formats.py",
     "matrix/results/published.py",
     "matrix/run/store.py",

@@ -27,8 +27,8 @@ from matrix.core.keys import sha256
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
+from matrix.plan.backends.source_builds import RUNNER, STEPS, UNSTRIPPED
 from matrix.plan.question import Question
-from matrix.plan.source_builds import RUNNER, STEPS, UNSTRIPPED
 from matrix.run.planning import plan_for
 
 pytestmark = [pytest.mark.real, pytest.mark.full]

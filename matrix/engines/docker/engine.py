@@ -21,7 +21,7 @@ from threading import Event, Lock, Thread
 from matrix.core.disk import DEAD_SUFFIX
 from matrix.core.errors import DaemonGone, DiskFull, MatrixError, WorkerLost
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
-from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, script_arguments, tool_line
+from matrix.engines.contract import ONE_THREAD, script_arguments, tool_line
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.engines.docker.exchange import PYTHON, Copied, Exchange, Mounted, filled, opener
@@ -30,6 +30,7 @@ from matrix.engines.docker.kind import DOCKER
 from matrix.engines.worker import Finished, Lost, Order, Worker, WorkerEvent, worker_arguments
 from matrix.images.image import LABEL
 from matrix.images.workshop import Workshop
+from matrix.plan.stages import worker_of
 
 SCRATCH = ("/tmp", "/dev/shm", "/dev/mqueue")
 RUN_LABEL = f"{LABEL}.run"
@@ -205,8 +206,8 @@ class DockerEngine:
         arguments = worker_arguments(
             Path(box.exchange.places.scripts) / "worker.py",
             slots=1,
-            warm=WARM if job.script and box.environment.digest not in self._cold else (),
-            version_of=VERSIONS_OF if job.script else (),
+            warm=worker_of(job.stage).warm if job.script and box.environment.digest not in self._cold else (),
+            version_of=worker_of(job.stage).versions_of if job.script else (),
             box=SCRATCH,
         )
         confinement = Confinement(

@@ -17,8 +17,9 @@ from matrix.engines.channel import STDERR, STDOUT
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.engines.docker.kind import DOCKER
-from matrix.environments.user_tools import OPTIONAL_TOOLS, PROBE_OPTIONS, REQUIRED_TOOLS, version_in
+from matrix.environments.user_tools import PROBE_OPTIONS, version_in
 from matrix.images.image import ARCHITECTURES
+from matrix.plan.stages import axes, environments
 
 PYTHONS = ("python3", "python")
 """The names under which an image's Python is looked for on its PATH."""
@@ -87,7 +88,8 @@ def look_inside(
     said = daemon.inspected(f"sha256:{toolchain.digest}")
     if said is None:
         return None
-    tools = (REQUIRED_TOOLS[request.kind], *OPTIONAL_TOOLS[request.kind])
+    axis = axes()[environments()[request.kind].axes[0]]
+    tools = (axis.tool, *axis.tools_beside)
     found = _found(daemon, toolchain, tools, script, labels)
     if tools[0] not in found["tools"]:
         tip = f"set it where the image is built: `ENV PATH=/folder/of/the/tools:$PATH`; {tools[0]} must be executable"

@@ -21,7 +21,7 @@ from matrix.core.store_paths import STORE_PATHS, StorePath, store_paths_data
 from matrix.engines.channel import ProcessChannel
 from matrix.engines.choice import refuse
 from matrix.engines.committed import environment_of
-from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, script_arguments, show, tool_line
+from matrix.engines.contract import ONE_THREAD, outputs_in, script_arguments, show, tool_line
 from matrix.engines.nix.kind import NIX, PROGRAMS
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
@@ -31,6 +31,7 @@ from matrix.images.image import Image
 from matrix.images.layer import ENVIRONMENT
 from matrix.images.nix.nar import STORE
 from matrix.images.nix.table import ROOT_DIGITS, Place
+from matrix.plan.stages import worker_of
 
 FORMAT = 1
 IN, OUT, SCRIPTS = "/in", "/out", "/scripts"
@@ -235,8 +236,8 @@ class NixEngine:
         line += worker_arguments(
             scripts / "worker.py",
             slots=self._slots,
-            warm=WARM if job.script and not cold else (),
-            version_of=VERSIONS_OF if job.script else (),
+            warm=worker_of(job.stage).warm if job.script and not cold else (),
+            version_of=worker_of(job.stage).versions_of if job.script else (),
         )
         env = {"PATH": os.defpath, "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", **(ONE_THREAD if job.script else {})}
         channel = ProcessChannel(line, env)

@@ -23,9 +23,10 @@ from matrix.core.errors import EngineMissing
 from matrix.core.keys import Json, digest, sha256
 from matrix.core.records import Environment, EnvironmentRequest, Platform
 from matrix.plan.targets import SYSROOT
-from matrix.environments.user_tools import REQUIRED_TOOLS, PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
+from matrix.environments.user_tools import PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
 from matrix.images.debian.unpacked import HOST, ToolLock, read_set, unpacked
 from matrix.environments.wheels import fetch_wheels, pinned_packages
+from matrix.plan.backends.source_builds import RUNNER
 
 FORMAT = 1
 ASK_SECONDS = 60.0
@@ -234,7 +235,7 @@ def _version(program: Path) -> str:
 
 def _try(environment: Environment, platform: Platform) -> None:
     """Starts a tool, so that what the emulator refuses is said once and not of every job. Raises NotRunnable."""
-    tool = REQUIRED_TOOLS["runtime"]
+    tool = RUNNER
     line = tool_line((*platform.emulator, tool, PROBE_OPTIONS[tool]), environment)
     done = processes.run(line, timeout=ASK_SECONDS, env={"PATH": os.defpath, "LANG": "C"})
     if not done.ok:

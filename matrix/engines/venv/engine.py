@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrix.environments import installed, interpreters
-from matrix.engines.contract import ONE_THREAD, VERSIONS_OF, WARM, outputs_in, script_arguments, tool_line
+from matrix.engines.contract import ONE_THREAD, outputs_in, script_arguments, tool_line
 from matrix.engines.choice import refuse
 from matrix.engines.venv.kind import VENV
 from matrix.environments.wheel_cache import Footprint, WheelCache
@@ -27,6 +27,7 @@ from matrix.core.keys import digest, sha256
 from matrix.environments.interpreters import PythonInfo
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
+from matrix.plan.stages import worker_of
 
 if TYPE_CHECKING:
     from matrix.images.workshop import Workshop
@@ -184,7 +185,7 @@ class VenvEngine:
                 (folder / name).chmod(0o755)
             else:
                 (folder / name).symlink_to(blob)
-        worker = self._exporter(environment) if job.script else self._spawn_worker()
+        worker = self._exporter(environment, job) if job.script else self._spawn_worker()
         env = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", "TZ": "UTC"}
         self._workers[job.key] = worker
         worker.submit(
@@ -239,7 +240,7 @@ class VenvEngine:
             )
         return self._spawner
 
-    def _exporter(self, environment: Environment) -> WorkerProcess:
+    def _exporter(self, environment: Environment, job: Job) -> WorkerProcess:
         worker = self._exporters.get(environment.root)
         if worker is None or worker.gone:
             cold = worker is not None and not worker.greeted  # its imports crash: then each job's own do, on record
@@ -248,8 +249,8 @@ class VenvEngine:
                 script=self._scripts / "worker.py",
                 slots=self._slots,
                 on_event=self._on_event,
-                warm=() if cold else WARM,
-                version_of=VERSIONS_OF,
+                warm=() if cold else worker_of(job.stage).warm,
+                version_of=worker_of(job.stage).versions_of,
                 env={**os.environ, **ONE_THREAD},
                 name=environment.request_label,
             )

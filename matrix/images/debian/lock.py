@@ -16,7 +16,8 @@ from typing import Protocol
 
 from matrix.core.errors import LockFault
 from matrix.core.toml_reader import Table, read_toml
-from matrix.plan.locks import RELOCK, WANTED
+from matrix.plan.locks import RELOCK
+from matrix.plan.wanted import WANTED
 
 DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 """machine, as `platform.machine()` says it -> Debian's name of the architecture."""

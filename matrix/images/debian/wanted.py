@@ -8,8 +8,8 @@ from pathlib import Path
 
 from matrix.core.toml_reader import Table, read_toml
 from matrix.images.debian.lock import BASES, DEBIAN_NAMES, FORMAT, PACKAGE, PYTHON, SUITE, TOOLS, python_order
-from matrix.plan.locks import WANTED
-from matrix.plan.source_builds import PLACE
+from matrix.plan.backends.source_builds import PLACE
+from matrix.plan.wanted import WANTED
 
 EDIT = "correct the file"
 

@@ -7,14 +7,33 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from matrix.artifacts.benchmark import read_timing, strip_private_data
-from matrix.core.records import Limits
-from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, Backend, Given, StageKind
-from matrix.plan.source_builds import BENCHMARKER, CALLER, HEADER, OBJECT, RUNNER, STEPS, UNSTRIPPED
+from matrix.core.records import Limits, Part, Stage
+from matrix.plan.backends import iree_values as values
+from matrix.plan.backends.backend import (
+    EXPECTED,
+    INPUT,
+    OUTPUT,
+    Axis,
+    Backend,
+    EnvironmentCost,
+    EnvironmentKind,
+    Given,
+    ModelForm,
+    StageKind,
+)
+from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
+from matrix.plan.backends.source_builds import BENCHMARKER, CALLER, HEADER, OBJECT, RUNNER, STEPS, UNSTRIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matrix.core.keys import Json
+    from matrix.core.toml_reader import Table
+    from matrix.plan.catalogue import Model
+
+TORCH, TURBINE, COMPILER, RUNTIME, FLAGS = "torch", "turbine", "compiler", "runtime", "flags"
+
+COMPILER_PACKAGE, RUNTIME_PACKAGE, TURBINE_PACKAGE = "iree-base-compiler", "iree-base-runtime", "iree-turbine"
 
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
 RUN, BENCHMARK = "run", "benchmark"
@@ -71,6 +90,8 @@ STAGES = (
         inputs=(),
         outputs=(MLIR, "export.json", INPUT, EXPECTED, PARAMETERS),
         needed=(MLIR, "export.json", EXPECTED),
+        axes=(PYTHON_AXIS.name, TORCH, TURBINE),
+        extended=True,
         command=lambda _: ("export.py",),
         script="export.py",
         limits=Limits(seconds=900, memory_bytes=16 << 30),
@@ -83,6 +104,7 @@ STAGES = (
         inputs=(ONNX, INPUT),
         outputs=(MLIR, "import.json", INPUT, EXPECTED),
         needed=(MLIR, "import.json"),
+        axes=(COMPILER,),
         command=_import,
         programs=(IMPORTER,),
         comes_with=COMPILE,
@@ -90,10 +112,12 @@ STAGES = (
     ),
     StageKind(
         name=COMPILE,
-        environment="compiler",
+        environment=COMPILER,
         inputs=(MLIR,),
         outputs=(VMFB, OBJECT, HEADER),
         needed=(VMFB,),
+        axes=(COMPILER, FLAGS),
+        flags=True,
         command=lambda given: ("iree-compile", MLIR, "-o", VMFB, *given.flags),
         after=(EXPORT, IMPORT),
         repeatable=True,
@@ -114,6 +138,8 @@ STAGES = (
         inputs=(OBJECT, HEADER, EXPECTED),
         outputs=(RUNNER, TYPES),
         needed=(RUNNER,),
+        axes=(RUNTIME,),
+        flags=True,
         command=_link,
         programs=(STEPS, CALLER),
         after=(COMPILE,),
@@ -126,6 +152,7 @@ STAGES = (
         inputs=(),
         outputs=(RUNNER, UNSTRIPPED, BENCHMARKER),
         needed=(RUNNER, UNSTRIPPED),
+        axes=(RUNTIME,),
         command=lambda given: ("python", STEPS, *given.flags),
         programs=(STEPS,),
         comes_with=RUN,
@@ -136,10 +163,12 @@ STAGES = (
     ),
     StageKind(
         name=RUN,
-        environment="runtime",
+        environment=RUNTIME,
         inputs=(RUNNER, VMFB, INPUT, PARAMETERS, TYPES),
         outputs=(OUTPUT,),
         needed=(OUTPUT,),
+        axes=(RUNTIME, FLAGS),
+        flags=True,
         command=_run,
         executable=(RUNNER,),
         after=(COMPILE, BUILD, LINK),
@@ -150,10 +179,11 @@ STAGES = (
     ),
     StageKind(
         name=BENCHMARK,
-        environment="runtime",
+        environment=RUNTIME,
         inputs=(BENCHMARKER, VMFB, INPUT, PARAMETERS),
         outputs=(TIMES,),
         needed=(TIMES,),
+        axes=(RUNTIME, FLAGS),
         command=_benchmark,
         executable=(BENCHMARKER,),
         after=(RUN,),
@@ -168,4 +198,117 @@ STAGES = (
     ),
 )
 
-IREE = Backend(name="iree", stages=STAGES)
+ENVIRONMENTS = (
+    EnvironmentKind(
+        name="exporter",
+        axes=(TORCH, TURBINE),
+        beside=(COMPILER_PACKAGE, RUNTIME_PACKAGE),
+        variants=("cuda", "cpu"),
+        cost=EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_700_000_000, seconds=35.0),
+        large=TORCH,
+        # beside one of the same torch it adds IREE and turbine; on another Python torch too, but none of CUDA's wheels
+        same_large=EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0),
+        other_python=EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0),
+        # turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx in the middle of its first export;
+        # 0.9 s against 0.4 s a fork
+        warm=(TORCH, "iree.turbine.aot|shark_turbine.aot", "networkx"),
+        versions_of=(TORCH, TURBINE_PACKAGE, COMPILER_PACKAGE, RUNTIME_PACKAGE),
+    ),
+    EnvironmentKind(
+        name="importer",
+        axes=(COMPILER,),
+        follows=COMPILER,
+        extra="[onnx]",
+        cost=EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
+    ),
+    EnvironmentKind(
+        name=COMPILER,
+        axes=(COMPILER,),
+        cost=EnvironmentCost(download_bytes=85_000_000, disk_bytes=500_000_000, seconds=1.5),
+    ),
+    EnvironmentKind(
+        name="builder",
+        cost=EnvironmentCost(download_bytes=290_000_000, disk_bytes=1_100_000_000, seconds=30.0),
+    ),
+    EnvironmentKind(
+        name=RUNTIME,
+        axes=(RUNTIME,),
+        cost=EnvironmentCost(download_bytes=15_000_000, disk_bytes=110_000_000, seconds=0.5),
+    ),
+)
+"""Costs were measured on 2026-11-21 with the CUDA build of torch 2.9."""
+
+AXES = (
+    MODEL_AXIS,
+    PYTHON_AXIS,
+    Axis(
+        name=TORCH,
+        package=TORCH,
+        released=True,
+        value=values.released(TORCH, TORCH, EXPORT),
+        help="2.9.1, '>=2.6', latest-minors",
+    ),
+    Axis(
+        name=TURBINE,
+        package=TURBINE_PACKAGE,
+        released=True,
+        value=values.released(TURBINE, TURBINE_PACKAGE, EXPORT),
+        help="3.9.0, '>=3.5', all",
+    ),
+    Axis(
+        name=COMPILER,
+        package=COMPILER_PACKAGE,
+        released=True,
+        tool="iree-compile",
+        tools_beside=("iree-lld",),
+        value=values.released(COMPILER, COMPILER_PACKAGE, IMPORT, COMPILE, tools_in=COMPILE),
+        help="3.8.0, '>=3.6', latest-minors",
+    ),
+    Axis(
+        name=RUNTIME,
+        package=RUNTIME_PACKAGE,
+        released=True,
+        tool=RUNNER,
+        tools_beside=(BENCHMARKER, "iree-profile"),
+        built=True,
+        value=values.released(RUNTIME, RUNTIME_PACKAGE, RUN, tools_in=RUN, built_in=BUILD, linked_in=LINK),
+        help="3.8.0, '>=3.6', latest-minors",
+    ),
+    TARGET_AXIS,
+    Axis(
+        name=FLAGS,
+        known=lambda _, catalogue: catalogue.flags,
+        value=values.flag_set(FLAGS),
+        help="a table of flags.toml",
+        default=("default",),
+    ),
+)
+
+FORMS = (
+    ModelForm(name="file", suffixes=(".py",), around=frozenset({IMPORT})),
+    ModelForm(name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=frozenset({EXPORT, IMPORT})),
+    ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=frozenset({EXPORT})),
+    ModelForm(name="vmfb", suffixes=(".vmfb",), artifact=VMFB, around=frozenset({EXPORT, IMPORT, COMPILE})),
+)
+
+
+def _model(model: Model) -> Mapping[Stage, Part]:
+    return values.model_parts(model, export=EXPORT, importing=IMPORT, compiling=COMPILE, run=RUN)
+
+
+def _target(row: Table) -> Mapping[Stage, tuple[str, ...]]:
+    return values.target_flags(row, compile_in=COMPILE, run_in=RUN)
+
+
+IREE = Backend(
+    name="iree",
+    axes=AXES,
+    stages=STAGES,
+    environments=ENVIRONMENTS,
+    forms=FORMS,
+    model=_model,
+    square=(COMPILER, RUNTIME),
+    signatures="signatures.toml",
+    target_keys=(*values.TARGET_FLAGS, COMPILE, RUN),
+    target_flags=_target,
+)

@@ -11,10 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from matrix.core.records import EnvironmentRequest
-from matrix.run.cost import disk_cost, family
+from matrix.plan.stages import environments
+from matrix.run.cost import disk_cost, family, large_of
 
-RANK = {"exporter": 0, "importer": 1, "compiler": 2, "builder": 3, "runtime": 4}
-"""The order of the stages that need them."""
+
+def rank(request: EnvironmentRequest) -> int:
+    """The order of the stages that need them."""
+    return tuple(environments()).index(request.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ def in_order(requests: Iterable[EnvironmentRequest]) -> tuple[EnvironmentRequest
     families: dict[tuple[str, ...], int] = {}
     for request in found:
         families.setdefault(family(request), len(families))
-    return tuple(sorted(found, key=lambda request: (RANK[request.kind], families[family(request)])))
+    return tuple(sorted(found, key=lambda request: (rank(request), families[family(request)])))
 
 
 def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> Choice:
@@ -96,12 +99,12 @@ def _brings_the_same(request: EnvironmentRequest, room: Room) -> bool:
     shared = family(request)
     if any(family(other) == shared for other in room.sharing):
         return False
-    return request.kind == "exporter" and any(other.kind == "exporter" for other in room.making)
+    return bool(large_of(request)) and any(large_of(other) for other in room.making)
 
 
 def _leaves_room(request: EnvironmentRequest, wanted: Sequence[EnvironmentRequest], room: Room) -> bool:
     """What comes before it still finds room later, when the environments of that rank that stand now are gone."""
-    before = [other for other in wanted if RANK[other.kind] < RANK[request.kind]]
+    before = [other for other in wanted if rank(other) < rank(request)]
     if not before:
         return True
     passing = replace(room, standing=(), sharing=(), making=_of_rank_below(request, room)).promised
@@ -110,7 +113,7 @@ def _leaves_room(request: EnvironmentRequest, wanted: Sequence[EnvironmentReques
 
 
 def _of_rank_below(request: EnvironmentRequest, room: Room) -> list[EnvironmentRequest]:
-    return [other for other in room.standing if RANK[other.kind] < RANK[request.kind]]
+    return [other for other in room.standing if rank(other) < rank(request)]
 
 
 def _over(
@@ -132,5 +135,5 @@ def _over(
 
 def _least_urgent(request: EnvironmentRequest, room: Room) -> EnvironmentRequest | None:
     """An environment that is still needed, of those that come after `request`: it will be made a second time."""
-    later = [other for other in in_order(room.standing) if RANK[other.kind] > RANK[request.kind]]
+    later = [other for other in in_order(room.standing) if rank(other) > rank(request)]
     return later[-1] if later else None

@@ -12,7 +12,7 @@ from samples import result
 from matrix.builds.board_programs import ProgramFacts, program_facts
 from matrix.builds.linkage import Row, Runner, advice, linkage_table, programs_of, row_of
 from matrix.core.records import Artifact, JobEnd, Outcome
-from matrix.plan.source_builds import HEADER, QUERY
+from matrix.plan.backends.source_builds import HEADER, QUERY
 
 ROUTES = ("vmvx", "embedded", "embedded-repaired", "system")
 STATIC_LIBRARY = "static-library"

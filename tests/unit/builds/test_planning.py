@@ -13,9 +13,9 @@ from matrix.builds.planning import OF_THE_BUILD, SOURCES, WHEELS
 from matrix.core.data import data_root
 from matrix.core.errors import MatrixError, SpecError, ToolchainFault
 from matrix.core.records import Job, Outcome, Stage
+from matrix.plan.backends.source_builds import places_in, read_toolchains
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.rounds import with_repeats
-from matrix.plan.source_builds import places_in, read_toolchains
 from matrix.plan.spec import parse_spec
 from matrix.plan.stages import make_job
 from matrix.run.planning import load_catalogue, load_spec
@@ -46,7 +46,7 @@ def planned(body: str = BUILDS) -> Plan:
 def job_of(plan: Plan, stage: Stage, artifacts: dict[str, str]) -> Job:
     node = next(node for node in plan.nodes if node.stage == stage)
     given = {name: digest for name, _, digest in node.given}
-    return make_job(node, environment="e", artifacts={**given, **artifacts}, export_digest="")
+    return make_job(node, environment="e", artifacts={**given, **artifacts})
 
 
 def test_every_runtime_is_built_once_and_every_run_of_it_waits_for_that() -> None:
@@ -134,10 +134,10 @@ def test_the_targets_of_the_smoke_test_are_that_of_the_matrix_with_less_on_the_b
     spec = load_spec("armv6-smoke")
     target, own = load_catalogue(spec).targets["armv6"], spec.targets
     assert replace(own["armv6-libc"], name="armv6") == target
-    assert own["armv6-bare"].compile == target.compile
+    assert own["armv6-bare"].flags["compile"] == target.flags["compile"]
     for bare in (own["armv6-bare"], own["armv6-hard"]):
         assert (bare.emulator, bare.packages) == (target.emulator[:3], "")
-    hard = {flag for flag in own["armv6-hard"].compile if flag not in target.compile}
+    hard = {flag for flag in own["armv6-hard"].flags["compile"] if flag not in target.flags["compile"]}
     assert hard == {"--iree-llvmcpu-target-triple=armv6-linux-gnueabihf", "--iree-llvmcpu-target-float-abi=hard"}
 
 

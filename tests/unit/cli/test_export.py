@@ -102,14 +102,14 @@ def test_external_parameters_reach_every_stage(tmp_path):
     spec = spec_of(EXTERNAL)
     plan = make_plan(spec, load_catalogue(replace(spec, base=tmp_path)))
     known = {"module.mlir": "m", "parameters.irpa": "p", "module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e"}
-    jobs = [make_job(node, environment="e", artifacts=known, export_digest="x") for node in plan.nodes]
+    jobs = [make_job(node, environment="e", artifacts=known) for node in plan.nodes]
     assert ("parameters", "external") in jobs[0].arguments
     assert "parameters.irpa" in jobs[0].outputs
     assert "--iree-opt-const-eval=false" in jobs[1].argv
     assert "--parameters=model=parameters.irpa" in jobs[2].argv
     assert ("parameters.irpa", "p") in jobs[2].inputs
     del known["parameters.irpa"]
-    inline = make_job(plan.nodes[2], environment="e", artifacts=known, export_digest="x")
+    inline = make_job(plan.nodes[2], environment="e", artifacts=known)
     assert not [word for word in inline.argv if "param" in word]
 
 
@@ -123,7 +123,7 @@ def test_parameters_of_a_model_are_inline_or_external_and_of_a_python_file():
 def test_a_job_that_left_only_a_part_is_not_complete():
     known = {"module.mlir": "m", "module.vmfb": "v", "expected_0.npy": "e"}
     nodes = plan_of("").nodes
-    export, compiling, run = (make_job(node, environment="e", artifacts=known, export_digest="x") for node in nodes)
+    export, compiling, run = (make_job(node, environment="e", artifacts=known) for node in nodes)
     assert complete(export, ["module.mlir", "export.json", "expected_0.npy"])
     assert not complete(export, ["input_0.npy", "expected_0.npy", "export.json"])
     assert not complete(export, ["module.mlir", "export.json", "input_0.npy"])
@@ -131,7 +131,7 @@ def test_a_job_that_left_only_a_part_is_not_complete():
     assert not complete(run, [])
     assert not complete(compiling, [])
     del known["expected_0.npy"]
-    assert complete(make_job(nodes[2], environment="e", artifacts=known, export_digest="x"), [])
+    assert complete(make_job(nodes[2], environment="e", artifacts=known), [])
 
 
 @pytest.fixture

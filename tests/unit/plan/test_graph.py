@@ -255,8 +255,12 @@ def test_a_flag_of_a_later_axis_takes_the_place_of_the_target_s():
     row = "compiler = '2.9.0'\nflags = ['default', 'host']\ntarget = 'x86_64'\n"
     more = "[axis.cpu.old]\ncompile = ['--cpu=old', '-O1']\n"
     known = catalogue()
-    target = dataclasses.replace(known.targets["x86_64"], compile=("--backend=cpu", "--cpu=v3"))
-    host = FlagRow(name="host", compile=("--cpu=host", "--list=a", "--list=b"), run=(), machine_bound=True)
+    target = dataclasses.replace(
+        known.targets["x86_64"], flags={"compile": ("--backend=cpu", "--cpu=v3"), "run": ("--device=local-sync",)}
+    )
+    host = FlagRow(
+        name="host", flags={"compile": ("--cpu=host", "--list=a", "--list=b"), "run": ()}, machine_bound=True
+    )
     known = dataclasses.replace(
         known, targets={"x86_64": target}, flags={**known.flags, "host": host}, machine_class="a machine"
     )

@@ -157,7 +157,7 @@ def test_faults_of_wanted_name_their_place(tmp_path, before, after, said):
 
 
 def test_no_toml_and_no_file_are_lock_faults(tmp_path):
-    with pytest.raises(LockFault, match=r"wanted\.toml: cannot be read"):
+    with pytest.raises(LockFault, match=r"wanted\.toml cannot be read"):
         load_locks(tmp_path)
     with pytest.raises(LockFault, match=r"wanted\.toml"):
         load_locks(folder_with(tmp_path, "format ="))
@@ -179,9 +179,9 @@ def test_the_shipped_locks_are_what_is_wanted():
     locks = load_locks(SHIPPED)
     assert len(locks.releases("compiler")) >= 16
     assert len(locks.releases("runtime")) >= 15
-    for wish in read_wanted(SHIPPED).exporters:
-        torches = [version for term in wish.torch for version in select(term, locks.releases("torch"))]
-        turbines = [version for term in wish.turbine for version in select(term, locks.releases("turbine"))]
+    for wish in read_wanted(SHIPPED).combined:
+        torches = [version for term in wish.terms["torch"] for version in select(term, locks.releases("torch"))]
+        turbines = [version for term in wish.terms["turbine"] for version in select(term, locks.releases("turbine"))]
         assert torches and turbines
         for torch, turbine in itertools.product(torches, turbines):  # the CPU build: where its index is reached
             assert locks.find("exporter", {"torch": torch, "iree-turbine": turbine}, variant="cuda"), (torch, turbine)

@@ -14,7 +14,7 @@ from matrix.core.errors import ModelUnusable, ResolutionRefused, SpecError
 from matrix.core.records import EnvironmentRequest, Lock, Outcome
 from matrix.environments.resolving import resolve_missing
 from matrix.plan.axes import NONE
-from matrix.plan.catalogue import ModelFile
+from matrix.plan.catalogue import Model
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, load_locks
 from matrix.plan.question import Question
@@ -79,7 +79,7 @@ def test_packages_that_mean_nothing_are_named(tmp_path, value, said):
 def planned(body: str = "", packages: tuple[str, ...] = ASKED, locks: Sequence[Lock] = ()) -> Plan:
     known = catalogue()
     index = dataclasses.replace(known.locks, locks=(*known.locks.locks, *locks), place=Path("store"))
-    model = ModelFile(name="bert", path=Path("bert.py"), digest="d2", packages=packages)
+    model = Model(name="bert", path=Path("bert.py"), digest="d2", packages=packages)
     return make_plan(spec_of(body), dataclasses.replace(known, locks=index, models={**known.models, "bert": model}))
 
 
@@ -230,7 +230,7 @@ def test_a_refusal_is_kept_and_makes_the_cells_not_installable(folder):
     lock = resolved(folder, Index("transformers 9 is not there"))
     assert lock.refusal == "transformers 9 is not there"
     known = catalogue()
-    model = ModelFile(name="bert", path=Path("bert.py"), digest="d2", packages=("transformers",))
+    model = Model(name="bert", path=Path("bert.py"), digest="d2", packages=("transformers",))
     locks = load_locks(folder, folder.parent / "store")
     index = LockIndex(
         locks=(*known.locks.locks[1:], *locks.locks),

@@ -40,7 +40,10 @@ AXES = {
 }
 FLAGS = st.sampled_from(((), ("-a",), ("-b",)))
 OWN = st.dictionaries(
-    st.sampled_from(("u", "v", "w")), st.builds(OwnValue, compile=FLAGS, run=FLAGS), min_size=1, max_size=3
+    st.sampled_from(("u", "v", "w")),
+    st.builds(OwnValue, flags=st.fixed_dictionaries({"compile": FLAGS, "run": FLAGS})),
+    min_size=1,
+    max_size=3,
 )
 
 

@@ -10,7 +10,7 @@ from samples import catalogue, lock, result, spec_of
 
 from matrix.core.errors import SpecError
 from matrix.core.records import Artifact, Outcome, Stage
-from matrix.plan.catalogue import GivenModel
+from matrix.plan.catalogue import Model
 from matrix.plan.graph import NodeState, Plan, make_plan
 from matrix.plan.rounds import is_twin, round_of, with_repeats
 from matrix.plan.stages import make_job, rank_of
@@ -78,7 +78,7 @@ def test_rounds_come_last_and_are_interleaved():
 
 def test_a_model_that_is_imported_is_timed_after_all_else():
     given = (("model.onnx", Path("m.onnx"), "o"),)
-    net = GivenModel(name="net", form="onnx", artifacts=given, function="main")
+    net = Model(name="net", form="onnx", artifacts=given, function="main")
     known = catalogue()
     locks = (*known.locks.locks, lock("importer", {"iree-base-compiler": "2.9.0"}))
     known = replace(known, models={"net": net}, locks=replace(known.locks, locks=locks))
@@ -101,11 +101,7 @@ def test_rounds_behind_a_failed_run_are_over_and_count_as_done():
 
 def keys(plan: Plan, stage: Stage) -> set[str]:
     artifacts = {"module.mlir": "m", "module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e"}
-    return {
-        make_job(node, environment="env", artifacts=artifacts, export_digest="x").key
-        for node in plan.nodes
-        if node.stage == stage
-    }
+    return {make_job(node, environment="env", artifacts=artifacts).key for node in plan.nodes if node.stage == stage}
 
 
 def test_the_round_and_the_machine_are_in_the_key():

@@ -10,8 +10,8 @@ import pytest
 from samples import spec_of
 
 from matrix.core.errors import SpecError, SpecSyntax
-from matrix.core.records import AXES
-from matrix.plan.spec import DEFAULT_AXES, DEFAULT_TOLERANCE, KEYS, parse_spec
+from matrix.plan.spec import DEFAULT_TOLERANCE, KEYS, parse_spec
+from matrix.plan.stages import axes
 
 
 def faults(body: str, **more: str) -> tuple[str, ...]:
@@ -23,8 +23,8 @@ def faults(body: str, **more: str) -> tuple[str, ...]:
 
 def test_a_spec_with_nothing_but_its_head_has_all_defaults():
     spec = spec_of()
-    assert spec.axes == DEFAULT_AXES
-    assert tuple(spec.axes) == AXES
+    assert spec.axes == {name: axis.default for name, axis in axes().items()}
+    assert tuple(spec.axes) == tuple(axes())
     assert spec.stages == ("export", "compile", "run")
     assert (spec.rows, spec.columns, spec.tools_python) == ("compiler", "runtime", "3.11")
 
@@ -66,8 +66,8 @@ def test_everything_at_once():
     assert spec.stages == ("export", "compile")
     assert spec.axes["runtime"] == ("3.8.0", ">=3.9")
     assert spec.axes["size"] == ("small",)
-    assert spec.own_axes["size"]["small"].compile == ("-Os",)
-    assert spec.own_axes["size"]["large"].run == ("--a", "--b")
+    assert spec.own_axes["size"]["small"].flags["compile"] == ("-Os",)
+    assert spec.own_axes["size"]["large"].flags["run"] == ("--a", "--b")
     assert spec.exclude[0].when == {"compiler": ("<3.0",), "size": ("small",)}
     assert (spec.exclude[0].place, spec.include[0].reason) == ("exclude[0]", "still asked for")
     assert (spec.limits["run"].seconds, spec.limits["run"].memory_bytes) == (5, 512 << 20)

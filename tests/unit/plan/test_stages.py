@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from samples import plan_of
 
 from matrix.core.records import Job
@@ -17,8 +19,8 @@ ARTIFACTS = {
 }
 
 
-def job(node: Node, *, environment: str = "e", export_digest: str = "s", **more: str) -> Job:
-    return make_job(node, environment=environment, artifacts={**ARTIFACTS, **more}, export_digest=export_digest)
+def job(node: Node, *, environment: str = "e", **more: str) -> Job:
+    return make_job(node, environment=environment, artifacts={**ARTIFACTS, **more})
 
 
 def test_input_10_comes_after_input_2():
@@ -51,13 +53,13 @@ def test_a_job_gets_the_inputs_of_its_stage_and_no_others():
 def test_what_changes_a_key_and_what_does_not():
     export, compiled, run = plan_of(BODY).nodes
     assert job(run).key == job(run, **{"module.mlir": "other"}).key
-    assert job(run).key == job(run, export_digest="other").key
+    assert job(run).key == job(replace(run, label="other")).key
     assert job(run).key == job(run, **{"expected_0.npy": "other"}).key
     assert job(run).key != job(run, **{"module.vmfb": "other"}).key
     assert job(run).key != job(run, **{"input_0.npy": "other"}).key
     assert job(run).key != job(run, environment="other").key
     assert job(compiled).key != job(compiled, **{"module.mlir": "other"}).key
-    assert job(export).key != job(export, export_digest="other").key
+    assert job(export).key != job(replace(export, script="other")).key
 
 
 def test_a_file_of_the_model_is_known_by_its_content_not_by_its_place():

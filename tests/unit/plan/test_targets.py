@@ -50,7 +50,7 @@ def planned(spec: Spec, machine: str = "x86_64") -> Plan:
 def run_job(plan: Plan) -> Job:
     (node,) = [node for node in plan.nodes if node.stage == "run"]
     artifacts = {"module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e"}
-    return make_job(node, environment="e", artifacts=artifacts, export_digest="")
+    return make_job(node, environment="e", artifacts=artifacts)
 
 
 def test_the_shipped_targets_stand_for_these_flags():
@@ -59,31 +59,37 @@ def test_the_shipped_targets_stand_for_these_flags():
         "x86_64": Target(
             name="x86_64",
             machine="x86_64",
-            compile=("--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3"),
-            run=("--device=local-sync",),
+            flags={
+                "compile": ("--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3"),
+                "run": ("--device=local-sync",),
+            },
         ),
         "aarch64": Target(
             name="aarch64",
             machine="aarch64",
-            compile=(
-                "--iree-hal-target-backends=llvm-cpu",
-                "--iree-llvmcpu-target-triple=aarch64-linux-gnu",
-                "--iree-llvmcpu-target-cpu=generic",
-            ),
-            run=("--device=local-sync",),
+            flags={
+                "compile": (
+                    "--iree-hal-target-backends=llvm-cpu",
+                    "--iree-llvmcpu-target-triple=aarch64-linux-gnu",
+                    "--iree-llvmcpu-target-cpu=generic",
+                ),
+                "run": ("--device=local-sync",),
+            },
             emulator=QEMU,
         ),
         "armv6": Target(
             name="armv6",
             machine="arm",
-            compile=(
-                "--iree-hal-target-backends=llvm-cpu",
-                "--iree-llvmcpu-target-triple=armv6-linux-gnueabi",
-                "--iree-llvmcpu-target-cpu=generic",
-                "--iree-llvmcpu-target-cpu-features=+v6,+vfp2",
-                "--iree-llvmcpu-target-float-abi=soft",
-            ),
-            run=("--device=local-sync",),
+            flags={
+                "compile": (
+                    "--iree-hal-target-backends=llvm-cpu",
+                    "--iree-llvmcpu-target-triple=armv6-linux-gnueabi",
+                    "--iree-llvmcpu-target-cpu=generic",
+                    "--iree-llvmcpu-target-cpu-features=+v6,+vfp2",
+                    "--iree-llvmcpu-target-float-abi=soft",
+                ),
+                "run": ("--device=local-sync",),
+            },
             emulator=("qemu-arm-static", "-cpu", "arm1176", "-L", "{sysroot}"),
             packages="armel/usr/arm-linux-gnueabi",
         ),
@@ -93,7 +99,7 @@ def test_the_shipped_targets_stand_for_these_flags():
 def test_a_users_target_is_such_a_record():
     board = mine(BOARD).targets["board"]
     assert board.machine == "riscv64"
-    assert board.compile == (
+    assert board.flags["compile"] == (
         "--iree-hal-target-backends=llvm-cpu",
         "--iree-llvmcpu-target-triple=riscv64-linux-gnu",
         "--iree-llvmcpu-target-cpu=generic-rv64",
@@ -104,7 +110,7 @@ def test_a_users_target_is_such_a_record():
 
 def test_a_literal_flag_takes_the_place_of_a_key():
     target = mine('[targets.v]\ncpu="generic"\ncompile=["--iree-hal-target-backends=vmvx", "-O3"]').targets["v"]
-    assert target.compile == ("--iree-llvmcpu-target-cpu=generic", "--iree-hal-target-backends=vmvx", "-O3")
+    assert target.flags["compile"] == ("--iree-llvmcpu-target-cpu=generic", "--iree-hal-target-backends=vmvx", "-O3")
 
 
 @pytest.mark.parametrize(("table", "said"), [

@@ -14,7 +14,7 @@ from timings import SPEC, measured, timed_plan
 
 from matrix.artifacts.vmfb_audit import Leak, VmfbAudit
 from matrix.core.records import Outcome
-from matrix.plan.catalogue import GivenModel
+from matrix.plan.catalogue import Model
 from matrix.plan.graph import make_plan
 from matrix.plan.rounds import with_repeats
 from matrix.results.cells import Report
@@ -296,7 +296,7 @@ def test_the_recipe_is_what_the_bytes_say():
 
 def test_a_vmfb_of_one_s_own_is_timed_and_audited():
     given = tuple((name, Path(name), name) for name in ("module.vmfb", "input_0.npy", "expected_0.npy"))
-    old = GivenModel(name="old", form="vmfb", artifacts=given, function="main")
+    old = Model(name="old", form="vmfb", artifacts=given, function="main")
     known = replace(catalogue(), models={"old": old})
     plan = with_repeats(make_plan(spec_of(SPEC.replace('"linear"', '"old"')), known), known)
     report = audited(measured(plan, busy), "none")

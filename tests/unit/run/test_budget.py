@@ -8,12 +8,13 @@ import pytest
 from environment_requests import GB, _request, compiler, runtime
 
 from matrix.core.records import EnvironmentRequest
-from matrix.plan.axes import STAGES
-from matrix.run.cost import ENVIRONMENT_COSTS, OTHER_PYTHON, SAME_TORCH, disk_cost, environment_costs
+from matrix.plan.stages import environments
+from matrix.run.cost import disk_cost, environment_costs
 from matrix.run.local.budget import Room, choose, in_order
 
-TORCH = ENVIRONMENT_COSTS["exporter"].disk_bytes
-COMPILER = ENVIRONMENT_COSTS["compiler"].disk_bytes
+EXPORTER = environments()["exporter"]
+TORCH = EXPORTER.cost.disk_bytes
+COMPILER = environments()["compiler"].cost.disk_bytes
 
 
 def exporter(torch: str, turbine: str = "3.9.0", python: str = "3.11") -> EnvironmentRequest:
@@ -22,8 +23,8 @@ def exporter(torch: str, turbine: str = "3.9.0", python: str = "3.11") -> Enviro
 
 
 def test_every_kind_of_environment_has_its_place():
-    requests = [_request(kind, f"{kind}/1", (("torch", "1"),), "3.11") for kind in reversed(STAGES)]
-    assert [request.kind for request in in_order(requests)] == list(STAGES)
+    requests = [_request(kind, f"{kind}/1", (("torch", "1"),), "3.11") for kind in reversed(environments())]
+    assert [request.kind for request in in_order(requests)] == list(environments())
 
 
 class Run:
@@ -92,10 +93,10 @@ def test_each_is_made_once_and_the_budget_is_kept(limit):
 
 
 def test_exporters_of_a_torch_release_follow_each_other_and_share_its_wheels():
-    run = Run(FOUR_BY_THREE, TORCH + 2 * SAME_TORCH.disk_bytes)
+    run = Run(FOUR_BY_THREE, TORCH + 2 * EXPORTER.same_large.disk_bytes)
     run.go()
     assert [dict(request.lock.pins)["torch"] for request in run.made] == ["2.3"] * 3 + ["2.5"] * 3 + ["2.9"] * 3
-    assert run.peak <= TORCH + 2 * SAME_TORCH.disk_bytes
+    assert run.peak <= TORCH + 2 * EXPORTER.same_large.disk_bytes
 
 
 def test_nothing_goes_while_there_is_room():
@@ -160,7 +161,7 @@ def test_of_what_is_over_goes_first_what_shares_nothing_with_the_rest():
 def test_an_environment_costs_what_others_do_not_bring():
     first = exporter("2.9")
     assert disk_cost(first, ()) == TORCH
-    assert disk_cost(first, [exporter("2.9", "3.8.0")]) == SAME_TORCH.disk_bytes
-    assert disk_cost(first, [exporter("2.9", python="3.12")]) == OTHER_PYTHON.disk_bytes
+    assert disk_cost(first, [exporter("2.9", "3.8.0")]) == EXPORTER.same_large.disk_bytes
+    assert disk_cost(first, [exporter("2.9", python="3.12")]) == EXPORTER.other_python.disk_bytes
     assert disk_cost(first, [exporter("2.3"), compiler("3.8.0")]) == TORCH
     assert disk_cost(compiler("3.8.0"), [compiler("3.9.0")]) == COMPILER

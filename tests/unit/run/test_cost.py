@@ -6,8 +6,8 @@ import pytest
 from samples import REFUSED, plan_of
 
 from matrix.core.records import Stage
-from matrix.plan.stages import kinds
-from matrix.run.cost import ENVIRONMENT_COSTS, Cost, Pace, estimate
+from matrix.plan.stages import environments, kinds
+from matrix.run.cost import Cost, Pace, estimate
 from matrix.run.planning import Question
 from matrix.run.planning import plan_of as plan_of_question
 
@@ -23,7 +23,7 @@ def cost(
 
 
 def test_all_is_left():
-    exporter, compiler, runtime = (ENVIRONMENT_COSTS[kind] for kind in ("exporter", "compiler", "runtime"))
+    exporter, compiler, runtime = (environments()[kind].cost for kind in ("exporter", "compiler", "runtime"))
     found = cost(export=4.0, compile=2.0, run=0.5)
     assert found.download_bytes == exporter.download_bytes + 2 * compiler.download_bytes + 3 * runtime.download_bytes
     assert found.disk_bytes == exporter.disk_bytes + 2 * compiler.disk_bytes + 3 * runtime.disk_bytes

@@ -99,7 +99,7 @@ def work_of(plan: Plan, store: Store, *, index: int = 0, environment: str = "") 
     for name, path, _ in node.given:
         store.put_copy(path, name)
     artifacts = {"module.mlir": module, "module.vmfb": module}
-    job = make_job(node, environment=environment or node.request.label, artifacts=artifacts, export_digest="e")
+    job = make_job(node, environment=environment or node.request.label, artifacts=artifacts)
     return Work(job=job, request=node.request, rank=(index,))
 
 

@@ -1,0 +1,107 @@
+"""What the values of IREE's axes mean to its stages: releases, a user's own tools, sets of flags, models. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from matrix.core.records import AxisValue, Part, Stage
+from matrix.plan.backends.backend import Value
+
+if TYPE_CHECKING:
+    from matrix.core.toml_reader import Table
+    from matrix.plan.backends.source_builds import PlannedBuild
+    from matrix.plan.catalogue import Catalogue, Model
+    from matrix.plan.spec import Spec
+
+EXTERNAL_PARAMETERS = ("--iree-opt-const-eval=false",)
+"""Compilers up to 3.6 would else want the parameters' values. All get it: cells differ by their release alone."""
+
+BACKEND_FLAG = "--iree-hal-target-backends=llvm-cpu"
+TARGET_FLAGS = {
+    "triple": "--iree-llvmcpu-target-triple",
+    "cpu": "--iree-llvmcpu-target-cpu",
+    "features": "--iree-llvmcpu-target-cpu-features",
+    "abi": "--iree-llvmcpu-target-abi",
+    "float_abi": "--iree-llvmcpu-target-float-abi",
+}
+"""Key of a target -> the flag of iree-compile that it stands for."""
+DEVICE = ("--device=local-sync",)
+
+
+def released(
+    axis: str, package: str, *stages: Stage, tools_in: Stage = "", built_in: Stage = "", linked_in: Stage = ""
+) -> Value:
+    """The values of an axis of releases. A user's own tools stand in the stage `tools_in`: others need Python packages
+    beside them, those of the newest release. What is built from source is built in `built_in`,
+    and its toolchain links modules in `linked_in`. Where there are no tools
+    to run on a Python of its own, the axis python chooses it."""
+
+    def value(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
+        if built_in and label in catalogue.builds:
+            planned = catalogue.builds[label]
+            parts = {
+                built_in: Part(build=planned.build, flags=planned.words),
+                linked_in: Part(build=planned.build, flags=planned.link, serves=True),
+                tools_in: Part(build=planned.build),
+            }
+            return _built(axis, label, planned, parts)
+        own = catalogue.toolchains.get((axis, label))
+        version = catalogue.locks.releases(axis)[-1] if own and len(stages) > 1 else label
+        part = Part(pins=((package, version),), python=spec.tools_python if tools_in else "")
+        parts = dict.fromkeys(stages, part) | ({tools_in: Part(toolchain=own)} if own else {})
+        return AxisValue(axis=axis, label=label, parts=parts)
+
+    return value
+
+
+def _built(axis: str, label: str, planned: PlannedBuild, parts: Mapping[Stage, Part]) -> AxisValue:
+    """It is built, and what was built runs; its toolchain links a module into a program of its own."""
+    return AxisValue(
+        axis=axis,
+        label=label,
+        parts=parts,
+        note=f"built from {planned.build.release or 'a tree of its own'} with {planned.build.toolchain}",
+        untimed="" if planned.build.benchmark else "no times: iree-benchmark-module is built for this machine only",
+    )
+
+
+def flag_set(axis: str) -> Value:
+    """The values of the axis of flags: rows of flags.toml."""
+
+    def value(label: str, _spec: Spec, catalogue: Catalogue) -> AxisValue:
+        row = catalogue.flags[label]
+        parts = {
+            stage: Part(flags=flags, machine_bound=row.machine_bound)
+            for stage, flags in row.flags.items()
+            if flags or row.machine_bound
+        }
+        return AxisValue(axis=axis, label=label, parts=parts)
+
+    return value
+
+
+def target_flags(row: Table, *, compile_in: Stage, run_in: Stage) -> Mapping[Stage, tuple[str, ...]]:
+    """The flags that the keys of a target stand for, then the literal ones, which take the place of those of the same
+    name."""
+    values = {key: ",".join(row.texts(key)) for key in TARGET_FLAGS}
+    meant = (BACKEND_FLAG, *(f"{TARGET_FLAGS[key]}={value}" for key, value in values.items() if value))
+    literal = row.texts(compile_in)
+    names = {flag.partition("=")[0] for flag in literal}
+    flags = (*(flag for flag in meant if flag.partition("=")[0] not in names), *literal)
+    return {compile_in: flags, run_in: row.texts(run_in, DEVICE)}
+
+
+def model_parts(model: Model, *, export: Stage, importing: Stage, compiling: Stage, run: Stage) -> Mapping[Stage, Part]:
+    """What a model means to the stages of these names."""
+    parts: dict[Stage, Part] = {}
+    if model.form == "file":
+        source = (("model_file", str(model.path)), ("model_digest", model.digest))
+        external = (("parameters", "external"),) if model.external_parameters else ()
+        parts[export] = Part(parameters=source + external, packages=model.packages)
+    if model.form == "onnx":
+        opset = (("opset_version", model.opset_version),) if model.opset_version else ()
+        parts[importing] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))
+    if model.external_parameters:
+        parts[compiling] = Part(flags=EXTERNAL_PARAMETERS)
+    return {**parts, run: Part(parameters=(("function", model.function),))}

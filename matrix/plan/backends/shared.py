@@ -1,0 +1,103 @@
+"""The axes that all backends share: model, python and target; and the one that chooses among backends. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from matrix.core.records import AxisValue, Part, Platform, Stage
+from matrix.plan.backends.backend import Axis, StageKind
+
+if TYPE_CHECKING:
+    from matrix.plan.catalogue import Catalogue
+    from matrix.plan.spec import Spec
+    from matrix.plan.targets import Target
+
+
+def _kinds(spec: Spec) -> Iterable[StageKind]:
+    return (kind for backend in spec.backends for kind in backend.stages)
+
+
+def _backend(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
+    """A cell of one backend goes round the stages of all others."""
+    others = (kind.name for backend in spec.backends if backend.name != label for kind in backend.stages)
+    return AxisValue(axis=BACKEND_AXIS.name, label=label, without=frozenset(others))
+
+
+def _model(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
+    model = catalogue.models[label]
+    parts: dict[Stage, Part] = {}
+    without: set[Stage] = set()
+    for backend in spec.backends:
+        parts |= backend.model(model)
+        without |= backend.around(model.form)
+    return AxisValue(
+        axis=MODEL_AXIS.name,
+        label=label,
+        parts=parts,
+        given=model.artifacts or ((model.path.name, model.path, model.digest),),
+        without=frozenset(without),
+        note=model.note,
+    )
+
+
+def _python(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
+    parts = {kind.name: Part(python=label) for kind in _kinds(spec) if PYTHON_AXIS.name in kind.axes}
+    return AxisValue(axis=PYTHON_AXIS.name, label=label, parts=parts)
+
+
+def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
+    """Another machine's programs run behind the target's emulator; without one its cells cannot run here."""
+    target, machine = catalogue.targets[label], catalogue.machine
+    parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
+    if target.machine in ("", machine):
+        return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts)
+    foreign = f"{label} modules need a {target.machine} machine; this one is {machine}"
+    note = ""
+    if target.emulator:
+        platform = _platform(target, spec)
+        for kind in _kinds(spec):
+            if kind.on_target and not kind.rounds:
+                parts[kind.name] = replace(parts.get(kind.name, Part()), platform=platform)
+        note = f"emulated, no times: {' '.join(platform.emulator)}"
+    return AxisValue(
+        axis=TARGET_AXIS.name,
+        label=label,
+        parts=parts,
+        untested="" if target.emulator else foreign,
+        untimed=f"no times: {foreign}, and an emulator's times are not the machine's",
+        note=note,
+    )
+
+
+def _platform(target: Target, spec: Spec) -> Platform:
+    """Paths are relative to the spec's folder; the command line that a job's key holds has the emulator's name."""
+    word, *rest = target.emulator
+    return Platform(
+        machine=target.machine,
+        emulator=(PurePath(word).name, *rest),
+        program=str((spec.base / word).resolve()) if "/" in word else "",
+        sysroot=(spec.base / target.sysroot).resolve() if target.sysroot else None,
+        packages=target.packages,
+    )
+
+
+BACKEND_AXIS = Axis(
+    name="backend",
+    known=lambda spec, _: (backend.name for backend in spec.backends),
+    value=_backend,
+    default=(),
+)
+MODEL_AXIS = Axis(name="model", known=lambda _, catalogue: catalogue.models, value=_model, default=("linear",))
+PYTHON_AXIS = Axis(
+    name="python", value=_python, help="the exporter's Python: 3.11, '>=3.10', all", default=("3.11",), released=True
+)
+TARGET_AXIS = Axis(
+    name="target",
+    known=lambda _, catalogue: catalogue.targets,
+    value=_target,
+    help="host, or a table of targets.toml",
+    default=("host",),
+)

@@ -1,0 +1,142 @@
+"""`images/locks/wanted.toml`: what there should be a lock for, as frozen records. Reads that file and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.core.toml_reader import Table, read_toml
+from matrix.core.versions import ascending
+from matrix.plan.stages import axes, environments
+
+WANTED = "wanted.toml"
+BELONGS = "it belongs into images/locks as TOML"
+PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)\Z")
+_VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*\Z")
+_PYTHON = re.compile(r"3\.\d{1,2}\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageWish:
+    """All releases of one package that a specifier admits, each in a lock of its own."""
+
+    package: str
+    specifier: str
+    lowest_python: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CombinedWish:
+    """A set of environments whose locks pin several axes: every combination of the releases that the selectors of each
+    axis name."""
+
+    place: str
+    kind: str
+    terms: Mapping[str, tuple[str, ...]]
+    lowest_python: str
+    variants: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    """Exact requirements beside them, for models that come from a package."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """`wanted.toml`: what there should be a lock for."""
+
+    pythons: tuple[str, ...]
+    packages: Mapping[str, PackageWish]
+    combined: tuple[CombinedWish, ...]
+    beside: Mapping[str, Mapping[str, str]]
+    """Release of a combination's last axis -> package -> version, where those have none of its own minor release."""
+
+
+def axis_packages(kind: str) -> dict[str, str]:
+    """The axes that a lock of a kind pins, with their packages."""
+    return {axis: axes()[axis].package for axis in environments()[kind].axes}
+
+
+def read_wanted(folder: Path) -> Wanted:
+    """`wanted.toml`. Raises LockFault with all its faults."""
+    top = read_toml(folder / WANTED, WANTED, file_format=1, tip=BELONGS)
+    kinds = {kind: axis_packages(kind) for kind, each in environments().items() if each.axes and not each.follows}
+    top.only(("format", "pythons", *kinds, "beside"))
+    single = {kind: packages for kind, packages in kinds.items() if len(packages) == 1}
+    wanted = Wanted(
+        pythons=_pythons(top),
+        packages={
+            kind: _package_wish(package, top.table(kind))
+            for kind, packages in single.items()
+            for package in packages.values()
+            if kind in top.content
+        },
+        combined=tuple(_combined_wish(kind, row) for kind in kinds if kind not in single for row in top.tables(kind)),
+        beside=_beside(top.table("beside")),
+    )
+    top.raise_faults(WANTED, tip="correct the file")
+    return wanted
+
+
+def _pythons(top: Table) -> tuple[str, ...]:
+    read = top.texts("pythons")
+    good = tuple(python for python in read if _PYTHON.match(python))
+    if not read or good != read:
+        top.fault("pythons", f"read {top.content.get('pythons')!r}, expected texts such as '3.11'")
+    return ascending(good)
+
+
+def _lowest_python(table: Table) -> str:
+    return _formed(table, "lowest_python", _PYTHON, "a Python such as '3.9'")
+
+
+def _formed(table: Table, key: str, form: re.Pattern[str], what: str) -> str:
+    read = table.text(key, required=True)
+    if read and not form.match(read):
+        table.fault(key, f"read {read!r}, expected {what}")
+        return ""
+    return read
+
+
+def _package_wish(package: str, table: Table) -> PackageWish:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    table.only(("package", "specifier", "lowest_python"))
+    specifier = table.text("specifier", required=True)
+    try:
+        SpecifierSet(specifier)
+    except InvalidSpecifier:
+        table.fault("specifier", f"read {specifier!r}, expected a PEP 440 specifier such as '>=2.9'")
+    return PackageWish(
+        package=table.choice("package", [package], package),
+        specifier=specifier,
+        lowest_python=_lowest_python(table),
+    )
+
+
+def _combined_wish(kind: str, table: Table) -> CombinedWish:
+    row = environments()[kind]
+    table.only((*row.axes, "lowest_python", "variants", "packages"))
+    variants = table.texts("variants", row.variants[:1])
+    if unknown := [variant for variant in variants if variant not in row.variants]:
+        table.fault("variants", f"read {unknown[0]!r}, expected {' or '.join(row.variants)}")
+    terms = {axis: table.texts(axis) for axis in row.axes}
+    for axis, read in terms.items():
+        if not read:
+            table.fault(axis, f"read {table.content.get(axis)!r}, expected versions or selectors")
+    packages = table.texts("packages")
+    for index, word in enumerate(packages):
+        if not PIN.match(word):
+            table.fault(f"packages[{index}]", f"read {word!r}, expected an exact version: package==version")
+    python = _lowest_python(table)
+    return CombinedWish(
+        place=table.place, kind=kind, terms=terms, lowest_python=python, variants=variants, packages=packages
+    )
+
+
+def _beside(table: Table) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for release in table.content:
+        row = table.table(release)
+        found[release] = {package: _formed(row, package, _VERSION, "an exact version") for package in row.content}
+    return found
