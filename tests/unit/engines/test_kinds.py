@@ -1,0 +1,134 @@
+"""An engine is one record: the command line offers and uses one that no code knows."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from answering import AnsweringEngine
+
+from matrix.cli.main import main
+from matrix.core import processes
+from matrix.core.errors import EngineMissing
+from matrix.core.processes import Completed
+from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest, Lock, Platform, Toolchain
+from matrix.engines import choice
+from matrix.engines.kind import EngineKind, Feature, Finding, features_of
+
+RUNTIME = Lock(name="runtime/3.8.0", path=Path("x"), digest="d", pins=())
+EMULATED = Platform(machine="aarch64", emulator=("qemu",))
+SPEC = """
+format = 1
+name = "mine"
+question = "Does it work?"
+[axes]
+model = "given"
+compiler = "3.8.0"
+runtime = "3.8.0"
+[models.given]
+mlir = "linear.mlir"
+inputs = ["linear_input.npy"]
+expected = ["linear_expected.npy"]
+"""
+
+
+@pytest.fixture
+def fourth(monkeypatch, tmp_path):
+    """The record of an engine that answers jobs itself, and the engines that were made of it."""
+    made: list[AnsweringEngine] = []
+
+    def make(setting):
+        made.append(AnsweringEngine(tmp_path / f"work-{len(made)}", setting.on_event))
+        return made[-1]
+
+    kind = EngineKind(
+        name="answering",
+        title="Answering",
+        make=make,
+        shell_line=lambda job: f"answer {' '.join(job.job.command[:1])} in {job.environment.digest}",
+        takes=frozenset({Feature.EMULATION}),
+        preferred=lambda: True,
+        examine=lambda: Finding(name="Answering", state="ok", found="it answers"),
+        clean=lambda cleaning: {"answers": 7_000_000},
+        image_verbs=frozenset({"plan"}),
+        image=lambda verb, work: print(verb, [row.request.label for row in work.choose(["runtime/3.8.0"])]) or 0,
+    )
+    monkeypatch.setattr(choice, "ENGINE_KINDS", (kind, *choice.ENGINE_KINDS))
+    monkeypatch.setattr("matrix.cli.upkeep.ENGINE_KINDS", (kind,))
+    heeded = signal.getsignal(signal.SIGINT)
+    yield made
+    signal.signal(signal.SIGINT, heeded)  # a command that is over heeds no Ctrl-C
+
+
+@pytest.fixture
+def words(tmp_path):
+    data = Path(__file__).parents[2] / "data"
+    for name in ("linear.mlir", "linear_input.npy", "linear_expected.npy"):
+        (tmp_path / name).write_bytes((data / name).read_bytes())
+    (tmp_path / "mine.toml").write_text(SPEC)
+    return (str(tmp_path / "mine.toml"), "--engine", "answering", "--store", str(tmp_path / "store"))
+
+
+def test_the_command_line_offers_and_uses_it(fourth, words, tmp_path, capsys):
+    assert main(["plan", *words]) == 0
+    assert main(["run", *words, "--format", "csv"]) == 0
+    out = capsys.readouterr()
+    assert "2 jobs run, 0 reused" in out.err
+    assert [job.stage for engine in fourth for job, _ in engine.started] == ["compile", "run"]
+    assert main(["run", *words, "--format", "csv"]) == 0
+    assert "0 jobs run, 2 reused" in capsys.readouterr().err
+    cell = ["--preset", words[0], *words[1:]]
+    assert main(["why", *cell]) == 0
+    said = capsys.readouterr().out
+    assert "engine answering" in said
+    assert main(["show", *words, "--format", "json"]) == 0
+    assert '"engine": "answering"' in capsys.readouterr().out
+
+
+def test_it_is_named_where_engines_are_named(fourth, capsys, tmp_path):
+    assert choice.engine_names() == ("answering", DEFAULT_ENGINE, "docker", "nix", "auto")
+    assert choice.engine_kind("auto").name == "answering"
+    assert main(["run", "--engine", "nothing"]) == 2
+    assert "expected one of answering, " in capsys.readouterr().err
+    assert main(["image", "plan", "portability", "--engine", "answering", "--store", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("plan ['runtime/3.8.0 on Python")
+
+
+def test_doctor_and_clean_ask_it(fourth, monkeypatch, capsys, tmp_path, words):
+    main(["run", *words])
+    monkeypatch.setattr(
+        processes, "run", lambda argv, **_: Completed(argv=("x",), exit_code=127, stdout="", stderr="", seconds=0.0)
+    )
+    assert main(["doctor"]) == 0
+    assert main(["clean", *words[3:]]) == 0
+    out = capsys.readouterr().out
+    assert "it answers" in out
+    assert "answers    7.0 MB" in out
+
+
+def request_of(**what) -> EnvironmentRequest:
+    return EnvironmentRequest(kind="runtime", python="3.11", **{"lock": RUNTIME, **what})
+
+
+@pytest.mark.parametrize(
+    ("request_", "feature"),
+    [
+        (request_of(platform=EMULATED), Feature.EMULATION),
+        (request_of(built=True), Feature.BUILDS),
+        (request_of(linked=True), Feature.BUILDS),
+        (request_of(toolchain=Toolchain(name="mine", path=Path("x"), digest="d")), Feature.FOLDERS),
+        (request_of(toolchain=Toolchain(name="mine", path=Path("x"), digest="d", in_image=True)), Feature.IMAGES),
+        (request_of(lock=Lock(name="own", path=Path("x"), digest="", pins=(), extends=RUNTIME)), Feature.PACKAGES),
+    ],
+)
+def test_what_an_engine_does_not_take_names_those_that_do(request_, feature):
+    assert features_of(request_) == (feature,)
+    for kind in choice.ENGINE_KINDS:
+        if feature in kind.takes:
+            choice.refuse(request_, kind.name)
+            continue
+        with pytest.raises(EngineMissing, match=f"the engine {kind.name} takes no {feature}") as refused:
+            choice.refuse(request_, kind.name)
+        for other in choice.ENGINE_KINDS:
+            assert (f"--engine {other.name} " in refused.value.tip) == (feature in other.takes)
