@@ -39,7 +39,7 @@ def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> Run
     """
     cores = options.jobs or usable_cores()
     make_engine = engine_maker(options.engine, store.places, cores=cores, own_cache=not _fits(plan, options, store))
-    if not store.hold(alone=False):
+    if not store.claims.take_store(alone=False):
         raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
     progress = make_progress()
     progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")

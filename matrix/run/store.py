@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -20,10 +19,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from matrix.core.disk import DEAD_SUFFIX, disk_errors, store_places
+from matrix.core.disk import disk_errors, store_places
 from matrix.core.errors import StoreTooNew, StoreUnusable
 from matrix.core.keys import now
 from matrix.core.records import Artifact, JobEnd, JobResult, Outcome
+from matrix.run.claims import Claims
 
 MIGRATIONS: tuple[tuple[str, str], ...] = (
     (
@@ -78,11 +78,9 @@ class Store:
 
     def __init__(self, folder: Path, *, create: bool = True, read_only: bool = False) -> None:
         folder = folder.absolute()  # jobs, and the tools that install, run in other folders than this process
-        self.folder = folder
+        self.folder, self._read_only = folder, read_only
         self.blobs = folder / "blobs"
         self.places = store_places(folder)
-        self._claimed: set[str] = set()
-        self._descriptors: list[int] = []
         if (read_only or not create) and not (folder / "store.sqlite").is_file():
             raise StoreUnusable(f"{folder}: no store there", tip="`run` makes one; name the folder with --store")
         with disk_errors(folder):
@@ -92,11 +90,11 @@ class Store:
                 self._checked(self._missing_migrations)
                 return
             self._make_folders()
-            self._claims, self._in_use = self._descriptor("claims"), self._descriptor("in-use")
+            self.claims = Claims(folder)
             self._database = self._connect((folder / "store.sqlite").resolve().as_uri())
-            with self._gate("migrations"):  # SQLite waits for no one when it turns a new database to WAL
+            with self.claims.gate("migrations"):  # SQLite waits for no one when it turns a new database to WAL
                 self._checked(self._migrate)
-            self.places = replace(self.places, scratch=self._own_scratch())
+            self.places = replace(self.places, scratch=self.claims.scratch(self.places.scratch))
 
     def _make_folders(self) -> None:
         try:
@@ -114,10 +112,6 @@ class Store:
 
     def _connect(self, address: str) -> sqlite3.Connection:
         return sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
-
-    def _descriptor(self, name: str) -> int:
-        self._descriptors.append(os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
-        return self._descriptors[-1]
 
     def _checked(self, step: Callable[[], object]) -> None:
         """Runs the first step on the database: a file that is no database is named."""
@@ -139,10 +133,8 @@ class Store:
 
     def close(self) -> None:
         self._database.close()
-        if self._descriptors:
-            shutil.rmtree(self.places.scratch, ignore_errors=True)
-        for descriptor in self._descriptors:
-            os.close(descriptor)
+        if not self._read_only:
+            self.claims.close()
 
     # -- results
 
@@ -240,34 +232,6 @@ class Store:
                 "INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", (name, now(), json.dumps(sorted(set(keys))))
             )
 
-    # -- claims
-
-    def claim(self, key: str) -> bool:
-        """True if this process now holds the job; the kernel releases it when the process ends, however it ends."""
-        if key in self._claimed:
-            return False
-        try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(key))
-        except OSError as error:
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                return False
-            raise
-        self._claimed.add(key)
-        return True
-
-    def release(self, key: str) -> None:
-        if key in self._claimed:
-            self._claimed.discard(key)
-            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _offset(key))
-
-    def hold(self, *, alone: bool) -> bool:
-        """Marks the store as in use (shared), or takes it alone for cleaning. False if others stand against it."""
-        try:
-            fcntl.flock(self._in_use, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
     # -- cleaning
 
     def shown_keys(self) -> set[str]:
@@ -342,34 +306,6 @@ class Store:
             raise
         self._database.execute("COMMIT")
 
-    def _own_scratch(self) -> Path:
-        """A scratch folder of this process; those whose process is gone are removed."""
-        with self._gate("scratch"):  # no one removes between another's mkdtemp and its flock
-            for left in self.places.scratch.iterdir():
-                with contextlib.suppress(OSError):
-                    descriptor = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
-                    try:
-                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        dead = (
-                            left if left.suffix == DEAD_SUFFIX else left.rename(left.with_name(left.name + DEAD_SUFFIX))
-                        )
-                        shutil.rmtree(dead, ignore_errors=True)
-                    finally:
-                        os.close(descriptor)
-            scratch = Path(tempfile.mkdtemp(prefix="run-", dir=self.places.scratch))
-            self._descriptors.append(os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            fcntl.flock(self._descriptors[-1], fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return scratch
-
-    @contextlib.contextmanager
-    def _gate(self, name: str) -> Iterator[None]:
-        """One process at a time; the kernel opens it when its holder dies."""
-        fcntl.lockf(self._claims, fcntl.LOCK_EX, 1, _offset(name))
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _offset(name))
-
 
 def _move(path: Path, place: Path) -> None:
     try:
@@ -402,8 +338,3 @@ def _result_from_json(text: str) -> JobResult:
 
 def _pairs(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in rows)
-
-
-def _offset(key: str) -> int:
-    """A byte of the claims file for each key: 62 bits of its digest."""
-    return int(hashlib.sha256(key.encode()).hexdigest()[:16], 16) >> 2

@@ -228,7 +228,7 @@ def measure(
 ) -> Measured:
     """The engines beside venv. Raises EngineMissing where one of them is not on this machine."""
     with Store(folder) as store, tempfile.TemporaryDirectory(prefix="overhead-") as scratch:
-        store.hold(alone=False)
+        store.claims.take_store(alone=False)
         made: dict[str, Contestant] = {}
         try:
             for name in (*engines, "venv"):

@@ -187,18 +187,18 @@ class LocalExecutor:
 
     def _claim(self, work: Work) -> bool:
         """The job is ours to run; one that must be alone also waits for such a job of another run on this store."""
-        if work.job.alone and not self._store.claim(ALONE):
+        if work.job.alone and not self._store.claims.take(ALONE):
             return False
-        if self._store.claim(work.job.key):
+        if self._store.claims.take(work.job.key):
             return True
         if work.job.alone:
-            self._store.release(ALONE)
+            self._store.claims.release(ALONE)
         return False
 
     def _release(self, work: Work) -> None:
-        self._store.release(work.job.key)
+        self._store.claims.release(work.job.key)
         if work.job.alone:
-            self._store.release(ALONE)
+            self._store.claims.release(ALONE)
 
     def _release_told(self) -> None:
         for work in self._told:

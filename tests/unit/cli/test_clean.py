@@ -107,7 +107,7 @@ def test_environments_stay_unless_asked_for_and_unfinished_ones_go(store):
 
 def test_nothing_is_removed_while_a_run_uses_the_store(store):
     filled(store)
-    with other(store.folder, "assert store.hold(alone=False)"):
+    with other(store.folder, "assert store.claims.take_store(alone=False)"):
         with pytest.raises(StoreUnusable, match="a run is using it") as caught:
             clean(store)
         assert caught.value.tip

@@ -128,27 +128,27 @@ def test_a_claim_is_held_until_the_end_was_taken_in(local, plan, store):
     work = work_of(plan, store)
     local.executor.submit(work)
     local.until(WorkFinished)
-    assert not store.claim(work.job.key)
+    assert not store.claims.take(work.job.key)
     local.executor.news(0)
-    assert store.claim(work.job.key)
+    assert store.claims.take(work.job.key)
 
 
 def test_work_that_another_process_has_waits_and_is_then_answered(local, plan, store):
     work, other = work_of(plan, store, index=1), work_of(plan, store, index=2)
-    assert store.claim(work.job.key)
+    assert store.claims.take(work.job.key)
     local.executor.submit(work)
     local.executor.submit(other)
     local.until(WorkFinished)
     assert [job.key for job, _ in local.engine.started] == [other.job.key]
     store.record(result_of(work))
-    store.release(work.job.key)
+    store.claims.release(work.job.key)
     assert local.until(WorkAnswered) == [WorkAnswered(key=work.job.key)]
     assert len(local.engine.started) == 1
 
 
 def test_stop_ends_what_waits_and_leaves_what_runs(local, plan, store):
     running, waiting = work_of(plan, store, index=1), work_of(plan, store, index=2)
-    store.claim(waiting.job.key)
+    store.claims.take(waiting.job.key)
     for work in (running, waiting):
         local.executor.submit(work)
     local.executor.stop()
@@ -265,17 +265,17 @@ def test_a_benchmark_waits_for_one_of_another_run(store, tmp_path, monkeypatch):
     plan = plan_in(tmp_path / "models", TIMED.replace('"2.9.0", "3.0.0", "3.7.0"', '"2.9.0"'))
     refused: list[str] = []
 
-    def claim(key, original=store.claim):
+    def take(key, original=store.claims.take):
         if key == ALONE and len(refused) < 3:
             refused.append(key)
             return False
         return original(key)
 
-    monkeypatch.setattr(store, "claim", claim)
+    monkeypatch.setattr(store.claims, "take", take)
     monkeypatch.setattr(runner, "TICK", 0.01)
     assert all(state.result for state in Local(store).carry_out(plan).states)
     assert len(refused) == 3
-    assert store.claim(ALONE)  # it was given back
+    assert store.claims.take(ALONE)  # it was given back
 
 
 class Keeping(AnsweringEngine):

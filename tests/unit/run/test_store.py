@@ -92,21 +92,21 @@ def test_environments_are_remembered(folder):
 
 
 def test_a_claim_is_one_processs_and_ends_with_kill_9(folder):
-    with Store(folder) as store, other(folder, "assert store.claim('job')") as process:
-        assert not store.claim("job")
-        assert store.claim("another job")
+    with Store(folder) as store, other(folder, "assert store.claims.take('job')") as process:
+        assert not store.claims.take("job")
+        assert store.claims.take("another job")
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert store.claim("job")
-        assert not store.claim("job")
-        store.release("job")
-        assert store.claim("job")
+        assert store.claims.take("job")
+        assert not store.claims.take("job")
+        store.claims.release("job")
+        assert store.claims.take("job")
 
 
 def test_closing_one_store_does_not_release_the_claims_of_another_process(folder):
-    with Store(folder) as store, other(folder, "assert store.claim('job')"):
+    with Store(folder) as store, other(folder, "assert store.claims.take('job')"):
         Store(folder, read_only=True).close()
-        assert not store.claim("job")
+        assert not store.claims.take("job")
 
 
 def test_a_killed_writer_leaves_whole_results_only(folder):
@@ -155,10 +155,10 @@ def test_processes_make_the_same_store_at_once(folder):
 
 def test_only_one_can_hold_the_store_alone(folder):
     with Store(folder) as store:
-        with other(folder, "assert store.hold(alone=False)"):
-            assert not store.hold(alone=True)
-            assert store.hold(alone=False)
-        assert store.hold(alone=True)
+        with other(folder, "assert store.claims.take_store(alone=False)"):
+            assert not store.claims.take_store(alone=True)
+            assert store.claims.take_store(alone=False)
+        assert store.claims.take_store(alone=True)
 
 
 # -- versions

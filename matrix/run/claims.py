@@ -1,0 +1,99 @@
+"""What processes on one store hold against each other: jobs, the store, a scratch folder. The kernel releases all of it
+when a process ends, however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from matrix.core.disk import DEAD_SUFFIX
+
+
+class Claims:
+    """The claims of this process on the store in a folder. A job's claim is a byte-range lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._held: set[str] = set()
+        self._descriptors: list[int] = []
+        self._jobs, self._in_use = (self._open(folder / name) for name in ("claims", "in-use"))
+        self._scratch: Path | None = None
+
+    def _open(self, path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+        self._descriptors.append(os.open(path, flags | os.O_CLOEXEC, 0o644))
+        return self._descriptors[-1]
+
+    def take(self, key: str) -> bool:
+        """True if this process now holds the job, and did not before."""
+        if key in self._held:
+            return False
+        try:
+            fcntl.lockf(self._jobs, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(key))
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return False
+            raise
+        self._held.add(key)
+        return True
+
+    def release(self, key: str) -> None:
+        """Another process may take the job."""
+        if key in self._held:
+            self._held.discard(key)
+            fcntl.lockf(self._jobs, fcntl.LOCK_UN, 1, _offset(key))
+
+    def take_store(self, *, alone: bool) -> bool:
+        """Marks the store as in use (shared), or takes it alone for cleaning. False if others stand against it."""
+        try:
+            fcntl.flock(self._in_use, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def gate(self, name: str) -> Iterator[None]:
+        """One process at a time."""
+        fcntl.lockf(self._jobs, fcntl.LOCK_EX, 1, _offset(name))
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._jobs, fcntl.LOCK_UN, 1, _offset(name))
+
+    def scratch(self, folder: Path) -> Path:
+        """A folder of this process below `folder`; those whose process is gone are removed."""
+        with self.gate("scratch"):  # no one removes between another's mkdtemp and its flock
+            for left in folder.iterdir():
+                with contextlib.suppress(OSError):
+                    _remove_dead(left)
+            self._scratch = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+            fcntl.flock(self._open(self._scratch, os.O_RDONLY | os.O_DIRECTORY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return self._scratch
+
+    def close(self) -> None:
+        """Gives everything back, and removes the scratch folder."""
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+
+
+def _remove_dead(folder: Path) -> None:
+    """Raises OSError where its process lives."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        dead = folder if folder.suffix == DEAD_SUFFIX else folder.rename(folder.with_name(folder.name + DEAD_SUFFIX))
+        shutil.rmtree(dead, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _offset(key: str) -> int:
+    """A byte of the claims file for each key: 62 bits of its digest."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:16], 16) >> 2
