@@ -16,7 +16,7 @@ from matrix.core.disk import disk_errors
 from matrix.core.errors import EngineMissing, StoreUnusable
 from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build, Environment, EnvironmentRequest
-from matrix.images.debian.unpacked import HOST, Tree, read_set, unpacked
+from matrix.images.debian.unpacked import TOOLS_MACHINE, Tree, read_set, unpack_debs
 from matrix.images.workshop import Workshop
 from matrix.plan.backends.source_builds import BENCHMARK_LIBRARY, LINK_FOLDER, OWN, CrossToolchain, read_toolchains
 
@@ -64,7 +64,7 @@ class Furnisher:
         """What would be added, as a digest; "" where that is nothing, or stands in the request's lock."""
         if not request.linked:
             return ""
-        armel = read_set(self._images, "armel").on(HOST).layer
+        armel = read_set(self._images, "armel").on(TOOLS_MACHINE).layer
         return digest({"link": link_identity(self._images / "link"), "armel": armel})
 
     def furnish(self, request: EnvironmentRequest, root: Path, folder: Path, bare: Environment) -> Environment:
@@ -75,7 +75,7 @@ class Furnisher:
 
     def packages(self, name: str) -> Tree:
         """The Debian packages of one locked set. Raises what fetching raises."""
-        return unpacked(read_set(self._images, name), HOST, self.store, source=lambda: self.shop.sources)
+        return unpack_debs(read_set(self._images, name), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
 
     def linker(self, place: Path, iree_lld: Path) -> Tree:
         """The folder of the repaired linker, filled, in front of a release's own. Returns what it calls."""

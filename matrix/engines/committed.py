@@ -19,9 +19,9 @@ from matrix.core.errors import NoImage
 from matrix.core.records import Environment, EnvironmentRequest
 from matrix.core.text import say
 from matrix.engines.contract import Engine
-from matrix.images.debian.lock import BaseLock, load_bases, stored
+from matrix.images.debian.lock import BaseLock, load_bases, stored_file
 from matrix.images.image import Image
-from matrix.images.layer_table import LayerTable, image_of, read_table
+from matrix.images.layer_table import LayerTable, compute_image, read_layer_table
 
 SHORT = 12
 """Digits of a digest, for people."""
@@ -50,9 +50,9 @@ class Committed:
         if request.platform:
             return CommittedImage(request=request, image=None, reason="an emulated target has no image")
         if request.python not in self._tables:
-            self._tables[request.python] = read_table(self._layers, request.python, self.machine)
+            self._tables[request.python] = read_layer_table(self._layers, request.python, self.machine)
         try:
-            image = image_of(request, self._tables[request.python], self.bases.get(request.python))
+            image = compute_image(request, self._tables[request.python], self.bases.get(request.python))
         except NoImage as error:
             return CommittedImage(request=request, image=None, reason=str(error))
         return CommittedImage(request=request, image=image)
@@ -62,7 +62,7 @@ class Committed:
         if row.image is None:
             return 0
         base = self.bases[row.request.python].on(self.machine)
-        fetched = [stored(files, each) for each in (*base.debs, base.python) if each is not None]
+        fetched = [stored_file(files, each) for each in (*base.debs, base.python) if each is not None]
         wheels = [files / part.source[:2] / part.source for part in row.image.layers[2:]]
         return sum(not path.is_file() for path in fetched) + sum(not any(place.glob("*")) for place in wheels)
 

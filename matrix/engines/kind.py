@@ -157,5 +157,5 @@ def workshop(places: StorePlaces) -> Workshop:
         files=FetchedFiles(places.files),
         scratch=places.scratch,
         index=configured_index(),
-        sources=mirror.sources(),
+        sources=mirror.find_sources(),
     )

@@ -1,7 +1,7 @@
-"""An image as a function of its lock: the config, and so the image ID, before any daemon sees it. Pure.
+"""Computes an image from its lock: the config and so the image ID, without a daemon. Pure.
 
 The ID is the sha256 of the config, the config names the layers by their digests, and those are committed
-(`images/layers/`). A daemon with the containerd image store names an image by its manifest's digest instead: both are
+(`images/layers/`). A daemon with the containerd image store uses the digest of the manifest as the ID instead; both are
 computed.
 """
 
@@ -16,18 +16,18 @@ from matrix.core.keys import canonical
 from matrix.core.records import EnvironmentRequest
 from matrix.images.layer import ENVIRONMENT, Layer
 
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64"}
-"""platform.machine() -> the name that images use."""
+OCI_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64"}
+"""`platform.machine()` -> the name of the architecture in images."""
 
-LABEL = "org.iree-matrix"
-"""The prefix of the project's own labels. Everything that it makes carries `<LABEL>.project`."""
+LABEL_PREFIX = "org.iree-matrix"
+"""The prefix of the project's labels. Everything that it creates has the label `<LABEL_PREFIX>.project`."""
 
 EPOCH = "1970-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLayer:
-    """A layer and what it is made of: `base`, `skeleton` or the file name of a wheel; `source` its sha256."""
+    """A layer and its origin: `made_of` is `base`, `skeleton` or the file name of a wheel; `source` is its sha256."""
 
     layer: Layer
     made_of: str
@@ -36,7 +36,7 @@ class ImageLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image that follows from a lock. `digest` is its ID without `sha256:`, `config` the bytes that it is of."""
+    """An image, computed from a lock. `digest` is its ID without `sha256:`: the sha256 of `config`."""
 
     label: str
     digest: str
@@ -54,7 +54,7 @@ class Image:
 
     @property
     def manifest(self) -> bytes:
-        """The OCI manifest over uncompressed layers. Its digest is the ID on a daemon with the containerd store."""
+        """The OCI manifest of uncompressed layers. Its digest is the ID on a daemon with the containerd image store."""
         return canonical(
             {
                 "schemaVersion": 2,
@@ -81,7 +81,7 @@ class Image:
 
 
 def image_tag(request: EnvironmentRequest) -> str:
-    """The name under which a daemon lists the image; what it is stands in its digest and labels."""
+    """The tag of the image on a daemon."""
     release = request.lock.name.partition("/")[2].replace("+", "_")
     return f"iree-matrix/{request.kind}:{release}-py{request.python}"
 
@@ -96,7 +96,7 @@ def make_image(
     tools: Mapping[str, str],
     distributions: Sequence[tuple[str, str]],
 ) -> Image:
-    """The image of an environment: its layers in order, lowest first, and labels that say what it was made from."""
+    """The image of an environment: its layers, lowest first, and labels that describe its origin."""
     config = _config(request, machine, layers)
     return Image(
         label=request.label,
@@ -111,10 +111,10 @@ def make_image(
 
 
 def _config(request: EnvironmentRequest, machine: str, layers: Sequence[ImageLayer]) -> bytes:
-    pins = {f"{LABEL}.pin.{package}": version for package, version in request.lock.pins}
+    pins = {f"{LABEL_PREFIX}.pin.{package}": version for package, version in request.lock.pins}
     return canonical(
         {
-            "architecture": ARCHITECTURES[machine],
+            "architecture": OCI_ARCHITECTURES[machine],
             "os": "linux",
             "created": EPOCH,
             "config": {
@@ -129,11 +129,11 @@ def _config(request: EnvironmentRequest, machine: str, layers: Sequence[ImageLay
                     "org.opencontainers.image.title": f"IREE matrix: {request.label}",
                     "org.opencontainers.image.version": __version__,
                     "org.opencontainers.image.created": EPOCH,
-                    f"{LABEL}.project": "iree-matrix",
-                    f"{LABEL}.environment": request.label,
-                    f"{LABEL}.lock": f"sha256:{request.lock.digest}",
-                    f"{LABEL}.python": request.python,
-                    f"{LABEL}.machine": machine,
+                    f"{LABEL_PREFIX}.project": "iree-matrix",
+                    f"{LABEL_PREFIX}.environment": request.label,
+                    f"{LABEL_PREFIX}.lock": f"sha256:{request.lock.digest}",
+                    f"{LABEL_PREFIX}.python": request.python,
+                    f"{LABEL_PREFIX}.machine": machine,
                     **pins,
                 },
             },

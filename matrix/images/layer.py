@@ -1,7 +1,7 @@
-"""Layers of images: a tar is a function of what is in it. No package's code runs, no network is needed.
+"""Writes a folder as a layer of an image: a tar that depends on the content alone.
 
-Times are 0, owners 0, names sorted, modes 0644 or 0755: the digest is the same on every machine. What is in the folders
-is made by `matrix.wheellayer` and by the skeleton here, which makes the base's Python see the wheels.
+Times and owners are 0, names are sorted, modes are 0644 or 0755: so the digest is the same on every machine. The
+folders come from `matrix.images.wheel_layer`, and from the skeleton here, with which the base's Python finds them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import BinaryIO
 from matrix.core.errors import ImageFault
 
 ENVIRONMENT = "opt/env"
-BLOCK = 1 << 20
+BLOCK_BYTES = 1 << 20
+SET_ID_BITS = 0o6000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """An uncompressed tar: `digest` is the sha256 that images call its diff ID, `size` its bytes."""
+    """An uncompressed tar. `digest` is its sha256, which images call the diff ID; `size` is in bytes."""
 
     digest: str
     size: int
@@ -38,7 +39,7 @@ class Layer:
 
 
 class Hashed(io.RawIOBase):
-    """Counts and hashes what passes through, and hands it on to `out`, if there is one."""
+    """Counts and hashes the bytes that are written, and passes them to `out`, if there is one."""
 
     def __init__(self, out: BinaryIO | None) -> None:
         self._out = out
@@ -61,9 +62,9 @@ class Hashed(io.RawIOBase):
 
 
 def write_tree(root: Path, out: BinaryIO | None) -> Layer:
-    """The files below `root` as a layer, in sorted order, streamed to `out` (None: only the digest is wanted)."""
+    """Streams the files below `root` to `out` as a layer, sorted (None: only computes the digest)."""
     hashed = Hashed(out)
-    with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.GNU_FORMAT, bufsize=BLOCK) as tar:
+    with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.GNU_FORMAT, bufsize=BLOCK_BYTES) as tar:
         for path in sorted(_below(root), key=lambda path: path.relative_to(root).as_posix()):
             _add(tar, path, path.relative_to(root).as_posix())
     return hashed.layer()
@@ -90,12 +91,12 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
         with path.open("rb") as file:
             tar.addfile(member, file)
     else:
-        raise ImageFault(f"{name}: neither a file nor a folder nor a link", tip="a wheel must not hold such a thing")
+        raise ImageFault(f"{name}: neither a file nor a folder nor a link", tip="a wheel must not contain this")
 
 
 @contextmanager
 def skeleton_tree(*, python: str, scratch: Path) -> Iterator[Path]:
-    """A folder that holds an empty virtual environment on the base's own Python."""
+    """A temporary folder with an empty virtual environment of the base's Python."""
     with tempfile.TemporaryDirectory(dir=scratch, prefix="skeleton-") as place:
         root = Path(place) / ENVIRONMENT
         (root / "bin").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What is in a layer, file by file, read from a stream: to name the first file in which two layers differ."""
+"""Reads the files of a layer from a stream, to name the first file in which two layers differ."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-BLOCK = 1 << 20
-Facts = tuple[str, int, int, int, str, str]
+from matrix.images.layer import BLOCK_BYTES
+
+FileFacts = tuple[str, int, int, int, str, str]
 """Type, mode, owner, size in bytes, target of a link, sha256."""
-NAMES = ("type", "mode", "owner", "size", "link", "sha256")
+FACT_NAMES = ("type", "mode", "owner", "size", "link", "sha256")
 
 
 class Reader(io.RawIOBase):
-    """Reads blocks of bytes, or another stream, as a file, and hashes what passes."""
+    """Makes a file of blocks of bytes, and hashes them."""
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)
@@ -42,20 +43,20 @@ class Reader(io.RawIOBase):
         return size
 
     def finish(self) -> str:
-        """Reads what is left. Returns the sha256 of everything."""
-        while self.read(BLOCK):
+        """Reads the rest. Returns the sha256 of all bytes."""
+        while self.read(BLOCK_BYTES):
             pass
         return self.hash.hexdigest()
 
 
 def blocks_of(file: IO[bytes]) -> Iterable[bytes]:
-    return iter(lambda: file.read(BLOCK), b"")
+    return iter(lambda: file.read(BLOCK_BYTES), b"")
 
 
-def layer_files(reader: Reader) -> dict[str, Facts]:
+def layer_files(reader: Reader) -> dict[str, FileFacts]:
     """The members of a layer by name."""
-    found: dict[str, Facts] = {}
-    with tarfile.open(fileobj=io.BufferedReader(reader, BLOCK), mode="r|") as tar:
+    found: dict[str, FileFacts] = {}
+    with tarfile.open(fileobj=io.BufferedReader(reader, BLOCK_BYTES), mode="r|") as tar:
         for member in tar:
             content = tar.extractfile(member) if member.isreg() else None
             digest = _sha256(content) if content else ""
@@ -71,9 +72,9 @@ def _sha256(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def layer_in_archive(archive: Iterable[bytes], digest: str) -> dict[str, Facts]:
-    """The members of the layer with this diff ID, out of a `docker save` stream; empty if it is not in there."""
-    with tarfile.open(fileobj=io.BufferedReader(Reader(archive), BLOCK), mode="r|") as outer:
+def layer_in_archive(archive: Iterable[bytes], digest: str) -> dict[str, FileFacts]:
+    """The members of the layer with this diff ID in a `docker save` stream; empty if the layer is not there."""
+    with tarfile.open(fileobj=io.BufferedReader(Reader(archive), BLOCK_BYTES), mode="r|") as outer:
         for member in outer:
             content = outer.extractfile(member) if member.isreg() else None
             if content is None or not _may_be_layer(member.name):
@@ -92,20 +93,20 @@ def _may_be_layer(name: str) -> bool:
     return name.endswith(".tar") or name.startswith("blobs/sha256/")
 
 
-def first_difference(ours: Mapping[str, Facts], theirs: Mapping[str, Facts]) -> str:
-    """The first file, by name, in which two layers differ, and how; empty if their files are the same."""
+def first_difference(ours: Mapping[str, FileFacts], theirs: Mapping[str, FileFacts]) -> str:
+    """The first file, by name, in which two layers differ, and how; empty if all files are the same."""
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in ours or name not in theirs:
             return f"{name}: only {'on the daemon' if name in theirs else 'in what the files give'}"
         if ours[name] != theirs[name]:
-            pairs = zip(NAMES, ours[name], theirs[name], strict=True)
+            pairs = zip(FACT_NAMES, ours[name], theirs[name], strict=True)
             what, here, there = next((what, here, there) for what, here, there in pairs if here != there)
             return f"{name}: {what} is {here}, on the daemon {there}"
     return ""
 
 
 def first_damaged(wheel: Path) -> str:
-    """The first member of a wheel whose bytes do not fit its checksum, or what else of it cannot be read."""
+    """The first member of a wheel with a wrong checksum, or else the part of the wheel that cannot be read."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             for info in archive.infolist():

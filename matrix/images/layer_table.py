@@ -1,7 +1,7 @@
-"""The committed digests of layers, from which every image ID follows without unpacking anything. Reads files only.
+"""The committed digests of layers. With them every image ID is computed without unpacking anything. Reads files only.
 
-`images/layers/3.11-x86_64.json` holds, for one Python on one machine, the wheel that fits each package of each lock and
-the digest of its layer. `nox -s lock` writes it; a change of an image is a line of a diff.
+`images/layers/3.11-x86_64.json` holds, for one Python on one machine, the wheel for each package of each lock, and the
+digest of its layer. `nox -s lock` writes it, so a change of an image is a line in a diff.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from matrix.images.layer import Layer
 from matrix.plan.locks import RELOCK
 from matrix.plan.wanted import WANTED
 
-FORMAT = 1
+LAYERS_FORMAT = 1
 
 LOWEST = ("numpy", "mpmath", "sympy", "ml-dtypes")
-"""Packages that many environments have, lowest layer first: images share a layer only if they share all below it."""
+"""Packages of many environments, lowest layer first: images share a layer only if all layers below it are the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WheelLayer:
-    """A wheel and its layer. `tools` are the programs in it, relative to site-packages."""
+    """A wheel and its layer. `tools` are the paths of its programs, relative to site-packages."""
 
     name: str
     version: str
@@ -44,7 +44,7 @@ class WheelLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTable:
-    """The layers of one Python on one machine. `base` and `skeleton` stand below all wheels."""
+    """The layers of one Python on one machine. `base` and `skeleton` are below all wheels."""
 
     python: str
     machine: str
@@ -53,7 +53,7 @@ class LayerTable:
     wheels: tuple[WheelLayer, ...]
 
     def find(self, package: PinnedPackage) -> WheelLayer | None:
-        """The wheel that a lock allows for a package, if its layer is known."""
+        """The wheel for a package of a lock, if its layer is known."""
         for wheel in self.wheels:
             if wheel.name == package.name and wheel.sha256 in package.hashes:
                 return wheel
@@ -62,26 +62,26 @@ class LayerTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableWish:
-    """A row of `wanted.toml`: for which Python, machine and locks (patterns of their names) there are layers."""
+    """A row of `wanted.toml`: a Python, a machine, and the locks (patterns of their names) whose wheels get layers."""
 
     python: str
     machine: str
     locks: tuple[str, ...]
 
     def wants(self, name: str) -> bool:
-        """There is to be a layer for each wheel of the lock of this name."""
+        """Whether each wheel of the lock gets a layer."""
         return any(fnmatchcase(name, pattern) for pattern in self.locks)
 
 
 def table_path(folder: Path, python: str, machine: str) -> Path:
-    """The table of a Python on a machine: of layers, or beside them of paths of the Nix store."""
+    """The path of the table of a Python on a machine, in `images/layers` or `images/nix`."""
     return folder / f"{python}-{machine}.json"
 
 
 def read_table_wishes(folder: Path) -> tuple[TableWish, ...]:
     """The rows of `images/layers/wanted.toml`. Raises LockFault with all faults of the file."""
     name = f"images/layers/{WANTED}"
-    top = read_toml(folder / WANTED, name, file_format=FORMAT, tip="correct the file")
+    top = read_toml(folder / WANTED, name, file_format=LAYERS_FORMAT, tip="correct the file")
     top.only(("format", "table"))
     rows = []
     for row in top.tables("table"):
@@ -92,13 +92,13 @@ def read_table_wishes(folder: Path) -> tuple[TableWish, ...]:
     return tuple(rows)
 
 
-def read_table(folder: Path, python: str, machine: str) -> LayerTable | None:
+def read_layer_table(folder: Path, python: str, machine: str) -> LayerTable | None:
     """The committed table, or None where there is none. Raises LockFault."""
     path = table_path(folder, python, machine)
     try:
         read: Any = json.loads(path.read_bytes())
-        if read["format"] != FORMAT:
-            raise ValueError(f"format {read['format']!r}, expected {FORMAT}")
+        if read["format"] != LAYERS_FORMAT:
+            raise ValueError(f"format {read['format']!r}, expected {LAYERS_FORMAT}")
         return LayerTable(
             python=read["python"],
             machine=read["machine"],
@@ -116,20 +116,22 @@ def _wheel(row: Mapping[str, Any]) -> WheelLayer:
     return WheelLayer(**{**row, "layer": Layer(**row["layer"]), "tools": tuple(row["tools"])})
 
 
-def table_text(table: LayerTable) -> str:
-    """What is committed: a line a wheel, sorted, so that an upgrade reads as one."""
+def layer_table_text(table: LayerTable) -> str:
+    """The text of the committed file: sorted, one wheel per line, so that an upgrade is one line of a diff."""
     wheels = sorted(table.wheels, key=lambda wheel: (wheel.name, wheel.file))
     rows = ",\n".join("  " + json.dumps(asdict(wheel), sort_keys=True) for wheel in wheels)
-    head = {"format": FORMAT, "python": table.python, "machine": table.machine}
+    head = {"format": LAYERS_FORMAT, "python": table.python, "machine": table.machine}
     head |= {"base": asdict(table.base), "skeleton": asdict(table.skeleton)}
     lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value, sort_keys=True)}" for name, value in head.items())
     return "{\n" + lines + ',\n "wheels": [\n' + rows + "\n ]\n}\n"
 
 
-def image_of(request: EnvironmentRequest, table: LayerTable | None, base: BaseLock | None) -> Image:
-    """The image of an environment, computed. Raises NoImage with the reason, LockFault."""
+def compute_image(request: EnvironmentRequest, table: LayerTable | None, base: BaseLock | None) -> Image:
+    """Computes the image of an environment. Raises NoImage with the reason, LockFault."""
     if request.toolchain:
-        raise NoImage("tools of one's own: no image is made of them", tip="a release's image is made from its lock")
+        raise NoImage(
+            "no image is made of a user's own tools", tip="only releases have images: they are made from locks"
+        )
     if base is None or table is None:
         raise NoImage(
             f"no base image for Python {request.python}", tip="see wanted.toml in images/base and images/layers"
@@ -143,7 +145,7 @@ def image_of(request: EnvironmentRequest, table: LayerTable | None, base: BaseLo
                 f"no layer for {package.name} {package.version} on {table.machine}", tip="`nox -s lock` makes it"
             )
         wheels.append(wheel)
-    ordered = in_order(wheels, [name for name, _ in request.lock.pins])
+    ordered = layer_order(wheels, [name for name, _ in request.lock.pins])
     layers = [
         ImageLayer(layer=table.base, made_of="base", source=table.base.digest),
         ImageLayer(layer=table.skeleton, made_of="skeleton", source=table.skeleton.digest),
@@ -160,8 +162,8 @@ def image_of(request: EnvironmentRequest, table: LayerTable | None, base: BaseLo
     )
 
 
-def in_order(wheels: Sequence[WheelLayer], pins: Sequence[str]) -> list[WheelLayer]:
-    """Lowest first: what many images share, then the rest by name, then what the environment is there for."""
+def layer_order(wheels: Sequence[WheelLayer], pins: Sequence[str]) -> list[WheelLayer]:
+    """Lowest first: the wheels that many images share, then the others by name, then the pinned ones."""
 
     def place(wheel: WheelLayer) -> tuple[int, int, str]:
         if wheel.name in LOWEST:
@@ -172,7 +174,7 @@ def in_order(wheels: Sequence[WheelLayer], pins: Sequence[str]) -> list[WheelLay
 
 
 def _tools(wheels: Sequence[WheelLayer], python: str) -> dict[str, str]:
-    """Tool -> path below the environment; a wheel's first folder that has it wins."""
+    """Tool -> path below the environment; the first folder of a wheel with the tool wins."""
     tools: dict[str, str] = {}
     for wheel in wheels:
         for path in wheel.tools:

@@ -1,4 +1,4 @@
-"""An image as a folder that other tools read: the OCI image layout, over uncompressed layers."""
+"""Writes an image as a folder for other tools: an OCI image layout with uncompressed layers."""
 
 from __future__ import annotations
 

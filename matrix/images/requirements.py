@@ -1,4 +1,4 @@
-"""Requirements files with hashes for what a tested cell was measured in, from the committed locks. Reads files only."""
+"""Requirements files with hashes for the environments of a tested cell, from the committed locks. Reads files only."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.wheels import PinnedPackage, pinned_packages
 from matrix.images.debian.lock import load_bases
 from matrix.images.image import image_tag
-from matrix.images.layer_table import image_of, read_table
+from matrix.images.layer_table import compute_image, read_layer_table
 from matrix.plan.locks import kind_of, read_lock
 from matrix.results.published import PublishedCell, PublishedEnvironment, PublishedJob, PublishedRun
 
 NO_WHEELS = ("own/", "builder/", "built/")
-"""How the locks of a user's own toolchains and of builds from source begin: there are no wheels of them to require."""
+"""The prefixes of locks without wheels: of users' toolchains and of builds from source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedEnvironment:
-    """The environment of one stage: its lock, its Python (`3.11`) and machine, and the packages that fit them."""
+    """The environment of one stage: its lock, its Python (`3.11`) and machine, and the packages for them."""
 
     request: EnvironmentRequest
     machine: str
@@ -37,7 +37,7 @@ class LockedEnvironment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequirementsFile:
-    """What can be installed together: environments of one Python whose packages have the same versions."""
+    """Environments that can be installed together: with one Python, and one version of each package."""
 
     python: str
     environments: tuple[LockedEnvironment, ...]
@@ -52,7 +52,7 @@ class RequirementsFile:
 
 
 def environments_of(run: PublishedRun, cell: PublishedCell, images: Path) -> tuple[LockedEnvironment, ...]:
-    """Those of the cell's stages, in their order. Raises LockFault where the committed lock is not what was tested."""
+    """The environments of the cell's stages, in order. Raises LockFault where a lock is not the one that was tested."""
     found: dict[str, LockedEnvironment] = {}
     for job in run.jobs_of(cell):
         if not job.lock.startswith(NO_WHEELS):
@@ -73,7 +73,7 @@ def _tested(job: PublishedJob, environment: PublishedEnvironment | None, locks: 
 
 
 def _same_versions(lock: Lock, packages: Sequence[PinnedPackage], environment: PublishedEnvironment) -> None:
-    """A lock that was written anew since still holds if its wheels for this Python are those that were installed."""
+    """A changed lock is still valid if its wheels for this Python are the ones that were installed."""
     installed: dict[str, str] = {canonicalize_name(name): text for name, text in environment.distributions.items()}
     differing = [
         f"{package.name} {package.version}, tested {installed.get(package.name, 'none')}"
@@ -88,12 +88,12 @@ def _same_versions(lock: Lock, packages: Sequence[PinnedPackage], environment: P
 
 
 def _base(version: str | None) -> str:
-    """3.8.0 also of 3.8.0rc20250101: a wheel's name and its METADATA differ in some releases of IREE."""
+    """`3.8.0` also for `3.8.0rc20250101`: in some releases of IREE the wheel's name and METADATA differ."""
     return Version(version).base_version if version else ""
 
 
 def requirements_files(environments: Sequence[LockedEnvironment]) -> tuple[RequirementsFile, ...]:
-    """As few files as the versions allow, what runs last first. The runtime's file is the one for the board."""
+    """As few files as the versions allow, the last stage first: the runtime's file is the one for the board."""
     groups: list[list[LockedEnvironment]] = []
     for each in reversed(environments):
         for group in groups:
@@ -112,7 +112,7 @@ def _fit(one: LockedEnvironment, other: LockedEnvironment) -> bool:
 
 
 def requirements_text(file: RequirementsFile, *, heading: Sequence[str], name: str) -> str:
-    """As pip and uv read it with --require-hashes."""
+    """The text of the file, for pip and uv with --require-hashes."""
     packages = {package.name: package for each in file.environments for package in each.packages}
     lines = [
         *(f"# {' '.join(line.split())}" for line in heading),
@@ -129,11 +129,11 @@ def requirements_text(file: RequirementsFile, *, heading: Sequence[str], name: s
 
 
 def image_words(environment: LockedEnvironment, images: Path) -> str:
-    """`iree-matrix/…:tag sha256:…`, computed from the committed layers, or why there is none."""
-    table = read_table(images / "layers", environment.request.python, environment.machine)
+    """`iree-matrix/…:tag sha256:…`, computed from the committed layers, or the reason why there is no image."""
+    table = read_layer_table(images / "layers", environment.request.python, environment.machine)
     base = next((base for base in load_bases(images / "base") if base.python == environment.request.python), None)
     try:
-        image = image_of(environment.request, table, base)
+        image = compute_image(environment.request, table, base)
     except NoImage as error:
         return f"none: {error}"
     return f"{image_tag(environment.request)} sha256:{image.digest}"

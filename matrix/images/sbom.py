@@ -1,4 +1,4 @@
-"""What is in images, as a CycloneDX bill of materials: from the committed locks alone, the same bytes every time."""
+"""The content of images as a CycloneDX bill of materials: from the committed locks alone, always the same bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from matrix.images.image import Image, ImageLayer
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
-Row = tuple[EnvironmentRequest, Image, BaseLock]
+ImageRow = tuple[EnvironmentRequest, Image, BaseLock]
 """An environment, its image and the lock of its base."""
 
 
-def bill(rows: Sequence[Row], *, machine: str) -> str:
-    """CycloneDX 1.6 as JSON: a container for each image, which depends on its wheels and Debian packages."""
+def bill(rows: Sequence[ImageRow], *, machine: str) -> str:
+    """CycloneDX 1.6 as JSON: a container for each image, with its wheels and Debian packages as dependencies."""
     from cyclonedx.model.bom import Bom, BomMetaData
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output import make_outputter

@@ -1,4 +1,4 @@
-"""Assembles images again from the files of the store and compares every digest with what is committed."""
+"""Assembles images again from the files of the store, and compares every digest with the committed one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping
 from matrix.core.errors import HashMismatch, ImageFault, LockFault
 from matrix.core.records import EnvironmentRequest
 from matrix.images.image import Image, ImageLayer
-from matrix.images.layer_files import Facts, Reader, first_damaged, first_difference, layer_files
+from matrix.images.layer_files import FileFacts, Reader, first_damaged, first_difference, layer_files
 from matrix.images.workshop import Streamed, Workshop
 
-OnDaemon = Callable[[Image, ImageLayer], Mapping[str, Facts]]
-"""The files of a layer as the daemon has them; empty where it does not have the image."""
+OnDaemon = Callable[[Image, ImageLayer], Mapping[str, FileFacts]]
+"""The files of a layer on the daemon; empty where it does not have the image."""
 
 
 class Verifier:
-    """Layers that images share are assembled once. `on_daemon` is asked only where a layer differs."""
+    """Assembles shared layers once. `on_daemon` is called only for a layer that differs."""
 
     def __init__(self, workshop: Workshop, machine: str, on_daemon: OnDaemon) -> None:
         self._workshop, self._machine, self._on_daemon = workshop, machine, on_daemon
         self._seen: dict[tuple[str, ImageLayer], str] = {}
 
     def fault(self, request: EnvironmentRequest, image: Image) -> str:
-        """What is wrong with an image: its first layer that differs and the first file in that; empty: nothing."""
+        """The fault of an image: its first layer that differs, and the first file in it; empty: the image is right."""
         for part in image.layers:
             key = (request.python, part)
             if key not in self._seen:
@@ -47,7 +47,7 @@ class Verifier:
         )
 
     def _base(self, request: EnvironmentRequest, part: ImageLayer) -> str:
-        """The table of layers and the lock of the base name the same base layer."""
+        """The fault where the table of layers and the lock of the base name different base layers."""
         try:
             locked = self._workshop.bases()[request.python].on(self._machine).layer.removeprefix("sha256:")
         except (KeyError, LockFault) as error:
@@ -57,7 +57,7 @@ class Verifier:
         return f"images/base says that the base layer is {locked[:12]}, images/layers {part.layer.digest[:12]}"
 
     def _damaged(self, part: ImageLayer) -> str:
-        """The first file of a damaged wheel that cannot be what it was."""
+        """The first damaged file of a wheel."""
         place = self._workshop.files.folder / part.source[:2] / part.source
         return "".join(f"first file that differs: {first_damaged(path)}" for path in sorted(place.glob("*"))[:1])
 

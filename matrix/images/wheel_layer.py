@@ -1,8 +1,8 @@
-"""A wheel's files as an installer would write them, for a layer. No package's code runs.
+"""Unpacks a wheel for a layer, as an installer would. No code of a package runs.
 
-The wheel's own sha256 was checked before; what is refused here was locked like this. Its members are looked at before
-any is unpacked, and its bytes are compared with RECORD while they are: the installer hashes what it writes anyway, so
-this costs nothing, where reading torch's 7 GB twice costs half a minute.
+The sha256 of the wheel was checked before; a wheel that is refused here was locked like this. All members are checked
+before any is unpacked, and their bytes are compared with RECORD while they are written: the installer hashes them
+anyway, so this costs nothing; reading torch's 7 GB twice would take half a minute.
 """
 
 from __future__ import annotations
@@ -25,22 +25,21 @@ from installer.records import RecordEntry, parse_record_file
 from installer.sources import WheelFile
 
 from matrix.core.errors import DiskFull, ImageFault
-from matrix.images.layer import ENVIRONMENT
+from matrix.images.layer import ENVIRONMENT, SET_ID_BITS
 
 if TYPE_CHECKING:
     from installer.utils import Scheme
 
 HASHES = ("sha256", "sha384", "sha512")
-"""What RECORD may hash files with: sha256 or better, as the specification of wheels says."""
-SET_ID = 0o6000
-KINDS = {
+"""The hashes that RECORD may use: sha256 or better, as in the specification of wheels."""
+SPECIAL_FILES = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFCHR: "a device node",
     stat.S_IFBLK: "a device node",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
-"""What a zip may say that a member is, beside a file and a folder."""
+"""The types of a zip's member, except file and folder."""
 UNREADABLE = (
     InstallerError,
     zipfile.BadZipFile,
@@ -51,15 +50,15 @@ UNREADABLE = (
     KeyError,
     RuntimeError,
 )
-"""What reading a damaged, encrypted or malformed wheel raises."""
+"""The exceptions of reading a damaged, encrypted or malformed wheel."""
 
 
 @contextmanager
 def wheel_tree(wheel: Path, *, python: str, scratch: Path) -> Iterator[Path]:
-    """A folder that holds what an installer would write for a wheel, below `opt/env`; removed afterwards.
+    """A temporary folder with the files that an installer would write for a wheel, below `opt/env`.
 
-    Raises ImageFault, naming the wheel and what in it is wrong: a member that leaves the environment or is no plain
-    file, a name that is there twice, a RECORD that does not fit the files. DiskFull.
+    Raises ImageFault with the wheel and its fault: a member that leads outside or is no plain file, a name that occurs
+    twice, a RECORD that does not match the files. Raises DiskFull.
     """
     with tempfile.TemporaryDirectory(dir=scratch, prefix="wheel-") as place:
         try:
@@ -88,7 +87,7 @@ def _refused(wheel: Path, error: Exception) -> ImageFault:
 
 
 class _Source(WheelFile):
-    """Knows what RECORD tells of the file that is being unpacked; None for what the installer adds."""
+    """Knows the RECORD entry of the file that is being unpacked; None for files that the installer adds."""
 
     entry: RecordEntry | None = None
 
@@ -110,17 +109,17 @@ class _Source(WheelFile):
 
 
 class _Destination(SchemeDictionaryDestination):
-    """Refuses a file whose bytes are not those that RECORD tells of."""
+    """Refuses a file whose bytes do not match RECORD."""
 
     source: _Source
 
     def write_file(self, scheme: Scheme, path: str, stream: BinaryIO, is_executable: bool) -> RecordEntry:  # type: ignore[override]
         entry = self.source.entry
-        if entry is None or entry.hash_ is None:  # without a hash: a signature, all else was refused before
+        if entry is None or entry.hash_ is None:  # only a signature has no hash here: others were refused before
             return super().write_file(scheme, path, stream, is_executable)
         if entry.hash_.name not in HASHES:
             raise ValueError(f"RECORD hashes {entry.path} with {entry.hash_.name}, expected sha256 or better")
-        if scheme == "scripts" or entry.hash_.name != self.hash_algorithm:  # the installer writes other bytes there
+        if scheme == "scripts" or entry.hash_.name != self.hash_algorithm:  # there the installer writes other bytes
             good = entry.validate_stream(stream)
             stream.seek(0)
             written = super().write_file(scheme, path, stream, is_executable)
@@ -128,7 +127,7 @@ class _Destination(SchemeDictionaryDestination):
             written = super().write_file(scheme, path, stream, is_executable)
             good = (written.hash_, written.size) == (entry.hash_, entry.size)
         if not good:
-            raise ValueError(f"the bytes of {entry.path} are not those that RECORD tells of")
+            raise ValueError(f"the bytes of {entry.path} do not match RECORD")
         return written
 
 
@@ -152,7 +151,7 @@ def _destination(source: _Source, *, python: str, place: str) -> _Destination:
 
 
 def _check_members(source: _Source) -> None:
-    """Raises ValueError for a member that no wheel may have."""
+    """Raises ValueError for a member that a wheel must not have."""
     seen: set[str] = set()
     for info in source.members:
         if reason := _reason(info, seen):
@@ -161,7 +160,7 @@ def _check_members(source: _Source) -> None:
 
 
 def _check_record(source: _Source) -> None:
-    """Raises ValueError where RECORD names a file twice, or one that is not there; the installer checks the rest."""
+    """Raises ValueError where RECORD names a file twice, or a missing one; the installer checks the rest."""
     there = {info.filename for info in source.members}
     listed: set[str] = set()
     for path, _, _ in parse_record_file(source.read_dist_info("RECORD").splitlines()):
@@ -175,7 +174,7 @@ def _check_record(source: _Source) -> None:
 
 
 def _reason(info: zipfile.ZipInfo, seen: set[str]) -> str:
-    """Why a member is refused; empty: it is not."""
+    """Why a member is refused; empty: it is accepted."""
     name, mode = info.filename.removesuffix("/"), info.external_attr >> 16
     parts = name.split("/")
     if info.orig_filename.startswith(("/", "\\")):
@@ -186,6 +185,6 @@ def _reason(info: zipfile.ZipInfo, seen: set[str]) -> str:
         return "is no usable name"
     if name in seen:
         return "is there twice"
-    if kind := KINDS.get(stat.S_IFMT(mode)):
+    if kind := SPECIAL_FILES.get(stat.S_IFMT(mode)):
         return f"is {kind}"
-    return f"has the set-id bit (mode {mode & 0o7777:o})" if mode & SET_ID else ""
+    return f"has the set-id bit (mode {mode & 0o7777:o})" if mode & SET_ID_BITS else ""

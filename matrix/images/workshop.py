@@ -1,7 +1,7 @@
-"""Makes images from files: fetches what a lock names, unpacks it into layers, checks every digest on the way.
+"""Makes images from files: fetches the files of a lock, unpacks them into layers, and checks every digest.
 
-Nothing of a package is executed. A layer is streamed from its files to whoever reads it; the largest thing in memory
-is a block of a file.
+No code of a package runs. A layer is streamed from its files to its reader, so memory holds no more than a block of a
+file.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import BaseLock, load_bases
 from matrix.images.debian.mirror import Sources
 from matrix.images.image import Image, ImageLayer
-from matrix.images.layer import BLOCK, Layer, skeleton_tree, write_tree
+from matrix.images.layer import BLOCK_BYTES, Layer, skeleton_tree, write_tree
 from matrix.images.layer_table import (
     LayerTable,
     TableWish,
     WheelLayer,
-    image_of,
-    read_table,
+    compute_image,
+    layer_table_text,
+    read_layer_table,
     read_table_wishes,
     table_path,
-    table_text,
 )
 from matrix.images.wheel_layer import wheel_tree
 from matrix.plan.locks import Change, LockChange, load_locks
@@ -50,7 +50,7 @@ Write = Callable[[BinaryIO | None], Layer]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """What layers are made of and where: `images` is the committed data, `files` the store's fetched files."""
+    """What makes layers and images. `images` is the folder of the committed data, `files` are the fetched files."""
 
     images: Path
     files: FetchedFiles
@@ -63,14 +63,14 @@ class Workshop:
         return {base.python: base for base in load_bases(self.images / "base")}
 
     def image(self, request: EnvironmentRequest, machine: str) -> Image:
-        """The image of an environment, computed from what is committed. Raises NoImage."""
-        table = read_table(self.images / "layers", request.python, machine)
-        return image_of(request, table, self.bases().get(request.python))
+        """The image of an environment, computed from the committed tables. Raises NoImage."""
+        table = read_layer_table(self.images / "layers", request.python, machine)
+        return compute_image(request, table, self.bases().get(request.python))
 
     # -- the committed tables
 
     def make_table(self, wish: TableWish, locks: Iterable[Lock], previous: LayerTable | None) -> LayerTable:
-        """The layers of all locks that are wished for. Wheels that the previous table knows are not unpacked again."""
+        """The layers of all wanted locks. Wheels that the previous table has are not unpacked again."""
         base = self.bases()[wish.python]
         known = {wheel.sha256: wheel for wheel in previous.wheels} if previous else {}
         wanted: dict[str, WheelLayer] = {}
@@ -100,7 +100,7 @@ class Workshop:
         )
         for wheel in found:
             path = self.files.find(wheel.sha256)
-            assert path is not None  # fetched a moment ago
+            assert path is not None  # it was just fetched
             yield WheelLayer(
                 name=wheel.name,
                 version=versions[wheel.name],
@@ -114,7 +114,7 @@ class Workshop:
     # -- layers
 
     def fetch(self, request: EnvironmentRequest, machine: str, image: Image) -> None:
-        """Brings every file of an image into the store. Needs no network for those that are there."""
+        """Fetches every file of an image into the store. Needs no network for those that are there."""
         base = self.bases()[request.python]
         fetch_base(base, machine, self.files.folder, source=self.sources)
         missing = {each.source for each in image.layers[2:] if self.files.find(each.source) is None}
@@ -134,7 +134,7 @@ class Workshop:
             )
 
     def fetch_files(self, wheels: Mapping[str, str], python: str, machine: str) -> None:
-        """Brings a base and wheels (file name -> sha256) into the store, without a lock."""
+        """Fetches a base and wheels (file name -> sha256) into the store, without a lock."""
         base = self.bases()[python]
         fetch_base(base, machine, self.files.folder, source=self.sources)
         packages = []
@@ -147,9 +147,9 @@ class Workshop:
 
     @contextmanager
     def base_tree(self, python: str, machine: str, name: str) -> Iterator[Path]:
-        """A base's layer as a folder of this name, from files that are in the store; removed afterwards.
+        """A temporary folder with this name and the layer of a base, from files in the store.
 
-        Raises ImageFault where the files make another layer than the lock says.
+        Raises ImageFault where the files make another layer than the one in the lock.
         """
         base = self.bases()[python]
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="base-") as scratch:
@@ -201,9 +201,9 @@ class Workshop:
     def archive(
         self, request: EnvironmentRequest, machine: str, image: Image, *, tag: str, skip: int = 0
     ) -> Iterator[bytes]:
-        """A `docker load` archive, streamed; the lowest `skip` layers are left out (the daemon has them already).
+        """Streams a `docker load` archive without the lowest `skip` layers, which the daemon has already.
 
-        Raises ImageFault where a layer is not what the committed table says.
+        Raises ImageFault where a layer differs from the committed table.
         """
         names = [f"{each.layer.digest}.tar" for each in image.layers]
         manifest = [{"Config": f"{image.digest}.json", "RepoTags": [tag], "Layers": names}]
@@ -216,11 +216,11 @@ class Workshop:
         yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
     def checked(self, request: EnvironmentRequest, machine: str, part: ImageLayer) -> Iterator[bytes]:
-        """The bytes of a layer; ImageFault at their end if they are not those of the committed digest."""
+        """The bytes of a layer. Raises ImageFault at the end if their digest is not the committed one."""
         streamed = Streamed(self.writer(request, machine, part))
         yield from streamed
         layer = streamed.layer
-        assert layer is not None  # all was read
+        assert layer is not None  # all bytes were read
         if layer != part.layer:
             raise ImageFault(
                 f"the layer of {part.made_of} is {layer.short}, and images/layers says {part.layer.short}",
@@ -229,7 +229,7 @@ class Workshop:
 
 
 class Streamed:
-    """What a function writes, as an iterator of bytes; `layer` is what it returned, once all is read."""
+    """The bytes that a function writes, as an iterator; `layer` is its result, once all bytes are read."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -241,16 +241,16 @@ class Streamed:
 
         def produce() -> None:
             try:
-                with os.fdopen(outlet, "wb", buffering=BLOCK) as out:
+                with os.fdopen(outlet, "wb", buffering=BLOCK_BYTES) as out:
                     self.layer = self._write(out)
-            except BaseException as error:  # noqa: BLE001 - carried to the reader, which raises it
+            except BaseException as error:  # noqa: BLE001 - the reader raises it
                 self._error = error
 
         thread = threading.Thread(target=produce, daemon=True)
         thread.start()
         try:
             with os.fdopen(inlet, "rb", buffering=0) as read:
-                while block := read.read(BLOCK):
+                while block := read.read(BLOCK_BYTES):
                     yield block
         finally:
             thread.join()
@@ -259,7 +259,7 @@ class Streamed:
 
 
 def tools_in(wheel: Path) -> tuple[str, ...]:
-    """The programs in a wheel: executable files without a suffix in the folders where IREE keeps them."""
+    """The programs in a wheel: executable files without a suffix, in IREE's folders for programs."""
     with zipfile.ZipFile(wheel) as archive:
         found = {
             info.filename
@@ -283,8 +283,8 @@ def _member(name: str, content: bytes) -> Iterator[bytes]:
     yield content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
 
 
-def reusable(images: Iterable[Sequence[str]], layers: Sequence[str]) -> int:
-    """How many of the lowest layers some image of a daemon has, with the same layers below each."""
+def shared_layers(images: Iterable[Sequence[str]], layers: Sequence[str]) -> int:
+    """How many of the lowest layers an image of the daemon already has, in the same order."""
     best = 0
     for other in images:
         same = 0
@@ -296,18 +296,18 @@ def reusable(images: Iterable[Sequence[str]], layers: Sequence[str]) -> int:
 
 
 def lock_layers(workshop: Workshop, progress: Callable[[str], None]) -> tuple[LockChange, ...]:
-    """Writes the tables that `images/layers/wanted.toml` asks for, from the locks and bases as they are now.
+    """Writes the tables of `images/layers/wanted.toml`, from the current locks and bases.
 
-    A table for a Python that has no base is skipped. Fetches wheels that no table knows yet; raises what fetching them
-    raises, before that table is written.
+    A Python without a base is skipped. Wheels that are in no table yet are fetched; the errors of fetching are raised
+    before the table is written.
     """
     folder = workshop.images / "layers"
     locks = load_locks(workshop.images / "locks").locks
 
     def text(wish: TableWish) -> str:
         there = table_path(folder, wish.python, wish.machine).is_file()
-        previous = read_table(folder, wish.python, wish.machine) if there else None
-        return table_text(workshop.make_table(wish, locks, previous))
+        previous = read_layer_table(folder, wish.python, wish.machine) if there else None
+        return layer_table_text(workshop.make_table(wish, locks, previous))
 
     return lock_tables(workshop, "layers", text, progress)
 
@@ -329,7 +329,7 @@ def lock_tables(
 
 
 def write_locked(path: Path, name: str, text: str) -> LockChange:
-    """Leaves a file alone that says so already."""
+    """Writes a file, unless it has this text already."""
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     if text == before:
         return LockChange(name=name, change=Change.UNCHANGED)

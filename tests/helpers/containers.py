@@ -43,7 +43,7 @@ def workshop(folder: Path) -> Workshop:
         files=FetchedFiles(folder / "files"),
         scratch=folder / "scratch",
         index=configured_index(),
-        sources=mirror.sources(),
+        sources=mirror.find_sources(),
     )
 
 

@@ -24,12 +24,12 @@ from matrix.core.errors import NoImage
 from matrix.core.store_paths import StorePath
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
-from matrix.engines.nix.store import InputLacking, Target, settings
+from matrix.engines.nix.store import InputLacking, NixTarget, settings
 from matrix.engines.worker import Started
 from matrix.images.layer_table import TableWish
 from matrix.images.nix.locking import make_table
 from matrix.images.nix.nar import Nar, nar_of
-from matrix.images.nix.table import EXPRESSION, read_table
+from matrix.images.nix.table import EXPRESSION, read_nix_table
 from matrix.plan.locks import load_locks
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("nix")]
@@ -168,7 +168,7 @@ CONDITIONS = {
 
 def target_of(attribute):
     folder = ROOT / "images" / "nix"
-    return Target(expression=folder / EXPRESSION, attribute=attribute, table=folder / "3.11-x86_64.json", code=ROOT)
+    return NixTarget(expression=folder / EXPRESSION, attribute=attribute, table=folder / "3.11-x86_64.json", code=ROOT)
 
 
 @pytest.fixture
@@ -337,7 +337,7 @@ def test_nix_builds_an_environment_again_and_compares(tmp_path):
 @pytest.mark.full
 def test_a_table_of_other_unpacking_code_is_derived_anew(place):
     """One wrong digest makes all rows of the table suspect; without Nix they come to what is committed."""
-    committed = read_table(ROOT / "images" / "nix", "3.11", "x86_64")
+    committed = read_nix_table(ROOT / "images" / "nix", "3.11", "x86_64")
     rows = {each.lock: each for each in committed.environments if each.lock in ("matrix", "runtime/3.13.0")}
     wrong = [replace(row, tree=replace(row.tree, nar=Nar(digest="f" * 64, size=1))) for row in rows.values()]
     wish = TableWish(python="3.11", machine="x86_64", locks=("runtime/3.13.0",))

@@ -15,13 +15,13 @@ from command_line import DATA, ROOT, good
 
 from matrix.builds.board_check import HELLO
 from matrix.images.debian import mirror
-from matrix.images.debian.archive import closure, fetch, suite_index, suite_release
+from matrix.images.debian.archive import fetch_deb, package_closure, suite_index, suite_release
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import MachineBase
-from matrix.images.debian.unpacked import HOST, ToolLock
+from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
-if os.uname().machine != HOST:
+if os.uname().machine != TOOLS_MACHINE:
     pytest.skip("NOT TESTED: the compilers are programs of x86_64", allow_module_level=True)
 
 COMPILER = ("g++-riscv64-linux-gnu",)
@@ -66,17 +66,17 @@ expected = ["{DATA}/linear_expected.npy"]
 
 def unpack(suite: str, packages: tuple[str, ...], exclude: tuple[str, ...], folder: Path) -> None:
     """Packages of a suite as they are today, unpacked below a folder; none of their code runs."""
-    files, source = folder.parent / "files", mirror.sources()
+    files, source = folder.parent / "files", mirror.find_sources()
     files.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         release = suite_release(suite, source, Path(scratch))
-        debs = closure(suite_index(release, "amd64", Path(scratch)), packages, exclude)
-    machine = MachineBase(machine=HOST, layer="", debs=debs)
+        debs = package_closure(suite_index(release, "amd64", Path(scratch)), packages, exclude)
+    machine = MachineBase(machine=TOOLS_MACHINE, layer="", debs=debs)
     lock = ToolLock(name=suite, suite=suite, released=release.released, machines=(machine,))
     for deb in debs:
-        fetch(deb, files, lock=lock, source=source)
+        fetch_deb(deb, files, lock=lock, source=source)
     with tempfile.TemporaryFile() as file:
-        write_base_layer(lock, HOST, files, file)
+        write_base_layer(lock, TOOLS_MACHINE, files, file)
         file.seek(0)
         with tarfile.open(fileobj=file) as tar:
             tar.extractall(folder, filter="tar")

@@ -112,7 +112,7 @@ def test_iree_runs_on_a_standalone_python(tmp_path, daemon, monkeypatch):
         files=FetchedFiles(store / "files"),
         scratch=tmp_path,
         index=configured_index(),
-        sources=mirror.sources(),
+        sources=mirror.find_sources(),
     )
     with serving(tmp_path / "builds") as address:
         monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", address)

@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 
 from matrix.core.errors import DaemonGone, DiskFull, EngineMissing, ImageFault, MatrixError
 from matrix.engines.docker.address import SshRelay, find_address
-from matrix.images.image import LABEL, Image
+from matrix.images.image import LABEL_PREFIX, Image
 
 T = TypeVar("T")
 
-PROJECT = {f"{LABEL}.project": "iree-matrix"}
-HOST_LABEL = f"{LABEL}.host"
-TIP = "start it (`dockerd`, `systemctl start docker`), set DOCKER_HOST, or use --engine venv"
+PROJECT = {f"{LABEL_PREFIX}.project": "iree-matrix"}
+HOST_LABEL = f"{LABEL_PREFIX}.host"
+START_TIP = "start it (`dockerd`, `systemctl start docker`), set DOCKER_HOST, or use --engine venv"
 DISK = "`docker system df` shows what it holds"
 DOCTOR = "`python -m matrix doctor` looks at the daemon"
 BACK = "start it again; the same command goes on from there, and removes what was left"
@@ -73,7 +73,7 @@ class Daemon:
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             said = self._relay.said if self._relay else ""
             self.close()
-            raise EngineMissing(f"no container daemon answers: {said or _reason(error)}", tip=TIP) from None
+            raise EngineMissing(f"no container daemon answers: {said or _reason(error)}", tip=START_TIP) from None
         self.client.api.timeout = PATIENCE
 
     def close(self) -> None:
@@ -113,7 +113,9 @@ class Daemon:
 
     def layers(self) -> list[list[str]]:
         """The layers (diff IDs without `sha256:`) of each image of the project."""
-        found = set(self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL}.project"}, quiet=True)))
+        found = set(
+            self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True))
+        )
         for name in found - self._layers.keys():  # what an image is made of never changes
             if said := self.inspected(name):
                 self._layers[name] = [layer.removeprefix("sha256:") for layer in said["RootFS"]["Layers"]]
@@ -126,7 +128,7 @@ class Daemon:
 
     def any_image(self) -> str | None:
         """An image of the project, whichever: each has a Python."""
-        found = self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL}.project"}, quiet=True))
+        found = self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True))
         return str(found[0]) if found else None
 
     def load(self, archive: Iterator[bytes]) -> None:
@@ -257,7 +259,7 @@ class Daemon:
 
         A daemon may serve several hosts; what another one started cannot be judged from here.
         """
-        filters = {"label": [f"{LABEL}.project", f"{HOST_LABEL}={host_mark()}", label]}
+        filters = {"label": [f"{LABEL_PREFIX}.project", f"{HOST_LABEL}={host_mark()}", label]}
         found = self.asked(lambda: self.client.api.containers(all=True, filters=filters))
         for each in found:
             if not alive(each["Labels"][label]):

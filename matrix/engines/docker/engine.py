@@ -24,17 +24,17 @@ from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.engines.contract import ONE_THREAD, script_arguments, tool_line
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
-from matrix.engines.docker.exchange import PYTHON, Copied, Exchange, Mounted, filled, opener
+from matrix.engines.docker.exchange import ENVIRONMENT_PYTHON, Copied, Exchange, Mounted, filled, opener
 from matrix.engines.docker.images import Images
 from matrix.engines.docker.kind import DOCKER
 from matrix.engines.worker import Finished, Lost, Order, Worker, WorkerEvent, worker_arguments
-from matrix.images.image import LABEL
+from matrix.images.image import LABEL_PREFIX
 from matrix.images.workshop import Workshop
 from matrix.plan.stages import worker_of
 
 SCRATCH = ("/tmp", "/dev/shm", "/dev/mqueue")
-RUN_LABEL = f"{LABEL}.run"
-STORE_LABEL = f"{LABEL}.store"
+RUN_LABEL = f"{LABEL_PREFIX}.run"
+STORE_LABEL = f"{LABEL_PREFIX}.store"
 WORKER_BYTES = 256 << 20
 """Memory of a container beside that of its job: the worker, and pages of tmpfs, which count as memory."""
 SCRATCH_BYTES = 2 << 30
@@ -335,7 +335,7 @@ class DockerEngine:
                 Path(place).chmod(0o755)
         with contextlib.suppress(MatrixError):
             if image := self._images.name(environment) if environment else self._daemon.any_image():
-                command = opener("/left", python_of(environment) if environment else PYTHON)
+                command = opener("/left", python_of(environment) if environment else ENVIRONMENT_PYTHON)
                 mounts = {folder: ("/left", "rw")}
                 made = self._daemon.create(image, command, confinement=SMALL, mounts=mounts, labels=self._labels)
                 self._daemon.run(made)

@@ -23,11 +23,10 @@ from matrix.core.errors import ImageFault
 from matrix.core.records import Job
 from matrix.engines.contract import outputs_in, show
 from matrix.engines.docker.daemon import Daemon
-from matrix.images.layer import ENVIRONMENT
+from matrix.images.layer import BLOCK_BYTES, ENVIRONMENT
 from matrix.images.layer_files import Reader
 
-BLOCK = 1 << 20
-PYTHON = f"/{ENVIRONMENT}/bin/python"
+ENVIRONMENT_PYTHON = f"/{ENVIRONMENT}/bin/python"
 """Of the project's own images."""
 OPENER = """
 import contextlib, os, sys
@@ -51,7 +50,7 @@ def opener(folder: str, python: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class ContainerPaths:
     """Where a job finds things."""
 
     scripts: str
@@ -67,7 +66,7 @@ class Exchange(Protocol):
     """
 
     folder: Path
-    places: Places
+    places: ContainerPaths
     look_seconds: float
 
     @property
@@ -98,7 +97,7 @@ class Exchange(Protocol):
 class Mounted:
     """See `Exchange`. Whoever runs this may be another user than the job's, and not root."""
 
-    places = Places(scripts="/scripts", inputs="/in", outputs="/out")
+    places = ContainerPaths(scripts="/scripts", inputs="/in", outputs="/out")
     look_seconds = 0.5
     volumes: Sequence[str] = ()
 
@@ -147,7 +146,7 @@ class Copied:
 
     look_seconds = 5.0
     _top = "/job"
-    places = Places(scripts="/job/scripts", inputs="/job/in", outputs="/job/out")
+    places = ContainerPaths(scripts="/job/scripts", inputs="/job/in", outputs="/job/out")
     mounts: Mapping[Path, tuple[str, str]] = {}
     volumes: Sequence[str] = (_top,)
 
@@ -178,7 +177,7 @@ class Copied:
 
     def _unpack(self, archive: Iterator[bytes], job: Job) -> None:
         """Regular files right below the folder that the job's patterns name; no link is followed."""
-        stream = io.BufferedReader(Reader(self._bounded(archive)), BLOCK)
+        stream = io.BufferedReader(Reader(self._bounded(archive)), BLOCK_BYTES)
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 for member in tar:
@@ -190,7 +189,7 @@ class Copied:
                         with disk_errors(self._out):
                             out = (self._out / name).open("xb")
                         with out:
-                            while block := content.read(BLOCK):
+                            while block := content.read(BLOCK_BYTES):
                                 with disk_errors(self._out):
                                     out.write(block)
         except tarfile.TarError as error:
@@ -226,7 +225,7 @@ def _tar(folders: Sequence[tuple[str, int]], files: Mapping[str, Path], links: M
         with file:
             size = os.fstat(file.fileno()).st_size
             yield _entry(name, size=size)
-            while block := file.read(BLOCK):
+            while block := file.read(BLOCK_BYTES):
                 yield block
             yield b"\0" * (-size % tarfile.BLOCKSIZE)
     for name, target in links.items():

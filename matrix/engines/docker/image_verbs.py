@@ -20,11 +20,11 @@ from matrix.engines.docker.images_held import (
     layers_held,
     loaded_images,
     push,
-    remove,
+    remove_images,
     stamp,
 )
 from matrix.engines.docker.kind import DOCKER
-from matrix.engines.docker.loading import AT_ONCE
+from matrix.engines.docker.loading import LOADS_AT_ONCE
 from matrix.engines.kind import EngineSetting, ImageWork, workshop
 from matrix.images.image import Image, image_tag
 from matrix.images.verify import Verifier
@@ -72,7 +72,7 @@ def _build(work: ImageWork) -> int:
 def _made(work: ImageWork) -> list[CommittedImage]:
     rows = work.choose(work.options.environment)
     engine = DOCKER.make(EngineSetting(places=work.places, slots=1, on_event=lambda _: None))
-    make_all(engine, rows, at_once=AT_ONCE)
+    make_all(engine, rows, at_once=LOADS_AT_ONCE)
     return rows
 
 
@@ -193,7 +193,7 @@ def _remove(work: ImageWork) -> int:
                 stamp(daemon, image)
                 said = "kept: loaded at a time that the daemon does not know; its age counts from now"
             else:
-                said = remove(daemon, image) or "removed"
+                said = remove_images(daemon, image) or "removed"
             rows.append([image.digest[:SHORT], image.environment, said])
     print(plain_rows(rows, headers=("image", "environment", "state")) if rows else "nothing to remove")
     return EXIT_OK

@@ -9,10 +9,10 @@ from functools import partial
 
 from matrix.core.errors import ImageFault
 from matrix.engines.docker.daemon import Daemon
-from matrix.images.image import LABEL, Image, ImageLayer
-from matrix.images.layer_files import Facts, layer_in_archive
+from matrix.images.image import LABEL_PREFIX, Image, ImageLayer
+from matrix.images.layer_files import FileFacts, layer_in_archive
 
-OWN = ("iree-matrix/", "localhost/iree-matrix/")
+PROJECT_REPOSITORIES = ("iree-matrix/", "localhost/iree-matrix/")
 """The project's own tags begin so, on Podman with the name of a registry that there is not; a tag that somebody else
 gave an image keeps it."""
 
@@ -35,7 +35,7 @@ def loaded_images(daemon: Daemon) -> tuple[LoadedImage, ...]:
     """The project's images, known by their label, in the order of their environments."""
     api = daemon.client.api
     # Only its own value of the label: a fork that uses the same name for something else is left alone.
-    wanted = {"label": f"{LABEL}.project=iree-matrix"}
+    wanted = {"label": f"{LABEL_PREFIX}.project=iree-matrix"}
     names = sorted(set(daemon.asked(lambda: api.images(filters=wanted, quiet=True))))
     found = []
     for name in names:
@@ -52,9 +52,9 @@ def _loaded(said: Mapping[str, object]) -> LoadedImage:
     labels = _table(config.get("Labels"))
     return LoadedImage(
         digest=str(facts["Id"]).removeprefix("sha256:"),
-        environment=str(labels.get(f"{LABEL}.environment", "")),
-        machine=str(labels.get(f"{LABEL}.machine", "")),
-        lock=str(labels.get(f"{LABEL}.lock", "")),
+        environment=str(labels.get(f"{LABEL_PREFIX}.environment", "")),
+        machine=str(labels.get(f"{LABEL_PREFIX}.machine", "")),
+        lock=str(labels.get(f"{LABEL_PREFIX}.lock", "")),
         size=int(str(facts["Size"])),
         tags=tuple(sorted(_texts(facts.get("RepoTags")))),
         layers=tuple(layer.removeprefix("sha256:") for layer in _texts(root.get("Layers"))),
@@ -97,7 +97,7 @@ def _time(text: str) -> datetime | None:
     return time.astimezone(UTC) if time.year > 1 else None
 
 
-def files_on_daemon(daemon: Daemon, image: Image, part: ImageLayer) -> dict[str, Facts]:
+def files_on_daemon(daemon: Daemon, image: Image, part: ImageLayer) -> dict[str, FileFacts]:
     """The files of a layer from the daemon's own copy of an image, streamed; empty where it does not have it."""
     for digest in (image.digest, image.manifest_digest):
         try:
@@ -139,17 +139,17 @@ def _known(daemon: Daemon, digest: str) -> bool:
 def stamp(daemon: Daemon, image: LoadedImage) -> None:
     """Gives an image the name that it has once more: daemons note the time of that, and none when they load."""
     for name in image.tags:
-        if name.startswith(OWN):
+        if name.startswith(PROJECT_REPOSITORIES):
             repository, _, tag = name.rpartition(":")
             daemon.asked(partial(daemon.client.api.tag, name, repository, tag))
 
 
-def remove(daemon: Daemon, image: LoadedImage) -> str:
+def remove_images(daemon: Daemon, image: LoadedImage) -> str:
     """Removes an image of the project. Returns why it is still there; empty: it is gone.
 
     One that somebody gave a name of his own is kept; taking the last of the project's names takes the image along.
     """
-    others = [tag for tag in image.tags if not tag.startswith(OWN)]
+    others = [tag for tag in image.tags if not tag.startswith(PROJECT_REPOSITORIES)]
     names = image.tags or (f"sha256:{image.digest}",)
     if others:
         return f"kept: it is also called {', '.join(others)}"

@@ -9,9 +9,9 @@ from threading import Condition
 from matrix.core.errors import ImageFault
 from matrix.engines.docker.daemon import Daemon
 from matrix.images.image import Image
-from matrix.images.workshop import reusable
+from matrix.images.workshop import shared_layers
 
-AT_ONCE = 2
+LOADS_AT_ONCE = 2
 
 Archive = Callable[[int], Iterator[bytes]]
 """A `docker load` archive without the lowest so many layers."""
@@ -20,7 +20,7 @@ Archive = Callable[[int], Iterator[bytes]]
 class Turns:
     """Who may send. No layer is sent twice: whoever shares one that is on its way waits until it is there."""
 
-    def __init__(self, at_once: int = AT_ONCE) -> None:
+    def __init__(self, at_once: int = LOADS_AT_ONCE) -> None:
         self._at_once = at_once
         self._sending: list[Sequence[str]] = []
         self._changed = Condition()
@@ -29,7 +29,7 @@ class Turns:
     def turn(self, layers: Sequence[str], there: Callable[[], int]) -> Iterator[int]:
         """Waits for a turn. Gives how many of the lowest layers are `there` then."""
         with self._changed:
-            while len(self._sending) >= self._at_once or reusable(self._sending, layers) > (known := there()):
+            while len(self._sending) >= self._at_once or shared_layers(self._sending, layers) > (known := there()):
                 self._changed.wait()
             self._sending.append(layers)
         try:
@@ -50,7 +50,7 @@ class Loader:
         """The image stands afterwards, under its name. Raises ImageFault, DiskFull, DaemonGone and what assembling
         raises."""
         layers = [each.layer.digest for each in image.layers]
-        with self._turns.turn(layers, lambda: reusable(self._daemon.layers(), layers)) as known:
+        with self._turns.turn(layers, lambda: shared_layers(self._daemon.layers(), layers)) as known:
             if not self._daemon.has(image):
                 self._send(archive, known)
                 self._daemon.name(image, tag)

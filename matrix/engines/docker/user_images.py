@@ -18,7 +18,7 @@ from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
 from matrix.engines.docker.kind import DOCKER
 from matrix.environments.user_tools import PROBE_OPTIONS, version_in
-from matrix.images.image import ARCHITECTURES
+from matrix.images.image import OCI_ARCHITECTURES
 from matrix.plan.stages import axes, environments
 
 PYTHONS = ("python3", "python")
@@ -68,7 +68,7 @@ def find_image(daemon: Daemon, name: str, image: str, machine: str) -> Toolchain
     said = daemon.inspected(image)
     if said is None:
         raise _fault(name, image, "the name or the ID of an image that the daemon has", FIND)
-    here, there = ARCHITECTURES.get(machine, machine), said["Architecture"]
+    here, there = OCI_ARCHITECTURES.get(machine, machine), said["Architecture"]
     if there != here:
         raise _fault(name, image, f"an image for {here}, as this machine is; it is for {there}", FIND)
     if places := sorted((said["Config"] or {}).get("Volumes") or ()):

@@ -30,7 +30,7 @@ from matrix.environments.installed import note_install
 from matrix.images.image import Image
 from matrix.images.layer import ENVIRONMENT
 from matrix.images.nix.nar import STORE
-from matrix.images.nix.table import ROOT_DIGITS, Place
+from matrix.images.nix.table import ROOT_DIGITS, StoreEnvironment
 from matrix.plan.stages import worker_of
 
 FORMAT = 1
@@ -46,7 +46,7 @@ Standing = tuple[int, int]
 class Entered:
     """An environment with a worker in it. `shown` holds what the jobs see read-only, `folder` their own folders."""
 
-    place: Place
+    place: StoreEnvironment
     worker: Worker
     standing: Standing
     shown: Path
@@ -78,8 +78,8 @@ class NixEngine:
         self._roots, self._scratch, self._scripts = roots, scratch, scripts
         self._slots, self._on_event, self._maker = slots, on_event, maker
         self._sandbox = find_sandbox() if sandbox is None else sandbox
-        self._known: dict[EnvironmentRequest, tuple[Image, Place]] = {}
-        self._by_digest: dict[str, Place] = {}
+        self._known: dict[EnvironmentRequest, tuple[Image, StoreEnvironment]] = {}
+        self._by_digest: dict[str, StoreEnvironment] = {}
         self._found: dict[str, int] = {}
         self._closures: dict[Path, tuple[StorePath, ...]] = {}
         self._entered: dict[str, Entered] = {}
@@ -94,11 +94,11 @@ class NixEngine:
     def recipe(self, request: EnvironmentRequest) -> str:
         return self._digest(self.place(request))
 
-    def place(self, request: EnvironmentRequest) -> Place:
+    def place(self, request: EnvironmentRequest) -> StoreEnvironment:
         """Where the environment is, or will be. Raises EngineMissing, NoImage."""
         return self._look(request)[1]
 
-    def _look(self, request: EnvironmentRequest) -> tuple[Image, Place]:
+    def _look(self, request: EnvironmentRequest) -> tuple[Image, StoreEnvironment]:
         if request not in self._known:
             refuse(request, self.name)
             image = self._maker.workshop.image(request, self._maker.machine)
@@ -107,7 +107,7 @@ class NixEngine:
             self._by_digest[self._digest(place)] = place
         return self._known[request]
 
-    def _digest(self, place: Place) -> str:
+    def _digest(self, place: StoreEnvironment) -> str:
         """Of all that is realised, known before it is. A sandbox changes what a job meets, so it is part of it."""
         return digest(
             {
@@ -119,7 +119,7 @@ class NixEngine:
             }
         )
 
-    def _root(self, place: Place) -> Path:
+    def _root(self, place: StoreEnvironment) -> Path:
         """The link that keeps an environment from the collector: readable names, kept apart by the digest."""
         return self._roots / f"{place.name}-{self._digest(place)[:ROOT_DIGITS]}"
 
@@ -221,7 +221,7 @@ class NixEngine:
         made = self._entered[environment.digest] = self._new(job, place, environment, cold=cold)
         return made
 
-    def _new(self, job: Job, place: Place, environment: Environment, *, cold: bool) -> Entered:
+    def _new(self, job: Job, place: StoreEnvironment, environment: Environment, *, cold: bool) -> Entered:
         box = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
         shown, folder = box / "in", box / "out"
         shown.mkdir()
@@ -277,7 +277,7 @@ class NixEngine:
         self._remover.shutdown()
 
 
-def _standing(place: Place) -> Standing | None:
+def _standing(place: StoreEnvironment) -> Standing | None:
     """None where the store does not have it."""
     try:
         return place.base.stat().st_ino, place.tree.stat().st_ino

@@ -14,11 +14,11 @@ from matrix.engines.kind import EngineSetting, ImageWork
 from matrix.engines.nix.kind import NIX, nix_maker
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.store import NixStore
-from matrix.images.nix.table import OWN, Place, Places, pythons_with_tables
+from matrix.images.nix.table import ORCHESTRATOR, NixTables, StoreEnvironment, pythons_with_tables
 
 AT_ONCE = 4
 """Builds at the same time: Nix hashes one on one core while another is unpacked."""
-Located = tuple[CommittedImage, Place | None, str]
+Located = tuple[CommittedImage, StoreEnvironment | None, str]
 """An environment, where it is, else why it is nowhere."""
 
 
@@ -42,11 +42,11 @@ def _build(work: ImageWork) -> int:
     environments is this project's own."""
     began = time.monotonic()
     chosen = work.options.environment
-    names = [name for name in chosen if name != OWN]
+    names = [name for name in chosen if name != ORCHESTRATOR]
     found = [] if chosen and not names else _here(work, names)
     engine = NIX.make(EngineSetting(places=work.places, slots=1, on_event=lambda _: None))
     make_all(engine, [row for row, _, _ in found], at_once=AT_ONCE)
-    if not chosen or OWN in chosen:
+    if not chosen or ORCHESTRATOR in chosen:
         _make_own(work)
     places = [(row, place) for row, place, _ in found if place is not None]
     every = NixStore().closure(*(tree.path for _, place in places for tree in place.trees)) if places else {}
@@ -66,7 +66,7 @@ def _make_own(work: ImageWork) -> None:
     maker = nix_maker(work.places)
     for python in pythons_with_tables(data_root() / "images" / "nix", work.committed.machine):
         place = maker.own(python)
-        maker.make(place, work.places.roots / f"{place.name}-{OWN}")
+        maker.make(place, work.places.roots / f"{place.name}-{ORCHESTRATOR}")
         say(f"{place.name}: for `nix run`")
 
 
@@ -88,7 +88,7 @@ def _verify(work: ImageWork) -> int:
     return EXIT_OK
 
 
-def _verified(maker: Maker, place: Place | None, reason: str) -> tuple[str, str]:
+def _verified(maker: Maker, place: StoreEnvironment | None, reason: str) -> tuple[str, str]:
     """What is wrong, and what to say."""
     if place is None:
         return "", f"not verified: {reason}"
@@ -111,7 +111,7 @@ def _here(work: ImageWork, names: Sequence[str]) -> list[Located]:
 
 def _places(work: ImageWork, names: Sequence[str]) -> list[Located]:
     """The environments that were asked for."""
-    places = Places(data_root() / "images" / "nix", work.committed.machine)
+    places = NixTables(data_root() / "images" / "nix", work.committed.machine)
     found: list[Located] = []
     for row in work.choose(names):
         try:

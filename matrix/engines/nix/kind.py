@@ -76,12 +76,12 @@ def _clean(cleaning: Cleaning) -> Mapping[str, int]:
     and the wheels held there and nothing else does."""
     from matrix.engines.nix.store import NixStore
     from matrix.images.nix.nar import file_path
-    from matrix.images.nix.table import OWN, ROOT_DIGITS
+    from matrix.images.nix.table import ORCHESTRATOR, ROOT_DIGITS
 
     places = cleaning.places
     if not places.roots.is_dir():
         return {}
-    kept = set() if cleaning.environments else {OWN, *(digest[:ROOT_DIGITS] for digest in cleaning.needed)}
+    kept = set() if cleaning.environments else {ORCHESTRATOR, *(digest[:ROOT_DIGITS] for digest in cleaning.needed)}
     dropped = [root for root in places.roots.iterdir() if root.name.rpartition("-")[2] not in kept]
     paths = [str(root.readlink()) for root in dropped]
     for root in dropped:

@@ -12,13 +12,13 @@ from typing import TypeVar
 from matrix.core.disk import disk_errors
 from matrix.core.errors import HashMismatch, ImageFault
 from matrix.core.records import EnvironmentRequest
-from matrix.engines.nix.store import InputLacking, NixStore, Target, settings
+from matrix.engines.nix.store import InputLacking, NixStore, NixTarget, settings
 from matrix.images.image import Image
 from matrix.images.layer_table import table_path
-from matrix.images.nix.table import EXPRESSION, Place, Places, Wheel
+from matrix.images.nix.table import EXPRESSION, NixTables, StoreEnvironment, Wheel
 from matrix.images.workshop import Workshop
 
-ATTEMPTS = 5
+NIX_ATTEMPTS = 5
 """The collector may take what was put into the store before the build has begun."""
 Made = TypeVar("Made")
 
@@ -29,7 +29,7 @@ class Maker:
     def __init__(self, workshop: Workshop, machine: str, *, code: Path) -> None:
         self.workshop, self.machine, self._code = workshop, machine, code
         self._folder = workshop.images / "nix"
-        self._places = Places(self._folder, machine)
+        self._places = NixTables(self._folder, machine)
         self._store: NixStore | None = None
         self._asking, self._basing = threading.Lock(), threading.Lock()
 
@@ -41,15 +41,15 @@ class Maker:
                 self._store = NixStore()
             return self._store
 
-    def place(self, request: EnvironmentRequest, image: Image) -> Place:
+    def place(self, request: EnvironmentRequest, image: Image) -> StoreEnvironment:
         """Where the environment of an image is, or will be. Raises NoImage, LockFault."""
         return self._places.find(request, image)
 
-    def own(self, python: str) -> Place:
+    def own(self, python: str) -> StoreEnvironment:
         """The same for this project's own environment."""
         return self._places.own(python)
 
-    def make(self, place: Place, root: Path) -> None:
+    def make(self, place: StoreEnvironment, root: Path) -> None:
         """Builds what is missing, held by the link `root`. What a binary cache has is taken from there."""
         with disk_errors(root.parent):
             root.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class Maker:
                 self._bring(place, links)
             self._with_inputs(place, links, lambda: self.store.build(self._target("programs", place), root))
 
-    def check(self, place: Place) -> str:
+    def check(self, place: StoreEnvironment) -> str:
         """Builds an environment and its programs again, and reads what the store has of it; how they differ, empty: not
         at all."""
         groups = ("environments", "programs")
@@ -67,7 +67,7 @@ class Maker:
             different = (self._checked(place, links, self._target(group, place)) for group in groups)
             return next(filter(None, different), "") or self.store.changed([tree.path for tree in place.trees])
 
-    def _checked(self, place: Place, links: Path, target: Target) -> str:
+    def _checked(self, place: StoreEnvironment, links: Path, target: NixTarget) -> str:
         self._with_inputs(place, links, lambda: self.store.build(target))
         return self._with_inputs(place, links, lambda: self.store.check(target))
 
@@ -79,28 +79,28 @@ class Maker:
         with links as folder:
             yield Path(folder)
 
-    def _target(self, group: str, place: Place) -> Target:
-        return Target(
+    def _target(self, group: str, place: StoreEnvironment) -> NixTarget:
+        return NixTarget(
             expression=self._folder / EXPRESSION,
             attribute=f"{group}.{place.environment.attribute}",
             table=table_path(self._folder, place.table.python, place.table.machine),
             code=self._code,
         )
 
-    def _with_inputs(self, place: Place, links: Path, step: Callable[[], Made]) -> Made:
+    def _with_inputs(self, place: StoreEnvironment, links: Path, step: Callable[[], Made]) -> Made:
         """Does a step; where an input is lacking it is brought, and the step done again."""
-        for _ in range(ATTEMPTS - 1):
+        for _ in range(NIX_ATTEMPTS - 1):
             with contextlib.suppress(InputLacking):
                 return step()
             self._bring(place, links)
         return step()
 
-    def _bring(self, place: Place, links: Path) -> None:
+    def _bring(self, place: StoreEnvironment, links: Path) -> None:
         """All files that the build of an environment reads are in the store afterwards, and stay there: each is held as
         soon as it is in, and brought again if the collector was faster."""
         wheels = {wheel.path: wheel for wheel in (*place.environment.wheels, place.table.installer)}
         base = place.table.base.path
-        for _ in range(ATTEMPTS):
+        for _ in range(NIX_ATTEMPTS):
             missing = self.store.missing([*wheels, base])
             lacking = [wheels[path] for path in wheels.keys() & missing]
             if missing:
@@ -115,7 +115,7 @@ class Maker:
                 self.store.hold([*wheels], links / "wheel")
                 return
 
-    def _add_base(self, place: Place) -> None:
+    def _add_base(self, place: StoreEnvironment) -> None:
         python, base = place.table.python, place.table.base
         with self._basing:  # several environments wait for one
             if not self.store.missing([base.path]):

@@ -18,7 +18,7 @@ from matrix.engines.channel import namespace_prefix
 from matrix.images.layer import ENVIRONMENT
 
 NOBODY = "65534"
-ASK_SECONDS = 10.0
+SANDBOX_SECONDS = 10.0
 SHUT_IN = ("--unshare-all", "--die-with-parent", "--uid", NOBODY, "--gid", NOBODY, "--cap-drop", "ALL")
 KERNEL = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 """Where a process of root's could turn a knob of the whole machine, without any right of its own: read-only, as in a
@@ -67,7 +67,7 @@ def find_sandbox() -> Sandbox:
     if program is None:
         return Sandbox(program="", reason="bubblewrap is not installed")
     words = (*SHUT_IN, "--ro-bind", "/", "/", *FRESH, "--remount-ro", "/", "--", "true")
-    done = processes.run([*namespace_prefix(), program, *words], timeout=ASK_SECONDS)
+    done = processes.run([*namespace_prefix(), program, *words], timeout=SANDBOX_SECONDS)
     if done.ok:
         return Sandbox(program=program)
     said = (done.output.splitlines() or [f"exit code {done.exit_code}"])[-1]

@@ -22,8 +22,8 @@ from matrix.core.processes import Completed
 from matrix.core.store_paths import StorePath, parse_registrations
 from matrix.images.nix.nar import STORE
 
-ASK_SECONDS = 60.0
-BUILD_SECONDS = 3600.0
+NIX_QUERY_SECONDS = 60.0
+NIX_BUILD_SECONDS = 3600.0
 PUBLIC_CACHE = "https://cache.nixos.org"
 """Holds nothing of ours: asking it costs five seconds a call on a machine without a network."""
 GETTING_NIX = "install Nix (on Debian: apt install nix-bin bubblewrap), or take --engine venv"
@@ -60,7 +60,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class NixTarget:
     """What to build: an attribute of an expression, for a table, with the unpacking code below `code`."""
 
     expression: Path
@@ -85,10 +85,10 @@ def settings() -> Settings:
     """Raises EngineMissing where there is no Nix, or none that answers."""
     if shutil.which("nix-build") is None:
         raise EngineMissing("no nix-build is on the PATH", tip=GETTING_NIX)
-    said = processes.run(["nix-build", "--version"], timeout=ASK_SECONDS)
+    said = processes.run(["nix-build", "--version"], timeout=NIX_QUERY_SECONDS)
     for words in (("show-config",), ("config", "show")):  # its name before Nix 2.20, and since then
         argv = ["nix", "--extra-experimental-features", "nix-command", *words, "--json"]
-        done = processes.run(argv, timeout=ASK_SECONDS)
+        done = processes.run(argv, timeout=NIX_QUERY_SECONDS)
         with suppress(ValueError, KeyError, TypeError):
             read = json.loads(done.stdout)
             return Settings(
@@ -113,16 +113,16 @@ class NixStore:
             return set()
         done = self._run("nix-store", "--check-validity", "--print-invalid", *paths)
         if not done.ok:
-            raise failure(done, "cannot ask the Nix store")
+            raise nix_failure(done, "cannot ask the Nix store")
         return set(done.stdout.split())
 
     def add(self, *paths: Path) -> list[str]:
         """Copies files, or one whole folder, into the store; their paths there. Raises DiskFull, StoreUnusable."""
         recursive = ("--recursive",) if paths[0].is_dir() else ()
-        done = self._run("nix-store", "--add-fixed", *recursive, "sha256", *map(str, paths), seconds=BUILD_SECONDS)
+        done = self._run("nix-store", "--add-fixed", *recursive, "sha256", *map(str, paths), seconds=NIX_BUILD_SECONDS)
         if not done.ok:
             names = ", ".join(path.name for path in paths)
-            raise failure(done, f"cannot put {names} into the Nix store")
+            raise nix_failure(done, f"cannot put {names} into the Nix store")
         return done.stdout.split()
 
     def hold(self, paths: Sequence[str], link: Path) -> None:
@@ -130,27 +130,27 @@ class NixStore:
         InputLacking."""
         done = self._run("nix-store", "--realise", *paths, "--add-root", str(link), "--indirect")
         if not done.ok:
-            raise failure(done, "cannot hold what a build needs")
+            raise nix_failure(done, "cannot hold what a build needs")
 
-    def build(self, target: Target, root: Path | None = None) -> None:
+    def build(self, target: NixTarget, root: Path | None = None) -> None:
         """Builds what is missing of a target, and holds it by a link at `root`, which the collector respects.
 
         Raises InputLacking, ImageFault, DiskFull, StoreUnusable.
         """
         link = ("--out-link", str(root)) if root else ("--no-out-link",)
-        done = self._run("nix-build", *target.words, *link, seconds=BUILD_SECONDS)
+        done = self._run("nix-build", *target.words, *link, seconds=NIX_BUILD_SECONDS)
         if not done.ok:
-            raise failure(done, f"cannot build {target.attribute}")
+            raise nix_failure(done, f"cannot build {target.attribute}")
 
-    def check(self, target: Target) -> str:
+    def check(self, target: NixTarget) -> str:
         """Builds a target again and says how it differs from what the store has; empty: not at all.
 
         Raises InputLacking, DiskFull, StoreUnusable.
         """
-        done = self._run("nix-build", *target.words, "--no-out-link", "--check", seconds=BUILD_SECONDS)
+        done = self._run("nix-build", *target.words, "--no-out-link", "--check", seconds=NIX_BUILD_SECONDS)
         if done.ok:
             return ""
-        error = failure(done, f"cannot build {target.attribute} again")
+        error = nix_failure(done, f"cannot build {target.attribute} again")
         if isinstance(error, ImageFault):
             return str(error)
         raise error
@@ -158,7 +158,7 @@ class NixStore:
     def changed(self, paths: Iterable[str]) -> str:
         """Which of these the disk has no longer as they were put there, and what mends it; every byte is read. Empty:
         none."""
-        done = ((path, self._run("nix-store", "--verify-path", path, seconds=BUILD_SECONDS)) for path in paths)
+        done = ((path, self._run("nix-store", "--verify-path", path, seconds=NIX_BUILD_SECONDS)) for path in paths)
         return "; ".join(
             f"{each.tail.strip().splitlines()[-1]} nix-store --repair-path {path} builds it anew"
             for path, each in done
@@ -181,7 +181,7 @@ class NixStore:
         going = list(dict.fromkeys(self._run("nix-store", "--query", "--referrers-closure", *wanted).stdout.split()))
         unfinished = self.missing(going)  # what a killed build left has no row in the database, and goes as well
         known = self._known(path for path in going if path not in unfinished)
-        self._run("nix-store", "--delete", *going, seconds=BUILD_SECONDS)
+        self._run("nix-store", "--delete", *going, seconds=NIX_BUILD_SECONDS)
         return sum(known[path].size for path in self.missing(list(known)))
 
     def _known(self, paths: Iterable[str]) -> dict[str, StorePath]:
@@ -190,10 +190,10 @@ class NixStore:
             return {}  # without any, Nix would say all that it has
         done = self._run("nix-store", "--dump-db", *every)
         if not done.ok:
-            raise failure(done, "cannot read the database of the Nix store")
+            raise nix_failure(done, "cannot read the database of the Nix store")
         return {each.path: each for each in parse_registrations(done.stdout)}
 
-    def _run(self, *argv: str, seconds: float = ASK_SECONDS) -> Completed:
+    def _run(self, *argv: str, seconds: float = NIX_QUERY_SECONDS) -> Completed:
         return processes.run([argv[0], *self._options, *argv[1:]], timeout=seconds)
 
 
@@ -228,7 +228,7 @@ SAID: tuple[tuple[tuple[str, ...], type[MatrixError], str, str], ...] = (
 """What Nix says -> which error it is, what it means, what to do. The first that fits."""
 
 
-def failure(done: Completed, what: str) -> MatrixError:
+def nix_failure(done: Completed, what: str) -> MatrixError:
     """What a failed command of Nix means."""
     lines = [line.strip() for line in done.output.splitlines() if "warning:" not in line]
     last = "; ".join(lines[-3:]) or f"exit code {done.exit_code}"

@@ -24,7 +24,7 @@ from matrix.core.keys import Json, digest, sha256
 from matrix.core.records import Environment, EnvironmentRequest, Platform
 from matrix.plan.targets import SYSROOT
 from matrix.environments.user_tools import PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
-from matrix.images.debian.unpacked import HOST, ToolLock, read_set, unpacked
+from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set, unpack_debs
 from matrix.environments.wheels import fetch_wheels, pinned_packages
 from matrix.plan.backends.source_builds import RUNNER
 
@@ -112,7 +112,7 @@ class Foreign:
 
     def _program_identity(self, platform: Platform) -> str:
         if _is_locked(platform):
-            return f"{platform.emulator[0]} of {self._emulators().on(HOST).layer}"
+            return f"{platform.emulator[0]} of {self._emulators().on(TOOLS_MACHINE).layer}"
         return sha256(_on_this_machine(platform))
 
     def _emulators(self) -> ToolLock:
@@ -122,7 +122,7 @@ class Foreign:
         """The emulator's file; locked ones are fetched and unpacked where they are not there."""
         if not _is_locked(platform):
             return _on_this_machine(platform)
-        tree = unpacked(self._emulators(), HOST, self.store, source=lambda: self.shop.sources)
+        tree = unpack_debs(self._emulators(), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
         path = tree.path / "usr" / "bin" / platform.emulator[0]
         if not path.is_file():
             known = ", ".join(sorted(each.name for each in path.parent.glob("qemu-*-static")))
@@ -133,7 +133,7 @@ class Foreign:
         """What the C library is, by content."""
         given, among = _platform(request).sysroot, _platform(request).packages
         if among:
-            return f"{among} of {self._set(among).on(HOST).layer}"
+            return f"{among} of {self._set(among).on(TOOLS_MACHINE).layer}"
         return self._locked_libraries(request).layer if given is None else _shared_libraries(given)
 
     def _c_library(self, request: EnvironmentRequest) -> str:
@@ -155,10 +155,10 @@ class Foreign:
         if platform.sysroot is not None:
             return platform.sysroot
         if platform.packages:
-            tree = unpacked(self._set(platform.packages), HOST, self.store, source=lambda: self.shop.sources)
+            tree = unpack_debs(self._set(platform.packages), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
             return tree.path / platform.packages.partition("/")[2]
         base = self._base(request)
-        return unpacked(base, platform.machine, self.store, source=lambda: self.shop.sources).path
+        return unpack_debs(base, platform.machine, self.store, source=lambda: self.shop.sources).path
 
     def _set(self, packages: str) -> ToolLock:
         return read_set(self.shop.images / "armv6", packages.partition("/")[0])
@@ -192,7 +192,7 @@ def _uses_sysroot(platform: Platform) -> bool:
 def _is_locked(platform: Platform) -> bool:
     """Debian's names of static emulators; the locked ones are programs of one machine."""
     name = platform.emulator[0]
-    return not platform.program and name.startswith("qemu-") and name.endswith("-static") and os.uname().machine == HOST
+    return not platform.program and name.startswith("qemu-") and name.endswith("-static") and os.uname().machine == TOOLS_MACHINE
 
 
 def _on_this_machine(platform: Platform) -> Path:

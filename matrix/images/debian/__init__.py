@@ -1,4 +1,4 @@
-"""Debian's packages as the bases of images: the mirror, the archive's index, locks, and the base layers.
+"""Debian packages as the bases of images: mirrors, the index of the archive, locks, and base layers.
 
 Imports `images.layer` and lower rooms.
 """

@@ -1,15 +1,15 @@
-"""Debian's packages for the base layers: the signed index of a suite, the closure of what is asked for, the files.
+"""Debian's archive: the signed index of a suite, the closure of the wanted packages, the fetching of their files.
 
-The chain of trust: `InRelease` is checked with gpgv where Debian's keyring is installed (and it is said where it is
-not), it holds the sha256 of the list of packages, which holds the sha256 of every .deb, which goes into the lock.
-All formats are read by python-debian. Only a suite's main archive is looked at; see `images/base/wanted.toml`.
+The chain of trust: gpgv checks the signature of `InRelease`, if Debian's keyring is installed (if not, a message says
+so). `InRelease` has the sha256 of the list of packages, which has the sha256 of every .deb, which goes into the lock.
+python-debian reads all formats. Only the main archive of a suite is used; see `images/base/wanted.toml`.
 """
 
 from __future__ import annotations
 
 import lzma
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -22,8 +22,16 @@ from debian.debian_support import version_compare
 
 from matrix.core import processes
 from matrix.core.errors import HashMismatch, IndexUnreachable, PackageGone, ResolutionRefused
-from matrix.images.debian.lock import DEBIAN_NAMES, DebFile, DebLock, stored
-from matrix.images.debian.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, NotThere, Sources, download, kept, sources
+from matrix.images.debian.lock import DEBIAN_NAMES, DebFile, DebLock, stored_file
+from matrix.images.debian.mirror import (
+    MIRROR_VARIABLE,
+    SNAPSHOT_VARIABLE,
+    NotOnServer,
+    Sources,
+    download,
+    find_sources,
+    is_fetched,
+)
 
 FIELDS = ["Package", "Version", "Architecture", "Depends", "Pre-Depends", "Provides", "Filename", "Size", "SHA256"]
 KEYRINGS = tuple(Path("/usr/share/keyrings") / f"debian-archive-keyring.{suffix}" for suffix in ("pgp", "gpg"))
@@ -35,12 +43,11 @@ RELATIONS = {
     ">=": lambda sign: sign >= 0,
     ">>": lambda sign: sign > 0,
 }
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A package's name and perhaps a bound on its version: a dependency, or what a package provides."""
+    """A package's name, perhaps with a bound on its version: a dependency, or a name that a package provides."""
 
     name: str
     operator: str = ""
@@ -52,9 +59,9 @@ class Relation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Available:
-    """A package of a suite: its file, and what it depends on and provides as the index writes it.
+    """A package of a suite: its file, and its dependencies and provided names as text.
 
-    The texts are parsed for the packages of a closure only: there are 60,000 others.
+    The texts are parsed only for the packages of a closure: a suite has 60,000.
     """
 
     deb: DebFile
@@ -64,8 +71,8 @@ class Available:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRelease:
-    """A suite as `InRelease` describes it: `files` maps a path below `dists/SUITE` to its sha256; `signed` says
-    whether a good signature of Debian's was seen. `released` is ISO 8601 in UTC."""
+    """A suite as `InRelease` describes it. `files` maps a path below `dists/SUITE` to its sha256; `signed`: a good
+    signature of Debian was verified; `released` is ISO 8601 in UTC."""
 
     suite: str
     source: str
@@ -75,7 +82,7 @@ class SuiteRelease:
 
 
 class SuiteIndex:
-    """The packages of one suite and architecture. Looked up, never changed."""
+    """The packages of one suite and architecture."""
 
     def __init__(self, suite: str, architecture: str, packages: Iterable[Available]) -> None:
         self.suite = suite
@@ -90,11 +97,11 @@ class SuiteIndex:
                 self._providers.setdefault(provided.name, []).append((provided, package))
 
     def named(self, name: str) -> Available | None:
-        """The newest package of that very name."""
+        """The newest package of this name."""
         return self._by_name.get(name)
 
     def find(self, relation: Relation) -> Available | None:
-        """The package of that name or, by name, the first that provides it; the bound on the version holds."""
+        """The package of this name, or else the first by name that provides it; its version is within the bound."""
         package = self.named(relation.name)
         if package is not None and relation.admits(package.deb.version):
             return package
@@ -106,11 +113,11 @@ class SuiteIndex:
         return min(fitting, key=lambda provider: provider.deb.package, default=None)
 
 
-def closure(index: SuiteIndex, packages: Sequence[str], exclude: Sequence[str]) -> tuple[DebFile, ...]:
-    """The .debs of `packages` and of all that they depend on, by name. Pure.
+def package_closure(index: SuiteIndex, packages: Sequence[str], exclude: Sequence[str]) -> tuple[DebFile, ...]:
+    """The .debs of `packages` and of all their dependencies, by name. Pure.
 
-    Of the alternatives of a dependency the first one counts that exists or that is excluded; an excluded one is taken
-    as given and left out. Raises ResolutionRefused for a package that the suite does not have.
+    Of the alternatives of a dependency the first counts that exists or is excluded; an excluded package counts as
+    installed. Raises ResolutionRefused for a package that the suite does not have.
     """
     chosen: dict[str, Available] = {}
     queue = [(Relation(name=name), "wanted.toml") for name in packages]
@@ -133,7 +140,7 @@ def closure(index: SuiteIndex, packages: Sequence[str], exclude: Sequence[str]) 
 
 
 def _first(index: SuiteIndex, group: Sequence[Relation], exclude: Sequence[str]) -> Relation | None:
-    """The alternative that counts; None where that is an excluded one."""
+    """The alternative that counts; None where it is excluded."""
     for relation in group:
         if relation.name in exclude:
             return None
@@ -161,7 +168,7 @@ def parse_packages(lines: Iterable[bytes]) -> Iterator[Available]:
 
 
 def relations(text: str) -> tuple[tuple[Relation, ...], ...]:
-    """A field such as Depends: groups of alternatives."""
+    """Parses a field such as Depends into groups of alternatives."""
     if not text:
         return ()
     return tuple(tuple(_relation(row) for row in group) for group in PkgRelation.parse_relations(text))
@@ -173,9 +180,9 @@ def _relation(row: Mapping[str, Any]) -> Relation:
 
 
 def suite_release(suite: str, source: Sources, scratch: Path) -> SuiteRelease:
-    """The suite's `InRelease` from the first source that has Debian's: of an old suite perhaps the snapshot.
+    """The `InRelease` of a suite, from the first source that has it: for an old suite this may be the snapshot.
 
-    Raises IndexUnreachable, and HashMismatch where its signature is not good.
+    Raises IndexUnreachable, and HashMismatch for a bad signature.
     """
     what = f"the index of Debian's {suite}"
     seen = "no mirror has it"
@@ -183,7 +190,7 @@ def suite_release(suite: str, source: Sources, scratch: Path) -> SuiteRelease:
         target = scratch / f"{suite}.InRelease"
         try:
             download(mirror, f"dists/{suite}/InRelease", target, what=what, named_in="")
-        except NotThere:
+        except NotOnServer:
             continue
         text, signed = _verified(target, what)
         release = Release(text.splitlines())
@@ -201,10 +208,10 @@ def suite_release(suite: str, source: Sources, scratch: Path) -> SuiteRelease:
 
 
 def _verified(path: Path, what: str) -> tuple[bytes, bool]:
-    """The text that was signed, without the signature, and whether the signature was checked.
+    """The signed text without the signature, and whether the signature was verified.
 
-    Where gpgv and the keyring are there, a text without a good signature is refused. gpgv itself writes the text out,
-    so that nothing is read that it did not check. A second signature by a key too new for the keyring does not matter.
+    With gpgv and the keyring, a text without a good signature is refused. gpgv writes the text, so that only verified
+    text is read. A second signature by a key that is too new for the keyring does not matter.
     """
     keyring = next((ring for ring in KEYRINGS if ring.exists()), None)
     gpgv = which("gpgv")
@@ -223,45 +230,45 @@ def _verified(path: Path, what: str) -> tuple[bytes, bool]:
 
 
 def suite_index(release: SuiteRelease, architecture: str, scratch: Path) -> SuiteIndex:
-    """The packages of a suite, as its release names them. Raises IndexUnreachable and HashMismatch."""
+    """The packages of a suite. Raises IndexUnreachable and HashMismatch."""
     path = f"main/binary-{architecture}/Packages.xz"
     what = f"the list of {release.suite}'s packages for {architecture}"
     target = scratch / f"{release.suite}-{architecture}.xz"
     sha256 = release.files.get(path, "")
     try:
         if not sha256:
-            raise NotThere(path)
+            raise NotOnServer(path)
         download(
             release.source, f"dists/{release.suite}/{path}", target, what=what, named_in="InRelease", sha256=sha256
         )
-    except NotThere:
+    except NotOnServer:
         raise IndexUnreachable(f"{what}: the mirror has none", tip=f"set {MIRROR_VARIABLE}") from None
     with lzma.open(target) as lines:
         return SuiteIndex(release.suite, architecture, parse_packages(lines))
 
 
-def fetch(deb: DebFile, files: Path, *, lock: DebLock, source: Sources | None = None) -> Path:
-    """A .deb in `files`, checked by its sha256 each time: the stored one, else the mirror's, else the snapshot's.
+def fetch_deb(deb: DebFile, files: Path, *, lock: DebLock, source: Sources | None = None) -> Path:
+    """The path of a .deb in `files`: the stored file, else fetched from a mirror, else from the snapshot.
 
-    Raises HashMismatch (also for a stored file that was damaged), IndexUnreachable, DiskFull, and PackageGone where no
-    source has the file any more.
+    The sha256 is checked each time. Raises HashMismatch (also for a damaged stored file), IndexUnreachable, DiskFull,
+    and PackageGone where no source has the file any more.
     """
-    target = stored(files, deb)
+    target = stored_file(files, deb)
     what = f"{deb.label} of {lock.name}"
-    if kept(target, deb.sha256, what=what):
+    if is_fetched(target, deb.sha256, what=what):
         return target
-    source = source or sources()
+    source = source or find_sources()
     for address in source.every:
         try:
             download(address, deb.path, target, what=what, named_in=lock.name, size=deb.size, sha256=deb.sha256)
-        except NotThere:
+        except NotOnServer:
             continue
         return target
     raise _gone(deb, lock, source)
 
 
 def _gone(deb: DebFile, lock: DebLock, source: Sources) -> PackageGone:
-    """The error for a file that no source has, with the version that took its place where the index can be read."""
+    """The error for a file that no source has, with the version that replaced it if the index can be read."""
     reason = "and its index cannot be read"
     try:
         with tempfile.TemporaryDirectory() as scratch:
@@ -279,11 +286,11 @@ def _gone(deb: DebFile, lock: DebLock, source: Sources) -> PackageGone:
             reason = f"superseded by {current.deb.version}"
     return PackageGone(
         f"{deb.label}: the mirror no longer has this file, which {lock.name} names: {reason}",
-        tip=f"lock the bases anew (nox -s lock), or set {SNAPSHOT_VARIABLE} to the snapshot archive's address for a "
+        tip=f"lock the bases again (nox -s lock), or set {SNAPSHOT_VARIABLE} to the snapshot archive's address for a "
         f"time soon after {lock.released}",
     )
 
 
 def _binary_architecture(deb: DebFile, lock: DebLock) -> str:
-    """The architecture in whose list the package stands; one of `all` stands in each."""
+    """The architecture whose list has the package; every list has those of `all`."""
     return DEBIAN_NAMES[lock.machines[0].machine] if deb.architecture == "all" else deb.architecture

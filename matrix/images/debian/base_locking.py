@@ -1,4 +1,4 @@
-"""Makes the locks of the bases: what `images/base/wanted.toml` asks for, resolved, fetched, and the layer computed."""
+"""Locks the bases of `images/base/wanted.toml`: resolves and fetches the packages, and computes the layers."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ from matrix.images.debian.lock import (
     base_text,
     read_base,
 )
-from matrix.images.debian.mirror import Sources, sources
+from matrix.images.debian.mirror import Sources, find_sources
 from matrix.images.debian.wanted import BaseWish, read_base_wishes
 from matrix.plan.locks import Change, LockChange
 
-Progress = Callable[[str], None]
-
 
 def fetch_base(lock: DebLock, machine: str, files: Path, *, source: Sources | None = None) -> tuple[Path, ...]:
-    """All files of a base, or of a set of tools, on one machine: those that are there are checked, the others fetched
-    into `files`."""
+    """Fetches all files of a base, or of a set of tools, for one machine into `files`. Checks those that are there."""
     base = lock.on(machine)
-    found = [archive.fetch(deb, files, lock=lock, source=source) for deb in base.debs]
+    found = [archive.fetch_deb(deb, files, lock=lock, source=source) for deb in base.debs]
     if base.python is not None:
-        found.append(python_archive.fetch(base.python, files, named_in=lock.name))
+        found.append(python_archive.fetch_python(base.python, files, named_in=lock.name))
     return tuple(found)
 
 
-def lock_base(wish: BaseWish, files: Path, *, source: Sources, progress: Progress | None = None) -> BaseLock:
-    """Resolve one base on all its machines, fetch its .debs into `files` and compute the digests of its layers."""
+def lock_base(
+    wish: BaseWish, files: Path, *, source: Sources, progress: Callable[[str], None] | None = None
+) -> BaseLock:
+    """Resolves one base for all its machines, fetches its .debs into `files` and computes the digests of its layers."""
     say = progress or (lambda _: None)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
@@ -47,7 +46,7 @@ def lock_base(wish: BaseWish, files: Path, *, source: Sources, progress: Progres
         if not release.signed:
             say(f"base/{wish.python}: {wish.suite}: {archive.UNSIGNED}")
         found = {
-            machine: archive.closure(
+            machine: archive.package_closure(
                 archive.suite_index(release, DEBIAN_NAMES[machine], scratch), wish.packages, wish.exclude
             )
             for machine in wish.machines
@@ -65,7 +64,7 @@ def lock_base(wish: BaseWish, files: Path, *, source: Sources, progress: Progres
                 machine=machine,
                 layer="",
                 debs=debs,
-                python=python_archive.lock(wish.python, machine, files) if wish.standalone else None,
+                python=python_archive.lock_python(wish.python, machine, files) if wish.standalone else None,
             )
             for machine, debs in found.items()
         ),
@@ -85,17 +84,16 @@ def _glibc(debs: Sequence[DebFile]) -> str:
 
 
 def lock_all_bases(
-    folder: Path, *, files: Path, source: Sources | None = None, progress: Progress | None = None
+    folder: Path, *, files: Path, source: Sources | None = None, progress: Callable[[str], None] | None = None
 ) -> tuple[LockChange, ...]:
-    """Make `folder` hold the bases that its `wanted.toml` asks for, and say what changed, by name (`base/3.11`).
+    """Locks the bases that `wanted.toml` in `folder` asks for. Returns what changed, by name (`base/3.11`).
 
-    The .debs are fetched into `files`. A base of a moving suite, or one with a standalone Python, that
-    cannot be locked is skipped and stays as it is.
-    Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault or DiskFull before any lock is
-    written.
+    The .debs are fetched into `files`. Where a base of a moving suite, or one with a standalone Python, cannot be
+    locked, its lock stays as it is. Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault or
+    DiskFull before any lock is written.
     """
     wishes = read_base_wishes(folder)
-    source = source or sources()
+    source = source or find_sources()
     before = {path: _before(path) for path in base_paths(folder)}
     made: dict[Path, tuple[BaseLock | None, str]] = {}
     for wish in wishes:
@@ -116,7 +114,7 @@ def lock_all_bases(
 
 
 def _before(path: Path) -> BaseLock | None:
-    """The lock that is there; None for one that cannot be read: it is written anew."""
+    """The existing lock; None where it cannot be read: it is written again."""
     try:
         return read_base(path)
     except LockFault:
@@ -124,7 +122,7 @@ def _before(path: Path) -> BaseLock | None:
 
 
 def _write(path: Path, before: BaseLock | None, lock: BaseLock | None, reason: str) -> LockChange:
-    """Write the lock if its content changed; the date of an index whose packages are the same is not a change."""
+    """Writes the lock if its content changed. A new date of the index alone is no change."""
     name = f"base/{path.stem}"
     if lock is None:
         return LockChange(name=name, change=Change.SKIPPED, detail=reason)
@@ -138,7 +136,7 @@ def _write(path: Path, before: BaseLock | None, lock: BaseLock | None, reason: s
 
 
 def difference(before: BaseLock, lock: BaseLock) -> str:
-    """`libc6 2.36-9+deb12u10 -> 2.36-9+deb12u14`, for every package whose versions differ; else what does."""
+    """The packages with new versions, as `libc6 2.36-9+deb12u10 -> 2.36-9+deb12u14`; if none, what else differs."""
     old, new = _versions(before), _versions(lock)
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return ", ".join(f"{name} {old.get(name, '-')} -> {new.get(name, '-')}" for name in names) or (

@@ -1,8 +1,8 @@
-"""A base layer: the files of a lock unpacked into one tar, the same bytes on every machine. No package's code runs.
+"""Builds a base layer: the files of a lock in one tar, the same bytes on every machine. No code of a package runs.
 
-Owners, times and order are fixed; documentation other than the licences is left out. /usr is merged in every suite, as
-Debian does it since bookworm. What has no place in such a layer is refused by name: paths that lead outside, device
-nodes, set-user-id files. Contents pass through a temporary file, so memory stays below 100 MB.
+Owners, times and order are fixed. Documentation is left out, except licences. /usr is merged in every suite, as in
+Debian since bookworm. Paths that lead outside, device nodes and set-user-id files are refused. Contents go through a
+temporary file, so memory stays below 100 MB.
 """
 
 from __future__ import annotations
@@ -25,28 +25,27 @@ from debian.arfile import ArError, ArFile
 
 from matrix.core.disk import NO_SPACE
 from matrix.core.errors import DiskFull, HashMismatch, ImageFault
-from matrix.images.debian.lock import DebFile, DebLock, PythonArchive, stored
-from matrix.images.layer import Hashed, Layer
+from matrix.images.debian.lock import DebFile, DebLock, PythonArchive, stored_file
+from matrix.images.layer import SET_ID_BITS, Hashed, Layer
 
 MERGED = ("bin", "lib", "lib32", "lib64", "libo32", "libx32", "sbin")
-"""Folders of the root that are links into /usr."""
+"""Folders of the root that become links into /usr."""
 DROPPED = tuple(f"usr/share/{name}" for name in ("doc", "doc-base", "info", "lintian", "locale", "man", "menu"))
-SET_ID = 0o6000
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\n"
-DATA = ("data.tar", "data.tar.gz", "data.tar.xz", "data.tar.bz2", "data.tar.zst")
-"""What deb(5) calls the member with the files. Debian's own are xz; zst is read by Python 3.14 and newer."""
+DATA_MEMBERS = ("data.tar", "data.tar.gz", "data.tar.xz", "data.tar.bz2", "data.tar.zst")
+"""The names of the member with the files (deb(5)). Debian uses xz; Python reads zst from 3.14 on."""
 LOCKED_LIKE_THIS = "its sha256 is the lock's, so it was locked like this: do not use this mirror"
-BROKEN = (tarfile.TarError, lzma.LZMAError, zlib.error, ArError, EOFError, OSError, ValueError, KeyError)
-"""What reading a damaged archive raises."""
+DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, ArError, EOFError, OSError, ValueError, KeyError)
+"""The exceptions of reading a damaged archive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class BaseEntry:
     """One path of the layer, without a leading slash.
 
-    `kind` is a type of tarfile's: DIRTYPE, REGTYPE or SYMTYPE. A regular file's content lies at `offset` of the spool,
-    `size` bytes long; two entries with one `offset` are hard links. `package` is where it came from, for messages.
+    `kind` is DIRTYPE, REGTYPE or SYMTYPE of tarfile. The content of a regular file is at `offset` in the spool, `size`
+    bytes long; two entries with the same `offset` are hard links. `package` is its origin, for messages.
     """
 
     path: str
@@ -59,10 +58,10 @@ class Entry:
 
 
 def write_base_layer(lock: DebLock, machine: str, files: Path, out: BinaryIO | None) -> Layer:
-    """The layer of a base, streamed to `out` (None: only the digest is wanted).
+    """Streams the layer of a base to `out` (None: only computes the digest).
 
-    `files` holds the .debs as `matrix.debian.fetch` leaves them; each is checked again. The bytes depend on the lock
-    alone. Raises HashMismatch, ImageFault (names package and member), LockFault, DiskFull.
+    `files` is the folder that `fetch_deb` fills; each .deb is checked again. The bytes depend on the lock alone. Raises
+    HashMismatch, ImageFault (names package and member), LockFault, DiskFull.
     """
     hashed = Hashed(out)
     try:
@@ -74,7 +73,7 @@ def write_base_layer(lock: DebLock, machine: str, files: Path, out: BinaryIO | N
                     _unpack(deb.package, tar, tree)
             if base.python is not None:
                 with _file(base.python, lock, files) as file, tarfile.open(fileobj=file, mode="r:gz") as tar:
-                    _unpack("python", tar, tree, instead_of="python")  # where the suites' own ones lie too
+                    _unpack("python", tar, tree, instead_of="python")  # where the suites have theirs
             tree.finish()
             _write(tree, spool, hashed)
     except OSError as error:
@@ -85,15 +84,15 @@ def write_base_layer(lock: DebLock, machine: str, files: Path, out: BinaryIO | N
 
 
 class _Tree:
-    """The paths of a layer while it is put together; the contents of files go into `spool`."""
+    """Collects the paths of a layer. The contents of files go into `spool`."""
 
     def __init__(self, spool: IO[bytes]) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, BaseEntry] = {}
         self._spool = spool
         self._end = 0
 
-    def add(self, entry: Entry) -> None:
-        """A folder stays as it is first seen; any other path is as the last package has it, like unpacking in turn."""
+    def add(self, entry: BaseEntry) -> None:
+        """Adds an entry as unpacking does: a folder keeps its first entry, any other path gets the last one."""
         known = self.entries.get(entry.path)
         if known is not None and tarfile.DIRTYPE in (known.kind, entry.kind):
             if known.kind != entry.kind:
@@ -102,7 +101,7 @@ class _Tree:
         self.entries[entry.path] = entry
 
     def content(self, source: IO[bytes]) -> tuple[int, int]:
-        """Copy a file's content into the spool; its offset and size."""
+        """Copies a file's content into the spool. Returns its offset and size."""
         offset = self._end
         shutil.copyfileobj(source, self._spool, 1 << 18)
         self._end = self._spool.tell()
@@ -110,15 +109,17 @@ class _Tree:
 
     def own_file(self, path: str, text: str) -> None:
         offset, size = self.content(io.BytesIO(text.encode()))
-        self.entries[path] = Entry(
+        self.entries[path] = BaseEntry(
             path=path, kind=tarfile.REGTYPE, mode=0o644, package="iree-matrix", offset=offset, size=size
         )
 
     def own_link(self, path: str, target: str) -> None:
-        self.entries[path] = Entry(path=path, kind=tarfile.SYMTYPE, mode=0o777, package="iree-matrix", target=target)
+        self.entries[path] = BaseEntry(
+            path=path, kind=tarfile.SYMTYPE, mode=0o777, package="iree-matrix", target=target
+        )
 
     def finish(self) -> None:
-        """What Debian's maintainer scripts would have made, then the folders that are missing above the rest."""
+        """Adds what Debian's maintainer scripts would create, and then the missing parent folders."""
         self.own_file("etc/passwd", PASSWD)
         self.own_file("etc/group", GROUP)
         if "usr/bin/dash" in self.entries and "usr/bin/sh" not in self.entries:
@@ -126,24 +127,24 @@ class _Tree:
         for name in MERGED:
             if any(path.startswith(f"usr/{name}/") for path in self.entries):
                 self.own_link(name, f"usr/{name}")
-        self.entries["tmp"] = Entry(path="tmp", kind=tarfile.DIRTYPE, mode=0o1777, package="iree-matrix")
+        self.entries["tmp"] = BaseEntry(path="tmp", kind=tarfile.DIRTYPE, mode=0o1777, package="iree-matrix")
         for entry in tuple(self.entries.values()):
-            self._folders_above(entry)
+            self._add_parents(entry)
 
-    def _folders_above(self, entry: Entry) -> None:
+    def _add_parents(self, entry: BaseEntry) -> None:
         path = posixpath.dirname(entry.path)
         while path:
             known = self.entries.get(path)
             if known is None:
-                self.entries[path] = Entry(path=path, kind=tarfile.DIRTYPE, mode=0o755, package=entry.package)
+                self.entries[path] = BaseEntry(path=path, kind=tarfile.DIRTYPE, mode=0o755, package=entry.package)
             elif known.kind != tarfile.DIRTYPE:
                 raise _refusal(entry.package, entry.path, f"lies below {path}, which is no folder in {known.package}")
             path = posixpath.dirname(path)
 
 
 def _unpack(package: str, tar: tarfile.TarFile, tree: _Tree, *, instead_of: str = "") -> None:
-    """All members of a package. `instead_of` is the folder in it that becomes /usr."""
-    within: dict[str, Entry] = {}
+    """Adds all members of a package. `instead_of` is the folder that becomes /usr."""
+    within: dict[str, BaseEntry] = {}
     for member in tar:
         if instead_of:
             _move(package, member, instead_of)
@@ -152,12 +153,12 @@ def _unpack(package: str, tar: tarfile.TarFile, tree: _Tree, *, instead_of: str 
             if entry.path in within and not entry.kind == within[entry.path].kind == tarfile.DIRTYPE:
                 raise _refusal(package, member.name, "is there twice")
             within[entry.path] = entry
-            if _kept(entry):
+            if _is_kept(entry):
                 tree.add(entry)
 
 
 def _move(package: str, member: tarfile.TarInfo, folder: str) -> None:
-    """Renames a member, and what it is a hard link to, from below `folder` to below `usr`."""
+    """Moves a member, and the target of its hard link, from `folder` to `usr`."""
     if member.name.split("/", 1)[0] != folder:
         raise _refusal(package, member.name, f"lies outside of {folder}/")
     member.name = "usr" + member.name.removeprefix(folder)
@@ -167,8 +168,8 @@ def _move(package: str, member: tarfile.TarInfo, folder: str) -> None:
 
 @contextmanager
 def _file(of: DebFile | PythonArchive, lock: DebLock, files: Path) -> Iterator[BinaryIO]:
-    """A fetched file, checked by its sha256. What goes wrong while it is read is said of it."""
-    path = stored(files, of)
+    """Opens a fetched file and checks its sha256. An error while it is read becomes ImageFault and names the file."""
+    path = stored_file(files, of)
     try:
         file = path.open("rb")
     except OSError as error:
@@ -183,7 +184,7 @@ def _file(of: DebFile | PythonArchive, lock: DebLock, files: Path) -> Iterator[B
         file.seek(0)
         try:
             yield file
-        except BROKEN as error:
+        except DAMAGE as error:
             if isinstance(error, OSError) and error.errno in NO_SPACE:
                 raise
             raise ImageFault(
@@ -193,9 +194,9 @@ def _file(of: DebFile | PythonArchive, lock: DebLock, files: Path) -> Iterator[B
 
 @contextmanager
 def _data(deb: DebFile, file: BinaryIO) -> Iterator[tarfile.TarFile]:
-    """The data member of a .deb."""
+    """Opens the data member of a .deb."""
     archive = ArFile(fileobj=file)
-    names = [name for name in archive.getnames() if name in DATA]
+    names = [name for name in archive.getnames() if name in DATA_MEMBERS]
     if len(names) != 1:
         found = "more than one data.tar" if names else "no data.tar of a known compression"
         raise ImageFault(f"{deb.label}: it holds {found}", tip=LOCKED_LIKE_THIS)
@@ -204,7 +205,7 @@ def _data(deb: DebFile, file: BinaryIO) -> Iterator[tarfile.TarFile]:
 
 
 def _path(package: str, name: str, *, of: str = "") -> str:
-    """A member's path in the layer: normal, merged into /usr; empty for the root itself. `of` links to it."""
+    """The path of a member in the layer, with /usr merged; empty for the root. `of`, for messages, links to it."""
     subject = f"{of}, a hard link to {name}," if of else name
     if name.startswith("/"):
         raise _refusal(package, subject, "is an absolute path")
@@ -221,11 +222,11 @@ def _merged(path: str) -> str:
 
 
 def _entry(
-    package: str, member: tarfile.TarInfo, tar: tarfile.TarFile, tree: _Tree, within: dict[str, Entry]
-) -> Entry | None:
-    """What a member becomes; None for the root and for a link that the merged /usr makes needless.
+    package: str, member: tarfile.TarInfo, tar: tarfile.TarFile, tree: _Tree, within: dict[str, BaseEntry]
+) -> BaseEntry | None:
+    """The entry of a member; None for the root, and for a link that the merged /usr makes redundant.
 
-    `within` holds what came before it in its package. Raises ImageFault.
+    `within` holds the earlier entries of the package. Raises ImageFault.
     """
     path = _path(package, member.name)
     if not path:
@@ -233,7 +234,7 @@ def _entry(
     if member.type == tarfile.SYMTYPE:
         return _link(package, path, member)
     if member.type == tarfile.DIRTYPE:
-        return Entry(path=path, kind=tarfile.DIRTYPE, mode=member.mode & 0o1777, package=package)
+        return BaseEntry(path=path, kind=tarfile.DIRTYPE, mode=member.mode & 0o1777, package=package)
     if member.type == tarfile.LNKTYPE:
         same = within.get(_path(package, member.linkname, of=member.name))
         if same is None or same.kind != tarfile.REGTYPE:
@@ -242,7 +243,7 @@ def _entry(
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         kind = "a device node" if member.isdev() and not member.isfifo() else "neither file, folder nor link"
         raise _refusal(package, member.name, f"is {kind}")
-    if member.mode & SET_ID:
+    if member.mode & SET_ID_BITS:
         raise _refusal(package, member.name, f"has the set-id bit (mode {member.mode:o})")
     content = tar.extractfile(member)
     assert content is not None  # a regular file has one
@@ -250,11 +251,11 @@ def _entry(
     if size != member.size:
         raise EOFError(f"{member.name} ends after {size} of {member.size} bytes")
     mode = member.mode & 0o777
-    return Entry(path=path, kind=tarfile.REGTYPE, mode=mode, package=package, offset=offset, size=size)
+    return BaseEntry(path=path, kind=tarfile.REGTYPE, mode=mode, package=package, offset=offset, size=size)
 
 
-def _link(package: str, path: str, member: tarfile.TarInfo) -> Entry | None:
-    """A symbolic link. An absolute target starts at the image's own root; a relative one must not climb above it."""
+def _link(package: str, path: str, member: tarfile.TarInfo) -> BaseEntry | None:
+    """The entry of a symbolic link. An absolute target starts at the root of the image; none may lead above it."""
     name = posixpath.normpath(member.name)
     target = member.linkname
     start = "" if target.startswith("/") else posixpath.dirname(name)
@@ -264,13 +265,13 @@ def _link(package: str, path: str, member: tarfile.TarInfo) -> Entry | None:
     place = _merged(whole)
     if place == path:  # /bin/x -> /usr/bin/x, or /lib -> usr/lib itself
         return None
-    if path != name and ".." in target.split("/"):  # it was moved into /usr: say from the root what it means
+    if path != name and ".." in target.split("/"):  # it was moved into /usr: make the target absolute
         target = f"/{place}"
-    return Entry(path=path, kind=tarfile.SYMTYPE, mode=0o777, package=package, target=target)
+    return BaseEntry(path=path, kind=tarfile.SYMTYPE, mode=0o777, package=package, target=target)
 
 
-def _kept(entry: Entry) -> bool:
-    """Not documentation. Of `usr/share/doc` the licences stay, and links between its folders, which lead to them."""
+def _is_kept(entry: BaseEntry) -> bool:
+    """False for documentation, except licences in `usr/share/doc` and the links between its folders."""
     folder = next((drop for drop in DROPPED if entry.path == drop or entry.path.startswith(f"{drop}/")), "")
     if folder != "usr/share/doc":
         return not folder
@@ -280,7 +281,7 @@ def _kept(entry: Entry) -> bool:
 
 
 def _write(tree: _Tree, spool: IO[bytes], out: Hashed) -> None:
-    """The tar: sorted by path, GNU's format for long names, fixed times and owners, the first of hard links whole."""
+    """Writes the tar: sorted by path, in GNU format, with fixed times and owners. The first hard link has the bytes."""
     first: dict[int, str] = {}
     tar_format = tarfile.GNU_FORMAT
     with tarfile.open(fileobj=out, mode="w|", format=tar_format, encoding="utf-8", errors="surrogateescape") as tar:

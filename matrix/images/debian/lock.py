@@ -1,8 +1,7 @@
-"""The base layers in `images/base` as data: what is wanted, and the locked files. Touches no network.
+"""The locks of base layers: `images/base/3.11.toml` and the others, read and written as data. Touches no network.
 
-`wanted.toml` is edited by people. `3.11.toml` and its like are written by `matrix.baselocking`: for each machine every
-.deb, and the standalone Python where there is one, with its sha256, and the digest of the layer that they make, so that
-a change of the image is visible in review.
+`nox -s lock` writes them. For each machine a lock holds every .deb (and the standalone Python, if any) with its sha256,
+and the digest of the layer that they make, so that a change of the image is visible in review.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from matrix.plan.locks import RELOCK
 from matrix.plan.wanted import WANTED
 
 DEBIAN_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""machine, as `platform.machine()` says it -> Debian's name of the architecture."""
+"""`platform.machine()` -> Debian's name of the architecture."""
 BASES = "images/base"
 TOOLS = "images/armv6"
-FORMAT = 1
-HEADER = f"# Written by `nox -s lock` from {WANTED}; edit that file, never this one.\n"
+DEBIAN_FORMAT = 1
+DEBIAN_HEADER = f"# Written by `nox -s lock` from {WANTED}; edit that file, never this one.\n"
 
-PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
-SUITE = re.compile(r"[a-z][a-z0-9-]*\Z")
-PYTHON = re.compile(r"3\.\d{1,2}\Z")
+PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+\Z")
+SUITE_NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
+PYTHON_VERSION = re.compile(r"3\.\d{1,2}\Z")
 VERSION = re.compile(r"[0-9A-Za-z.+~:-]+\Z")
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 LAYER = re.compile(r"sha256:[0-9a-f]{64}\Z")
 POOL = re.compile(r"pool(/[A-Za-z0-9][A-Za-z0-9+.~_-]*)+\.deb\Z")
 ARCHIVE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*/[A-Za-z0-9][A-Za-z0-9+._-]*\.tar\.gz\Z")
-RELEASED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+RELEASE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebFile:
-    """One Debian package: `path` is below the mirror's address (`pool/main/d/dash/dash_0.5.12-2_amd64.deb`),
+    """One Debian package. `path` is below the address of the mirror (`pool/main/d/dash/dash_0.5.12-2_amd64.deb`),
     `size` in bytes, `sha256` of the file in hexadecimal."""
 
     package: str
@@ -56,7 +55,7 @@ class DebFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonArchive:
-    """A standalone Python, for a base whose suite has no such version: `path` is below the address of the builds
+    """A standalone Python, for a suite without this version. `path` is below the address of the builds
     (`20261110/cpython-3.12.16+20261110-….tar.gz`), `size` in bytes, `sha256` of the file in hexadecimal."""
 
     version: str
@@ -71,8 +70,8 @@ class PythonArchive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineBase:
-    """A base on one machine: its .debs by name, perhaps a Python beside them, and the diff id (`sha256:…`) of the
-    layer that they make."""
+    """A base on one machine: its .debs by name, perhaps a standalone Python, and the diff ID (`sha256:…`) of the layer
+    that they make."""
 
     machine: str
     layer: str
@@ -81,7 +80,7 @@ class MachineBase:
 
 
 class DebLock(Protocol):
-    """Locked .debs of some machines: a base, or tools that are unpacked into the store. `name` is for messages."""
+    """Locked .debs of some machines: a base, or a set of tools. `name` is for messages."""
 
     @property
     def name(self) -> str: ...
@@ -102,7 +101,7 @@ class DebLock(Protocol):
 class BaseLock:
     """The exact .debs of one Python's base layer on every machine.
 
-    `released` is the date (UTC) of the suite's index that they were taken from, `glibc` the C library's version.
+    `released` is the date (UTC) of the index of the suite, `glibc` the version of the C library.
     """
 
     python: str
@@ -128,8 +127,8 @@ class BaseLock:
         raise LockFault(f"{self.name}: no base for the machine {machine}, only {known}", tip=f"add it to {WANTED}")
 
 
-def stored(files: Path, file: DebFile | PythonArchive) -> Path:
-    """Where a file of a base lies in a folder of fetched ones: by its sha256, whatever it is called elsewhere."""
+def stored_file(files: Path, file: DebFile | PythonArchive) -> Path:
+    """The path of a fetched file of a base: its name is its sha256."""
     return files / f"{file.sha256}.{'deb' if isinstance(file, DebFile) else 'tar.gz'}"
 
 
@@ -140,21 +139,21 @@ def load_bases(folder: Path) -> tuple[BaseLock, ...]:
 
 def base_paths(folder: Path) -> tuple[Path, ...]:
     """The locks of a folder, ascending by Python."""
-    found = (path for path in folder.glob("3.*.toml") if PYTHON.match(path.stem))
+    found = (path for path in folder.glob("3.*.toml") if PYTHON_VERSION.match(path.stem))
     return tuple(sorted(found, key=lambda path: python_order(path.stem)))
 
 
 def read_base(path: Path) -> BaseLock:
     """One locked base. Raises LockFault with all faults of the file."""
     name = f"{BASES}/{path.name}"
-    table = read_toml(path, name, file_format=FORMAT, tip=RELOCK)
+    table = read_toml(path, name, file_format=DEBIAN_FORMAT, tip=RELOCK)
     heads = ("format", "python", "suite", "moving", "released", "glibc", "packages", "exclude")
     table.only((*heads, *DEBIAN_NAMES))
     lock = BaseLock(
-        python=table.matching("python", PYTHON, 'a Python such as "3.11"'),
-        suite=table.matching("suite", SUITE, "the code name of a Debian suite"),
+        python=table.matching("python", PYTHON_VERSION, 'a Python such as "3.11"'),
+        suite=table.matching("suite", SUITE_NAME, "the code name of a Debian suite"),
         moving=table.flag("moving"),
-        released=table.matching("released", RELEASED, "a time such as 2026-07-11T10:16:37Z"),
+        released=table.matching("released", RELEASE_TIME, "a time such as 2026-07-11T10:16:37Z"),
         glibc=table.matching("glibc", VERSION, "a version"),
         packages=table.texts("packages"),
         exclude=table.texts("exclude"),
@@ -167,7 +166,7 @@ def read_base(path: Path) -> BaseLock:
 
 
 def read_machine(table: Table, machine: str) -> MachineBase:
-    """The .debs of one machine in a lock's text; faults are left in `table`."""
+    """The .debs of one machine in a lock. Faults go into `table`."""
     row = table.table(machine)
     row.only(("layer", "python", "deb"))
     debs = tuple(_deb(deb, DEBIAN_NAMES[machine]) for deb in row.tables("deb"))
@@ -195,7 +194,7 @@ def _archive(row: Table) -> PythonArchive:
 def _deb(row: Table, architecture: str) -> DebFile:
     row.only(("package", "version", "architecture", "path", "size", "sha256"))
     return DebFile(
-        package=row.matching("package", PACKAGE, "the name of a Debian package"),
+        package=row.matching("package", PACKAGE_NAME, "the name of a Debian package"),
         version=row.matching("version", VERSION, "a Debian version"),
         architecture=row.choice("architecture", ("all", architecture), "all"),
         path=row.matching("path", POOL, "a path such as pool/main/d/dash/dash_0.5.12-2_amd64.deb"),
@@ -213,9 +212,9 @@ def _size(row: Table) -> int:
 
 
 def base_text(lock: BaseLock) -> str:
-    """The lock as TOML: the same text for the same lock, a field a line, so that a refresh reads as an upgrade."""
+    """The lock as TOML: the same text for the same lock, one field per line, so that a diff shows the upgrades."""
     lines = [
-        f"format = {FORMAT}",
+        f"format = {DEBIAN_FORMAT}",
         _line("python", lock.python),
         _line("suite", lock.suite),
         f"moving = {str(lock.moving).lower()}",
@@ -226,11 +225,11 @@ def base_text(lock: BaseLock) -> str:
     ]
     for base in lock.machines:
         lines += machine_lines(base)
-    return HEADER + "\n".join(lines) + "\n"
+    return DEBIAN_HEADER + "\n".join(lines) + "\n"
 
 
 def machine_lines(base: MachineBase) -> list[str]:
-    """What one machine's base is made of, as TOML."""
+    """The base of one machine, as TOML."""
     lines = ["", f"[{base.machine}]", _line("layer", base.layer)]
     if base.python is not None:
         lines += ["", f"[{base.machine}.python]", *_archive_lines(base.python)]

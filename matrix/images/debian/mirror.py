@@ -1,10 +1,10 @@
-"""Where Debian's files are fetched from, and the fetching of one file, also from other servers.
+"""The sources of Debian's files, and the download of one file, also from other servers.
 
-No address is written into this project. The mirror is the one that this machine's apt uses, or
-IREE_MATRIX_DEBIAN_MIRROR (users without apt). A snapshot archive as the second source is IREE_MATRIX_DEBIAN_SNAPSHOT:
-an address with its time, below which `pool/` lies.
-HTTP is done by `requests`: the Docker SDK brings it anyway, it knows proxies, redirects and retries, and it keeps the
-connection over the thirty files of a base, which urllib does not.
+The project holds no address. The mirror is the one of this machine's apt, or IREE_MATRIX_DEBIAN_MIRROR (for machines
+without apt). IREE_MATRIX_DEBIAN_SNAPSHOT may name a second source: the address of a snapshot archive with its time,
+below which `pool/` lies.
+HTTP is done by `requests`: the Docker SDK needs it anyway, it knows proxies, redirects and retries, and unlike urllib
+it keeps the connection for the thirty files of a base.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ APT = Path("/etc/apt")
 CODE_NAMES = ("buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid")
 
 SUITES = frozenset((*CODE_NAMES, "oldoldstable", "oldstable", "stable", "testing", "unstable"))
-"""What an entry of apt's configuration must name to be of Debian itself: other archives have suites of other names."""
+"""The suites of Debian. An entry of apt's configuration with another suite is of another archive."""
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
 
-ATTEMPTS = 3
+DOWNLOAD_ATTEMPTS = 3
 
-PIECE = 1 << 18
+CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What messages call a server, and the variable that names another one."""
+    """The name of a server in messages, and the variable that sets another one."""
 
     name: str
     variable: str
@@ -57,13 +57,13 @@ class Server:
 DEBIAN = Server(name="the Debian mirror", variable=MIRROR_VARIABLE)
 
 
-class NotThere(Exception):
-    """The server says that it has no such file (404 or 410). Never leaves the rooms that fetch."""
+class NotOnServer(Exception):
+    """The server has no such file (404 or 410). Callers always catch it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Addresses below which `dists/` and `pool/` lie, in the order in which they are asked; none ends in a slash."""
+    """Addresses below which `dists/` and `pool/` lie, in the order of use, without a slash at the end."""
 
     mirrors: tuple[str, ...]
     snapshot: str = ""
@@ -73,7 +73,7 @@ class Sources:
         return (*self.mirrors, self.snapshot) if self.snapshot else self.mirrors
 
 
-def sources(environ: Mapping[str, str] | None = None, apt: Path = APT) -> Sources:
+def find_sources(environ: Mapping[str, str] | None = None, apt: Path = APT) -> Sources:
     """The sources of this machine. Raises IndexUnreachable where neither apt nor the environment names a mirror."""
     variables = os.environ if environ is None else environ
     given = _address(variables.get(MIRROR_VARIABLE, ""))
@@ -87,7 +87,7 @@ def sources(environ: Mapping[str, str] | None = None, apt: Path = APT) -> Source
 
 
 def apt_mirrors(apt: Path) -> tuple[str, ...]:
-    """The Debian mirrors in apt's configuration, each once, in apt's order; both of its formats (sources.list(5))."""
+    """The Debian mirrors in apt's configuration, each once, in apt's order. Reads both formats of sources.list(5)."""
     found: list[str] = []
     for path in (apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))):
         with contextlib.suppress(OSError, UnicodeDecodeError, ValueError):
@@ -98,10 +98,10 @@ def apt_mirrors(apt: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address for address in addresses if address))
 
 
-Entry = tuple[str, str, list[str]]
+AptEntry = tuple[str, str, list[str]]
 
 
-def _deb822_entries(text: str) -> Iterator[Entry]:
+def _deb822_entries(text: str) -> Iterator[AptEntry]:
     for paragraph in Deb822.iter_paragraphs(text.splitlines()):
         if "deb" in paragraph.get("Types", "").split() and paragraph.get("Enabled", "yes").strip().lower() != "no":
             for uri in paragraph.get("URIs", "").split():
@@ -109,19 +109,19 @@ def _deb822_entries(text: str) -> Iterator[Entry]:
                     yield uri, suite, paragraph.get("Components", "").split()
 
 
-LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<components>[^#]*)")
+APT_LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s*(?P<components>[^#]*)")
 
 
-def _line_entries(text: str, suffix: str) -> Iterator[Entry]:
+def _line_entries(text: str, suffix: str) -> Iterator[AptEntry]:
     if suffix != ".list":
         return
     for line in text.splitlines():
-        if match := LINE.match(line.strip()):
+        if match := APT_LINE.match(line.strip()):
             yield match["uri"], match["suite"], match["components"].split()
 
 
 def _resolved(uri: str, apt: Path) -> list[str]:
-    """The addresses that a URI means: apt's `mirror+file:` (cloud images have it) names a file that lists them."""
+    """The addresses of a URI: apt's `mirror+file:` (in cloud images) names a file with a list of them."""
     scheme, _, rest = uri.partition(":")
     if scheme != "mirror+file":
         return [uri]
@@ -136,14 +136,16 @@ def _resolved(uri: str, apt: Path) -> list[str]:
 
 
 def _address(uri: str) -> str:
-    """The address without its last slash; empty for what is not reached by HTTP (cdrom:, file:)."""
+    """The address without its last slash; empty for any scheme but HTTP (cdrom:, file:)."""
     return uri.strip().rstrip("/") if re.match(r"https?://[^/]", uri.strip()) else ""
 
 
 @functools.cache
 def _session() -> requests.Session:
     session = requests.Session()
-    retry = Retry(total=ATTEMPTS, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+    retry = Retry(
+        total=DOWNLOAD_ATTEMPTS, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+    )
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
     session.headers["User-Agent"] = "iree-matrix"
@@ -151,8 +153,8 @@ def _session() -> requests.Session:
     return session
 
 
-def kept(target: Path, sha256: str, *, what: str) -> bool:
-    """Whether a file was fetched before. Raises HashMismatch where it was damaged since."""
+def is_fetched(target: Path, sha256: str, *, what: str) -> bool:
+    """Whether a file was fetched before. Raises HashMismatch where it is damaged."""
     if not target.exists():
         return False
     with target.open("rb") as file:
@@ -174,15 +176,15 @@ def download(
     sha256: str = "",
     server: Server = DEBIAN,
 ) -> None:
-    """Fetch `path` below the address `source` into `target`, which appears whole and checked or not at all.
+    """Downloads `path` below the address `source` into `target`, which appears complete and checked, or not at all.
 
-    `size` is the most that is read, in bytes. Raises NotThere, IndexUnreachable, HashMismatch (the message says `what`
-    is not the one `named_in` names) and DiskFull. No message holds the address: it may hold a password.
+    At most `size` bytes are read. Raises NotOnServer, IndexUnreachable, HashMismatch (with `what`, and `named_in` for
+    the file that has its sha256) and DiskFull. No message holds the address: it may contain a password.
     """
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(1, DOWNLOAD_ATTEMPTS + 1):
         try:
             with _answer(f"{source}/{path}", what, server) as answer, atomic_write(target, what=what) as file:
-                length, digest = _copy(answer.iter_content(PIECE), file, size)
+                length, digest = _copy(answer.iter_content(CHUNK_BYTES), file, size)
                 if sha256 and digest != sha256:
                     reason = "is longer than" if length > size else "is not"
                     raise HashMismatch(
@@ -193,7 +195,7 @@ def download(
                     )
             return
         except requests.RequestException as error:
-            if attempt == ATTEMPTS or not isinstance(error, requests.exceptions.ChunkedEncodingError):
+            if attempt == DOWNLOAD_ATTEMPTS or not isinstance(error, requests.exceptions.ChunkedEncodingError):
                 raise IndexUnreachable(
                     f"{what}: {server.name} does not answer: {type(error).__name__}",
                     tip=f"check the network, or set {server.variable} to another mirror",
@@ -204,7 +206,7 @@ def download(
 def _answer(url: str, what: str, server: Server) -> Iterator[requests.Response]:
     with _session().get(url, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code in (404, 410):
-            raise NotThere(what)
+            raise NotOnServer(what)
         if not answer.ok:
             raise IndexUnreachable(
                 f"{what}: {server.name} answers with status {answer.status_code}",
@@ -214,7 +216,7 @@ def _answer(url: str, what: str, server: Server) -> Iterator[requests.Response]:
 
 
 def _copy(pieces: Iterator[bytes], file: IO[bytes], limit: int) -> tuple[int, str]:
-    """Length and sha256 of what was copied; one piece more than `limit` at most."""
+    """Copies the pieces up to `limit` bytes and one piece more. Returns length and sha256."""
     digest, length = hashlib.sha256(), 0
     for piece in pieces:
         file.write(piece)

@@ -1,7 +1,7 @@
-"""Standalone Pythons, for versions that no suite of Debian has: which there are, and the file of one.
+"""Standalone Pythons, for versions that no suite of Debian has: locks and fetches them.
 
-uv knows where they are (python-build-standalone) and which is the newest; UV_PYTHON_INSTALL_MIRROR, uv's own variable,
-names another address. Each release of them lists the sha256 of its files, and what was locked is fetched by it.
+uv knows the address of the builds (python-build-standalone) and the newest one; UV_PYTHON_INSTALL_MIRROR, a variable of
+uv, sets another address. Each release of the builds lists the sha256 of its files.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from packaging.version import Version
 from matrix.core import processes
 from matrix.core.errors import IndexUnreachable, PackageGone, ResolutionRefused
 from matrix.environments.interpreters import uv_binary
-from matrix.images.debian.lock import PythonArchive, stored
-from matrix.images.debian.mirror import NotThere, Server, download, kept
+from matrix.images.debian.lock import PythonArchive, stored_file
+from matrix.images.debian.mirror import NotOnServer, Server, download, is_fetched
 
 SERVER = Server(name="the server of standalone Pythons", variable="UV_PYTHON_INSTALL_MIRROR")
 SUMS = "SHA256SUMS"
 LARGEST = 1 << 28
-"""Bytes that such an archive has at most; they have 30 to 80 MB."""
+"""The most bytes of an archive; they have 30 to 80 MB."""
 
 
-def lock(python: str, machine: str, files: Path) -> PythonArchive:
-    """The newest build of a Python (`3.12`) for a machine, fetched into `files`.
+def lock_python(python: str, machine: str, files: Path) -> PythonArchive:
+    """Locks the newest build of a Python (`3.12`) for a machine, and fetches it into `files`.
 
     Raises ResolutionRefused where uv knows none, IndexUnreachable, HashMismatch, DiskFull.
     """
@@ -43,43 +43,43 @@ def lock(python: str, machine: str, files: Path) -> PythonArchive:
     return PythonArchive(version=version, path=archive.path, size=path.stat().st_size, sha256=sha256)
 
 
-def fetch(archive: PythonArchive, files: Path, *, named_in: str) -> Path:
-    """The file of a locked Python, checked by its sha256. Raises what `lock` raises, and PackageGone."""
+def fetch_python(archive: PythonArchive, files: Path, *, named_in: str) -> Path:
+    """The file of a locked Python, checked by its sha256. Raises the errors of `lock_python`, and PackageGone."""
     what = f"{archive.label} of {named_in}"
-    if kept(stored(files, archive), archive.sha256, what=what):
-        return stored(files, archive)
+    if is_fetched(stored_file(files, archive), archive.sha256, what=what):
+        return stored_file(files, archive)
     python = ".".join(archive.version.split(".")[:2])
     return _fetched(archive, files, _root(_newest(python)[1]), what=what, named_in=named_in)
 
 
 def _fetched(archive: PythonArchive, files: Path, root: str, *, what: str, named_in: str) -> Path:
-    target = stored(files, archive)
-    if not kept(target, archive.sha256, what=what):
+    target = stored_file(files, archive)
+    if not is_fetched(target, archive.sha256, what=what):
         path, size = quote(archive.path), archive.size
         try:
             download(root, path, target, what=what, named_in=named_in, size=size, sha256=archive.sha256, server=SERVER)
-        except NotThere:
+        except NotOnServer:
             raise PackageGone(
                 f"{what}: its server no longer has this file",
-                tip=f"lock the bases anew (nox -s lock), or set {SERVER.variable} to a server that keeps it",
+                tip=f"lock the bases again (nox -s lock), or set {SERVER.variable} to a server that keeps it",
             ) from None
     return target
 
 
 def _sums(root: str, release: str, what: str) -> dict[str, str]:
-    """File name -> sha256, as a release lists them."""
+    """File name -> sha256, as the release lists them."""
     with tempfile.TemporaryDirectory() as scratch:
         listed = Path(scratch) / SUMS
         try:
             download(root, f"{release}/{SUMS}", listed, what=what, named_in="", server=SERVER)
-        except NotThere:
+        except NotOnServer:
             raise IndexUnreachable(f"{what}: its release has no {SUMS}", tip=f"set {SERVER.variable}") from None
         rows = (line.split() for line in listed.read_text(encoding="utf-8", errors="replace").splitlines())
         return {row[1].lstrip("*"): row[0] for row in rows if len(row) == 2}
 
 
 def _newest(python: str, machine: str = "x86_64") -> tuple[str, str]:
-    """Version and address of the newest build that uv knows; uv asks nobody for it."""
+    """Version and address of the newest build that uv knows. uv needs no network for this."""
     argv = [uv_binary(), "python", "list", "--only-downloads", "--all-platforms", "--all-arches", "--no-config"]
     done = processes.run([*argv, "--output-format", "json", python], timeout=60.0)
     if not done.ok:
@@ -97,5 +97,5 @@ def _newest(python: str, machine: str = "x86_64") -> tuple[str, str]:
 
 
 def _root(address: str) -> str:
-    """The address below which the releases lie."""
+    """The address of the releases."""
     return (os.environ.get(SERVER.variable) or address.rsplit("/", 2)[0]).rstrip("/")

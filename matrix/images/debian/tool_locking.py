@@ -1,6 +1,6 @@
-"""The Debian packages of the cross compiler and of qemu: what is wanted, and the writing of their locks.
+"""Locks the tools of `images/armv6/wanted.toml`: the Debian packages of cross compilers and qemu, and Python packages.
 
-`matrix.trees` reads them and unpacks the packages.
+`matrix.images.debian.unpacked` reads the locks and unpacks the packages.
 """
 
 from __future__ import annotations
@@ -14,25 +14,29 @@ from pathlib import Path
 from matrix.core.disk import atomic_write
 from matrix.core.errors import LockFault
 from matrix.environments.index import PackageIndex
-from matrix.images.debian.archive import UNSIGNED, closure, fetch, suite_index, suite_release
+from matrix.images.debian.archive import UNSIGNED, fetch_deb, package_closure, suite_index, suite_release
 from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import FORMAT, HEADER, TOOLS, MachineBase, machine_lines
+from matrix.images.debian.lock import DEBIAN_FORMAT, DEBIAN_HEADER, TOOLS, MachineBase, machine_lines
 from matrix.images.debian.mirror import Sources
-from matrix.images.debian.unpacked import HOST, ToolLock, read_set
+from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set
 from matrix.images.debian.wanted import read_tool_wishes
 from matrix.plan.locks import Change, LockChange
 
 
 def set_text(lock: ToolLock) -> str:
     """The lock as TOML: the same text for the same lock."""
-    lines = [f"format = {FORMAT}", f"suite = {json.dumps(lock.suite)}", f"released = {json.dumps(lock.released)}"]
+    lines = [
+        f"format = {DEBIAN_FORMAT}",
+        f"suite = {json.dumps(lock.suite)}",
+        f"released = {json.dumps(lock.released)}",
+    ]
     for base in lock.machines:
         lines += machine_lines(base)
-    return HEADER + "\n".join(lines) + "\n"
+    return DEBIAN_HEADER + "\n".join(lines) + "\n"
 
 
 def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[[str], None]) -> list[LockChange]:
-    """Lock every set of `wanted.toml`, its .debs fetched into `files`; only locks whose content changed are written.
+    """Locks every set of `wanted.toml`. Fetches the .debs into `files`, and writes only locks whose content changed.
 
     Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault, DiskFull.
     """
@@ -44,12 +48,12 @@ def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[
             progress(f"armv6: {wanted.suite}: {UNSIGNED}")
         index = suite_index(release, "amd64", Path(scratch))
     for row in wanted.sets:
-        base = MachineBase(machine=HOST, layer="", debs=closure(index, row.packages, row.exclude))
+        base = MachineBase(machine=TOOLS_MACHINE, layer="", debs=package_closure(index, row.packages, row.exclude))
         path = folder / f"debian-{row.name}.toml"
         lock = ToolLock(name=f"{TOOLS}/{path.name}", suite=wanted.suite, released=release.released, machines=(base,))
         for deb in base.debs:
-            fetch(deb, files, lock=lock, source=source)
-        layer = write_base_layer(lock, HOST, files, None)
+            fetch_deb(deb, files, lock=lock, source=source)
+        layer = write_base_layer(lock, TOOLS_MACHINE, files, None)
         lock = replace(lock, machines=(replace(base, layer=f"sha256:{layer.digest}"),))
         changes.append(_write(path, lock))
         progress(f"armv6/{row.name}")
@@ -57,11 +61,11 @@ def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[
 
 
 def lock_tools(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChange:
-    """Lock what comes from PyPI; versions that still fit are kept. Raises ResolutionRefused, IndexUnreachable."""
+    """Locks the Python packages; keeps the versions that still fit. Raises ResolutionRefused, IndexUnreachable."""
     path = folder / "tools.txt"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     tools = read_tool_wishes(folder).tools
-    text = HEADER + index.resolve(tools, lowest_python="3.11", previous="" if upgrade else before)
+    text = DEBIAN_HEADER + index.resolve(tools, lowest_python="3.11", previous="" if upgrade else before)
     if text == before:
         return LockChange(name="armv6/tools", change=Change.UNCHANGED)
     with atomic_write(path, what="armv6/tools") as file:

@@ -1,7 +1,7 @@
-"""Folders of the store that hold unpacked Debian packages: cross compilers, emulators, another machine's C library.
+"""Folders of the store with unpacked Debian packages: cross compilers, emulators, the C library of another machine.
 
-The packages are locked, fetched and unpacked like the base layers of images (`matrix.bases`, `matrix.baselayer`): each
-.deb by its sha256, and the whole by the digest of the tar that they make. Nothing is installed, so no root is needed.
+The packages are locked, fetched and unpacked like those of base layers: each .deb is checked by its sha256, and the
+whole by the digest of the tar that they make. Nothing is installed, so no root rights are needed.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from matrix.core.errors import HashMismatch, LockFault
 from matrix.core.toml_reader import read_toml
 from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import FORMAT, TOOLS, DebLock, MachineBase, read_machine
+from matrix.images.debian.lock import DEBIAN_FORMAT, TOOLS, DebLock, MachineBase, read_machine
 from matrix.images.debian.mirror import Sources
 from matrix.plan.locks import RELOCK
 
-HOST = "x86_64"
-"""The machine that the locked tools run on. Their packages exist for others too; only this one was tried."""
+TOOLS_MACHINE = "x86_64"
+"""The machine that the locked tools run on. Debian has them for other machines too, but only this one was tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A folder that is read and never written: `digest` is of its content, wherever it lies."""
+    """A read-only folder. `digest` is of its content and does not depend on its path."""
 
     path: Path
     digest: str
@@ -36,7 +36,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolLock:
-    """The exact .debs of a set of tools; a `matrix.bases.DebLock`."""
+    """The exact .debs of a set of tools; a DebLock."""
 
     name: str
     suite: str
@@ -47,30 +47,32 @@ class ToolLock:
         for base in self.machines:
             if base.machine == machine:
                 return base
-        raise LockFault(f"{self.name}: no packages for the machine {machine}, only {HOST}", tip="use such a machine")
+        raise LockFault(
+            f"{self.name}: no packages for the machine {machine}, only {TOOLS_MACHINE}", tip="use such a machine"
+        )
 
 
 def read_set(folder: Path, name: str) -> ToolLock:
     """One locked set of a folder such as `images/armv6`. Raises LockFault with all faults of the file."""
     path = folder / f"debian-{name}.toml"
     place = f"{TOOLS}/{path.name}"
-    table = read_toml(path, place, file_format=FORMAT, tip=RELOCK)
-    table.only(("format", "suite", "released", HOST))
+    table = read_toml(path, place, file_format=DEBIAN_FORMAT, tip=RELOCK)
+    table.only(("format", "suite", "released", TOOLS_MACHINE))
     lock = ToolLock(
         name=place,
         suite=table.text("suite", required=True),
         released=table.text("released", required=True),
-        machines=(read_machine(table, HOST),),
+        machines=(read_machine(table, TOOLS_MACHINE),),
     )
     table.raise_faults(place, tip=RELOCK)
     return lock
 
 
-def unpacked(lock: DebLock, machine: str, store: Path, *, source: Callable[[], Sources]) -> Tree:
-    """The packages of a lock for a machine as a folder of the store; fetched and unpacked if it is not there.
+def unpack_debs(lock: DebLock, machine: str, store: Path, *, source: Callable[[], Sources]) -> Tree:
+    """The folder with the packages of a lock for a machine. Fetches and unpacks them if it does not exist.
 
-    The folder is named by the digest of the tar that the packages make, and appears whole. Raises HashMismatch where
-    they make another one than the lock says, and what fetching raises.
+    The digest of the tar that the packages make is the name of the folder. Raises HashMismatch where it is not the
+    digest in the lock, and the errors of fetching.
     """
     base = lock.on(machine)
     place = store / "trees" / base.layer.removeprefix("sha256:")
@@ -86,7 +88,7 @@ def unpacked(lock: DebLock, machine: str, store: Path, *, source: Callable[[], S
 
 
 def _unpack(lock: DebLock, base: MachineBase, files: Path, place: Path) -> None:
-    for left in place.parent.glob(f"partial-{place.name}-*"):  # of a killed process: we hold the claim
+    for left in place.parent.glob(f"partial-{place.name}-*"):  # of a killed process: this one holds the claim
         shutil.rmtree(left, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix=f"partial-{place.name}-", dir=place.parent))
     try:
@@ -94,7 +96,7 @@ def _unpack(lock: DebLock, base: MachineBase, files: Path, place: Path) -> None:
         with archive.open("wb") as file:
             made = "sha256:" + write_base_layer(lock, base.machine, files, file).digest
         if made != base.layer:
-            raise HashMismatch(f"{lock.name}: the packages make {made}, the lock says another", tip=RELOCK)
+            raise HashMismatch(f"{lock.name}: the packages make {made}, the lock names {base.layer}", tip=RELOCK)
         with tarfile.open(archive) as tar:
             tar.extractall(partial / "root", filter="tar")
         (partial / "root").chmod(0o755)

@@ -1,4 +1,4 @@
-"""What people ask of Debian: the bases in `images/base/wanted.toml`, the tools in `images/armv6/wanted.toml`."""
+"""Reads what is to be locked: the bases in `images/base/wanted.toml`, the tools in `images/armv6/wanted.toml`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.core.toml_reader import Table, read_toml
-from matrix.images.debian.lock import BASES, DEBIAN_NAMES, FORMAT, PACKAGE, PYTHON, SUITE, TOOLS, python_order
+from matrix.images.debian.lock import (
+    BASES,
+    DEBIAN_FORMAT,
+    DEBIAN_NAMES,
+    PACKAGE_NAME,
+    PYTHON_VERSION,
+    SUITE_NAME,
+    TOOLS,
+    python_order,
+)
 from matrix.plan.backends.source_builds import PLACE
 from matrix.plan.wanted import WANTED
 
@@ -16,9 +25,9 @@ EDIT = "correct the file"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseWish:
-    """A row of `wanted.toml`: which packages of which suite make the base of one Python.
+    """A row of `wanted.toml`: the suite and packages of the base of one Python.
 
-    Where `standalone`, the Python itself is an archive, and none of the packages is named after it.
+    With `standalone` the Python is an archive, and packages named after it are left out.
     """
 
     python: str
@@ -41,7 +50,7 @@ class DebSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolWishes:
-    """`images/armv6/wanted.toml`: the sets, and the requirements of what comes from PyPI."""
+    """`images/armv6/wanted.toml`: the sets of Debian packages, and the requirements of Python tools."""
 
     suite: str
     tools: tuple[str, ...]
@@ -51,7 +60,7 @@ class ToolWishes:
 def read_base_wishes(folder: Path) -> tuple[BaseWish, ...]:
     """The rows of `images/base/wanted.toml`, by Python. Raises LockFault with all faults of the file."""
     name = f"{BASES}/{WANTED}"
-    table = read_toml(folder / WANTED, name, file_format=FORMAT, tip=EDIT)
+    table = read_toml(folder / WANTED, name, file_format=DEBIAN_FORMAT, tip=EDIT)
     table.only(("format", "machines", "packages", "exclude", "base"))
     machines = table.texts("machines")
     for machine in machines:
@@ -69,15 +78,15 @@ def read_base_wishes(folder: Path) -> tuple[BaseWish, ...]:
 def _base_wish(row: Table, machines: Sequence[str], packages: Sequence[str], exclude: Sequence[str]) -> BaseWish:
     row.only(("python", "suite", "moving", "standalone"))
     standalone = row.flag("standalone")
-    python = row.matching("python", PYTHON, 'a Python such as "3.11"')
+    python = row.matching("python", PYTHON_VERSION, 'a Python such as "3.11"')
     named = (name for name in packages if not (standalone and "{python}" in name))
     names = tuple(name.replace("{python}", python) for name in named)
     for name in (*names, *exclude):
-        if python and not PACKAGE.match(name):
+        if python and not PACKAGE_NAME.match(name):
             row.fault("python", f"makes {name!r}, which is not the name of a Debian package")
     return BaseWish(
         python=python,
-        suite=row.matching("suite", SUITE, "the code name of a Debian suite"),
+        suite=row.matching("suite", SUITE_NAME, "the code name of a Debian suite"),
         moving=row.flag("moving"),
         standalone=standalone,
         machines=tuple(machines),
@@ -89,7 +98,7 @@ def _base_wish(row: Table, machines: Sequence[str], packages: Sequence[str], exc
 def read_tool_wishes(folder: Path) -> ToolWishes:
     """The rows of `images/armv6/wanted.toml`. Raises LockFault with all faults of the file."""
     name = f"{TOOLS}/{WANTED}"
-    table = read_toml(folder / WANTED, name, file_format=FORMAT, tip=EDIT)
+    table = read_toml(folder / WANTED, name, file_format=DEBIAN_FORMAT, tip=EDIT)
     table.only(("format", "suite", "tools", "set"))
     sets = []
     for row in table.tables("set"):

@@ -1,7 +1,7 @@
-"""What Nix runs to build: `python -I -S nixbuilder.py environment|programs|app|shell …`, with the base's own Python.
+"""The builder that Nix runs: `python -I -S builder.py environment|programs|app|shell …`, with the base's Python.
 
-Beside it in Nix's store lie the few modules of this package that it needs, and the wheel of `installer`; so the code
-that unpacks wheels is the one that makes the layers of images. `$out` is the place to fill.
+Nix's store has the few modules of this package that it imports, and the wheel of `installer`. So the same code unpacks
+wheels here and for the layers of images. `$out` is the output folder.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 HASH_LENGTH = len("58v3a6bapp9b4mm16nsixjhm8iqx4ls6-")
-LINKER = "iree-lld"
+EMBEDDED_LINKER = "iree-lld"
 PROGRAM = """#!/bin/sh
 {more}exec {loader} --library-path {libraries} {options}{program} "$@"
 """
-"""The dynamic loader of the base starts it, so that it has the base's libraries, whatever the machine has."""
+"""The base's dynamic loader starts the program, so that it uses the base's libraries, not the machine's."""
 NO_BYTECODE = "-B"
-"""root can write to a store without a daemon, and a `__pycache__` in it is no longer what the digest is of."""
+"""In a store without a daemon root can write, and a `__pycache__` would change the content that was digested."""
 
 APP = """#!/bin/sh
 export IREE_MATRIX_ENGINE="${{IREE_MATRIX_ENGINE:-nix}}" PYTHONPATH={code}
@@ -32,8 +32,8 @@ exec "${{SHELL:-/bin/sh}}" "$@"
 """
 
 
-def environment(out: Path) -> None:
-    """The wheels of a lock, unpacked."""
+def build_environment(out: Path) -> None:
+    """Unpacks the wheels of a lock."""
     from matrix.images.nix.environment_tree import write_environment
 
     given = json.loads(os.environ["GIVEN"])
@@ -41,21 +41,21 @@ def environment(out: Path) -> None:
 
 
 def _named(stored: Path) -> Path:
-    """A wheel under its own name: an installer reads name and version from it."""
+    """A link to a wheel with its original name: the installer reads name and version from it."""
     link = Path.cwd() / stored.name[HASH_LENGTH:]
     link.symlink_to(stored)
     return link
 
 
-def programs(out: Path) -> None:
-    """A `bin` whose programs start in an environment: its tools and its Python."""
+def build_programs(out: Path) -> None:
+    """Writes a `bin` with the tools and the Python of an environment."""
     given = json.loads(os.environ["GIVEN"])
     base, root, python = given["base"], f"{given['environment']}/opt/env", given["python"]
     start = {"loader": f"{given['libraries']}/{given['loader']}", "libraries": given["libraries"]}
     (out / "bin").mkdir(parents=True)
-    more = f'export IREE_LLVM_EMBEDDED_LINKER_PATH="${{IREE_LLVM_EMBEDDED_LINKER_PATH:-{out}/bin/{LINKER}}}"\n'
+    more = f'export IREE_LLVM_EMBEDDED_LINKER_PATH="${{IREE_LLVM_EMBEDDED_LINKER_PATH:-{out}/bin/{EMBEDDED_LINKER}}}"\n'
     for name, path in given["tools"].items():
-        own = more if LINKER in given["tools"] and name != LINKER else ""
+        own = more if EMBEDDED_LINKER in given["tools"] and name != EMBEDDED_LINKER else ""
         _write(out / "bin" / name, PROGRAM.format(more=own, options="", program=f"{root}/{path}", **start))
     options = f"--argv0 {out}/bin/python "
     interpreter = f"{base}/usr/bin/python{python} {NO_BYTECODE}"
@@ -66,15 +66,15 @@ def programs(out: Path) -> None:
     )
 
 
-def app(out: Path) -> None:
-    """The command line of the project, from its source."""
+def build_app(out: Path) -> None:
+    """Writes the project's command line, which runs from its source."""
     given = json.loads(os.environ["GIVEN"])
     (out / "bin").mkdir(parents=True)
     _write(out / "bin" / "matrix", APP.format(**given))
 
 
-def shell(out: Path) -> None:
-    """The user's own shell, with these programs first."""
+def build_shell(out: Path) -> None:
+    """Writes a script that starts the user's shell with these programs first on the PATH."""
     given = json.loads(os.environ["GIVEN"])
     (out / "bin").mkdir(parents=True)
     _write(out / "bin" / "shell", SHELL.format(path=":".join(given["paths"])))
@@ -85,18 +85,20 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def main() -> None:
+def run_builder() -> None:
     what, *paths = sys.argv[1:]
     sys.path += paths
     os.umask(0o022)
-    out = Path(os.environ["out"])  # noqa: SIM112 - so Nix calls it
+    out = Path(os.environ["out"])  # noqa: SIM112 - Nix's name
     from matrix.core.errors import MatrixError
 
     try:
-        {"environment": environment, "programs": programs, "app": app, "shell": shell}[what](out)
-    except MatrixError as error:  # Nix shows the last lines of what a builder says
+        {"environment": build_environment, "programs": build_programs, "app": build_app, "shell": build_shell}[what](
+            out
+        )
+    except MatrixError as error:  # Nix shows the last lines of the output
         sys.exit(f"{error}\n{error.tip}")
 
 
 if __name__ == "__main__":
-    main()
+    run_builder()

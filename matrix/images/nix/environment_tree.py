@@ -1,4 +1,4 @@
-"""An environment as one folder: the skeleton and every wheel, merged like the layers of its image. No code is run."""
+"""An environment as one folder: the skeleton and all wheels, merged like the layers of its image. No code runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from matrix.images.wheel_layer import wheel_tree
 
 
 def write_environment(wheels: Sequence[Path], out: Path, *, python: str) -> None:
-    """Makes `out` hold what a container sees in the layers of these wheels, lowest first, below `opt/env`.
+    """Fills `out` with the files that a container has in the layers of these wheels, lowest first, below `opt/env`.
 
-    Nothing but times and owners depends on when and where. Raises ImageFault, DiskFull.
+    Everything but times and owners is the same on every machine. Raises ImageFault, DiskFull.
     """
     out.mkdir(mode=0o755)
     scratch = out / "unpacking"  # on the same disk: files are renamed, not copied
@@ -28,7 +28,7 @@ def write_environment(wheels: Sequence[Path], out: Path, *, python: str) -> None
 
 
 def _merge(tree: Path, out: Path) -> None:
-    """Moves what is in a folder into another one. A file takes the place of one that is there, as in a higher layer."""
+    """Moves the content of a folder into another one. A file replaces one that is there, as in a higher layer."""
     for place, folders, names in os.walk(tree):
         target = out / Path(place).relative_to(tree)
         target.mkdir(exist_ok=True)

@@ -1,8 +1,7 @@
-"""Writes `images/nix`: the store paths of all environments that have layers, and of the orchestrator's own, computed
-without Nix.
+"""Writes `images/nix`: the store paths of all environments with layers, and of the orchestrator's environment.
 
-An environment is unpacked once to learn its digest, and again only if it has other wheels, or if the code that unpacks
-wheels came to make something else: the smallest one says so.
+Nix is not needed. An environment is unpacked once to compute its digest, and again only if its wheels change, or if
+the code that unpacks wheels gives another result for the smallest environment.
 """
 
 from __future__ import annotations
@@ -22,21 +21,31 @@ from matrix.images.debian.base_locking import fetch_base
 from matrix.images.layer_table import TableWish
 from matrix.images.nix.environment_tree import write_environment
 from matrix.images.nix.nar import nar_of
-from matrix.images.nix.table import OWN, NixEnvironment, NixTable, Tree, Wheel, read_table, table_text
+from matrix.images.nix.table import (
+    ORCHESTRATOR,
+    NixEnvironment,
+    NixTable,
+    StoreTree,
+    Wheel,
+    nix_table_text,
+    read_nix_table,
+)
 from matrix.images.workshop import Workshop, lock_tables, write_locked
 from matrix.plan.locks import LockChange, kind_of, load_locks
 
-OWN_LOCK = f"{OWN}.txt"
+OWN_LOCK = f"{ORCHESTRATOR}.txt"
 OWN_TOOLS = {"uv": "bin/uv"}
-BESIDE = ("pip",)
-"""What the orchestrator runs and does not import: pip downloads wheels."""
-HEADER = "# Written by `nox -s lock`: what this project itself needs, for the flake and to unpack wheels in Nix.\n"
+RUN_TOOLS = ("pip",)
+"""Packages that the orchestrator runs but does not import: pip downloads wheels."""
+ORCHESTRATOR_HEADER = (
+    "# Written by `nox -s lock`: what this project itself needs, for the flake and to unpack wheels in Nix.\n"
+)
 
 
 def lock_nix(workshop: Workshop, progress: Callable[[str], None], *, upgrade: bool = False) -> tuple[LockChange, ...]:
-    """Writes the tables of all Pythons and machines of `images/layers/wanted.toml`, from the layers as they are now.
+    """Writes the tables of all Pythons and machines of `images/layers/wanted.toml`, from the current layers.
 
-    Raises what fetching a wheel raises, before that table is written.
+    The errors of fetching a wheel are raised before the table is written.
     """
     folder = workshop.images / "nix"
     folder.mkdir(exist_ok=True)
@@ -44,15 +53,15 @@ def lock_nix(workshop: Workshop, progress: Callable[[str], None], *, upgrade: bo
     own = _lock_own(folder, workshop.index, upgrade=upgrade)
 
     def text(wish: TableWish) -> str:
-        return table_text(make_table(workshop, wish, locks, _previous(folder, wish)))
+        return nix_table_text(make_table(workshop, wish, locks, _previous(folder, wish)))
 
     return (own, *lock_tables(workshop, "nix", text, progress))
 
 
 def _previous(folder: Path, wish: TableWish) -> NixTable | None:
-    """The table that is there; None for one that cannot be read: it is written anew."""
+    """The existing table; None where it cannot be read: it is written again."""
     try:
-        return read_table(folder, wish.python, wish.machine)
+        return read_nix_table(folder, wish.python, wish.machine)
     except LockFault:
         return None
 
@@ -61,21 +70,23 @@ def _lock_own(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChange
     path = folder / OWN_LOCK
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     wanted = [each for each in requires("iree-matrix") or () if "extra" not in str(Requirement(each).marker)]
-    text = HEADER + index.resolve((*wanted, *BESIDE), lowest_python="3.11", previous="" if upgrade else before)
-    return write_locked(path, f"nix/{OWN}", text)
+    text = ORCHESTRATOR_HEADER + index.resolve(
+        (*wanted, *RUN_TOOLS), lowest_python="3.11", previous="" if upgrade else before
+    )
+    return write_locked(path, f"nix/{ORCHESTRATOR}", text)
 
 
 def make_table(workshop: Workshop, wish: TableWish, locks: Iterable[Lock], previous: NixTable | None) -> NixTable:
-    """The orchestrator's environment and those of all locks that are wished for and have layers."""
+    """The orchestrator's environment and those of all wanted locks with layers."""
     known = {each.lock: each for each in previous.environments} if previous and _holds(workshop, previous) else {}
-    environments = [_own(workshop, wish, known.get(OWN))]
+    environments = [_own(workshop, wish, known.get(ORCHESTRATOR))]
     for lock in locks:
         if lock.refusal or not wish.wants(lock.name):
             continue
         request = EnvironmentRequest(kind=kind_of(lock), python=wish.python, lock=lock)
         try:
             environments.append(_environment(workshop, request, wish.machine, known.get(lock.name)))
-        except NoImage:  # its layers are missing, and that is said where they are locked
+        except NoImage:  # its layers are missing; the locking of layers reports that
             continue
     layer = workshop.bases()[wish.python].on(wish.machine).layer.removeprefix("sha256:")
     same = previous is not None and previous.layer == layer
@@ -89,7 +100,7 @@ def make_table(workshop: Workshop, wish: TableWish, locks: Iterable[Lock], previ
 
 
 def _holds(workshop: Workshop, table: NixTable) -> bool:
-    """The code still makes what the table says, of its smallest environment. Raises what fetching a wheel raises."""
+    """Whether the code still makes the smallest environment of the table. Raises the errors of fetching a wheel."""
     smallest = min(table.environments, key=lambda each: each.tree.nar.size)
     files = {wheel.file: wheel.sha256 for wheel in smallest.wheels}
     workshop.fetch_files(files, table.python, table.machine)
@@ -112,7 +123,10 @@ def _own(workshop: Workshop, wish: TableWish, known: NixEnvironment | None) -> N
     )
     wheels = tuple(Wheel(file=each.file, sha256=each.sha256) for each in found)
     return NixEnvironment(
-        lock=OWN, tree=_unpacked(workshop, OWN, wheels, wish.python), wheels=wheels, tools=dict(OWN_TOOLS)
+        lock=ORCHESTRATOR,
+        tree=_unpacked(workshop, ORCHESTRATOR, wheels, wish.python),
+        wheels=wheels,
+        tools=dict(OWN_TOOLS),
     )
 
 
@@ -130,22 +144,22 @@ def _environment(
     return NixEnvironment(lock=name, tree=tree, wheels=wheels, tools=image.tools)
 
 
-def _unpacked(workshop: Workshop, name: str, wheels: Iterable[Wheel], python: str) -> Tree:
+def _unpacked(workshop: Workshop, name: str, wheels: Iterable[Wheel], python: str) -> StoreTree:
     files = [_file(workshop, wheel) for wheel in wheels]
     with tempfile.TemporaryDirectory(dir=workshop.scratch, prefix="nix-") as scratch:
         write_environment(files, Path(scratch) / "out", python=python)
         nar = nar_of(Path(scratch) / "out")
-    return Tree(name=f"iree-matrix-{name.replace('/', '-')}-py{python}", nar=nar)
+    return StoreTree(name=f"iree-matrix-{name.replace('/', '-')}-py{python}", nar=nar)
 
 
 def _file(workshop: Workshop, wheel: Wheel) -> Path:
     if found := workshop.files.find(wheel.sha256):
         return found
-    raise ImageFault(f"{wheel.file}: gone from the store's files", tip="run again: it is fetched anew")
+    raise ImageFault(f"{wheel.file}: not among the store's files any more", tip="run again: it is fetched again")
 
 
-def _base(workshop: Workshop, wish: TableWish) -> Tree:
+def _base(workshop: Workshop, wish: TableWish) -> StoreTree:
     fetch_base(workshop.bases()[wish.python], wish.machine, workshop.files.folder, source=workshop.sources)
     name = f"iree-matrix-base-py{wish.python}-{wish.machine}"
     with workshop.base_tree(wish.python, wish.machine, name) as folder:
-        return Tree(name=name, nar=nar_of(folder))
+        return StoreTree(name=name, nar=nar_of(folder))

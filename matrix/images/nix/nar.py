@@ -1,8 +1,8 @@
-"""What Nix knows a file or a folder by: the digest of its archive (NAR), and the path in its store that follows.
+"""The digest of a file's or folder's archive (NAR), and its path in a Nix store.
 
-A NAR holds names in order, contents, links and whether a file can be executed; no times, owners or other modes. The
-archive and the paths are those of E. Dolstra's thesis (2006, figure 5.2 and section 5.1), as every Nix computes them.
-A path follows from a digest and a name, so it can be written into a lock on a machine without Nix.
+A NAR holds sorted names, contents, links, and whether a file is executable; no times, owners or other modes. Archive
+and paths are defined in E. Dolstra's thesis (2006, figure 5.2 and section 5.1). A path depends only on a digest and a
+name, so it can be computed on a machine without Nix.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 from matrix.core.errors import ImageFault
-from matrix.images.layer import BLOCK, Hashed
+from matrix.images.layer import BLOCK_BYTES, Hashed
 
 STORE = "/nix/store"
 DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
-"""Of Nix's base 32: no e, o, t, u."""
+"""The digits of Nix's base 32: without e, o, t and u."""
 HASH_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nar:
-    """An archive that was not written down: `digest` is its sha256 in hexadecimal, `size` its bytes."""
+    """An archive, which is hashed but not stored. `digest` is its sha256 in hexadecimal, `size` is in bytes."""
 
     digest: str
     size: int
 
 
 def nar_of(path: Path) -> Nar:
-    """The NAR of a file or folder. Raises ImageFault for what is neither file, folder nor link."""
+    """The NAR of a file or folder. Raises ImageFault for anything but files, folders and links."""
     hashed = Hashed(None)
     _text(hashed, "nix-archive-1")
     _node(hashed, path)
@@ -55,7 +55,7 @@ def _node(out: BinaryIO | Hashed, path: Path) -> None:
             _node(out, member)
             _text(out, ")")
     else:
-        raise ImageFault(f"{path.name}: neither a file nor a folder nor a link", tip="Nix can keep no such thing")
+        raise ImageFault(f"{path.name}: neither a file nor a folder nor a link", tip="a Nix store cannot hold it")
     _text(out, ")")
 
 
@@ -68,18 +68,18 @@ def _text(out: BinaryIO | Hashed, *words: str) -> None:
 def _content(out: BinaryIO | Hashed, path: Path, size: int) -> None:
     out.write(size.to_bytes(8, "little"))
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(BLOCK_BYTES):
             out.write(block)
     out.write(b"\0" * (-size % 8))
 
 
 def tree_path(name: str, digest: str) -> str:
-    """Where a folder (or a file as a NAR) of this sha256 lies in every Nix store."""
+    """The path in a Nix store of a folder (or of a file, as a NAR) with this sha256."""
     return _path("source", digest, name)
 
 
 def file_path(name: str, digest: str) -> str:
-    """Where a single file whose bytes have this sha256 lies in every Nix store."""
+    """The path in a Nix store of a single file with this sha256."""
     inner = hashlib.sha256(f"fixed:out:sha256:{digest}:".encode()).hexdigest()
     return _path("output:out", inner, name)
 
@@ -97,7 +97,7 @@ def _folded(whole: bytes) -> bytes:
 
 
 def _base32(content: bytes) -> str:
-    """The lowest five bits stand last."""
+    """The lowest five bits are the last digit."""
     number = int.from_bytes(content, "little")
     length = -(-len(content) * 8 // 5)
     return "".join(DIGITS[number >> 5 * index & 31] for index in reversed(range(length)))

@@ -1,7 +1,7 @@
-"""The committed digests of environments as Nix names them, from which every store path follows. Reads files only.
+"""The committed NAR digests of environments. With them every store path is computed. Reads files only.
 
-`images/nix/3.11-x86_64.json` holds, for one Python on one machine, what `images/nix/environments.nix` builds: the base,
-the wheels of each environment, lowest layer first, and the digest of what they make. `nox -s lock` writes it.
+`images/nix/3.11-x86_64.json` is the input of `images/nix/environments.nix`, for one Python on one machine: the base,
+the wheels of each environment, lowest layer first, and the digest of the result. `nox -s lock` writes it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from matrix.images.layer_table import table_path
 from matrix.images.nix.nar import Nar, file_path, tree_path
 from matrix.plan.locks import RELOCK
 
-FORMAT = 1
+NIX_FORMAT = 1
 EXPRESSION = "environments.nix"
-OWN = "matrix"
-"""What the table calls the environment of this project itself, which no lock of `images/locks` is of."""
+ORCHESTRATOR = "matrix"
+"""The name of the project's own environment in the table. It has no lock in `images/locks`."""
 ROOT_DIGITS = 12
-"""Of an environment's digest, at the end of the name of the link that keeps it from the collector."""
+"""How many digits of an environment's digest are in the name of its garbage collector root."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tree:
-    """A folder that Nix keeps: `nar` is of its content, and with the name it says where."""
+class StoreTree:
+    """A folder in a Nix store. Its path depends on its name and the digest of its content, `nar`."""
 
     name: str
     nar: Nar
@@ -53,42 +53,42 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NixEnvironment:
-    """A lock's environment: the wheels in the order of the image's layers, what they make, the tools in it."""
+    """The environment of a lock: its wheels in the order of the image's layers, the resulting folder, its tools."""
 
     lock: str
-    tree: Tree
+    tree: StoreTree
     wheels: tuple[Wheel, ...]
     tools: Mapping[str, str]
 
     @property
     def attribute(self) -> str:
-        """What the expression and the flake call it."""
+        """Its name in the expression and the flake."""
         return self.lock.replace("/", "-").replace(".", "_").replace("+", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NixTable:
-    """The environments of one Python on one machine, OWN among them. `layer` is the digest of the image layer that the
-    base is of."""
+    """The environments of one Python on one machine, including ORCHESTRATOR. `layer` is the digest of the image layer
+    that the base is made of."""
 
     python: str
     machine: str
-    base: Tree
+    base: StoreTree
     layer: str
     environments: tuple[NixEnvironment, ...]
 
     @property
     def own(self) -> NixEnvironment:
-        """The orchestrator's."""
-        return next(each for each in self.environments if each.lock == OWN)
+        """The orchestrator's environment."""
+        return next(each for each in self.environments if each.lock == ORCHESTRATOR)
 
     @property
     def installer(self) -> Wheel:
-        """The wheel whose code unpacks the others."""
+        """The wheel of the package that unpacks the others."""
         return next(wheel for wheel in self.own.wheels if wheel.file.startswith("installer-"))
 
     def find(self, request: EnvironmentRequest, image: Image) -> NixEnvironment:
-        """The environment of an image. Raises NoImage where the table has none, or one of other files."""
+        """The environment of an image. Raises NoImage where the table does not have it, or has it with other wheels."""
         made_of = tuple((part.made_of, part.source) for part in image.layers[2:])
         for found in self.environments:
             if found.lock == request.lock.name:
@@ -99,20 +99,20 @@ class NixTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where an environment is in the Nix store, or will be: its row of a table."""
+class StoreEnvironment:
+    """An environment with its table: its paths in the Nix store."""
 
     table: NixTable
     environment: NixEnvironment
 
     @property
     def name(self) -> str:
-        """For a link to it."""
+        """The name of a link to it."""
         return f"{self.environment.lock.replace('/', '-')}-py{self.table.python}"
 
     @property
-    def trees(self) -> tuple[Tree, Tree]:
-        """What the Nix store has of it."""
+    def trees(self) -> tuple[StoreTree, StoreTree]:
+        """Its folders in the Nix store."""
         return self.table.base, self.environment.tree
 
     @property
@@ -124,26 +124,26 @@ class Place:
         return Path(self.environment.tree.path)
 
 
-class Places:
+class NixTables:
     """The committed tables of one machine, each read once."""
 
     def __init__(self, folder: Path, machine: str) -> None:
         self._folder, self._machine = folder, machine
         self._tables: dict[str, NixTable | None] = {}
 
-    def find(self, request: EnvironmentRequest, image: Image) -> Place:
+    def find(self, request: EnvironmentRequest, image: Image) -> StoreEnvironment:
         """Raises NoImage with the reason, LockFault."""
         table = self._table(request.python)
-        return Place(table=table, environment=table.find(request, image))
+        return StoreEnvironment(table=table, environment=table.find(request, image))
 
-    def own(self, python: str) -> Place:
-        """Of the orchestrator's environment. Raises NoImage, LockFault."""
+    def own(self, python: str) -> StoreEnvironment:
+        """The orchestrator's environment. Raises NoImage, LockFault."""
         table = self._table(python)
-        return Place(table=table, environment=table.own)
+        return StoreEnvironment(table=table, environment=table.own)
 
     def _table(self, python: str) -> NixTable:
         if python not in self._tables:
-            self._tables[python] = read_table(self._folder, python, self._machine)
+            self._tables[python] = read_nix_table(self._folder, python, self._machine)
         table = self._tables[python]
         if table is None:
             raise NoImage(f"no store paths for Python {python} on {self._machine}", tip="see images/nix")
@@ -154,13 +154,13 @@ def pythons_with_tables(folder: Path, machine: str) -> list[str]:
     return sorted(path.stem.removesuffix(f"-{machine}") for path in folder.glob(f"*-{machine}.json"))
 
 
-def read_table(folder: Path, python: str, machine: str) -> NixTable | None:
+def read_nix_table(folder: Path, python: str, machine: str) -> NixTable | None:
     """The committed table, or None where there is none. Raises LockFault."""
     path = table_path(folder, python, machine)
     try:
         read: Any = json.loads(path.read_bytes())
-        if read["format"] != FORMAT:
-            raise ValueError(f"format {read['format']!r}, expected {FORMAT}")
+        if read["format"] != NIX_FORMAT:
+            raise ValueError(f"format {read['format']!r}, expected {NIX_FORMAT}")
         wheels = {file: Wheel(file=file, sha256=digest) for file, digest in read["wheels"].items()}
         return NixTable(
             python=read["python"],
@@ -175,8 +175,8 @@ def read_table(folder: Path, python: str, machine: str) -> NixTable | None:
         raise LockFault(f"images/nix/{path.name}: {type(error).__name__}: {error}", tip=RELOCK) from None
 
 
-def _tree(row: Mapping[str, Any]) -> Tree:
-    tree = Tree(name=row["name"], nar=Nar(digest=row["nar"], size=row["size"]))
+def _tree(row: Mapping[str, Any]) -> StoreTree:
+    tree = StoreTree(name=row["name"], nar=Nar(digest=row["nar"], size=row["size"]))
     if row["path"] != tree.path:
         raise ValueError(f"{tree.name}: read the path {row['path']!r}, its digest says {tree.path!r}")
     return tree
@@ -196,12 +196,12 @@ def _tools(paths: Iterable[str]) -> dict[str, str]:
     return {path.rpartition("/")[2]: path for path in paths}
 
 
-def table_text(table: NixTable) -> str:
-    """What is committed: a line a wheel and an environment, sorted, so that an upgrade reads as one."""
+def nix_table_text(table: NixTable) -> str:
+    """The text of the committed file: sorted, one line per wheel and environment, for short diffs."""
     environments = sorted(table.environments, key=lambda each: each.lock)
     every = {wheel.file: wheel.sha256 for each in environments for wheel in each.wheels}
     head: dict[str, object] = {
-        "format": FORMAT,
+        "format": NIX_FORMAT,
         "python": table.python,
         "machine": table.machine,
         "base": {**_facts(table.base), "layer": table.layer},
@@ -227,5 +227,5 @@ def _joined(rows: Iterable[str]) -> str:
     return ",\n".join(f"  {row}" for row in rows)
 
 
-def _facts(tree: Tree) -> dict[str, object]:
+def _facts(tree: StoreTree) -> dict[str, object]:
     return {"name": tree.name, "path": tree.path, "nar": tree.nar.digest, "size": tree.nar.size}

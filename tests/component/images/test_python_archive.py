@@ -20,9 +20,9 @@ from matrix.images.debian import archive as debian
 from matrix.images.debian import python_archive
 from matrix.images.debian.base_locking import fetch_base, lock_all_bases
 from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import BaseLock, PythonArchive, base_text, read_base, stored
+from matrix.images.debian.lock import BaseLock, PythonArchive, base_text, read_base, stored_file
 from matrix.images.debian.mirror import Sources
-from matrix.images.layer_table import image_of
+from matrix.images.layer_table import compute_image
 from matrix.images.sbom import bill
 from matrix.plan.locks import Change
 
@@ -78,8 +78,8 @@ def lock_with(archive: PythonArchive) -> BaseLock:
 
 def layer_with(content: bytes, files: Path) -> tarfile.TarFile:
     archive = PythonArchive(version="3.12.1", path="1/x.tar.gz", size=1, sha256=hashlib.sha256(content).hexdigest())
-    stored(files, archive).write_bytes(content)
-    stored(files, HELLO).write_bytes(CONTENT)
+    stored_file(files, archive).write_bytes(content)
+    stored_file(files, HELLO).write_bytes(CONTENT)
     out = io.BytesIO()
     write_base_layer(lock_with(archive), "x86_64", files, out)
     return tarfile.open(fileobj=io.BytesIO(out.getvalue()))
@@ -87,18 +87,20 @@ def layer_with(content: bytes, files: Path) -> tarfile.TarFile:
 
 def test_a_build_is_locked_by_the_sums_of_its_release_and_fetched_again(server, tmp_path):
     path = offer(server, archive_of(*GOOD))
-    locked = python_archive.lock("3.12", "x86_64", tmp_path / "files")
+    locked = python_archive.lock_python("3.12", "x86_64", tmp_path / "files")
     assert locked.path == f"{path.parent.name}/{path.name}"
     assert locked.version.startswith("3.12.")
     assert locked.size == path.stat().st_size
     path.unlink()
-    assert stored(tmp_path / "files", locked).is_file()
-    assert python_archive.fetch(locked, tmp_path / "files", named_in="a lock") == stored(tmp_path / "files", locked)
+    assert stored_file(tmp_path / "files", locked).is_file()
+    assert python_archive.fetch_python(locked, tmp_path / "files", named_in="a lock") == stored_file(
+        tmp_path / "files", locked
+    )
     with pytest.raises(PackageGone, match=r"3\.12\.\d+ of a lock: its server no longer has this file"):
-        python_archive.fetch(locked, tmp_path / "others", named_in="a lock")
-    stored(tmp_path / "files", locked).write_bytes(b"")
+        python_archive.fetch_python(locked, tmp_path / "others", named_in="a lock")
+    stored_file(tmp_path / "files", locked).write_bytes(b"")
     with pytest.raises(HashMismatch, match="is damaged"):
-        python_archive.fetch(locked, tmp_path / "files", named_in="a lock")
+        python_archive.fetch_python(locked, tmp_path / "files", named_in="a lock")
 
 
 def test_a_lock_with_a_python_is_read_as_it_was_written(tmp_path):
@@ -119,14 +121,14 @@ def test_a_lock_with_a_python_is_read_as_it_was_written(tmp_path):
 def test_a_build_that_its_release_does_not_vouch_for_is_not_locked(server, tmp_path, sums, error, said):
     offer(server, archive_of(*GOOD), sums)
     with pytest.raises(error, match=said) as caught:
-        python_archive.lock("3.12", "x86_64", tmp_path / "files")
+        python_archive.lock_python("3.12", "x86_64", tmp_path / "files")
     assert "UV_PYTHON_INSTALL_MIRROR" in caught.value.tip
     assert not list((tmp_path / "files").glob("*"))
 
 
 def test_a_python_that_uv_does_not_know_is_named(tmp_path):
     with pytest.raises(ResolutionRefused, match=r"uv knows no standalone Python 3\.12 for vax"):
-        python_archive.lock("3.12", "vax", tmp_path)
+        python_archive.lock_python("3.12", "vax", tmp_path)
 
 
 def test_its_files_lie_where_the_suites_own_python_lies(tmp_path):
@@ -199,7 +201,7 @@ def test_a_bill_of_materials_names_the_python(tmp_path):
     archive = PythonArchive(version="3.12.1", path="2026/cpython-3.12.1+2026-x.tar.gz", size=3, sha256="a" * 64)
     lock = lock_with(archive)
     request = request_of(tmp_path, TEXT)
-    image = image_of(request, table(wheel("iree-base-runtime"), wheel("numpy", number=2)), lock)
+    image = compute_image(request, table(wheel("iree-base-runtime"), wheel("numpy", number=2)), lock)
     parts = {each["name"]: each for each in json.loads(bill([(request, image, lock)], machine="x86_64"))["components"]}
     assert parts["cpython"]["purl"] == "pkg:generic/cpython@3.12.1"
     assert parts["cpython"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]

@@ -17,7 +17,7 @@ from matrix.builds.sources import own_sources
 from matrix.core.data import DATA
 from matrix.core.errors import LockFault
 from matrix.images.debian.tool_locking import set_text
-from matrix.images.debian.unpacked import HOST, read_set
+from matrix.images.debian.unpacked import TOOLS_MACHINE, read_set
 from matrix.images.debian.wanted import read_tool_wishes
 from matrix.plan.backends.source_builds import read_toolchains
 from matrix.plan.user_inputs import UserModel
@@ -30,7 +30,7 @@ def test_every_set_that_is_wanted_is_locked() -> None:
     wanted = read_tool_wishes(tools.images())
     for row in wanted.sets:
         lock = read_set(tools.images(), row.name)
-        names = [deb.package for deb in lock.on(HOST).debs]
+        names = [deb.package for deb in lock.on(TOOLS_MACHINE).debs]
         assert set(row.packages) <= set(names)
         assert not set(row.exclude) & set(names)
         assert set_text(lock) == (tools.images() / f"debian-{row.name}.toml").read_text()

@@ -16,7 +16,7 @@ from matrix.core.records import EnvironmentRequest, Lock, Toolchain
 from matrix.engines.docker.images import Images
 from matrix.engines.docker.user_images import MODULES, find_image, find_images
 from matrix.engines.venv.engine import VenvEngine
-from matrix.images.layer_table import image_of
+from matrix.images.layer_table import compute_image
 from matrix.plan.graph import make_plan
 from matrix.plan.question import Question, ask
 from matrix.plan.user_inputs import image_of as image_named
@@ -134,8 +134,8 @@ def test_the_engine_docker_knows_an_image_by_its_id_and_takes_no_folder():
 
 @pytest.mark.parametrize("toolchain", [OWN, FOLDER])
 def test_no_image_is_made_of_tools_of_ones_own(toolchain):
-    with pytest.raises(NoImage, match="tools of one's own"):
-        image_of(request_of(toolchain), None, None)
+    with pytest.raises(NoImage, match="no image is made of a user's own tools"):
+        compute_image(request_of(toolchain), None, None)
 
 
 def test_a_plan_has_an_environment_of_the_image():

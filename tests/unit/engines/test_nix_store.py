@@ -6,7 +6,7 @@ import pytest
 
 from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
 from matrix.core.processes import Completed
-from matrix.engines.nix.store import InputLacking, Settings, failure
+from matrix.engines.nix.store import InputLacking, Settings, nix_failure
 
 SAID = {
     "error: writing to file: No space left on device": DiskFull,
@@ -31,7 +31,7 @@ def ended(stderr: str) -> Completed:
 
 @pytest.mark.parametrize(("said", "kind"), SAID.items(), ids=range(len(SAID)))
 def test_a_failure_has_a_class_and_a_next_step(said, kind):
-    error = failure(ended("warning: the group 'nixbld' does not exist\n" + said), "cannot build x")
+    error = nix_failure(ended("warning: the group 'nixbld' does not exist\n" + said), "cannot build x")
     assert type(error) is kind
     assert str(error).startswith("cannot build x")
     assert said.splitlines()[-1].strip() in str(error)

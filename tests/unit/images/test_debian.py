@@ -39,7 +39,7 @@ from matrix.core.errors import (
     StoreUnusable,
 )
 from matrix.images.debian import archive
-from matrix.images.debian.archive import Available, SuiteIndex, closure, fetch, parse_packages
+from matrix.images.debian.archive import Available, SuiteIndex, fetch_deb, package_closure, parse_packages
 from matrix.images.debian.base_locking import lock_all_bases
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import (
@@ -47,9 +47,9 @@ from matrix.images.debian.lock import (
     base_text,
     load_bases,
     read_base,
-    stored,
+    stored_file,
 )
-from matrix.images.debian.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, Sources, apt_mirrors, sources
+from matrix.images.debian.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, Sources, apt_mirrors, find_sources
 from matrix.images.debian.wanted import read_base_wishes
 from matrix.plan.locks import Change
 
@@ -65,7 +65,7 @@ def layer_of(folder: Path, *packages: bytes) -> tarfile.TarFile:
     """The layer of some packages, called a, b, …"""
     debs = [deb_file(content, package=f"{chr(97 + index)}pkg") for index, content in enumerate(packages)]
     for deb, content in zip(debs, packages, strict=True):
-        stored(folder, deb).write_bytes(content)
+        stored_file(folder, deb).write_bytes(content)
     out = io.BytesIO()
     layer = write_base_layer(lock_of(*debs), "x86_64", folder, out)
     assert (layer.digest, layer.size) == (hashlib.sha256(out.getvalue()).hexdigest(), len(out.getvalue()))
@@ -209,7 +209,7 @@ def test_one_flipped_byte_is_refused(tmp_path, where):
     content = bytearray(deb_bytes(member("./etc/x", b"x")))
     deb = deb_file(bytes(content))
     content[where] ^= 1
-    stored(tmp_path, deb).write_bytes(content)
+    stored_file(tmp_path, deb).write_bytes(content)
     with pytest.raises(HashMismatch, match=r"hello 1\.0-1 .*images/base/3\.11\.toml") as caught:
         digest_of(lock_of(deb), tmp_path)
     assert deb.sha256 in caught.value.tip
@@ -248,7 +248,7 @@ def test_a_package_that_was_not_fetched_is_named(tmp_path):
 
 def test_a_full_disk_is_said_to_be_full(tmp_path):
     deb = deb_file(CONTENT)
-    stored(tmp_path, deb).write_bytes(CONTENT)
+    stored_file(tmp_path, deb).write_bytes(CONTENT)
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(DiskFull, match="no space left"):
         write_base_layer(lock_of(deb), "x86_64", tmp_path, full)
 
@@ -291,7 +291,7 @@ def test_the_bytes_depend_on_nothing_but_the_lock(tmp_path):
         files = tmp_path / f"files{number}"
         files.mkdir()
         for deb, content in list(zip(debs, packages, strict=True))[:: -1 if number else 1]:
-            stored(files, deb).write_bytes(content)
+            stored_file(files, deb).write_bytes(content)
         umask = setting.pop("umask")
         argv = [sys.executable, "-c", PROGRAM, str(tmp_path / "3.11.toml"), str(files), umask]
         environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **setting}
@@ -303,7 +303,7 @@ def test_the_bytes_depend_on_nothing_but_the_lock(tmp_path):
 def test_the_layer_of_a_given_package_never_changes(tmp_path):
     """A golden value: another Python, or another version of this project, must write the same bytes."""
     content = ar_of(debian_binary=b"2.0\n", data_tar=tar_of(member("./bin/dash", b"shell"), compressed=False))
-    stored(tmp_path, deb_file(content)).write_bytes(content)
+    stored_file(tmp_path, deb_file(content)).write_bytes(content)
     assert digest_of(lock_of(deb_file(content)), tmp_path) == GOLDEN
 
 
@@ -454,14 +454,14 @@ def test_mirrors_are_read_from_both_formats_of_apt(tmp_path):
 def test_the_environment_goes_before_apt_and_adds_the_snapshot(tmp_path):
     apt = apt_folder(tmp_path)
     (apt / "sources.list").write_text("deb http://lines.test/debian trixie main\n")
-    assert sources({}, apt) == Sources(mirrors=("http://lines.test/debian",))
+    assert find_sources({}, apt) == Sources(mirrors=("http://lines.test/debian",))
     given = {MIRROR_VARIABLE: "http://mine.test/d/", SNAPSHOT_VARIABLE: "http://snap.test/20260101T000000Z/"}
-    assert sources(given, apt).every == ("http://mine.test/d", "http://snap.test/20260101T000000Z")
+    assert find_sources(given, apt).every == ("http://mine.test/d", "http://snap.test/20260101T000000Z")
 
 
 def test_without_any_mirror_the_variable_is_named(tmp_path):
     with pytest.raises(IndexUnreachable, match="no Debian mirror is known") as caught:
-        sources({}, tmp_path / "nowhere")
+        find_sources({}, tmp_path / "nowhere")
     assert MIRROR_VARIABLE in caught.value.tip
 
 
@@ -473,7 +473,7 @@ def available(package: str, depends: str = "", provides: str = "", version: str 
 
 
 def names(index: list[Available], *packages: str, exclude: tuple[str, ...] = ()) -> list[str]:
-    return [deb.package for deb in closure(SuiteIndex("suite", "amd64", index), packages, exclude)]
+    return [deb.package for deb in package_closure(SuiteIndex("suite", "amd64", index), packages, exclude)]
 
 
 def test_the_closure_follows_dependencies_in_a_circle():
@@ -505,7 +505,7 @@ def test_an_excluded_package_is_left_out_with_all_that_it_needs():
 
 def test_the_newest_of_a_name_counts():
     index = [available("aa", version="1.9"), available("aa", version="1.10"), available("aa", version="1.10~rc1")]
-    assert [deb.version for deb in closure(SuiteIndex("s", "amd64", index), ["aa"], [])] == ["1.10"]
+    assert [deb.version for deb in package_closure(SuiteIndex("s", "amd64", index), ["aa"], [])] == ["1.10"]
 
 
 def test_a_missing_package_is_named_with_the_one_that_needs_it():
@@ -534,13 +534,13 @@ def test_a_package_is_fetched_once_and_checked_each_time(mirror, tmp_path):
     folder, address = mirror
     publish(folder, {HELLO: CONTENT})
     source = Sources(mirrors=(address,))
-    path = fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source)
+    path = fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source)
     assert path.read_bytes() == CONTENT
     (folder / HELLO.path).unlink()
-    assert fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source) == path
+    assert fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source) == path
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(HashMismatch, match="is damaged"):
-        fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source)
+        fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source)
 
 
 @pytest.mark.parametrize("wrong", [CONTENT[:-1], CONTENT[:-1] + b"x", CONTENT + b"x" * 1_000_000, b""])
@@ -548,7 +548,7 @@ def test_a_wrong_file_of_the_mirror_is_refused_and_not_kept(mirror, tmp_path, wr
     folder, address = mirror
     publish(folder, {HELLO: wrong})
     with pytest.raises(HashMismatch, match=r"hello 1\.0-1 \(amd64\) of images/base/3\.11\.toml") as caught:
-        fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
+        fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
     assert address not in str(caught.value)
     assert list((tmp_path / "files").iterdir()) == []
 
@@ -559,7 +559,7 @@ def test_a_package_that_left_the_mirror_is_named_with_its_successor(mirror, tmp_
     newer = replace(deb_file(CONTENT, version="1.0-2"), path="pool/main/h/hello/hello_1.0-2_amd64.deb")
     publish(folder, {newer: CONTENT})
     with pytest.raises(PackageGone, match=r"hello 1\.0-1 .*images/base/3\.11\.toml.*superseded by 1\.0-2") as caught:
-        fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
+        fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
     assert "nox -s lock" in caught.value.tip
     assert SNAPSHOT_VARIABLE in caught.value.tip
 
@@ -570,15 +570,15 @@ def test_the_snapshot_archive_is_asked_when_the_mirror_has_it_no_more(mirror, tm
     publish(folder / "now", {})
     publish(folder / "then", {HELLO: CONTENT})
     source = Sources(mirrors=(f"{address}/now",), snapshot=f"{address}/then")
-    assert fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source).read_bytes() == CONTENT
+    assert fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source).read_bytes() == CONTENT
 
 
 def test_a_mirror_that_does_not_answer_is_unreachable_without_its_address(mirror, tmp_path, monkeypatch):
-    monkeypatch.setattr("matrix.images.debian.mirror.ATTEMPTS", 1)
+    monkeypatch.setattr("matrix.images.debian.mirror.DOWNLOAD_ATTEMPTS", 1)
     monkeypatch.setattr("matrix.images.debian.mirror._session", __import__("requests").Session)
     source = Sources(mirrors=("http://user:secret@127.0.0.1:9",))
     with pytest.raises(IndexUnreachable) as caught:
-        fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source)
+        fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=source)
     assert "secret" not in str(caught.value) + caught.value.tip
 
 
@@ -594,7 +594,7 @@ def test_an_answer_that_breaks_off_leaves_nothing(tmp_path):
             pass
 
     with serving(tmp_path, Short) as address, pytest.raises(IndexUnreachable, match="does not answer"):
-        fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
+        fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
     assert list((tmp_path / "files").iterdir()) == []
 
 
@@ -603,7 +603,7 @@ def test_a_store_that_is_no_folder_is_named(mirror, tmp_path):
     publish(folder, {HELLO: CONTENT})
     (tmp_path / "files").write_text("")
     with pytest.raises(StoreUnusable, match="cannot be written"):
-        fetch(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
+        fetch_deb(HELLO, tmp_path / "files", lock=lock_of(HELLO), source=Sources(mirrors=(address,)))
 
 
 WANTED = """format = 1

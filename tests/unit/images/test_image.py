@@ -11,7 +11,7 @@ import pytest
 from matrix.cli.main import main
 from matrix.core.errors import UsageError
 from matrix.core.records import EnvironmentRequest, Lock
-from matrix.engines.docker.images_held import LoadedImage, remove
+from matrix.engines.docker.images_held import LoadedImage, remove_images
 from matrix.images.image import Image, ImageLayer, make_image
 from matrix.images.layer import Layer
 from matrix.images.oci import write_layout
@@ -125,7 +125,7 @@ def test_an_image_that_somebody_named_is_kept():
         layers=(),
         loaded=None,
     )
-    assert remove(None, named) == "kept: it is also called mine:latest"  # no daemon is asked
+    assert remove_images(None, named) == "kept: it is also called mine:latest"  # no daemon is asked
 
 
 def test_a_bill_is_the_same_each_time(tmp_path, capsys):

@@ -82,25 +82,25 @@ HOSTILE = {
     "setgid": (Member(name="small/wall", mode=stat.S_IFREG | 0o2755), "has the set-id bit (mode 2755)"),
     "a file below a file": (Member(name="small/tool/x"), "small/tool"),
     "a folder of a file's name": (Member(name="small/tool/", mode=stat.S_IFDIR | 0o755, row=""), "is there twice"),
-    "bytes that RECORD does not tell of": (
+    "bytes that RECORD does not list": (
         Member(name="small/x", content=b"evil", row=row_of("small/x", b"good")),
-        "the bytes of small/x are not those",
+        "the bytes of small/x do not match RECORD",
     ),
     "another size": (
         Member(name="small/x", content=b"good", row=row_of("small/x", b"good").replace(",4\n", ",5\n")),
-        "the bytes of small/x are not those",
+        "the bytes of small/x do not match RECORD",
     ),
-    "a script that RECORD does not tell of": (
+    "a script that RECORD does not list": (
         Member(
             name="small-1.0.data/scripts/run",
             content=b"#!python\nevil",
             row=row_of("small-1.0.data/scripts/run", b"#!python\ngood"),
         ),
-        "the bytes of small-1.0.data/scripts/run are not those",
+        "the bytes of small-1.0.data/scripts/run do not match RECORD",
     ),
     "a long hash that is wrong": (
         Member(name="small/x", content=b"evil", row=row_of("small/x", b"good", "sha384")),
-        "the bytes of small/x are not those",
+        "the bytes of small/x do not match RECORD",
     ),
     "a weak hash": (
         Member(name="small/x", content=b"x", row=row_of("small/x", b"x", "md5")),
