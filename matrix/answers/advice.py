@@ -17,7 +17,7 @@ from matrix.core.errors import NoAnswer
 from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
 from matrix.core.versions import nearest as did_you_mean
 from matrix.plan.axes import NONE
-from matrix.results.published import PublishedCell, PublishedRun
+from matrix.results.run import Cell, Run
 
 NEWEST_FIRST = ("runtime", "compiler", "turbine", "torch", "python")
 """What `newest` means: the newest runtime, among those the newest compiler, and so on."""
@@ -29,9 +29,9 @@ class Advice:
     """`cell` is the answer, of `run`; `runner_up` the next with another runtime or compiler. `also_right` and `wrong`
     are what other models came to with the same releases, `unmeasured` the models that nobody tried with them."""
 
-    cell: PublishedCell
-    run: PublishedRun
-    runner_up: PublishedCell | None
+    cell: Cell
+    run: Run
+    runner_up: Cell | None
     also_right: tuple[str, ...]
     wrong: tuple[str, ...]
     unmeasured: tuple[str, ...]
@@ -39,14 +39,14 @@ class Advice:
     tested: int
 
 
-def advise(runs: Sequence[PublishedRun], wanted: Mapping[str, str]) -> Advice:
+def advise(runs: Sequence[Run], wanted: Mapping[str, str]) -> Advice:
     """`wanted` maps an axis to a release, a specifier or a name. Raises NoAnswer with the nearest that passes."""
     cells = cells_of(runs)
     meant = {axis: meant_by(axis, term, cells) for axis, term in wanted.items()}
     refuted = {cell.name for run in runs for cell in run.cells if cell.outcome.red}
     right = [cell for cell in cells if cell.right and cell.name not in refuted]
 
-    def fits(cell: PublishedCell) -> bool:
+    def fits(cell: Cell) -> bool:
         return all(cell.axes.get(axis) in labels for axis, labels in meant.items())
 
     fitting = [cell for cell in cells if fits(cell)]
@@ -69,7 +69,7 @@ def advise(runs: Sequence[PublishedRun], wanted: Mapping[str, str]) -> Advice:
     )
 
 
-def newness(cell: PublishedCell) -> tuple[bool | Version, ...]:
+def newness(cell: Cell) -> tuple[bool | Version, ...]:
     """Ascending: the default flags before any other, then newest runtime, compiler, turbine, torch, Python."""
     return (cell.axes.get("flags") == "default", *(_version(cell.axes.get(axis, "")) for axis in NEWEST_FIRST))
 
@@ -83,15 +83,15 @@ def _version(label: str) -> Version:
         return Version("0.dev0")
 
 
-def _tools(cell: PublishedCell) -> tuple[str | None, ...]:
+def _tools(cell: Cell) -> tuple[str | None, ...]:
     return tuple(cell.axes.get(axis) for axis in ("runtime", "compiler"))
 
 
-def _but_model(cell: PublishedCell) -> dict[str, str]:
+def _but_model(cell: Cell) -> dict[str, str]:
     return {axis: label for axis, label in cell.axes.items() if axis != "model"}
 
 
-def meant_by(axis: str, term: str, cells: Sequence[PublishedCell]) -> frozenset[str]:
+def meant_by(axis: str, term: str, cells: Sequence[Cell]) -> frozenset[str]:
     """The measured values that a term means: an exact version, the patch releases of a minor one, a specifier. May be
     empty."""
     labels = in_order(cell.axes[axis] for cell in cells if axis in cell.axes)
@@ -109,9 +109,9 @@ def meant_by(axis: str, term: str, cells: Sequence[PublishedCell]) -> frozenset[
 def _no_answer(
     wanted: Mapping[str, str],
     meant: Mapping[str, frozenset[str]],
-    fitting: Sequence[PublishedCell],
-    right: Sequence[PublishedCell],
-    cells: Sequence[PublishedCell],
+    fitting: Sequence[Cell],
+    right: Sequence[Cell],
+    cells: Sequence[Cell],
 ) -> NoAnswer:
     asked = ", ".join(f"{axis} {term}" for axis, term in wanted.items())
     lines = [f"no tested combination passes with {asked}"]
@@ -138,15 +138,15 @@ def _no_answer(
 def _nearest(
     wanted: Mapping[str, str],
     meant: Mapping[str, frozenset[str]],
-    right: Sequence[PublishedCell],
-    cells: Sequence[PublishedCell],
+    right: Sequence[Cell],
+    cells: Sequence[Cell],
 ) -> tuple[Move, ...]:
     """From the nearest of the values that were asked for, the newest of what is equally near; the model and the target
     stay as they were asked for."""
     order = orders(cells, wanted)
     given = [axis for axis in GIVEN if axis in wanted]
 
-    def standing(cell: PublishedCell, axis: str) -> str:
+    def standing(cell: Cell, axis: str) -> str:
         there, among = cell.axes.get(axis, ""), [label for label in order[axis] if label in meant[axis]]
         if there in among or not among or there not in order[axis]:
             return there if there in among else wanted[axis]
@@ -164,7 +164,7 @@ def _listed(labels: Sequence[str]) -> str:
     return ", ".join(labels[-MOST_LISTED:]) + more
 
 
-def combination(cell: PublishedCell) -> str:
+def combination(cell: Cell) -> str:
     """`runtime 3.13.0, compiler 3.13.0, turbine 3.9.0, torch 2.9.1, python 3.11`."""
     return ", ".join(f"{axis} {cell.axes[axis]}" for axis in NEWEST_FIRST if cell.axes.get(axis, NONE) != NONE)
 

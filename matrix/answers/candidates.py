@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from matrix.answers.causes import cells_of
 from matrix.core.versions import are_versions, in_order, minor
-from matrix.plan.backends.iree import COMPILE, RUN
-from matrix.results.published import PublishedCell, PublishedRun
+from matrix.plan.backends.iree import COMPILE, MLIR, RUN, VMFB
+from matrix.results.run import Cell, Run
+from matrix.results.speed import timed_rows
 
 ARM = ("aarch64", "arm")
 """How targets of ARM machines begin."""
@@ -53,7 +54,7 @@ class Ranking:
     empty: tuple[str, ...]
 
 
-def rank(runs: Sequence[PublishedRun], weights: Mapping[str, float]) -> Ranking:
+def rank(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking:
     """Every minor release of the compiler that some result has: patch releases break nothing, and the runtime has fewer
     of them. What was not measured for a release earns it nothing."""
     cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get("flags", "default") == "default"]
@@ -85,18 +86,18 @@ Tried = tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]
 """What went well, of all that was tried."""
 
 
-def _models(cells: Sequence[PublishedCell]) -> Tried:
+def _models(cells: Sequence[Cell]) -> Tried:
     own = [cell for cell in cells if minor(cell.axes.get("runtime", "")) == minor(cell.axes["compiler"])]
     return _distinct(own, lambda cell: (cell.axes["model"],), lambda cell: cell.right)
 
 
-def _runtimes(cells: Sequence[PublishedCell]) -> Tried:
+def _runtimes(cells: Sequence[Cell]) -> Tried:
     """Releases only: a build is one of them once more."""
     released = [cell for cell in cells if are_versions([cell.axes.get("runtime", "")])]
     return _distinct(released, lambda cell: (cell.axes["runtime"],), lambda cell: cell.right)
 
 
-def _exporters(cells: Sequence[PublishedCell]) -> Tried:
+def _exporters(cells: Sequence[Cell]) -> Tried:
     """Cells that ended before the compile say nothing of the compiler."""
     tried = [cell for cell in cells if cell.passed or cell.stage in (COMPILE, RUN)]
     return _distinct(
@@ -106,21 +107,21 @@ def _exporters(cells: Sequence[PublishedCell]) -> Tried:
     )
 
 
-def _arm(cells: Sequence[PublishedCell]) -> Tried:
+def _arm(cells: Sequence[Cell]) -> Tried:
     routes = [cell for cell in cells if cell.axes.get("target", "").startswith(ARM)]
     return _distinct(routes, lambda cell: (cell.axes["target"],), lambda cell: cell.right)
 
 
 def _distinct(
-    cells: Iterable[PublishedCell],
-    what: Callable[[PublishedCell], tuple[str, ...]],
-    good: Callable[[PublishedCell], bool],
+    cells: Iterable[Cell],
+    what: Callable[[Cell], tuple[str, ...]],
+    good: Callable[[Cell], bool],
 ) -> Tried:
     tried = [(what(cell), good(cell)) for cell in cells]
     return frozenset(thing for thing, fine in tried if fine), frozenset(thing for thing, _ in tried)
 
 
-COUNTS: Mapping[str, Callable[[Sequence[PublishedCell]], Tried]] = {
+COUNTS: Mapping[str, Callable[[Sequence[Cell]], Tried]] = {
     "models": _models,
     "runtimes": _runtimes,
     "exporters": _exporters,
@@ -148,28 +149,27 @@ def _ratios(column: Mapping[str, float], form: str) -> dict[str, Measure]:
     return {release: Measure(text=form.format(ratio), share=best / ratio) for release, ratio in column.items()}
 
 
-def _speeds(runs: Iterable[PublishedRun], releases: Iterable[str]) -> dict[str, float]:
+def _speeds(runs: Iterable[Run], releases: Iterable[str]) -> dict[str, float]:
     """Times that were taken with the default flags, of the release's compiler and the runtime of its own."""
     found: dict[str, list[float]] = {release: [] for release in releases}
-    for row in (row for run in runs for row in run.speeds):
-        compiler = row.axes.get("compiler", "")
-        runtime = row.axes.get("runtime", compiler)  # files of older versions leave out an axis that goes with another
-        own = minor(compiler) == minor(runtime) and row.axes.get("flags", "default") == "default"
+    for axes, row, _ in (timed for run in runs for timed in timed_rows(run)):
+        compiler = axes.get("compiler", "")
+        own = minor(compiler) == minor(axes.get("runtime", "")) and axes.get("flags", "default") == "default"
         if own and minor(compiler) in found and row.ratio:
             found[minor(compiler)].append(row.ratio)
     return {release: _mean(ratios) for release, ratios in found.items() if ratios}
 
 
-def _sizes(runs: Sequence[PublishedRun], by_release: Mapping[str, Sequence[PublishedCell]]) -> dict[str, float]:
+def _sizes(runs: Sequence[Run], by_release: Mapping[str, Sequence[Cell]]) -> dict[str, float]:
     """Modules of the same MLIR, beside the smallest of them."""
     jobs = {key: job for run in runs for key, job in run.jobs.items() if job.stage == COMPILE}
     made: dict[str, dict[tuple[str, str], int]] = {release: {} for release in by_release}
     for release, cells in by_release.items():
         for cell in cells:
             for job in (jobs[key] for key in cell.jobs if key in jobs):
-                module, mlir = job.artifact("module.vmfb"), job.inputs.get("module.mlir", "")
+                module, mlir = job.artifacts.get(VMFB), job.inputs.get(MLIR, "")
                 if module and mlir:
-                    made[release][mlir, cell.axes.get("target", "")] = module.size
+                    made[release][mlir, cell.axes.get("target", "")] = module.bytes
     smallest: dict[tuple[str, str], int] = {}
     for sizes in made.values():
         for place, size in sizes.items():

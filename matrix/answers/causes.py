@@ -12,7 +12,7 @@ from matrix.answers.gates import Gates
 from matrix.artifacts.vmfb import feature_names
 from matrix.core.versions import are_versions, in_order, is_version, minor
 from matrix.results import signatures
-from matrix.results.published import PublishedCell, PublishedRun
+from matrix.results.run import Cell, Run
 from matrix.results.square import span
 
 GIVEN = ("model", "target")
@@ -37,7 +37,7 @@ class Move:
     """A way to a cell that passes."""
 
     changes: tuple[Change, ...]
-    cell: PublishedCell
+    cell: Cell
 
     @property
     def cost(self) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class Cause:
     stretches: tuple[Stretch, ...]
 
 
-def explain(cell: PublishedCell, cells: Sequence[PublishedCell], gates: Sequence[Gates]) -> Cause:
+def explain(cell: Cell, cells: Sequence[Cell], gates: Sequence[Gates]) -> Cause:
     """`cells` are those of the run, the cell among them."""
     subject, rows = _gate_rows(cell, gates)
     return Cause(
@@ -94,9 +94,7 @@ def explain(cell: PublishedCell, cells: Sequence[PublishedCell], gates: Sequence
     )
 
 
-def nearest_passes(
-    axes: Mapping[str, str], passing: Sequence[PublishedCell], cells: Sequence[PublishedCell]
-) -> tuple[Move, ...]:
+def nearest_passes(axes: Mapping[str, str], passing: Sequence[Cell], cells: Sequence[Cell]) -> tuple[Move, ...]:
     """The nearest of `passing` from where one stands, the model and the target as they are. `cells` say which values
     an axis has."""
     order = orders(cells, axes)
@@ -113,17 +111,17 @@ def nearest(moves: Iterable[Move]) -> tuple[Move, ...]:
     return tuple(move for move in best.values() if len(move.changes) == fewest)[:MOST_MOVES]
 
 
-def orders(cells: Sequence[PublishedCell], axes: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def orders(cells: Sequence[Cell], axes: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The measured values of each axis, releases ascending."""
     return {axis: in_order(cell.axes[axis] for cell in cells if axis in cell.axes) for axis in axes}
 
 
-def move_to(cell: PublishedCell, axes: Mapping[str, str], order: Mapping[str, Sequence[str]]) -> Move:
+def move_to(cell: Cell, axes: Mapping[str, str], order: Mapping[str, Sequence[str]]) -> Move:
     """The way from `axes`, which may name only some of them, to a cell."""
     return Move(changes=_changes(axes, cell, order), cell=cell)
 
 
-def _changes(axes: Mapping[str, str], cell: PublishedCell, order: Mapping[str, Sequence[str]]) -> tuple[Change, ...]:
+def _changes(axes: Mapping[str, str], cell: Cell, order: Mapping[str, Sequence[str]]) -> tuple[Change, ...]:
     return tuple(
         Change(axis=axis, before=label, after=cell.axes[axis], steps=_steps(order[axis], label, cell.axes[axis]))
         for axis, label in axes.items()
@@ -137,16 +135,16 @@ def _steps(order: Sequence[str], before: str, after: str) -> int:
     return order.index(after) - order.index(before)
 
 
-def _stretches(cell: PublishedCell, cells: Sequence[PublishedCell]) -> tuple[Stretch, ...]:
+def _stretches(cell: Cell, cells: Sequence[Cell]) -> tuple[Stretch, ...]:
     if not cell.measured:
         return ()
-    lines: dict[tuple[str, ...], list[PublishedCell]] = {(axis,): _line((axis,), cell, cells) for axis in cell.axes}
+    lines: dict[tuple[str, ...], list[Cell]] = {(axis,): _line((axis,), cell, cells) for axis in cell.axes}
     if len({cell.axes.get(axis) for axis in TIED}) == 1 and not any(lines.get((axis,)) for axis in TIED):
         lines[TIED] = _line(TIED, cell, cells)
     return tuple(_stretch(axes, cell, line) for axes, line in lines.items() if line)
 
 
-def _line(axes: tuple[str, ...], cell: PublishedCell, cells: Sequence[PublishedCell]) -> list[PublishedCell]:
+def _line(axes: tuple[str, ...], cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
     """The cells along an axis, or along several that have the same value, releases ascending; none for builds, or
     where there is but one."""
     rest = {name: label for name, label in cell.axes.items() if name not in axes}
@@ -159,7 +157,7 @@ def _line(axes: tuple[str, ...], cell: PublishedCell, cells: Sequence[PublishedC
     return [line[label] for label in order] if len(order) > 1 and cell.axes[axes[0]] in order else []
 
 
-def _stretch(axes: tuple[str, ...], cell: PublishedCell, line: Sequence[PublishedCell]) -> Stretch:
+def _stretch(axes: tuple[str, ...], cell: Cell, line: Sequence[Cell]) -> Stretch:
     axis = axes[0]
     here = next(index for index, each in enumerate(line) if each.axes == cell.axes)
     first = last = here
@@ -182,7 +180,7 @@ def _stretch(axes: tuple[str, ...], cell: PublishedCell, line: Sequence[Publishe
 # -- what the releases write and read
 
 
-def _gate_rows(cell: PublishedCell, gates: Sequence[Gates]) -> tuple[str, tuple[GateRow, ...]]:
+def _gate_rows(cell: Cell, gates: Sequence[Gates]) -> tuple[str, tuple[GateRow, ...]]:
     """What the gate is about, and what each release has there, in the order of releases."""
     subject, value_of = _lens(cell)
     rows: dict[str, list[str]] = {}
@@ -192,7 +190,7 @@ def _gate_rows(cell: PublishedCell, gates: Sequence[Gates]) -> tuple[str, tuple[
     return subject, tuple(GateRow(value=value, releases=tuple(releases)) for value, releases in rows.items())
 
 
-def _lens(cell: PublishedCell) -> tuple[str, Callable[[Gates], str] | None]:
+def _lens(cell: Cell) -> tuple[str, Callable[[Gates], str] | None]:
     function, module = cell.values.get("function", ""), cell.values.get("name", "hal")
     match cell.signature:
         case "vm-bytecode-version":
@@ -216,7 +214,7 @@ def _features(gates: Gates) -> str:
     return ", ".join(feature_names(gates.features)) or "none"
 
 
-def _other_gates(cell: PublishedCell, gates: Sequence[Gates]) -> tuple[str, ...]:
+def _other_gates(cell: Cell, gates: Sequence[Gates]) -> tuple[str, ...]:
     """The other gates at which modules of the compiler's release and the runtime's release part."""
     known = {each.release: each for each in gates}
     wrote, reads = (known.get(minor(cell.axes.get(axis, ""))) for axis in ("compiler", "runtime"))
@@ -250,7 +248,7 @@ def _pair(what: str, wrote: str, reads: str) -> str:
 # -- in words
 
 
-def words(cause: Cause, cell: PublishedCell, gates: Sequence[Gates]) -> list[str]:
+def words(cause: Cause, cell: Cell, gates: Sequence[Gates]) -> list[str]:
     """Lines for `why`."""
     lines = []
     if cause.gate:
@@ -283,9 +281,9 @@ def _distance(steps: int) -> str:
     return f" ({abs(steps)} {'up' if steps > 0 else 'down'})" if steps else ""
 
 
-def cells_of(runs: Sequence[PublishedRun]) -> tuple[PublishedCell, ...]:
+def cells_of(runs: Sequence[Run]) -> tuple[Cell, ...]:
     """The cells of several runs, each combination of axes once: what was measured wins, then the first."""
-    found: dict[str, PublishedCell] = {}
+    found: dict[str, Cell] = {}
     for run in runs:
         for cell in run.cells:
             if cell.name not in found or (cell.measured and not found[cell.name].measured):

@@ -11,10 +11,10 @@ from enum import StrEnum
 
 from matrix.answers.causes import orders
 from matrix.results import signatures
-from matrix.results.published import PublishedCell, PublishedRun
+from matrix.results.run import Cell, Run
 from matrix.results.square import placed
 
-Pair = tuple[PublishedCell | None, PublishedCell | None]
+Pair = tuple[Cell | None, Cell | None]
 """A cell before and after; None where it is not there."""
 
 
@@ -33,7 +33,7 @@ class Group:
     turn: Turn
     before: str
     after: str
-    cells: tuple[PublishedCell, ...]
+    cells: tuple[Cell, ...]
     gate: str
     causes: tuple[str, ...]
 
@@ -58,14 +58,14 @@ class Diff:
         return sum(len(group.cells) for group in self.groups if group.turn is Turn.WORSE)
 
 
-def diff_runs(before: PublishedRun, after: PublishedRun) -> Diff:
+def diff_runs(before: Run, after: Run) -> Diff:
     """Two runs, cell by cell, by the values of their axes."""
     old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
     pairs = [(old.get(name), new.get(name)) for name in dict.fromkeys((*old, *new))]
     return _diff(pairs, tuple(_surroundings(before, after)))
 
 
-def diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: str) -> Diff:
+def diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> Diff:
     """Two releases of an axis, all other axes as they are; an axis that is tied to it in a run moves with it."""
     pairs: dict[str, Pair] = {}
     for run in runs:
@@ -80,12 +80,12 @@ def diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: s
     return _diff(list(pairs.values()), (), gone_words=f"not measured with {axis} {after}")
 
 
-def _axes(run: PublishedRun) -> tuple[str, ...]:
+def _axes(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys(axis for cell in run.cells for axis in cell.axes))
 
 
 def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: str = "gone") -> Diff:
-    turned: dict[tuple[Turn, str, str], list[tuple[PublishedCell, PublishedCell]]] = {}
+    turned: dict[tuple[Turn, str, str], list[tuple[Cell, Cell]]] = {}
     same = unmeasured = 0
     for before, after in pairs:
         if before is None or after is None:
@@ -111,13 +111,13 @@ def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: s
     )
 
 
-def _turn(before: PublishedCell, after: PublishedCell) -> Turn:
+def _turn(before: Cell, after: Cell) -> Turn:
     if before.passed and after.outcome.red:
         return Turn.WORSE
     return Turn.BETTER if after.passed and before.outcome.red else Turn.CHANGED
 
 
-def _group(key: tuple[Turn, str, str], cells: Sequence[tuple[PublishedCell, PublishedCell]]) -> Group:
+def _group(key: tuple[Turn, str, str], cells: Sequence[tuple[Cell, Cell]]) -> Group:
     turn, before, after = key
     failing = [was if turn is Turn.BETTER else now for was, now in cells]
     said: dict[str, int] = {}
@@ -134,7 +134,7 @@ def _group(key: tuple[Turn, str, str], cells: Sequence[tuple[PublishedCell, Publ
     )
 
 
-def _surroundings(before: PublishedRun, after: PublishedRun) -> Iterable[str]:
+def _surroundings(before: Run, after: Run) -> Iterable[str]:
     """What else may be the cause: packages of environments of the same name, machines, engines."""
     old, new = ({each.lock: each for each in run.environments.values()} for run in (before, after))
     changes: dict[str, list[str]] = {}
@@ -181,7 +181,7 @@ def words(found: Diff) -> list[str]:
     return [*lines, total]
 
 
-def where(cells: Sequence[PublishedCell], order: Mapping[str, Sequence[str]]) -> str:
+def where(cells: Sequence[Cell], order: Mapping[str, Sequence[str]]) -> str:
     """`compiler 3.8; runtime 3.4 to 3.7`: the values of each axis that has several."""
     said = placed([cell.axes for cell in cells], order)
     return said or (cells[0].name if len(cells) == 1 else "all of one place")

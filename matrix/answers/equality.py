@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from matrix.core.data import DATA
-from matrix.results.published import PublishedCell, PublishedRun
+from matrix.results.run import Cell, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def explanations() -> dict[tuple[str, str], str]:
     return {(row["lock"], row["name"]): row["why"] for row in rows}
 
 
-def compare_runs(before: PublishedRun, after: PublishedRun) -> Compared:
+def compare_runs(before: Run, after: Run) -> Compared:
     """Outcomes and signatures cell by cell, artifact digests job by job."""
     old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
     differences = [
@@ -81,17 +81,17 @@ def words(compared: Compared) -> Iterator[str]:
     )
 
 
-def _verdict(cell: PublishedCell | None) -> str:
+def _verdict(cell: Cell | None) -> str:
     return cell.words if cell else "not there"
 
 
-def _artifacts(run: PublishedRun, cells: Mapping[str, PublishedCell]) -> dict[tuple[str, str, str], str]:
+def _artifacts(run: Run, cells: Mapping[str, Cell]) -> dict[tuple[str, str, str], str]:
     """(axes that the stage sees, lock, artifact) -> sha256. A job stands once, under the first cell that has it."""
     found: dict[tuple[str, str, str], str] = {}
     seen: set[str] = set()
     for name, cell in cells.items():
         for job in run.jobs_of(cell):
             if job.key not in seen:
-                found |= {(name, job.lock, artifact.name): artifact.digest for artifact in job.artifacts}
+                found |= {(name, job.lock, made): file.sha256 for made, file in job.artifacts.items()}
             seen.add(job.key)
     return found

@@ -11,7 +11,7 @@ from matrix.answers.gates import Gates, Prediction, load_gates, predict_release
 from matrix.core.records import Outcome
 from matrix.core.versions import minor
 from matrix.plan.backends.iree import BENCHMARK, COMPILE, RUN
-from matrix.results.published import PublishedCell
+from matrix.results.run import Cell
 
 LOADED = (Outcome.PASSED, Outcome.WRONG_OUTPUT)
 """Outcomes of a module that the runtime took."""
@@ -58,7 +58,7 @@ def prediction_of(axes: Mapping[str, str], known: Predictions) -> Prediction | N
     return known.get((minor(axes.get("compiler", "")), minor(axes.get("runtime", ""))))
 
 
-def observed(cell: PublishedCell) -> str | None:
+def observed(cell: Cell) -> str | None:
     """The gate that refused, '' where the module was loaded, other words where it ended in another way; None where no
     runtime was given a module."""
     if cell.stage not in (RUN, BENCHMARK) or not cell.measured:
@@ -68,7 +68,7 @@ def observed(cell: PublishedCell) -> str | None:
     return cell.signature or cell.words
 
 
-def surprising(cell: PublishedCell, known: Predictions) -> bool:
+def surprising(cell: Cell, known: Predictions) -> bool:
     """It ended otherwise than the gates say."""
     found, said = prediction_of(cell.axes, known), observed(cell)
     return found is not None and _comparable(found, said) and said != found.gate
@@ -78,13 +78,13 @@ def _comparable(found: Prediction, said: str | None) -> bool:
     return said is not None and (not found.loads or said == "" or said in REFUSALS)
 
 
-def only_predicted(cell: PublishedCell, known: Predictions) -> Prediction | None:
+def only_predicted(cell: Cell, known: Predictions) -> Prediction | None:
     """The prediction of a cell whose releases could not be had, so that it stands for the missing outcome."""
     missing = cell.outcome in (Outcome.UNTESTED, Outcome.NOT_INSTALLABLE) and cell.stage in AT_THE_TOOLS
     return prediction_of(cell.axes, known) if missing else None
 
 
-def agreement(cells: Iterable[PublishedCell], known: Predictions) -> Agreement:
+def agreement(cells: Iterable[Cell], known: Predictions) -> Agreement:
     """A line for each cell that ended otherwise."""
     pairs = ((cell, prediction_of(cell.axes, known)) for cell in cells)
     compared = [cell for cell, found in pairs if found and _comparable(found, observed(cell))]
@@ -95,7 +95,7 @@ def agreement(cells: Iterable[PublishedCell], known: Predictions) -> Agreement:
     )
 
 
-def beside_words(cell: PublishedCell, known: Predictions) -> str:
+def beside_words(cell: Cell, known: Predictions) -> str:
     """`predicted: refused at vm-features (the module needs EXT_F64); as observed`; empty where nothing is predicted."""
     found = prediction_of(cell.axes, known)
     if found is None:

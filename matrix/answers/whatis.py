@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from matrix.answers.gates import Gates, Prediction, likely_compilers, predict
 from matrix.artifacts.mlir import Mlir
@@ -13,6 +12,7 @@ from matrix.artifacts.vmfb import Executable, Vmfb
 from matrix.artifacts.vmfb_audit import VmfbAudit
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import minor
+from matrix.results.run import Run
 
 FORMAT = 1
 
@@ -46,12 +46,12 @@ def _observed(compilers: Iterable[str], runtime: str, observed: Observed) -> str
     return ", ".join(sorted({observed[compiler, runtime] for compiler in compilers if (compiler, runtime) in observed}))
 
 
-def observed_outcomes(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
-    """From the JSON of a run over compilers and runtimes; what else ended before the run is left out."""
+def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
+    """Of a run over compilers and runtimes; what ended before its last stage is left out."""
     return {
-        (minor(cell["axes"]["compiler"]), minor(cell["axes"]["runtime"])): cell["signature"] or cell["outcome"]
-        for cell in results["cells"]
-        if cell["stage"] == "run"
+        (minor(cell.axes["compiler"]), minor(cell.axes["runtime"])): cell.signature or cell.outcome
+        for cell in run.cells
+        if cell.stage == run.last_stage
     }
 
 

@@ -21,7 +21,7 @@ ELF_MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class ElfSection:
     """`offset` and `size` in bytes of the file; a section without bytes in the file has size 0."""
 
     name: str
@@ -37,9 +37,9 @@ class Elf:
     machine: str
     bits: int
     float_abi: str
-    sections: tuple[Section, ...]
+    sections: tuple[ElfSection, ...]
 
-    def section(self, name: str) -> Section | None:
+    def section(self, name: str) -> ElfSection | None:
         return next((section for section in self.sections if section.name == name), None)
 
 
@@ -54,7 +54,7 @@ def read_elf(content: bytes, place: str) -> Elf:
         (flags,) = struct.unpack_from(order + "I", content, 48 if wide else 36)
         width, count, names = struct.unpack_from(order + "HHH", content, 58 if wide else 46)
         if not count:
-            sections: tuple[Section, ...] = ()
+            sections: tuple[ElfSection, ...] = ()
         elif width != (64 if wide else 40) or count > MOST_ELF_SECTIONS or table + width * count > len(content):
             raise _fault(place, f"{count} sections of {width} bytes at {table}")
         else:
@@ -79,7 +79,7 @@ def _row(content: bytes, order: str, wide: bool, at: int) -> tuple[int, int, int
 
 def _sections(
     content: bytes, rows: list[tuple[int, int, int, int, int]], names: int, place: str
-) -> tuple[Section, ...]:
+) -> tuple[ElfSection, ...]:
     if names >= len(rows):
         raise _fault(place, f"section {names} as the one of names, of {len(rows)}")
     start, end = rows[names][3], rows[names][3] + rows[names][4]
@@ -90,7 +90,7 @@ def _sections(
             raise _fault(place, f"a section of {room} bytes at {offset}, of {len(content)}")
         text = content[start + name : min(end, start + name + LONGEST_NAME)].partition(b"\0")[0]
         decoded = text.decode("ascii", errors="replace")
-        found.append(Section(name=decoded, offset=offset, size=room, code=bool(flags & EXECUTABLE)))
+        found.append(ElfSection(name=decoded, offset=offset, size=room, code=bool(flags & EXECUTABLE)))
     return tuple(found)
 
 

@@ -7,14 +7,14 @@ a model in it.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matrix.builds.board_programs import ProgramFacts
-from matrix.core.records import Artifact, Outcome
+from matrix.core.records import Outcome
 from matrix.plan.backends.iree import BUILD, RUN
 from matrix.plan.backends.source_builds import RUNNER
-from matrix.results.cells import CellReport
+from matrix.results.run import Cell, File, Run
 from matrix.results.signatures import UNRECOGNISED
 
 REPAIRED = "embedded-repaired"
@@ -67,41 +67,40 @@ class Runner:
         return ", ".join(self.facts.needs)
 
 
-def programs_of(cells: Iterable[CellReport], stage: str) -> dict[str, Artifact]:
+def programs_of(run: Run, stage: str) -> dict[str, File]:
     """The program that a stage made for each runtime, where the stage or, of a program of its own, the cell passed; the
     largest where there are several."""
-    found: dict[str, Artifact] = {}
-    for cell in cells:
-        job = next((job for job in cell.jobs if job.stage == stage and job.outcome is Outcome.PASSED), None)
-        if job and (stage == BUILD or cell.outcome is Outcome.PASSED):
-            made = next(artifact for artifact in job.outputs if artifact.name == RUNNER)
-            name = cell.labels["runtime"]
-            found[name] = max(found.get(name, made), made, key=lambda artifact: artifact.size)
+    found: dict[str, File] = {}
+    for cell in run.cells:
+        job = next((job for job in run.jobs_of(cell) if job.stage == stage and job.outcome is Outcome.PASSED), None)
+        if job and (stage == BUILD or cell.passed):
+            name, made = cell.axes["runtime"], job.artifacts[RUNNER]
+            found[name] = max(found.get(name, made), made, key=lambda file: file.bytes)
     return found
 
 
-def row_of(cell: CellReport) -> Row:
+def row_of(run: Run, cell: Cell) -> Row:
     """A cell that was measured or blocked, without the axes that all cells share."""
-    labels = cell.labels
+    labels = cell.axes
     return Row(
         model=labels["model"],
         route=labels["route"],
         runner=labels["runtime"],
         outcome=cell.outcome,
-        detail=_detail(cell) if cell.outcome is not Outcome.PASSED else "",
+        detail="" if cell.passed else _detail(run, cell),
     )
 
 
-def _detail(cell: CellReport) -> str:
+def _detail(run: Run, cell: Cell) -> str:
     """The signature, the signal, or an unknown error's own words; before the run also the stage."""
-    end = cell.jobs[-1].end if cell.jobs else None
+    end = run.jobs_of(cell)[-1] if cell.jobs else None
     if cell.outcome is Outcome.CRASHED and end:
         text = signal.Signals(end.signal).name
-    elif cell.signature and cell.signature.name == UNRECOGNISED and end:
-        text = f"exit code {end.exit_code}: {cell.signature.message[:120]}"
+    elif cell.signature == UNRECOGNISED and end:
+        text = f"exit code {end.exit_code}: {cell.message[:120]}"
     else:
-        text = cell.signature.name if cell.signature else cell.message
-    return text if cell.stage in (None, RUN) else f"{cell.stage}: {text}"
+        text = cell.signature or cell.said
+    return text if cell.stage in ("", RUN) else f"{cell.stage}: {text}"
 
 
 TABLE_HEADERS = ("route", "link", "float ABI", "runner", "loads", "right", "bytes", "the board must have", "why not")

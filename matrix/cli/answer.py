@@ -21,12 +21,13 @@ from matrix.images.requirements import (
     requirements_text,
 )
 from matrix.plan.stages import axes as axis_rows
-from matrix.results.published import PublishedRun, read_run, read_runs, run_files
+from matrix.results.files import read_run, read_runs, run_files
+from matrix.results.run import Run
 from matrix.run.evidence import store_run
 from matrix.site.badges import as_svg, badge_of
 
 
-def runs_of(options: Namespace) -> tuple[PublishedRun, ...]:
+def runs_of(options: Namespace) -> tuple[Run, ...]:
     """Of `--results`, of the store's `--preset`, or the committed ones. Raises ResultsFault, StoreUnusable."""
     if options.preset:
         return (store_run(options.preset, options.store, engine=options.engine), *read_runs(options.results))
@@ -132,7 +133,7 @@ def diff(options: Namespace) -> int:
     return EXIT_NO if found.worse else EXIT_OK
 
 
-def _diff_releases(runs: Sequence[PublishedRun], axis: str, before: str, after: str) -> differences.Diff:
+def _diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> differences.Diff:
     cells = cells_of(runs)
     ends = []
     for term in (before, after):

@@ -21,8 +21,7 @@ from matrix.plan.question import FIELD_PRESET, Question
 from matrix.plan.spec import Spec
 from matrix.plan.stages import axes
 from matrix.plan.user_inputs import tool_axes
-from matrix.results.cells import CellReport, Report
-from matrix.results.formats import published, reproduce
+from matrix.results.run import Cell, Run
 from matrix.results.square import span
 from matrix.run.carry_out import carry_out, resolved
 from matrix.run.evidence import judged, replay
@@ -38,13 +37,13 @@ SAYS = {Verdict.GOOD: "passes", Verdict.BAD: "fails", Verdict.UNKNOWN: "cannot b
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """`cells` are those that were looked at, by their value on the axis, each with the report that it stands in.
+    """`cells` are those that were looked at, by their value on the axis, each with the run that it stands in.
     `jobs` were run for them."""
 
     plan: Plan
     axis: str
     order: tuple[str, ...]
-    cells: dict[str, tuple[Report, CellReport]] = field(default_factory=dict)
+    cells: dict[str, tuple[Run, Cell]] = field(default_factory=dict)
     jobs: int = 0
 
     @property
@@ -56,7 +55,7 @@ class Search:
         return f"{label} ({self.cells[label][1].words})"
 
 
-def verdict_of(cell: CellReport) -> Verdict:
+def verdict_of(cell: Cell) -> Verdict:
     if cell.outcome is Outcome.PASSED:
         return Verdict.GOOD
     return Verdict.BAD if cell.outcome.red else Verdict.UNKNOWN
@@ -158,10 +157,10 @@ def _part(question: Question, options: Namespace, labels: Sequence[str]) -> Plan
     return resolved(lambda: plan_of(replace(question, only=only), options.store))
 
 
-def _note(search: Search, report: Report, *, only_measured: bool) -> None:
-    for cell in report.cells:
+def _note(search: Search, run: Run, *, only_measured: bool) -> None:
+    for cell in run.cells:
         if not only_measured or verdict_of(cell) is not Verdict.UNKNOWN:
-            search.cells[cell.labels[search.axis]] = (report, cell)
+            search.cells[cell.axes[search.axis]] = (run, cell)
 
 
 def answer(search: Search, options: Namespace) -> list[str]:
@@ -178,18 +177,18 @@ def answer(search: Search, options: Namespace) -> list[str]:
         )
     turn = found[0]
     worse = known[turn.after] is Verdict.BAD
-    report, cell = search.cells[turn.after if worse else turn.before]
+    run, cell = search.cells[turn.after if worse else turn.before]
     rows = [["turn", f"{label}: {search.cells[label][1].words}"] for label in (turn.before, turn.after)]
     rows += [["between", f"{label}: {_why_not(search, label)}"] for label in turn.between]
     rows.append(["with", _with(search)])
     if cell.signature:
         rows += [
-            ["message", published(cell.signature.message)],
-            ["means", published(cell.signature.means)],
-            ["next", cell.signature.next_step],
+            ["message", cell.message],
+            ["means", cell.means],
+            ["next", run.next_step(cell.signature)],
         ]
     rows += [["besides", text] for text in _besides(search, found, cell)]
-    rows += [["evidence", line] for line in _commands(report, cell, search.axis, options)]
+    rows += [["evidence", line] for line in _commands(search, cell, options)]
     verb = "fails" if worse else "passes"
     return [
         f"{search.axis} {turn.after} is the first that {verb}" + (_reservation(turn) if turn.between else ""),
@@ -232,10 +231,10 @@ def _refuse_wrong_ends(search: Search, options: Namespace) -> None:
 
 def _why_not(search: Search, label: str) -> str:
     cell = search.cells[label][1]
-    return f"{cell.outcome}: {published(cell.message)}"
+    return f"{cell.outcome}: {cell.said}"
 
 
-def _besides(search: Search, found: Sequence[Turn], cell: CellReport) -> Iterator[str]:
+def _besides(search: Search, found: Sequence[Turn], cell: Cell) -> Iterator[str]:
     """What the headline does not say: more turns, another failure elsewhere, what was not looked at, what it cost."""
     known = search.known
     for turn in found[1:]:
@@ -257,14 +256,14 @@ def _rest(search: Search) -> str:
     return f"{said}; not of {span(left, search.order)}: a turn there and back would not show" if left else said
 
 
-def _commands(report: Report, cell: CellReport, axis: str, options: Namespace) -> Iterator[str]:
+def _commands(search: Search, cell: Cell, options: Namespace) -> Iterator[str]:
     """The evidence from this store, and what measures the cell anywhere."""
-    spec = report.plan.spec
+    spec = search.plan.spec
     store = [] if options.store == default_store() else ["--store", str(options.store)]
     engine = [] if options.engine == DEFAULT_ENGINE else ["--engine", options.engine]
-    words = ["--preset", spec.source, *spec.options, *engine, *store, f"{axis}={cell.labels[axis]}"]
+    words = ["--preset", spec.source, *spec.options, *engine, *store, f"{search.axis}={cell.axes[search.axis]}"]
     yield f"python -m matrix why {shlex.join(words)}"
-    yield reproduce(report, cell)
+    yield cell.reproduce
 
 
 def _once(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -30,7 +30,7 @@ from matrix.core.errors import (
     StoreUnusable,
     UsageError,
 )
-from matrix.core.records import DEFAULT_ENGINE, JobResult, Outcome
+from matrix.core.records import DEFAULT_ENGINE, Outcome
 from matrix.core.text import plain_rows
 from matrix.core.versions import nearest
 from matrix.engines.choice import engine_maker
@@ -43,8 +43,7 @@ from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.plan.spec import Spec
 from matrix.plan.user_inputs import UserModel
-from matrix.results.cells import CellReport
-from matrix.results.judge import Comparison
+from matrix.results.run import Comparison, FinishedJob, Run
 from matrix.run.carry_out import carry_out, complain_of_missing, resolved
 from matrix.run.evidence import judged
 from matrix.run.planning import load_spec, plan_for
@@ -75,9 +74,9 @@ def armv6_smoke(options: Namespace) -> int:
             if summary.interrupted:
                 return EXIT_INTERRUPTED
             complain_of_missing(summary)
-            cells = [cell for cell in judged(plan, summary.states, store).cells if not cell.cell.excluded]
-        runners = _runners(cells, plan, store)
-    return tell(_found(cells, plan, checks), runners, expected, options)
+            run = judged(plan, summary.states, store)
+        runners = _runners(run, plan, store)
+    return tell(_found(run, plan, checks), runners, expected, options)
 
 
 def tell(found: BoardFindings, runners: Sequence[Runner], expected: Outcomes | None, options: Namespace) -> int:
@@ -172,39 +171,40 @@ def _furnisher(store: Store) -> Furnisher:
     return Furnisher(shop=workshop(store.places), store=store.folder)
 
 
-def _found(cells: Sequence[CellReport], plan: Plan, checks: Mapping[str, str]) -> BoardFindings:
+def _found(run: Run, plan: Plan, checks: Mapping[str, str]) -> BoardFindings:
     """What a run came to, beside what was checked before it."""
     builds = {request.build.name: request.build for request in plan.environments() if request.build}
     ends = {f"runtime {name}": "not built" for name in builds}
+    cells = [cell for cell in run.cells if cell.outcome is not Outcome.EXCLUDED]
     for cell in cells:
-        ends |= {f"runtime {cell.labels['runtime']}": _ending(job) for job in cell.jobs if job.stage == BUILD}
-    made = programs_of(cells, BUILD)
+        ends |= {f"runtime {cell.axes['runtime']}": _ending(job) for job in run.jobs_of(cell) if job.stage == BUILD}
+    made = programs_of(run, BUILD)
     rank = {(axis, value.label): index for axis, values in plan.axes.items() for index, value in enumerate(values)}
     axes = ("model", "route", "runtime")
-    ordered = sorted(cells, key=lambda cell: [rank[axis, cell.labels[axis]] for axis in axes])
+    ordered = sorted(cells, key=lambda cell: [rank[axis, cell.axes[axis]] for axis in axes])
     return BoardFindings(
         release=next(iter(builds.values())).release,
         checks={**checks, **ends},
-        binaries={name: f"sha256:{made[name].digest}" if name in made else "" for name in builds},
-        rows=tuple(map(row_of, ordered)),
+        binaries={name: f"sha256:{made[name].sha256}" if name in made else "" for name in builds},
+        rows=tuple(row_of(run, cell) for cell in ordered),
     )
 
 
-def _ending(job: JobResult) -> str:
-    return f"exit code {job.end.exit_code}" if job.outcome is Outcome.FAILED else job.outcome.value.replace("_", " ")
+def _ending(job: FinishedJob) -> str:
+    return f"exit code {job.exit_code}" if job.outcome is Outcome.FAILED else job.outcome.value.replace("_", " ")
 
 
-def _runners(cells: Sequence[CellReport], plan: Plan, store: Store) -> list[Runner]:
+def _runners(run: Run, plan: Plan, store: Store) -> list[Runner]:
     """IREE's runtimes, then the programs with a model in them."""
     routes, tools = plan.spec.own_axes["route"], board_tools(plan, store)
     runners = []
     for stage in (BUILD, LINK):
-        made = programs_of(cells, stage)
+        made = programs_of(run, stage)
         runners += [
             Runner(
                 name=name,
-                size=made[name].size,
-                facts=tools[name].facts(store.blob(made[name].digest)),
+                size=made[name].bytes,
+                facts=tools[name].facts(store.blob(made[name].sha256)),
                 routes=tuple(
                     route for route, value in routes.items() if bool(value.flags.get(LINK)) == (stage == LINK)
                 ),
@@ -250,25 +250,27 @@ def bundle(options: Namespace) -> int:
         if summary.interrupted:
             return EXIT_INTERRUPTED
         complain_of_missing(summary)
-        (cell,) = judged(plan, summary.states, store).cells
-        if cell.outcome is not Outcome.PASSED or not cell.comparison:
+        run = judged(plan, summary.states, store)
+        (cell,) = run.cells
+        if not cell.passed or not cell.comparison:
             raise BundleRefused(
-                f"{options.model} by {options.route} on the emulated board: {cell.words}\n{cell.message}",
+                f"{options.model} by {options.route} on the emulated board: {cell.words}\n{cell.said}",
                 tip="another --route or --toolchain may do: `armv6-smoke` shows which",
             )
-        _write_bundle(cell, cell.comparison, plan, store, options)
+        _write_bundle(run, cell.comparison, plan, store, options)
     print(f"{options.output}: copy it to the board and start run.sh")
     return EXIT_OK
 
 
-def _write_bundle(cell: CellReport, compared: Comparison, plan: Plan, store: Store, options: Namespace) -> None:
-    given = {name: path for node in cell.cell.nodes for name, path, _ in plan.nodes[node].given}
-    made = {artifact.name: store.blob(artifact.digest) for job in cell.jobs for artifact in job.outputs}
+def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, options: Namespace) -> None:
+    (cell,), (planned,) = run.cells, plan.cells
+    given = {name: path for node in planned.nodes for name, path, _ in plan.nodes[node].given}
+    made = {name: store.blob(file.sha256) for job in run.jobs_of(cell) for name, file in job.artifacts.items()}
     files = {**given, **made}
     names = dict.fromkeys(files, "")
     model = BundledModel(
-        name=cell.labels["model"],
-        function=dict(plan.nodes[cell.cell.nodes[-1]].parameters)["function"],
+        name=cell.axes["model"],
+        function=dict(plan.nodes[planned.nodes[-1]].parameters)["function"],
         inputs=tuple(files[name] for name in matching(names, INPUT)),
         expected=tuple(files[name] for name in matching(names, EXPECTED)),
         tolerance=plan.spec.tolerance["float32"],
@@ -280,7 +282,7 @@ def _write_bundle(cell: CellReport, compared: Comparison, plan: Plan, store: Sto
         idle = measured_peak((str(tools.qemu), "-cpu", CPU, str(hello)), tools, Path(scratch))
     facts = BundleFacts(
         model=model.name,
-        compiler=cell.labels["compiler"],
+        compiler=cell.axes["compiler"],
         runtime=source_version(Tree(path=tools.trees / "source", digest="")),
         toolchain=options.toolchain,
         route=options.route,

@@ -12,16 +12,16 @@ from packaging.version import Version
 
 from matrix.core.data import STORE_LOCKS, data_root, model_files
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, ExportFailed, UsageError
-from matrix.core.records import Outcome
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
 from matrix.plan.backends.iree import MLIR, PARAMETERS
 from matrix.plan.catalogue import model_missing
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, kind_of, load_locks, variant_of
 from matrix.plan.spec import parse_spec
-from matrix.results.cells import CellReport
+from matrix.results.run import Run
 from matrix.run.carry_out import carry_out, complain_of_missing, resolved
 from matrix.run.evidence import judged
+from matrix.run.judging import signature_of
 from matrix.run.planning import load_catalogue
 from matrix.run.store import Store
 
@@ -89,12 +89,15 @@ def newest_exporter(locks: LockIndex, torch: str, turbine: str, *, variant: str)
     return max(fitting, key=lambda pair: (Version(pair[1]), Version(pair[0])))
 
 
-def keep_files(cell: CellReport, store: Store, options: Namespace) -> Iterator[tuple[Path, int]]:
+def keep_files(run: Run, store: Store, options: Namespace) -> Iterator[tuple[Path, int]]:
     """Writes what was asked for; (path, bytes) of each file. Raises ExportFailed, UsageError."""
-    if cell.outcome is not Outcome.PASSED:
-        advice = cell.signature.next_step if cell.signature else "`doctor` looks at this machine"
-        raise ExportFailed(f"{options.model}: {cell.words}\n{cell.message}", tip=advice)
-    left = {artifact.name: artifact for artifact in cell.jobs[-1].outputs}
+    (cell,) = run.cells
+    if not cell.passed:
+        advice = run.next_step(cell.signature) or "`doctor` looks at this machine"
+        ended = store.result(cell.jobs[-1]) if cell.signature else None
+        message = signature_of(ended).message if ended else cell.said
+        raise ExportFailed(f"{options.model}: {cell.words}\n{message}", tip=advice)
+    left = run.jobs_of(cell)[-1].artifacts
     wanted: dict[str, Path] = {MLIR: options.output}
     if options.parameters:
         wanted[PARAMETERS] = options.parameters
@@ -104,13 +107,13 @@ def keep_files(cell: CellReport, store: Store, options: Namespace) -> Iterator[t
     for name, path in wanted.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(store.blob(left[name].digest), path)
+            shutil.copyfile(store.blob(left[name].sha256), path)
         except OSError as error:
             raise UsageError(
                 f"{path} cannot be written: {error.strerror}",
                 tip="nothing is lost: the same command writes it without another export",
             ) from None
-        yield path, left[name].size
+        yield path, left[name].bytes
 
 
 def export(options: Namespace) -> int:
@@ -123,7 +126,6 @@ def export(options: Namespace) -> int:
         if summary.interrupted:
             return EXIT_INTERRUPTED
         complain_of_missing(summary)
-        (cell,) = judged(plan, summary.states, store).cells
-        for path, size in keep_files(cell, store, options):
+        for path, size in keep_files(judged(plan, summary.states, store), store, options):
             print(f"{path}  {size / 1e6:.1f} MB")
     return EXIT_OK

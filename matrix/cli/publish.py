@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -14,7 +13,7 @@ from matrix.artifacts.vmfb_archive import is_container, open_container, open_fil
 from matrix.artifacts.vmfb_audit import audit_container
 from matrix.core.data import data_root
 from matrix.core.errors import EXIT_OK, FileFault, UsageError
-from matrix.results.published import run_files
+from matrix.results.files import read_run, run_files
 
 
 def site(options: Namespace) -> int:
@@ -85,4 +84,4 @@ def whatis(options: Namespace) -> int:
 def observed() -> Observed:
     """The committed outcomes; none where this copy of the project has no results."""
     file = data_root() / "results" / "portability.json"
-    return observed_outcomes(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+    return observed_outcomes(read_run(file)) if file.is_file() else {}

@@ -22,9 +22,11 @@ from matrix.core.records import Outcome, Stage
 from matrix.core.text import plain_rows
 from matrix.engines.choice import looking_engine
 from matrix.engines.contract import Engine
-from matrix.plan.graph import Cell, NodeState, Plan
+from matrix.plan.graph import NodeState, Plan, PlannedCell
+from matrix.plan.question import Question
+from matrix.results.files import read_run
 from matrix.results.formats import FORMATS
-from matrix.run.carry_out import carry_out, complain_of_missing, looked_at, resolved
+from matrix.run.carry_out import carry_out, complain_of_missing, disk_use, resolved
 from matrix.run.cost import estimate
 from matrix.run.evidence import judged, replay
 from matrix.run.planning import plan_of, question_of
@@ -40,7 +42,7 @@ def run(options: Namespace) -> int:
         summary = carry_out(plan, store, options, name=name)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        report = replace(judged(plan, summary.states, store), disk=summary.disk if looked_at(summary.disk) else None)
+        report = replace(judged(plan, summary.states, store), disk=disk_use(summary.disk))
         _write(FORMATS[options.format](report), options.output)
     complain_of_missing(summary)
     return EXIT_OK
@@ -74,7 +76,7 @@ def plan(options: Namespace) -> int:
     return EXIT_OK
 
 
-def _decided(cell: Cell, states: Sequence[NodeState]) -> str:
+def _decided(cell: PlannedCell, states: Sequence[NodeState]) -> str:
     """`done`, or `untested` where this machine cannot, or empty where jobs are left."""
     obstacles = {state.obstacle[0] for state in (states[node] for node in cell.nodes) if state.obstacle}
     if Outcome.UNTESTED in obstacles:
@@ -100,8 +102,17 @@ def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
 
 
 def show(options: Namespace) -> int:
-    """Prints the table of what is in the store."""
-    planned = plan_of(question_of(options), options.store)
+    """Prints the table of what is in the store, or of a results file."""
+    asked = question_of(options)
+    if asked.preset.endswith(".json"):
+        if asked != Question(preset=asked.preset, torch_variant=asked.torch_variant):
+            raise UsageError(
+                f"show {asked.preset}: read more words about cells, expected a results file alone",
+                tip="a preset in its place takes --only and axes",
+            )
+        _write(FORMATS[options.format](read_run(Path(asked.preset))), options.output)
+        return EXIT_OK
+    planned = plan_of(asked, options.store)
     with Store(options.store, read_only=True) as store:
         schedule = replay(planned, store, looking_engine(options.engine, store.places))
         _write(FORMATS[options.format](judged(planned, schedule.states, store)), options.output)
@@ -111,7 +122,6 @@ def show(options: Namespace) -> int:
 def compare(options: Namespace) -> int:
     """Compares two runs and prints what differs."""
     from matrix.answers.equality import compare_runs, words
-    from matrix.results.published import read_run
 
     compared = compare_runs(read_run(options.before), read_run(options.after))
     print("\n".join(words(compared)))

@@ -19,9 +19,9 @@ from matrix.engines.kind import HandMade
 from matrix.plan.graph import Plan
 from matrix.plan.question import one_of
 from matrix.plan.stages import axes as axis_rows
-from matrix.results.cells import CellReport
-from matrix.results.published import PublishedCell, PublishedJob, PublishedRun, read_runs, run_files
-from matrix.run.evidence import judged, one_cell, published, replay
+from matrix.results.files import read_runs, run_files
+from matrix.results.run import Cell, FinishedJob, Run
+from matrix.run.evidence import judged, one_cell, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.store import Store
 
@@ -70,14 +70,12 @@ def _told(options: Namespace) -> int:
     try:
         with Store(options.store, read_only=True) as store:
             engine = looking_engine(options.engine, store.places)
-            report = judged(planned, replay(planned, store, engine).states, store)
-            cell = one_cell(report, options.cell)
+            run = judged(planned, replay(planned, store, engine).states, store)
+            cell = one_cell(run, options.cell)
             if not cell.jobs and (runs := _published(planned)) and _has(runs, cell):
                 return _from_runs(runs, options.cell)
-            run = published(report)
-            pasted = [shell_command(planned, cell, store, engine)] if cell.jobs else []
-            place = report.cells.index(cell)
-            _print(run.cells[place], run, run.cells, notes=_notes(cell), pasted=pasted, log=_log(cell))
+            pasted = [shell_command(planned, run, cell, store, engine)] if cell.jobs else []
+            _print(cell, run, run.cells, notes=_notes(run, cell), pasted=pasted, log=_log(store, cell))
     except StoreUnusable:
         runs = _published(planned)
         if not runs:
@@ -86,18 +84,18 @@ def _told(options: Namespace) -> int:
     return EXIT_OK
 
 
-def _published(planned: Plan) -> tuple[PublishedRun, ...]:
+def _published(planned: Plan) -> tuple[Run, ...]:
     """The committed runs that answer for a shipped preset as it is; a spec of one's own is another question."""
     if planned.spec.source not in presets() or planned.spec.options:
         return ()
     return read_runs(path for path in run_files(data_root() / "results") if path.stem == planned.spec.name)
 
 
-def _has(runs: Sequence[PublishedRun], cell: CellReport) -> bool:
-    return any(each.axes == dict(cell.labels) and each.measured for run in runs for each in run.cells)
+def _has(runs: Sequence[Run], cell: Cell) -> bool:
+    return any(each.axes == cell.axes and each.measured for run in runs for each in run.cells)
 
 
-def _from_runs(runs: Sequence[PublishedRun], choices: Sequence[str]) -> int:
+def _from_runs(runs: Sequence[Run], choices: Sequence[str]) -> int:
     """The evidence of one cell of published runs. Raises CellUnknown, UsageError."""
     cells = cells_of(runs)
     if not cells:
@@ -110,15 +108,15 @@ def _from_runs(runs: Sequence[PublishedRun], choices: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _date(run: PublishedRun, cell: PublishedCell) -> str:
+def _date(run: Run, cell: Cell) -> str:
     jobs = run.jobs_of(cell)
     return f"measured {jobs[-1].finished_at[:10]} on {jobs[-1].machine}" if jobs else "not measured"
 
 
 def _print(
-    cell: PublishedCell,
-    run: PublishedRun,
-    cells: Sequence[PublishedCell],
+    cell: Cell,
+    run: Run,
+    cells: Sequence[Cell],
     *,
     notes: Sequence[str],
     pasted: Sequence[str],
@@ -130,10 +128,10 @@ def _print(
     print(escape_controls("\n".join([*lines, f"  {cell.reproduce}"]).expandtabs()))
 
 
-def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> list[str]:
+def _evidence(cell: Cell, run: Run, notes: Sequence[str]) -> list[str]:
     lines = [cell.name, "", f"outcome    {cell.words}"]
     if cell.signature:
-        step = run.next_steps.get(cell.signature, "")
+        step = run.next_step(cell.signature)
         lines += [f"message    {cell.message}", f"means      {cell.means}", f"next       {step}"]
     if cell.comparison:
         lines.append(f"outputs    {cell.comparison.words}")
@@ -147,18 +145,18 @@ def _evidence(cell: PublishedCell, run: PublishedRun, notes: Sequence[str]) -> l
     return lines
 
 
-def _notes(cell: CellReport) -> list[str]:
-    return [f"{value.axis:10} {value.note}" for value in cell.cell.values if value.note]
+def _notes(run: Run, cell: Cell) -> list[str]:
+    return [f"{axis:10} {note}" for axis, label in cell.axes.items() if (note := run.notes(axis).get(label))]
 
 
-def _log(cell: CellReport) -> list[str]:
-    if not (cell.jobs and cell.jobs[-1].end.log and cell.outcome.red):
+def _log(store: Store, cell: Cell) -> list[str]:
+    result = store.result(cell.jobs[-1]) if cell.jobs and cell.outcome.red else None
+    if result is None or not result.end.log:
         return []
-    end = cell.jobs[-1].end
-    return ["", f"log of {cell.jobs[-1].stage} ({end.log_bytes} bytes)", end.log.rstrip()]
+    return ["", f"log of {result.stage} ({result.end.log_bytes} bytes)", result.end.log.rstrip()]
 
 
-def _job_lines(job: PublishedJob) -> list[str]:
+def _job_lines(job: FinishedJob) -> list[str]:
     peak = f", {job.peak_bytes / (1 << 20):.0f} MiB" if job.peak_bytes else ""
     return [
         f"{job.stage}: {job.outcome}, {job.status}, {job.seconds:.3f} s, {job.cpu_seconds:.3f} s CPU{peak}, "
@@ -167,17 +165,19 @@ def _job_lines(job: PublishedJob) -> list[str]:
         f"  lock         {job.lock} sha256 {job.lock_sha256}",
         f"  environment  {job.environment}",
         *(f"  in           {name} sha256 {digest}" for name, digest in job.inputs.items()),
-        *(f"  out          {made.name} sha256 {made.digest}, {made.size} bytes" for made in job.artifacts),
+        *(f"  out          {name} sha256 {made.sha256}, {made.bytes} bytes" for name, made in job.artifacts.items()),
+        *(f"  measured     {name} {value}" for name, value in job.measurements.items()),
         f"  command      {shlex.join(job.command)}",
     ]
 
 
-def shell_command(plan: Plan, cell: CellReport, store: Store, engine: Engine) -> str:
+def shell_command(plan: Plan, run: Run, cell: Cell, store: Store, engine: Engine) -> str:
     """One line for a shell that repeats the cell's last job by hand, with the files of the store."""
-    job = cell.jobs[-1]
-    node = plan.nodes[cell.cell.nodes[len(cell.jobs) - 1]]
+    job = store.result(cell.jobs[-1])
+    planned = plan.cells[run.cells.index(cell)]
+    node = plan.nodes[planned.nodes[len(cell.jobs) - 1]]
     environment = engine.load(node.request) if node.request else None
-    if environment is None:
+    if environment is None or job is None:
         return "# the environment was cleaned away; the next line makes it again"
     assert node.request is not None  # it has run
     model = dict(node.parameters).get("model_file", "")

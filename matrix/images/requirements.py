@@ -16,7 +16,7 @@ from matrix.images.debian.lock import load_bases
 from matrix.images.image import image_tag
 from matrix.images.layer_table import compute_image, read_layer_table
 from matrix.plan.locks import kind_of, read_lock
-from matrix.results.published import PublishedCell, PublishedEnvironment, PublishedJob, PublishedRun
+from matrix.results.run import Cell, FinishedJob, RealisedEnvironment, Run
 
 NO_WHEELS = ("own/", "builder/", "built/")
 """The prefixes of locks without wheels: of users' toolchains and of builds from source."""
@@ -51,7 +51,7 @@ class RequirementsFile:
         return tuple(each.request.lock for each in self.environments)
 
 
-def environments_of(run: PublishedRun, cell: PublishedCell, images: Path) -> tuple[LockedEnvironment, ...]:
+def environments_of(run: Run, cell: Cell, images: Path) -> tuple[LockedEnvironment, ...]:
     """The environments of the cell's stages, in order. Raises LockFault where a lock is not the one that was tested."""
     found: dict[str, LockedEnvironment] = {}
     for job in run.jobs_of(cell):
@@ -60,7 +60,7 @@ def environments_of(run: PublishedRun, cell: PublishedCell, images: Path) -> tup
     return tuple(found.values())
 
 
-def _tested(job: PublishedJob, environment: PublishedEnvironment | None, locks: Path) -> LockedEnvironment:
+def _tested(job: FinishedJob, environment: RealisedEnvironment | None, locks: Path) -> LockedEnvironment:
     if environment is None or not environment.python:
         raise LockFault(f"{job.lock}: the results do not say which Python it was on", tip="measure the cell again")
     lock = read_lock(locks / f"{job.lock}.txt", job.lock)
@@ -72,7 +72,7 @@ def _tested(job: PublishedJob, environment: PublishedEnvironment | None, locks: 
     return LockedEnvironment(request=request, machine=machine, packages=packages)
 
 
-def _same_versions(lock: Lock, packages: Sequence[PinnedPackage], environment: PublishedEnvironment) -> None:
+def _same_versions(lock: Lock, packages: Sequence[PinnedPackage], environment: RealisedEnvironment) -> None:
     """A changed lock is still valid if its wheels for this Python are the ones that were installed."""
     installed: dict[str, str] = {canonicalize_name(name): text for name, text in environment.distributions.items()}
     differing = [

@@ -37,7 +37,7 @@ NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PlannedCell:
     """One point of the matrix: a value for every axis, the nodes of its stages in order.
 
     `excluded` is the reason of the rule that took it out (it then has no nodes), `note` that of the one that put it in.
@@ -59,7 +59,7 @@ class Cell:
 class Plan:
     spec: Spec
     axes: Mapping[str, tuple[AxisValue, ...]]
-    cells: tuple[Cell, ...]
+    cells: tuple[PlannedCell, ...]
     nodes: tuple[Node, ...]
     planes: tuple[Mapping[str, tuple[AxisValue, ...]], ...] = ({},)
     """For each table of the spec, the values to which it keeps some of the axes."""
@@ -95,7 +95,7 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
     for values in points(axes, rules, chosen, planes):
         excluded, note = rules.verdict(values)
         nodes, measures = ((), ()) if excluded else graph.nodes_of(values)
-        cells.append(Cell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note, measures))
+        cells.append(PlannedCell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note, measures))
     if not cells:
         asked = " ".join(f"{axis}={term}" for axis, terms in (only or {}).items() for term in terms)
         raise MatrixEmpty(f"{spec.source}: --only {asked} leaves no cell", tip="`plan` without it lists the axes")

@@ -16,7 +16,7 @@ from matrix.core.keys import digest
 from matrix.core.records import Outcome, Stage
 from matrix.plan.axes import NEWER, labels_meant
 from matrix.plan.catalogue import Catalogue
-from matrix.plan.graph import Cell, Plan
+from matrix.plan.graph import Plan, PlannedCell
 from matrix.plan.stages import Node, kinds
 
 
@@ -44,12 +44,12 @@ def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
     return replace(plan, cells=cells, nodes=tuple(maker.nodes), baseline=maker.baseline)
 
 
-def group_of(cell: Cell, baseline: Collection[str]) -> tuple[str, ...]:
+def group_of(cell: PlannedCell, baseline: Collection[str]) -> tuple[str, ...]:
     """The labels that a cell shares with the baseline that it is compared with."""
     return tuple(label for axis, label in cell.labels.items() if axis not in baseline)
 
 
-def is_baseline(cell: Cell, baseline: Mapping[str, str]) -> bool:
+def is_baseline(cell: PlannedCell, baseline: Mapping[str, str]) -> bool:
     return all(cell.labels[axis] == label for axis, label in baseline.items())
 
 

@@ -1,169 +1,206 @@
-"""A report as text, Markdown, HTML, CSV, JSON and JUnit XML. Pure. Table, Markdown and HTML squares by `tabulate`."""
+"""A run as text, Markdown, HTML, CSV, JSON and JUnit XML, from the same sections. Pure. Tables are by `tabulate`."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
-import json
-import re
-import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from xml.etree import ElementTree
 
 from tabulate import tabulate
 
-from matrix.core.records import DEFAULT_ENGINE, Disk, JobResult, Lock, Outcome
-from matrix.core.store_paths import STORE_PATHS
-from matrix.plan.axes import NONE, ordered_axes
-from matrix.plan.backends.iree import BENCHMARK
-from matrix.results import audit_table, beside, build_table, speed_table
-from matrix.results.cells import CellReport, Report
-from matrix.results.front_ends import groups, portability
-from matrix.results.published import FORMAT
-from matrix.results.recompiled import recompiled, sentences
-from matrix.results.square import Square, headings, legend, squares
+from matrix.core.records import Outcome
+from matrix.plan.axes import NONE
+from matrix.results.files import run_json
+from matrix.results.run import Run
+from matrix.results.sections import Block, Column, Grid, Lines, Section, Words, grid, measures
+from matrix.results.sentences import recompiled, sentences_beside
+from matrix.results.square import legend, mark_of, squares, words_of
+from matrix.results.times import TIMES_SECTION
+from matrix.results.weights import BUILDS, MODULE_WEIGHTS
 
-FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"()\[\]]+/)+")
-"""The folders of an absolute path, of which a message of Python or the linker may hold some."""
+LEGEND = (
+    Column(title="mark", value=lambda row: row.mark, align="center"),
+    Column(title="cells", value=lambda row: row.count),
+    Column(title="meaning", value=lambda row: row.words, align="left"),
+)
+NOTED = ("model", "runtime", "target")
+"""Axes of whose values there may be something to say beside the tables, in this order."""
 
 
-def as_table(report: Report) -> str:
+def _squares(run: Run) -> Iterator[Block]:
+    """The squares of outcomes; where times were measured, their tables stand in their place."""
+    for square in squares(run) if not run.times else ():
+        yield Words(text=square.caption)
+        yield Grid(
+            headings=("", *square.short_columns.values()),
+            rows=tuple(
+                (short, *(mark_of(run, cells[column]) if column in cells else "" for column in square.columns))
+                for row, short in square.short_rows.items()
+                for cells in (dict(square.row(row)),)
+            ),
+            align=("center",) * (1 + len(square.columns)),
+        )
+        yield Lines(lines=square.islands)
+
+
+def _notes(run: Run) -> Iterator[Block]:
+    notes = {label: note for axis in NOTED for label, note in run.notes(axis).items()}
+    if notes:
+        yield Lines(lines=tuple(f"{label}: {note}" for label, note in notes.items()), rigid=True)
+
+
+def _beside(run: Run) -> Iterator[Block]:
+    if said := sentences_beside(run):
+        yield Lines(lines=said)
+    yield Lines(lines=recompiled(run), bullets=False)
+
+
+def _legend(run: Run) -> Iterator[Block]:
+    yield Words(text="legend", heading=True)
+    yield grid(LEGEND, legend(run.cells, lambda cell: mark_of(run, cell), words_of), ruled=False)
+
+
+def sections() -> tuple[Section, ...]:
+    """All that a run may have to say, in order."""
+    return (
+        TIMES_SECTION,
+        MODULE_WEIGHTS,
+        Section(name="squares", blocks=_squares, on_site=False),
+        BUILDS,
+        measures(),
+        Section(name="notes", blocks=_notes, on_site=False),
+        Section(name="beside", blocks=_beside, on_site=False),
+        Section(name="legend", blocks=_legend, on_site=False),
+    )
+
+
+def totals(run: Run) -> str:
+    """`225 cells: 51 passed, 174 failed`."""
+    counted = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in run.counts().items())
+    ran = sum(1 for cell in run.cells if not cell.compared)
+    return f"{len(run.cells)} cells: {counted}" + (f"; {ran} of the passed ones are not compared" if ran else "")
+
+
+def _blocks(run: Run) -> Iterator[Block]:
+    for section in sections():
+        yield from section.blocks(run)
+
+
+def as_table(run: Run) -> str:
     """Plain text; a square of 15 by 15 fits 120 columns."""
-    parts = [
-        report.plan.spec.question,
-        *speed_table.sections(report, "simple"),
-        *audit_table.sections(report, "simple"),
-    ]
-    for square in _squares(report):
-        parts += [_caption(square), _grid(square, "simple"), _sentences(square, "  ")]
-    parts += build_table.sections(report, "simple")
-    parts += [_notes(report, "  "), _said(report, "  "), "\n".join(sentences(report))]
-    parts += ["legend", _legend(report, "plain"), totals(report)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    parts = [run.question]
+    for block in _blocks(run):
+        match block:
+            case Grid():
+                parts.append(_tabulated(block, "simple" if block.ruled else "plain"))
+            case Lines():
+                parts.append("\n".join(("  " if block.bullets else "") + line for line in block.lines))
+            case Words():
+                parts.append(block.text)
+    return "\n\n".join(part for part in [*parts, totals(run)] if part) + "\n"
 
 
-def as_markdown(report: Report) -> str:
-    """The square, its islands and the legend as GitHub-flavoured Markdown."""
-    parts = [
-        f"# {report.plan.spec.question}",
-        *speed_table.sections(report, "github"),
-        *audit_table.sections(report, "github"),
-    ]
-    for square in _squares(report):
-        parts += [_caption(square), _grid(square, "github"), _sentences(square, "- ")]
-    parts += build_table.sections(report, "github")
-    parts += [_notes(report, "- "), _said(report, "- ")]
-    parts += ["\n".join(f"- {sentence}" for sentence in sentences(report))]
-    parts += [_legend(report, "github"), totals(report) + "."]
-    return "\n\n".join(part for part in parts if part) + "\n"
+def as_markdown(run: Run) -> str:
+    """GitHub-flavoured."""
+    parts = [f"# {run.question}"]
+    for block in _blocks(run):
+        match block:
+            case Grid():
+                parts.append(_tabulated(block, "github"))
+            case Lines():
+                parts.append("\n".join(f"- {line}" for line in block.lines))
+            case Words(heading=False):
+                parts.append(block.text)
+    return "\n\n".join(part for part in [*parts, f"{totals(run)}."] if part) + "\n"
 
 
-def as_html(report: Report) -> str:
+def as_html(run: Run) -> str:
     """One page without scripts or outside resources."""
-    question = html.escape(report.plan.spec.question)
-    measured = [*speed_table.sections(report, "html"), *audit_table.sections(report, "html")]
-    parts = [f"<h1>{question}</h1>", *(_block(part) for part in measured)]
-    for square in _squares(report):
-        listed = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in square.islands)
-        parts += [f"<p>{html.escape(_caption(square))}</p>", _grid(square, "html"), f"<ul>{listed}</ul>"]
-    parts += [_block(part) for part in build_table.sections(report, "html")]
-    if notes := _notes(report, ""):
-        parts.append(f"<pre>{html.escape(notes)}</pre>")
-    said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in _sentences_beside(report))
-    parts += [f"<ul>{said}</ul>"] if said else []
-    parts += [f"<p>{html.escape(sentence)}</p>" for sentence in sentences(report)]
-    parts += [_legend(report, "html"), f"<p>{html.escape(totals(report))}</p>"]
+    question = html.escape(run.question)
+    parts = [f"<h1>{question}</h1>"]
+    for block in _blocks(run):
+        match block:
+            case Grid():
+                parts.append(_tabulated(block, "html"))
+            case Lines(rigid=True):
+                parts.append(f"<pre>{html.escape(chr(10).join(block.lines))}</pre>")
+            case Lines(bullets=True):
+                listed = "".join(f"<li>{html.escape(line)}</li>" for line in block.lines)
+                parts.append(f"<ul>{listed}</ul>")
+            case Lines():
+                parts += [f"<p>{html.escape(line)}</p>" for line in block.lines]
+            case Words(heading=False):
+                parts.append(f"<p>{html.escape(block.text)}</p>")
+    parts.append(f"<p>{html.escape(totals(run))}</p>")
     style = "body{font-family:sans-serif}td,th{padding:.2em .5em;text-align:center}"
     head = f'<meta charset="utf-8"><title>{question}</title><style>{style}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
 
-def as_csv(report: Report) -> str:
+def _tabulated(block: Grid, style: str) -> str:
+    rows = [list(row) for row in block.rows]
+    return str(tabulate(rows, headers=block.headings, tablefmt=style, disable_numparse=True, colalign=block.align))
+
+
+def as_csv(run: Run) -> str:
     """A row a cell."""
-    axes = ordered_axes(report.plan.spec)
+    axes = [axis.name for axis in run.axes]
+    data = [section.data(run) for section in sections()]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    times = speed_table.by_cell(report)
-    more = speed_table.CSV_HEADERS if times else ()
+    more = [name for names, _ in data for name in names]
     writer.writerow([*axes, "outcome", "stage", "signature", "message", "error", "reproduce", *more])
-    for cell in report.cells:
-        signature = cell.signature.name if cell.signature else ""
-        error = f"{cell.comparison.error:.3g}" if cell.comparison else ""
-        row = [cell.outcome, cell.stage or "", signature, published(cell.message), error, reproduce(report, cell)]
-        row += speed_table.csv_columns(times, cell) if times else []
-        writer.writerow([*(cell.labels[axis] for axis in axes), *row])
+    for cell in run.cells:
+        error = (
+            "" if not cell.comparison else f"{math.inf if cell.comparison.error is None else cell.comparison.error:.3g}"
+        )
+        row = [cell.outcome, cell.stage, cell.signature, cell.said, error, cell.reproduce]
+        for names, values in data:
+            row += ["" if each is None else f"{each}" for each in values.get(cell.name, [None] * len(names))]
+        writer.writerow(without_formulas([*(cell.axes.get(axis, NONE) for axis in axes), *row]))
     return stream.getvalue()
 
 
-def as_json(report: Report) -> str:
-    """Versioned data. Jobs, environments, signatures and paths of a Nix store stand once and are referred to by key,
-    digest, name and path."""
-    jobs: dict[str, Any] = {}
-    environments: dict[str, Any] = {}
-    store_paths: dict[str, Any] = {}
-    signatures: dict[str, Any] = {}
-    cells = []
-    for cell in report.cells:
-        for job, lock in zip(cell.jobs, cell.locks, strict=True):
-            jobs[job.key] = _job(job, lock)
-            environments[job.environment] = json.loads(report.environments.get(job.environment, "{}"))
-            store_paths |= environments[job.environment].pop(STORE_PATHS, {})
-        cells.append(_cell(report, cell, signatures))
-    document = {
-        "format": FORMAT,
-        "preset": report.plan.spec.name,
-        "question": report.plan.spec.question,
-        "counts": {outcome.value: count for outcome, count in report.counts().items()},
-        "islands": [sentence for square in squares(report) for sentence in square.islands],
-        **({"models": notes} if (notes := _notes_of(report, "model")) else {}),
-        **({"emulated": notes} if (notes := _notes_of(report, "target")) else {}),
-        **({"disk": _disk(report.disk)} if report.disk else {}),
-        **_front_ends_as_data(report),
-        **_targets_as_data(report),
-        "cells": cells,
-        "jobs": jobs,
-        "environments": environments,
-        **({STORE_PATHS: dict(sorted(store_paths.items()))} if store_paths else {}),
-        "signatures": signatures,
-    }
-    if tables := speed_table.as_data(report):
-        document["times"] = tables
-        document["modules"] = audit_table.as_data(report)
-    if again := recompiled(report):
-        document["compiled_again"] = [asdict(row) for row in again]
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+def without_formulas(row: Iterable[str]) -> list[str]:
+    """What a spreadsheet would take for a formula gets an apostrophe."""
+    return [f"'{text}" if text[:1] in ("=", "+", "@") or (text[:1] == "-" and len(text) > 1) else text for text in row]
 
 
-def as_junit(report: Report) -> str:
+def as_json(run: Run) -> str:
+    """The record itself, and for those who read no more of it the sentences of all its tables."""
+    said = (line for block in _blocks(run) if isinstance(block, Lines) for line in block.lines)
+    return run_json(run, said)
+
+
+def as_junit(run: Run) -> str:
     """A test case a cell: red cells are failures, cells without a measurement are skipped."""
-    spec = report.plan.spec
-    red = [cell for cell in report.cells if cell.outcome.red]
-    skipped = [cell for cell in report.cells if not cell.outcome.red and cell.outcome is not Outcome.PASSED]
+    red = [cell for cell in run.cells if cell.outcome.red]
+    skipped = [cell for cell in run.cells if not cell.outcome.red and cell.outcome is not Outcome.PASSED]
     suite = ElementTree.Element(
         "testsuite",
-        name=spec.name,
-        tests=str(len(report.cells)),
+        name=run.preset,
+        tests=str(len(run.cells)),
         failures=str(len(red)),
         skipped=str(len(skipped)),
         errors="0",
     )
-    for cell in report.cells:
-        seconds = sum(job.end.seconds for job in cell.jobs[-1:])
-        name = " ".join(f"{axis}={label}" for axis, label in cell.labels.items())
-        case = ElementTree.SubElement(suite, "testcase", classname=spec.name, name=name, time=f"{seconds:.3f}")
-        message = _printable(published(cell.message))
+    for cell in run.cells:
+        seconds = sum(job.seconds for job in run.jobs_of(cell)[-1:])
+        name = " ".join(f"{axis}={label}" for axis, label in cell.axes.items())
+        case = ElementTree.SubElement(suite, "testcase", classname=run.preset, name=name, time=f"{seconds:.3f}")
+        message = _printable(cell.said)
         if cell.outcome.red:
-            ElementTree.SubElement(case, "failure", type=cell.words, message=message).text = reproduce(report, cell)
+            ElementTree.SubElement(case, "failure", type=cell.words, message=message).text = cell.reproduce
         elif cell.outcome is not Outcome.PASSED:
             ElementTree.SubElement(case, "skipped", message=f"{cell.outcome}: {message}")
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 
-FORMATS: Mapping[str, Callable[[Report], str]] = {
+FORMATS: Mapping[str, Callable[[Run], str]] = {
     "table": as_table,
     "markdown": as_markdown,
     "html": as_html,
@@ -171,179 +208,6 @@ FORMATS: Mapping[str, Callable[[Report], str]] = {
     "json": as_json,
     "junit": as_junit,
 }
-
-
-def _sentences_beside(report: Report) -> list[str]:
-    """Which exporters write the same, and which compilers take it; where targets differ. Empty for one of each."""
-    return [*(group.words for group in groups(report)), *portability(report), *beside.sentences(report)]
-
-
-def _said(report: Report, bullet: str) -> str:
-    return "\n".join(bullet + sentence for sentence in _sentences_beside(report))
-
-
-def _targets_as_data(report: Report) -> dict[str, Any]:
-    targets = [_beside_as_data("target", row) for row in beside.beside(report)]
-    builds = [_beside_as_data("runtime", row) for row in beside.builds_beside(report)]
-    return {**({"targets": targets} if targets else {}), **({"builds": builds} if builds else {})}
-
-
-def _beside_as_data(axis: str, row: beside.Beside) -> dict[str, Any]:
-    fields = asdict(row)
-    return {axis: fields.pop("subject"), **fields, "words": row.words}
-
-
-def _front_ends_as_data(report: Report) -> dict[str, Any]:
-    found = groups(report)
-    written = [
-        {"model": group.model, "sha256": group.digest, "exporters": group.exporters, "words": group.words}
-        for group in found
-    ]
-    return {"identical_mlir": written, "mlir_portability": list(portability(report))} if found else {}
-
-
-def disk_words(disk: Disk) -> str:
-    """`disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 dropped`."""
-    budget = f" of a budget of {disk.budget_bytes / 1e9:.1f} GB" if disk.budget_bytes else ""
-    if disk.kept:
-        return (
-            f"disk: the environments of this run hold {disk.peak_bytes / 1e9:.1f} GB{budget} where the engine keeps "
-            f"them, what they share counted once; {disk.made} made, and they stay"
-        )
-    again = f"; made again: {', '.join(disk.made_again)}" if disk.made_again else ""
-    return (
-        f"disk: peak {disk.peak_bytes / 1e9:.1f} GB{budget}; "
-        f"{disk.made} environments made, {disk.dropped} dropped{again}"
-    )
-
-
-def _disk(disk: Disk) -> dict[str, Any]:
-    kept = "the run's environments, where the engine keeps them"
-    return {
-        "measured": kept if disk.kept else "environments and their wheels",
-        "peak_bytes": disk.peak_bytes,
-        "budget_bytes": disk.budget_bytes or None,
-        "environments_made": disk.made,
-        "environments_dropped": disk.dropped,
-        "made_again": disk.made_again,
-    }
-
-
-def published(text: str) -> str:
-    """The text without the folders of the machine that it was measured on."""
-    return FOLDERS.sub("…/", text)
-
-
-def totals(report: Report) -> str:
-    """`225 cells: 51 passed, 174 failed`."""
-    counted = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in report.counts().items())
-    ran = sum(1 for cell in report.cells if not cell.compared)
-    return f"{len(report.cells)} cells: {counted}" + (f"; {ran} of the passed ones are not compared" if ran else "")
-
-
-def reproduce(report: Report, cell: CellReport) -> str:
-    """One line that measures the cell again, on any machine that has this project."""
-    only = " ".join(
-        f"--only {axis}={cell.labels[axis]}"
-        for axis, values in report.plan.axes.items()
-        if cell.labels[axis] != NONE
-        and (len(values) > 1 or cell.labels[axis] != values[0].label)  # the latter: put in by an [[include]]
-    )
-    options = shlex.join(report.plan.spec.options)
-    engine = next((f"--engine {job.engine}" for job in cell.jobs if job.engine != DEFAULT_ENGINE), "")
-    return " ".join(f"python -m matrix run {shlex.quote(report.plan.spec.source)} {options} {only} {engine}".split())
-
-
-def _block(part: str) -> str:
-    return part if part.startswith("<table") else f"<p>{html.escape(part)}</p>"
-
-
-def _squares(report: Report) -> tuple[Square, ...]:
-    """The squares of outcomes; where times were measured, their tables stand in their place."""
-    return () if BENCHMARK in report.plan.spec.stages else squares(report)
-
-
-def _caption(square: Square) -> str:
-    return f"{square.row_axis} down, {square.column_axis} across; {square.title}"
-
-
-def _grid(square: Square, style: str) -> str:
-    rows = [[heading, *marks] for heading, marks in zip(headings(square.rows), square.marks, strict=True)]
-    columns = ["", *headings(square.columns)]
-    return str(tabulate(rows, headers=columns, tablefmt=style, disable_numparse=True, stralign="center"))
-
-
-def _legend(report: Report, style: str) -> str:
-    rows = [[row.mark, str(row.count), row.words] for row in legend(report)]
-    headers = ["mark", "cells", "meaning"]
-    align = ("center", "right", "left")
-    return str(tabulate(rows, headers=headers, tablefmt=style, disable_numparse=True, colalign=align))
-
-
-def _sentences(square: Square, bullet: str) -> str:
-    return "\n".join(bullet + sentence for sentence in square.islands)
-
-
-def _notes_of(report: Report, axis: str) -> dict[str, str]:
-    """What there is to say of an axis's values beside the table: the opset of an `.onnx`, what a runtime was
-    built from, how a target is emulated."""
-    return {value.label: value.note for value in report.plan.axes[axis] if value.note}
-
-
-def _notes(report: Report, bullet: str) -> str:
-    notes = {label: note for axis in ("model", "runtime", "target") for label, note in _notes_of(report, axis).items()}
-    return "\n".join(f"{bullet}{label}: {note}" for label, note in notes.items())
-
-
-def _cell(report: Report, cell: CellReport, signatures: dict[str, Any]) -> dict[str, Any]:
-    evidence: dict[str, Any] = {"jobs": [job.key for job in cell.jobs], "reproduce": reproduce(report, cell)}
-    if cell.signature:
-        signatures.setdefault(cell.signature.name, {"next": cell.signature.next_step})
-        evidence["message"] = published(cell.signature.message)
-        evidence["means"] = published(cell.signature.means)
-        evidence["values"] = {name: published(value) for name, value in cell.signature.values}
-    if cell.reason:
-        evidence["reason"] = published(cell.reason)
-    if cell.cell.note:
-        evidence["included"] = cell.cell.note
-    if cell.comparison:
-        finite = cell.comparison.error if cell.comparison.error != float("inf") else None
-        evidence["comparison"] = {
-            "error": finite,
-            "tolerance": cell.comparison.tolerance,
-            "text": cell.comparison.text,
-        }
-    return {
-        "axes": dict(cell.labels),
-        "outcome": cell.outcome.value,
-        "stage": cell.stage,
-        "signature": cell.signature.name if cell.signature else None,
-        "evidence": evidence,
-    }
-
-
-def _job(job: JobResult, lock: Lock) -> dict[str, Any]:
-    end = job.end
-    return {
-        "stage": job.stage,
-        "outcome": job.outcome.value,
-        "lock": lock.name,
-        "lock_sha256": lock.digest,
-        "engine": job.engine,
-        "environment": job.environment,
-        "command": list(job.command),
-        "inputs": dict(job.inputs),
-        "artifacts": {artifact.name: {"sha256": artifact.digest, "bytes": artifact.size} for artifact in job.outputs},
-        "end": end.end,
-        "exit_code": end.exit_code,
-        "signal": end.signal,
-        "seconds": round(end.seconds, 4),
-        "cpu_seconds": round(end.cpu_seconds, 4),
-        "peak_bytes": end.peak_bytes or None,
-        "log_bytes": end.log_bytes,
-        "finished_at": job.finished_at,
-        "machine": job.machine,
-    }
 
 
 def _printable(text: str) -> str:

@@ -4,12 +4,14 @@ without a rerun."""
 from __future__ import annotations
 
 import io
+import math
 import tokenize
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from matrix.core.records import JobEnd, Outcome
+from matrix.results.run import Comparison
 
 if TYPE_CHECKING:
     import numpy.typing
@@ -26,22 +28,9 @@ ENDS = {
     "lost": Outcome.INFRASTRUCTURE,
 }
 """The outcome of each way in which a job can end, an exit code of 0 apart."""
+EQUAL = Comparison(error=0.0, tolerance=0.0, text="equal, byte for byte")
 SMALLEST = 5e-324
 """The error of values that differ and are equal as float64: two integers above 2^53."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Outputs beside the reference.
-
-    `error` is the largest |output - reference| / max |reference| over all outputs (0 where they are equal),
-    `tolerance` what was allowed for its dtype, `text` names the worst element or what does not fit.
-    """
-
-    equal: bool
-    error: float
-    tolerance: float
-    text: str
 
 
 def outcome_of(end: JobEnd, *, has_outputs: bool, recognised: Outcome | None) -> Outcome:
@@ -69,17 +58,17 @@ def compare(outputs: Sequence[bytes], expected: Sequence[bytes], tolerance: Mapp
             if nans:
                 one = _refused(f"the reference itself holds {nans} NaN of {wanted.size}, which nothing can be equal to")
             elif output == reference:
-                one = Comparison(equal=True, error=0.0, tolerance=0.0, text="equal, byte for byte")
+                one = EQUAL
             else:
                 one = _compare_arrays(_array(output), wanted, tolerance)
         except ValueError as error:
             one = _refused(f"not an .npy file: {error}")
         compared.append(replace(one, text=f"output {index}: {one.text}"))
-    return max(compared, key=lambda one: (not one.equal, one.error))
+    return max(compared, key=lambda one: (not one.equal, math.inf if one.error is None else one.error))
 
 
 def _refused(text: str) -> Comparison:
-    return Comparison(equal=False, error=float("inf"), tolerance=0.0, text=text)
+    return Comparison(error=None, tolerance=0.0, text=text)
 
 
 def _array(content: bytes) -> Array:
@@ -106,7 +95,7 @@ def _compare_arrays(output: Array, reference: Array, tolerance: Mapping[str, flo
     if output.shape != reference.shape:
         return _refused(f"shape {list(output.shape)}, expected {list(reference.shape)}")
     if output.size == 0:
-        return Comparison(equal=True, error=0.0, tolerance=0.0, text="equal (no element)")
+        return Comparison(error=0.0, tolerance=0.0, text="equal (no element)")
     if output.dtype.kind not in "biufc":
         return _refused(f"dtype {output.dtype} cannot be compared")
     allowed = tolerance.get(output.dtype.name, 0.0)
@@ -124,4 +113,4 @@ def _compare_arrays(output: Array, reference: Array, tolerance: Mapping[str, flo
     nans = _nans(output)
     named = f"; {nans} NaN where the reference has none" if nans else ""
     text = f"worst at {at}: {output[place]!s}, expected {reference[place]!s}, scale {scale:.4g}{named}"
-    return Comparison(equal=error <= allowed, error=error, tolerance=allowed, text=text)
+    return Comparison(error=error if math.isfinite(error) else None, tolerance=allowed, text=text)

@@ -12,173 +12,210 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from matrix.artifacts.benchmark import Timing, device_peak
-from matrix.core.records import JobEnd, JobResult, Outcome
-from matrix.plan.backends.iree import BENCHMARK, COMPILE
-from matrix.plan.rounds import group_of, is_baseline, is_twin, round_of
-from matrix.results.cells import CellReport, Repeat, Report
+from matrix.core.records import Outcome
+from matrix.results.run import Cell, FinishedJob, Recompiled, Run, Timed, Times, Verdict
 
 CONFIDENCE = 0.85
 LEAST_FLOOR = 0.01
 """Where code comes to lie in memory costs or gains as much; nobody changes a release for it."""
 
 
-class Verdict(StrEnum):
-    FASTER = "faster"
-    SLOWER = "slower"
-    SAME = "no difference"
-    UNSETTLED = "unsettled"
-    TOO_FEW = "too few rounds"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A job beside those that decide a cell: a `round` (from 1) of it or of the baseline's `twin`, one of them `again`,
+    or one that measures. `job` is None where there is none; `reason` says why, and why one measured nothing."""
+
+    round: int = 0
+    twin: bool = False
+    again: bool = False
+    job: FinishedJob | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speed:
-    """The times of one cell, in seconds: the median over its rounds, the quartiles, `ratio` to the baseline (median of
-    the rounds' ratios), and a verdict a pass. None where there is nothing to tell; `reason` then says why."""
+class Subject:
+    """A cell with what its times are made of. `compiled` is its compile."""
 
-    cell: CellReport
-    baseline: bool
-    reason: str = ""
-    rounds: Mapping[int, Timing]
-    median: float | None = None
-    quartiles: tuple[float, float] | None = None
-    ratio: float | None = None
-    verdicts: tuple[Verdict, ...] = ()
+    cell: Cell
+    compiled: FinishedJob | None = None
+    repeats: tuple[Repeat, ...] = ()
+    mlir_bytes: int | None = None
+
+    def rounds(self, *, twin: bool = False) -> dict[int, FinishedJob]:
+        """Round -> its job, of one of the two series."""
+        found = (each for each in self.repeats if each.round and each.twin is twin)
+        return {each.round: each.job for each in found if each.job and each.job.measurements}
 
     @property
-    def verdict(self) -> Verdict | None:
-        if not self.verdicts:
-            return None
-        if Verdict.TOO_FEW in self.verdicts:  # a pass that is not over contradicts nothing
-            return Verdict.TOO_FEW
-        return self.verdicts[0] if len(set(self.verdicts)) == 1 else Verdict.UNSETTLED
+    def compiles(self) -> list[FinishedJob]:
+        """All of the module, the first one first."""
+        again = [each.job for each in self.repeats if each.again and each.job]
+        return [job for job in (self.compiled, *again) if job and self.compiled and job.stage == self.compiled.stage]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedTable:
-    """Cells that are compared with one baseline. `shared` are their common labels, `axes` those that differ.
-
-    `twins` are the rounds of the baseline's twin, `floor` is the noise floor as a ratio above 1 (None without a twin),
-    `waited` the share of the time in which a call did not have a core though it needed one, `load` the highest load
-    of the machine.
-    """
-
-    shared: Mapping[str, str]
-    axes: tuple[str, ...]
-    rows: tuple[Speed, ...]
-    twins: Mapping[int, Timing]
-    floor: float | None
-    waited: float
-    load: float | None
-    passes: int
+def times_of(subjects: Iterable[Subject], baseline: Mapping[str, str], rounds: int, passes: int) -> tuple[Times, ...]:
+    """One table for each group of cells with a baseline of their own."""
+    groups: dict[tuple[str, ...], list[Subject]] = {}
+    for subject in subjects:
+        shared = tuple(label for axis, label in subject.cell.axes.items() if axis not in baseline)
+        groups.setdefault(shared, []).append(subject)
+    numbers = [range(1 + start, 1 + start + rounds) for start in range(0, rounds * passes, rounds)]
+    return tuple(_table(group, baseline, numbers) for group in groups.values())
 
 
-def speed_tables(report: Report) -> tuple[SpeedTable, ...]:
-    """One table for each group of cells with a baseline of their own; none if the spec asks for no benchmark."""
-    if BENCHMARK not in report.plan.spec.stages:
-        return ()
-    axes = tuple(report.plan.baseline)
-    groups: dict[tuple[str, ...], list[CellReport]] = {}
-    for cell in report.cells:
-        groups.setdefault(group_of(cell.cell, axes), []).append(cell)
-    return tuple(_table(report, axes, cells) for cells in groups.values())
-
-
-def _table(report: Report, axes: tuple[str, ...], cells: Sequence[CellReport]) -> SpeedTable:
-    shown = [cell for cell in cells if cell.outcome is not Outcome.EXCLUDED]
-    base = next((cell for cell in shown if is_baseline(cell.cell, report.plan.baseline)), None)
-    passes = report.plan.spec.benchmark.passes
-    levels = _timings(base.repeats, twin=False) if base and base.outcome is Outcome.PASSED else {}
-    twins = _timings(base.repeats, twin=True) if base else {}
-    floor = noise_floor(
-        [_logs(_seconds(twins), _seconds(levels), rounds) for rounds in _passes(report)],
-    )
-    rows = tuple(_speed(report, cell, levels, floor, baseline=cell is base) for cell in shown)
-    timings = [timing for row in rows for timing in row.rounds.values()]
-    wall, cpu = sum(timing.seconds for timing in timings), sum(timing.cpu_seconds for timing in timings)
-    return SpeedTable(
-        shared={axis: label for axis, label in cells[0].labels.items() if axis not in axes},
-        axes=_distinct(axes, cells),
+def _table(subjects: Sequence[Subject], baseline: Mapping[str, str], passes: Sequence[range]) -> Times:
+    shown = [subject for subject in subjects if subject.cell.outcome is not Outcome.EXCLUDED]
+    base = next((each for each in shown if baseline.items() <= each.cell.axes.items()), None)
+    levels = _seconds(base.rounds()) if base and base.cell.passed else {}
+    twins = _seconds(base.rounds(twin=True)) if base else {}
+    floor = noise_floor([_logs(twins, levels, numbers) for numbers in passes])
+    rows = tuple(_timed(each, levels, floor, passes, base=base, axes=tuple(baseline)) for each in shown)
+    timings = [job.measurements for each in shown if each.cell.passed for job in each.rounds().values()]
+    wall, cpu = (sum(timing[name] for timing in timings) for name in ("seconds", "cpu_seconds"))
+    cells = [subject.cell for subject in subjects]
+    return Times(
+        shared={axis: label for axis, label in cells[0].axes.items() if axis not in baseline},
+        axes=distinct(tuple(baseline), cells),
+        noise_floor=None if floor is None else math.exp(floor),
+        waited_for_a_core=waited(cpu, wall),
+        highest_load=max((timing["load"] for timing in timings if timing["load"] is not None), default=None),
+        passes=len(passes),
         rows=rows,
-        twins=twins,
-        floor=None if floor is None else math.exp(floor),
-        waited=max(0.0, 1 - cpu / wall) if wall else 0.0,
-        load=max((timing.load for timing in timings if timing.load is not None), default=None),
-        passes=passes,
+        twin_seconds_by_round=_by_round(twins),
     )
 
 
-def _distinct(axes: Sequence[str], cells: Sequence[CellReport]) -> tuple[str, ...]:
+def distinct(axes: Sequence[str], cells: Sequence[Cell]) -> tuple[str, ...]:
     """The axes without those whose labels repeat an earlier one's (a runtime that is tied to the compiler)."""
     columns: dict[tuple[str, ...], str] = {}
     for axis in axes:
-        columns.setdefault(tuple(cell.labels[axis] for cell in cells), axis)
+        columns.setdefault(tuple(cell.axes[axis] for cell in cells), axis)
     return tuple(columns.values())
 
 
-def _speed(
-    report: Report, cell: CellReport, levels: Mapping[int, Timing], floor: float | None, *, baseline: bool
-) -> Speed:
-    rounds = _timings(cell.repeats, twin=False)
-    if cell.outcome is not Outcome.PASSED:
-        return Speed(cell=cell, baseline=baseline, rounds={}, reason=cell.words)
-    if not rounds:
-        return Speed(cell=cell, baseline=baseline, rounds={}, reason=_why_untimed(cell.repeats))
-    seconds = _seconds(rounds)
-    times = sorted(seconds.values())
-    logs = _logs(seconds, _seconds(levels), tuple(seconds))
-    verdicts = (
-        ()
-        if baseline or not logs
-        else tuple(verdict_of(_logs(seconds, _seconds(levels), numbers), floor) for numbers in _passes(report))
+def _timed(
+    subject: Subject,
+    levels: Mapping[int, float],
+    floor: float | None,
+    passes: Sequence[range],
+    *,
+    base: Subject | None,
+    axes: Sequence[str],
+) -> Timed:
+    cell, jobs = subject.cell, subject.rounds()
+    compiled = min(subject.compiles, key=lambda job: job.seconds, default=None)
+    module = next(iter(subject.compiled.artifacts.values()), None) if subject.compiled else None
+    row = Timed(
+        axes={axis: label for axis, label in cell.axes.items() if axis in axes},
+        baseline=subject is base,
+        reason=_why_untimed(subject, jobs),
+        command=next((job.command for job in jobs.values()), ()),
+        compile_seconds=compiled.seconds if compiled else None,
+        compile_cpu_seconds=compiled.cpu_seconds if compiled else None,
+        vmfb_bytes=module.bytes if module else None,
+        mlir_bytes=subject.mlir_bytes,
+        peak_bytes=max((job.peak_bytes or 0 for job in jobs.values()), default=0) or None,
+        device_peak_bytes=max(
+            (peak for job in jobs.values() if (peak := job.measurements.get("device_peak_bytes")) is not None),
+            default=None,
+        ),
     )
+    if row.reason:
+        return row
+    seconds = _seconds(jobs)
+    times, logs = sorted(seconds.values()), _logs(seconds, levels, tuple(seconds))
     quarter = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
-    return Speed(
-        cell=cell,
-        baseline=baseline,
-        rounds=rounds,
-        median=statistics.median(times),
-        quartiles=(quarter[0], quarter[2]),
-        ratio=math.exp(statistics.median(logs)) if logs else None,
-        verdicts=verdicts,
+    judged = () if row.baseline or not logs else passes
+    return replace(
+        row,
+        median_seconds=statistics.median(times),
+        quartile_1_seconds=quarter[0],
+        quartile_3_seconds=quarter[2],
+        ratio=median_ratio(seconds, levels),
+        verdicts=tuple(verdict_of(_logs(seconds, levels, numbers), floor) for numbers in judged),
+        seconds_by_round=_by_round(seconds),
+        cpu_seconds_by_round=_by_round({number: job.measurements["cpu_seconds"] for number, job in jobs.items()}),
     )
 
 
-def _why_untimed(repeats: Sequence[Repeat]) -> str:
-    rounds = [repeat for repeat in repeats if repeat.node.stage == BENCHMARK]
-    return next((repeat.reason for repeat in rounds if repeat.reason), "no round is measured yet")
+def _why_untimed(subject: Subject, jobs: Mapping[int, FinishedJob]) -> str:
+    if not subject.cell.passed:
+        return subject.cell.words
+    reasons = (repeat.reason for repeat in subject.repeats if repeat.round and repeat.reason)
+    return "" if jobs else next(reasons, "no round is measured yet")
 
 
-def _timings(repeats: Sequence[Repeat], *, twin: bool) -> dict[int, Timing]:
-    """Round -> timing, of one of the two series."""
-    return {
-        round_of(repeat.node): repeat.timing
-        for repeat in repeats
-        if repeat.timing is not None and is_twin(repeat.node) is twin
-    }
+def _seconds(jobs: Mapping[int, FinishedJob]) -> dict[int, float]:
+    return {number: job.measurements["seconds"] for number, job in jobs.items()}
 
 
-def _seconds(rounds: Mapping[int, Timing]) -> dict[int, float]:
-    return {number: timing.seconds for number, timing in rounds.items()}
+def _by_round(values: Mapping[int, float]) -> dict[str, float]:
+    return {str(number): value for number, value in sorted(values.items())}
 
 
-def _passes(report: Report) -> list[tuple[int, ...]]:
-    """The numbers of the rounds of each pass."""
-    wanted = report.plan.spec.benchmark
-    return [tuple(range(1 + start, 1 + start + wanted.rounds)) for start in _starts(wanted.rounds, wanted.passes)]
+def waited(cpu: float, wall: float) -> float:
+    """The share of the time in which calls did not have a core."""
+    return max(0.0, 1 - cpu / wall) if wall else 0.0
 
 
-def _starts(rounds: int, passes: int) -> range:
-    return range(0, rounds * passes, rounds)
+def median_ratio(these: Mapping[Any, float], those: Mapping[Any, float]) -> float | None:
+    """The median of the ratios in the rounds in which both were measured."""
+    logs = _logs(these, those, tuple(these))
+    return math.exp(statistics.median(logs)) if logs else None
 
 
-def _logs(these: Mapping[int, float], those: Mapping[int, float], rounds: Sequence[int]) -> list[float]:
+TimedRow = tuple[Mapping[str, str], Timed, Times]
+
+
+def timed_rows(run: Run) -> Iterator[TimedRow]:
+    """Every row of times, with all the labels of its cell."""
+    for table in run.times:
+        for row in table.rows:
+            axes = {**table.shared, **row.axes}
+            yield {axis.name: axes.pop(axis.name) for axis in run.axes if axis.name in axes} | axes, row, table
+
+
+def ratio_quartiles(row: Timed, table: Times) -> tuple[float, float] | None:
+    """The quartiles of the ratios to the baseline over the rounds; None for fewer than two."""
+    base = table.base.seconds_by_round if table.base else {}
+    ratios = [
+        seconds / base[number]
+        for number, seconds in row.seconds_by_round.items()
+        if seconds > 0 and base.get(number, 0) > 0
+    ]
+    if len(ratios) < 2:
+        return None
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return low, high
+
+
+def _logs(these: Mapping[Any, float], those: Mapping[Any, float], rounds: Sequence[Any]) -> list[float]:
     """The logarithm of the ratio in each of the rounds in which both were measured."""
     return [math.log(these[number] / those[number]) for number in rounds if number in these and number in those]
+
+
+def recompiled_of(subjects: Iterable[Subject], order: Sequence[str]) -> tuple[Recompiled, ...]:
+    """One record for each compiler release of which a compile was repeated, in the order of the axis."""
+    seen: dict[str, dict[str, list[FinishedJob]]] = {}
+    for subject in subjects:
+        if len(jobs := subject.compiles) > 1:
+            seen.setdefault(subject.cell.axes["compiler"], {})[jobs[0].key] = jobs
+    labels = sorted(seen, key=lambda label: order.index(label) if label in order else len(order))
+    return tuple(_recompiled(label, list(seen[label].values())) for label in labels)
+
+
+def _recompiled(compiler: str, modules: list[list[FinishedJob]]) -> Recompiled:
+    first = [(jobs[0].artifacts, jobs[0].outcome) for jobs in modules]
+    return Recompiled(
+        compiler=compiler,
+        modules=len(modules),
+        unequal=sum(any(job.artifacts != made for job in jobs) for jobs, (made, _) in zip(modules, first, strict=True)),
+        ends=sum(any(job.outcome != end for job in jobs) for jobs, (_, end) in zip(modules, first, strict=True)),
+    )
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -216,31 +253,3 @@ def verdict_of(logs: Sequence[float], floor: float | None) -> Verdict:
     if middle < -floor and interval[1] < 0:
         return Verdict.FASTER
     return Verdict.SAME
-
-
-def compile_job(cell: CellReport) -> JobResult | None:
-    return next((job for job in cell.jobs if job.stage == COMPILE), None)
-
-
-def compile_end(cell: CellReport) -> JobEnd | None:
-    """The quickest of the compiles, where it was repeated: whatever else a machine does only adds to it."""
-    again = [repeat.result for repeat in cell.repeats if repeat.node.stage == COMPILE]
-    ends = [job.end for job in (compile_job(cell), *again) if job]
-    return min(ends, key=lambda end: end.seconds, default=None)
-
-
-def vmfb_bytes(cell: CellReport) -> int | None:
-    job = compile_job(cell)
-    return next((artifact.size for artifact in job.outputs), None) if job else None
-
-
-def peak_bytes(cell: CellReport) -> int | None:
-    """The most memory that a round's process had to itself; None where it was over too soon to be seen."""
-    ends = [repeat.result.end for repeat in cell.repeats if repeat.timing and repeat.result]
-    return max((end.peak_bytes for end in ends), default=0) or None
-
-
-def device_bytes(cell: CellReport) -> int | None:
-    """The most bytes of the module's device buffers, as IREE's own allocator counts them."""
-    ends = [repeat.result.end for repeat in cell.repeats if repeat.timing and repeat.result]
-    return max((peak for end in ends if (peak := device_peak(end.log)) is not None), default=None)

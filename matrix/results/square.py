@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from packaging.version import Version
 
 from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, in_order
-from matrix.plan.axes import ordered_axes
-from matrix.plan.spec import Spec, View
-from matrix.plan.stages import kinds
+from matrix.plan.axes import NONE
 from matrix.results import signatures
-from matrix.results.cells import CellReport, Report
+from matrix.results.run import Cell, CellTable, Run
 
 MARKS = {
     Outcome.PASSED: "ok",
@@ -54,83 +52,139 @@ OUTCOMES: Mapping[Outcome, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendRow:
+    """A mark, what it means, how often it is there, and the first cell that has it."""
+
     mark: str
     words: str
     count: int
+    cell: Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Square:
-    """`marks[row][column]` under the headings `columns` and beside `rows`; `title` names the other axes' values."""
+    """Cells of a run, one axis down and one across. `others` are the axes beside it with their one value; `ties` those
+    that have the value of another one; `part` says which part it is of a square that is too big for a page."""
 
-    title: str
+    run: Run
     row_axis: str
     column_axis: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    marks: tuple[tuple[str, ...], ...]
-    islands: tuple[str, ...]
+    cells: Mapping[tuple[str, str], Cell]
+    others: Mapping[str, str]
+    ties: Mapping[str, str]
+    part: str = ""
+
+    @property
+    def title(self) -> str:
+        """What the cells have in common."""
+        tied = [f"{axis} = {other}" for axis, other in self.ties.items()]
+        return ", ".join([*(f"{axis} {label}" for axis, label in self.others.items() if label != NONE), *tied])
+
+    @property
+    def caption(self) -> str:
+        return f"{self.row_axis} down, {self.column_axis} across; {self.title}"
+
+    @property
+    def short_rows(self) -> dict[str, str]:
+        return dict(zip(self.rows, headings(self.rows), strict=True))
+
+    @property
+    def short_columns(self) -> dict[str, str]:
+        return dict(zip(self.columns, headings(self.columns), strict=True))
+
+    def row(self, label: str) -> list[tuple[str, Cell]]:
+        return [(column, self.cells[label, column]) for column in self.columns if (label, column) in self.cells]
+
+    def column(self, label: str) -> list[tuple[str, Cell]]:
+        return [(row, self.cells[row, label]) for row in self.rows if (row, label) in self.cells]
+
+    @property
+    def islands(self) -> tuple[str, ...]:
+        """Where one can stay without breaking anything, in words."""
+        passing = {row: self._held(row) for row in self.rows}
+        return islands(self.row_axis, self.column_axis, passing, self.columns)
+
+    def _held(self, row: str) -> tuple[str, ...] | None:
+        """The columns that a row passes on; None where it passes on none and is not wholly measured."""
+        cells = dict(self.row(row))
+        held = tuple(column for column, cell in cells.items() if cell.passed)
+        whole = len(cells) == len(self.columns) and all(cell.outcome.red for cell in cells.values())
+        return held if held or whole else None
 
 
-def squares(report: Report) -> tuple[Square, ...]:
-    """For each table of the spec one square for each combination of the values of all other axes. An axis that is tied
-    to one that stands in the square, or in the title, makes no difference of its own."""
-    return tuple(_square(report, page) for page in pages(report))
+def square_of(
+    run: Run, shown: tuple[str, str], cells: Sequence[Cell], *, others: Mapping[str, str], ties: Mapping[str, str]
+) -> Square:
+    """A square of these cells; `shown` are the axis down and the one across."""
+    down, across = shown
+    return Square(
+        run=run,
+        row_axis=down,
+        column_axis=across,
+        rows=in_order(cell.axes.get(down, NONE) for cell in cells),
+        columns=in_order(cell.axes.get(across, NONE) for cell in cells),
+        cells={(cell.axes.get(down, NONE), cell.axes.get(across, NONE)): cell for cell in cells},
+        others=others,
+        ties=ties,
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """The cells that stand together in a table of the spec; `title` names what they have in common."""
-
-    view: View
-    title: str
-    cells: tuple[CellReport, ...]
-
-
-def pages(report: Report) -> Iterator[Page]:
-    """For each table of the spec one page for each combination of the values of all axes that are neither down nor
+def squares(run: Run) -> Iterator[Square]:
+    """For each table of the run one square for each combination of the values of all axes that are neither down nor
     across nor tied to another one."""
-    spec = report.plan.spec
-    for view, plane in zip(spec.tables, report.plan.planes, strict=True):
-        kept = {axis: {value.label for value in values} for axis, values in plane.items()}
-        shown = {spec.ties.get(axis, axis) for axis in (view.rows, view.columns)}
-        others = [axis for axis in ordered_axes(spec) if axis not in shown and axis not in spec.ties]
-        groups: dict[tuple[str, ...], list[CellReport]] = {}
-        for cell in report.cells:
-            if all(cell.labels[axis] in labels for axis, labels in kept.items()):
-                groups.setdefault(tuple(cell.labels[axis] for axis in others), []).append(cell)
-        for labels, cells in groups.items():
-            common = (f"{axis} {label}" for axis, label in zip(others, labels, strict=True))
-            yield Page(view=view, title=", ".join([*common, *_ties(spec, view)]), cells=tuple(cells))
+    for view in run.tables:
+        shown = {run.ties.get(axis, axis) for axis in (view.rows, view.columns)}
+        others = [axis.name for axis in run.axes if axis.name not in shown and not axis.tied]
+        ties = {axis: other for axis, other in run.ties.items() if {axis, other} != {view.rows, view.columns}}
+        for labels, cells in grouped(view_of(run, view), others).items():
+            beside = dict(zip(others, labels, strict=True))
+            yield square_of(run, (view.rows, view.columns), cells, others=beside, ties=ties)
 
 
-def legend(report: Report) -> tuple[LegendRow, ...]:
-    """Every mark that stands in the squares: what it means and how often it is there, most frequent first."""
+def view_of(run: Run, view: CellTable) -> list[Cell]:
+    """The cells of a table."""
+    kept = [(axis, set(labels)) for axis, labels in view.where.items()]
+    return [cell for cell in run.cells if all(cell.axes.get(axis) in labels for axis, labels in kept)]
+
+
+def grouped(cells: Iterable[Cell], axes: Sequence[str]) -> dict[tuple[str, ...], list[Cell]]:
+    """Cells by their labels on some axes."""
+    groups: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(cell.axes.get(axis, NONE) for axis in axes), []).append(cell)
+    return groups
+
+
+def legend(cells: Iterable[Cell], mark: Callable[[Cell], str], words: Callable[[Cell], str]) -> tuple[LegendRow, ...]:
+    """Every mark of the cells: what it means and how often it is there, most frequent first."""
     counts: Counter[str] = Counter()
-    words: dict[str, str] = {}
-    for cell in report.cells:
-        mark = mark_of(report, cell)
-        counts[mark] += 1
-        words.setdefault(mark, _words(cell))
-    return tuple(LegendRow(mark=mark, words=words[mark], count=count) for mark, count in counts.most_common())
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        counts[text := mark(cell)] += 1
+        first.setdefault(text, cell)
+    return tuple(
+        LegendRow(mark=text, words=words(first[text]), count=count, cell=first[text])
+        for text, count in counts.most_common()
+    )
 
 
-def mark_of(report: Report, cell: CellReport) -> str:
+def mark_of(run: Run, cell: Cell) -> str:
     """The mark of a cell in the square."""
-    last = [stage for stage in report.plan.spec.stages if kinds()[stage].judged][-1]
     if not cell.compared:
         return RAN
-    early = cell.stage[0] if cell.stage and cell.stage != last else ""
+    early = cell.stage[:1] if cell.stage != run.last_stage else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
-        return early + signatures.codes().get(cell.signature.name, "?")
+        return early + signatures.codes().get(cell.signature, "?")
     return (early if cell.outcome.red else "") + MARKS[cell.outcome]
 
 
-def _words(cell: CellReport) -> str:
-    if cell.outcome is Outcome.PASSED:
+def words_of(cell: Cell) -> str:
+    """What a mark means, in a legend."""
+    if cell.passed:
         return "passed" if cell.compared else "ran to its end; its outputs are not compared with anything"
     if cell.signature and cell.outcome is Outcome.FAILED:
-        known = signatures.legends().get(cell.signature.name)
+        known = signatures.legends().get(cell.signature)
         return f"{cell.words} ({known})" if known else cell.words
     return outcome_words(cell.words, cell.outcome)
 
@@ -138,37 +192,6 @@ def _words(cell: CellReport) -> str:
 def outcome_words(words: str, outcome: Outcome) -> str:
     """`not installable at export (the index has no wheels for it, …)`, where no signature says more."""
     return f"{words.replace('_', ' ')} ({OUTCOMES[outcome]})"
-
-
-def _square(report: Report, page: Page) -> Square:
-    view = page.view
-    row_labels = in_order(cell.labels[view.rows] for cell in page.cells)
-    column_labels = in_order(cell.labels[view.columns] for cell in page.cells)
-    found = {(cell.labels[view.rows], cell.labels[view.columns]): cell for cell in page.cells}
-    marks = tuple(
-        tuple(mark_of(report, found[row, column]) if (row, column) in found else "" for column in column_labels)
-        for row in row_labels
-    )
-    passing = {row: _held([(column, found.get((row, column))) for column in column_labels]) for row in row_labels}
-    return Square(
-        title=page.title,
-        row_axis=view.rows,
-        column_axis=view.columns,
-        rows=row_labels,
-        columns=column_labels,
-        marks=marks,
-        islands=islands(view.rows, view.columns, passing, column_labels),
-    )
-
-
-def _ties(spec: Spec, view: View) -> list[str]:
-    return [f"{axis} = {other}" for axis, other in spec.ties.items() if {axis, other} != {view.rows, view.columns}]
-
-
-def _held(row: Sequence[tuple[str, CellReport | None]]) -> tuple[str, ...] | None:
-    """The columns that a row passes on; None where it passes on none and is not wholly measured."""
-    held = tuple(column for column, cell in row if cell and cell.outcome is Outcome.PASSED)
-    return held if held or all(cell and cell.outcome.red for _, cell in row) else None
 
 
 def islands(

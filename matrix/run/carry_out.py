@@ -14,7 +14,7 @@ from matrix.core.text import say
 from matrix.engines.choice import engine_maker
 from matrix.engines.contract import Engine
 from matrix.plan.graph import Plan
-from matrix.results.formats import disk_words
+from matrix.results.run import DiskUse
 from matrix.run.cost import environment_costs
 from matrix.run.evidence import replay
 from matrix.run.local.disk import refuse_beyond, share_of
@@ -82,13 +82,39 @@ def _tell(summary: RunSummary) -> None:
         f"{summary.tool_cpu_seconds:.1f} s of it CPU time of the tools",
         file=sys.stderr,
     )
-    if looked_at(summary.disk):
+    if disk_use(summary.disk):
         print(disk_words(summary.disk), file=sys.stderr)
 
 
-def looked_at(disk: Disk) -> bool:
-    """Something was made, or images were found that a new store did not know of."""
-    return bool(disk.made or (disk.kept and disk.peak_bytes))
+def disk_words(disk: Disk) -> str:
+    """`disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 dropped`."""
+    budget = f" of a budget of {disk.budget_bytes / 1e9:.1f} GB" if disk.budget_bytes else ""
+    if disk.kept:
+        return (
+            f"disk: the environments of this run hold {disk.peak_bytes / 1e9:.1f} GB{budget} where the engine keeps "
+            f"them, what they share counted once; {disk.made} made, and they stay"
+        )
+    again = f"; made again: {', '.join(disk.made_again)}" if disk.made_again else ""
+    return (
+        f"disk: peak {disk.peak_bytes / 1e9:.1f} GB{budget}; "
+        f"{disk.made} environments made, {disk.dropped} dropped{again}"
+    )
+
+
+def disk_use(disk: Disk) -> DiskUse | None:
+    """For results; None where nothing was made, and no images were found that a new store did not know of."""
+    if not (disk.made or (disk.kept and disk.peak_bytes)):
+        return None
+    return DiskUse(
+        measured="the run's environments, where the engine keeps them"
+        if disk.kept
+        else "environments and their wheels",
+        peak_bytes=disk.peak_bytes,
+        budget_bytes=disk.budget_bytes or None,
+        environments_made=disk.made,
+        environments_dropped=disk.dropped,
+        made_again=tuple(disk.made_again),
+    )
 
 
 def _budget(options: Namespace, store: Store) -> int:

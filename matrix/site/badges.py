@@ -15,7 +15,7 @@ from matrix.answers.advice import meant_by
 from matrix.core.errors import NoAnswer
 from matrix.core.text import mark_controls
 from matrix.core.versions import in_order, minor
-from matrix.results.published import PublishedCell
+from matrix.results.run import Cell
 from matrix.results.square import headings, span
 
 LETTER, EDGE = 6.3, 10
@@ -47,7 +47,7 @@ class Badge:
     title: str
 
 
-def badge_of(cells: Sequence[PublishedCell], wanted: Mapping[str, str], *, date: str) -> Badge:
+def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> Badge:
     """Which compilers pass with what is wanted (a model, and more if one likes), or which runtimes where a compiler is.
 
     Without a compiler and a runtime each compiler is asked with the runtime of its own release. A release passes if a
@@ -76,7 +76,7 @@ def badge_of(cells: Sequence[PublishedCell], wanted: Mapping[str, str], *, date:
     )
 
 
-def _of_one_release(cell: PublishedCell) -> bool:
+def _of_one_release(cell: Cell) -> bool:
     return minor(cell.axes.get("runtime", "")) == minor(cell.axes.get("compiler", ""))
 
 

@@ -15,14 +15,16 @@ from matrix.answers.causes import cells_of
 from matrix.core.errors import UsageError
 from matrix.core.text import mark_controls
 from matrix.plan.axes import NONE
-from matrix.results.published import PublishedCell, PublishedRun, read_runs
+from matrix.results.files import read_runs
+from matrix.results.formats import as_csv
+from matrix.results.run import Cell, Run
+from matrix.results.square import Square
 from matrix.site.badges import as_svg, badge_of
-from matrix.site.charts import Chart, find_charts
-from matrix.site.downloads import chart_csv, chart_json, run_csv
+from matrix.site.charts import Chart, chart_csv, chart_json, find_charts
 from matrix.site.harmless import LABEL, inert_run, slug
-from matrix.site.pages import Site, first_table, latest, square_view
+from matrix.site.pages import Site, first_table, latest
 from matrix.site.picture import square_svg
-from matrix.site.squares import FIRST, Table, find_tables, without_repeats
+from matrix.site.squares import FIRST, find_squares, slug_of, without_repeats
 
 FORMAT = 1
 MARKER = "site.json"
@@ -49,7 +51,7 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
             tip="give another folder with -o",
         )
     runs = runs_of_pages(results)
-    tables = without_repeats(table for run in runs for table in find_tables(run))
+    tables = without_repeats(table for run in runs for table in find_squares(run))
     charts = charts_of(runs)
     making = folder.with_name(f"{folder.name}.partial")
     if making.exists():
@@ -67,13 +69,13 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
     )
 
 
-def runs_of_pages(results: Sequence[Path]) -> list[PublishedRun]:
+def runs_of_pages(results: Sequence[Path]) -> list[Run]:
     """The runs with all text inert, in the order of the pages. Raises ResultsFault, and UsageError where there is
     nothing to show or two files are of one preset."""
     if not results:
         raise UsageError("no results to publish", tip="name the JSON of a run: `show --format json --output FILE`")
     read = [inert_run(run) for run in read_runs(results)]
-    runs = sorted(read, key=lambda run: (not _is_first(run), run.emulated, run.preset, run.source))
+    runs = sorted(read, key=lambda run: (not _is_first(run), bool(run.notes("target")), run.preset, run.source))
     if not any(run.cells for run in runs):
         raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
     _refuse_twins(runs)
@@ -83,34 +85,34 @@ def runs_of_pages(results: Sequence[Path]) -> list[PublishedRun]:
 def first_square(results: Sequence[Path]) -> str:
     """The square of the start page as SVG. Raises ResultsFault, UsageError for results without cells."""
     runs = runs_of_pages(results)
-    table = first_table([table for run in runs for table in find_tables(run)])
-    return square_svg(table, square_view(table)["islands"])
+    table = first_table([table for run in runs for table in find_squares(run)])
+    return square_svg(table)
 
 
-def charts_of(runs: Sequence[PublishedRun]) -> list[Chart]:
+def charts_of(runs: Sequence[Run]) -> list[Chart]:
     """The charts of all runs: those of times first, of these the one of the quietest machine."""
     return [chart for run in sorted(runs, key=_noise) for chart in find_charts(run)]
 
 
-def _noise(run: PublishedRun) -> float:
+def _noise(run: Run) -> float:
     """The largest noise floor of a run's times; a run without any has no end of it."""
-    return max((speed.noise_floor for speed in run.speeds if speed.noise_floor), default=math.inf)
+    return max((table.noise_floor for table in run.times if table.noise_floor), default=math.inf)
 
 
 def _may_be_replaced(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MARKER).is_file() or not any(folder.iterdir()))
 
 
-def _is_first(run: PublishedRun) -> bool:
+def _is_first(run: Run) -> bool:
     """It answers the question of the start page: releases of both axes, each with others than its own."""
     pairs = {tuple(cell.axes.get(axis) for axis in FIRST) for cell in run.cells}
     several = all(len(set(labels)) > 1 for labels in zip(*pairs, strict=True))
     return several and any(one != other for one, other in pairs)
 
 
-def _refuse_twins(runs: Sequence[PublishedRun]) -> None:
+def _refuse_twins(runs: Sequence[Run]) -> None:
     """Two files of one preset would write the same pages."""
-    by_name: dict[str, PublishedRun] = {}
+    by_name: dict[str, Run] = {}
     for run in runs:
         if other := by_name.get(run.preset):
             raise UsageError(
@@ -119,7 +121,7 @@ def _refuse_twins(runs: Sequence[PublishedRun]) -> None:
         by_name[run.preset] = run
 
 
-def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Table], charts: Sequence[Chart]) -> int:
+def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Square], charts: Sequence[Chart]) -> int:
     made = {folder}
     folder.mkdir(parents=True)
     pages = 0
@@ -131,12 +133,12 @@ def _write_all(folder: Path, runs: Sequence[PublishedRun], tables: Sequence[Tabl
         target.write_text(text, encoding="utf-8")
         pages += 1
     for table in tables:
-        picture = square_svg(table, square_view(table)["islands"])
-        (folder / "square" / f"{table.slug}.svg").write_text(picture, encoding="utf-8")
+        picture = square_svg(table)
+        (folder / "square" / f"{slug_of(table)}.svg").write_text(picture, encoding="utf-8")
     (folder / "data").mkdir()
     for run in runs:
         shutil.copyfile(run.source, folder / "data" / f"{slug(run.preset)}.json")
-        (folder / "data" / f"{slug(run.preset)}.csv").write_text(run_csv(run), encoding="utf-8")
+        (folder / "data" / f"{slug(run.preset)}.csv").write_text(as_csv(run), encoding="utf-8")
     _write_charts(folder / "chart", charts)
     _write_badges(folder / "badge", runs)
     static = resources.files("matrix.site") / "static"
@@ -165,9 +167,9 @@ def _write_charts(folder: Path, charts: Sequence[Chart]) -> None:
         (folder / f"{chart.slug}.json").write_text(chart_json(chart), encoding="utf-8")
 
 
-def _write_badges(folder: Path, runs: Sequence[PublishedRun]) -> None:
+def _write_badges(folder: Path, runs: Sequence[Run]) -> None:
     """One for each model that was measured."""
-    by_model: dict[str, list[PublishedCell]] = {}
+    by_model: dict[str, list[Cell]] = {}
     for cell in cells_of(runs):
         by_model.setdefault(cell.axes.get("model", NONE), []).append(cell)
     folder.mkdir()

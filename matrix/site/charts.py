@@ -1,7 +1,10 @@
-"""What a run's numbers say over the releases: charts that are still data. `drawing` draws, `downloads` files them."""
+"""What a run's numbers say over the releases: charts that are still data, and these as files. `drawing` draws them."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +12,11 @@ from pathlib import Path
 from matrix.core.records import Outcome
 from matrix.core.text import mark_controls
 from matrix.core.versions import in_order
-from matrix.plan.backends.iree import COMPILE
-from matrix.results.published import PublishedJob, PublishedRun, PublishedSpeed
-from matrix.results.speed_table import duration
+from matrix.plan.backends.iree import COMPILE, VMFB
+from matrix.results.formats import without_formulas
+from matrix.results.run import FinishedJob, Run, Timed, Times
+from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
+from matrix.results.times import duration
 from matrix.site.harmless import LABEL, slug
 from matrix.site.releases import RELEASED
 from matrix.site.squares import ordered
@@ -57,7 +62,7 @@ class Chart:
     """`measure` is what the values are (SIZE, SECONDS, CPU_SECONDS or RATIO), `reading` how to read it. `left_out`
     counts the series beyond PANELS, `empty` names those without a number. `source` stands under it wherever it goes."""
 
-    run: PublishedRun
+    run: Run
     kind: str
     title: str
     measure: str
@@ -103,16 +108,17 @@ Row = tuple[Mapping[str, str], Point]
 """A point, and the axes that it was measured at."""
 
 
-def find_charts(run: PublishedRun) -> list[Chart]:
+def find_charts(run: Run) -> list[Chart]:
     """The charts of a run, in the order of a page; none where it measured nothing over several releases."""
     compiles = list(_compiles(run))
     machine = _machines(job for _, job in compiles)
     sizes = [(axes, Point(value=_module_bytes(job))) for axes, job in compiles]
     once = [(axes, Point(value=_passed(job, job.cpu_seconds))) for axes, job in compiles]
-    quickest = [(each.axes, Point(value=each.compile_cpu_seconds)) for each in run.speeds]
-    medians = [(each.axes, _median(each)) for each in run.speeds]
+    timed = list(timed_rows(run))
+    quickest = [(axes, Point(value=row.compile_cpu_seconds)) for axes, row, _ in timed]
+    medians = [(axes, _median(row)) for axes, row, _ in timed]
     made = (
-        _ratios(run, machine),
+        _ratios(run, timed, machine),
         _chart(run, medians, machine=machine, **MEDIANS),
         _chart(run, sizes, machine=machine, **SIZES),
         _chart(run, quickest, machine=machine, **QUICKEST) or _chart(run, once, machine=machine, **ONCE),
@@ -120,7 +126,7 @@ def find_charts(run: PublishedRun) -> list[Chart]:
     return [chart for chart in made if chart]
 
 
-def _chart(run: PublishedRun, rows: Sequence[Row], *, machine: str, **words: str) -> Chart | None:
+def _chart(run: Run, rows: Sequence[Row], *, machine: str, **words: str) -> Chart | None:
     """Rows over the first axis of releases that has several values, a series for each combination of the others."""
     if all(point.value is None for _, point in rows):
         return None
@@ -171,12 +177,12 @@ MEDIANS: Mapping[str, str] = {
 }
 
 
-def _ratios(run: PublishedRun, machine: str) -> Chart | None:
+def _ratios(run: Run, timed: Sequence[TimedRow], machine: str) -> Chart | None:
     """A series whose baseline has no time has no ratio; it stands among the latencies."""
-    baseline = _baseline(run.speeds)
+    baseline = _baseline(timed)
     return _chart(
         run,
-        [(each.axes, _ratio(each)) for each in run.speeds],
+        [(axes, _ratio(row, table)) for axes, row, table in timed],
         machine=machine,
         kind="ratio",
         title=f"Latency beside {baseline}",
@@ -186,21 +192,20 @@ def _ratios(run: PublishedRun, machine: str) -> Chart | None:
     )
 
 
-def _ratio(speed: PublishedSpeed) -> Point:
-    low, high = speed.quartiles or (None, None)
-    verdict = BASELINE if speed.baseline else speed.verdict
-    return Point(value=speed.ratio, low=low, high=high, floor=speed.noise_floor, verdict=verdict)
+def _ratio(row: Timed, table: Times) -> Point:
+    low, high = ratio_quartiles(row, table) or (None, None)
+    verdict = BASELINE if row.baseline else row.verdict
+    return Point(value=row.ratio, low=low, high=high, floor=table.noise_floor, verdict=verdict)
 
 
-def _median(speed: PublishedSpeed) -> Point:
-    low, high = speed.quartile_seconds or (None, None)
-    return Point(value=speed.median_seconds, low=low, high=high)
+def _median(row: Timed) -> Point:
+    return Point(value=row.median_seconds, low=row.quartile_1_seconds, high=row.quartile_3_seconds)
 
 
-def _baseline(speeds: Sequence[PublishedSpeed]) -> str:
+def _baseline(timed: Sequence[TimedRow]) -> str:
     """What all baselines have in common, of what has several values."""
-    bases = [each.axes for each in speeds if each.baseline]
-    labels = {axis: {axes.get(axis, "-") for axes in bases} for axis in _free([each.axes for each in speeds])}
+    bases = [axes for axes, row, _ in timed if row.baseline]
+    labels = {axis: {axes.get(axis, "-") for axes in bases} for axis in _free([axes for axes, _, _ in timed])}
     said = [f"{axis} {next(iter(found))}" for axis, found in labels.items() if len(found) == 1]
     return ", ".join(said) or "the baseline"
 
@@ -222,7 +227,7 @@ ONCE: Mapping[str, str] = {
 QUICKEST: Mapping[str, str] = {**ONCE, "reading": f"CPU time of the quickest compile. {OWN_SCALES}"}
 
 
-def _compiles(run: PublishedRun) -> Iterator[tuple[Mapping[str, str], PublishedJob]]:
+def _compiles(run: Run) -> Iterator[tuple[Mapping[str, str], FinishedJob]]:
     """Every compile once, with the axes that it can depend on: cells of several runtimes share it."""
     seen: set[tuple[str, ...]] = set()
     for cell in run.cells:
@@ -233,14 +238,57 @@ def _compiles(run: PublishedRun) -> Iterator[tuple[Mapping[str, str], PublishedJ
             yield axes, compiled
 
 
-def _passed(job: PublishedJob, value: float) -> float | None:
+def _passed(job: FinishedJob, value: float) -> float | None:
     return value if job.outcome is Outcome.PASSED else None
 
 
-def _module_bytes(job: PublishedJob) -> float | None:
-    module = job.artifact("module.vmfb")
-    return float(module.size) if module else None
+def _module_bytes(job: FinishedJob) -> float | None:
+    module = job.artifacts.get(VMFB)
+    return float(module.bytes) if module else None
 
 
-def _machines(jobs: Iterable[PublishedJob]) -> str:
+def _machines(jobs: Iterable[FinishedJob]) -> str:
     return "; ".join(dict.fromkeys(job.machine for job in jobs))
+
+
+# -- to take away
+
+
+def chart_csv(chart: Chart) -> str:
+    """A row a point."""
+    axes = list(chart.series[0].axes)
+    rows = [[*axes, chart.x_axis, chart.measure, "low", "high", "noise_floor", "verdict"]]
+    for series, x, point in _points(chart):
+        numbers = ("" if each is None else f"{each:.6g}" for each in (point.value, point.low, point.high, point.floor))
+        rows.append([*series.axes.values(), x, *numbers, point.verdict])
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(map(without_formulas, rows))
+    return stream.getvalue()
+
+
+def chart_json(chart: Chart) -> str:
+    """The points with the words that stand on the chart."""
+    content = {
+        "title": chart.title,
+        "reading": chart.reading,
+        "source": chart.source,
+        "measure": chart.measure,
+        "axis": chart.x_axis,
+        "points": [
+            {
+                **series.axes,
+                chart.x_axis: x,
+                "value": point.value,
+                "low": point.low,
+                "high": point.high,
+                "noise_floor": point.floor,
+                "verdict": point.verdict or None,
+            }
+            for series, x, point in _points(chart)
+        ],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _points(chart: Chart) -> Iterator[tuple[Series, str, Point]]:
+    return ((series, x, series.points[x]) for series in chart.series for x in chart.x if x in series.points)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from matrix.core.errors import ExtraMissing
-from matrix.results.speed import Verdict
+from matrix.results.run import Verdict
 from matrix.results.square import headings
 from matrix.site.charts import BASELINE, RATIO, Chart, Point, Series, value_words
 

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 
 from matrix.core.text import mark_controls
-from matrix.results.published import PublishedRun
+from matrix.results.run import Run
 
 LABEL = 80
 """Characters of a name that are shown."""
@@ -19,15 +19,14 @@ PROSE = frozenset(
         "included",
         "means",
         "message",
-        "next_steps",
-        "notes",
+        "nix_programs",
+        "note",
         "path",
-        "programs",
         "question",
         "reason",
         "references",
         "reproduce",
-        "sentences",
+        "signatures",
         "text",
     }
 )
@@ -36,10 +35,10 @@ AS_READ = frozenset({"source"})
 """Where the run was read: it is opened again, and stands on no page."""
 
 
-def inert_run(run: PublishedRun) -> PublishedRun:
+def inert_run(run: Run) -> Run:
     """The run with its texts made visible, whatever field or mapping they stand in."""
     changed = _inert(run, prose=False)
-    assert isinstance(changed, PublishedRun)
+    assert isinstance(changed, Run)
     return changed
 
 
@@ -48,7 +47,7 @@ def _inert(value: object, *, prose: bool) -> object:
         return value
     if isinstance(value, str):
         return mark_controls(value) if prose else label(value)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return tuple(_inert(each, prose=prose) for each in value)
     if isinstance(value, Mapping):
         return {label(key): _inert(each, prose=prose) for key, each in value.items()}

@@ -15,12 +15,14 @@ from markupsafe import Markup
 from matrix import __version__
 from matrix.core.keys import sha256
 from matrix.core.text import mark_controls
-from matrix.results.published import PublishedRun
+from matrix.results.run import Run
+from matrix.results.square import Square
 from matrix.site.build import charts_of, runs_of_pages
 from matrix.site.charts import Chart
 from matrix.site.harmless import LABEL
-from matrix.site.pages import latest, numbers, signature_view, signed, square_view, templates
-from matrix.site.squares import Table, find_tables, without_repeats
+from matrix.site.pages import latest
+from matrix.site.squares import find_squares, without_repeats
+from matrix.site.views import numbers, signature_view, signed, square_view, templates
 
 SQUARES = 24
 """Squares of one run that the page shows; the site has them all."""
@@ -30,8 +32,8 @@ SQUARES = 24
 class Part:
     """A run on the page. `file` and `digest` lead from a number back to its source."""
 
-    run: PublishedRun
-    tables: tuple[Table, ...]
+    run: Run
+    tables: tuple[Square, ...]
     left_out: int
     file: str
     digest: str
@@ -40,7 +42,7 @@ class Part:
 def one_file(results: Sequence[Path]) -> str:
     """The page. Raises ResultsFault, UsageError for results without cells, ExtraMissing where nothing can draw."""
     runs = runs_of_pages(results)
-    tables = without_repeats(table for run in runs for table in find_tables(run))
+    tables = without_repeats(table for run in runs for table in find_squares(run))
     parts = [_part(run, [table for table in tables if table.run is run]) for run in runs]
     charts = charts_of(runs)
     style = (resources.files("matrix.site") / "static" / "site.css").read_text(encoding="utf-8")
@@ -62,7 +64,7 @@ def one_file(results: Sequence[Path]) -> str:
     )
 
 
-def _part(run: PublishedRun, tables: Sequence[Table]) -> Part:
+def _part(run: Run, tables: Sequence[Square]) -> Part:
     return Part(
         run=run,
         tables=tuple(tables[:SQUARES]),

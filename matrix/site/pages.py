@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-
-from matrix.answers import predictions
-from matrix.core.records import Outcome
-from matrix.core.store_paths import path_closure, store_path_name
+from matrix.core.store_paths import path_closure
 from matrix.core.versions import in_order
 from matrix.plan.backends.iree import EXPORT, IMPORT
-from matrix.results import signatures
-from matrix.results.published import PublishedCell, PublishedJob, PublishedRun
-from matrix.results.square import OUTCOMES
-from matrix.site.charts import Chart, Point, value_words
+from matrix.results.run import FinishedJob, Run
+from matrix.results.square import OUTCOMES, Square
+from matrix.site.charts import Chart
 from matrix.site.harmless import slug
 from matrix.site.pickers import Finder
 from matrix.site.releases import NAMES, Beside, Release, find_releases, link_of
-from matrix.site.squares import FIRST, Table, column_answer, edges, kind, legend, mark, meaning, row_answer, several
-
-EXAMPLES = 5
-"""Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
-LINES = 60
-FEW = 8
-"""Squares of a question that the start page names."""
+from matrix.site.squares import FIRST, evidence_of, mark, meaning, row_answer, slug_of
+from matrix.site.views import numbers, signature_view, signed, square_view, templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,53 +29,12 @@ class Found:
     text: str = ""
 
 
-@functools.cache
-def templates() -> jinja2.Environment:
-    """Everything that is filled in is escaped; a name that a page lacks is an error, never an empty place."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("matrix.site"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"slug": slug, "size": size_words, "counted": counted, "name_of": store_path_name}
-    made.globals |= {
-        "closure": path_closure,
-        "link_of": link_of,
-        "outcome_kind": kind,
-        "foreseen_words": foreseen_words,
-        "LINES": LINES,
-        "FEW": FEW,
-        "FIRST": FIRST,
-    }
-    return made
-
-
-def foreseen_words(cell: PublishedCell) -> str:
-    """What the gates say of a cell beside what was observed; empty where nothing is predicted."""
-    return predictions.beside_words(cell, predictions.committed())
-
-
-def counted(number: int, name: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
-
-
-def size_words(size: int) -> str:
-    """`17.7 kB`."""
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= limit:
-            return f"{size / limit:.1f} {unit}"
-    return f"{size} B"
-
-
-def first_table(tables: Sequence[Table]) -> Table:
+def first_table(tables: Sequence[Square]) -> Square:
     """The square that the start page shows."""
     return next((table for table in tables if (table.row_axis, table.column_axis) == FIRST), tables[0])
 
 
-def latest(runs: Sequence[PublishedRun]) -> str:
+def latest(runs: Sequence[Run]) -> str:
     """The day of the newest job of all; empty where there is none."""
     return max((run.date for run in runs), default="")
 
@@ -94,7 +42,7 @@ def latest(runs: Sequence[PublishedRun]) -> str:
 class Site:
     """All pages of the given runs; the first square over compilers and runtimes is the start page's."""
 
-    def __init__(self, runs: Sequence[PublishedRun], tables: Sequence[Table], charts: Sequence[Chart]) -> None:
+    def __init__(self, runs: Sequence[Run], tables: Sequence[Square], charts: Sequence[Chart]) -> None:
         self._runs, self._tables, self._charts = runs, tables, charts
         self._finder = Finder(tables)
         self._releases = find_releases(tables)
@@ -118,7 +66,7 @@ class Site:
         )
         for table in self._tables:
             pickers = self._finder.pickers(table)
-            yield self._page(f"square/{table.slug}.html", "square.html", table=table, pickers=pickers)
+            yield self._page(f"square/{slug_of(table)}.html", "square.html", table=table, pickers=pickers)
             for row in table.rows:
                 yield self._evidence(table, row)
         for release in self._releases:
@@ -134,7 +82,7 @@ class Site:
                     f"environment/{slug(environment.digest[:16])}.html",
                     "environment.html",
                     environment=environment,
-                    paths=path_closure(run.store_paths, environment.programs),
+                    paths=path_closure(run.store_paths.values(), environment.nix_programs),
                 )
         if self._charts:
             yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])
@@ -149,10 +97,10 @@ class Site:
         shared = {"up": up, "date": latest(self._runs), "views": views, "path": path}
         return path, page.render(**shared, has_charts=bool(self._charts), **context)
 
-    def _grouped(self) -> list[tuple[PublishedRun, list[Table]]]:
+    def _grouped(self) -> list[tuple[Run, list[Square]]]:
         return [(run, [table for table in self._tables if table.run is run]) for run in self._runs]
 
-    def _evidence(self, table: Table, row: str) -> tuple[str, str]:
+    def _evidence(self, table: Square, row: str) -> tuple[str, str]:
         """Jobs that several cells of the row share stand once, before the cells."""
         cells = table.row(row)
         times = Counter(key for _, cell in cells for key in cell.jobs)
@@ -160,12 +108,12 @@ class Site:
         jobs = table.run.jobs
         own = {column: [jobs[key] for key in cell.jobs if times[key] == 1] for column, cell in cells}
         return self._page(
-            table.evidence(row),
+            evidence_of(table, row),
             "row.html",
             table=table,
             row=row,
             answer=row_answer(table, row),
-            cells=[(column, cell, mark(table, cell), own[column]) for column, cell in cells],
+            cells=[(column, cell, mark(table.run, cell), own[column]) for column, cell in cells],
             shared=[jobs[key] for key in shared],
         )
 
@@ -181,13 +129,15 @@ class Site:
         squares = [
             Found(
                 title=each.run.question,
-                link=f"square/{each.slug}.html",
+                link=f"square/{slug_of(each)}.html",
                 text=f"{each.run.preset}, {each.row_axis} by {each.column_axis}, {each.title}",
             )
             for each in self._tables
         ]
         evidence = [
-            Found(title=f"{table.row_axis} {row}", link=table.evidence(row), text=f"{table.run.preset}, {table.title}")
+            Found(
+                title=f"{table.row_axis} {row}", link=evidence_of(table, row), text=f"{table.run.preset}, {table.title}"
+            )
             for table in self._tables
             for row in table.rows
         ]
@@ -212,17 +162,17 @@ class Site:
         }
 
 
-def apart(tables: Sequence[Table]) -> dict[str, str]:
+def apart(tables: Sequence[Square]) -> dict[str, str]:
     """Slug -> what tells the square from the others of its run on the same two axes."""
     found = {}
     for table in tables:
         alike = [each for each in tables if each.run is table.run and _shown(each) == _shown(table)]
         others = [axis for axis in table.others if len({each.others.get(axis) for each in alike}) > 1]
-        found[table.slug] = ", ".join(table.others[axis] for axis in others)
+        found[slug_of(table)] = ", ".join(table.others[axis] for axis in others)
     return found
 
 
-def _shown(table: Table) -> tuple[str, str]:
+def _shown(table: Square) -> tuple[str, str]:
     return table.row_axis, table.column_axis
 
 
@@ -234,80 +184,17 @@ def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
     return found
 
 
-def changed(release: Release) -> list[tuple[Beside, list[Table]]]:
+def changed(release: Release) -> list[tuple[Beside, list[Square]]]:
     """What a release changed, once for all squares that say the same, beside its nearest predecessor first."""
-    found: dict[tuple[object, ...], tuple[Beside, list[Table]]] = {}
+    found: dict[tuple[object, ...], tuple[Beside, list[Square]]] = {}
     for each in (each for each in release.sections if each.changed):
         found.setdefault(each.said, (each, []))[1].append(each.table)
     ascending = in_order(each.before for each, _ in found.values())
     return sorted(found.values(), key=lambda pair: -ascending.index(pair[0].before))
 
 
-def numbers(chart: Chart) -> list[tuple[str, list[str]]]:
-    """A chart as a table: for each release what stands in each panel."""
-    return [(x, [_number(series.points.get(x), chart.measure) for series in chart.series]) for x in chart.x]
-
-
-def _number(point: Point | None, measure: str) -> str:
-    if point is None or point.value is None:
-        return "-"
-    spread = ""
-    if point.low is not None and point.high is not None:
-        spread = f" ({value_words(point.low, measure)} to {value_words(point.high, measure)})"
-    return f"{value_words(point.value, measure)}{spread} {point.verdict}".strip()
-
-
-def square_view(table: Table) -> dict[str, Any]:
-    """What the template of a square fills in."""
-    rows = []
-    for row in table.rows:
-        places: list[dict[str, str] | None] = []
-        for column in table.columns:
-            cell = table.cells.get((row, column))
-            passed = cell is not None and cell.outcome is Outcome.PASSED
-            places.append(
-                {
-                    "mark": mark(table, cell),
-                    "kind": " ".join([kind(cell), edges(table, row, column) if passed else ""]).strip(),
-                    "words": cell.words,
-                    "link": f"{table.evidence(row)}#{slug(column)}",
-                }
-                if cell
-                else None
-            )
-        rows.append({"label": row, "short": table.short_rows[row], "places": places})
-    answers = [(table.row_axis, row, row_answer(table, row), table.evidence(row)) for row in table.rows]
-    answers += [(table.column_axis, column, column_answer(table, column), "") for column in table.columns]
-    return {
-        "rows": rows,
-        "foreseen": predictions.agreement(table.cells.values(), predictions.committed()),
-        "columns": list(table.short_columns.items()),
-        "legend": legend(table),
-        "answers": answers,
-        "islands": _islands(table),
-    }
-
-
-def _islands(table: Table) -> list[str]:
-    """Neighbouring rows that pass on the same columns, in words."""
-    groups: list[tuple[list[str], list[str]]] = []
-    for row in table.rows:
-        held = [column for column, cell in table.row(row) if cell.outcome is Outcome.PASSED]
-        if groups and groups[-1][1] == held:
-            groups[-1][0].append(row)
-        else:
-            groups.append(([row], held))
-    first = (table.row_axis, table.column_axis) == FIRST
-    who, verb = ("modules of ", "load on") if first else ("", "with")
-    return [
-        f"{who}{several(table.row_axis, rows, table.rows)} {verb} {several(table.column_axis, held, table.columns)}"
-        for rows, held in groups
-        if held
-    ]
-
-
-def _models(tables: Sequence[Table]) -> dict[str, list[Table]]:
-    found: dict[str, list[Table]] = {}
+def _models(tables: Sequence[Square]) -> dict[str, list[Square]]:
+    found: dict[str, list[Square]] = {}
     for table in tables:
         for model in {cell.axes.get("model", "-"): None for cell in table.cells.values()}:
             if model != "-":
@@ -315,10 +202,10 @@ def _models(tables: Sequence[Table]) -> dict[str, list[Table]]:
     return found
 
 
-def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
+def _model(model: str, tables: Sequence[Square]) -> dict[str, Any]:
     """For each square with the model: its cells by outcome; what its exports left; what the run notes of it."""
-    questions: dict[str, list[tuple[Table, list[tuple[str, int]], str]]] = {}
-    exports: dict[str, PublishedJob] = {}
+    questions: dict[str, list[tuple[Square, list[tuple[str, int]], str]]] = {}
+    exports: dict[str, FinishedJob] = {}
     for table in tables:
         cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model]
         counts = Counter(cell.words for cell in cells)
@@ -327,48 +214,5 @@ def _model(model: str, tables: Sequence[Table]) -> dict[str, Any]:
             exports |= {job.key: job for job in jobs if job.stage in (EXPORT, IMPORT)}
         answer = row_answer(table, model) if table.row_axis == "model" else ""
         questions.setdefault(table.run.question, []).append((table, counts.most_common(), answer))
-    notes = {table.run.notes[model]: None for table in tables if model in table.run.notes}
+    notes = {note: None for table in tables if (note := table.run.notes("model").get(model))}
     return {"model": model, "questions": questions, "notes": list(notes), "exports": list(exports.values())}
-
-
-Signed = list[tuple[Table, tuple[str, str], PublishedCell]]
-
-
-def signed(tables: Sequence[Table]) -> Mapping[str, Signed]:
-    """Signature -> its cells, the most frequent first."""
-    found: dict[str, Signed] = {}
-    for table in tables:
-        for place, cell in table.cells.items():
-            if cell.signature:
-                found.setdefault(cell.signature, []).append((table, place, cell))
-    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
-
-
-def signature_view(name: str, group: Signed) -> dict[str, Any]:
-    """What the templates say of an error signature. A cell of two runs has a row in both squares and counts once."""
-    cells = {frozenset(cell.axes.items()): cell for _, _, cell in group}.values()
-    messages = Counter(cell.means or cell.message for cell in cells)
-    first = {cell.means or cell.message: cell for _, _, cell in reversed(group)}
-    rows: dict[tuple[str, str], tuple[Table, str, list[str]]] = {}
-    for table, (row, column), _ in group:
-        rows.setdefault((table.slug, row), (table, row, []))[2].append(column)
-    lines = [
-        (
-            table,
-            f"{table.row_axis} {table.short_rows[row]}",
-            several(table.column_axis, columns, table.columns),
-            f"{table.evidence(row)}#{slug(columns[0])}",
-        )
-        for table, row, columns in rows.values()
-    ]
-    steps = [table.run.next_steps[name] for table, _, _ in group if name in table.run.next_steps]
-    return {
-        "name": name,
-        "code": signatures.codes().get(name, ""),
-        "general": meaning(group[0][2]),
-        "count": len(cells),
-        "messages": [(first[said], count) for said, count in messages.most_common(EXAMPLES)],
-        "more": max(0, len(messages) - EXAMPLES),
-        "lines": lines,
-        "next": steps[0] if steps else "",
-    }

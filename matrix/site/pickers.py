@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from matrix.core.versions import in_order
 from matrix.plan.stages import axes as axis_rows
-from matrix.results.square import headings
+from matrix.results.square import Square, headings
 from matrix.site.harmless import slug
-from matrix.site.squares import Table, ordered
+from matrix.site.squares import ordered, slug_of
 
 MOST_OFFERED = 400
 """Values of one axis that a picker offers; beyond it the search is the way."""
@@ -37,16 +37,16 @@ class Finder:
     """All squares, by what they hold. The nearest one keeps most of the values that stand, then the axes across and
     down, and comes early on the site."""
 
-    def __init__(self, tables: Sequence[Table]) -> None:
+    def __init__(self, tables: Sequence[Square]) -> None:
         self._place = {id(table): place for place, table in enumerate(tables)}
         self._labels = {id(table): _labels(table) for table in tables}
-        self._holding: dict[str, dict[str, list[Table]]] = {}
+        self._holding: dict[str, dict[str, list[Square]]] = {}
         for table in tables:
             for axis, labels in self._labels[id(table)].items():
                 for label in labels:
                     self._holding.setdefault(axis, {}).setdefault(label, []).append(table)
 
-    def pickers(self, table: Table) -> tuple[Picker, ...]:
+    def pickers(self, table: Square) -> tuple[Picker, ...]:
         """Of every axis that some square has several values of; the usual axes first."""
         shown = (table.row_axis, table.column_axis, *table.ties)
         found = []
@@ -56,7 +56,7 @@ class Finder:
                 found.append(self._picker(table, axis, labels))
         return tuple(found)
 
-    def _picker(self, table: Table, axis: str, labels: Sequence[str]) -> Picker:
+    def _picker(self, table: Square, axis: str, labels: Sequence[str]) -> Picker:
         standing = table.others.get(axis, "")
         short = dict(zip(labels, headings(labels), strict=True))
         return Picker(
@@ -72,11 +72,11 @@ class Finder:
             ),
         )
 
-    def _nearest(self, table: Table, axis: str, label: str) -> Table:
+    def _nearest(self, table: Square, axis: str, label: str) -> Square:
         kept = {other: value for other, value in table.others.items() if other != axis}
         shown = (table.row_axis, table.column_axis)
 
-        def distance(other: Table) -> tuple[int, int, int, int]:
+        def distance(other: Square) -> tuple[int, int, int, int]:
             labels = self._labels[id(other)]
             lost = sum(value not in labels.get(name, ()) for name, value in kept.items())
             turned = sum(name not in (other.row_axis, other.column_axis) for name in shown)
@@ -85,14 +85,14 @@ class Finder:
         return min(self._holding[axis][label], key=distance)
 
 
-def _labels(table: Table) -> Mapping[str, frozenset[str]]:
+def _labels(table: Square) -> Mapping[str, frozenset[str]]:
     """Every value that the square stands for, by axis."""
     found = {axis: frozenset((label,)) for axis, label in table.others.items()}
     found |= {table.row_axis: frozenset(table.rows), table.column_axis: frozenset(table.columns)}
     return found | {axis: found[other] for axis, other in table.ties.items()}
 
 
-def _link(target: Table, table: Table, axis: str, label: str) -> str:
+def _link(target: Square, table: Square, axis: str, label: str) -> str:
     """The square with the value lit up, and with those that stand here and are an axis there."""
     axis = target.ties.get(axis, axis)
     lit = {**table.others, axis: label}
@@ -101,4 +101,4 @@ def _link(target: Table, table: Table, axis: str, label: str) -> str:
     ]
     first = sorted(shown, key=lambda name: name != axis)
     words = "&".join(slug(f"{name}-{lit[name]}") for name in first)
-    return f"square/{target.slug}.html" + (f"#{words}" if words else "")
+    return f"square/{slug_of(target)}.html" + (f"#{words}" if words else "")

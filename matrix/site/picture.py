@@ -6,15 +6,16 @@ A template and no library: it is rectangles and words in a raster, as the page's
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
 from matrix.core.text import mark_controls
+from matrix.results.square import Square
 from matrix.site.harmless import LABEL
-from matrix.site.squares import Table, edges, kind, legend, mark
+from matrix.site.squares import edges, kind, mark, marks_of
 
 WIDE, HIGH, GAP = 44, 28, 2
 """Pixels of a cell, and between two."""
@@ -74,8 +75,9 @@ class _Cell:
     bold: bool
 
 
-def square_svg(table: Table, islands: list[str]) -> str:
-    """`islands` are the sentences about it. Everything filled in is escaped."""
+def square_svg(table: Square) -> str:
+    """Everything filled in is escaped."""
+    islands = table.islands
     left = MARGIN + round(LETTER * max(map(len, [*table.short_rows.values(), f"{table.row_axis}  "]))) + 14
     right = left + len(table.columns) * (WIDE + GAP) + 34
     bottom = TOP + 26 + len(table.rows) * (HIGH + GAP)
@@ -99,12 +101,12 @@ def square_svg(table: Table, islands: list[str]) -> str:
     )
 
 
-def _at(table: Table, left: int, row: str, column: str) -> tuple[int, int]:
+def _at(table: Square, left: int, row: str, column: str) -> tuple[int, int]:
     across, down = table.columns.index(column), table.rows.index(row)
     return left + across * (WIDE + GAP), TOP + 26 + down * (HIGH + GAP)
 
 
-def _headings(table: Table, left: int) -> Iterator[tuple[int, int, str]]:
+def _headings(table: Square, left: int) -> Iterator[tuple[int, int, str]]:
     for column, short in table.short_columns.items():
         x, _ = _at(table, left, table.rows[0], column)
         yield x + WIDE // 2, TOP + 16, short
@@ -113,14 +115,14 @@ def _headings(table: Table, left: int) -> Iterator[tuple[int, int, str]]:
         yield left - 14 - round(LETTER * len(short) / 2), y + 19, short
 
 
-def _cells(table: Table, left: int) -> Iterator[_Cell]:
+def _cells(table: Square, left: int) -> Iterator[_Cell]:
     for (row, column), cell in table.cells.items():
         x, y = _at(table, left, row, column)
         fill, ink = COLOURS[kind(cell)]
-        yield _Cell(x=x, y=y, mark=mark(table, cell) or NOTHING, fill=fill, ink=ink, bold=kind(cell) == "passed")
+        yield _Cell(x=x, y=y, mark=mark(table.run, cell) or NOTHING, fill=fill, ink=ink, bold=kind(cell) == "passed")
 
 
-def _outline(table: Table, left: int) -> Iterator[str]:
+def _outline(table: Square, left: int) -> Iterator[str]:
     """The edges of the islands, between the cells."""
     for (row, column), cell in table.cells.items():
         if kind(cell) != "passed":
@@ -136,7 +138,7 @@ def _outline(table: Table, left: int) -> Iterator[str]:
         yield from (sides[side] for side in edges(table, row, column).split())
 
 
-def _notes(table: Table, islands: list[str], x: int) -> Iterator[tuple[int, int, str, bool]]:
+def _notes(table: Square, islands: Sequence[str], x: int) -> Iterator[tuple[int, int, str, bool]]:
     """What stands beside the square: (x, y, text, bold)."""
     y = TOP + 16
     yield x, y, "Islands", True
@@ -146,7 +148,7 @@ def _notes(table: Table, islands: list[str], x: int) -> Iterator[tuple[int, int,
             yield x, y, line, False
     y += 2 * LINE
     yield x, y, "What the marks mean", True
-    for row in legend(table):
+    for row in marks_of(table):
         for number, line in enumerate(textwrap.wrap(f"{row.words} ({row.count} cells)", SIDE_LETTERS)):
             y += LINE
             if number == 0:

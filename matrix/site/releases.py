@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, in_order
-from matrix.results.published import PublishedCell
+from matrix.results.run import Cell
+from matrix.results.square import Square
 from matrix.site.harmless import slug
-from matrix.site.squares import Table, column_answer, row_answer, several
+from matrix.site.squares import column_answer, evidence_of, row_answer, several
 
 RELEASED = {"compiler": "iree", "runtime": "iree", "turbine": "turbine", "torch": "torch", "python": "python"}
 """Axes whose values are releases -> what was released: a compiler and a runtime of one number are one release."""
@@ -31,7 +32,7 @@ class Beside:
     """One axis of one square at one release: its answer, and what is other than at the release before."""
 
     axis: str
-    table: Table
+    table: Square
     answer: str
     label: str
     before: str
@@ -80,7 +81,7 @@ def link_of(axis: str, label: str) -> str:
     return release_link(RELEASED[axis], label) if axis in RELEASED and label != "-" else ""
 
 
-def find_releases(tables: Sequence[Table]) -> list[Release]:
+def find_releases(tables: Sequence[Square]) -> list[Release]:
     """Every release on an axis of the squares, or beside them, newest first in each product, builds behind them."""
     found: dict[tuple[str, str], list[Beside]] = {}
     for table in tables:
@@ -103,11 +104,11 @@ def find_releases(tables: Sequence[Table]) -> list[Release]:
     return releases
 
 
-def _beside(table: Table, axis: str, label: str, before: str) -> Beside:
+def _beside(table: Square, axis: str, label: str, before: str) -> Beside:
     across = axis == table.column_axis
     new = dict(table.column(label) if across else table.row(label))
     old = dict(table.column(before) if across else table.row(before)) if before else {}
-    kinds: dict[str, list[tuple[str, PublishedCell, PublishedCell]]] = {
+    kinds: dict[str, list[tuple[str, Cell, Cell]]] = {
         "broke": [],
         "repaired": [],
         "otherwise": [],
@@ -129,7 +130,7 @@ def _beside(table: Table, axis: str, label: str, before: str) -> Beside:
     )
 
 
-def _kind(old: PublishedCell, new: PublishedCell) -> str:
+def _kind(old: Cell, new: Cell) -> str:
     was, now = old.outcome is Outcome.PASSED, new.outcome is Outcome.PASSED
     if was and now:
         return "same"
@@ -140,9 +141,7 @@ def _kind(old: PublishedCell, new: PublishedCell) -> str:
     return "same" if old.words == new.words else "otherwise"
 
 
-def _changes(
-    table: Table, axis: str, label: str, rows: Iterable[tuple[str, PublishedCell, PublishedCell]]
-) -> Iterable[Changed]:
+def _changes(table: Square, axis: str, label: str, rows: Iterable[tuple[str, Cell, Cell]]) -> Iterable[Changed]:
     """One line for all places with the same two verdicts."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for place, old, new in rows:
@@ -154,7 +153,7 @@ def _changes(
             where=several(other, places, order),
             words=f"{old_words} → {new_words}",
             count=len(places),
-            link=f"{table.evidence(places[0])}#{slug(label)}"
+            link=f"{evidence_of(table, places[0])}#{slug(label)}"
             if across
-            else f"{table.evidence(label)}#{slug(places[0])}",
+            else f"{evidence_of(table, label)}#{slug(places[0])}",
         )

@@ -6,15 +6,27 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from matrix.answers import predictions
 from matrix.core.records import Outcome
 from matrix.core.versions import in_order
 from matrix.plan.stages import axes as axis_rows
 from matrix.results import signatures
-from matrix.results.published import PublishedCell, PublishedRun
-from matrix.results.square import MARKS, PLURAL, RAN, headings, outcome_words, span
+from matrix.results.run import Cell, Run
+from matrix.results.square import (
+    MARKS,
+    PLURAL,
+    LegendRow,
+    Square,
+    grouped,
+    headings,
+    legend,
+    mark_of,
+    outcome_words,
+    span,
+    square_of,
+)
 from matrix.site.harmless import slug
 
 FILLED = 0.6
@@ -27,56 +39,24 @@ FIRST = ("compiler", "runtime")
 """The axes of the question that most people come with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A square. `others` are the axes beside it with their one value; `ties` those that follow a shown axis."""
-
-    run: PublishedRun
-    row_axis: str
-    column_axis: str
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    cells: Mapping[tuple[str, str], PublishedCell]
-    others: Mapping[str, str]
-    ties: Mapping[str, str]
-    part: str = ""
-
-    @property
-    def slug(self) -> str:
-        """Named by what it shows alone, so that a link stays when other squares come."""
-        model = [self.others["model"]] if "model" in self.others else []
-        fixed = hashlib.sha256(repr(sorted(self.others.items())).encode()).hexdigest()[:6]
-        return slug("-".join([self.run.preset, self.row_axis, self.column_axis, *model, fixed, *self.part.split()[:1]]))
-
-    @property
-    def title(self) -> str:
-        tied = [f"{axis} = {other}" for axis, other in self.ties.items()]
-        return ", ".join([*(f"{axis} {label}" for axis, label in self.others.items() if label != "-"), *tied])
-
-    @property
-    def short_rows(self) -> dict[str, str]:
-        return dict(zip(self.rows, headings(self.rows), strict=True))
-
-    @property
-    def short_columns(self) -> dict[str, str]:
-        return dict(zip(self.columns, headings(self.columns), strict=True))
-
-    def row(self, label: str) -> list[tuple[str, PublishedCell]]:
-        return [(column, self.cells[label, column]) for column in self.columns if (label, column) in self.cells]
-
-    def column(self, label: str) -> list[tuple[str, PublishedCell]]:
-        return [(row, self.cells[row, label]) for row in self.rows if (row, label) in self.cells]
-
-    def evidence(self, row: str) -> str:
-        """The page with the evidence of a row's cells."""
-        return f"cell/{self.slug}--{slug(row)}.html"
+def slug_of(square: Square) -> str:
+    """Named by what it shows alone, so that a link stays when other squares come."""
+    model = [square.others["model"]] if "model" in square.others else []
+    fixed = hashlib.sha256(repr(sorted(square.others.items())).encode()).hexdigest()[:6]
+    part = square.part.split()[:1]
+    return slug("-".join([square.run.preset, square.row_axis, square.column_axis, *model, fixed, *part]))
 
 
-def find_tables(run: PublishedRun) -> list[Table]:
+def evidence_of(square: Square, row: str) -> str:
+    """The page with the evidence of a row's cells."""
+    return f"cell/{slug_of(square)}--{slug(row)}.html"
+
+
+def find_squares(run: Run) -> list[Square]:
     """The squares of a run; together they hold every cell."""
     ties = _ties(run)
     free = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1 and axis not in ties]
-    found: list[Table] = []
+    found: list[Square] = []
     covered: set[int] = set()
     pairs = _pairs(free)
     candidates = [[*map(_dense, _of_pair(run, pair, ties, run.cells))] for pair in pairs] if run.cells else []
@@ -91,15 +71,15 @@ def find_tables(run: PublishedRun) -> list[Table]:
     return [part for table in found for part in _parts(table)]
 
 
-def _usefulness(tables: Sequence[Table]) -> tuple[bool, bool, int]:
+def _usefulness(tables: Sequence[Square]) -> tuple[bool, bool, int]:
     """The usual question first, then releases by releases, then models; of these what takes few squares."""
     pair = (tables[0].row_axis, tables[0].column_axis)
     return pair != FIRST, "model" in pair, len(tables)
 
 
-def without_repeats(tables: Iterable[Table]) -> list[Table]:
+def without_repeats(tables: Iterable[Square]) -> list[Square]:
     """The tables but for those all of whose cells stand in tables of earlier runs and ended alike there."""
-    kept: list[Table] = []
+    kept: list[Square] = []
     seen: set[tuple[object, ...]] = set()
     for table in tables:
         cells = {(*sorted(cell.axes.items()), cell.words) for cell in table.cells.values()}
@@ -109,55 +89,20 @@ def without_repeats(tables: Iterable[Table]) -> list[Table]:
     return kept
 
 
-def mark(table: Table, cell: PublishedCell) -> str:
+def mark(run: Run, cell: Cell) -> str:
     """The mark of a cell, as in the tables of the command line; `(ok)` where it is only predicted, `ok≠` where it ended
     otherwise than predicted."""
     if found := predictions.only_predicted(cell, predictions.committed()):
         return f"({signatures.codes().get(found.gate, '?') if found.gate else MARKS[Outcome.PASSED]})"
-    return _outcome_mark(table, cell) + (OTHERWISE if predictions.surprising(cell, predictions.committed()) else "")
+    return mark_of(run, cell) + (OTHERWISE if predictions.surprising(cell, predictions.committed()) else "")
 
 
-def _outcome_mark(table: Table, cell: PublishedCell) -> str:
-    if not cell.compared:
-        return RAN
-    early = cell.stage[:1] if cell.stage and cell.stage != table.run.last_stage else ""
-    if cell.outcome is Outcome.FAILED and cell.signature:
-        return early + signatures.codes().get(cell.signature, "?")
-    return (early if cell.outcome.red else "") + MARKS[cell.outcome]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A row of the legend; `signature` names a page where there is one."""
-
-    mark: str
-    words: str
-    signature: str
-    kind: str
-    count: int
-
-
-def legend(table: Table) -> list[Mark]:
+def marks_of(square: Square) -> tuple[LegendRow, ...]:
     """Every mark in the square, most frequent first."""
-    counted: Counter[str] = Counter()
-    first: dict[str, PublishedCell] = {}
-    for cell in table.cells.values():
-        text = mark(table, cell)
-        counted[text] += 1
-        first.setdefault(text, cell)
-    return [
-        Mark(
-            mark=text,
-            words=_legend_words(first[text]),
-            signature=first[text].signature,
-            kind=kind(first[text]),
-            count=count,
-        )
-        for text, count in counted.most_common()
-    ]
+    return legend(square.cells.values(), lambda cell: mark(square.run, cell), _legend_words)
 
 
-def _legend_words(cell: PublishedCell) -> str:
+def _legend_words(cell: Cell) -> str:
     known = predictions.committed()
     if found := predictions.only_predicted(cell, known):
         return f"{cell.words}; {predictions.prediction_words(found)}"
@@ -166,28 +111,28 @@ def _legend_words(cell: PublishedCell) -> str:
     return meaning(cell)
 
 
-def meaning(cell: PublishedCell) -> str:
+def meaning(cell: Cell) -> str:
     """An outcome in a few words."""
     if known := signatures.legends().get(cell.signature):
         return known
     return cell.words if cell.passed else outcome_words(cell.words, cell.outcome)
 
 
-def kind(cell: PublishedCell) -> str:
+def kind(cell: Cell) -> str:
     """What colours a cell: `passed`, `red` or `open`; the mark says the same without colour."""
     if cell.outcome is Outcome.PASSED:
         return "passed"
     return "red" if cell.outcome.red else "open"
 
 
-def edges(table: Table, row: str, column: str) -> str:
+def edges(table: Square, row: str, column: str) -> str:
     """The sides on which a passed cell ends its island: letters of `top`, `right`, `bottom`, `left`."""
     down, across = table.rows.index(row), table.columns.index(column)
     beside = {"t": (down - 1, across), "r": (down, across + 1), "b": (down + 1, across), "l": (down, across - 1)}
     return " ".join(side for side, (y, x) in beside.items() if not _passes(table, y, x))
 
 
-def row_answer(table: Table, row: str) -> str:
+def row_answer(table: Square, row: str) -> str:
     """`Modules of compiler 3.8 load on runtimes 3.8 and 3.9.`"""
     held = [label for label, cell in table.row(row) if cell.outcome is Outcome.PASSED]
     where = several(table.column_axis, held, table.columns)
@@ -196,7 +141,7 @@ def row_answer(table: Table, row: str) -> str:
     return f"{_first_up(table.row_axis)} {table.short_rows[row]} passes with {where}."
 
 
-def column_answer(table: Table, column: str) -> str:
+def column_answer(table: Square, column: str) -> str:
     """`Runtime 3.9 loads modules of compilers 3.8 and 3.9.`"""
     held = [label for label, cell in table.column(column) if cell.outcome is Outcome.PASSED]
     where = several(table.row_axis, held, table.rows)
@@ -223,7 +168,7 @@ def ordered(axes: Iterable[str]) -> list[str]:
     return [axis for axis in axis_rows() if axis in names] + [axis for axis in names if axis not in axis_rows()]
 
 
-def _passes(table: Table, down: int, across: int) -> bool:
+def _passes(table: Square, down: int, across: int) -> bool:
     if not (0 <= down < len(table.rows) and 0 <= across < len(table.columns)):
         return False
     cell = table.cells.get((table.rows[down], table.columns[across]))
@@ -234,15 +179,15 @@ def _first_up(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _axes(run: PublishedRun) -> list[str]:
+def _axes(run: Run) -> list[str]:
     return ordered(axis for cell in run.cells for axis in cell.axes)
 
 
-def _labels(cells: Iterable[PublishedCell], axis: str) -> tuple[str, ...]:
+def _labels(cells: Iterable[Cell], axis: str) -> tuple[str, ...]:
     return in_order(cell.axes.get(axis, "-") for cell in cells)
 
 
-def _ties(run: PublishedRun) -> dict[str, str]:
+def _ties(run: Run) -> dict[str, str]:
     """Axis -> the earlier one whose value it has in every cell, such as `runtime = compiler`."""
     axes = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1]
     found: dict[str, str] = {}
@@ -260,28 +205,14 @@ def _pairs(free: Sequence[str]) -> list[tuple[str, str]]:
     return [tuple(ordered(shown))]  # type: ignore[list-item]
 
 
-def _of_pair(
-    run: PublishedRun, pair: tuple[str, str], ties: Mapping[str, str], cells: Sequence[PublishedCell]
-) -> Iterator[Table]:
+def _of_pair(run: Run, pair: tuple[str, str], ties: Mapping[str, str], cells: Sequence[Cell]) -> Iterator[Square]:
     followers = {axis: other for axis, other in ties.items() if other in pair and axis not in pair}
     others = [axis for axis in _axes(run) if axis not in pair and axis not in followers]
-    groups: dict[tuple[str, ...], list[PublishedCell]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(cell.axes.get(axis, "-") for axis in others), []).append(cell)
-    for values, group in groups.items():
-        yield Table(
-            run=run,
-            row_axis=pair[0],
-            column_axis=pair[1],
-            rows=_labels(group, pair[0]),
-            columns=_labels(group, pair[1]),
-            cells={(cell.axes.get(pair[0], "-"), cell.axes.get(pair[1], "-")): cell for cell in group},
-            others=dict(zip(others, values, strict=True)),
-            ties=followers,
-        )
+    for labels, group in grouped(cells, others).items():
+        yield square_of(run, pair, group, others=dict(zip(others, labels, strict=True)), ties=followers)
 
 
-def _dense(table: Table) -> Table:
+def _dense(table: Square) -> Square:
     """The square without rows and columns that touch it in one cell only, where it is mostly empty with them: they are
     lines of another square."""
     if _is_filled(table):
@@ -298,12 +229,12 @@ def _dense(table: Table) -> Table:
     return smaller if cells and _is_filled(smaller) else table
 
 
-def _is_filled(table: Table) -> bool:
+def _is_filled(table: Square) -> bool:
     size = len(table.rows) * len(table.columns)
     return min(len(table.rows), len(table.columns)) > 1 and len(table.cells) >= FILLED * size
 
 
-def _parts(table: Table) -> Iterator[Table]:
+def _parts(table: Square) -> Iterator[Square]:
     """The square itself, or blocks of its rows where it is too big for a page."""
     if len(table.cells) <= BIGGEST:
         yield table
@@ -311,14 +242,5 @@ def _parts(table: Table) -> Iterator[Table]:
     height = max(1, BIGGEST // len(table.columns))
     blocks = [table.rows[start : start + height] for start in range(0, len(table.rows), height)]
     for number, rows in enumerate(blocks, start=1):
-        yield Table(
-            run=table.run,
-            row_axis=table.row_axis,
-            column_axis=table.column_axis,
-            rows=rows,
-            columns=table.columns,
-            cells={place: cell for place, cell in table.cells.items() if place[0] in rows},
-            others=table.others,
-            ties=table.ties,
-            part=f"{number} of {len(blocks)}",
-        )
+        cells = {place: cell for place, cell in table.cells.items() if place[0] in rows}
+        yield replace(table, rows=rows, cells=cells, part=f"{number} of {len(blocks)}")

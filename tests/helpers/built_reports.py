@@ -11,7 +11,7 @@ from samples import catalogue, result, spec_of
 from matrix.core.records import Build, JobResult
 from matrix.plan.backends.source_builds import PlannedBuild
 from matrix.plan.graph import make_plan
-from matrix.results.cells import Report
+from matrix.results.run import Run
 
 EMULATOR = ("qemu-aarch64-static", "-cpu", "cortex-a53")
 
@@ -39,7 +39,7 @@ toolchain = "cross"
 """
 
 
-def built_report(ends: dict[tuple[str, str], JobResult]) -> Report:
+def built_report(ends: dict[tuple[str, str], JobResult]) -> Run:
     """A wheel, a build for this machine and one for another; `ends` by runtime and compiler."""
     known = catalogue()
     arm = dataclasses.replace(known.targets["aarch64"], emulator=EMULATOR)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy
 from samples import STAGES, result
 
 from matrix.core.records import JobResult
 from matrix.plan.graph import NodeState, Plan
-from matrix.results.cells import Report
-from matrix.run.evidence import Judge
+from matrix.results.run import Run
+from matrix.run.judging import Judge
 
 
 def npy(value: float) -> bytes:
@@ -19,9 +20,13 @@ def npy(value: float) -> bytes:
     return stream.getvalue()
 
 
-def report_of(plan: Plan, results: list[JobResult | None], files: dict[str, bytes] | None = None) -> Report:
+def report_of(plan: Plan, results: list[JobResult | None], files: dict[str, bytes] | None = None) -> Run:
+    """Each job under a key of its own."""
+    results = [
+        replace(one, key=f"job {index}") if one and one.key == "key" else one for index, one in enumerate(results)
+    ]
     states = [NodeState(result=one, obstacle=node.obstacle) for node, one in zip(plan.nodes, results, strict=True)]
-    return Judge(plan, states, (files or {}).__getitem__, {}).report()
+    return Judge(plan, states, (files or {}).__getitem__, {}).run()
 
 
 PASSED = tuple(result(stage) for stage in STAGES)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from samples import catalogue, result, spec_of
 
+from matrix.artifacts.vmfb_audit import VmfbAudit
 from matrix.core.records import Artifact, Outcome
 from matrix.plan.graph import NodeState, Plan, make_plan
 from matrix.plan.rounds import is_twin, round_of, with_repeats
-from matrix.results.cells import Report
-from matrix.run.evidence import Judge
+from matrix.results.run import Run
+from matrix.run.judging import Judge
 
 ONES = (Path(__file__).parents[1] / "data" / "linear_expected.npy").read_bytes()
 
@@ -38,7 +40,9 @@ def times(seconds: float) -> bytes:
     return json.dumps({"context": {"load_avg": [0.1]}, "benchmarks": [row]}).encode()
 
 
-def measured(plan: Plan, seconds, *, failed: tuple[str, ...] = ()) -> Report:
+def measured(
+    plan: Plan, seconds, *, failed: tuple[str, ...] = (), audit: Callable[[str], VmfbAudit] | None = None
+) -> Run:
     """A report in which each round took what `seconds(runtime, round, twin)` says."""
     files, states = {"expected_0.npy": ONES}, []
     for node in plan.nodes:
@@ -52,5 +56,7 @@ def measured(plan: Plan, seconds, *, failed: tuple[str, ...] = ()) -> Report:
             digest = f"times {node.index}"
             files[digest] = times(seconds(runtime, round_of(node), is_twin(node)))
             outputs = [Artifact(name="benchmark.json", digest=digest, size=1)]
+        if node.stage == "compile":
+            outputs = [Artifact(name="module.vmfb", digest=" ".join(("module", *node.flags)), size=1)]
         states.append(NodeState(result=result(node.stage, outcome, key=f"k{node.index}", outputs=outputs)))
-    return Judge(plan, states, files.__getitem__, {}, size=len).report()
+    return Judge(plan, states, files.__getitem__, {}, size=len, audit=audit).run()

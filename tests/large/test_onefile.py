@@ -33,7 +33,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_it_has_the_square_the_islands_and_what_to_do(report):
     text = " ".join(read(report).text.split())
     assert "51 passed, 174 failed of 225 cells, 2026-11-21" in text
-    assert "modules of compilers 3.4 to 3.7 load on runtimes 3.4 to 3.7" in text
+    assert "modules of compilers 3.4 to 3.7 run on runtimes 3.4 to 3.7" in text
     assert report.count('title="failed at run: vm-bytecode-version"') == 58
     assert "225 of 225 cells ended as the gates alone predict" in text
     assert "recompile with a compiler of the runtime's own release" in text

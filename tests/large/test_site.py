@@ -20,10 +20,11 @@ from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, 
 from matrix.cli.main import main
 from matrix.core.errors import ResultsFault, UsageError
 from matrix.core.text import mark_controls
-from matrix.results.published import PublishedRun, read_run
+from matrix.results.files import read_run
+from matrix.results.run import Run
 from matrix.site.build import build_site
 from matrix.site.harmless import inert_run, slug
-from matrix.site.squares import column_answer, find_tables, row_answer
+from matrix.site.squares import column_answer, find_squares, row_answer, slug_of
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +40,11 @@ def pages(site: Path) -> dict[Path, Page]:
 
 
 @pytest.fixture(scope="module")
-def portability() -> PublishedRun:
+def portability() -> Run:
     return inert_run(read_run(PORTABILITY))
 
 
-def run_of(tmp_path: Path, content: dict) -> PublishedRun:
+def run_of(tmp_path: Path, content: dict) -> Run:
     return inert_run(read_run(write(tmp_path / "run.json", content)))
 
 
@@ -107,7 +108,7 @@ def test_the_start_page_answers(site, pages):
 
 
 def test_the_answers_are_those_of_the_islands(portability):
-    (table,) = find_tables(portability)
+    (table,) = find_squares(portability)
     assert row_answer(table, "2.9.0") == "Modules of compiler 2.9 load on runtimes 2.9 to 3.3."
     assert column_answer(table, "3.13.0") == "Runtime 3.13 loads modules of compilers 3.12 and 3.13."
 
@@ -253,16 +254,16 @@ def test_a_slug_is_a_file_name_and_no_two_texts_share_one():
 @pytest.mark.parametrize(("models", "releases", "squares"), [(1, 4, 1), (3, 4, 3), (2, 1, 1), (1, 1, 1), (1, 70, 2)])
 def test_the_squares_of_a_run_hold_every_cell(tmp_path, models, releases, squares):
     run = run_of(tmp_path, generated(models, releases))
-    tables = find_tables(run)
+    tables = find_squares(run)
     assert len(tables) == squares
     assert {id(each) for table in tables for each in table.cells.values()} == {id(each) for each in run.cells}
-    assert len({table.slug for table in tables}) == squares
+    assert len({slug_of(table) for table in tables}) == squares
 
 
 def test_an_axis_that_follows_another_makes_no_square_of_its_own(tmp_path):
     jobs = {"k": job("k", "run", "e")}
     axes = [{"model": m, "compiler": r, "runtime": r} for m in ("a", "b") for r in ("3.1.0", "3.2.0")]
-    (table,) = find_tables(run_of(tmp_path, document([cell(each, ["k"]) for each in axes], jobs)))
+    (table,) = find_squares(run_of(tmp_path, document([cell(each, ["k"]) for each in axes], jobs)))
     assert (table.row_axis, table.column_axis, table.ties) == ("model", "compiler", {"runtime": "compiler"})
     assert row_answer(table, "a") == "Model a passes with compilers 3.1 and 3.2."
 
@@ -272,7 +273,7 @@ def test_a_cross_of_two_squares_is_no_square(tmp_path):
     jobs = {"k": job("k", "run", "e")}
     pairs = {(p, "2.9.1") for p in ("3.9", "3.10", "3.11")} | {("3.11", t) for t in ("2.3.1", "2.5.1", "2.9.1")}
     axes = [{"python": p, "torch": t, "compiler": c} for p, t in sorted(pairs) for c in ("3.1.0", "3.2.0")]
-    tables = find_tables(run_of(tmp_path, document([cell(each, ["k"]) for each in axes], jobs)))
+    tables = find_squares(run_of(tmp_path, document([cell(each, ["k"]) for each in axes], jobs)))
     assert sorted((table.row_axis, table.column_axis) for table in tables) == [
         ("python", "compiler"),
         ("torch", "compiler"),
@@ -301,7 +302,7 @@ def test_the_command_builds_it_and_replaces_only_its_own(tmp_path, capsys):
         (lambda content: content["cells"][1]["evidence"].update(jobs=["gone"]), "cells[1]"),
         (lambda content: content["jobs"]["e0"].update(seconds="long"), "jobs.e0"),
         (lambda content: content.update(jobs=[]), "jobs: read []"),
-        (lambda content: content.update(format=2), "format 2"),
+        (lambda content: content.update(format=3), "format 3"),
     ],
 )
 def test_damaged_results_are_refused_by_place(tmp_path, damage, place):

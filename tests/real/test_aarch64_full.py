@@ -9,7 +9,7 @@ import pytest
 from command_line import ROOT, good
 
 from matrix.answers.equality import compare_runs
-from matrix.results.published import parse_run, read_run
+from matrix.results.files import parse_run, read_run
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 if os.uname().machine != "x86_64":

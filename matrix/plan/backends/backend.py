@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matrix.plan.spec import Spec
 
 LIMITS = Limits(seconds=900, memory_bytes=8 << 30)
+JOB_LOG = "log"
+"""What `read` finds the job's log under, beside its outputs."""
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
 
 
@@ -93,7 +95,8 @@ class StageKind:
     strip: Callable[[bytes], bytes] | None = None
     """Takes host names and paths out of an output before it is stored."""
     read: Callable[[Mapping[str, bytes]], Mapping[str, Json]] | None = None
-    """From its outputs (name -> content) to its measurements: what results keep of it. Empty: it measured nothing."""
+    """From its outputs and its log (name -> content) to its measurements: what results keep of it. Empty: it measured
+    nothing."""
     quiet: str = ""
     """The next step where it ended without a word; "": to read its log."""
 

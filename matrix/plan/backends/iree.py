@@ -6,12 +6,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from matrix.artifacts.benchmark import read_timing, strip_private_data
+from matrix.artifacts.benchmark import device_peak, read_timing, strip_private_data
 from matrix.core.records import Limits, Part, Stage
 from matrix.plan.backends import iree_values as values
 from matrix.plan.backends.backend import (
     EXPECTED,
     INPUT,
+    JOB_LOG,
     OUTPUT,
     Axis,
     Backend,
@@ -80,7 +81,8 @@ def _benchmark(given: Given) -> tuple[str, ...]:
 
 def _times(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
     timing = read_timing(outputs[TIMES])
-    return asdict(timing) if timing else {}
+    peak = device_peak(outputs[JOB_LOG].decode(errors="replace"))
+    return {**asdict(timing), "device_peak_bytes": peak} if timing else {}
 
 
 STAGES = (

@@ -16,11 +16,10 @@ from timings import measured, timed_plan
 
 from matrix.cli.main import main
 from matrix.core.errors import ExtraMissing
+from matrix.results.files import parse_run, read_run
 from matrix.results.formats import FORMATS
-from matrix.results.published import parse_run, read_run
 from matrix.site.build import build_site
-from matrix.site.charts import Chart, find_charts, value_words
-from matrix.site.downloads import chart_csv, chart_json
+from matrix.site.charts import Chart, chart_csv, chart_json, find_charts, value_words
 from matrix.site.drawing import draw
 from matrix.site.harmless import inert_run
 

@@ -19,7 +19,8 @@ from matrix.core.errors import LockFault, NoAnswer
 from matrix.core.records import Outcome
 from matrix.environments.wheels import pinned_packages
 from matrix.images.requirements import environments_of, requirements_files, requirements_text
-from matrix.results.published import PublishedRun, read_run, read_runs, run_files
+from matrix.results.files import read_run, read_runs, run_files
+from matrix.results.run import Run
 
 ROOT = Path(__file__).parents[3]
 IMAGES = ROOT / "images"
@@ -29,12 +30,12 @@ BASE = {"model": "linear", "python": "3.11", "target": "x86_64"}
 
 
 @pytest.fixture(scope="module")
-def runs() -> tuple[PublishedRun, ...]:
+def runs() -> tuple[Run, ...]:
     return read_runs(run_files(ROOT / "results"))
 
 
 @pytest.fixture(scope="module")
-def run() -> PublishedRun:
+def run() -> Run:
     return read_run(COMMITTED)
 
 
@@ -184,7 +185,7 @@ def test_one_file_where_all_three_fit(run):
     assert file.name == "runtime-compiler-exporter"
 
 
-def rewritten(run: PublishedRun, numpy: str) -> PublishedRun:
+def rewritten(run: Run, numpy: str) -> Run:
     """The run as if its locks had other bytes, and its environments another numpy."""
     jobs = {key: replace(job, lock_sha256="0" * 64) for key, job in run.jobs.items()}
     environments = {

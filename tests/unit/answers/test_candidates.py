@@ -13,18 +13,20 @@ from timings import measured, timed_plan
 from matrix.answers.candidates import WEIGHTS, Candidate, rank
 from matrix.cli.main import main
 from matrix.core.records import Outcome
+from matrix.results.files import parse_run, read_run
 from matrix.results.formats import FORMATS
-from matrix.results.published import PublishedRun, PublishedSpeed, parse_run, read_run
+from matrix.results.run import Run, Timed, Times
+from matrix.results.speed import ratio_quartiles, timed_rows
 
 COMMITTED = Path(__file__).parents[3] / "results" / "portability.json"
 
 
 @pytest.fixture(scope="module")
-def run() -> PublishedRun:
+def run() -> Run:
     return read_run(COMMITTED)
 
 
-def by_release(run: PublishedRun, **weights: float) -> dict[str, Candidate]:
+def by_release(run: Run, **weights: float) -> dict[str, Candidate]:
     return {each.release: each for each in rank([run], {**WEIGHTS, **weights}).candidates}
 
 
@@ -113,18 +115,12 @@ def test_targets_of_arm(run):
     assert "arm" not in found["3.8.0"].measures
 
 
-def speed(release: str, ratio: float | None, flags: str = "default") -> PublishedSpeed:
+def speed(release: str, ratio: float | None, flags: str = "default") -> Timed:
     axes = {"compiler": release, "runtime": release, "flags": flags}
-    return PublishedSpeed(
+    return Timed(
         axes=axes,
         baseline=ratio is None,
         ratio=ratio,
-        quartiles=None,
-        noise_floor=1.01,
-        verdict="",
-        median_seconds=None,
-        quartile_seconds=None,
-        compile_cpu_seconds=None,
     )
 
 
@@ -136,7 +132,7 @@ def test_speed_is_the_mean_of_ratios(run):
         speed("3.10.0", 0.8),
         speed("3.9.0", 9, "o3"),
     )
-    found = by_release(replace(run, speeds=speeds))
+    found = by_release(replace(run, times=(Times(shared={}, rows=speeds),)))
     assert found["3.9.0"].measures["speed"].text == "1.000"
     assert found["3.10.0"].measures["speed"].share == 1.0
     assert "speed" not in found["3.8.0"].measures
@@ -159,8 +155,8 @@ baseline = { compiler = "3.0.0", runtime = "3.0.0" }
     content = json.loads(FORMATS["json"](report))
     for row in content["times"][0]["rows"][older:]:
         del row["axes"]["runtime"]
-    timed = parse_run(content, source="mine")
-    assert [each.quartiles for each in timed.speeds] == [(1.0, 1.0), (2.0, 2.0)]
+    timed = parse_run(content | {"format": 1}, source="mine")
+    assert [ratio_quartiles(row, table) for _, row, table in timed_rows(timed)] == [(1.0, 1.0), (2.0, 2.0)]
     measures = {each.release: each.measures for each in rank([timed], WEIGHTS).candidates}
     assert (measures["3.0.0"]["speed"].text, measures["3.7.0"]["speed"].text) == ("1.000", "2.000")
 

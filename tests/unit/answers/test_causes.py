@@ -13,7 +13,8 @@ from matrix.answers.gates import load_gates
 from matrix.cli.main import main, make_parser
 from matrix.core.records import Outcome
 from matrix.results import signatures
-from matrix.results.published import PublishedCell, PublishedRun, read_run, read_runs, run_files
+from matrix.results.files import read_run, read_runs, run_files
+from matrix.results.run import Cell, Run
 from matrix.run.planning import plan_of, question_of
 
 ROOT = Path(__file__).parents[3]
@@ -23,16 +24,16 @@ LOADED = ("vm-bytecode-version", "vm-features", "module-version", "import-signat
 
 
 @pytest.fixture(scope="module")
-def run() -> PublishedRun:
+def run() -> Run:
     return read_run(COMMITTED)
 
 
-def cell_at(run: PublishedRun, compiler: str, runtime: str) -> PublishedCell:
+def cell_at(run: Run, compiler: str, runtime: str) -> Cell:
     wanted = {"compiler": compiler, "runtime": runtime}
     return next(cell for cell in run.cells if wanted.items() <= cell.axes.items())
 
 
-def told(run: PublishedRun, compiler: str, runtime: str) -> str:
+def told(run: Run, compiler: str, runtime: str) -> str:
     cell = cell_at(run, compiler, runtime)
     return "\n".join(words(explain(cell, run.cells, GATES), cell, GATES))
 

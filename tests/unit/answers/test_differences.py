@@ -11,13 +11,14 @@ import pytest
 from matrix.answers.differences import Turn, diff_releases, diff_runs, words
 from matrix.cli.main import main
 from matrix.core.records import Outcome
-from matrix.results.published import PublishedRun, read_run, read_runs, run_files
+from matrix.results.files import read_run, read_runs, run_files
+from matrix.results.run import Run
 
 COMMITTED = Path(__file__).parents[3] / "results" / "portability.json"
 
 
 @pytest.fixture(scope="module")
-def run() -> PublishedRun:
+def run() -> Run:
     return read_run(COMMITTED)
 
 

@@ -10,7 +10,7 @@ import pytest
 from matrix.answers import equality
 from matrix.answers.equality import Compared, explanations, words
 from matrix.plan.locks import load_locks
-from matrix.results.published import parse_run
+from matrix.results.files import parse_run
 from matrix.run.planning import data_root
 
 AXES = {"model": "linear", "compiler": "3.8.0", "runtime": "3.8.0"}

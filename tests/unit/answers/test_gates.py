@@ -16,7 +16,7 @@ from matrix.cli import publish
 from matrix.core.data import DATA
 from matrix.core.errors import FileFault
 from matrix.core.versions import minor
-from matrix.results.published import read_run
+from matrix.results.files import read_run
 
 RESULTS = Path(__file__).parents[3] / "results" / "portability.json"
 

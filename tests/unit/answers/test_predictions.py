@@ -10,27 +10,28 @@ import pytest
 from matrix.answers.predictions import agreement, beside_words, committed, only_predicted, surprising
 from matrix.cli.main import main
 from matrix.core.records import Outcome
-from matrix.results.published import PublishedCell, PublishedRun, read_run, run_files
-from matrix.site.squares import find_tables, legend, mark
+from matrix.results.files import read_run, run_files
+from matrix.results.run import Cell, Run
+from matrix.site.squares import find_squares, mark, marks_of
 
 RESULTS = Path(__file__).parents[3] / "results"
 
 
 @pytest.fixture(scope="module")
-def run() -> PublishedRun:
+def run() -> Run:
     return read_run(RESULTS / "portability.json")
 
 
-def of(run: PublishedRun, compiler: str, runtime: str) -> PublishedCell:
+def of(run: Run, compiler: str, runtime: str) -> Cell:
     return next(cell for cell in run.cells if (cell.axes["compiler"], cell.axes["runtime"]) == (compiler, runtime))
 
 
-def shown(run: PublishedRun, cell: PublishedCell) -> tuple[str, str]:
+def shown(run: Run, cell: Cell) -> tuple[str, str]:
     """The mark of a changed cell in its square, and what the legend says of it."""
     cells = tuple(cell if each.axes == cell.axes else each for each in run.cells)
-    (table,) = find_tables(replace(run, cells=cells))
-    text = mark(table, cell)
-    return text, next(row.words for row in legend(table) if row.mark == text)
+    (table,) = find_squares(replace(run, cells=cells))
+    text = mark(run, cell)
+    return text, next(row.words for row in marks_of(table) if row.mark == text)
 
 
 @pytest.mark.parametrize("path", run_files(RESULTS), ids=lambda path: path.stem)
@@ -100,11 +101,11 @@ def test_with_all_outcomes_deleted_it_says_the_same(run, tmp_path, monkeypatch):
         )
         for cell in run.cells
     )
-    (before,) = find_tables(run)
-    (after,) = find_tables(replace(run, cells=bare, jobs={}))
+    (before,) = find_squares(run)
+    (after,) = find_squares(replace(run, cells=bare, jobs={}))
     assert len(before.cells) == 225
     for place, cell in before.cells.items():
-        assert mark(after, after.cells[place]) == f"({mark(before, cell)})", place
+        assert mark(run, after.cells[place]) == f"({mark(run, cell)})", place
     assert agreement(bare, committed()).words == ""
 
 

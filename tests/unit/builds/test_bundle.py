@@ -38,7 +38,7 @@ FACTS = BundleFacts(
     unstripped=1_234_567,
     module_bytes=1000,
     idle_bytes=12 << 20,
-    compared=Comparison(equal=True, error=0.0, tolerance=1e-4, text="output 0: equal, byte for byte"),
+    compared=Comparison(error=0.0, tolerance=1e-4, text="output 0: equal, byte for byte"),
 )
 PEAK = 30 << 20
 

@@ -11,8 +11,9 @@ from samples import result
 
 from matrix.builds.board_programs import ProgramFacts, program_facts
 from matrix.builds.linkage import Row, Runner, advice, linkage_table, programs_of, row_of
-from matrix.core.records import Artifact, JobEnd, Outcome
-from matrix.plan.backends.source_builds import HEADER, QUERY
+from matrix.core.records import JobEnd, Outcome
+from matrix.plan.backends.source_builds import HEADER, QUERY, RUNNER
+from matrix.results.run import File
 
 ROUTES = ("vmvx", "embedded", "embedded-repaired", "system")
 STATIC_LIBRARY = "static-library"
@@ -123,13 +124,12 @@ def test_facts_of_a_hard_float_program_without_libraries() -> None:
 
 
 def cell(outcome: Outcome, stage: str = "run", log: str = "", **end: int):
-    """The cell of a built runtime whose job of a stage ended so."""
+    """The run of a built runtime, and its cell whose job of a stage ended so."""
     ended = dataclasses.replace(result("run"), stage=stage, outcome=outcome)
     ended = dataclasses.replace(ended, end=JobEnd(key="k", end="exited", log=log, log_bytes=len(log), **end))
-    found = built_report({("board", "3.0.0"): ended}).cells
-    (chosen,) = (each for each in found if each.labels["runtime"] == "board" and each.labels["compiler"] == "3.0.0")
-    labels = {**chosen.labels, "route": "embedded"}
-    return dataclasses.replace(chosen, labels=labels, stage=stage)
+    run = built_report({("board", "3.0.0"): ended})
+    (chosen,) = (each for each in run.cells if each.axes["runtime"] == "board" and each.axes["compiler"] == "3.0.0")
+    return run, dataclasses.replace(chosen, axes={**chosen.axes, "route": "embedded"}, stage=stage)
 
 
 IMPORTS = "elf_module.c: ELF imports one or more symbols (trying 'fmaf'); imports are not supported"
@@ -150,28 +150,24 @@ IMPORTS = "elf_module.c: ELF imports one or more symbols (trying 'fmaf'); import
     ],
 )
 def test_a_cell_is_said_in_a_few_words(ended, verdict):
-    row = row_of(ended)
+    row = row_of(*ended)
     assert (row.cell, row.verdict) == ("given embedded board", verdict)
 
 
 def test_the_largest_program_of_each_runtime_counts():
-    cells = built_report({}).cells
-    sizes = {name: artifact.size for name, artifact in programs_of(cells, "build").items()}
+    run = built_report({})
+    sizes = {name: file.bytes for name, file in programs_of(run, "build").items()}
     assert sizes.keys() == {"mine", "board"}
-    assert programs_of(cells, "link") == {}
-    job = next(job for each in cells for job in each.jobs if job.stage == "build")
-    linked = [
-        dataclasses.replace(
-            each,
-            outcome=outcome,
-            jobs=(
-                dataclasses.replace(
-                    job, stage="link", outputs=(Artifact(name=job.outputs[0].name, digest="d", size=size),)
-                ),
-            ),
-        )
-        for each, size, outcome in zip(
-            cells, (10, 30, 90), (Outcome.PASSED, Outcome.PASSED, Outcome.WRONG_OUTPUT), strict=False
-        )
-    ]
-    assert max(artifact.size for artifact in programs_of(linked, "link").values()) == 30
+    assert programs_of(run, "link") == {}
+    job = next(job for each in run.cells for job in run.jobs_of(each) if job.stage == "build")
+    ends = ((10, Outcome.PASSED), (30, Outcome.PASSED), (90, Outcome.WRONG_OUTPUT))
+    linked = {
+        f"{size}": dataclasses.replace(job, stage="link", artifacts={RUNNER: File(sha256="d", bytes=size)})
+        for size, _ in ends
+    }
+    cells = tuple(
+        dataclasses.replace(each, outcome=outcome, jobs=(f"{size}",))
+        for each, (size, outcome) in zip(run.cells, ends, strict=False)
+    )
+    found = programs_of(dataclasses.replace(run, cells=cells, jobs=linked), "link")
+    assert max(file.bytes for file in found.values()) == 30

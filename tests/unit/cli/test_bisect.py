@@ -120,7 +120,7 @@ def searched(marks: str) -> Search:
         results[one], results[other] = compiled, ends[mark]
     report = report_of(plan, results)
     looked = {
-        cell.labels["runtime"]: (report, cell) for cell, mark in zip(report.cells, marks, strict=True) if mark != " "
+        cell.axes["runtime"]: (report, cell) for cell, mark in zip(report.cells, marks, strict=True) if mark != " "
     }
     return Search(plan=plan, axis="runtime", order=ORDER, cells=looked, jobs=3)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reports import report_of
 from samples import lock, plan_of, result, spec_of
 
 from matrix.cli.export import export_plan, keep_files, model_path, newest_exporter
@@ -15,7 +16,7 @@ from matrix.core.records import Outcome
 from matrix.plan.graph import make_plan
 from matrix.plan.locks import LockIndex
 from matrix.plan.stages import complete, make_job
-from matrix.results.cells import CellReport
+from matrix.results.run import Run
 from matrix.results.signatures import recognise
 from matrix.run.planning import load_catalogue
 from matrix.run.store import Store
@@ -140,15 +141,15 @@ def store(tmp_path):
         yield opened
 
 
-def exported(store: Store, folder: Path) -> CellReport:
-    """A cell whose one job left these files, as the store keeps them."""
+def exported(store: Store, folder: Path) -> Run:
+    """Of one cell whose one job left these files, as the store keeps them."""
     outputs = []
     for name in ("module.mlir", "export.json", "parameters.irpa", "input_0.npy", "expected_0.npy"):
         (folder / name).write_text(f"what is in {name}")
         outputs.append(store.put(folder / name, name))
     job = result("export", outputs=outputs)
-    (cell,) = plan_of("stages = ['export']\n").cells
-    return CellReport(cell=cell, labels=cell.labels, outcome=Outcome.PASSED, stage="export", jobs=(job,))
+    store.record(job)
+    return report_of(plan_of("stages = ['export']\n"), [job])
 
 
 def test_the_files_that_were_asked_for_and_no_others(tmp_path, store):
@@ -168,8 +169,12 @@ def test_a_place_that_cannot_be_written_and_an_export_that_failed(tmp_path, stor
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(UsageError, match=r"m\.mlir cannot be written"):
         list(keep_files(cell, store, words("linear", tmp_path / "taken" / "m.mlir")))
-    signature = recognise("job_script.ModelFault: model() raised ValueError: no weights here")
-    failed = CellReport(cell=cell.cell, labels=cell.labels, outcome=Outcome.FAILED, stage="export", signature=signature)
-    with pytest.raises(ExportFailed, match=r"failed at export: model-raised\n.*no weights here") as raised:
+    log = "job_script.ModelFault: model() raised ValueError: no weights here in /srv/mine.py"
+    job = result("export", Outcome.FAILED, key="failed", log=log)
+    store.record(job)
+    failed = report_of(plan_of("stages = ['export']\n"), [job])
+    with pytest.raises(
+        ExportFailed, match=r"failed at export: model-raised\n.*no weights here in /srv/mine.py"
+    ) as raised:
         list(keep_files(failed, store, words("mine.py")))
-    assert raised.value.tip == signature.next_step
+    assert raised.value.tip == recognise(log).next_step

@@ -20,13 +20,13 @@ from matrix.core.store_paths import (
     store_paths_data,
 )
 from matrix.plan.graph import NodeState
+from matrix.results.files import parse_run
 from matrix.results.formats import as_json
-from matrix.results.published import parse_run
-from matrix.run.evidence import Judge
+from matrix.run.judging import Judge
 from matrix.site.build import runs_of_pages
 from matrix.site.one_page import one_file
 from matrix.site.pages import Site
-from matrix.site.squares import find_tables
+from matrix.site.squares import find_squares
 
 BASE, TREE = f"/nix/store/{'b' * 32}-base", f"/nix/store/{'t' * 32}-tree"
 PROGRAMS = f"{TREE}-programs"
@@ -85,12 +85,12 @@ def test_a_run_has_each_path_once_and_is_read_back():
         f"environment of {stage}": json.dumps({"nix_programs": each.path, STORE_PATHS: store_paths_data([each, base])})
         for stage, each in own.items()
     }
-    plan, states = plan_of(ONE), [NodeState(result=result(stage)) for stage in STAGES]
-    document = json.loads(as_json(Judge(plan, states, {"expected_0.npy": npy(1)}.__getitem__, records).report()))
+    plan, states = plan_of(ONE), [NodeState(result=result(stage, key=stage)) for stage in STAGES]
+    document = json.loads(as_json(Judge(plan, states, {"expected_0.npy": npy(1)}.__getitem__, records).run()))
     assert document[STORE_PATHS].keys() == {BASE, *(each.path for each in own.values())}
     assert all(STORE_PATHS not in each for each in document["environments"].values())
     run = parse_run(document, source="mine")
-    assert {path_closure(run.store_paths, each.programs) for each in run.environments.values()} == {
+    assert {path_closure(run.store_paths.values(), each.nix_programs) for each in run.environments.values()} == {
         (each, base) for each in own.values()
     }
 
@@ -100,7 +100,7 @@ def test_a_run_without_nix_has_none():
         as_json(report_of(plan_of(ONE), [result(stage) for stage in STAGES], {"expected_0.npy": npy(1)}))
     )
     assert STORE_PATHS not in document
-    assert parse_run(document, source="mine").store_paths == ()
+    assert parse_run(document, source="mine").store_paths == {}
 
 
 def shown(text: str) -> str:
@@ -129,7 +129,7 @@ def test_the_report_says_what_each_environment_takes_and_refers_to(file):
 def test_a_page_of_the_site_shows_the_closure_of_its_environment(file):
     path, paths = file
     (run,) = runs_of_pages([path])
-    pages = {name: text for name, text in Site([run], find_tables(run), []).pages() if name.startswith("environment/")}
+    pages = {name: text for name, text in Site([run], find_squares(run), []).pages() if name.startswith("environment/")}
     assert len(pages) == 4
     for text in pages.values():
         assert "In the Nix store 52.0 MB with all that it needs." in shown(text)
@@ -140,5 +140,5 @@ def test_a_page_of_the_site_shows_the_closure_of_its_environment(file):
 def test_pages_of_other_engines_do_not_speak_of_nix(tmp_path):
     path = write(tmp_path / "run.json", generated(1, 3))
     (run,) = runs_of_pages([path])
-    pages = dict(Site([run], find_tables(run), []).pages())
+    pages = dict(Site([run], find_squares(run), []).pages())
     assert not any("Nix store" in text for text in (one_file([path]), *pages.values()))

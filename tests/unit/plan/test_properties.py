@@ -17,7 +17,7 @@ from matrix.plan.axes import resolve_axes
 from matrix.plan.graph import NOTHING_TO_DO, Plan, make_plan
 from matrix.plan.spec import OwnValue, Rule, Spec
 from matrix.plan.stages import kinds
-from matrix.run.evidence import Judge
+from matrix.run.judging import Judge
 from matrix.run.schedule import Schedule
 
 few = settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
@@ -185,7 +185,7 @@ def test_a_schedule_ends_every_node_and_counts_every_cell_once(spec, seed):
     assert all(state.over for state in schedule.states)
     assert schedule.cells_done == len(plan.cells)
     assert schedule.cells_red == sum(1 for cell in plan.cells if ended(schedule, cell.nodes).red)
-    report = Judge(plan, schedule.states, lambda _: b"the same", {}).report()
+    report = Judge(plan, schedule.states, lambda _: b"the same", {}).run()
     assert sum(report.counts().values()) == len(plan.cells)
     assert Outcome.BLOCKED not in report.counts()
 

@@ -14,8 +14,8 @@ from matrix.plan.catalogue import Model
 from matrix.plan.graph import NodeState, Plan, make_plan
 from matrix.plan.rounds import is_twin, round_of, with_repeats
 from matrix.plan.stages import make_job, rank_of
-from matrix.results.recompiled import recompiled, sentences
-from matrix.run.evidence import Judge
+from matrix.results.sentences import recompiled
+from matrix.run.judging import Judge
 from matrix.run.schedule import Schedule
 
 TIMED = """
@@ -159,11 +159,11 @@ def test_a_compiler_that_writes_other_bytes_is_named():
         module = [Artifact(name="module.vmfb", digest=digest, size=1)]
         outputs = module if node.stage == "compile" else None
         states.append(NodeState(result=result(node.stage, key=f"k{node.index}", outputs=outputs)))
-    report = Judge(plan, states, lambda _: b"x", {}).report()
-    steady, other = recompiled(report)
+    report = Judge(plan, states, lambda _: b"x", {}).run()
+    steady, other = report.compiled_again
     assert (steady.compiler, steady.modules, steady.unequal) == ("2.9.0", 1, 0)
     assert (other.compiler, other.modules, other.unequal, other.ends) == ("3.10.0", 1, 1, 0)
-    assert sentences(report) == (
+    assert recompiled(report) == (
         "compiler 3.10.0 is not deterministic: 1 of 1 modules came out with other bytes when compiled again",
         "compiled again, the same bytes: all 1 modules of 2.9.0",
     )

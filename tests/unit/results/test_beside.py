@@ -11,10 +11,11 @@ from samples import catalogue, result, spec_of
 
 from matrix.core.records import JobResult, Outcome
 from matrix.plan.graph import make_plan
-from matrix.results.beside import beside, sentences
-from matrix.results.cells import Report
+from matrix.results.files import parse_run
 from matrix.results.formats import as_html, as_json, as_markdown, as_table
-from matrix.results.published import parse_run
+from matrix.results.run import Run
+from matrix.results.sentences import beside, builds_beside
+from matrix.results.sentences import sentences_beside as sentences
 
 BODY = (
     "[axes]\nmodel='given'\ncompiler=['2.9.0', '3.0.0']\nruntime=['2.9.0', '3.0.0', '3.10.0']\n"
@@ -22,7 +23,7 @@ BODY = (
 )
 
 
-def report(ends: dict[tuple[str, str, str], JobResult | None]) -> Report:
+def report(ends: dict[tuple[str, str, str], JobResult | None]) -> Run:
     """All cells passed, but for those that `ends` names by target, compiler and runtime."""
     known = catalogue()
     arm = dataclasses.replace(known.targets["aarch64"], emulator=EMULATOR)
@@ -64,7 +65,7 @@ def test_what_one_of_them_lacks_is_counted_and_not_compared():
 
 
 def test_nothing_is_said_to_end_alike_where_one_of_them_has_nothing():
-    nothing = {("aarch64", cell.labels["compiler"], cell.labels["runtime"]): None for cell in report({}).cells}
+    nothing = {("aarch64", cell.axes["compiler"], cell.axes["runtime"]): None for cell in report({}).cells}
     (row,) = beside(report(nothing))
     assert row.words == "no cell is measured on both aarch64 and x86_64, 6 on one of them only"
 
@@ -76,8 +77,8 @@ def test_every_format_says_it_and_how_the_target_is_emulated():
         assert said in text
         assert how in text
     document = json.loads(as_json(made))
-    assert [row["words"] for row in document["targets"]] == [said]
-    assert document["emulated"] == {"aarch64": how}
+    assert said in document["sentences"]
+    assert parse_run(document, source="x").notes("target") == {"aarch64": how}
 
 
 def test_a_build_stands_beside_the_wheel_of_its_release():
@@ -87,9 +88,7 @@ def test_a_build_stands_beside_the_wheel_of_its_release():
         "releases",
         "mine ends as the wheel 3.0.0 does in all 2 cells",
     )
-    document = json.loads(as_json(made))
-    assert (document["targets"][0]["target"], document["targets"][0]["built"]) == ("aarch64", 2)
-    assert document["builds"][0]["runtime"] == "mine"
+    assert [(row.subject, row.built) for row in (*beside(made), *builds_beside(made))] == [("aarch64", 2), ("mine", 0)]
 
 
 def test_a_build_that_ends_otherwise_is_named():
@@ -100,12 +99,12 @@ def test_a_build_that_ends_otherwise_is_named():
         "mine ends as the wheel 3.0.0 does in 1 of 2 cells",
         "mine failed at run: unrecognised where the wheel 3.0.0 passed in 1 of them: compiler 3.0; runtime mine",
     )
-    assert parse_run(json.loads(as_json(made)), source="x").sentences[:4] == sentences(made)
+    assert sentences(parse_run(json.loads(as_json(made)), source="x")) == sentences(made)
 
 
 def test_a_build_that_fails_says_nothing_of_the_modules():
     made = built_report({})
-    place = next(index for index, cell in enumerate(made.cells) if cell.labels["runtime"] == "board")
+    place = next(index for index, cell in enumerate(made.cells) if cell.axes["runtime"] == "board")
     failed = dataclasses.replace(made.cells[place], outcome=Outcome.FAILED, stage="build")
     made = dataclasses.replace(made, cells=(*made.cells[:place], failed, *made.cells[place + 1 :]))
     (row,) = beside(made)

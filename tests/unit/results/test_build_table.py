@@ -10,15 +10,15 @@ from samples import catalogue, result, spec_of
 
 from matrix.core.records import JobResult, Outcome
 from matrix.plan.graph import make_plan
-from matrix.results.build_table import sections
-from matrix.results.cells import Report
 from matrix.results.formats import as_html, as_markdown, as_table
+from matrix.results.run import Run
+from matrix.results.weights import BUILDS
 
 
-def rows(report: Report) -> list[list[str]]:
+def rows(report: Run) -> list[list[str]]:
     """Of the table of modules."""
-    grid = sections(report, "github")[3].splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in grid]
+    grid = list(BUILDS.blocks(report))[3]
+    return [list(grid.headings), *map(list, grid.rows)]
 
 
 def ran(peak: int) -> JobResult:
@@ -29,19 +29,19 @@ def ran(peak: int) -> JobResult:
 def test_nothing_is_said_of_wheels() -> None:
     plan = make_plan(spec_of(), catalogue())
     made = report_of(plan, [result(node.stage) for node in plan.nodes], {"expected_0.npy": npy(1)})
-    assert sections(made, "simple") == []
+    assert list(BUILDS.blocks(made)) == []
 
 
 def test_a_program_weighs_what_it_is_with_and_without_debug_symbols() -> None:
-    said = sections(built_report({}), "github")[1]
+    said = as_markdown(built_report({}))
     assert "| board     |                 1 |                    1 |" in said
-    assert "3.0.0" not in said
+    assert "3.0.0" not in [row[0] for row in list(BUILDS.blocks(built_report({})))[1].rows]
 
 
 def test_each_place_has_the_newest_compiler_that_is_right_there_and_its_peak() -> None:
     failed = result(outcome=Outcome.FAILED, log="error: odd")
     made = built_report({("board", "3.0.0"): failed, ("board", "2.9.0"): ran(60 << 20), ("mine", "3.0.0"): ran(0)})
-    head, _, *modules = rows(made)
+    head, *modules = rows(made)
     assert head == ["compiler", "runtime", "target", ".vmfb bytes", "peak MiB"]
     assert modules == [["3.0.0", "mine", "x86_64", "1", "-"], ["2.9.0", "board", "aarch64", "1", "60"]]
 

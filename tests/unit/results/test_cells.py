@@ -9,21 +9,22 @@ from samples import REFUSED, STAGES, plan_of, result
 from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.plan.graph import NodeState
 from matrix.plan.stages import kinds
-from matrix.results.cells import CellReport
-from matrix.run.evidence import READ_LOG, Judge, _signature
+from matrix.results.run import Cell
+from matrix.run.judging import READ_LOG, Judge, signature_of
 
 
-def only_cell(*results: JobResult | None, files: dict[str, bytes] | None = None, body: str = ONE) -> CellReport:
+def only_cell(*results: JobResult | None, files: dict[str, bytes] | None = None, body: str = ONE) -> Cell:
     (cell,) = report_of(plan_of(body), list(results), files).cells
     return cell
 
 
 def test_passed():
     cell = only_cell(*PASSED, files={"expected_0.npy": npy(1)})
-    assert (cell.outcome, cell.stage, cell.words, cell.message) == (Outcome.PASSED, "run", "passed", "")
+    assert (cell.outcome, cell.stage, cell.words, cell.said) == (Outcome.PASSED, "run", "passed", "")
     assert cell.comparison.equal
-    assert [job.stage for job in cell.jobs] == list(STAGES)
-    assert [lock.name.partition("/")[0] for lock in cell.locks] == ["exporter", "compiler", "runtime"]
+    run = report_of(plan_of(ONE), list(PASSED), {"expected_0.npy": npy(1)})
+    assert [job.stage for job in run.jobs_of(run.cells[0])] == list(STAGES)
+    assert [job.lock.partition("/")[0] for job in run.jobs_of(run.cells[0])] == ["exporter", "compiler", "runtime"]
 
 
 def test_outputs_of_the_same_digest_are_equal_and_not_read():
@@ -35,14 +36,14 @@ def test_a_run_without_expected_outputs_passes_and_is_not_compared():
     exported = result("export", outputs=[Artifact(name="module.mlir", digest="m", size=1)])
     cell = only_cell(exported, PASSED[1], result("run", outputs=[]))
     assert (cell.outcome, cell.words, cell.compared) == (Outcome.PASSED, "passed, not compared", False)
-    assert "no expected outputs" in cell.message
+    assert "no expected outputs" in cell.said
 
 
 def test_wrong_output():
     run = result(outputs=[Artifact(name="output_0.npy", digest="mine", size=1)])
     cell = only_cell(*PASSED[:2], run, files={"expected_0.npy": npy(1), "mine": npy(2)})
     assert (cell.outcome, cell.words) == (Outcome.WRONG_OUTPUT, "wrong_output at run")
-    assert cell.message == "output 0: worst at [0]: 2.0, expected 1.0, scale 1"
+    assert cell.said == "output 0: worst at [0]: 2.0, expected 1.0, scale 1"
 
 
 def test_a_pair_of_outputs_is_read_once():
@@ -56,15 +57,15 @@ def test_a_pair_of_outputs_is_read_once():
     states = [
         NodeState(result=result(node.stage, outputs=mine if node.stage == "run" else None)) for node in plan.nodes
     ]
-    report = Judge(plan, states, blob, {}).report()
+    report = Judge(plan, states, blob, {}).run()
     assert report.counts() == {Outcome.PASSED: 2}
     assert len(read) == 2
 
 
 def test_an_import_that_ends_without_a_word():
-    quiet = _signature(result("import", Outcome.FAILED, exit_code=0))
+    quiet = signature_of(result("import", Outcome.FAILED, exit_code=0))
     assert (quiet.name, quiet.next_step) == ("no-output", READ_LOG)
-    assert _signature(result("export", Outcome.FAILED, exit_code=0)).next_step == kinds()["export"].quiet
+    assert signature_of(result("export", Outcome.FAILED, exit_code=0)).next_step == kinds()["export"].quiet
 
 
 @pytest.mark.parametrize(
@@ -117,10 +118,11 @@ def test_an_import_that_ends_without_a_word():
     ],
 )
 def test_how_a_run_can_end(run, outcome, signature, message):
-    cell = only_cell(*PASSED[:2], run)
-    assert (cell.outcome, cell.stage, cell.signature.name, cell.message) == (outcome, "run", signature, message)
+    judged = report_of(plan_of(ONE), [*PASSED[:2], run])
+    (cell,) = judged.cells
+    assert (cell.outcome, cell.stage, cell.signature, cell.said) == (outcome, "run", signature, message)
     assert cell.words == f"{outcome} at run: {signature}"
-    assert cell.signature.next_step
+    assert judged.next_step(signature)
 
 
 def test_a_cell_ends_at_its_first_stage_that_fails():
@@ -136,7 +138,7 @@ def test_without_a_result_a_cell_is_untested():
         "compile",
         "compile is planned, not run yet",
     )
-    assert cell.message == cell.reason
+    assert cell.said == cell.reason
 
 
 def test_a_refused_lock_and_an_excluded_cell_keep_their_reasons():
@@ -145,7 +147,7 @@ def test_a_refused_lock_and_an_excluded_cell_keep_their_reasons():
     body = "[axes]\ncompiler = '3.0.0'\nruntime = ['2.9.0', '3.0.0']\n"
     plan = plan_of(body + "[[exclude]]\nwhen = { runtime = '2.9.0' }\nreason = 'known'\n")
     excluded, untested = report_of(plan, [None] * 3).cells
-    assert (excluded.outcome, excluded.reason, excluded.stage) == (Outcome.EXCLUDED, "known", None)
+    assert (excluded.outcome, excluded.reason, excluded.stage) == (Outcome.EXCLUDED, "known", "")
     assert untested.outcome is Outcome.UNTESTED
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -17,8 +18,8 @@ from samples import REFUSED, plan_of, result
 
 from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.plan.stages import axes, kinds
-from matrix.results.cells import Report
-from matrix.results.formats import FORMATS, as_csv, as_html, as_json, as_junit, as_markdown, as_table, reproduce
+from matrix.results.formats import FORMATS, as_csv, as_html, as_json, as_junit, as_markdown, as_table
+from matrix.results.run import Run
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ENDINGS = {"table": "txt", "markdown": "md", "html": "html", "csv": "csv", "json": "json", "junit": "xml"}
@@ -28,7 +29,7 @@ ABI = (
 HOSTILE = "\x1b[31mnew & <script>alert('x')</script>\x00 | pipe\x1b[0m"
 
 
-def small_report(hostile: str = "error: new & <bold> | pipe") -> Report:
+def small_report(hostile: str = "error: new & <bold> | pipe") -> Run:
     """Two compilers, four runtimes: every kind of cell once."""
     plan = plan_of(
         f"[axes]\ncompiler = ['2.9.0', '3.10.0']\nruntime = ['2.9.0', '3.0.0', '3.10.0', '{REFUSED}']\n"
@@ -53,8 +54,6 @@ def small_report(hostile: str = "error: new & <bold> | pipe") -> Report:
 
 
 def rekeyed(one: JobResult, key: str) -> JobResult:
-    import dataclasses
-
     return dataclasses.replace(one, key=key)
 
 
@@ -69,7 +68,7 @@ def test_a_format_is_as_it_was(name):
 
 def test_json_names_every_axis_of_every_cell():
     document = json.loads(as_json(small_report()))
-    assert (document["format"], document["preset"]) == (1, "small")
+    assert (document["format"], document["preset"]) == (2, "small")
     assert len(document["cells"]) == 8 == sum(document["counts"].values())
     for cell in document["cells"]:
         assert list(cell["axes"]) == [*axes(), "size"]
@@ -114,8 +113,7 @@ def test_junit_is_xml_and_counts():
 
 def test_html_is_escaped_and_stands_alone():
     report = small_report(HOSTILE)
-    object.__setattr__(report.plan.spec, "question", "<b>Does & it</b> work?")
-    page = as_html(report)
+    page = as_html(dataclasses.replace(report, question="<b>Does & it</b> work?"))
     assert "<b>Does" not in page
     assert "&lt;b&gt;Does &amp; it&lt;/b&gt; work?" in page
     assert "<script" not in page and "http" not in page
@@ -151,9 +149,7 @@ def test_a_square_of_15_by_15_fits_120_columns():
 
 def test_the_command_that_reproduces_names_what_tells_the_cell_apart():
     report = small_report()
-    assert reproduce(report, report.cells[0]) == (
-        "python -m matrix run small.toml --only compiler=2.9.0 --only runtime=2.9.0"
-    )
+    assert report.cells[0].reproduce == ("python -m matrix run small.toml --only compiler=2.9.0 --only runtime=2.9.0")
 
 
 def test_the_command_that_reproduces_names_an_included_value_and_quotes_the_path():
@@ -162,7 +158,7 @@ def test_the_command_that_reproduces_names_an_included_value_and_quotes_the_path
     )
     object.__setattr__(plan.spec, "source", "my spec.toml")
     report = report_of(plan, [None] * len(plan.nodes))
-    assert [reproduce(report, cell) for cell in report.cells] == [
+    assert [cell.reproduce for cell in report.cells] == [
         "python -m matrix run 'my spec.toml'",
         "python -m matrix run 'my spec.toml' --only compiler=2.9.0",
     ]

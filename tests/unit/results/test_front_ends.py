@@ -14,10 +14,11 @@ from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex
 from matrix.plan.stages import Node
-from matrix.results.cells import Report
+from matrix.results.files import parse_run
 from matrix.results.formats import as_html, as_json, as_markdown, as_table
-from matrix.results.front_ends import blocks, groups, portability
-from matrix.results.square import squares
+from matrix.results.run import Run
+from matrix.results.sentences import blocks, groups, portability
+from matrix.results.square import mark_of, squares
 
 TORCHES, TURBINES = ("2.3.1", "2.5.1", "2.9.1"), ("3.0.0", "3.7.0", "3.9.0")
 BODY = (
@@ -34,7 +35,7 @@ def plan(pythons: str = "'3.11'", tables: str = "") -> Plan:
     return make_plan(spec_of(BODY.format(pythons=pythons) + tables), wide)
 
 
-def report(planned: Plan, mlir: Callable[[str], str], fails: Callable[[Node], bool] = lambda _: False) -> Report:
+def report(planned: Plan, mlir: Callable[[str], str], fails: Callable[[Node], bool] = lambda _: False) -> Run:
     """Every job passes but those that are said to; the MLIR of an export is `mlir` of its label."""
 
     def ended(node: Node) -> JobResult | None:
@@ -121,9 +122,9 @@ def test_every_format_says_it():
     words = "write identical MLIR (sha256 0834ac834896)"
     assert all(words in text for text in (as_table(shown), as_markdown(shown), as_html(shown)))
     document = json.loads(as_json(shown))
-    (group,) = document["identical_mlir"]
-    assert group["sha256"] == "0834ac834896064f" and ["3.11", "2.3.1", "3.0.0"] in group["exporters"]
-    assert document["mlir_portability"] == list(portability(shown))
+    assert {*portability(shown), *(group.words for group in groups(shown))} <= set(document["sentences"])
+    (group,) = groups(parse_run(document, source="mine"))
+    assert group.digest == "0834ac834896064f" and ("3.11", "2.3.1", "3.0.0") in group.exporters
 
 
 PLANES = """
@@ -151,5 +152,6 @@ def test_each_table_shows_its_plane_whole():
         *("turbine", TURBINES),
         *("torch", TORCHES),
     )
-    assert {mark for square in (by_turbine, by_torch) for row in square.marks for mark in row} == {"ok"}
+    assert {mark_of(each.run, cell) for each in (by_turbine, by_torch) for cell in each.cells.values()} == {"ok"}
+    assert len(by_turbine.cells) == len(by_torch.cells) == 9
     assert "torch 2.9.1" in by_turbine.title and "turbine 3.9.0" in by_torch.title

@@ -127,7 +127,7 @@ def test_new_nans_are_counted():
 
 def test_the_largest_values_do_not_warn():
     largest = numpy.finfo("float64").max
-    assert against([largest, -largest], [-largest, largest], "float64").error == math.inf
+    assert against([largest, -largest], [-largest, largest], "float64").error is None
 
 
 def test_the_worst_element_is_shown():
@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_said():
     assert compare([], [one], {}).text == "0 outputs, expected 1"
     assert compare([one, one], [one, two], {}).text == "output 1: shape [1], expected [2]"
     assert compare([npy([1.0], "float64")], [one], {}).text == "output 0: dtype float64, expected float32"
-    assert compare([two], [one], {}).error == math.inf
+    assert compare([two], [one], {}).error is None
 
 
 def test_complex():
@@ -182,6 +182,6 @@ def test_corrupt_files_are_refused_and_never_raise():
         damaged.append(bytes(content))
     for content in damaged:
         found = compare([content], [good], TOLERANCE)
-        assert found.equal is (found.error <= found.tolerance)
+        assert found.equal is (found.error is not None and found.error <= found.tolerance)
     for content in damaged[:10]:
         assert "not an .npy file" in compare([content], [good], TOLERANCE).text

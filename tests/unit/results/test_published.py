@@ -13,9 +13,9 @@ from samples import plan_of
 
 from matrix.core.errors import ResultsFault
 from matrix.core.records import Outcome
-from matrix.results import published
+from matrix.results import files
+from matrix.results.files import parse_run, read_run, read_runs, run_files
 from matrix.results.formats import as_json
-from matrix.results.published import parse_run, read_run, read_runs, run_files
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "results" / "portability.json"
@@ -33,7 +33,7 @@ def test_what_was_written_is_read():
     assert {name: sum(1 for cell in run.cells if cell.outcome == name) for name in read["counts"]} == read["counts"]
     assert run.jobs.keys() == read["jobs"].keys()
     assert run.environments.keys() == read["environments"].keys()
-    assert run.next_steps.keys() == read["signatures"].keys()
+    assert run.signatures.keys() == read["signatures"].keys()
 
 
 def test_a_cell_with_its_evidence():
@@ -43,8 +43,8 @@ def test_a_cell_with_its_evidence():
     assert (cell.outcome, cell.stage, cell.words) == (Outcome.FAILED, "run", "failed at run: import-signature")
     assert cell.values["function"] in cell.message
     assert [job.stage for job in (export, compiled, ran)] == ["export", "compile", "run"]
-    assert compiled.artifact("module.vmfb").digest == ran.inputs["module.vmfb"]
-    assert export.artifact("nothing") is None
+    assert compiled.artifacts["module.vmfb"].sha256 == ran.inputs["module.vmfb"]
+    assert "nothing" not in export.artifacts
 
 
 def test_a_cell_without_a_measurement_is_neither_passed_nor_measured():
@@ -55,6 +55,7 @@ def test_a_cell_without_a_measurement_is_neither_passed_nor_measured():
 def test_what_was_not_compared_is_not_right():
     read = json.loads(COMMITTED.read_text())
     del read["cells"][0]["evidence"]["comparison"]
+    read["cells"][0]["evidence"]["compared"] = False
     cell = parse_run(read, source="mine").cells[0]
     assert (cell.passed, cell.right, cell.words) == (True, False, "passed, not compared")
 
@@ -71,21 +72,22 @@ def test_keys_that_were_added_are_left_alone():
 
 
 def test_an_older_format_is_taken_up_step_by_step(monkeypatch):
-    monkeypatch.setattr(published, "FORMAT", 3)
+    old = document()
+    monkeypatch.setattr(files, "FORMAT", 4)
     monkeypatch.setattr(
-        published,
+        files,
         "MIGRATIONS",
         {
-            1: lambda old: {**old, "question": old["question"] + " one"},
-            2: lambda old: {**old, "question": old["question"] + " two"},
+            2: lambda old: {**old, "question": old["question"] + " one"},
+            3: lambda old: {**old, "question": old["question"] + " two"},
         },
     )
-    assert parse_run(document(), source="mine").question.endswith(" one two")
+    assert parse_run(old, source="mine").question.endswith(" one two")
 
 
 def test_a_newer_format_asks_for_an_update():
-    with pytest.raises(ResultsFault, match=r"mine: read format 2, expected at most 1") as caught:
-        parse_run(document() | {"format": 2}, source="mine")
+    with pytest.raises(ResultsFault, match=r"mine: read format 3, expected at most 2") as caught:
+        parse_run(document() | {"format": 3}, source="mine")
     assert "update" in caught.value.tip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +18,18 @@ from matrix.core.records import Outcome
 from matrix.plan.catalogue import Model
 from matrix.plan.graph import make_plan
 from matrix.plan.rounds import with_repeats
-from matrix.results.cells import Report
 from matrix.results.formats import FORMATS
+from matrix.results.run import FinishedJob, Verdict
 from matrix.results.speed import (
     LEAST_FLOOR,
-    Verdict,
-    compile_end,
-    compile_job,
+    Repeat,
+    Subject,
     median_interval,
     noise_floor,
-    speed_tables,
+    times_of,
     verdict_of,
 )
-from matrix.results.speed_table import agreement, amount, caption, duration
+from matrix.results.times import agreement, amount, caption, duration
 
 BUSY = {
     "3.7.0": (
@@ -138,16 +138,16 @@ def busy(runtime: str, number: int, twin: bool) -> float:
 
 
 def test_a_table_for_each_baseline():
-    (table,) = speed_tables(measured(timed_plan(), busy))
+    (table,) = measured(timed_plan(), busy).times
     base, other = table.rows
     assert (base.baseline, base.verdicts, base.ratio) == (True, (), 1.0)
     assert other.verdicts == (Verdict.SAME, Verdict.SAME)
     assert other.ratio == pytest.approx(1.02, abs=0.005)
-    assert base.median == pytest.approx(0.245, abs=0.001)
+    assert base.median_seconds == pytest.approx(0.245, abs=0.001)
     assert table.axes == ("runtime",)
-    assert table.floor == pytest.approx(1.01)
+    assert table.noise_floor == pytest.approx(1.01)
     assert "baseline runtime 3.7.0: 244 ms, noise floor 1.0 %" in caption(table)
-    assert caption(replace(table, load=8.06)).endswith("(it, twice), load of the machine up to 8.1")
+    assert caption(replace(table, highest_load=8.06)).endswith("(it, twice), load of the machine up to 8.1")
 
 
 def test_passes_that_disagree_are_named():
@@ -155,7 +155,7 @@ def test_passes_that_disagree_are_named():
         return 1.5 if runtime == "3.10.0" and number <= 7 else 1.0
 
     report = measured(timed_plan(), seconds)
-    tables = speed_tables(report)
+    tables = report.times
     assert tables[0].rows[1].verdict is Verdict.UNSETTLED
     assert agreement(tables) == (
         "2 complete passes agree on 0 of 1 verdicts\n  not on runtime 3.10.0: slower, then no difference"
@@ -166,36 +166,41 @@ def test_passes_that_disagree_are_named():
 def test_a_benchmark_that_fails_leaves_the_outcome_and_gives_its_reason():
     report = measured(timed_plan(), busy, failed=("3.10.0",))
     assert [cell.outcome for cell in report.cells] == [Outcome.PASSED] * 2
-    (table,) = speed_tables(report)
-    assert table.rows[1].median is None
+    (table,) = report.times
+    assert table.rows[1].median_seconds is None
     assert table.rows[1].reason.startswith("failed at benchmark: ")
     assert "failed at benchmark" in FORMATS["table"](report)
 
 
 def test_without_a_baseline_there_are_times_and_no_verdicts():
     report = measured(timed_plan(), busy, failed=("3.7.0",))
-    (table,) = speed_tables(report)
-    assert table.floor is None
+    (table,) = report.times
+    assert table.noise_floor is None
     assert (table.rows[1].verdicts, table.rows[1].ratio) == ((), None)
-    assert table.rows[1].median is not None
+    assert table.rows[1].median_seconds is not None
     assert "no baseline: failed at benchmark" in caption(table)
     (glance,) = [line for line in FORMATS["table"](report).splitlines() if line.startswith("2.9 ")]
-    assert duration(table.rows[1].median) in glance
+    assert duration(table.rows[1].median_seconds) in glance
 
 
 def test_the_quickest_of_repeated_compiles_is_shown():
-    plan = timed_plan(SPEC + "[repeat]\ncompile = 2\n")
-    cell = measured(plan, busy).cells[0]
-    again = next(repeat for repeat in cell.repeats if repeat.node.stage == "compile")
-    quick = replace(again.result, end=replace(again.result.end, seconds=0.01))
-    assert compile_end(replace(cell, repeats=(replace(again, result=quick),))).seconds == 0.01
-    assert compile_end(replace(cell, repeats=(replace(again, result=None),))) == compile_job(cell).end
-    assert compile_end(replace(cell, jobs=(), repeats=())) is None
+    run = measured(timed_plan(SPEC + "[repeat]\ncompile = 2\n"), busy)
+    assert [row.modules for row in run.compiled_again] == [1]
+    cell = run.cells[0]
+    first = next(job for job in run.jobs_of(cell) if job.stage == "compile")
+
+    def shown(compiled: FinishedJob | None, again: FinishedJob | None) -> float | None:
+        subject = Subject(cell=cell, compiled=compiled, repeats=(Repeat(again=True, job=again),))
+        return times_of([subject], {"runtime": "3.7.0"}, 7, 2)[0].rows[0].compile_seconds
+
+    assert shown(first, replace(first, seconds=0.01)) == 0.01
+    assert shown(first, None) == first.seconds
+    assert shown(None, None) is None
 
 
 def test_an_emulated_target_has_no_times():
-    report = measured(timed_plan(SPEC.replace('model = "linear"', 'model = "linear"\ntarget = "aarch64"')), busy)
-    plan = report.plan
+    plan = timed_plan(SPEC.replace('model = "linear"', 'model = "linear"\ntarget = "aarch64"'))
+    measured(plan, busy)
     rounds = [node for node in plan.nodes if node.stage == "benchmark"]
     assert rounds
     assert {node.obstacle[0] for node in rounds} == {Outcome.UNTESTED}
@@ -264,31 +269,31 @@ def test_words_for_numbers():
     assert [amount(value) for value in (None, 631, 10_200, 14_000_000)] == ["", "0.6 kB", "10.2 kB", "14.0 MB"]
 
 
-def audited(report: Report, clean: str) -> Report:
-    """Every module holds file names, but those of one set of flags."""
+def audit(clean: str) -> Callable[[str], VmfbAudit]:
+    """Every module holds file names, but those that the flag was given for."""
 
-    def audit(flags: str) -> VmfbAudit:
+    def audited(digest: str) -> VmfbAudit:
         leak = Leak(kind="file name", count=3, distinct=1, examples=("m.mlir",), places=("VM debug",))
         parts = (("code", 400), ("constants", 2000), ("VM debug", 600), ("rest", 1000))
-        leaks = () if flags == clean else (leak,)
+        leaks = () if clean in digest else (leak,)
         return VmfbAudit(size=4000, parts=parts, debug_database=True, leaks=leaks, unscanned=0)
 
-    return replace(report, cells=tuple(replace(cell, audit=audit(cell.labels["flags"])) for cell in report.cells))
+    return audited
 
 
 def test_the_recipe_is_what_the_bytes_say():
     body = SPEC.replace('model = "linear"', 'model = "linear"\nflags = ["default", "o3"]').replace(
         '["3.7.0", "3.10.0"]', '"3.7.0"'
     )
-    report = measured(timed_plan(body), busy)
+    plan = timed_plan(body)
     for clean, said in (
-        ("o3", "file names: flags o3 leave none in any module; default do"),
+        ("-O3", "file names: flags o3 leave none in any module; default do"),
         ("none", "file names: none of the flags default, o3 removes them from all modules"),
     ):
-        text = FORMATS["table"](audited(report, clean))
+        text = FORMATS["table"](measured(plan, busy, audit=audit(clean)))
         assert said in text
         assert "absolute paths: in no module, whatever the flags" in text
-    rows = json.loads(FORMATS["json"](audited(report, "o3")))["modules"]
+    rows = json.loads(FORMATS["json"](measured(plan, busy, audit=audit("-O3"))))["modules"]
     assert [row["axes"]["flags"] for row in rows] == ["default", "o3"]
     assert [row["strings"]["file name"] for row in rows] == [3, 0]
     assert all(sum(row["parts"].values()) == row["bytes"] for row in rows)
@@ -299,13 +304,13 @@ def test_a_vmfb_of_one_s_own_is_timed_and_audited():
     old = Model(name="old", form="vmfb", artifacts=given, function="main")
     known = replace(catalogue(), models={"old": old})
     plan = with_repeats(make_plan(spec_of(SPEC.replace('"linear"', '"old"')), known), known)
-    report = audited(measured(plan, busy), "none")
+    report = measured(plan, busy, audit=audit("none"))
     assert [row["axes"]["compiler"] for row in json.loads(FORMATS["json"](report))["modules"]] == ["-"]
     assert "244 ms" in FORMATS["table"](report)
 
 
 def test_a_pass_that_is_not_over_contradicts_nothing():
-    speed = replace(speed_tables(measured(timed_plan(), busy))[0].rows[1], verdicts=(Verdict.SAME, Verdict.TOO_FEW))
-    table = replace(speed_tables(measured(timed_plan(), busy))[0], rows=(speed,))
+    speed = replace(measured(timed_plan(), busy).times[0].rows[1], verdicts=(Verdict.SAME, Verdict.TOO_FEW))
+    table = replace(measured(timed_plan(), busy).times[0], rows=(speed,))
     assert speed.verdict is Verdict.TOO_FEW
     assert agreement([table]) == ""

@@ -7,7 +7,7 @@ from environment_requests import GB, compiler, runtime
 
 from matrix.core.errors import DiskFull, EngineMissing
 from matrix.core.records import Disk
-from matrix.results.formats import disk_words
+from matrix.run.carry_out import disk_words
 from matrix.run.local.disk import refuse_beyond
 
 REQUESTS = (compiler("3.8.0"), compiler("3.9.0"), runtime("3.8.0"))

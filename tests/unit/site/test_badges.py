@@ -13,7 +13,8 @@ from matrix.answers.causes import cells_of
 from matrix.cli.main import main
 from matrix.core.errors import NoAnswer
 from matrix.core.records import Outcome
-from matrix.results.published import PublishedCell, parse_run, read_run
+from matrix.results.files import parse_run, read_run
+from matrix.results.run import Cell
 from matrix.site.badges import COLOURS, Badge, as_svg, badge_of
 
 ROOT = Path(__file__).parents[3]
@@ -22,11 +23,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
-def cells() -> tuple[PublishedCell, ...]:
+def cells() -> tuple[Cell, ...]:
     return cells_of([read_run(PORTABILITY)])
 
 
-def badge(cells: tuple[PublishedCell, ...], **wanted: str) -> Badge:
+def badge(cells: tuple[Cell, ...], **wanted: str) -> Badge:
     return badge_of(cells, {"model": "linear", **wanted}, date="2026-11-21")
 
 

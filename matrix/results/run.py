@@ -1,0 +1,350 @@
+"""The record of a run: what the judge makes, what a results file holds, what all tables, answers and pages read. Pure.
+
+A stage and an axis stand here by their names, and what they mean stands beside them: a run is read on a machine that
+has neither its spec nor its stages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from matrix.core.records import Outcome
+from matrix.core.store_paths import StorePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file that a job made."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedJob:
+    """See `records.JobResult`. Times in seconds, `peak_bytes` None where it is not known, `measurements` are what its
+    stage reads in its files."""
+
+    key: str
+    stage: str
+    outcome: Outcome
+    lock: str
+    lock_sha256: str = ""
+    engine: str = ""
+    environment: str = ""
+    command: tuple[str, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, File] = field(default_factory=dict)
+    end: str = ""
+    exit_code: int
+    signal: int
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int | None = None
+    log_bytes: int = 0
+    finished_at: str = ""
+    machine: str = ""
+    measurements: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """`exit code 1`, `signalled 11`, `timed_out`."""
+        return f"exit code {self.exit_code}" if self.end == "exited" else f"{self.end} {self.signal or ''}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Outputs beside the reference.
+
+    `error` is the largest |output - reference| / max |reference| over all outputs (0 where they are equal, None where
+    it is not finite), `tolerance` what was allowed for its dtype, `text` names the worst element or what does not fit.
+    """
+
+    error: float | None = None
+    tolerance: float
+    text: str
+
+    @property
+    def equal(self) -> bool:
+        return self.error is not None and self.error <= self.tolerance
+
+    @property
+    def words(self) -> str:
+        """`equal, byte for byte; error 0 of the reference's scale, tolerance 1e-05`."""
+        error = "not finite" if self.error is None else f"{self.error:.3g}"
+        return f"{self.text}; error {error} of the reference's scale, tolerance {self.tolerance:.3g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell with its one outcome and the evidence behind it. No text names a folder of the machine.
+
+    `stage` is where it ended, `jobs` are the keys of its stages' jobs in order, `beside` of those that measure beside
+    them. `message`, `means` and `values` are of its `signature`, `reason` says why there is no measurement, `included`
+    by which rule it is there. It is not `compared` where it ran to its end and has no expected outputs: it passed as
+    far as anyone can say.
+    """
+
+    axes: Mapping[str, str]
+    outcome: Outcome
+    stage: str = ""
+    signature: str = ""
+    jobs: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    reproduce: str = ""
+    message: str = ""
+    means: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+    included: str = ""
+    comparison: Comparison | None = None
+    compared: bool = True
+
+    @property
+    def name(self) -> str:
+        return " ".join(map("=".join, self.axes.items()))
+
+    @property
+    def passed(self) -> bool:
+        """It ran to its end, or to where its run asked for, and nothing says that its outputs are wrong."""
+        return self.outcome is Outcome.PASSED
+
+    @property
+    def right(self) -> bool:
+        """It passed and its outputs were compared with the reference: what advice may rest on."""
+        return self.passed and self.comparison is not None
+
+    @property
+    def measured(self) -> bool:
+        return self.passed or self.outcome.red
+
+    @property
+    def words(self) -> str:
+        """The outcome with its stage and signature: `failed at run: vm-bytecode-version`."""
+        if not self.compared:
+            return "passed, not compared"
+        where = f" at {self.stage}" if self.stage and not self.passed else ""
+        return f"{self.outcome}{where}" + (f": {self.signature}" if self.signature else "")
+
+    @property
+    def said(self) -> str:
+        """One line: what went wrong, in the tool's own words where it had some."""
+        if self.signature:
+            return self.message
+        return self.comparison.text if self.comparison and not self.comparison.equal else self.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealisedEnvironment:
+    """A realised environment. `python` is its exact version; a damaged record of the store leaves texts empty.
+    `nix_programs` is its path in a Nix store, `evidence` what else its engine says of it."""
+
+    digest: str
+    engine: str = ""
+    lock: str = ""
+    lock_sha256: str = ""
+    python: str = ""
+    c_library: str = ""
+    distributions: Mapping[str, str] = field(default_factory=dict)
+    nix_programs: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Verdict(StrEnum):
+    """What a release's times say beside the baseline's; see `speed`."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    SAME = "no difference"
+    UNSETTLED = "unsettled"
+    TOO_FEW = "too few rounds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """The times of a cell, in seconds: the median over its rounds, the quartiles, `ratio` to the baseline (the median
+    of the rounds'), a verdict a pass. None where there is nothing to tell; `reason` then says why. `compile_seconds`
+    are of the quickest compile, `peak_bytes` and `device_peak_bytes` the most of all rounds, `command` is of the first.
+    """
+
+    axes: Mapping[str, str]
+    baseline: bool = False
+    reason: str = ""
+    command: tuple[str, ...] = ()
+    median_seconds: float | None = None
+    quartile_1_seconds: float | None = None
+    quartile_3_seconds: float | None = None
+    ratio: float | None = None
+    verdicts: tuple[str, ...] = ()
+    compile_seconds: float | None = None
+    compile_cpu_seconds: float | None = None
+    vmfb_bytes: int | None = None
+    mlir_bytes: int | None = None
+    peak_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    seconds_by_round: Mapping[str, float] = field(default_factory=dict)
+    cpu_seconds_by_round: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """That of all passes; empty without one."""
+        if Verdict.TOO_FEW in self.verdicts:  # a pass that is not over contradicts nothing
+            return Verdict.TOO_FEW
+        return Verdict.UNSETTLED if len(set(self.verdicts)) > 1 else next(iter(self.verdicts), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Cells that are compared with one baseline. `shared` are their common labels, `axes` those that tell rows apart.
+
+    `noise_floor` is a ratio above 1 (1.01 is 1 %; None without a twin of the baseline), `waited_for_a_core` the share
+    of the time in which a call did not have a core though it needed one, `highest_load` that of the machine.
+    """
+
+    shared: Mapping[str, str]
+    axes: tuple[str, ...] = ()
+    noise_floor: float | None = None
+    waited_for_a_core: float = 0.0
+    highest_load: float | None = None
+    passes: int = 1
+    rows: tuple[Timed, ...] = ()
+    twin_seconds_by_round: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Timed | None:
+        return next((row for row in self.rows if row.baseline), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """What a `.vmfb` weighs by part, in bytes, and how many strings of each kind it holds that tell of its origin."""
+
+    axes: Mapping[str, str]
+    bytes: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+    strings: Mapping[str, int] = field(default_factory=dict)
+    unscanned_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recompiled:
+    """The modules of one compiler release that were compiled more than once: how many, how many came out unequal, and
+    of how many (`ends`) not even the outcome was the same."""
+
+    compiler: str
+    modules: int
+    unequal: int
+    ends: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskUse:
+    """The disk as the run used it: `measured` says what of it. `made_again` names environments."""
+
+    measured: str
+    peak_bytes: int
+    budget_bytes: int | None = None
+    environments_made: int
+    environments_dropped: int
+    made_again: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunValue:
+    """A value of an axis. `note` is what there is to say of it beside the tables: the opset of an `.onnx`, how a target
+    is emulated. `release` is that of the sources that a runtime is built from."""
+
+    label: str
+    note: str = ""
+    release: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAxis:
+    """An axis and its values in order. `tied` names the axis whose value it has in each cell; `exporter`: its values
+    bring packages into the exporter's environment."""
+
+    name: str
+    values: tuple[RunValue, ...] = ()
+    tied: str = ""
+    exporter: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(value.label for value in self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellTable:
+    """A table of the run's question: an axis down, one across, and the labels to which it keeps other axes."""
+
+    rows: str
+    columns: str
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """All cells of a plan, judged: planned = accounted for.
+
+    `source` is what messages call it, `stages` are those of its jobs in order, `last_stage` is what a cell ends with
+    when all goes well. `baseline` is what times are compared with, a label by axis. `signatures` have a `next` step.
+    """
+
+    source: str = ""
+    preset: str = ""
+    question: str = ""
+    stages: tuple[str, ...] = ()
+    last_stage: str = ""
+    axes: tuple[RunAxis, ...] = ()
+    tables: tuple[CellTable, ...] = ()
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    tolerance: Mapping[str, float] = field(default_factory=dict)
+    cells: tuple[Cell, ...]
+    jobs: Mapping[str, FinishedJob] = field(default_factory=dict)
+    environments: Mapping[str, RealisedEnvironment] = field(default_factory=dict)
+    store_paths: Mapping[str, StorePath] = field(default_factory=dict)
+    signatures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    times: tuple[Times, ...] = ()
+    modules: tuple[Module, ...] = ()
+    compiled_again: tuple[Recompiled, ...] = ()
+    disk: DiskUse | None = None
+
+    def counts(self) -> dict[Outcome, int]:
+        """How many cells ended in each outcome, in the order of the closed set; zeros left out."""
+        counted = Counter(cell.outcome for cell in self.cells)
+        return {outcome: counted[outcome] for outcome in Outcome if counted[outcome]}
+
+    def measurements_of(self, cell: Cell) -> dict[str, Any]:
+        """What all its jobs measured, by name."""
+        jobs = (self.jobs[key] for key in (*cell.jobs, *cell.beside))
+        return {name: value for job in jobs for name, value in job.measurements.items()}
+
+    def jobs_of(self, cell: Cell) -> tuple[FinishedJob, ...]:
+        """In the order of the stages."""
+        return tuple(self.jobs[key] for key in cell.jobs)
+
+    def axis(self, name: str) -> RunAxis:
+        """One without values where the run has none of this name."""
+        return next((axis for axis in self.axes if axis.name == name), RunAxis(name=name))
+
+    def notes(self, axis: str) -> dict[str, str]:
+        """Label -> what there is to say of it."""
+        return {value.label: value.note for value in self.axis(axis).values if value.note}
+
+    def next_step(self, signature: str) -> str:
+        return self.signatures.get(signature, {}).get("next", "")
+
+    @property
+    def date(self) -> str:
+        """The day of its newest job, which is the date of its answers."""
+        return max((job.finished_at for job in self.jobs.values()), default="")[:10]
+
+    @property
+    def ties(self) -> dict[str, str]:
+        """RunAxis -> the one whose value it has in each cell."""
+        return {axis.name: axis.tied for axis in self.axes if axis.tied}

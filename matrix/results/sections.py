@@ -1,0 +1,151 @@
+"""Tables as descriptions: a column says what it is called and what stands in it, a section which columns and rows a
+table of a run has. Text, Markdown, HTML, CSV, JSON and the site come from the same description. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from matrix.plan.axes import NONE
+from matrix.results.run import Cell, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column. `key` names it in CSV and JSON, and is empty where it stands in tables alone; `title` is its heading
+    in tables, and empty where it stands in data alone.
+
+    `value` is what stands there of a row, None where there is nothing; `text` makes a table's words of it.
+    """
+
+    key: str = ""
+    title: str = ""
+    value: Callable[[Any], Any]
+    text: Callable[[Any], str] = str
+    align: str = "right"
+
+    def shown(self, row: object) -> str:
+        value = self.value(row)
+        return "" if value is None else self.text(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A line of text. `heading` is one over what comes next, which only plain text needs."""
+
+    text: str
+    heading: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lines:
+    """Sentences: a list with `bullets` or, in HTML, paragraphs. `rigid` keeps the breaks of lines in HTML."""
+
+    lines: tuple[str, ...]
+    bullets: bool = True
+    rigid: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A table, its texts ready. `ruled` is false for one that needs no lines in plain text."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    align: tuple[str, ...]
+    ruled: bool = True
+
+
+Block = Words | Lines | Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What a run has to say of one matter: `blocks` for people, and for data the `columns` of those cells that `rows`
+    knows by name. A section says nothing of a run that it is not about."""
+
+    name: str
+    blocks: Callable[[Run], Iterable[Block]]
+    columns: tuple[Column, ...] = ()
+    rows: Callable[[Run], Mapping[str, Any]] | None = None
+    on_site: bool = True
+    """The site has it on the run's page of tables; squares and their legends it shows in its own way."""
+
+    def data(self, run: Run) -> tuple[list[str], dict[str, list[Any]]]:
+        """The names of the columns, and their values by the name of the cell; nothing for a run without such rows."""
+        found = self.rows(run) if self.rows else {}
+        columns = [column for column in self.columns if column.key]
+        return [each.key for each in columns if found], {
+            name: [column.value(row) for column in columns] for name, row in found.items()
+        }
+
+
+def grid(columns: Sequence[Column], rows: Iterable[object], *, ruled: bool = True) -> Grid:
+    """The columns that have a title, of these rows."""
+    shown = [column for column in columns if column.title]
+    return Grid(
+        headings=tuple(column.title for column in shown),
+        rows=tuple(tuple(column.shown(row) for column in shown) for row in rows),
+        align=tuple(column.align for column in shown),
+        ruled=ruled,
+    )
+
+
+def by_axes(axes: Iterable[str], of: Callable[[Any], Mapping[str, str]]) -> list[Column]:
+    """A column for each axis; `of` gives the labels of a row."""
+    return [Column(title=axis, value=partial(_label, of, axis), align="left") for axis in axes]
+
+
+def _label(of: Callable[[Any], Mapping[str, str]], axis: str, row: object) -> str:
+    return of(row).get(axis, NONE)
+
+
+def differing(axes: Iterable[str], rows: Sequence[Mapping[str, str]], *, always: str) -> list[str]:
+    """The axes that tell the rows apart, without those that repeat an earlier one; and the one that `always` stands."""
+    columns: dict[tuple[str, ...], str] = {}
+    for axis in axes:
+        labels = tuple(row.get(axis, NONE) for row in rows)
+        if len(set(labels)) > 1 or axis == always:
+            columns.setdefault(labels, axis)
+    return list(columns.values())
+
+
+# -- what stages measured
+
+MEASURES: tuple[Column, ...] = ()
+"""A column for what a stage's `read` finds in the files of its jobs: `value` is given the measurements of a cell's jobs
+together, by name. Those of a benchmark have a section of their own."""
+
+
+def _measured(run: Run) -> dict[str, Mapping[str, Any]]:
+    """The measurements of each cell by its name; none of those in which no column finds a value."""
+    found = {cell.name: run.measurements_of(cell) for cell in run.cells if MEASURES}
+    return {name: each for name, each in found.items() if any(column.value(each) is not None for column in MEASURES)}
+
+
+def _second(value: Callable[[Any], Any], row: tuple[Cell, Mapping[str, Any]]) -> object:
+    return value(row[1])
+
+
+def _measures(run: Run) -> Iterator[Block]:
+    """Cells that share the jobs that measured share a row."""
+    measured = _measured(run)
+    rows: dict[tuple[str, ...], tuple[Cell, Mapping[str, Any]]] = {}
+    for cell in run.cells:
+        if cell.name in measured:
+            jobs = tuple(key for key in (*cell.jobs, *cell.beside) if run.jobs[key].measurements)
+            rows.setdefault(jobs, (cell, measured[cell.name]))
+    if rows:
+        axes = differing(
+            (axis.name for axis in run.axes), [cell.axes for cell, _ in rows.values()], always=run.axes[0].name
+        )
+        columns = [replace(each, value=partial(_second, each.value)) for each in MEASURES]
+        yield Words(text="what the stages measured")
+        yield grid([*by_axes(axes, lambda row: row[0].axes), *columns], rows.values())
+
+
+def measures() -> Section:
+    """Of the columns as they are now."""
+    return Section(name="measures", blocks=_measures, columns=MEASURES, rows=_measured)

@@ -1,0 +1,197 @@
+"""The times of a run as a section: the ratios at a glance, then a table for each baseline. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from matrix.core.versions import in_order
+from matrix.results.run import Run, Timed, Times, Verdict
+from matrix.results.sections import Block, Column, Grid, Section, Words, by_axes, grid
+from matrix.results.speed import timed_rows
+from matrix.results.square import Square, headings, mark_of, squares
+
+MARKS = {Verdict.SAME: "=", Verdict.UNSETTLED: "?", Verdict.TOO_FEW: "few"}
+"""In place of a ratio that cannot be told from 1. The table of the group has the number."""
+BUSY = 0.05
+"""The share of time without a core from which on the table says that the machine was not quiet."""
+SIGNS = "= no difference beyond the noise floor, ? passes disagree, - no time, ms: the baseline has no time"
+HOW_TO_READ = (
+    "median: latency of a call, over all rounds; ratio: to the baseline in the same round, median; verdict: slower or "
+    "faster only beyond the noise floor and in (nearly) all rounds of every pass, unsettled where passes disagree; "
+    "compile: seconds of the quickest compile; memory: of the process, buffers: IREE's own, both at their peak"
+)
+
+
+def duration(seconds: float) -> str:
+    """`1.23 ms`: three digits and a unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size or unit == "us":
+            return f"{seconds / size:.3g} {unit}" if seconds / size < 1000 else f"{seconds / size:.0f} {unit}"
+    raise AssertionError(seconds)
+
+
+def amount(size: int | None) -> str:
+    """`1.2 MB`; nothing for what is not known."""
+    if size is None:
+        return ""
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+Row = tuple[Times, Timed]
+
+
+def _field(name: str) -> Callable[[Row], Any]:
+    return lambda row: getattr(row[1], name)
+
+
+def _verdict(row: Row) -> str:
+    if row[1].reason:
+        return row[1].reason
+    return "baseline" if row[1].baseline else row[1].verdict
+
+
+def _quartiles(row: Row) -> str | None:
+    low, high = row[1].quartile_1_seconds, row[1].quartile_3_seconds
+    return None if low is None or high is None else f"{duration(low)} - {duration(high)}"
+
+
+def _sized(key: str, title: str) -> Column:
+    return Column(key=key, title=title, value=_field(key), text=amount)
+
+
+def _seconds(key: str, title: str) -> tuple[Column, Column]:
+    return (
+        Column(title=title, value=_field(key), text=lambda seconds: f"{seconds:.2f} s"),
+        Column(key=key, value=_rounded(key, 4)),
+    )
+
+
+def _rounded(name: str, digits: int) -> Callable[[Row], float | None]:
+    return lambda row: _round(getattr(row[1], name), digits)
+
+
+def _round(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+COLUMNS = (
+    Column(title="ratio", value=_field("ratio"), text=lambda ratio: f"{ratio:.3f}"),
+    Column(title="verdict", value=_verdict, align="left"),
+    Column(key="median_seconds", title="median", value=_field("median_seconds"), text=duration),
+    Column(title="quartiles", value=_quartiles),
+    Column(key="quartile_1_seconds", value=_field("quartile_1_seconds")),
+    Column(key="quartile_3_seconds", value=_field("quartile_3_seconds")),
+    Column(key="rounds", value=lambda row: len(row[1].seconds_by_round)),
+    Column(key="ratio", value=_rounded("ratio", 5)),
+    Column(key="verdict", value=lambda row: row[1].verdict or None),
+    Column(key="noise_floor", value=lambda row: _round(row[0].noise_floor, 5)),
+    *_seconds("compile_seconds", "compile"),
+    *_seconds("compile_cpu_seconds", "of it CPU"),
+    _sized("vmfb_bytes", ".vmfb"),
+    _sized("mlir_bytes", "MLIR"),
+    _sized("peak_bytes", "memory"),
+    _sized("device_peak_bytes", "buffers"),
+)
+
+
+def rows_of(run: Run) -> dict[str, Row]:
+    """The times of each cell by its name."""
+    return {" ".join(map("=".join, axes.items())): (table, row) for axes, row, table in timed_rows(run)}
+
+
+def _blocks(run: Run) -> Iterator[Block]:
+    """Nothing if nothing was asked to be timed."""
+    if not run.times:
+        return
+    known = rows_of(run)
+    for square in squares(run):
+        yield from _glance(square, known)
+    for table in run.times:
+        yield Words(text=caption(table))
+        axes = by_axes(table.axes, lambda row: row[1].axes)
+        yield grid([*axes, *COLUMNS], [(table, row) for row in table.rows])
+    if said := agreement(run.times):
+        yield Words(text=said)
+    yield Words(text=HOW_TO_READ)
+
+
+TIMES_SECTION = Section(name="times", blocks=_blocks, columns=COLUMNS, rows=rows_of)
+
+
+def caption(table: Times) -> str:
+    """What the rows share, the baseline, and how far the numbers can be trusted."""
+    shared = ", ".join(f"{axis} {label}" for axis, label in table.shared.items())
+    base = table.base
+    if base is None or base.median_seconds is None:
+        why = f": {base.reason}" if base else ": it is not among the cells"
+        return f"times; {shared}; no baseline{why}"
+    noise = "noise floor unknown"
+    if table.noise_floor is not None:
+        noise = f"noise floor {100 * (table.noise_floor - 1):.1f} % (it, twice)"
+    busy = f"; the machine was NOT quiet: calls waited for a core {table.waited_for_a_core:.0%} of the time"
+    load = "" if table.highest_load is None else f", load of the machine up to {table.highest_load:.1f}"
+    name = _name(table, base, ", ")
+    told = f"times; {shared}; baseline {name}: {duration(base.median_seconds)}, {noise}{load}"
+    return told + (busy if table.waited_for_a_core > BUSY else "")
+
+
+def agreement(tables: Sequence[Times]) -> str:
+    """Whether complete repeats came to the same verdicts, and which did not."""
+    rows = [(table, row) for table in tables for row in table.rows if row.verdicts]
+    judged = [(table, row) for table, row in rows if row.verdict != Verdict.TOO_FEW]
+    passes = max((table.passes for table in tables), default=1)
+    if passes == 1 or not judged:
+        return "measured in one pass: no verdict was repeated" if judged else ""
+    open_rows = [(table, row) for table, row in judged if row.verdict == Verdict.UNSETTLED]
+    text = f"{passes} complete passes agree on {len(judged) - len(open_rows)} of {len(judged)} verdicts"
+    for table, row in open_rows:
+        told = ", then ".join(row.verdicts)
+        text += f"\n  not on {_name(table, row, ' ')}{_of(table, tables)}: {told}"
+    return text
+
+
+def _of(table: Times, tables: Sequence[Times]) -> str:
+    """What tells a table apart from the others."""
+    differing = [axis for axis in table.shared if len({other.shared.get(axis) for other in tables}) > 1]
+    return "".join(f", {axis} {table.shared[axis]}" for axis in differing)
+
+
+def _name(table: Times, row: Timed, between: str) -> str:
+    return between.join(f"{axis} {row.axes[axis]}" for axis in table.axes)
+
+
+# -- the ratios of many cells at a glance
+
+
+def _glance(square: Square, known: Mapping[str, Row]) -> Iterator[Block]:
+    found = {place: _mark(square.run, cell.name, known) for place, cell in square.cells.items() if cell.name in known}
+    if not found:
+        return
+    rows, columns = in_order(row for row, _ in found), in_order(column for _, column in found)
+    base = ", ".join(f"{axis} {label}" for axis, label in square.run.baseline.items())
+    yield Words(text=f"latency as a ratio to {base}; {square.caption}")
+    yield Grid(
+        headings=("", *headings(columns)),
+        rows=tuple(
+            (heading, *(found.get((row, column), "") for column in columns))
+            for heading, row in zip(headings(rows), rows, strict=True)
+        ),
+        align=("center",) * (1 + len(columns)),
+    )
+    yield Words(text=SIGNS)
+
+
+def _mark(run: Run, name: str, known: Mapping[str, Row]) -> str:
+    """The ratio where it is a finding, a sign where it is none, the time where no baseline is, else the cell's mark."""
+    row = known[name][1]
+    if row.baseline and row.median_seconds is not None:
+        return "base"
+    if row.verdict in (Verdict.FASTER, Verdict.SLOWER) and row.ratio is not None:
+        return f"{row.ratio:.2f}"
+    if row.verdict:
+        return MARKS[Verdict(row.verdict)]
+    if row.median_seconds is not None:
+        return duration(row.median_seconds)
+    cell = next(cell for cell in run.cells if cell.name == name)
+    return "-" if cell.passed else mark_of(run, cell)

@@ -1,0 +1,322 @@
+"""Judges the cells of a plan: from what a run knows of its nodes to the one record of it. Pure but for the `read` that
+it is given."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matrix.core.records import DEFAULT_ENGINE, AxisValue, JobResult, Outcome
+from matrix.core.store_paths import STORE_PATHS, StorePath
+from matrix.plan.axes import NONE, ordered_axes
+from matrix.plan.backends.backend import EXPECTED, JOB_LOG, OUTPUT, matching
+from matrix.plan.backends.iree import COMPILE, MLIR, VMFB
+from matrix.plan.graph import NodeState, Plan, PlannedCell
+from matrix.plan.rounds import is_twin, round_of
+from matrix.plan.stages import Node, kinds
+from matrix.results import signatures
+from matrix.results.judge import EQUAL, compare
+from matrix.results.run import (
+    Cell,
+    CellTable,
+    Comparison,
+    File,
+    FinishedJob,
+    Module,
+    RealisedEnvironment,
+    Run,
+    RunAxis,
+    RunValue,
+)
+from matrix.results.signatures import Signature
+from matrix.results.speed import Repeat, Subject, recompiled_of, times_of
+from matrix.results.weights import LEAKS
+
+if TYPE_CHECKING:
+    from matrix.artifacts.vmfb_audit import VmfbAudit
+
+NOT_COMPARED = "it ran; there are no expected outputs to compare with (`--expected`, or `expected` in the spec)"
+FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"()\[\]]+/)+")
+"""The folders of an absolute path, of which a message of Python or the linker may hold some."""
+
+
+def without_folders(text: str) -> str:
+    """The text without the folders of the machine that it was measured on."""
+    return FOLDERS.sub("…/", text)
+
+
+class Judge:
+    """Judges the cells of one plan. `read` gives the bytes of an artifact; a pair of outputs is compared once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        states: Sequence[NodeState],
+        read: Callable[[str], bytes],
+        environments: Mapping[str, str],
+        *,
+        size: Callable[[str], int] | None = None,
+        audit: Callable[[str], VmfbAudit] | None = None,
+    ) -> None:
+        self._plan, self._states, self._read, self._environments = plan, states, read, environments
+        self._size = size
+        self._audit = audit if plan.spec.timed else None
+        self._compared: dict[tuple[tuple[str, ...], tuple[str, ...]], Comparison] = {}
+        self._jobs: dict[int, FinishedJob] = {}
+        self._steps: dict[str, dict[str, str]] = {}
+        self._modules: dict[str, Module] = {}
+
+    def run(self) -> Run:
+        plan, wanted = self._plan, self._plan.spec.benchmark
+        subjects = tuple(self._subject(cell) for cell in plan.cells)
+        keys = dict.fromkeys(key for each in subjects for key in (*each.cell.jobs, *each.cell.beside))
+        by_key = {job.key: job for job in self._jobs.values()}
+        jobs = {key: by_key[key] for key in keys}
+        environments, paths = self._realised(jobs.values())
+        return Run(
+            source=f"the store's {plan.spec.name}",
+            preset=plan.spec.name,
+            question=plan.spec.question,
+            stages=plan.stages,
+            last_stage=[stage for stage in plan.spec.stages if kinds()[stage].judged][-1],
+            axes=tuple(_axis(plan, name) for name in ordered_axes(plan.spec)),
+            tables=tuple(
+                CellTable(
+                    rows=view.rows, columns=view.columns, where={axis: _labels(kept) for axis, kept in plane.items()}
+                )
+                for view, plane in zip(plan.spec.tables, plan.planes, strict=True)
+            ),
+            baseline=plan.baseline,
+            tolerance=plan.spec.tolerance,
+            cells=tuple(subject.cell for subject in subjects),
+            jobs=jobs,
+            environments=environments,
+            store_paths=paths,
+            signatures=self._steps,
+            times=times_of(subjects, plan.baseline, wanted.rounds, wanted.passes) if plan.spec.timed else (),
+            modules=tuple(self._modules.values()),
+            compiled_again=recompiled_of(subjects, _labels(plan.axes["compiler"])),
+        )
+
+    def _subject(self, cell: PlannedCell) -> Subject:
+        told = Cell(axes=cell.labels, outcome=Outcome.EXCLUDED, reason=cell.excluded, included=cell.note)
+        if cell.excluded:
+            return Subject(cell=replace(told, reproduce=_reproduce(self._plan, cell, ())))
+        artifacts: dict[str, str] = {}
+        jobs: list[FinishedJob] = []
+        outcome, stage, reason = Outcome.UNTESTED, "", "planned, not run yet"
+        signature: Signature | None = None
+        for index in cell.nodes:
+            node, state = self._plan.nodes[index], self._states[index]
+            stage = node.stage
+            artifacts |= {name: digest for name, _, digest in node.given}
+            outcome, reason = _standing(node, state)
+            if state.result is None:
+                break
+            jobs.append(self._job(index, state.result))
+            artifacts |= {artifact.name: artifact.digest for artifact in state.result.outputs}
+            if outcome is not Outcome.PASSED:
+                signature = signature_of(state.result)
+                break
+        comparison = None
+        wanted = outcome is Outcome.PASSED and kinds()[stage].compared
+        if wanted and matching(artifacts, EXPECTED):
+            comparison = self._compare(artifacts)
+            outcome = Outcome.PASSED if comparison.equal else Outcome.WRONG_OUTPUT
+        elif wanted:
+            reason = NOT_COMPARED
+        repeats = tuple(self._repeat(index) for index in cell.repeats)
+        told = replace(
+            told,
+            outcome=outcome,
+            stage=stage,
+            jobs=tuple(job.key for job in jobs),
+            beside=tuple(each.job.key for each in repeats if each.job and not each.round and not each.again),
+            reproduce=_reproduce(self._plan, cell, jobs),
+            reason=without_folders(reason),
+            comparison=comparison,
+            compared=not wanted or comparison is not None,
+            **self._told(signature),
+        )
+        compiled = next((job for job in jobs if job.stage == COMPILE), None)
+        self._look_into(told, compiled, artifacts)
+        return Subject(
+            cell=told,
+            compiled=compiled,
+            repeats=repeats,
+            mlir_bytes=self._size(artifacts[MLIR]) if self._size and jobs and MLIR in artifacts else None,
+        )
+
+    def _told(self, signature: Signature | None) -> dict[str, Any]:
+        """What a cell keeps of it; the next step stands once for all cells."""
+        if signature is None:
+            return {}
+        self._steps.setdefault(signature.name, {"next": signature.next_step})
+        return {
+            "signature": signature.name,
+            "message": without_folders(signature.message),
+            "means": without_folders(signature.means),
+            "values": {name: without_folders(value) for name, value in signature.values},
+        }
+
+    def _look_into(self, cell: Cell, compiled: FinishedJob | None, artifacts: Mapping[str, str]) -> None:
+        """The module of a cell, where times are asked for; cells that only differ in what is done with it share one."""
+        key = compiled.key if compiled else cell.axes["model"]  # a model may come as a `.vmfb`
+        if self._audit and VMFB in artifacts and key not in self._modules:
+            found = self._audit(artifacts[VMFB])
+            strings = {kind: found.count(kind) for kind in LEAKS.values()}
+            self._modules[key] = Module(
+                axes=cell.axes,
+                bytes=found.size,
+                parts=dict(found.parts),
+                strings=strings,
+                unscanned_bytes=found.unscanned,
+            )
+
+    def _job(self, index: int, result: JobResult) -> FinishedJob:
+        if index not in self._jobs:
+            node, end = self._plan.nodes[index], result.end
+            read = node.kind.read if result.outcome is Outcome.PASSED else None
+            files = {each.name: self._read(each.digest) for each in result.outputs} if read else {}
+            self._jobs[index] = FinishedJob(
+                key=result.key,
+                stage=result.stage,
+                outcome=result.outcome,
+                lock=node.request.lock.name if node.request else "",
+                lock_sha256=node.request.lock.digest if node.request else "",
+                engine=result.engine,
+                environment=result.environment,
+                command=result.command,
+                inputs=dict(result.inputs),
+                artifacts={each.name: File(sha256=each.digest, bytes=each.size) for each in result.outputs},
+                end=end.end,
+                exit_code=end.exit_code,
+                signal=end.signal,
+                seconds=end.seconds,
+                cpu_seconds=end.cpu_seconds,
+                peak_bytes=end.peak_bytes or None,
+                log_bytes=end.log_bytes,
+                finished_at=result.finished_at,
+                machine=result.machine,
+                measurements=read({**files, JOB_LOG: end.log.encode()}) if read else {},
+            )
+        return self._jobs[index]
+
+    def _repeat(self, index: int) -> Repeat:
+        node, state = self._plan.nodes[index], self._states[index]
+        outcome, reason = _standing(node, state)
+        number = round_of(node) if node.kind.rounds else 0
+        repeat = Repeat(round=number, twin=bool(number) and is_twin(node), again=not number and node.repeat > 0)
+        if state.result is None:
+            return replace(repeat, reason=reason)
+        job = self._job(index, state.result)
+        if outcome is not Outcome.PASSED:
+            reason = f"{outcome} at {node.stage}: {signature_of(state.result).name}"
+        elif number and not job.measurements:
+            reason = f"{Path(job.command[0]).name} wrote no sample"
+        return replace(repeat, job=job, reason=reason)
+
+    def _realised(self, jobs: Iterable[FinishedJob]) -> tuple[dict[str, RealisedEnvironment], dict[str, StorePath]]:
+        """The environments of jobs, and what these need of a Nix store: there each path stands once."""
+        environments: dict[str, RealisedEnvironment] = {}
+        paths: dict[str, StorePath] = {}
+        for digest in dict.fromkeys(job.environment for job in jobs):
+            record = json.loads(self._environments.get(digest, "{}"))
+            for path, row in record.pop(STORE_PATHS, {}).items():
+                paths[path] = StorePath(path=path, size=row["bytes"], references=tuple(row["references"]))
+            environments[digest] = _environment(digest, record)
+        return environments, dict(sorted(paths.items()))
+
+    def _compare(self, artifacts: Mapping[str, str]) -> Comparison:
+        outputs = tuple(artifacts[name] for name in matching(artifacts, OUTPUT))
+        expected = tuple(artifacts[name] for name in matching(artifacts, EXPECTED))
+        if outputs == expected:  # by their digests: nothing has to be read
+            return EQUAL
+        key = (outputs, expected)
+        if key not in self._compared:
+            tolerance = self._plan.spec.tolerance
+            self._compared[key] = compare(
+                [self._read(digest) for digest in outputs], [self._read(digest) for digest in expected], tolerance
+            )
+        return self._compared[key]
+
+
+def _environment(digest: str, record: Mapping[str, Any]) -> RealisedEnvironment:
+    """From what a store keeps of it, damaged or not."""
+    kinds_of = {each.name: dict if each.name == "distributions" else str for each in fields(RealisedEnvironment)}
+    known = {name: record[name] for name, kind in kinds_of.items() if isinstance(record.get(name), kind)}
+    rest = {name: value for name, value in record.items() if name not in known}
+    return RealisedEnvironment(**{**known, "digest": digest, "evidence": rest})
+
+
+def _labels(values: Iterable[AxisValue]) -> tuple[str, ...]:
+    return tuple(value.label for value in values)
+
+
+def _axis(plan: Plan, name: str) -> RunAxis:
+    """What the tables need of an axis. A value that was built from source carries what it was built from."""
+    values = plan.axes[name]
+    builds = [next((part.build for part in value.parts.values() if part.build), None) for value in values]
+    own = name in plan.spec.own_axes
+    return RunAxis(
+        name=name,
+        values=tuple(
+            RunValue(label=value.label, note=value.note, release=build.release if build else "")
+            for value, build in zip(values, builds, strict=True)
+        ),
+        tied=plan.spec.ties.get(name, ""),
+        exporter=own and any(part.packages for value in values for part in value.parts.values()),
+    )
+
+
+def _reproduce(plan: Plan, cell: PlannedCell, jobs: Sequence[FinishedJob]) -> str:
+    """One line that measures the cell again, on any machine that has this project."""
+    labels = cell.labels
+    only = " ".join(
+        f"--only {axis}={labels[axis]}"
+        for axis, values in plan.axes.items()
+        if labels[axis] != NONE
+        and (len(values) > 1 or labels[axis] != values[0].label)  # the latter: put in by an [[include]]
+    )
+    options = shlex.join(plan.spec.options)
+    engine = next((f"--engine {job.engine}" for job in jobs if job.engine != DEFAULT_ENGINE), "")
+    return " ".join(f"python -m matrix run {shlex.quote(plan.spec.source)} {options} {only} {engine}".split())
+
+
+def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:
+    if state.result is not None:
+        end = state.result.end
+        return state.result.outcome, end.error
+    if state.obstacle is not None:
+        return state.obstacle
+    return Outcome.UNTESTED, f"{node.stage} is planned, not run yet"
+
+
+def signature_of(result: JobResult) -> Signature:
+    """What the log of a job that did not pass says."""
+    end = result.end
+    if result.outcome is Outcome.FAILED and (end.exit_code == 0 or not end.log.strip()):
+        said = "wrote not all of its outputs" if end.exit_code == 0 else "printed nothing"
+        next_step = kinds()[result.stage].quiet or READ_LOG
+        return _own(signatures.NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", next_step)
+    if result.outcome is Outcome.TIMED_OUT:
+        return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
+    if result.outcome is Outcome.OUT_OF_MEMORY and end.end == "out_of_memory":  # else its log says so
+        peak = f"ended at {end.peak_bytes / (1 << 20):.0f} MiB"
+        return _own("memory-limit", peak, "raise [limits] in the spec if it needs more")
+    recognised = signatures.recognise(end.log)
+    if result.outcome is Outcome.CRASHED and recognised.name == signatures.UNRECOGNISED:
+        return _own(f"signal-{end.signal}", f"killed by signal {end.signal}; {recognised.message}")
+    return recognised
+
+
+READ_LOG = "read the log of the job (`why`)"
+
+
+def _own(name: str, message: str, next_step: str = READ_LOG) -> Signature:
+    return Signature(name=name, values=(), message=message, means=message, next_step=next_step)

@@ -1,0 +1,175 @@
+"""What the templates fill in: a square, its legend, an error signature, the numbers of a chart, the tables of a run."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from matrix.answers import predictions
+from matrix.core.store_paths import path_closure, store_path_name
+from matrix.results import signatures
+from matrix.results.run import Cell, Run
+from matrix.results.sentences import sentences_beside
+from matrix.results.square import Square
+from matrix.site.charts import Chart, Point, value_words
+from matrix.site.harmless import slug
+from matrix.site.releases import link_of
+from matrix.site.squares import (
+    FIRST,
+    column_answer,
+    edges,
+    evidence_of,
+    kind,
+    mark,
+    marks_of,
+    meaning,
+    row_answer,
+    several,
+    slug_of,
+)
+
+EXAMPLES = 5
+"""Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
+LINES = 60
+FEW = 8
+"""Squares of a question that the start page names."""
+
+
+@functools.cache
+def templates() -> jinja2.Environment:
+    """Everything that is filled in is escaped; a name that a page lacks is an error, never an empty place."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("matrix.site"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"slug": slug, "size": size_words, "counted": counted, "name_of": store_path_name}
+    made.globals |= {
+        "closure": path_closure,
+        "sentences_of": sentences_of,
+        "slug_of": slug_of,
+        "link_of": link_of,
+        "outcome_kind": kind,
+        "foreseen_words": foreseen_words,
+        "LINES": LINES,
+        "FEW": FEW,
+        "FIRST": FIRST,
+    }
+    return made
+
+
+def sentences_of(run: Run) -> list[str]:
+    """What a run says beside its squares."""
+    return [*sentences_beside(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
+
+
+def foreseen_words(cell: Cell) -> str:
+    """What the gates say of a cell beside what was observed; empty where nothing is predicted."""
+    return predictions.beside_words(cell, predictions.committed())
+
+
+def counted(number: int, name: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+def size_words(size: int) -> str:
+    """`17.7 kB`."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= limit:
+            return f"{size / limit:.1f} {unit}"
+    return f"{size} B"
+
+
+def numbers(chart: Chart) -> list[tuple[str, list[str]]]:
+    """A chart as a table: for each release what stands in each panel."""
+    return [(x, [_number(series.points.get(x), chart.measure) for series in chart.series]) for x in chart.x]
+
+
+def _number(point: Point | None, measure: str) -> str:
+    if point is None or point.value is None:
+        return "-"
+    spread = ""
+    if point.low is not None and point.high is not None:
+        spread = f" ({value_words(point.low, measure)} to {value_words(point.high, measure)})"
+    return f"{value_words(point.value, measure)}{spread} {point.verdict}".strip()
+
+
+def square_view(table: Square) -> dict[str, Any]:
+    """What the template of a square fills in."""
+    rows = []
+    for row in table.rows:
+        places: list[dict[str, str] | None] = []
+        for column in table.columns:
+            cell = table.cells.get((row, column))
+            passed = cell is not None and cell.passed
+            places.append(
+                {
+                    "mark": mark(table.run, cell),
+                    "kind": " ".join([kind(cell), edges(table, row, column) if passed else ""]).strip(),
+                    "words": cell.words,
+                    "link": f"{evidence_of(table, row)}#{slug(column)}",
+                }
+                if cell
+                else None
+            )
+        rows.append({"label": row, "short": table.short_rows[row], "places": places})
+    answers = [(table.row_axis, row, row_answer(table, row), evidence_of(table, row)) for row in table.rows]
+    answers += [(table.column_axis, column, column_answer(table, column), "") for column in table.columns]
+    return {
+        "rows": rows,
+        "foreseen": predictions.agreement(table.cells.values(), predictions.committed()),
+        "columns": list(table.short_columns.items()),
+        "legend": [{"row": row, "kind": kind(row.cell)} for row in marks_of(table)],
+        "answers": answers,
+        "islands": table.islands,
+    }
+
+
+Signed = list[tuple[Square, tuple[str, str], Cell]]
+
+
+def signed(tables: Sequence[Square]) -> Mapping[str, Signed]:
+    """Signature -> its cells, the most frequent first."""
+    found: dict[str, Signed] = {}
+    for table in tables:
+        for place, cell in table.cells.items():
+            if cell.signature:
+                found.setdefault(cell.signature, []).append((table, place, cell))
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
+
+def signature_view(name: str, group: Signed) -> dict[str, Any]:
+    """What the templates say of an error signature. A cell of two runs has a row in both squares and counts once."""
+    cells = {frozenset(cell.axes.items()): cell for _, _, cell in group}.values()
+    messages = Counter(cell.means or cell.message for cell in cells)
+    first = {cell.means or cell.message: cell for _, _, cell in reversed(group)}
+    rows: dict[tuple[str, str], tuple[Square, str, list[str]]] = {}
+    for table, (row, column), _ in group:
+        rows.setdefault((slug_of(table), row), (table, row, []))[2].append(column)
+    lines = [
+        (
+            table,
+            f"{table.row_axis} {table.short_rows[row]}",
+            several(table.column_axis, columns, table.columns),
+            f"{evidence_of(table, row)}#{slug(columns[0])}",
+        )
+        for table, row, columns in rows.values()
+    ]
+    steps = [step for table, _, _ in group if (step := table.run.next_step(name))]
+    return {
+        "name": name,
+        "code": signatures.codes().get(name, ""),
+        "general": meaning(group[0][2]),
+        "count": len(cells),
+        "messages": [(first[said], count) for said, count in messages.most_common(EXAMPLES)],
+        "more": max(0, len(messages) - EXAMPLES),
+        "lines": lines,
+        "next": steps[0] if steps else "",
+    }
