@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from matrix.cli.options import IMAGE_VERBS, VERBS, make_parser
+from matrix.cli.options import IMAGE_VERBS
+from matrix.cli.verbs import VERBS, make_parser
 from matrix.core import errors
 
 PAGE = Path(__file__).with_name("reference.md")

@@ -9,7 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 
-from matrix.cli.options import make_parser
+from matrix.cli.verbs import make_parser
 from matrix.core.errors import EXIT_DEFECT, EXIT_INTERRUPTED, MatrixError
 
 

@@ -1,17 +1,14 @@
-"""The command line's words: verbs, options and what each means, as a parser that faults with the nearest spelling."""
+"""The options of the verbs, and a parser that faults with the nearest spelling."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from matrix import __version__
-from matrix.core.data import default_store
 from matrix.core.errors import UsageError
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.core.versions import nearest
@@ -21,45 +18,6 @@ from matrix.plan.stages import axes
 from matrix.results.formats import FORMATS
 
 PRESET_HELP = "a shipped preset or the path of a spec; default: portability (of bisect: models), for .vmfb files: field"
-VERBS = {
-    "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
-    "run": "run what is missing and print the table",
-    "show": "print the table of what is in the store",
-    "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
-    "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
-    "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
-    "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
-    "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
-    "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
-    "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
-    "badge": "an SVG for a README, from the results: which releases pass with a model",
-    "report": "one self-contained page for a presentation: squares, islands, charts, tables, sources",
-    "picture": "one square as SVG, from the results, for a README or a slide; default: the committed results",
-    "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
-    "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
-    "doctor": "what this machine can do, and what to install for the rest",
-    "lock": "write the locks anew from the index: a new release is a reviewable diff",
-    "clean": "free space in the store, never what a shown table needs",
-    "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
-    "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",
-    "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
-    "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
-}
-MODULES = {
-    "answer": ("advise", "badge", "candidates", "diff"),
-    "bisect": ("bisect",),
-    "export": ("export",),
-    "publish": ("picture", "report", "site", "whatis"),
-    "board": ("armv6-lld", "armv6-smoke", "bundle"),
-    "images": ("image",),
-    "run": ("compare", "plan", "run", "show"),
-    "upkeep": ("clean", "doctor", "lock"),
-    "why": ("why",),
-}
-"""Module of `matrix.cli` -> its verbs, each a function of that name. It is imported when one of them is called: a verb
-then loads nothing that it does not use."""
-
-
 IMAGE_VERBS = {
     "plan": "environments, image IDs, sizes; touches nothing",
     "build": "fetch, assemble and load what the daemon lacks",
@@ -89,70 +47,54 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-def make_parser() -> Parser:
-    parser = Parser(prog="python -m matrix", description="Which IREE releases work together, with evidence.")
-    parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
-    made = {verb: verbs.add_parser(verb, help=text, description=text) for verb, text in VERBS.items()}
-    for verb in ("plan", "run", "show", "why", "bisect"):
-        _add_question(made[verb], preset_option=verb in ("why", "bisect"))
-    for verb in ("run", "show"):
-        made[verb].add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
-        made[verb].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
-    for verb in ("plan", "run", "export", "bisect", "bundle", "armv6-smoke"):
-        made[verb].add_argument(
-            "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
-        )
-        made[verb].add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
-    for verb, command in made.items():
-        command.add_argument(
-            "--store", type=_place, default=default_store(), metavar="FOLDER", help="where results are kept"
-        )
-        command.set_defaults(command=_function_of(verb))
-    made["why"].add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
-    _add_results(made["why"], "default: the store, and the committed results where it has no such cell")
+def add_format(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=tuple(FORMATS), default="table", help="default: %(default)s")
+    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
+
+
+def add_means(command: argparse.ArgumentParser) -> None:
+    """What a run may use of this machine."""
+    command.add_argument(
+        "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
+    )
+    command.add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
+
+
+def add_cell(command: argparse.ArgumentParser) -> None:
+    command.add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
+    _add_results(command, "default: the store, and the committed results where it has no such cell")
+
+
+def add_two_runs(command: argparse.ArgumentParser) -> None:
     for name in ("before", "after"):
-        made["compare"].add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
-    _add_advise(made["advise"])
-    _add_bisect(made["bisect"])
-    made["candidates"].add_argument(
+        command.add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
+
+
+def add_weights(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--weight",
         action="append",
         default=[],
         metavar="NAME=NUMBER",
         help="such as runtimes=4; repeatable; the output states all",
     )
-    _add_results(made["candidates"], "default: the committed ones")
-    _add_badge(made["badge"])
-    for verb in ("advise", "badge", "candidates", "diff"):
-        _add_own_run(made[verb])
-    made["diff"].add_argument(
+    _add_results(command, "default: the committed ones")
+
+
+def add_difference(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
     )
-    _add_results(made["diff"], "of two releases; default: the committed ones")
-    _add_whatis(made["whatis"])
-    _add_export(made["export"])
-    _add_pages(made["site"], made["report"], made["picture"])
-    _add_cleaning(made["clean"])
-    _add_armv6(made["armv6-smoke"], made["armv6-lld"], made["bundle"])
-    _add_images(made["image"])
-    part = made["lock"].add_mutually_exclusive_group()
+    _add_results(command, "of two releases; default: the committed ones")
+
+
+def add_locking(command: argparse.ArgumentParser) -> None:
+    part = command.add_mutually_exclusive_group()
     part.add_argument("--wheels-only", action="store_true", help="leave the base images and digests of layers alone")
     part.add_argument(
         "--nix-only", action="store_true", help="only the store paths of Nix, from the layers as they are committed"
     )
-    made["lock"].add_argument("--upgrade", action="store_true", help="also move the packages beside IREE and torch")
-    return parser
-
-
-def _function_of(verb: str) -> Callable[[argparse.Namespace], int]:
-    module = next(module for module, verbs in MODULES.items() if verb in verbs)
-
-    def call(options: argparse.Namespace) -> int:
-        status: int = getattr(importlib.import_module(f"matrix.cli.{module}"), verb.replace("-", "_"))(options)
-        return status
-
-    return call
+    command.add_argument("--upgrade", action="store_true", help="also move the packages beside IREE and torch")
 
 
 def _add_engine(command: argparse.ArgumentParser, what: str = "") -> None:
@@ -172,11 +114,15 @@ def _usual_engine() -> str:
     return read
 
 
-def _add_question(command: argparse.ArgumentParser, *, preset_option: bool) -> None:
-    if preset_option:
-        command.add_argument("--preset", help=PRESET_HELP)
-    else:
-        command.add_argument("preset", nargs="?", help=PRESET_HELP)
+def add_question(command: argparse.ArgumentParser) -> None:
+    command.add_argument("preset", nargs="?", help=PRESET_HELP)
+    _add_engine(command)
+    _add_choice(command)
+
+
+def add_question_of_preset(command: argparse.ArgumentParser) -> None:
+    """The same, where words without an option mean something else."""
+    command.add_argument("--preset", help=PRESET_HELP)
     _add_engine(command)
     _add_choice(command)
 
@@ -213,7 +159,7 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--opset-version", type=_count, metavar="N", help="raise the opset of an .onnx while importing")
 
 
-def _add_export(command: argparse.ArgumentParser) -> None:
+def add_export(command: argparse.ArgumentParser) -> None:
     _add_exporter(command)
     _add_engine(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir", help="the file to write")
@@ -232,16 +178,14 @@ def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
     command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
 
 
-def _add_images(image: argparse.ArgumentParser) -> None:
+def add_images(image: argparse.ArgumentParser) -> None:
     verbs = image.add_subparsers(dest="subverb", required=True, metavar="SUBVERB", parser_class=Parser)
     made = {name: verbs.add_parser(name, help=text, description=text) for name, text in IMAGE_VERBS.items()}
     made["save"].add_argument("folder", type=Path, metavar="FOLDER", help="made; the archive is FOLDER.tar beside it")
     made["push"].add_argument("repository", metavar="REGISTRY/NAME", help="the tags are the environments' names")
     for name, command in made.items():
-        command.set_defaults(command=_function_of("image"), machine=platform.machine())
-        command.add_argument(
-            "--store", type=_place, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are"
-        )
+        command.set_defaults(machine=platform.machine())
+        command.add_argument("--store", type=place, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are")
         if name == "list":
             continue
         command.add_argument(
@@ -259,12 +203,12 @@ def _add_images(image: argparse.ArgumentParser) -> None:
     made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
 
 
-def _place(text: str) -> Path:
+def place(text: str) -> Path:
     """A folder that commands which run elsewhere also find."""
     return Path(text).absolute()
 
 
-def _add_whatis(command: argparse.ArgumentParser) -> None:
+def add_whatis(command: argparse.ArgumentParser) -> None:
     command.add_argument("file", type=Path, metavar="FILE", help="a .vmfb, .mlir or .mlirbc")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
     command.add_argument(
@@ -272,42 +216,53 @@ def _add_whatis(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_armv6(smoke: argparse.ArgumentParser, lld: argparse.ArgumentParser, bundle: argparse.ArgumentParser) -> None:
-    for command in (smoke, bundle):
-        command.set_defaults(engine=DEFAULT_ENGINE)  # which builds from source
-        command.add_argument(
-            "--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate"
-        )
-    smoke.add_argument(
+def add_sources(command: argparse.ArgumentParser) -> None:
+    """Of what is built from source."""
+    command.set_defaults(engine=DEFAULT_ENGINE)  # which builds from source
+    command.add_argument(
+        "--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate"
+    )
+
+
+def add_compiler(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--compiler", default="", metavar="VERSION", help="default: that of the pinned sources")
+
+
+def add_smoke(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--model",
         action="append",
         default=[],
         metavar="MODEL",
         help="also this one: shipped, or FILE.mlir as `export --arrays` leaves it with its arrays; repeatable",
     )
-    smoke.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
-    lld.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
-    lld.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
-    bundle.add_argument("target", choices=("armv6",), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
-    _add_exporter(bundle, more=", or a .mlir file as `export --arrays` leaves it")
-    bundle.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made and filled")
+    command.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
+
+
+def add_linker(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
+    command.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
+
+
+def add_bundle(command: argparse.ArgumentParser) -> None:
+    command.add_argument("target", choices=("armv6",), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
+    _add_exporter(command, more=", or a .mlir file as `export --arrays` leaves it")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made and filled")
     for option, default, text in (
         ("--toolchain", "zig-static", "what the runtime is built with, of images/armv6/toolchains.toml"),
         ("--route", "embedded-repaired", "how the model reaches the CPU: vmvx, embedded, embedded-repaired, system"),
     ):
-        bundle.add_argument(option, default=default, metavar="NAME", help=f"{text}; default: %(default)s")
-    for command in (smoke, lld, bundle):
-        command.add_argument("--compiler", default="", metavar="VERSION", help="default: that of the pinned sources")
+        command.add_argument(option, default=default, metavar="NAME", help=f"{text}; default: %(default)s")
 
 
-def _add_advise(command: argparse.ArgumentParser) -> None:
+def add_advise(command: argparse.ArgumentParser) -> None:
     _add_wanted(command, "default: the newest that fits")
     command.add_argument(
         "-o", "--output", type=Path, metavar="FILE.txt", help="write requirements there; what clashes goes beside it"
     )
 
 
-def _add_badge(command: argparse.ArgumentParser) -> None:
+def add_badge(command: argparse.ArgumentParser) -> None:
     _add_wanted(command, "default: all, each compiler with the runtime of its release")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg", help="the file to write")
 
@@ -321,13 +276,13 @@ def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
     _add_results(command, "default: the committed ones")
 
 
-def _add_bisect(command: argparse.ArgumentParser) -> None:
+def add_bisect(command: argparse.ArgumentParser) -> None:
     command.add_argument("--axis", required=True, help="compiler, runtime, torch, turbine, python, or one of the spec")
     for name, default in (("good", "oldest"), ("bad", "newest")):
         command.add_argument(f"--{name}", default="", metavar="VALUE", help=f"an end; default: the {default} value")
 
 
-def _add_own_run(command: argparse.ArgumentParser) -> None:
+def add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
     command.add_argument(
         "--engine", choices=engine_names(), default=_usual_engine(), help="of that run; default: %(default)s"
@@ -345,13 +300,11 @@ def _add_results(command: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def _add_pages(
-    site: argparse.ArgumentParser, report: argparse.ArgumentParser, picture: argparse.ArgumentParser
-) -> None:
-    picture.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg", help="the file to write")
-    site.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made, or replaced")
-    report.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="the file to write")
-    for command in (site, report, picture):
+def add_pages(metavar: str, text: str = "the file to write") -> Callable[[argparse.ArgumentParser], None]:
+    """Of what shows runs: where it is written, and which."""
+
+    def add(command: argparse.ArgumentParser) -> None:
+        command.add_argument("-o", "--output", type=Path, required=True, metavar=metavar, help=text)
         command.add_argument(
             "results",
             nargs="*",
@@ -360,8 +313,10 @@ def _add_pages(
             help="of `show --format json`; default: results/*.json",
         )
 
+    return add
 
-def _add_cleaning(command: argparse.ArgumentParser) -> None:
+
+def add_cleaning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--older-than", type=float, default=30.0, metavar="DAYS", help="results that no table shows; default: 30"
     )

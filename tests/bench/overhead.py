@@ -26,9 +26,9 @@ from matrix.core.machine import machine_class, usable_cores
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Stage
 from matrix.engines.choice import engine_maker
 from matrix.engines.contract import Engine
+from matrix.engines.docker.boxes import FILE_BYTES, RUN_LABEL, SCRATCH_BYTES, STORE_LABEL
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
-from matrix.engines.docker.engine import FILE_BYTES, RUN_LABEL, SCRATCH_BYTES, STORE_LABEL
 from matrix.engines.kind import workshop
 from matrix.engines.nix.store import NixStore
 from matrix.engines.worker import Finished, Lost, WorkerEvent

@@ -17,8 +17,9 @@ from command_line import ROOT, wait_for
 from matrix.core.errors import EngineMissing
 from matrix.core.records import EnvironmentRequest
 from matrix.engines.docker.address import find_address
+from matrix.engines.docker.boxes import RUN_LABEL, STORE_LABEL
 from matrix.engines.docker.daemon import Daemon
-from matrix.engines.docker.engine import RUN_LABEL, STORE_LABEL, DockerEngine
+from matrix.engines.docker.engine import DockerEngine
 from matrix.engines.worker import WorkerEvent
 from matrix.environments.index import configured_index
 from matrix.environments.wheels import FetchedFiles

@@ -14,7 +14,7 @@ import pytest
 from documents import ALL_COMMANDS, BY_FORM, BY_NAME, ROOT, RUN, TEXTS, inline
 
 from matrix.cli.main import main
-from matrix.cli.options import VERBS, make_parser
+from matrix.cli.verbs import VERBS, make_parser
 from matrix.core.errors import STATUSES
 from matrix.site.build import first_square
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.cli.options import MODULES, VERBS
+from matrix.cli.verbs import MODULES, VERBS
 from matrix.engines.choice import ENGINE_KINDS
 
 ROOT = Path(__file__).parents[2]

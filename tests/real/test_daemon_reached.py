@@ -124,7 +124,7 @@ def test_over_ssh_the_machines_own_ssh_is_used(tmp_path, monkeypatch):
         end = driven.do(job, environment, {})
         assert (end.end, end.exit_code) == ("exited", 0), end
         assert driven.engine.collect(job).keys() == {"a.txt"}
-        assert driven.engine._copies
+        assert driven.engine._boxes.copies
     finally:
         driven.engine.terminate()
     wait_until_no_container(tmp_path)

@@ -17,7 +17,7 @@ from containers import containers_of, daemon_or_skip, new_engine, wait_until_no_
 from engine_contract import Driven, job_of, request_for
 
 from matrix.core.records import Limits
-from matrix.engines.docker import engine as docker_engine
+from matrix.engines.docker import boxes
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement
 from matrix.engines.worker import Lost, Started, Worker
@@ -63,9 +63,9 @@ def jail(tmp_path_factory):
     daemon_or_skip().close()
     place = tmp_path_factory.mktemp("jail")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(docker_engine, "SCRATCH_BYTES", 64 * MIB)
-        patch.setattr(docker_engine, "FILE_BYTES", 32 * MIB)
-        patch.setattr(docker_engine.DockerEngine, "folder_bytes", 96 * MIB)
+        patch.setattr(boxes, "SCRATCH_BYTES", 64 * MIB)
+        patch.setattr(boxes, "FILE_BYTES", 32 * MIB)
+        patch.setattr(boxes.Boxes, "folder_bytes", 96 * MIB)
         driven = Driven(new_engine, place)
         environment = driven.engine.realise(request_for("runtime", "3.8.0"))
         yield Jail(driven, replace(environment, tools={**environment.tools, "python": "bin/python"}), place)
@@ -519,7 +519,7 @@ def test_a_first_process_that_dies_hangs_nobody(jail, code, status):
     daemon = jail.driven.engine._daemon
     confinement = Confinement(memory_bytes=512 * MIB, scratch_bytes=MIB, file_bytes=MIB)
     command = ["/opt/env/bin/python", "-I", "-c", f"import ctypes, os, sys; {code}"]
-    labels = {docker_engine.RUN_LABEL: str(jail.place), docker_engine.STORE_LABEL: str(jail.place)}
+    labels = {boxes.RUN_LABEL: str(jail.place), boxes.STORE_LABEL: str(jail.place)}
     name = daemon.create(image, command, confinement=confinement, mounts={}, labels=labels)
     events = queue.SimpleQueue()
     begun = time.monotonic()

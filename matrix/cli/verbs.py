@@ -1,0 +1,102 @@
+"""The verbs of the command line: what each is for, its options, and the module that carries it out."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Mapping
+
+from matrix import __version__
+from matrix.cli import options
+from matrix.core.data import default_store
+
+VERBS = {
+    "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
+    "run": "run what is missing and print the table",
+    "show": "print the table of what is in the store",
+    "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
+    "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
+    "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
+    "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
+    "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
+    "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
+    "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
+    "badge": "an SVG for a README, from the results: which releases pass with a model",
+    "report": "one self-contained page for a presentation: squares, islands, charts, tables, sources",
+    "picture": "one square as SVG, from the results, for a README or a slide; default: the committed results",
+    "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
+    "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
+    "doctor": "what this machine can do, and what to install for the rest",
+    "lock": "write the locks anew from the index: a new release is a reviewable diff",
+    "clean": "free space in the store, never what a shown table needs",
+    "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
+    "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",
+    "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
+    "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
+}
+MODULES = {
+    "answer": ("advise", "badge", "candidates", "diff"),
+    "bisect": ("bisect",),
+    "export": ("export",),
+    "publish": ("picture", "report", "site", "whatis"),
+    "board": ("armv6-lld", "armv6-smoke", "bundle"),
+    "images": ("image",),
+    "run": ("compare", "plan", "run", "show"),
+    "upkeep": ("clean", "doctor", "lock"),
+    "why": ("why",),
+}
+"""Module of `matrix.cli` -> its verbs, each a function of that name. It is imported when one of them is called: a verb
+then loads nothing that it does not use."""
+
+
+OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
+    "plan": (options.add_question, options.add_means),
+    "run": (options.add_question, options.add_format, options.add_means),
+    "show": (options.add_question, options.add_format),
+    "why": (options.add_question_of_preset, options.add_cell),
+    "advise": (options.add_advise, options.add_own_run),
+    "whatis": (options.add_whatis,),
+    "bisect": (options.add_question_of_preset, options.add_means, options.add_bisect),
+    "candidates": (options.add_weights, options.add_own_run),
+    "diff": (options.add_own_run, options.add_difference),
+    "compare": (options.add_two_runs,),
+    "badge": (options.add_badge, options.add_own_run),
+    "report": (options.add_pages("FILE.html"),),
+    "picture": (options.add_pages("FILE.svg"),),
+    "site": (options.add_pages("FOLDER", "made, or replaced"),),
+    "export": (options.add_means, options.add_export),
+    "doctor": (),
+    "lock": (options.add_locking,),
+    "clean": (options.add_cleaning,),
+    "armv6-smoke": (options.add_means, options.add_sources, options.add_smoke, options.add_compiler),
+    "bundle": (options.add_means, options.add_sources, options.add_bundle, options.add_compiler),
+    "armv6-lld": (options.add_linker, options.add_compiler),
+    "image": (options.add_images,),
+}
+"""What adds the words of each verb, in the order of its help."""
+
+
+def function_of(verb: str) -> Callable[[argparse.Namespace], int]:
+    """Carries out a verb; its module is imported when it is called."""
+    module = next(module for module, verbs in MODULES.items() if verb in verbs)
+
+    def call(asked: argparse.Namespace) -> int:
+        status: int = getattr(importlib.import_module(f"matrix.cli.{module}"), verb.replace("-", "_"))(asked)
+        return status
+
+    return call
+
+
+def make_parser() -> options.Parser:
+    parser = options.Parser(prog="python -m matrix", description="Which IREE releases work together, with evidence.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=options.Parser)
+    for verb, text in VERBS.items():
+        command = verbs.add_parser(verb, help=text, description=text)
+        command.set_defaults(command=function_of(verb))
+        for add in OPTIONS[verb]:
+            add(command)
+        command.add_argument(
+            "--store", type=options.place, default=default_store(), metavar="FOLDER", help="where results are kept"
+        )
+    return parser

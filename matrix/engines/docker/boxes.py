@@ -1,0 +1,211 @@
+"""The containers of a run: made for a job, kept for the next one of the same environment, ended with what is theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Lock
+
+from matrix.core.disk import DEAD_SUFFIX
+from matrix.core.errors import MatrixError, WorkerLost
+from matrix.core.records import Environment, Job
+from matrix.engines.contract import tool_line
+from matrix.engines.docker.channel import ContainerChannel
+from matrix.engines.docker.daemon import Confinement, Daemon
+from matrix.engines.docker.exchange import ENVIRONMENT_PYTHON, Copied, Exchange, Mounted, filled, opener
+from matrix.engines.docker.images import Images
+from matrix.engines.worker import Worker, WorkerEvent, worker_arguments
+from matrix.images.image import LABEL_PREFIX
+from matrix.plan.stages import worker_of
+
+SCRATCH = ("/tmp", "/dev/shm", "/dev/mqueue")
+RUN_LABEL = f"{LABEL_PREFIX}.run"
+STORE_LABEL = f"{LABEL_PREFIX}.store"
+WORKER_BYTES = 256 << 20
+"""Memory of a container beside that of its job: the worker, and pages of tmpfs, which count as memory."""
+SCRATCH_BYTES = 2 << 30
+FILE_BYTES = 16 << 30
+FOLDER_BYTES = 16 << 30
+"""What all files that a job leaves may hold together. Looked at now and then (`look_seconds` of an exchange): the disk
+must have room for what is written in between, and for what a job writes into files that it has removed, each at most
+FILE_BYTES."""
+SMALL = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20)
+"""Of a container that only opens folders."""
+ENDERS = 8
+"""Containers that are ended at the same time; the daemon takes 0.1 to 0.3 s for one."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Box:
+    """A container with its worker and the exchange of its files; `busy` is the key of the job in it.
+
+    `gate` is held while the container is made and while it is ended: what is ended is never made afterwards.
+    """
+
+    environment: Environment
+    exchange: Exchange
+    memory_bytes: int
+    fresh: bool
+    busy: str = ""
+    container: str = ""
+    worker: Worker | None = None
+    fault: str = ""
+    ended: bool = False
+    gate: Lock = field(default_factory=Lock)
+
+    @property
+    def usable(self) -> bool:
+        return self.worker is not None and not self.worker.gone and not self.fault
+
+
+class Boxes:
+    """All containers of one run. `labels` are what they carry, `closing` says that the run is being ended."""
+
+    folder_bytes = FOLDER_BYTES
+
+    def __init__(
+        self, *, images: Images, scratch: Path, scripts: Path, labels: Mapping[str, str], closing: Event
+    ) -> None:
+        self._images, self._scratch, self._scripts = images, scratch, scripts
+        self._labels, self._closing = labels, closing
+        self._all: list[Box] = []
+        self._enders = ThreadPoolExecutor(ENDERS, thread_name_prefix="ends containers")
+        self.copies: bool | None = None
+        """The daemon does not see our folders: files are copied. None: nobody knows yet."""
+        self.cold: set[str] = set()
+        """Digests of environments whose warm imports crash."""
+
+    @property
+    def _daemon(self) -> Daemon:
+        return self._images.daemon
+
+    def remove_left(self) -> None:
+        """What killed runs left: their containers, and folders that only the user of those can open."""
+        self._daemon.remove_left(RUN_LABEL, _alive)
+        for folder in self._scratch.parent.glob(f"*{DEAD_SUFFIX}"):
+            self._remove_folder(folder)
+
+    def take(self, job: Job, environment: Environment) -> Box:
+        """A container's memory is that of its first job: it takes others of the same limit only."""
+        wanted = (environment.digest, job.limits.memory_bytes)
+        for box in self._all:
+            free = not (box.busy or box.fresh or job.script) and box.usable
+            if free and (box.environment.digest, box.memory_bytes) == wanted:
+                return box
+        box = Box(
+            environment=environment,
+            exchange=self._exchange(environment),
+            memory_bytes=job.limits.memory_bytes,
+            fresh=bool(job.script),
+        )
+        self._all.append(box)
+        return box
+
+    def _exchange(self, environment: Environment) -> Exchange:
+        folder = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
+        if self.copies is None:
+            self.copies = self._daemon.remote or not self._daemon.sees(folder, self._images.standing(environment))
+        python = python_of(environment)
+        if self.copies:
+            return Copied(self._daemon, folder, self._scripts, python=python, most_bytes=self.folder_bytes)
+        return Mounted(self._daemon, folder, self._scripts, python=python)
+
+    def open(self, box: Box, job: Job, on_event: Callable[[WorkerEvent], None]) -> None:
+        image = self._images.standing(box.environment)
+        arguments = worker_arguments(
+            Path(box.exchange.places.scripts) / "worker.py",
+            slots=1,
+            warm=worker_of(job.stage).warm if job.script and box.environment.digest not in self.cold else (),
+            version_of=worker_of(job.stage).versions_of if job.script else (),
+            box=SCRATCH,
+        )
+        confinement = Confinement(
+            memory_bytes=job.limits.memory_bytes + WORKER_BYTES, scratch_bytes=SCRATCH_BYTES, file_bytes=FILE_BYTES
+        )
+        with box.gate:
+            if box.ended:
+                raise WorkerLost("the run is being ended")
+            box.container = self._daemon.create(
+                image,
+                [python_of(box.environment), *arguments],
+                confinement=confinement,
+                mounts=box.exchange.mounts,
+                volumes=box.exchange.volumes,
+                labels=self._labels,
+            )
+            box.exchange.equip(box.container)
+            channel = ContainerChannel(self._daemon, box.container)
+            box.worker = Worker(channel=channel, on_event=on_event, name=box.environment.request_label)
+
+    def watch(self, box: Box, key: str) -> None:
+        """Ends the container of a job that writes too much. A thread a job, gone with it."""
+        while not self._closing.wait(box.exchange.look_seconds) and box.busy == key:
+            try:
+                held = box.exchange.held()
+            except MatrixError:  # it is over, or the daemon is: others say so
+                return
+            if held > self.folder_bytes and box.busy == key:
+                box.fault = filled(held, self.folder_bytes)
+                self._daemon.remove(box.container)
+
+    def give_back(self, box: Box) -> None:
+        """Its job is over. Nothing of a job is seen by another one: where it cannot be emptied, the container ends."""
+        emptied = box.usable and not box.fresh and box.exchange.empty()
+        if not emptied:
+            self._all.remove(box)
+            self._enders.submit(self._end, box)
+        box.busy = ""
+
+    def end(self) -> None:
+        """Ends all of them; `close` waits for it."""
+        for box in self._all:
+            self._enders.submit(self._end, box)
+        self._all.clear()
+
+    def close(self) -> None:
+        self._enders.shutdown(wait=True)
+
+    def _end(self, box: Box) -> None:
+        with box.gate:
+            box.ended = True
+            if box.worker is not None:
+                box.worker.terminate()
+            elif box.container:
+                self._daemon.remove(box.container)
+        self._remove_folder(box.exchange.folder, box.environment)
+
+    def _remove_folder(self, folder: Path, environment: Environment | None = None) -> None:
+        """Where a job closed a folder to us, its own user has to open it: in a short container of the same image, or of
+        any where it is not known."""
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.is_dir() or self.copies:
+            return
+        for place, _, _ in os.walk(folder):
+            with contextlib.suppress(OSError):  # that user's
+                Path(place).chmod(0o755)
+        with contextlib.suppress(MatrixError):
+            if image := self._images.name(environment) if environment else self._daemon.any_image():
+                command = opener("/left", python_of(environment) if environment else ENVIRONMENT_PYTHON)
+                mounts = {folder: ("/left", "rw")}
+                made = self._daemon.create(image, command, confinement=SMALL, mounts=mounts, labels=self._labels)
+                self._daemon.run(made)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def python_of(environment: Environment) -> str:
+    """The interpreter of an environment, on which its worker runs."""
+    return tool_line(("python",), environment)[0]
+
+
+def _alive(run: str) -> bool:
+    """A run is alive while its scratch folder is there: the next opening of its store removes or renames it."""
+    try:
+        return Path(run).is_dir()
+    except OSError:  # another user's
+        return True
