@@ -140,8 +140,8 @@ def _evidence(cell: Cell, run: Run, notes: Sequence[str]) -> list[str]:
     lines += notes
     lines += [f"reason     {cell.reason}"] if cell.reason else []
     lines += [f"included   {cell.included}"] if cell.included else []
-    for job in run.jobs_of(cell):
-        lines += ["", *_job_lines(job)]
+    for key in cell.evidence:
+        lines += ["", *_job_lines(run.jobs[key])]
     return lines
 
 

@@ -109,6 +109,11 @@ class Cell:
         return " ".join(map("=".join, self.axes.items()))
 
     @property
+    def evidence(self) -> tuple[str, ...]:
+        """The keys of all its jobs."""
+        return (*self.jobs, *self.beside)
+
+    @property
     def passed(self) -> bool:
         """It ran to its end, or to where its run asked for, and nothing says that its outputs are wrong."""
         return self.outcome is Outcome.PASSED
@@ -321,8 +326,7 @@ class Run:
 
     def measurements_of(self, cell: Cell) -> dict[str, Any]:
         """What all its jobs measured, by name."""
-        jobs = (self.jobs[key] for key in (*cell.jobs, *cell.beside))
-        return {name: value for job in jobs for name, value in job.measurements.items()}
+        return {name: value for key in cell.evidence for name, value in self.jobs[key].measurements.items()}
 
     def jobs_of(self, cell: Cell) -> tuple[FinishedJob, ...]:
         """In the order of the stages."""

@@ -135,7 +135,7 @@ def _measures(run: Run) -> Iterator[Block]:
     rows: dict[tuple[str, ...], tuple[Cell, Mapping[str, Any]]] = {}
     for cell in run.cells:
         if cell.name in measured:
-            jobs = tuple(key for key in (*cell.jobs, *cell.beside) if run.jobs[key].measurements)
+            jobs = tuple(key for key in cell.evidence if run.jobs[key].measurements)
             rows.setdefault(jobs, (cell, measured[cell.name]))
     if rows:
         axes = differing(

@@ -74,7 +74,7 @@ class Judge:
     def run(self) -> Run:
         plan, wanted = self._plan, self._plan.spec.benchmark
         subjects = tuple(self._subject(cell) for cell in plan.cells)
-        keys = dict.fromkeys(key for each in subjects for key in (*each.cell.jobs, *each.cell.beside))
+        keys = dict.fromkeys(key for each in subjects for key in each.cell.evidence)
         by_key = {job.key: job for job in self._jobs.values()}
         jobs = {key: by_key[key] for key in keys}
         environments, paths = self._realised(jobs.values())

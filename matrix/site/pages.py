@@ -17,7 +17,7 @@ from matrix.site.harmless import slug
 from matrix.site.pickers import Finder
 from matrix.site.releases import NAMES, Beside, Release, find_releases, link_of
 from matrix.site.squares import FIRST, evidence_of, mark, meaning, row_answer, slug_of
-from matrix.site.views import numbers, signature_view, signed, square_view, templates
+from matrix.site.views import numbers, signature_view, signed, square_view, tables_link, tables_of, templates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +84,8 @@ class Site:
                     environment=environment,
                     paths=path_closure(run.store_paths.values(), environment.nix_programs),
                 )
+            if blocks := tables_of(run):
+                yield self._page(tables_link(run), "tables.html", run=run, blocks=blocks)
         if self._charts:
             yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])
         yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables)
@@ -103,10 +105,10 @@ class Site:
     def _evidence(self, table: Square, row: str) -> tuple[str, str]:
         """Jobs that several cells of the row share stand once, before the cells."""
         cells = table.row(row)
-        times = Counter(key for _, cell in cells for key in cell.jobs)
+        times = Counter(key for _, cell in cells for key in cell.evidence)
         shared = [key for key in times if times[key] > 1]
         jobs = table.run.jobs
-        own = {column: [jobs[key] for key in cell.jobs if times[key] == 1] for column, cell in cells}
+        own = {column: [jobs[key] for key in cell.evidence if times[key] == 1] for column, cell in cells}
         return self._page(
             evidence_of(table, row),
             "row.html",

@@ -12,7 +12,9 @@ import jinja2
 from matrix.answers import predictions
 from matrix.core.store_paths import path_closure, store_path_name
 from matrix.results import signatures
+from matrix.results.formats import sections
 from matrix.results.run import Cell, Run
+from matrix.results.sections import Block
 from matrix.results.sentences import sentences_beside
 from matrix.results.square import Square
 from matrix.site.charts import Chart, Point, value_words
@@ -53,6 +55,7 @@ def templates() -> jinja2.Environment:
     made.globals |= {
         "closure": path_closure,
         "sentences_of": sentences_of,
+        "tables_link": tables_link,
         "slug_of": slug_of,
         "link_of": link_of,
         "outcome_kind": kind,
@@ -67,6 +70,16 @@ def templates() -> jinja2.Environment:
 def sentences_of(run: Run) -> list[str]:
     """What a run says beside its squares."""
     return [*sentences_beside(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
+
+
+def tables_of(run: Run) -> list[Block]:
+    """What the sections of a run show beside its squares."""
+    return [block for section in sections() if section.on_site for block in section.blocks(run)]
+
+
+def tables_link(run: Run) -> str:
+    """The page with them; empty for a run without any."""
+    return f"tables/{slug(run.preset)}.html" if tables_of(run) else ""
 
 
 def foreseen_words(cell: Cell) -> str:
