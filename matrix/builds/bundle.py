@@ -21,7 +21,7 @@ from matrix.builds.board_programs import CPU, EMULATED_SECONDS, BoardTools, Prog
 from matrix.core import processes
 from matrix.core.errors import BundleRefused, UsageError
 from matrix.plan.backends.source_builds import RUNNER
-from matrix.results.run import Comparison
+from matrix.results.judge import Comparison
 
 MODULE = "model.vmfb"
 LOG = "log.txt"

@@ -43,7 +43,8 @@ from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.plan.spec import Spec
 from matrix.plan.user_inputs import UserModel
-from matrix.results.run import Comparison, FinishedJob, Run
+from matrix.results.judge import Comparison
+from matrix.results.run import FinishedJob, Run
 from matrix.run.carry_out import carry_out, complain_of_missing, resolved
 from matrix.run.evidence import judged
 from matrix.run.planning import load_spec, plan_for

@@ -7,11 +7,10 @@ import io
 import math
 import tokenize
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from matrix.core.records import JobEnd, Outcome
-from matrix.results.run import Comparison
 
 if TYPE_CHECKING:
     import numpy.typing
@@ -28,6 +27,31 @@ ENDS = {
     "lost": Outcome.INFRASTRUCTURE,
 }
 """The outcome of each way in which a job can end, an exit code of 0 apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Outputs beside the reference.
+
+    `error` is the largest |output - reference| / max |reference| over all outputs (None where it is not finite),
+    `tolerance` what was allowed for its dtype, `text` names the worst element or what does not fit.
+    """
+
+    error: float | None = None
+    tolerance: float
+    text: str
+
+    @property
+    def equal(self) -> bool:
+        return self.error is not None and self.error <= self.tolerance
+
+    @property
+    def words(self) -> str:
+        """`equal, byte for byte; error 0 of the reference's scale, tolerance 1e-05`."""
+        error = "not finite" if self.error is None else f"{self.error:.3g}"
+        return f"{self.text}; error {error} of the reference's scale, tolerance {self.tolerance:.3g}"
+
+
 EQUAL = Comparison(error=0.0, tolerance=0.0, text="equal, byte for byte")
 SMALLEST = 5e-324
 """The error of values that differ and are equal as float64: two integers above 2^53."""

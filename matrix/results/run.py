@@ -1,8 +1,6 @@
 """The record of a run: what the judge makes, what a results file holds, what all tables, answers and pages read. Pure.
 
-A stage and an axis stand here by their names, and what they mean stands beside them: a run is read on a machine that
-has neither its spec nor its stages.
-"""
+Stages and axes stand here by name, with what they mean: a run can be read without its spec and its stages."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ from typing import Any
 
 from matrix.core.records import Outcome
 from matrix.core.store_paths import StorePath
+from matrix.results.judge import Comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,29 +53,6 @@ class FinishedJob:
     def status(self) -> str:
         """`exit code 1`, `signalled 11`, `timed_out`."""
         return f"exit code {self.exit_code}" if self.end == "exited" else f"{self.end} {self.signal or ''}".strip()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Outputs beside the reference.
-
-    `error` is the largest |output - reference| / max |reference| over all outputs (0 where they are equal, None where
-    it is not finite), `tolerance` what was allowed for its dtype, `text` names the worst element or what does not fit.
-    """
-
-    error: float | None = None
-    tolerance: float
-    text: str
-
-    @property
-    def equal(self) -> bool:
-        return self.error is not None and self.error <= self.tolerance
-
-    @property
-    def words(self) -> str:
-        """`equal, byte for byte; error 0 of the reference's scale, tolerance 1e-05`."""
-        error = "not finite" if self.error is None else f"{self.error:.3g}"
-        return f"{self.text}; error {error} of the reference's scale, tolerance {self.tolerance:.3g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +121,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealisedEnvironment:
-    """A realised environment. `python` is its exact version; a damaged record of the store leaves texts empty.
-    `nix_programs` is its path in a Nix store, `evidence` what else its engine says of it."""
+    """`python` is its exact version, `nix_programs` its path in a Nix store, `evidence` what else its engine says of
+    it. A damaged record of the store leaves texts empty."""
 
     digest: str
     engine: str = ""
@@ -226,7 +202,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """What a `.vmfb` weighs by part, in bytes, and how many strings of each kind it holds that tell of its origin."""
+    """A `.vmfb`: bytes by part, and how many strings of each kind it holds that tell of its origin."""
 
     axes: Mapping[str, str]
     bytes: int
@@ -237,8 +213,8 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recompiled:
-    """The modules of one compiler release that were compiled more than once: how many, how many came out unequal, and
-    of how many (`ends`) not even the outcome was the same."""
+    """Modules of one compiler release that were compiled more than once, those that came out `unequal`, and those whose
+    outcomes differ (`ends`)."""
 
     compiler: str
     modules: int
@@ -248,7 +224,7 @@ class Recompiled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskUse:
-    """The disk as the run used it: `measured` says what of it. `made_again` names environments."""
+    """The disk as the run used it; `measured` says what of it."""
 
     measured: str
     peak_bytes: int
@@ -260,8 +236,8 @@ class DiskUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunValue:
-    """A value of an axis. `note` is what there is to say of it beside the tables: the opset of an `.onnx`, how a target
-    is emulated. `release` is that of the sources that a runtime is built from."""
+    """A value of an axis. `note` says more of it beside the tables: the opset of an `.onnx`, how a target is emulated.
+    `release` is that of the sources that a runtime is built from."""
 
     label: str
     note: str = ""
@@ -270,8 +246,8 @@ class RunValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAxis:
-    """An axis and its values in order. `tied` names the axis whose value it has in each cell; `exporter`: its values
-    bring packages into the exporter's environment."""
+    """An axis and its values in order. `tied` names the axis whose value it has in each cell; values of an `exporter`
+    axis bring packages into the exporter's environment."""
 
     name: str
     values: tuple[RunValue, ...] = ()
@@ -322,7 +298,7 @@ class Run:
     def counts(self) -> dict[Outcome, int]:
         """How many cells ended in each outcome, in the order of the closed set; zeros left out."""
         counted = Counter(cell.outcome for cell in self.cells)
-        return {outcome: counted[outcome] for outcome in Outcome if counted[outcome]}
+        return {outcome: counted[outcome] for outcome in Outcome if outcome in counted}
 
     def measurements_of(self, cell: Cell) -> dict[str, Any]:
         """What all its jobs measured, by name."""
@@ -345,7 +321,7 @@ class Run:
 
     @property
     def date(self) -> str:
-        """The day of its newest job, which is the date of its answers."""
+        """The day of its newest job."""
         return max((job.finished_at for job in self.jobs.values()), default="")[:10]
 
     @property

@@ -20,19 +20,8 @@ from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
 from matrix.plan.stages import Node, kinds
 from matrix.results import signatures
-from matrix.results.judge import EQUAL, compare
-from matrix.results.run import (
-    Cell,
-    CellTable,
-    Comparison,
-    File,
-    FinishedJob,
-    Module,
-    RealisedEnvironment,
-    Run,
-    RunAxis,
-    RunValue,
-)
+from matrix.results.judge import EQUAL, Comparison, compare
+from matrix.results.run import Cell, CellTable, File, FinishedJob, Module, RealisedEnvironment, Run, RunAxis, RunValue
 from matrix.results.signatures import Signature
 from matrix.results.speed import Repeat, Subject, recompiled_of, times_of
 from matrix.results.weights import LEAKS
