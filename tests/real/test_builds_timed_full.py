@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import DATA, ROOT, good
+
 from matrix.builds.expected import read_built
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
