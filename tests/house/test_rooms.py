@@ -24,9 +24,9 @@ LONG_FUNCTIONS: set[str] = set()
 FULL_FOLDERS: set[str] = set()
 DOUBLE_NAMES = """
 ASK_SECONDS AT_ONCE BENCHMARK Beside Built COLOURS Change EDGE FILE FORMAT Group HEADER HOST_TOOLS KEYS LETTER
-LIBRARIES MARKS MIGRATIONS MODULES NAMES NEWER NOTHING OUTCOMES Part Row Runner SCRIPTS TEMPLATE TIP Table Turn
-Verdict WEIGHTS WIDE advise agreement answer as_data as_json build_environment clean compare in_order legend mark
-nearest observed published rank read_toolchains run sections sentences several show verdict_of words
+LIBRARIES MARKS MIGRATIONS MODULES NAMES NEWER NOTHING Part Row Runner SCRIPTS TEMPLATE TIP Turn Verdict WEIGHTS WIDE
+advise agreement answer as_json build_environment clean compare in_order nearest observed rank read_toolchains run
+several show verdict_of words
 """
 
 

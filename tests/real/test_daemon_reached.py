@@ -66,7 +66,7 @@ def test_the_current_context_is_honoured_and_the_environment_comes_before_it(con
             for name, value in variables.items():
                 patch.setenv(name, value)
             if remote is None:
-                with pytest.raises(EngineMissing, match="nobody listens"):
+                with pytest.raises(EngineMissing, match="no process listens"):
                     Daemon()
                 continue
             reached = Daemon()

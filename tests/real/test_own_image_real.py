@@ -108,7 +108,7 @@ def test_the_evidence_is_the_images_id_and_the_pasted_line_runs_it(desk, daemon)
     ("image", "kind", "said"),
     [
         ("empty", "runtime", "expected a Python from 3.9 on in it, .* neither python3 nor python is on its PATH"),
-        ("broken-python", "runtime", "on which the worker runs; python3 in it says: it is broken"),
+        ("broken-python", "runtime", "for the worker; python3 in it says: it is broken"),
         ("usual", "compiler", "expected iree-compile on its PATH"),
         ("broken-tool", "runtime", "iree-run-module of the image does not run: it is broken"),
     ],
@@ -142,5 +142,5 @@ def test_a_job_has_the_images_variables_and_no_more_rights(desk, daemon):
 def test_an_image_without_the_tools_ends_the_run_with_one_message(desk):
     ran = ask(desk, image="empty")
     assert (ran.status, ran.out, ran.err.count("ERROR ")) == (2, "", 1), ran.err
-    assert re.search(r"^ERROR toolchain empty: read image .*\nTIP put one in", ran.err, re.MULTILINE)
+    assert re.search(r"^ERROR toolchain empty: read image .*\nTIP install one in the image", ran.err, re.MULTILINE)
     assert containers_of(desk / "store") == []

@@ -1,4 +1,4 @@
-"""The engine `docker`: locked-down containers whose images are assembled from the locks.
+"""The engine `docker`: confined containers whose images are assembled from the locks.
 
 From outside: `engine`, and what the verb `image` asks of a daemon. Imports `engines.contract` and lower rooms.
 """

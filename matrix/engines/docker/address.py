@@ -1,7 +1,7 @@
-"""Where the container daemon is: DOCKER_HOST first, then the context of the docker command, then the usual socket.
+"""The address of the container daemon: DOCKER_HOST, else the context of the docker command, else the default socket.
 
-Over ssh it is reached as the docker command does it: by the machine's own `ssh`, so that its configuration, keys and
-agent are used.
+A daemon behind ssh is reached by the machine's `ssh`, like the docker command does, with its configuration, keys and
+agent.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from urllib.parse import urlsplit
 
 from matrix.core.errors import EngineMissing
 
-CONTEXTS = "`docker context ls` lists them, `docker context use default` goes back; DOCKER_HOST comes before all"
+CONTEXTS = (
+    "`docker context ls` lists them, `docker context use default` selects the default; DOCKER_HOST overrides them all"
+)
 LOCAL = ("unix", "npipe")
 SSH = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Of a daemon. `url` is empty for the usual socket of this machine; `tls` as the SDK wants it."""
+    """The address of a daemon. `url` is empty for the default socket of this machine; `tls` is for the SDK."""
 
     url: str = ""
     tls: Any = None
 
     @property
     def remote(self) -> bool:
-        """Nothing says that its host sees the folders of this one."""
+        """Whether its host may be another machine, which does not see the folders of this one."""
         return bool(self.url) and not any(kind in urlsplit(self.url).scheme for kind in LOCAL)
 
     @property
@@ -42,7 +44,7 @@ class Address:
 
 
 def find_address() -> Address:
-    """Raises EngineMissing for a context that is not there or cannot be read."""
+    """Raises EngineMissing for a context that does not exist or cannot be read."""
     import docker
 
     said = docker.utils.kwargs_from_env()
@@ -56,7 +58,7 @@ def find_address() -> Address:
     try:
         context = docker.ContextAPI.get_context(name)
         url, tls = (context.Host, context.TLSConfig) if context else ("", None)
-    except Exception as error:  # noqa: BLE001 - whatever a file that somebody else wrote makes of the SDK
+    except Exception as error:  # noqa: BLE001 - the SDK may raise anything for a file of the user
         raise EngineMissing(f"{called} cannot be read: {type(error).__name__}: {error}", tip=CONTEXTS) from None
     if context is None:
         raise EngineMissing(f"{called} does not exist", tip=CONTEXTS)
@@ -66,8 +68,8 @@ def find_address() -> Address:
 
 
 class SshRelay:
-    """A socket of this machine, each connection to which is an `ssh` to the daemon's host. Ends with its process:
-    then the connections are over, and so is each `ssh`."""
+    """A local socket; each connection to it starts an `ssh` to the daemon's host. When this process ends, the
+    connections are closed and each `ssh` ends."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -98,7 +100,7 @@ class SshRelay:
 
     @property
     def said(self) -> str:
-        """What `ssh` said last, for a person."""
+        """The last output of `ssh`, for a message."""
         self._said.seek(0)
         return " ".join(self._said.read()[-300:].decode(errors="replace").split())
 

@@ -46,8 +46,8 @@ class ContainerChannel:
         return frame
 
     def _readable(self, seconds: float | None) -> bool:
-        """Waits without a timeout on the socket itself: that would be the writing thread's as well."""
-        pending = getattr(self._socket, "pending", None)  # what TLS has deciphered already
+        """Waits by `poll`: a timeout of the socket itself would also apply to the thread that writes."""
+        pending = getattr(self._socket, "pending", None)  # bytes that TLS has decrypted already
         if self._socket.fileno() < 0 or (pending and pending()):
             return True
         poll = select.poll()
@@ -70,7 +70,7 @@ class ContainerChannel:
         try:
             status = self._daemon.asked(lambda: api.wait(self._name, timeout=seconds or PATIENCE))
         except ImageFault:
-            return 137  # it was removed
+            return 137  # the container was removed
         except DaemonGone as error:
             return None if "timed out" in str(error).lower() and seconds is not None else 137
         return int(status["StatusCode"])

@@ -1,7 +1,7 @@
-"""The one seam to a container daemon, through the Docker SDK: load images, run locked-down containers, copy files.
+"""The only access to a container daemon, through the Docker SDK: loads images, runs confined containers, copies files.
 
-Everything made here carries the project's label; what does not carry it is never touched. Podman's socket is one as
-well (docs/engines.md says what differs).
+All objects that are created here have the project's label; objects without it are never touched. Podman's socket works
+too (docs/engines.md says what differs).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ T = TypeVar("T")
 PROJECT = {f"{LABEL_PREFIX}.project": "iree-matrix"}
 HOST_LABEL = f"{LABEL_PREFIX}.host"
 START_TIP = "start it (`dockerd`, `systemctl start docker`), set DOCKER_HOST, or use --engine venv"
-DISK = "`docker system df` shows what it holds"
-DOCTOR = "`python -m matrix doctor` looks at the daemon"
-BACK = "start it again; the same command goes on from there, and removes what was left"
+DISK = "`docker system df` shows what is on it"
+DOCTOR = "`python -m matrix doctor` checks the daemon"
+BACK = "start it again; then the same command continues, and removes leftovers"
 GREETING = 20
-"""Seconds that a daemon has to say which version it is."""
+"""Seconds that a daemon may take to report its version."""
 OPEN_FILES = 4096
-"""A daemon's own default may be more than its host allows: Podman then starts nothing."""
+"""The limit in a container. Podman's default may exceed that of its host, and then it starts no container."""
 PATIENCE = 120
-"""Seconds that one answer of the daemon may take; loading an image streams and has no such limit."""
+"""Seconds that the daemon may take for one answer. Loading an image is streamed and has no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confinement:
-    """What a container may use. Everything else is locked: no network, read-only root, no capability, no privilege.
+    """The resources of a container. It has no network, a read-only root, no capabilities and no privileges.
 
-    There is no `--init`: it would be a process of the jobs' user that holds the worker's stdout, and a job could write
-    a result there, through /proc/1/fd/1 or /proc/1/mem. The worker closes both to its jobs (PR_SET_DUMPABLE) and does
-    what init is for: it reaps orphans and ends at SIGTERM. As the first process it is also out of reach of a job's
-    SIGKILL and SIGSTOP, and where it dies of a fault of its own the daemon says so at once, with status 139.
+    There is no `--init`: it would be a process of the jobs' user with the worker's stdout, and a job could write a
+    result there, through /proc/1/fd/1 or /proc/1/mem. The worker closes both to its jobs (PR_SET_DUMPABLE) and does the
+    work of init: it reaps orphans and ends at SIGTERM. As the first process it is also safe from a job's SIGKILL and
+    SIGSTOP, and if it crashes the daemon reports it at once, with status 139.
     """
 
     memory_bytes: int
@@ -53,7 +53,7 @@ class Confinement:
 
 
 class Daemon:
-    """A connection to the daemon. Raises EngineMissing, with what to do, where there is none."""
+    """A connection to the daemon. Raises EngineMissing where no daemon answers."""
 
     def __init__(self) -> None:
         import docker
@@ -83,7 +83,7 @@ class Daemon:
             self._relay.close()
 
     def asked(self, question: Callable[[], T]) -> T:
-        """One question to the daemon; DaemonGone, ImageFault or DiskFull instead of the SDK's own errors."""
+        """Calls the daemon. Raises DaemonGone, ImageFault or DiskFull instead of the errors of the SDK."""
         import requests
 
         try:
@@ -97,7 +97,7 @@ class Daemon:
     # -- images
 
     def find(self, image: Image) -> str | None:
-        """The name of the image there: its config's digest or, with the containerd store, its manifest's."""
+        """The ID of the image there: the digest of its config or, with the containerd store, of its manifest."""
         names = (f"sha256:{digest}" for digest in (image.digest, image.manifest_digest))
         return next((name for name in names if self.inspected(name)), None)
 
@@ -105,7 +105,7 @@ class Daemon:
         return self.find(image) is not None
 
     def inspected(self, name: str) -> Any:  # noqa: ANN401 - the SDK has no types
-        """What the daemon says of an image, by its name or ID; None where it has none."""
+        """What the daemon reports of an image, by name or ID; None where it does not have it."""
         try:
             return self.asked(lambda: self.client.api.inspect_image(name))
         except ImageFault:
@@ -116,24 +116,24 @@ class Daemon:
         found = set(
             self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True))
         )
-        for name in found - self._layers.keys():  # what an image is made of never changes
+        for name in found - self._layers.keys():  # the layers of an image never change
             if said := self.inspected(name):
                 self._layers[name] = [layer.removeprefix("sha256:") for layer in said["RootFS"]["Layers"]]
         return [self._layers[name] for name in found & self._layers.keys()]
 
     def name(self, image: Image, tag: str) -> None:
-        """Names an image. Daemons note the time of that, and none when they load: its age is known from now on."""
+        """Tags an image. Daemons note the time of tagging, but not of loading: this makes its age known."""
         repository, _, version = tag.rpartition(":")
         self.asked(lambda: self.client.api.tag(self.find(image), repository, version))
 
     def any_image(self) -> str | None:
-        """An image of the project, whichever: each has a Python."""
+        """Any image of the project: each has a Python."""
         found = self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True))
         return str(found[0]) if found else None
 
     def load(self, archive: Iterator[bytes]) -> None:
-        """Hands a `docker load` archive over, streamed. Raises what reading the archive raises, and ImageFault or
-        DiskFull with what the daemon says."""
+        """Streams a `docker load` archive to the daemon. Raises the errors of reading the archive, and ImageFault or
+        DiskFull with the daemon's message."""
         broken: list[Exception] = []
 
         def watched() -> Iterator[bytes]:
@@ -158,7 +158,7 @@ class Daemon:
     # -- containers
 
     def sees(self, folder: Path, image: str) -> bool:
-        """Whether the daemon's host has this folder: a socket here may lead to another machine."""
+        """Whether the daemon's host sees this folder: a local socket may lead to another machine."""
         small = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20)
         mounts = {folder: ("/probe", "ro")}
         try:
@@ -177,8 +177,8 @@ class Daemon:
         labels: Mapping[str, str],
         volumes: Sequence[str] = (),
     ) -> str:
-        """A locked-down container, not started; returns its id. `mounts`: host folder -> (place, `ro` or `rw`);
-        `volumes`: places that are root's, on the daemon's disk, and go with the container."""
+        """Creates a confined container, and does not start it. Returns its ID. `mounts`: host folder -> (path, `ro` or
+        `rw`); `volumes`: paths on the daemon's disk that belong to root and are removed with the container."""
         host = self._host_config(confinement, mounts, volumes, {**PROJECT, **labels})
         made = self.asked(
             lambda: self.client.api.create_container(
@@ -191,7 +191,7 @@ class Daemon:
                 stdin_open=True,
                 tty=False,
                 network_disabled=True,
-                healthcheck=self._docker.types.Healthcheck(test=["NONE"]),  # an image's own would run beside the jobs
+                healthcheck=self._docker.types.Healthcheck(test=["NONE"]),  # one of the image would run beside the jobs
                 labels={**PROJECT, HOST_LABEL: host_mark(), **labels},
                 host_config=host,
             )
@@ -232,22 +232,22 @@ class Daemon:
         )
 
     def put(self, name: str, place: str, archive: Iterator[bytes]) -> None:
-        """Unpacks a tar below a place of a container, streamed, as root: what has the name of a folder replaces it."""
+        """Unpacks a streamed tar below a path of a container, as root. An entry replaces a folder of the same name."""
         self.asked(lambda: self.client.api.put_archive(name, place, archive))
 
     def get(self, name: str, place: str, read: Callable[[Iterator[bytes]], T]) -> T:
-        """What `read` makes of a tar of a place of a container, streamed."""
+        """The result of `read` for a streamed tar of a path of a container."""
         return self.asked(lambda: read(self.client.api.get_archive(name, place)[0]))
 
     def run_in(self, name: str, argv: Sequence[str]) -> str:
-        """Runs a program in a running container, as its user. Returns what it says."""
+        """Runs a program in a running container, as its user. Returns its output."""
         api = self.client.api
         started = self.asked(lambda: api.exec_create(name, list(argv)))
         said: bytes = self.asked(lambda: api.exec_start(started["Id"]))
         return said.decode(errors="replace")
 
     def run(self, name: str) -> None:
-        """Starts a container that ends by itself, and removes it."""
+        """Starts a container, waits for its end, and removes it."""
         try:
             self.asked(lambda: self.client.api.start(name))
             self.asked(lambda: self.client.api.wait(name, timeout=PATIENCE))
@@ -255,9 +255,9 @@ class Daemon:
             self.remove(name)
 
     def remove_left(self, label: str, alive: Callable[[str], bool]) -> None:
-        """Removes the project's containers of this host whose `label` names nobody alive: those of killed runs.
+        """Removes the containers of killed runs on this host: those whose `label` names nobody that is `alive`.
 
-        A daemon may serve several hosts; what another one started cannot be judged from here.
+        A daemon may serve several hosts; containers that another host started are left alone.
         """
         filters = {"label": [f"{LABEL_PREFIX}.project", f"{HOST_LABEL}={host_mark()}", label]}
         found = self.asked(lambda: self.client.api.containers(all=True, filters=filters))
@@ -266,13 +266,13 @@ class Daemon:
                 self.remove(each["Id"])
 
     def remove(self, name: str) -> None:
-        """Ends and removes a container and its volumes; one that is gone already is no error."""
+        """Stops and removes a container and its volumes. A container that does not exist is no error."""
         with contextlib.suppress(ImageFault, DaemonGone):
             self.asked(lambda: self.client.api.remove_container(name, force=True, v=True))
 
 
 def host_mark() -> str:
-    """Tells this host from others that use the same daemon, without naming it."""
+    """An identifier of this host, to tell it from others that use the same daemon, without its name."""
     identity = socket.gethostname()
     with contextlib.suppress(OSError):
         identity += Path("/etc/machine-id").read_text(encoding="ascii")
@@ -280,7 +280,7 @@ def host_mark() -> str:
 
 
 def nobody() -> str:
-    """uid:gid of no user that the host knows, so that what escapes owns nothing."""
+    """uid:gid of no user of the host, so that an escaped process owns nothing."""
     for number in range(61234, 65000):
         try:
             pwd.getpwuid(number)
@@ -302,5 +302,5 @@ def _reason(error: Exception) -> str:
     if "FileNotFoundError" in said or "No such file" in said:
         return "no socket where it is expected"
     if "ConnectionRefused" in said or "Connection refused" in said:
-        return "nobody listens where it is expected"
+        return "no process listens where it is expected"
     return " ".join(said.split())[:300] or type(error).__name__

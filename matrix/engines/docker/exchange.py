@@ -1,8 +1,8 @@
-"""How a job's files get into its container and out of it: through folders that both see, or copied by the daemon.
+"""How the files of a job get into its container and out of it: by mounts, or copied by the daemon.
 
-`Mounted`: the inputs are a read-only mount, what the job leaves a private folder; the daemon's host sees our folders.
-`Copied`: the daemon unpacks a tar below a volume of the container and packs one of what the job left; the volume is
-root's, so a job cannot write to its inputs there either.
+`Mounted` is for a daemon whose host sees the folders of this machine: the inputs are a read-only mount, the outputs a
+private folder. `Copied` is for any other: the daemon unpacks a tar of the inputs into a volume of the container, and
+packs the outputs into a tar. The volume belongs to root, so a job cannot change its inputs there either.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from matrix.images.layer import BLOCK_BYTES, ENVIRONMENT
 from matrix.images.layer_files import Reader
 
 ENVIRONMENT_PYTHON = f"/{ENVIRONMENT}/bin/python"
-"""Of the project's own images."""
+"""The Python in the project's images."""
 OPENER = """
 import contextlib, os, sys
 for place, folders, files in os.walk(sys.argv[1]):
@@ -37,7 +37,7 @@ for place, folders, files in os.walk(sys.argv[1]):
             if not os.path.islink(path):
                 os.chmod(path, 0o777 if name in folders else 0o666)
 """
-"""Opens what a user closed to others, in a folder, as that user."""
+"""Makes the files in a folder readable and writable for all users; runs as the user that owns them."""
 HELD = """
 import os, sys
 walk = os.walk(sys.argv[1])
@@ -51,7 +51,7 @@ def opener(folder: str, python: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerPaths:
-    """Where a job finds things."""
+    """The folders of a job in its container."""
 
     scripts: str
     inputs: str
@@ -59,10 +59,10 @@ class ContainerPaths:
 
 
 class Exchange(Protocol):
-    """The files of one container, job after job. `folder` is its own on this machine.
+    """The files of one container, for one job after another. `folder` is its folder on this machine.
 
-    `mounts` (host folder -> (place, `ro` or `rw`)) and `volumes` are what the container is created with;
-    `look_seconds` is how often `held` may be asked.
+    The container is created with `mounts` (host folder -> (path, `ro` or `rw`)) and `volumes`. `look_seconds` is the
+    shortest time between two calls of `held`.
     """
 
     folder: Path
@@ -79,23 +79,23 @@ class Exchange(Protocol):
         """Once, before the container starts: it gets the scripts."""
 
     def lay(self, inputs: Mapping[str, Path]) -> None:
-        """The inputs of a job (name -> file of the store), and nothing of the job before it."""
+        """Provides the inputs of a job (name -> file of the store), and removes all files of the job before it."""
 
     def fetch(self, job: Job) -> None:
-        """After a job: what its patterns name can be read on this machine."""
+        """After a job: makes its output files readable on this machine."""
 
     def collect(self, job: Job) -> dict[str, Path]:
-        """The output files (name -> path) of the job that was fetched."""
+        """The output files (name -> path) after `fetch`."""
 
     def held(self) -> int:
-        """Bytes of disk that the running job's files hold."""
+        """The bytes on the disk of the running job's files."""
 
     def empty(self) -> bool:
-        """Removes what lies here of the job. Says whether nothing is left that a next one would see."""
+        """Removes the job's files. Returns whether none is left for the next job to see."""
 
 
 class Mounted:
-    """See `Exchange`. Whoever runs this may be another user than the job's, and not root."""
+    """See `Exchange`. The user of this process may be another one than the job's, and not root."""
 
     places = ContainerPaths(scripts="/scripts", inputs="/in", outputs="/out")
     look_seconds = 0.5
@@ -106,7 +106,7 @@ class Mounted:
         self._daemon, self.folder, self._scripts = daemon, folder, scripts
         self._in, self._out = folder / "in", folder / "out"
         self._container = ""
-        for place, mode in ((self._in, 0o755), (self._out, 0o777)):  # whatever the umask is
+        for place, mode in ((self._in, 0o755), (self._out, 0o777)):  # independent of the umask
             place.mkdir()
             place.chmod(mode)
 
@@ -119,7 +119,7 @@ class Mounted:
         }
 
     def equip(self, container: str) -> None:
-        self._container = container  # all else is mounted
+        self._container = container  # everything is mounted
 
     def lay(self, inputs: Mapping[str, Path]) -> None:
         show(inputs, self._in)
@@ -141,8 +141,8 @@ class Mounted:
 
 
 class Copied:
-    """See `Exchange`. One call empties the places of the job before and lays the next one's inputs: in a tar that the
-    daemon unpacks, a file takes the place of a whole folder, and a folder that of the file."""
+    """See `Exchange`. One tar both removes the files of the last job and provides the inputs of the next one: when the
+    daemon unpacks it, a file replaces a whole folder, and then a folder replaces the file."""
 
     look_seconds = 5.0
     _top = "/job"
@@ -176,7 +176,7 @@ class Copied:
         self._daemon.get(self._container, self.places.outputs, lambda archive: self._unpack(archive, job))
 
     def _unpack(self, archive: Iterator[bytes], job: Job) -> None:
-        """Regular files right below the folder that the job's patterns name; no link is followed."""
+        """Extracts the regular files directly in the folder that match the job's patterns. Follows no link."""
         stream = io.BufferedReader(Reader(self._bounded(archive)), BLOCK_BYTES)
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:
@@ -193,7 +193,7 @@ class Copied:
                                 with disk_errors(self._out):
                                     out.write(block)
         except tarfile.TarError as error:
-            raise ImageFault(f"what the job left cannot be read: {error}", tip="run it again") from None
+            raise ImageFault(f"the job's output files cannot be read: {error}", tip="run it again") from None
 
     def _bounded(self, archive: Iterator[bytes]) -> Iterator[bytes]:
         total = 0
@@ -208,14 +208,14 @@ class Copied:
 
     def held(self) -> int:
         said = self._daemon.run_in(self._container, [self._python, "-I", "-S", "-c", HELD, self.places.outputs]).strip()
-        return int(said) if said.isdigit() else 0  # a file that is gone meanwhile: the next look tells
+        return int(said) if said.isdigit() else 0  # a file vanished meanwhile; the next call will tell
 
     def empty(self) -> bool:
         return empty(self._out)
 
 
 def _tar(folders: Sequence[tuple[str, int]], files: Mapping[str, Path], links: Mapping[str, str]) -> Iterator[bytes]:
-    """A tar, streamed. Each of the folders is new, whatever was there under its name."""
+    """Streams a tar. Each folder in it replaces an existing one, with all its files."""
     for name, mode in folders:
         yield tarfile.TarInfo(name).tobuf()
         yield _entry(name, kind=tarfile.DIRTYPE, mode=mode)
@@ -244,7 +244,7 @@ def filled(held: int, most: int) -> str:
 
 
 def _closed(path: Path) -> bool:
-    """It is another user's, and we may not read it, or remove what is in it."""
+    """Whether a path of another user cannot be read, or its content cannot be removed."""
     facts = path.lstat()
     if os.geteuid() in (0, facts.st_uid) or path.is_symlink():
         return False
@@ -252,7 +252,7 @@ def _closed(path: Path) -> bool:
 
 
 def empty(folder: Path) -> bool:
-    """Removes what lies in a folder. Says whether nothing is left."""
+    """Removes the content of a folder. Returns whether nothing is left."""
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -260,7 +260,7 @@ def empty(folder: Path) -> bool:
 
 
 def held_bytes(folder: Path) -> int:
-    """What the files below a folder hold of the disk."""
+    """The bytes on the disk of the files below a folder."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:

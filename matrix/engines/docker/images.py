@@ -1,4 +1,4 @@
-"""The images of environments on one daemon: those that are made from locks, and a user's own."""
+"""The images of environments on one daemon: made from locks, or a user's own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ from matrix.images.workshop import Workshop
 
 
 class Images:
-    """From a request to an image that stands. Connects to the daemon when it is first needed.
+    """From a request to an image on the daemon. Connects to the daemon when it is first needed.
 
-    `look` is `scripts/look.py`, `labels` are those of containers that are made on the way, `ending` says that a run is
-    being ended.
+    `look` is `scripts/look.py`, `labels` are for temporary containers, `ending` tells that the run is being stopped.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Images:
     def load(self, request: EnvironmentRequest) -> Environment | None:
         """See `matrix.engines.contract.Engine`. Raises ToolchainFault, NotInstallable of a user's own image."""
         if own := _own_image(request):
-            return self._looked_into(request, own)
+            return self._inspected(request, own)
         image = self._image(request)
         name = self.daemon.find(image)
         if name is None:
@@ -85,11 +84,13 @@ class Images:
         return _environment(request, image)
 
     def realise(self, request: EnvironmentRequest) -> Environment:
-        """The image stands afterwards. A user's own is not made: it is there, or it is a fault."""
+        """Loads the image of a request. A user's own image must be there. Raises ImageFault where it is not."""
         if own := _own_image(request):
-            environment = self._looked_into(request, own)
+            environment = self._inspected(request, own)
             if environment is None:
-                raise ImageFault(f"toolchain {own.name}: its image is gone from the daemon", tip="bring it back")
+                raise ImageFault(
+                    f"toolchain {own.name}: the daemon does not have its image any more", tip="load or pull it again"
+                )
             return environment
         image = self._image(request)
         if standing := self.load(request):
@@ -102,15 +103,15 @@ class Images:
         return self.load(request) or _environment(request, image)
 
     def _archive(self, request: EnvironmentRequest, image: Image, known: int) -> Iterator[bytes]:
-        """Ends in the middle once the run is being ended: half an archive loads nothing."""
+        """Stops in the middle when the run is stopped: the daemon loads nothing of a cut archive."""
         for block in self._workshop.archive(request, self._machine, image, tag=image_tag(request), skip=known):
             if self._ending():
-                raise EngineMissing("the run is being ended")
+                raise EngineMissing("the run is being stopped")
             yield block
 
     def held_bytes(self) -> int:
-        """What the images that were found or made here hold of the daemon's disk, as the daemon says; layers that they
-        share count once, a user's own image not at all."""
+        """The bytes on the daemon's disk of the images that were found or loaded here. Shared layers count once, a
+        user's own image does not count."""
         with self._measuring:
             new = {name: layers for name, layers in self._stands.copy().items() if name not in self._measured}
             self._held |= layers_held(self.daemon, new)
@@ -118,12 +119,12 @@ class Images:
             return sum(self._held.values())
 
     def free_bytes(self) -> int | None:
-        """What the daemon's disk has left; None where it is another machine's."""
+        """The free bytes of the daemon's disk; None where it is on another machine."""
         place = Path(self.daemon.asked(self.daemon.client.info)["DockerRootDir"])
         return None if self.daemon.remote or not place.is_dir() else shutil.disk_usage(place).free
 
-    def _looked_into(self, request: EnvironmentRequest, own: Toolchain) -> Environment | None:
-        """A user's own image, looked into once; None where the daemon does not have it any more."""
+    def _inspected(self, request: EnvironmentRequest, own: Toolchain) -> Environment | None:
+        """The environment of a user's own image, inspected once; None where the daemon does not have it any more."""
         if request not in self._own:
             found = look_inside(self.daemon, request, own, script=self._look, labels=self._labels)
             if found is None:
@@ -133,14 +134,14 @@ class Images:
         return self._own[request]
 
     def name(self, environment: Environment) -> str | None:
-        """Under which name the daemon has the image of an environment now."""
+        """The ID under which the daemon has the image of an environment; None where it does not have it."""
         request = self._by_digest[environment.digest]
         if own := _own_image(request):
             return name if self.daemon.inspected(name := f"sha256:{own.digest}") else None
         return self.daemon.find(self._image(request))
 
     def standing(self, environment: Environment) -> str:
-        """The same, after it was made again where somebody deleted it under our hands."""
+        """The ID of the image. An image that was deleted during the run is loaded again."""
         if self.name(environment) is None:
             self.realise(self._by_digest[environment.digest])
         return self.name(environment) or f"sha256:{environment.digest}"
@@ -151,5 +152,5 @@ def _environment(request: EnvironmentRequest, image: Image) -> Environment:
 
 
 def _own_image(request: EnvironmentRequest) -> Toolchain | None:
-    """The toolchain of an environment, where that is an image."""
+    """The toolchain of a request, if it is an image."""
     return request.toolchain if request.toolchain and request.toolchain.in_image else None

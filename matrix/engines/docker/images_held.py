@@ -1,4 +1,4 @@
-"""The project's images on a daemon: which there are, what is in them, pushing and removing them. Never others'."""
+"""The project's images on a daemon: lists, reads, pushes and removes them. Other images are never touched."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from matrix.images.image import LABEL_PREFIX, Image, ImageLayer
 from matrix.images.layer_files import FileFacts, layer_in_archive
 
 PROJECT_REPOSITORIES = ("iree-matrix/", "localhost/iree-matrix/")
-"""The project's own tags begin so, on Podman with the name of a registry that there is not; a tag that somebody else
-gave an image keeps it."""
+"""The prefixes of the project's own tags; Podman adds a registry `localhost`. An image with any other tag is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedImage:
-    """An image of the project as a daemon tells of it. `digest` without `sha256:`, `loaded` None where unknown."""
+    """An image of the project on a daemon. `digest` is without `sha256:`; `loaded` is None where it is unknown."""
 
     digest: str
     environment: str
@@ -32,9 +31,9 @@ class LoadedImage:
 
 
 def loaded_images(daemon: Daemon) -> tuple[LoadedImage, ...]:
-    """The project's images, known by their label, in the order of their environments."""
+    """The project's images, found by their label, sorted by their environments."""
     api = daemon.client.api
-    # Only its own value of the label: a fork that uses the same name for something else is left alone.
+    # Only with this value of the label: a fork of the project may use another one.
     wanted = {"label": f"{LABEL_PREFIX}.project=iree-matrix"}
     names = sorted(set(daemon.asked(lambda: api.images(filters=wanted, quiet=True))))
     found = []
@@ -63,15 +62,15 @@ def _loaded(said: Mapping[str, object]) -> LoadedImage:
 
 
 def was_named(daemon: Daemon, image: Image) -> bool:
-    """Its age is known. `docker load` of a saved image leaves none, and cleaning by age would pass it over."""
+    """Whether the age of an image is known. `docker load` sets none, and then cleaning by age would skip the image."""
     name = daemon.find(image)
     said = daemon.inspected(name) if name else None
     return said is None or _loaded(said).loaded is not None
 
 
 def layers_held(daemon: Daemon, images: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], int]:
-    """The bytes of each layer that a daemon keeps for these images of the project (name -> layers). It keeps one once
-    for all images that have the same layers below it, so a layer's name here is the whole chain."""
+    """The bytes of each layer that a daemon has for these images (name -> layers). Images share a layer only if all
+    layers below it are the same, so the key of a layer is the whole chain."""
     held: dict[tuple[str, ...], int] = {}
     for name, layers in images.items():
         said = daemon.asked(partial(daemon.client.api.history, name))
@@ -89,7 +88,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _time(text: str) -> datetime | None:
-    """The daemon's time, `2026-11-21T10:40:00.123456789Z`; the year 1 says that it knows none."""
+    """Parses a time such as `2026-11-21T10:40:00.123456789Z`; the year 1 means unknown."""
     try:
         time = datetime.fromisoformat(f"{text[:19]}+00:00") if text.endswith("Z") else datetime.fromisoformat(text)
     except ValueError:
@@ -98,7 +97,7 @@ def _time(text: str) -> datetime | None:
 
 
 def files_on_daemon(daemon: Daemon, image: Image, part: ImageLayer) -> dict[str, FileFacts]:
-    """The files of a layer from the daemon's own copy of an image, streamed; empty where it does not have it."""
+    """The files of a layer in the daemon's copy of an image; empty where it does not have the image."""
     for digest in (image.digest, image.manifest_digest):
         try:
             archive = daemon.asked(partial(daemon.client.api.get_image, f"sha256:{digest}"))
@@ -109,9 +108,9 @@ def files_on_daemon(daemon: Daemon, image: Image, part: ImageLayer) -> dict[str,
 
 
 def push(daemon: Daemon, image: Image, repository: str, tag: str) -> str:
-    """Names an image in a registry and sends it there. Returns what the registry calls it (`sha256:…`).
+    """Pushes an image to a registry. Returns its digest there (`sha256:…`).
 
-    Raises ImageFault with what the registry says. The name is taken from the image again: it stays the project's.
+    Raises ImageFault with the answer of the registry. The tag for the push is removed afterwards.
     """
     api, told = daemon.client.api, ""
     digest = image.digest if _known(daemon, image.digest) else image.manifest_digest
@@ -120,7 +119,7 @@ def push(daemon: Daemon, image: Image, repository: str, tag: str) -> str:
         for said in daemon.asked(lambda: api.push(repository, tag, stream=True, decode=True)):
             if "error" in said:
                 raise ImageFault(
-                    f"{repository}:{tag}: {said['error']}", tip="`docker login` gives the registry's password"
+                    f"{repository}:{tag}: {said['error']}", tip="`docker login` stores the registry's password"
                 )
             told = said.get("aux", {}).get("Digest", told)
     finally:
@@ -137,7 +136,7 @@ def _known(daemon: Daemon, digest: str) -> bool:
 
 
 def stamp(daemon: Daemon, image: LoadedImage) -> None:
-    """Gives an image the name that it has once more: daemons note the time of that, and none when they load."""
+    """Sets the tags of an image again: daemons note the time of tagging, but not of loading."""
     for name in image.tags:
         if name.startswith(PROJECT_REPOSITORIES):
             repository, _, tag = name.rpartition(":")
@@ -145,9 +144,9 @@ def stamp(daemon: Daemon, image: LoadedImage) -> None:
 
 
 def remove_images(daemon: Daemon, image: LoadedImage) -> str:
-    """Removes an image of the project. Returns why it is still there; empty: it is gone.
+    """Removes an image of the project. Returns why it was kept; empty: it was removed.
 
-    One that somebody gave a name of his own is kept; taking the last of the project's names takes the image along.
+    An image with a user's tag is kept. Removing the last of the project's tags removes the image.
     """
     others = [tag for tag in image.tags if not tag.startswith(PROJECT_REPOSITORIES)]
     names = image.tags or (f"sha256:{image.digest}",)

@@ -1,4 +1,4 @@
-"""Brings images to a daemon, two at a time: one is assembled while the daemon unpacks another."""
+"""Loads images into a daemon, two at a time: one is assembled while the daemon unpacks another."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from matrix.images.workshop import shared_layers
 LOADS_AT_ONCE = 2
 
 Archive = Callable[[int], Iterator[bytes]]
-"""A `docker load` archive without the lowest so many layers."""
+"""Gives a `docker load` archive without so many of the lowest layers."""
 
 
 class Turns:
-    """Who may send. No layer is sent twice: whoever shares one that is on its way waits until it is there."""
+    """Schedules the loads. No layer is sent twice: an image waits while another one sends a layer that they share."""
 
     def __init__(self, at_once: int = LOADS_AT_ONCE) -> None:
         self._at_once = at_once
@@ -27,7 +27,7 @@ class Turns:
 
     @contextmanager
     def turn(self, layers: Sequence[str], there: Callable[[], int]) -> Iterator[int]:
-        """Waits for a turn. Gives how many of the lowest layers are `there` then."""
+        """Waits for a turn. Yields how many of the lowest layers are `there` then."""
         with self._changed:
             while len(self._sending) >= self._at_once or shared_layers(self._sending, layers) > (known := there()):
                 self._changed.wait()
@@ -47,8 +47,7 @@ class Loader:
         self._daemon, self._turns = daemon, Turns()
 
     def load(self, image: Image, tag: str, archive: Archive) -> None:
-        """The image stands afterwards, under its name. Raises ImageFault, DiskFull, DaemonGone and what assembling
-        raises."""
+        """Loads and tags an image. Raises ImageFault, DiskFull, DaemonGone, and the errors of assembling it."""
         layers = [each.layer.digest for each in image.layers]
         with self._turns.turn(layers, lambda: shared_layers(self._daemon.layers(), layers)) as known:
             if not self._daemon.has(image):
@@ -61,4 +60,4 @@ class Loader:
         except ImageFault:
             if not known:
                 raise
-            self._daemon.load(archive(0))  # Podman takes whole archives only; Docker may have lost a layer meanwhile
+            self._daemon.load(archive(0))  # Podman needs whole archives; Docker may have removed a layer meanwhile

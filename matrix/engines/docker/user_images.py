@@ -1,7 +1,7 @@
-"""A user's own image in the place of a release: which one a name means, and what a look inside finds.
+"""A user's own image in place of a release: finds it by name, and inspects it.
 
-The worker runs on the image's own Python: a job must see the image's C library and no other, and an interpreter from
-elsewhere would bring its own. The look is a program of that Python as well, confined as jobs are.
+The worker runs on the image's Python: a job must see only the image's C library, and another interpreter would bring
+its own. The inspection (`scripts/look.py`) is a program for that Python too, confined like jobs.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from matrix.images.image import OCI_ARCHITECTURES
 from matrix.plan.stages import axes, environments
 
 PYTHONS = ("python3", "python")
-"""The names under which an image's Python is looked for on its PATH."""
+"""The possible names of a Python on the image's PATH."""
 OLDEST = (3, 9)
-"""The oldest Python that the worker (`scripts/worker.py`) runs on."""
+"""The oldest Python for the worker (`scripts/worker.py`)."""
 MODULES = (
     *(
         "__future__",
@@ -40,15 +40,15 @@ MODULES = (
     *("numbers", "os", "platform", "resource", "selectors", "shutil", "signal", "subprocess", "sys", "time"),
     *("traceback", "typing"),
 )
-"""What the worker imports of the standard library. A Python that was made smaller may lack some."""
+"""The modules of the standard library that the worker imports. A reduced Python may lack some."""
 CONFINEMENT = Confinement(memory_bytes=2 << 30, scratch_bytes=64 << 20, file_bytes=64 << 20)
 LOOK_SECONDS = 60.0
-FIND = "`docker pull` fetches one, `docker build -t NAME .` makes one, `docker images` lists what is there"
-INSTALL = "put one in, for example `RUN apt-get install -y --no-install-recommends python3`"
+FIND = "`docker pull` fetches one, `docker build -t NAME .` builds one, `docker images` lists those that are there"
+INSTALL = "install one in the image, for example `RUN apt-get install -y --no-install-recommends python3`"
 
 
 def find_images(names: Mapping[str, str], machine: str) -> dict[str, Toolchain]:
-    """The images of toolchains, by the toolchains' names. Raises EngineMissing without a daemon, ToolchainFault."""
+    """The images of toolchains by name. Raises EngineMissing without a daemon, ToolchainFault."""
     try:
         daemon = Daemon()
     except EngineMissing as missing:
@@ -64,15 +64,15 @@ def find_images(names: Mapping[str, str], machine: str) -> dict[str, Toolchain]:
 
 
 def find_image(daemon: Daemon, name: str, image: str, machine: str) -> Toolchain:
-    """The image that a name means on this daemon now, known by its ID. Nothing is fetched. Raises ToolchainFault."""
+    """The image that has this name on the daemon now, as its ID. Fetches nothing. Raises ToolchainFault."""
     said = daemon.inspected(image)
     if said is None:
         raise _fault(name, image, "the name or the ID of an image that the daemon has", FIND)
     here, there = OCI_ARCHITECTURES.get(machine, machine), said["Architecture"]
     if there != here:
-        raise _fault(name, image, f"an image for {here}, as this machine is; it is for {there}", FIND)
+        raise _fault(name, image, f"an image for {here}, the architecture of this machine; it is for {there}", FIND)
     if places := sorted((said["Config"] or {}).get("Volumes") or ()):
-        said_so = f"an image without volumes; a job would find in {', '.join(places)} what the one before it left"
+        said_so = f"an image without volumes; in {', '.join(places)} a job would find files of the job before it"
         raise _fault(name, image, said_so, "build it from a Dockerfile without VOLUME")
     return Toolchain(name=name, path=Path(image), digest=said["Id"].removeprefix("sha256:"), in_image=True)
 
@@ -80,10 +80,10 @@ def find_image(daemon: Daemon, name: str, image: str, machine: str) -> Toolchain
 def look_inside(
     daemon: Daemon, request: EnvironmentRequest, toolchain: Toolchain, *, script: Path, labels: Mapping[str, str]
 ) -> Environment | None:
-    """What a toolchain's image is as an environment; None where the daemon does not have it any more.
+    """The environment of a toolchain's image; None where the daemon does not have the image any more.
 
-    `script` is `scripts/look.py`. Raises ToolchainFault where the image has no Python for the worker or lacks the tool
-    that the axis needs, NotInstallable where a tool does not run.
+    `script` is `scripts/look.py`. Raises ToolchainFault where the image has no Python for the worker, or not the tool
+    that the axis needs; NotInstallable where a tool does not run.
     """
     said = daemon.inspected(f"sha256:{toolchain.digest}")
     if said is None:
@@ -117,10 +117,10 @@ def look_inside(
 def _found(
     daemon: Daemon, toolchain: Toolchain, tools: Sequence[str], script: Path, labels: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What the look says. Raises ToolchainFault where the worker cannot run on the image's Python."""
+    """The result of `scripts/look.py`. Raises ToolchainFault where the worker cannot run on the image's Python."""
     name, image = toolchain.name, str(toolchain.path)
     oldest = ".".join(str(part) for part in OLDEST)
-    wanted = f"a Python from {oldest} on in it, on which the worker runs"
+    wanted = f"a Python from {oldest} on in it, for the worker"
     questions = {tool: PROBE_OPTIONS[tool] for tool in tools if tool in PROBE_OPTIONS}
     question = json.dumps({"modules": MODULES, "tools": tools, "ask": questions})
     for python in PYTHONS:
@@ -142,7 +142,7 @@ def _found(
 
 
 def _run(daemon: Daemon, image: str, argv: Sequence[str], labels: Mapping[str, str]) -> tuple[int, str, str] | None:
-    """Exit status, stdout and stderr of a program that ends by itself; None where the image has no such program."""
+    """Runs a program. Returns exit status, stdout and stderr; None where the image does not have the program."""
     container = daemon.create(image, argv, confinement=CONFINEMENT, mounts={}, labels=labels)
     try:
         channel = ContainerChannel(daemon, container)

@@ -1,4 +1,4 @@
-"""Makes the environments of locks stand in the Nix store: brings what the lock names, and lets Nix build."""
+"""Builds the environments of locks in the Nix store: adds the files that a lock names, and lets Nix build."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from matrix.images.nix.table import EXPRESSION, NixTables, StoreEnvironment, Whe
 from matrix.images.workshop import Workshop
 
 NIX_ATTEMPTS = 5
-"""The collector may take what was put into the store before the build has begun."""
+"""The garbage collector may remove an added file before the build starts."""
 Made = TypeVar("Made")
 
 
 class Maker:
-    """Environments of one machine. `code` is the folder with this package; Nix is asked only when something is made."""
+    """Builds environments for one machine. `code` is the folder with this package. Nix is used only to build."""
 
     def __init__(self, workshop: Workshop, machine: str, *, code: Path) -> None:
         self.workshop, self.machine, self._code = workshop, machine, code
@@ -42,28 +42,28 @@ class Maker:
             return self._store
 
     def place(self, request: EnvironmentRequest, image: Image) -> StoreEnvironment:
-        """Where the environment of an image is, or will be. Raises NoImage, LockFault."""
+        """The environment of an image, with its paths. Raises NoImage, LockFault."""
         return self._places.find(request, image)
 
     def own(self, python: str) -> StoreEnvironment:
-        """The same for this project's own environment."""
+        """The project's own environment."""
         return self._places.own(python)
 
     def make(self, place: StoreEnvironment, root: Path) -> None:
-        """Builds what is missing, held by the link `root`. What a binary cache has is taken from there."""
+        """Builds an environment, with the garbage collector root `root`. Binary caches are used."""
         with disk_errors(root.parent):
             root.parent.mkdir(parents=True, exist_ok=True)
         with self._holding() as links:
             if not settings().asks_caches and self.store.missing([str(place.tree)]):
-                self._bring(place, links)
+                self._add_inputs(place, links)
             self._with_inputs(place, links, lambda: self.store.build(self._target("programs", place), root))
 
     def check(self, place: StoreEnvironment) -> str:
-        """Builds an environment and its programs again, and reads what the store has of it; how they differ, empty: not
-        at all."""
+        """Builds an environment and its programs again, and compares them with the store. Returns how they differ;
+        empty: they are the same."""
         groups = ("environments", "programs")
         with self._holding() as links:
-            self._bring(place, links)
+            self._add_inputs(place, links)
             different = (self._checked(place, links, self._target(group, place)) for group in groups)
             return next(filter(None, different), "") or self.store.changed([tree.path for tree in place.trees])
 
@@ -73,7 +73,7 @@ class Maker:
 
     @contextlib.contextmanager
     def _holding(self) -> Iterator[Path]:
-        """A folder for links: what they name the collector leaves alone until the build is over."""
+        """A temporary folder for garbage collector roots of the inputs, until the build is over."""
         with disk_errors(self.workshop.scratch):
             links = tempfile.TemporaryDirectory(dir=self.workshop.scratch, prefix="inputs-")
         with links as folder:
@@ -88,16 +88,16 @@ class Maker:
         )
 
     def _with_inputs(self, place: StoreEnvironment, links: Path, step: Callable[[], Made]) -> Made:
-        """Does a step; where an input is lacking it is brought, and the step done again."""
+        """Runs a step. Where an input is missing, adds it and runs the step again."""
         for _ in range(NIX_ATTEMPTS - 1):
             with contextlib.suppress(InputLacking):
                 return step()
-            self._bring(place, links)
+            self._add_inputs(place, links)
         return step()
 
-    def _bring(self, place: StoreEnvironment, links: Path) -> None:
-        """All files that the build of an environment reads are in the store afterwards, and stay there: each is held as
-        soon as it is in, and brought again if the collector was faster."""
+    def _add_inputs(self, place: StoreEnvironment, links: Path) -> None:
+        """Adds all inputs of an environment to the store and keeps them there: each gets a root as soon as it is added,
+        and is added again if the garbage collector was faster."""
         wheels = {wheel.path: wheel for wheel in (*place.environment.wheels, place.table.installer)}
         base = place.table.base.path
         for _ in range(NIX_ATTEMPTS):
@@ -117,7 +117,7 @@ class Maker:
 
     def _add_base(self, place: StoreEnvironment) -> None:
         python, base = place.table.python, place.table.base
-        with self._basing:  # several environments wait for one
+        with self._basing:  # several environments need the same base
             if not self.store.missing([base.path]):
                 return
             with disk_errors(self.workshop.scratch), self.workshop.base_tree(python, self.machine, base.name) as folder:
@@ -126,15 +126,17 @@ class Maker:
     def _file(self, wheel: Wheel) -> Path:
         found = self.workshop.files.find(wheel.sha256)
         if found is None:
-            raise ImageFault(f"{wheel.file}: gone from the store's files", tip="run again: it is fetched anew")
+            raise ImageFault(
+                f"{wheel.file}: not among the store's files any more", tip="run again: it is fetched again"
+            )
         return found
 
     def _add(self, wanted: Mapping[Path, str]) -> None:
-        """Files, or one folder -> where they must come to lie."""
+        """Adds files, or one folder, and checks their paths in the store."""
         made = self.store.add(*wanted)
         for (file, path), found in zip(wanted.items(), made, strict=True):
             if found != path:
                 raise HashMismatch(
-                    f"{file.name}: in the Nix store it is {found}, and images/nix says {path}",
+                    f"{file.name}: its path in the Nix store is {found}, and images/nix says {path}",
                     tip="the file has changed on this disk, or images/nix is stale: nox -s lock",
                 )

@@ -1,8 +1,8 @@
-"""A process that sees an environment and its job's folder and nothing else of the machine, by bubblewrap.
+"""A sandbox by bubblewrap: a process sees its environment and its job's folder, and nothing else of the machine.
 
-The root is the base's, read-only; there is no network, no other process and no right to get any. bubblewrap does it
-with the namespaces of the kernel, as root and as another user; where it is missing, or the kernel or a container
-forbids it, there is no sandbox, and the evidence of each environment says why.
+The root is that of the base, read-only; there is no network, no other process and no privilege. bubblewrap uses the
+namespaces of the kernel, as root or as another user. Where it is missing, or where the kernel or a container forbids
+it, there is no sandbox, and the evidence of each environment says why.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ NOBODY = "65534"
 SANDBOX_SECONDS = 10.0
 SHUT_IN = ("--unshare-all", "--die-with-parent", "--uid", NOBODY, "--gid", NOBODY, "--cap-drop", "ALL")
 KERNEL = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-"""Where a process of root's could turn a knob of the whole machine, without any right of its own: read-only, as in a
-container (the list is that of Docker's default specification)."""
+"""Paths where a process of root could change settings of the whole machine, even without capabilities. They are
+read-only, as in a container (the list is that of Docker's default specification)."""
 FRESH = (
     *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--ro-bind", "/sys", "/sys"),
     *(word for path in KERNEL for word in ("--ro-bind-try", path, path)),
 )
-"""Of its own: processes, devices, scratch. /sys is read for the caches of the CPU."""
+"""The sandbox has its own processes, devices and temporary files. /sys is read for the caches of the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """`program` is bubblewrap; empty where jobs cannot be shut in, for a `reason`."""
+    """`program` is bubblewrap; empty where there is no sandbox, for a `reason`."""
 
     program: str
     reason: str = ""
@@ -43,11 +43,11 @@ class Sandbox:
 
     @property
     def said(self) -> str:
-        """For the evidence."""
+        """The text for the evidence."""
         return "bubblewrap: no network, read-only files" if self.program else f"none: {self.reason}"
 
     def line(self, base: Path, environment: Path, mounts: Mapping[Path, tuple[str, str]]) -> list[str]:
-        """What stands before a command line. `mounts`: folder of this machine -> (place, `ro` or `rw`)."""
+        """The prefix of a command line. `mounts`: folder of this machine -> (path, `ro` or `rw`)."""
         words = [self.program, *SHUT_IN]
         for path in sorted(base.iterdir()):
             if path.is_symlink():
@@ -62,7 +62,7 @@ class Sandbox:
 
 @functools.cache
 def find_sandbox() -> Sandbox:
-    """Asked once: bubblewrap has to work, below the namespace that a worker is in anyhow."""
+    """Finds out once whether bubblewrap works in the namespace of a worker."""
     program = shutil.which("bwrap")
     if program is None:
         return Sandbox(program="", reason="bubblewrap is not installed")

@@ -1,7 +1,6 @@
-"""The one seam to Nix: its store is asked, filled and built in by its own commands, of any version since 2.4.
+"""The only access to Nix: queries, fills and builds in its store by its commands, of any version since 2.4.
 
-What they say when they fail becomes an error that says what to do. The commands are the classic ones, which need no
-experimental feature.
+Their failures become errors that say what to do. The commands are the classic ones, which need no experimental feature.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from matrix.images.nix.nar import STORE
 NIX_QUERY_SECONDS = 60.0
 NIX_BUILD_SECONDS = 3600.0
 PUBLIC_CACHE = "https://cache.nixos.org"
-"""Holds nothing of ours: asking it costs five seconds a call on a machine without a network."""
-GETTING_NIX = "install Nix (on Debian: apt install nix-bin bubblewrap), or take --engine venv"
+"""It has none of our paths, and a query takes five seconds on a machine without a network."""
+GETTING_NIX = "install Nix (on Debian: apt install nix-bin bubblewrap), or use --engine venv"
 
 
 class InputLacking(StoreUnusable):
-    """A build needs a file that is not in the store, perhaps because it was collected a moment ago."""
+    """A build needs a file that is not in the store; the garbage collector may have just removed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What this machine's Nix is set to."""
+    """The settings of Nix on this machine."""
 
     version: str
     sandbox: bool
@@ -44,13 +43,13 @@ class Settings:
 
     @property
     def asks_caches(self) -> bool:
-        """There is a binary cache that could have an environment."""
+        """Whether there is a binary cache that may have an environment."""
         return any(each.rstrip("/") != PUBLIC_CACHE for each in self.substituters)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What commands need here: no question to a cache that cannot answer, and root builds without build users
-        where nobody has made any."""
+        """The options for all commands: no queries to a cache without our paths, and root builds without build users
+        where there are none."""
         found: list[str] = []
         if not self.asks_caches:
             found += ["--option", "substitute", "false"]
@@ -82,7 +81,7 @@ def _is_group(name: str) -> bool:
 
 @functools.cache
 def settings() -> Settings:
-    """Raises EngineMissing where there is no Nix, or none that answers."""
+    """Raises EngineMissing where Nix is missing or does not answer."""
     if shutil.which("nix-build") is None:
         raise EngineMissing("no nix-build is on the PATH", tip=GETTING_NIX)
     said = processes.run(["nix-build", "--version"], timeout=NIX_QUERY_SECONDS)
@@ -97,18 +96,18 @@ def settings() -> Settings:
                 substituters=tuple(read["substituters"]["value"]) if read["substitute"]["value"] else (),
                 build_users_group=str(read["build-users-group"]["value"]),
             )
-    raise EngineMissing(f"Nix does not say how it is set: {done.tail}", tip="try `nix show-config`; " + GETTING_NIX)
+    raise EngineMissing(f"Nix does not report its settings: {done.tail}", tip="try `nix show-config`; " + GETTING_NIX)
 
 
 class NixStore:
-    """Raises EngineMissing where there is no Nix, its daemon is not running, or it keeps its store elsewhere."""
+    """Raises EngineMissing where Nix is missing, its daemon is not running, or its store is elsewhere."""
 
     def __init__(self) -> None:
         self._options = settings().options
-        self.missing((f"{STORE}/00000000000000000000000000000000-nothing",))  # it answers
+        self.missing((f"{STORE}/00000000000000000000000000000000-nothing",))  # raises where Nix does not answer
 
     def missing(self, paths: Sequence[str]) -> set[str]:
-        """Those that the store does not have."""
+        """The paths that the store does not have."""
         if not paths:
             return set()
         done = self._run("nix-store", "--check-validity", "--print-invalid", *paths)
@@ -117,7 +116,7 @@ class NixStore:
         return set(done.stdout.split())
 
     def add(self, *paths: Path) -> list[str]:
-        """Copies files, or one whole folder, into the store; their paths there. Raises DiskFull, StoreUnusable."""
+        """Adds files, or one folder, to the store. Returns their paths. Raises DiskFull, StoreUnusable."""
         recursive = ("--recursive",) if paths[0].is_dir() else ()
         done = self._run("nix-store", "--add-fixed", *recursive, "sha256", *map(str, paths), seconds=NIX_BUILD_SECONDS)
         if not done.ok:
@@ -126,14 +125,13 @@ class NixStore:
         return done.stdout.split()
 
     def hold(self, paths: Sequence[str], link: Path) -> None:
-        """Keeps paths from the collector as long as `link`, and those numbered after it, are there. Raises
-        InputLacking."""
+        """Adds garbage collector roots for paths: `link`, and links with numbers after it. Raises InputLacking."""
         done = self._run("nix-store", "--realise", *paths, "--add-root", str(link), "--indirect")
         if not done.ok:
-            raise nix_failure(done, "cannot hold what a build needs")
+            raise nix_failure(done, "cannot keep the inputs of a build")
 
     def build(self, target: NixTarget, root: Path | None = None) -> None:
-        """Builds what is missing of a target, and holds it by a link at `root`, which the collector respects.
+        """Builds a target, and adds the garbage collector root `root` for it.
 
         Raises InputLacking, ImageFault, DiskFull, StoreUnusable.
         """
@@ -143,7 +141,7 @@ class NixStore:
             raise nix_failure(done, f"cannot build {target.attribute}")
 
     def check(self, target: NixTarget) -> str:
-        """Builds a target again and says how it differs from what the store has; empty: not at all.
+        """Builds a target again. Returns how it differs from the store; empty: it is the same.
 
         Raises InputLacking, DiskFull, StoreUnusable.
         """
@@ -156,38 +154,38 @@ class NixStore:
         raise error
 
     def changed(self, paths: Iterable[str]) -> str:
-        """Which of these the disk has no longer as they were put there, and what mends it; every byte is read. Empty:
-        none."""
+        """The paths whose bytes on the disk have changed, and the commands to repair them; empty: none. Reads every
+        byte."""
         done = ((path, self._run("nix-store", "--verify-path", path, seconds=NIX_BUILD_SECONDS)) for path in paths)
         return "; ".join(
-            f"{each.tail.strip().splitlines()[-1]} nix-store --repair-path {path} builds it anew"
+            f"{each.tail.strip().splitlines()[-1]} nix-store --repair-path {path} builds it again"
             for path, each in done
             if not each.ok
         )
 
     def closure(self, *paths: str | Path) -> dict[str, StorePath]:
-        """Everything that these need, themselves included, by path: one question where all of it is among them."""
+        """The paths and all that they refer to, by path; one query if `paths` is complete."""
         found = self._known(map(str, paths))
         while lacking := {path for each in found.values() for path in each.references} - found.keys():
             found |= self._known(sorted(lacking))
         return found
 
     def delete(self, paths: Iterable[str]) -> int:
-        """Removes those of these paths that no root holds, with what refers to them: the `bin` that an older version of
-        this project made of an environment holds it in the store, and nothing holds that. Bytes (as NARs) that went."""
+        """Removes those of these paths that no root keeps, with all paths that refer to them, such as a `bin` that an
+        older version of this project built. Returns the removed bytes (as NARs)."""
         dead = set(self._run("nix-store", "--gc", "--print-dead").stdout.split())
         if not (wanted := [path for path in dict.fromkeys(paths) if path in dead]):
             return 0
         going = list(dict.fromkeys(self._run("nix-store", "--query", "--referrers-closure", *wanted).stdout.split()))
-        unfinished = self.missing(going)  # what a killed build left has no row in the database, and goes as well
+        unfinished = self.missing(going)  # a killed build leaves paths that are not in the database
         known = self._known(path for path in going if path not in unfinished)
         self._run("nix-store", "--delete", *going, seconds=NIX_BUILD_SECONDS)
         return sum(known[path].size for path in self.missing(list(known)))
 
     def _known(self, paths: Iterable[str]) -> dict[str, StorePath]:
-        """What the store's database has of paths that are there."""
+        """The rows of the store's database for paths that exist."""
         if not (every := list(dict.fromkeys(paths))):
-            return {}  # without any, Nix would say all that it has
+            return {}  # without a path Nix would list the whole store
         done = self._run("nix-store", "--dump-db", *every)
         if not done.ok:
             raise nix_failure(done, "cannot read the database of the Nix store")
@@ -199,7 +197,7 @@ class NixStore:
 
 SAID: tuple[tuple[tuple[str, ...], type[MatrixError], str, str], ...] = (
     (
-        ("No space left on device", "disk is full", "no space left to unpack"),  # the system, SQLite, our own builder
+        ("No space left on device", "disk is full", "no space left to unpack"),  # the system, SQLite, the builder
         DiskFull,
         f"no space left on the disk of {STORE}: ",
         "nix-collect-garbage frees space",
@@ -211,11 +209,11 @@ SAID: tuple[tuple[tuple[str, ...], type[MatrixError], str, str], ...] = (
         "systemctl start nix-daemon",
     ),
     (
-        # environments.nix of a file that nobody has put there; Nix of a path
+        # environments.nix says the first of a file, Nix the others of a path
         ("is not in the Nix store: put it there", "no substituter that can build it", "don't know how to build"),
         InputLacking,
         "",
-        "run again: what is missing is put there",
+        "run again: the missing files are added",
     ),
     (("hash mismatch",), ImageFault, "it is not what images/nix says: ", "nox -s lock shows what has changed"),
     (
@@ -225,11 +223,11 @@ SAID: tuple[tuple[tuple[str, ...], type[MatrixError], str, str], ...] = (
         "run as its owner, or start the daemon of Nix",
     ),
 )
-"""What Nix says -> which error it is, what it means, what to do. The first that fits."""
+"""(texts in Nix's output, error, its meaning, what to do); the first that fits counts."""
 
 
 def nix_failure(done: Completed, what: str) -> MatrixError:
-    """What a failed command of Nix means."""
+    """The error for a failed command of Nix."""
     lines = [line.strip() for line in done.output.splitlines() if "warning:" not in line]
     last = "; ".join(lines[-3:]) or f"exit code {done.exit_code}"
     for words, kind, meaning, tip in SAID:

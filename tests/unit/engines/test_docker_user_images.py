@@ -93,8 +93,16 @@ def test_an_image_is_known_by_its_id():
             "team/iree:2",
             "read image 'team/iree:2', expected the name or the ID of an image that the daemon has",
         ),
-        (Told(architecture="arm64"), "team/iree:1", "expected an image for amd64, as this machine is; it is for arm64"),
-        (Told(volumes={"/b": {}, "/a": {}}), "team/iree:1", "an image without volumes; a job would find in /a, /b"),
+        (
+            Told(architecture="arm64"),
+            "team/iree:1",
+            "expected an image for amd64, the architecture of this machine; it is for arm64",
+        ),
+        (
+            Told(volumes={"/b": {}, "/a": {}}),
+            "team/iree:1",
+            "an image without volumes; in /a, /b a job would find files of the job before it",
+        ),
     ],
 )
 def test_an_image_that_cannot_be_used_is_named(daemon, image, said):
