@@ -17,9 +17,10 @@ from matrix.core.errors import NoAnswer
 from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
 from matrix.core.versions import nearest as did_you_mean
 from matrix.plan.axes import NONE
+from matrix.plan.backends.iree import FLAGS
+from matrix.plan.stages import axes
 from matrix.results.run import Cell, Run
 
-NEWEST_FIRST = ("runtime", "compiler", "turbine", "torch", "python")
 """What `newest` means: the newest runtime, among those the newest compiler, and so on."""
 MOST_LISTED = 12
 
@@ -69,9 +70,14 @@ def advise(runs: Sequence[Run], wanted: Mapping[str, str]) -> Advice:
     )
 
 
+def newest_first() -> list[str]:
+    """The axes of releases, what is used last first."""
+    return [name for name, axis in reversed(list(axes().items())) if axis.released]
+
+
 def newness(cell: Cell) -> tuple[bool | Version, ...]:
     """Ascending: the default flags before any other, then newest runtime, compiler, turbine, torch, Python."""
-    return (cell.axes.get("flags") == "default", *(_version(cell.axes.get(axis, "")) for axis in NEWEST_FIRST))
+    return (cell.axes.get(FLAGS) == "default", *(_version(cell.axes.get(axis, "")) for axis in newest_first()))
 
 
 @functools.cache
@@ -84,7 +90,7 @@ def _version(label: str) -> Version:
 
 
 def _tools(cell: Cell) -> tuple[str | None, ...]:
-    return tuple(cell.axes.get(axis) for axis in ("runtime", "compiler"))
+    return tuple(cell.axes.get(name) for name, axis in axes().items() if axis.tool)
 
 
 def _but_model(cell: Cell) -> dict[str, str]:
@@ -166,14 +172,14 @@ def _listed(labels: Sequence[str]) -> str:
 
 def combination(cell: Cell) -> str:
     """`runtime 3.13.0, compiler 3.13.0, turbine 3.9.0, torch 2.9.1, python 3.11`."""
-    return ", ".join(f"{axis} {cell.axes[axis]}" for axis in NEWEST_FIRST if cell.axes.get(axis, NONE) != NONE)
+    return ", ".join(f"{axis} {cell.axes[axis]}" for axis in newest_first() if cell.axes.get(axis, NONE) != NONE)
 
 
 def words(advice: Advice, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
     """(heading, text) rows of the answer."""
     cell, run = advice.cell, advice.run
     jobs = run.jobs_of(cell)
-    rest = ", ".join(f"{axis} {label}" for axis, label in cell.axes.items() if axis not in NEWEST_FIRST)
+    rest = ", ".join(f"{axis} {label}" for axis, label in cell.axes.items() if axis not in newest_first())
     free = [axis for axis, label in cell.axes.items() if axis not in wanted and label != NONE]
     rows = [("pin", combination(cell)), ("for", rest)]
     if free:

@@ -51,7 +51,7 @@ def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
     return {
         (minor(cell.axes["compiler"]), minor(cell.axes["runtime"])): cell.signature or cell.outcome
         for cell in run.cells
-        if cell.stage == run.last_stage
+        if run.ends(cell.stage)
     }
 
 

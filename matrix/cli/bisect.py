@@ -110,7 +110,8 @@ def line_of(plan: Plan, axis: str, good: str, bad: str) -> tuple[str, ...]:
     """The values from one end to the other, oldest first. Raises UsageError where the cells are no such line."""
     cells: dict[str, list[dict[str, str]]] = {}
     for cell in plan.cells:
-        cells.setdefault(cell.labels[axis], []).append(cell.labels)
+        if cell.labels[axis] != NONE:
+            cells.setdefault(cell.labels[axis], []).append(cell.labels)
     for label, group in cells.items():
         if len(group) > 1:
             free = {name: in_order(each[name] for each in group) for name in group[0]}

@@ -163,6 +163,8 @@ class EnvironmentRequest:
     """Of a compiler: the folder of `armv6-lld` lies beside it, which `{link}` in its flags means."""
     built: bool = False
     """Of a runtime: its tools come with the job, from a build. It holds what runs them, or nothing."""
+    bare: bool = False
+    """It holds a Python and no package; `lock` then only carries a name."""
 
     @property
     def label(self) -> str:

@@ -28,6 +28,7 @@ class Feature(StrEnum):
     IMAGES = "tools from a container image of your own"
     BUILDS = "runtimes built from source, and no repaired linker"
     EMULATION = "programs of another machine"
+    BARE = "environments without a package"
 
 
 def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
@@ -37,6 +38,7 @@ def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
         Feature.IMAGES: request.toolchain is not None and request.toolchain.in_image,
         Feature.BUILDS: bool(request.build or request.built or request.linked),
         Feature.EMULATION: request.platform is not None,
+        Feature.BARE: request.bare,
     }
     return tuple(feature for feature, here in asked.items() if here)
 

@@ -186,7 +186,8 @@ def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: Pac
     if request.built:
         return _without_tools(request, info, root)
     index.venv(root, info.path)
-    index.install(root, request.lock)
+    if not request.bare:
+        index.install(root, request.lock)
     return inspect(request, info, root)
 
 

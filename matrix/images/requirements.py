@@ -15,10 +15,11 @@ from matrix.environments.wheels import PinnedPackage, pinned_packages
 from matrix.images.debian.lock import load_bases
 from matrix.images.image import image_tag
 from matrix.images.layer_table import compute_image, read_layer_table
+from matrix.plan.backends.shared import BARE
 from matrix.plan.locks import kind_of, read_lock
 from matrix.results.run import Cell, FinishedJob, RealisedEnvironment, Run
 
-NO_WHEELS = ("own/", "builder/", "built/")
+NO_WHEELS = ("own/", "builder/", "built/", BARE.name)
 """The prefixes of locks without wheels: of users' toolchains and of builds from source."""
 
 

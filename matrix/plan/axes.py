@@ -11,7 +11,6 @@ from matrix.plan.backends.backend import Axis
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Catalogue, model_missing
 from matrix.plan.spec import Rule, Spec
-from matrix.plan.stages import kinds
 
 NONE = "-"
 """The label of an axis that has no value in a cell."""
@@ -138,17 +137,17 @@ def without_value(axis: str) -> AxisValue:
     return AxisValue(axis=axis, label=NONE)
 
 
-def touched(axis: str, spec: Spec) -> Set[Stage]:
+def touched(axis: str, spec: Spec) -> Set[Stage] | None:
     """The stages that name an axis; of the spec's own axis those of its backends, or those whose environment it brings
-    packages to. Every stage for the model and the target."""
+    packages to. None where every cell has a value: of the model, the target, the backend."""
     own = spec.own_axes.get(axis)
     if own is None:
-        return frozenset(kind.name for kind in spec.stage_kinds if axis in kind.axes) or kinds().keys()
+        return frozenset(kind.name for kind in spec.stage_kinds if axis in kind.axes) or None
     if any(value.packages for value in own.values()) and not any(any(each.flags.values()) for each in own.values()):
         return frozenset(kind.name for kind in spec.stage_kinds if kind.extended)
     named = {stage for value in own.values() for stage, flags in value.flags.items() if flags}
     meant = (backend for backend in spec.backends if named & {kind.name for kind in backend.stages})
-    return frozenset(kind.name for backend in meant for kind in backend.stages) or kinds().keys()
+    return frozenset(kind.name for backend in meant for kind in backend.stages) or None
 
 
 def ordered_axes(spec: Spec) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def points(
         for leads in itertools.product(*(kept[name] for name in leading)):
             without = frozenset[Stage]().union(*(value.without for value in leads))
             own = kept | {value.axis: (value,) for value in leads}
-            own |= {name: (nothing[name],) for name in names if touches[name] <= without}
+            own |= {name: (nothing[name],) for name in names if (stages := touches[name]) and stages <= without}
             found: Iterator[tuple[AxisValue, ...]] = itertools.product(*(own[name] for name in names))
             if ties:
                 found = (values for values in found if all(_tied(values[one], values[two]) for one, two in ties))

@@ -24,7 +24,7 @@ from matrix.core.records import (
 )
 from matrix.plan.axes import ordered_axes, resolve_axes
 from matrix.plan.backends.backend import StageKind
-from matrix.plan.backends.shared import BACKEND_AXIS, MODEL_AXIS
+from matrix.plan.backends.shared import BACKEND_AXIS, BARE, MODEL_AXIS
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.cells import Rules, labels_chosen, planes_of, points
 from matrix.plan.spec import Spec
@@ -95,7 +95,9 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
     for values in points(axes, rules, chosen, planes):
         excluded, note = rules.verdict(values)
         nodes, measures = ((), ()) if excluded else graph.nodes_of(values)
-        cells.append(PlannedCell(values, nodes, excluded or ("" if nodes else NOTHING_TO_DO), note, measures))
+        cells.append(
+            PlannedCell(values, nodes, excluded or ("" if nodes else graph.nothing_to_do(values)), note, measures)
+        )
     if not cells:
         asked = " ".join(f"{axis}={term}" for axis, terms in (only or {}).items() for term in terms)
         raise MatrixEmpty(f"{spec.source}: --only {asked} leaves no cell", tip="`plan` without it lists the axes")
@@ -171,6 +173,15 @@ class _Graph:
             (judged if kind.judged else measures).append(node)
             begun = begun or not kind.apart
         return (tuple(judged), tuple(measures)) if judged else (tuple(measures), ())
+
+    def nothing_to_do(self, values: tuple[AxisValue, ...]) -> str:
+        """Why a cell has no node."""
+        form = self.catalogue.models[values[self.model].label].form
+        chosen = values[self.backend].label
+        for backend in self.spec.backends:
+            if backend.name == chosen and form not in {each.name for each in backend.forms}:
+                return f"no stage of {backend.name} takes a model that comes as {form}"
+        return NOTHING_TO_DO
 
     def _parts(self, value: AxisValue) -> tuple[int, ...]:
         """The number of a value's part in each stage of the spec: 0 where it does not touch the stage, below that where
@@ -249,6 +260,9 @@ class _Graph:
             )
         pins = tuple(pin for part in parts for pin in part.pins)
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
+        if kind.environment == BARE.name:
+            nothing = Lock(name=BARE.name, path=Path(), digest=BARE.name, pins=())
+            return EnvironmentRequest(kind=BARE.name, python=python, lock=nothing, bare=True)
         packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
         linked = any(LINK_PLACE in flag for part in parts for flag in part.flags)
         key = (kind.environment, pins, python, packages, platform, linked)

@@ -14,6 +14,7 @@ from matrix.core.keys import job_key
 from matrix.core.records import EnvironmentRequest, Job, Limits, Outcome, Stage
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentKind, Given, ModelForm, StageKind, matching
 from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.shared import BARE
 
 BACKENDS: tuple[Backend, ...] = (IREE,)
 """What `backends()` gives."""
@@ -39,7 +40,7 @@ def _table(backends: tuple[Backend, ...]) -> _Table:
         ranks={stage: rank for rank, stage in enumerate(kinds)},
         backends={kind.name: backend for backend in backends for kind in backend.stages},
         axes={axis.name: axis for backend in backends for axis in backend.axes},
-        environments={kind.name: kind for backend in backends for kind in backend.environments},
+        environments={kind.name: kind for backend in backends for kind in (*backend.environments, BARE)},
         forms={form.name: form for backend in reversed(backends) for form in backend.forms},
     )
 
@@ -85,11 +86,13 @@ def rank_of(stage: Stage) -> int:
     return _table(BACKENDS).ranks[stage]
 
 
-def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage | None:
-    """Of some stages, the last judged one of the backend that a stage is of: what its cells end with."""
+def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage:
+    """Of some stages, the last judged one of the backend that a stage is of: what its cells end with. The last one where
+    none is judged."""
     backend = _table(BACKENDS).backends[stage]
     among = set(stages)
-    return next((kind.name for kind in reversed(backend.stages) if kind.judged and kind.name in among), None)
+    found = [kind for kind in backend.stages if kind.name in among]
+    return next((kind.name for kind in reversed(found) if kind.judged), found[-1].name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,6 +281,8 @@ class Run:
     question: str = ""
     stages: tuple[str, ...] = ()
     last_stage: str = ""
+    other_last_stages: tuple[str, ...] = ()
+    """Those of further backends."""
     axes: tuple[RunAxis, ...] = ()
     tables: tuple[CellTable, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
@@ -294,6 +296,10 @@ class Run:
     modules: tuple[Module, ...] = ()
     compiled_again: tuple[Recompiled, ...] = ()
     disk: DiskUse | None = None
+
+    def ends(self, stage: str) -> bool:
+        """A cell ends with this stage when all goes well."""
+        return stage in (self.last_stage, *self.other_last_stages)
 
     def counts(self) -> dict[Outcome, int]:
         """How many cells ended in each outcome, in the order of the closed set; zeros left out."""

@@ -1,4 +1,4 @@
-"""The class of an error message, and the values in it. The rows are data: `signatures.toml`."""
+"""The class of an error message, and the values in it. The rows are data: the signatures file of each backend."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from matrix.core.data import DATA
 from matrix.core.records import Outcome
+from matrix.plan.stages import backends
 
 UNRECOGNISED = "unrecognised"
 NO_OUTPUT = "no-output"
@@ -41,10 +42,16 @@ class Signature:
     outcome: Outcome | None = None
 
 
-@functools.cache
 def rows() -> tuple[SignatureRow, ...]:
-    """The rows of signatures.toml, in order. Patterns are compiled when first asked for."""
-    content: Mapping[str, Mapping[str, str]] = tomllib.loads((DATA / "signatures.toml").read_text())
+    """The rows of every backend, in order. Patterns are compiled when first asked for."""
+    return _rows(tuple(backend.signatures for backend in backends()))
+
+
+@functools.cache
+def _rows(files: tuple[str, ...]) -> tuple[SignatureRow, ...]:
+    content: dict[str, Mapping[str, str]] = {}
+    for file in files:
+        content |= tomllib.loads((DATA / file).read_text(encoding="utf-8"))
     return tuple(
         SignatureRow(
             name=name,
@@ -60,19 +67,16 @@ def rows() -> tuple[SignatureRow, ...]:
     )
 
 
-@functools.cache
 def codes() -> dict[str, str]:
     """The letters of each signature in the square."""
     return {row.name: row.code for row in rows()} | {UNRECOGNISED: "?", NO_OUTPUT: "Z"}
 
 
-@functools.cache
 def gates() -> dict[str, str]:
     """What refused, in plain words, for each signature that is of a gate."""
     return {row.name: row.gate for row in rows() if row.gate}
 
 
-@functools.cache
 def legends() -> dict[str, str]:
     """What each signature means in a legend, where no values are filled in."""
     return {row.name: row.legend for row in rows()} | {
@@ -81,10 +85,14 @@ def legends() -> dict[str, str]:
     }
 
 
-@functools.lru_cache(maxsize=4096)
 def recognise(log: str) -> Signature:
     """The signature of a failed job's log; an unknown message stays visible as `unrecognised`, with its text."""
-    for row in rows():
+    return _recognise(log, rows())
+
+
+@functools.lru_cache(maxsize=4096)
+def _recognise(log: str, known: tuple[SignatureRow, ...]) -> Signature:
+    for row in known:
         match = row.pattern.search(log)
         if match:
             values = {name: value.strip() for name, value in match.groupdict().items() if value}

@@ -173,7 +173,7 @@ def mark_of(run: Run, cell: Cell) -> str:
     """The mark of a cell in the square."""
     if not cell.compared:
         return RAN
-    early = cell.stage[:1] if cell.stage != run.last_stage else ""
+    early = cell.stage[:1] if not run.ends(cell.stage) else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature, "?")
     return (early if cell.outcome.red else "") + MARKS[cell.outcome]

@@ -18,7 +18,7 @@ from matrix.plan.backends.backend import EXPECTED, JOB_LOG, OUTPUT, matching
 from matrix.plan.backends.iree import COMPILE, MLIR, VMFB
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
-from matrix.plan.stages import Node, kinds
+from matrix.plan.stages import Node, kinds, last_stage
 from matrix.results import signatures
 from matrix.results.judge import EQUAL, Comparison, compare
 from matrix.results.run import Cell, CellTable, File, FinishedJob, Module, RealisedEnvironment, Run, RunAxis, RunValue
@@ -67,12 +67,14 @@ class Judge:
         by_key = {job.key: job for job in self._jobs.values()}
         jobs = {key: by_key[key] for key in keys}
         environments, paths = self._realised(jobs.values())
+        last, *others = dict.fromkeys(last_stage(plan.spec.stages, stage) for stage in plan.spec.stages)
         return Run(
             source=f"the store's {plan.spec.name}",
             preset=plan.spec.name,
             question=plan.spec.question,
             stages=plan.stages,
-            last_stage=[stage for stage in plan.spec.stages if kinds()[stage].judged][-1],
+            last_stage=last,
+            other_last_stages=tuple(others),
             axes=tuple(_axis(plan, name) for name in ordered_axes(plan.spec)),
             tables=tuple(
                 CellTable(

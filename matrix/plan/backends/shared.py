@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from matrix.core.records import AxisValue, Part, Platform, Stage
-from matrix.plan.backends.backend import Axis, StageKind
+from matrix.plan.backends.backend import Axis, EnvironmentCost, EnvironmentKind, StageKind
 
 if TYPE_CHECKING:
     from matrix.plan.catalogue import Catalogue
@@ -83,6 +83,9 @@ def _platform(target: Target, spec: Spec) -> Platform:
         packages=target.packages,
     )
 
+
+BARE = EnvironmentKind(name="bare", cost=EnvironmentCost(download_bytes=0, disk_bytes=100_000, seconds=0.2))
+"""A Python and nothing beside it: for stages that are a script of their own."""
 
 BACKEND_AXIS = Axis(
     name="backend",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import io
@@ -13,11 +12,11 @@ import subprocess
 import sys
 import tarfile
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from local_wheels import local_wheel
 
 from matrix.core.errors import HashMismatch, MatrixError, NotInstallable, StoreUnusable
 from matrix.core.records import EnvironmentRequest
@@ -29,32 +28,6 @@ from matrix.plan.locks import read_lock
 INFO = interpreters.running()
 COMPILE = "iree/compiler/_mlir_libs/iree-compile"
 ROOT = Path(__file__).parents[3]
-
-
-def wheel(
-    folder: Path, name: str, version: str, files: dict[str, str], *, tag: str = "py3-none-any", scripts=""
-) -> Path:
-    """A wheel as a build tool would write it; every file is executable."""
-    info = f"{name.replace('-', '_')}-{version}.dist-info"
-    content = {
-        **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tag}\n",
-    }
-    if scripts:
-        content[f"{info}/entry_points.txt"] = f"[console_scripts]\n{scripts}\n"
-    path = folder / f"{name.replace('-', '_')}-{version}-{tag}.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        record = "".join(f"{file},sha256={hashed(text)},{len(text)}\n" for file, text in content.items())
-        for file, text in {**content, f"{info}/RECORD": record + f"{info}/RECORD,,\n"}.items():
-            member = zipfile.ZipInfo(file)
-            member.external_attr = 0o100755 << 16
-            archive.writestr(member, text)
-    return path
-
-
-def hashed(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
 def request_for(folder: Path, *wheels: Path, digest: str = "", version: str = "3.8.0") -> EnvironmentRequest:
@@ -81,8 +54,8 @@ def index(tmp_path) -> PackageIndex:
 def compiler(tmp_path, index) -> EnvironmentRequest:
     files = {COMPILE: "#!/bin/sh\necho compiled\n", "iree/compiler/_mlir_libs/mlir.so": "x", "iree/compiler/api.py": ""}
     scripts = "iree-compile = iree.compiler.api:main\niree-build = iree.compiler.api:main"
-    made = wheel(tmp_path / "wheels", "iree-base-compiler", "3.8.0", files, scripts=scripts)
-    other = wheel(tmp_path / "wheels", "numpy", "2.0.2", {"numpy/__init__.py": "value = 1\n"})
+    made = local_wheel(tmp_path / "wheels", "iree-base-compiler", "3.8.0", files, scripts=scripts)
+    other = local_wheel(tmp_path / "wheels", "numpy", "2.0.2", {"numpy/__init__.py": "value = 1\n"})
     return request_for(tmp_path, made, other)
 
 
@@ -109,7 +82,7 @@ def test_an_environment_is_what_the_lock_says(tmp_path, index, compiler):
 
 
 def test_a_script_runs_in_the_renamed_folder(tmp_path, index):
-    path = wheel(
+    path = local_wheel(
         tmp_path / "wheels", "tool", "1.0", {"tool.py": "def main(): print('ran')\n"}, scripts="tool = tool:main"
     )
     made = installed.realise(request_for(tmp_path, path), INFO, tmp_path / "store" / "one", index=index)
@@ -137,7 +110,7 @@ def test_using_an_environment_does_not_change_what_it_is(tmp_path, index, compil
 
 def test_another_wheel_of_the_same_version_is_another_environment(tmp_path, index, compiler):
     one = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
-    made = wheel(tmp_path / "wheels", "numpy", "2.0.2", {"numpy/__init__.py": "value = 2\n"})
+    made = local_wheel(tmp_path / "wheels", "numpy", "2.0.2", {"numpy/__init__.py": "value = 2\n"})
     old = tmp_path / "wheels" / "iree_base_compiler-3.8.0-py3-none-any.whl"
     fresh = dataclasses.replace(index, environment={**index.environment, "UV_CACHE_DIR": str(tmp_path / "cache2")})
     two = installed.realise(request_for(tmp_path, old, made), INFO, tmp_path / "store" / "two", index=fresh)
@@ -204,7 +177,7 @@ def test_the_wheels_own_binary_comes_before_tracys_and_the_script(tmp_path, inde
         "iree/_runtime_libs/_runtime.so": "library",
         "torch/bin/protoc": "not ours",
     }
-    path = wheel(tmp_path / "wheels", "iree-base-runtime", "3.8.0", files, scripts="iree-run-module = a:b")
+    path = local_wheel(tmp_path / "wheels", "iree-base-runtime", "3.8.0", files, scripts="iree-run-module = a:b")
     made = installed.realise(request_for(tmp_path, path), INFO, tmp_path / "store" / "one", index=index)
     assert sorted(made.tools) == ["iree-dump-module", "iree-run-module", "iree-tracy-capture"]
     assert made.tools["iree-run-module"].endswith("iree/_runtime_libs/iree-run-module")
@@ -235,7 +208,7 @@ def test_a_damaged_environment_is_replaced(tmp_path, index, compiler, content):
 
 
 def test_no_wheel_for_this_python_is_a_finding(tmp_path, index):
-    path = wheel(tmp_path / "wheels", "iree-base-compiler", "3.8.0", {"a.py": ""}, tag="cp26-cp26-linux_x86_64")
+    path = local_wheel(tmp_path / "wheels", "iree-base-compiler", "3.8.0", {"a.py": ""}, tag="cp26-cp26-linux_x86_64")
     folder = tmp_path / "store" / "one"
     with pytest.raises(NotInstallable, match=r"iree-base-compiler==3\.8\.0 has no wheels with a matching Python"):
         installed.realise(request_for(tmp_path, path), INFO, folder, index=index)
