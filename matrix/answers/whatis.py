@@ -13,6 +13,7 @@ from matrix.artifacts.vmfb_audit import VmfbAudit
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import minor
 from matrix.results.run import Run
+from matrix.results.square import ends_with
 
 FORMAT = 1
 
@@ -51,7 +52,7 @@ def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
     return {
         (minor(cell.axes["compiler"]), minor(cell.axes["runtime"])): cell.signature or cell.outcome
         for cell in run.cells
-        if run.ends(cell.stage)
+        if ends_with(run, cell.stage)
     }
 
 

@@ -87,8 +87,8 @@ def rank_of(stage: Stage) -> int:
 
 
 def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage:
-    """Of some stages, the last judged one of the backend that a stage is of: what its cells end with. The last one where
-    none is judged."""
+    """Of some stages, the last judged one of the backend that a stage is of: what its cells end with. Where none is
+    judged, the last one."""
     backend = _table(BACKENDS).backends[stage]
     among = set(stages)
     found = [kind for kind in backend.stages if kind.name in among]

@@ -25,8 +25,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedJob:
-    """See `records.JobResult`. Times in seconds, `peak_bytes` None where it is not known, `measurements` are what its
-    stage reads in its files."""
+    """See `records.JobResult`. `peak_bytes` is None where it is not known, `measurements` are what its stage reads."""
 
     key: str
     stage: str
@@ -61,8 +60,7 @@ class Cell:
 
     `stage` is where it ended, `jobs` are the keys of its stages' jobs in order, `beside` of those that measure beside
     them. `message`, `means` and `values` are of its `signature`, `reason` says why there is no measurement, `included`
-    by which rule it is there. It is not `compared` where it ran to its end and has no expected outputs: it passed as
-    far as anyone can say.
+    by which rule it is there. It is not `compared` where it ran to its end and has no expected outputs.
     """
 
     axes: Mapping[str, str]
@@ -273,7 +271,8 @@ class Run:
     """All cells of a plan, judged: planned = accounted for.
 
     `source` is what messages call it, `stages` are those of its jobs in order, `last_stage` is what a cell ends with
-    when all goes well. `baseline` is what times are compared with, a label by axis. `signatures` have a `next` step.
+    when all goes well (`other_last_stages`: of further backends). `baseline` is what times are compared with, a label
+    by axis. `signatures` have a `next` step.
     """
 
     source: str = ""
@@ -282,7 +281,6 @@ class Run:
     stages: tuple[str, ...] = ()
     last_stage: str = ""
     other_last_stages: tuple[str, ...] = ()
-    """Those of further backends."""
     axes: tuple[RunAxis, ...] = ()
     tables: tuple[CellTable, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
@@ -296,10 +294,6 @@ class Run:
     modules: tuple[Module, ...] = ()
     compiled_again: tuple[Recompiled, ...] = ()
     disk: DiskUse | None = None
-
-    def ends(self, stage: str) -> bool:
-        """A cell ends with this stage when all goes well."""
-        return stage in (self.last_stage, *self.other_last_stages)
 
     def counts(self) -> dict[Outcome, int]:
         """How many cells ended in each outcome, in the order of the closed set; zeros left out."""

@@ -169,11 +169,16 @@ def legend(cells: Iterable[Cell], mark: Callable[[Cell], str], words: Callable[[
     )
 
 
+def ends_with(run: Run, stage: str) -> bool:
+    """Cells of some backend end with this stage when all goes well."""
+    return stage in (run.last_stage, *run.other_last_stages)
+
+
 def mark_of(run: Run, cell: Cell) -> str:
     """The mark of a cell in the square."""
     if not cell.compared:
         return RAN
-    early = cell.stage[:1] if not run.ends(cell.stage) else ""
+    early = cell.stage[:1] if not ends_with(run, cell.stage) else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature, "?")
     return (early if cell.outcome.red else "") + MARKS[cell.outcome]
