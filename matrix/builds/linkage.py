@@ -15,6 +15,7 @@ from matrix.core.records import Outcome
 from matrix.plan.backends.iree import BUILD, RUN
 from matrix.plan.backends.source_builds import RUNNER
 from matrix.results.run import Cell, File, Run
+from matrix.results.sections import Column, Grid, grid
 from matrix.results.signatures import UNRECOGNISED
 
 REPAIRED = "embedded-repaired"
@@ -103,31 +104,46 @@ def _detail(run: Run, cell: Cell) -> str:
     return text if cell.stage in ("", RUN) else f"{cell.stage}: {text}"
 
 
-TABLE_HEADERS = ("route", "link", "float ABI", "runner", "loads", "right", "bytes", "the board must have", "why not")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """What became of the models by one route on one runner."""
+
+    route: str
+    runner: Runner
+    rows: tuple[Row, ...]
+
+    def among(self, *outcomes: Outcome) -> str:
+        return f"{sum(row.outcome in outcomes for row in self.rows)}/{len(self.rows)}"
+
+    @property
+    def reasons(self) -> str:
+        return "; ".join(dict.fromkeys(row.detail for row in self.rows if row.outcome is not Outcome.PASSED))
 
 
-def linkage_table(rows: Sequence[Row], runners: Sequence[Runner]) -> list[list[str]]:
+LINKAGE_COLUMNS = (
+    Column(title="route", value=lambda each: each.route),
+    Column(title="link", value=lambda each: "dynamic" if each.runner.dynamic else "static"),
+    Column(title="float ABI", value=lambda each: each.runner.facts.float_abi),
+    Column(title="runner", value=lambda each: each.runner.name),
+    Column(title="loads", value=lambda each: each.among(Outcome.PASSED, Outcome.WRONG_OUTPUT)),
+    Column(title="right", value=lambda each: each.among(Outcome.PASSED)),
+    Column(title="bytes", value=lambda each: each.runner.size, text="{:,}".format),
+    Column(title="the board must have", value=lambda each: each.runner.needs or "nothing"),
+    Column(title="why not", value=lambda each: each.reasons),
+)
+
+
+def linkage_table(rows: Sequence[Row], runners: Sequence[Runner]) -> Grid:
     """Route x runner: link, float ABI, how many models load and are right, size, what the board must have."""
-    table = []
     routes = dict.fromkeys(route for runner in runners for route in runner.routes)
-    for route, runner in ((route, runner) for route in routes for runner in runners if route in runner.routes):
-        mine = [row for row in rows if (row.route, row.runner) == (route, runner.name)]
-        loads = sum(row.outcome in (Outcome.PASSED, Outcome.WRONG_OUTPUT) for row in mine)
-        right = sum(row.outcome is Outcome.PASSED for row in mine)
-        table.append(
-            [
-                route,
-                "dynamic" if runner.dynamic else "static",
-                runner.facts.float_abi,
-                runner.name,
-                f"{loads}/{len(mine)}",
-                f"{right}/{len(mine)}",
-                f"{runner.size:,}",
-                runner.needs or "nothing",
-                "; ".join(dict.fromkeys(row.detail for row in mine if row.outcome is not Outcome.PASSED)),
-            ]
-        )
-    return table
+    pairs = ((route, runner) for route in routes for runner in runners if route in runner.routes)
+    return grid(
+        LINKAGE_COLUMNS, [Linked(route=route, runner=runner, rows=_of(rows, route, runner)) for route, runner in pairs]
+    )
+
+
+def _of(rows: Sequence[Row], route: str, runner: Runner) -> tuple[Row, ...]:
+    return tuple(row for row in rows if (row.route, row.runner) == (route, runner.name))
 
 
 def advice(rows: Sequence[Row], runners: Sequence[Runner]) -> tuple[str, str]:
@@ -137,7 +153,7 @@ def advice(rows: Sequence[Row], runners: Sequence[Runner]) -> tuple[str, str]:
         (route, runner.name)
         for runner in runners
         for route in runner.routes
-        if {row.outcome for row in rows if (row.route, row.runner) == (route, runner.name)} == {Outcome.PASSED}
+        if {row.outcome for row in _of(rows, route, runner)} == {Outcome.PASSED}
     }
     by_size = sorted(runners, key=lambda runner: (runner.dynamic, runner.size))
     return _best(by_size, right), _as_shipped(by_size, right)

@@ -16,7 +16,7 @@ from matrix.builds.board_check import check_board
 from matrix.builds.board_programs import CPU, BoardTools
 from matrix.builds.bundle import BundledModel, BundleFacts, measured_peak, refuse_filled, write_bundle
 from matrix.builds.expected import BoardFindings, Outcomes, accept, differences, read_built, read_expected
-from matrix.builds.linkage import TABLE_HEADERS, Runner, advice, linkage_table, programs_of, row_of
+from matrix.builds.linkage import Runner, advice, linkage_table, programs_of, row_of
 from matrix.builds.linker import LINKER
 from matrix.builds.sources import source_version
 from matrix.builds.tools import TREES, Furnisher, images, released_linker, toolchains
@@ -87,7 +87,8 @@ def tell(found: BoardFindings, runners: Sequence[Runner], expected: Outcomes | N
     for runner in (runner for runner in runners if runner.whole):
         digest = found.binaries[runner.name].removeprefix("sha256:")[:12]
         _say(f"   {runner.name}: {runner.size:,} bytes, {runner.facts.float_abi} float ABI, {digest}")
-    print(f"\n{plain_rows(linkage_table(found.rows, runners), headers=TABLE_HEADERS)}\n")
+    linked = linkage_table(found.rows, runners)
+    print(f"\n{plain_rows(linked.rows, headers=linked.headings)}\n")
     print("\n".join(advice(found.rows, runners)))
     if options.accept:
         accept(found, expected_path(), images())

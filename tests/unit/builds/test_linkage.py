@@ -49,11 +49,11 @@ def rows(*broken: str) -> list[Row]:
 def test_the_table_has_a_line_for_each_route_and_runner() -> None:
     wrong = Row(model="exp", route="vmvx", runner="zig-static", outcome=Outcome.WRONG_OUTPUT, detail="worst at [0]: 4")
     found = [wrong if row.cell == wrong.cell else row for row in rows("embedded")]
-    table = {(line[0], line[3]): line for line in linkage_table(found, RUNNERS)}
+    table = {(line[0], line[3]): line for line in linkage_table(found, RUNNERS).rows}
     assert len(table) == len(ROUTES) * len(RUNNERS)
-    assert table["vmvx", "zig-static"][4:6] == ["2/2", "1/2"]
-    assert table["embedded", "armel-dynamic"][4:] == ["0/2", "0/2", "1,000,000", "libc.so.6", "elf-imports"]
-    assert table["system", "armel-static"][1:3] == ["static", "softfp"]
+    assert table["vmvx", "zig-static"][4:6] == ("2/2", "1/2")
+    assert table["embedded", "armel-dynamic"][4:] == ("0/2", "0/2", "1,000,000", "libc.so.6", "elf-imports")
+    assert table["system", "armel-static"][1:3] == ("static", "softfp")
 
 
 LINES = """
@@ -77,9 +77,9 @@ def test_programs_with_a_model_in_them_have_lines_of_their_own_and_decide_no_adv
     program = dataclasses.replace(STATIC, size=30_000, routes=(STATIC_LIBRARY,), whole=False)
     row = Row(model="exp", route=STATIC_LIBRARY, runner="zig-static", outcome=Outcome.PASSED)
     found = [*rows("embedded"), row]
-    table = linkage_table(found, (*RUNNERS, program))
+    table = linkage_table(found, (*RUNNERS, program)).rows
     assert [line for line in table if line[0] == STATIC_LIBRARY] == [
-        [STATIC_LIBRARY, "static", "hard", "zig-static", "1/1", "1/1", "30,000", "nothing", ""]
+        (STATIC_LIBRARY, "static", "hard", "zig-static", "1/1", "1/1", "30,000", "nothing", "")
     ]
     assert advice(found, (*RUNNERS, program)) == advice(rows("embedded"), RUNNERS)
 
