@@ -11,8 +11,9 @@ from packaging.version import InvalidVersion, Version
 
 from matrix.core.records import Outcome
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import BUILD, COMPILE, EXPORT, MLIR, RUN
-from matrix.results.run import Cell, Run
+from matrix.plan.backends.iree import MLIR, VMFB
+from matrix.plan.stages import kinds
+from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.square import placed, span
 
 Place = tuple[str, ...]
@@ -143,7 +144,8 @@ def _beside(cells: _Cells, subject: str, first: str, pairs: Iterator[_Pair]) -> 
 
 def _measured(cell: Cell) -> bool:
     """A runtime that cannot be built loads nothing, and that says nothing of the modules."""
-    return cell.measured and cell.stage != BUILD
+    kind = kinds().get(cell.stage)
+    return cell.measured and not (kind and kind.apart)
 
 
 def _targets(run: Run) -> tuple[str, ...]:
@@ -200,8 +202,7 @@ def exporter_axes(run: Run) -> tuple[str, ...]:
 
 def _mlir(run: Run, cell: Cell) -> str:
     """The digest of the MLIR that the cell's export wrote."""
-    exported = (job for job in run.jobs_of(cell) if job.stage == EXPORT)
-    return next((job.artifacts[MLIR].sha256 for job in exported if MLIR in job.artifacts), "")
+    return next((job.artifacts[MLIR].sha256 for job in run.jobs_of(cell) if MLIR in job.artifacts), "")
 
 
 def _order(axis: str, run: Run) -> tuple[str, ...]:
@@ -258,7 +259,7 @@ def portability(run: Run) -> tuple[str, ...]:
     axes = exporter_axes(run)
     models: dict[str, dict[tuple[str, ...], Cell]] = {}
     for cell in run.cells:
-        if _mlir(run, cell) and any(job.stage == COMPILE for job in run.jobs_of(cell)):
+        if _mlir(run, cell) and _took(run, cell, MLIR):
             pair = tuple(cell.axes.get(axis, NONE) for axis in (*axes, "compiler", "flags"))
             models.setdefault(cell.axes.get("model", NONE), {})[pair] = cell
     return tuple(
@@ -276,14 +277,19 @@ def _said(run: Run, cells: Sequence[Cell]) -> str:
     parts = ", ".join(f"{name} {good[name]} of {tried[name]}" for name in (OLDER, SAME, NEWER) if tried[name])
     failed = Counter(cell.words for cell in cells if not _compiled(run, cell))
     why = "; what does not: " + ", ".join(f"{words} ({n})" for words, n in failed.most_common()) if failed else ""
-    ran = [cell for cell in cells if any(job.stage == RUN for job in run.jobs_of(cell))]
+    ran = [cell for cell in cells if _took(run, cell, VMFB)]
     right = sum(cell.outcome is Outcome.PASSED for cell in ran)
     numbers = f"; {right} of {len(ran)} that ran give torch's numbers" if ran else ""
     return f"{count} pairs of exporter and compiler compile (compiler {parts}){why}{numbers}"
 
 
 def _compiled(run: Run, cell: Cell) -> bool:
-    return any(job.stage == COMPILE and job.outcome is Outcome.PASSED for job in run.jobs_of(cell))
+    return any(job.outcome is Outcome.PASSED for job in _took(run, cell, MLIR))
+
+
+def _took(run: Run, cell: Cell, name: str) -> list[FinishedJob]:
+    """The jobs that were given an artifact."""
+    return [job for job in run.jobs_of(cell) if name in job.inputs]
 
 
 def _relation(cell: Cell) -> str:

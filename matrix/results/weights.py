@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from functools import partial
 
-from matrix.core.records import Outcome
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import BUILD, VMFB
+from matrix.plan.backends.iree import VMFB
 from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
 from matrix.results.run import Cell, FinishedJob, Module, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
@@ -113,12 +112,7 @@ RAN_COLUMNS = (
 
 def _builds(run: Run) -> Iterator[Block]:
     """The programs, then every module that ran right on one of them, of the newest compiler."""
-    programs = {
-        cell.axes["runtime"]: job
-        for cell in run.cells
-        for job in run.jobs_of(cell)
-        if job.stage == BUILD and job.outcome is Outcome.PASSED
-    }
+    programs = {cell.axes["runtime"]: job for cell in run.cells for job in run.jobs_of(cell) if _built(job)}
     if not programs:
         return
     yield Words(text="runtimes built from source: bytes on the board, and with debug symbols")
@@ -135,6 +129,11 @@ def _builds(run: Run) -> Iterator[Block]:
 BUILDS = Section(name="builds", blocks=_builds)
 
 
+def _built(job: FinishedJob) -> bool:
+    """It made a runtime; a program with a model in it has no debug symbols beside it."""
+    return job.artifacts.keys() >= {RUNNER, UNSTRIPPED}
+
+
 def _ran(run: Run, programs: Container[str]) -> list[Cell]:
     """The last cell in the order of the compilers that passed, for each place on the other axes, in their order."""
     rank = {(axis.name, label): index for axis in run.axes for index, label in enumerate(axis.labels)}
@@ -144,6 +143,6 @@ def _ran(run: Run, programs: Container[str]) -> list[Cell]:
         return tuple(rank.get((axis, cell.axes.get(axis, NONE)), -1) for axis in others)
 
     ran = [cell for cell in run.cells if cell.passed and cell.axes.get("runtime") in programs]
-    ran = [cell for cell in ran if any(job.stage == BUILD for job in run.jobs_of(cell))]  # not one without a runtime
+    ran = [cell for cell in ran if any(map(_built, run.jobs_of(cell)))]  # not one without a runtime
     ran.sort(key=lambda cell: rank.get(("compiler", cell.axes.get("compiler", NONE)), -1))
     return sorted({tuple(cell.axes.get(axis) for axis in others): cell for cell in ran}.values(), key=place)

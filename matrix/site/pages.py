@@ -9,7 +9,7 @@ from typing import Any
 
 from matrix.core.store_paths import path_closure
 from matrix.core.versions import in_order
-from matrix.plan.backends.iree import EXPORT, IMPORT
+from matrix.plan.stages import kinds
 from matrix.results.run import FinishedJob, Run
 from matrix.results.square import OUTCOMES, Square
 from matrix.site.charts import Chart
@@ -208,12 +208,13 @@ def _model(model: str, tables: Sequence[Square]) -> dict[str, Any]:
     """For each square with the model: its cells by outcome; what its exports left; what the run notes of it."""
     questions: dict[str, list[tuple[Square, list[tuple[str, int]], str]]] = {}
     exports: dict[str, FinishedJob] = {}
+    first = [kind.name for kind in kinds().values() if not (kind.after or kind.apart)]
     for table in tables:
         cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model]
         counts = Counter(cell.words for cell in cells)
         for cell in cells:
             jobs = [table.run.jobs[key] for key in cell.jobs[:1]]
-            exports |= {job.key: job for job in jobs if job.stage in (EXPORT, IMPORT)}
+            exports |= {job.key: job for job in jobs if job.stage in first}
         answer = row_answer(table, model) if table.row_axis == "model" else ""
         questions.setdefault(table.run.question, []).append((table, counts.most_common(), answer))
     notes = {note: None for table in tables if (note := table.run.notes("model").get(model))}

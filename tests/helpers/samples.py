@@ -73,6 +73,13 @@ OUTPUTS = {
 }
 
 
+INPUTS = {
+    "compile": (("module.mlir", "m1"),),
+    "run": (("module.vmfb", "v1"),),
+    "benchmark": (("module.vmfb", "v1"),),
+}
+
+
 def result(
     stage: Stage = "run",
     outcome: Outcome = Outcome.PASSED,
@@ -102,7 +109,7 @@ def result(
         ),
         outputs=tuple(outputs),
         command=("tool", "--flag"),
-        inputs=(("module.mlir", "m1"),),
+        inputs=INPUTS.get(stage, ()),
         finished_at=finished_at,
         machine="x86_64, a CPU, 2 cores",
         engine="venv",

@@ -20,7 +20,7 @@ def job(key: str, stage: str, environment: str) -> dict[str, Any]:
         "engine": "venv",
         "environment": environment,
         "command": ["tool", "--flag", "module.vmfb"],
-        "inputs": {"module.mlir": "a" * 64},
+        "inputs": {"module.mlir" if stage == "compile" else "module.vmfb": "a" * 64} if stage != "export" else {},
         "artifacts": {"output_0.npy": {"sha256": key.ljust(64, "0"), "bytes": 640}},
         "end": "exited",
         "exit_code": 0,
