@@ -12,7 +12,7 @@ import pytest
 from command_line import DATA, good, matrix, new_store, quoted
 
 from matrix.core.errors import NotAllMeasured
-from matrix.results.formats import published
+from matrix.run.judging import without_folders
 
 pytestmark = pytest.mark.real
 if os.uname().machine != "x86_64":
@@ -123,7 +123,7 @@ def test_what_is_missing_is_said_with_the_next_step_and_the_cell_is_untested(tmp
     for name, (_, said) in BAD.items():
         assert said.replace("{folder}", str(tmp_path)) in ran.err
         assert (cells[name]["outcome"], cells[name]["stage"]) == ("untested", "run")
-        assert cells[name]["evidence"]["reason"] in published(ran.err)
+        assert cells[name]["evidence"]["reason"] in without_folders(ran.err)
     table = good("show", spec, "--store", place).out
     assert "7 untested" in table
 

@@ -17,6 +17,7 @@ from documents import OWN_LINES
 from own_models import ask, cells, line, outcomes
 
 from matrix.environments.interpreters import uv_binary
+from matrix.results.files import parse_run
 
 pytestmark = pytest.mark.real
 
@@ -109,7 +110,7 @@ def test_an_onnx_is_imported_by_the_release_that_compiles_it(desk, importer):
     assert cell["evidence"]["comparison"]["error"] < 1e-5
     stages = [(report["jobs"][key]["stage"], report["jobs"][key]["lock"]) for key in cell["evidence"]["jobs"]]
     assert stages == [("import", "importer/3.13.0"), ("compile", "compiler/3.13.0"), ("run", "runtime/3.13.0")]
-    assert report["models"] == {"my": "ONNX opset 13, imported as 17"}
+    assert parse_run(report, source="mine").notes("model") == {"my": "ONNX opset 13, imported as 17"}
     assert "--function=net" in report["jobs"][cell["evidence"]["jobs"][-1]]["command"]  # the graph's name
 
 
