@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 
 import pytest
 from built_reports import built_report
@@ -12,7 +11,7 @@ from samples import result
 from matrix.builds.board_programs import ProgramFacts, program_facts
 from matrix.builds.linkage import Row, Runner, advice, linkage_table, programs_of, row_of
 from matrix.core.records import JobEnd, Outcome
-from matrix.plan.backends.source_builds import HEADER, QUERY, RUNNER
+from matrix.plan.backends.source_builds import RUNNER
 from matrix.results.run import File
 
 ROUTES = ("vmvx", "embedded", "embedded-repaired", "system")
@@ -54,23 +53,6 @@ def test_the_table_has_a_line_for_each_route_and_runner() -> None:
     assert table["vmvx", "zig-static"][4:6] == ("2/2", "1/2")
     assert table["embedded", "armel-dynamic"][4:] == ("0/2", "0/2", "1,000,000", "libc.so.6", "elf-imports")
     assert table["system", "armel-static"][1:3] == ("static", "softfp")
-
-
-LINES = """
-const iree_hal_executable_library_header_t**
-main_dispatch_0_library_query(
-iree_hal_executable_library_version_t max_version, const iree_hal_executable_environment_v0_t* environment);
-"""
-"""Of the header that iree-compile 3.13.0 writes beside a static library."""
-
-
-@pytest.mark.parametrize("name", ["main_dispatch_0_library_query", "main$async_dispatch_0_library_query", ""])
-@pytest.mark.parametrize("before", ["\n", "header_t** "])
-def test_the_function_that_a_static_library_exports_is_read_from_its_header(name, before, tmp_path):
-    text = LINES.replace("\nmain_dispatch_0_library_query", f"{before}{name}" if name else "\nnothing")
-    (tmp_path / HEADER).write_text(text)
-    subprocess.run(["sed", "-n", QUERY, HEADER], cwd=tmp_path, check=True)
-    assert (tmp_path / "query.h").read_text() == (f"#define LIBRARY_QUERY {name}\n" if name else "")
 
 
 def test_programs_with_a_model_in_them_have_lines_of_their_own_and_decide_no_advice() -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 from samples import result
-from stores import other, put
+from stores import put
 
 from matrix.cli.upkeep import clean_store
 from matrix.core import processes
 from matrix.core.disk import size_of
-from matrix.core.errors import StoreUnusable
 from matrix.core.keys import now
 from matrix.engines.nix import store as nixstore
 from matrix.run.store import Store
@@ -103,15 +102,6 @@ def test_environments_stay_unless_asked_for_and_unfinished_ones_go(store):
     assert list(store.places.environments.iterdir()) == [kept]
     assert clean(store, environments=True)["environments"] == 10
     assert list(store.places.environments.iterdir()) == []
-
-
-def test_nothing_is_removed_while_a_run_uses_the_store(store):
-    filled(store)
-    with other(store.folder, "assert store.claims.take_store(alone=False)"):
-        with pytest.raises(StoreUnusable, match="a run is using it") as caught:
-            clean(store)
-        assert caught.value.tip
-    assert known(store) == {"shown", "old", "new"}
 
 
 def test_roots_of_nix_stay_while_a_result_needs_them(store, monkeypatch):

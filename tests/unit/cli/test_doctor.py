@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -184,14 +183,3 @@ def test_nix_is_its_version_and_its_sandboxes(machine, monkeypatch, programs, st
 def test_an_emulator_may_be_the_static_one(machine):
     machine["qemu-arm-static"] = completed(0, "qemu-arm version 10.0.2 (Debian)\nCopyright\n")
     assert upkeep._qemu("arm").found == "10.0.2 (Debian)"
-
-
-def test_this_machine_itself(tmp_path, monkeypatch):
-    """Nothing is faked but the index, which a unit test does not ask."""
-    monkeypatch.setattr(upkeep, "_package_index", lambda: Finding(name="package index", state="ok", found=""))
-    found = by_name(tmp_path)
-    assert found[f"Python {interpreters.running().minor}"].state == "ok"
-    assert found["uv"].state == "ok"
-    assert not [finding for finding in found.values() if "could not be checked" in finding.found]
-    assert [finding for finding in found.values() if finding.state != "ok" and not finding.advice] == []
-    assert os.access(tmp_path, os.W_OK)

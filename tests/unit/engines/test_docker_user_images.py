@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -153,36 +150,6 @@ def test_a_plan_has_an_environment_of_the_image():
     plan = make_plan(spec, replace(catalogue(), toolchains={("runtime", "mine"): OWN}))
     (request,) = (each for each in plan.environments() if each.kind == "runtime")
     assert (request.label, request.toolchain) == ("own/mine", OWN)
-
-
-# -- the look inside, by this machine's Python
-
-
-def look(question, **env):
-    code = (SCRIPTS / "look.py").read_text(encoding="utf-8")
-    argv = [sys.executable, "-I", "-c", code, json.dumps(question)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, env=env)
-    return json.loads(done.stdout)
-
-
-def test_the_look_finds_tools_on_the_path_and_asks_them(tmp_path):
-    for name, text in (("good", "echo version 3.9; exit 0"), ("bad", "echo broken >&2; exit 3"), ("none", "")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n" if text else "no program")
-        (tmp_path / name).chmod(0o755)
-    found = look(
-        {
-            "modules": ["json", "no_such_module"],
-            "tools": ["good", "bad", "none", "absent"],
-            "ask": {"good": "--version", "bad": "--help", "none": "--help", "absent": "--help"},
-        },
-        PATH=str(tmp_path),
-    )
-    assert found["tools"] == {name: str(tmp_path / name) for name in ("good", "bad", "none")}
-    assert found["answers"]["good"] == [0, "version 3.9\n"]
-    assert found["answers"]["bad"] == [3, "broken\n"]
-    assert found["answers"]["none"][0] == 126
-    assert found["lacks"] == ["no_such_module"]
-    assert found["version"] == ".".join(map(str, sys.version_info[:3]))
 
 
 def test_the_look_asks_for_every_module_that_the_worker_imports():

@@ -7,8 +7,6 @@ import http.server
 import io
 import lzma
 import os
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -54,7 +52,6 @@ from matrix.images.debian.wanted import read_base_wishes
 from matrix.plan.locks import Change
 
 SHIPPED = Path(__file__).parents[3] / "images" / "base"
-ROOT = Path(__file__).parents[3]
 
 
 def digest_of(lock: BaseLock, folder: Path) -> str:
@@ -256,48 +253,6 @@ def test_a_full_disk_is_said_to_be_full(tmp_path):
 def test_a_machine_without_a_base_is_named(tmp_path):
     with pytest.raises(LockFault, match="no base for the machine riscv64, only x86_64"):
         write_base_layer(lock_of(), "riscv64", tmp_path, None)
-
-
-PROGRAM = """
-import os, sys
-from pathlib import Path
-from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import read_base
-os.umask(int(sys.argv[3], 8))
-print(write_base_layer(read_base(Path(sys.argv[1])), "x86_64", Path(sys.argv[2]), None).digest)
-"""
-
-
-def test_the_bytes_depend_on_nothing_but_the_lock(tmp_path):
-    packages = [
-        deb_bytes(member("./lib/b", b"b"), member("./usr/share/\u00e4\u00f6", b"umlaut"), member("./etc/c", b"c")),
-        deb_bytes(member("./lib/a", b"a" * 70000), member("./usr/x", kind=tarfile.LNKTYPE, target="./lib/a")),
-    ]
-    debs = [deb_file(content, package=f"p{index}") for index, content in enumerate(packages)]
-    (tmp_path / "3.11.toml").write_text(base_text(lock_of(*debs)))
-    seen = set()
-    settings = [
-        {"umask": "000", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
-        {"umask": "077", "TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "77", "PYTHONUTF8": "0"},
-        {
-            "umask": "027",
-            "TZ": "America/New_York",
-            "LC_ALL": "POSIX",
-            "PYTHONHASHSEED": "1",
-            "PYTHONCOERCECLOCALE": "0",
-        },
-    ]
-    for number, setting in enumerate(settings):
-        files = tmp_path / f"files{number}"
-        files.mkdir()
-        for deb, content in list(zip(debs, packages, strict=True))[:: -1 if number else 1]:
-            stored_file(files, deb).write_bytes(content)
-        umask = setting.pop("umask")
-        argv = [sys.executable, "-c", PROGRAM, str(tmp_path / "3.11.toml"), str(files), umask]
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **setting}
-        seen.add(subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout.strip())
-    assert len(seen) == 1
-    assert seen == {digest_of(lock_of(*debs), files)}
 
 
 def test_the_layer_of_a_given_package_never_changes(tmp_path):
@@ -668,17 +623,6 @@ def test_a_mirror_of_another_distribution_is_not_taken_for_debians(mirror, tmp_p
     folder, address = mirror
     publish(folder, {HELLO: CONTENT}, origin="Raspbian")
     with pytest.raises(IndexUnreachable, match="Raspbian"):
-        archive.suite_release("bookworm", Sources(mirrors=(address,)), tmp_path)
-
-
-@pytest.mark.skipif(
-    archive.which("gpgv") is None or not any(ring.exists() for ring in archive.KEYRINGS),
-    reason="NOT TESTED: needs gpgv and debian-archive-keyring",
-)
-def test_an_index_without_debians_signature_is_refused(mirror, tmp_path):
-    folder, address = mirror
-    publish(folder, {HELLO: CONTENT})
-    with pytest.raises(HashMismatch, match="no good signature"):
         archive.suite_release("bookworm", Sources(mirrors=(address,)), tmp_path)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -195,14 +193,3 @@ def test_the_shipped_locks_name_no_address_and_no_folder():
         assert "://" not in text, path
         assert "file:" not in text, path
         assert not [line for line in text.splitlines() if line.startswith("-")], path
-
-
-def test_reading_locks_starts_no_client():
-    code = (
-        "import sys, pathlib, matrix.plan.locks as l; "
-        f"l.load_locks(pathlib.Path({str(SHIPPED)!r})); print(*sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
-    assert "matrix.plan.locks" in loaded
-    assert not loaded & {"uv", "concurrent.futures", "importlib.metadata", "matrix.index"}
