@@ -1,6 +1,6 @@
-"""What a job could leave for the next one in the same container, besides processes: it is removed between the two.
+"""Removes what a job may leave for the next one in the same container, besides processes.
 
-Files that a job has removed and keeps open need nothing: they go with its last process.
+Files that a job has removed but keeps open end with its last process.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ class Spoiled(Exception):
 
 
 class Box:
-    """A container that is one worker's alone: its scratch folders, its System V objects and the worker's own limits.
+    """The state of a container with one worker: scratch folders, System V objects and the limits of the worker.
 
-    Linux lets a job set the limits of any process of its user, so of the worker, and the next job would inherit them.
+    Linux lets a job change the limits of the worker, which has the same user, and the next job would inherit them.
     """
 
     def __init__(self, scratch: Sequence[str]) -> None:
         """`scratch`: the folders that are emptied."""
         self.scratch = scratch
-        self.limits = own_limits()
+        self.limits = worker_limits()
 
-    def tidy(self, unkillable: Collection[int]) -> None:
-        """After a job, of whose processes `unkillable` are left. Raises Spoiled if something stays that another job
-        could meet: the worker then ends, and its container with it."""
+    def clean(self, unkillable: Collection[int]) -> None:
+        """Cleans up after a job; `unkillable` are its remaining processes. Raises Spoiled if another job could see
+        something of it: then the worker ends, and its container too."""
         if unkillable:
             raise Spoiled(f"processes outlived SIGKILL: {sorted(unkillable)}")
-        if own_limits() != self.limits:
+        if worker_limits() != self.limits:
             raise Spoiled("a job changed the limits of its worker")
         for folder in self.scratch:
             empty(folder)
@@ -47,8 +47,8 @@ class Box:
             raise Spoiled(f"a job left System V objects: {', '.join(left)}")
 
 
-def own_limits() -> tuple[object, ...]:
-    """What other processes of the same user may set for this one."""
+def worker_limits() -> tuple[object, ...]:
+    """The limits of this process that other processes of its user can change."""
     return (
         [resource.getrlimit(number) for number in RESOURCES],
         os.getpriority(os.PRIO_PROCESS, 0),
@@ -58,7 +58,7 @@ def own_limits() -> tuple[object, ...]:
 
 
 def remove_system_v_objects() -> list[str]:
-    """Removes all shared memory segments, message queues and semaphore sets of this IPC namespace. What is left."""
+    """Removes all shared memory segments, message queues and semaphore sets of this IPC namespace. Returns the rest."""
     libc = ctypes.CDLL(None)
     removers: dict[str, Callable[[int], object]] = {
         "shm": lambda number: libc.shmctl(number, IPC_RMID, None),
@@ -74,14 +74,14 @@ def remove_system_v_objects() -> list[str]:
 
 
 def system_v_objects(kind: str) -> list[int]:
-    """The ids in /proc/sysvipc; none where the kernel has no such objects."""
+    """The IDs in /proc/sysvipc; none where the kernel has no such objects."""
     with contextlib.suppress(FileNotFoundError), open(f"{children.PROC}/sysvipc/{kind}", "rb") as file:
         return [int(line.split()[1]) for line in file.readlines()[1:]]
     return []
 
 
 def empty(folder: str) -> None:
-    """Removes what jobs left in a folder that is this worker's alone: the next job shall not read it."""
+    """Empties a folder of this worker, so that the next job cannot read the files of the last one."""
     for entry in list(os.scandir(folder)):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, onerror=_make_removable)
@@ -90,7 +90,7 @@ def empty(folder: str) -> None:
 
 
 def _make_removable(_: object, path: str, __: object) -> None:
-    """A folder without the right to write or enter keeps what is in it."""
+    """Makes a path removable: a folder without write permission keeps its content."""
     for place in (os.path.dirname(path), path):
         with contextlib.suppress(OSError):
             os.chmod(place, 0o700)

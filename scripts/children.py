@@ -1,6 +1,6 @@
-"""What Linux says about a worker's processes: who is whose child, how much memory it holds, what it printed.
+"""Facts about a worker's processes from Linux: their children, their memory, their output.
 
-Standard library only, CPython 3.9 to 3.14. Nothing here decides; `worker.py` does.
+Standard library only, CPython 3.9 to 3.14. All decisions are in `worker.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import defaultdict
 
 PROC = "/proc"
 READ_BYTES = 1 << 16
-"""What a pipe holds by default, so one read empties it."""
+"""The default size of a pipe: one read empties it."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -22,9 +22,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Log:
-    """The head and the tail of what a job printed, in bounded memory.
+    """The start and the end of a job's output, in bounded memory.
 
-    A compiler's first lines name the error, its last ones say how it ended; what lies between is counted.
+    A compiler's first lines name the error, its last lines say how it ended; the bytes between are counted.
     """
 
     def __init__(self, limit: int) -> None:
@@ -41,11 +41,11 @@ class Log:
             self.head += data[:room]
             data = data[room:]
         self.tail += data[-self.tail_limit :] if self.tail_limit else b""
-        if len(self.tail) > 2 * self.tail_limit:  # twice: so that most additions move nothing
+        if len(self.tail) > 2 * self.tail_limit:  # twice, so that most additions move no bytes
             del self.tail[: -self.tail_limit]
 
     def text(self) -> str:
-        """UTF-8; bytes that are not show as `\\xff` (some of IREE's messages hold such)."""
+        """As UTF-8; other bytes become `\\xff` (some messages of IREE have them)."""
         tail = self.tail[max(0, len(self.tail) - self.tail_limit) :]
         left_out = self.size - len(self.head) - len(tail)
         marker = f"\n... {left_out:,} bytes left out ...\n".encode() if left_out else b""
@@ -53,10 +53,10 @@ class Log:
 
 
 def prepare_this_process() -> None:
-    """Makes this process the parent of its descendants' orphans, and lets it die with its own parent.
+    """Makes this process adopt the orphans of its descendants, and die with its own parent.
 
-    Its memory and open files are closed to the jobs, which have its user: they could write results there. A job gets
-    its own back at `exec`, or by `give_back_own_memory`.
+    Its memory and open files are closed to the jobs, which have the same user and could write results there. A job
+    can access its own memory again after `exec`, or after `restore_access`.
     """
     prctl(PR_SET_DUMPABLE, 0)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -65,14 +65,14 @@ def prepare_this_process() -> None:
 
 
 def die_with(parent: int) -> None:
-    """Lets this process die with its parent, also where that has happened just before."""
+    """Makes this process die with its parent, even if the parent has just died."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
-def give_back_own_memory() -> None:
-    """For a fork of this process: /proc/self is its own again, and it, not its parent, dies where memory is short."""
+def restore_access() -> None:
+    """For a fork: gives it access to its /proc/self, and offers it, not its parent, to the OOM killer."""
     prctl(PR_SET_DUMPABLE, 1)
     offer_to_oom_killer(os.getpid())
 
@@ -89,9 +89,9 @@ def kill(pid: int) -> None:
 
 
 def kill_group(pid: int) -> None:
-    """Kills a job's process group, in one step that no fork escapes.
+    """Kills a job's process group in one step, which no fork escapes.
 
-    The leader first and by itself: right after a fork it has not made its group yet.
+    The leader is killed first: just after a fork it does not have its own group yet.
     """
     kill(pid)
     with contextlib.suppress(ProcessLookupError):
@@ -106,15 +106,15 @@ def session_of(pid: int) -> int:
 
 
 def offer_to_oom_killer(pid: int) -> None:
-    """Where the machine itself runs out of memory, the job shall go and not the worker or the orchestrator."""
+    """If the machine runs out of memory, the kernel kills the job, not the worker or the orchestrator."""
     with contextlib.suppress(OSError), open(f"{PROC}/{pid}/oom_score_adj", "wb", buffering=0) as file:
         file.write(b"1000")
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since boot, in cgroups or outside.
+    """How many processes the OOM killer has killed since boot, in cgroups or outside.
 
-    0 where it does not say (before Linux 4.13, or without /proc/vmstat): such a death then counts as a signal.
+    0 where it is unknown (before Linux 4.13, or without /proc/vmstat): then such a death counts as a signal.
     """
     with contextlib.suppress(OSError), open(f"{PROC}/vmstat", "rb") as file:
         for line in file:
@@ -124,10 +124,10 @@ def oom_kills() -> int:
 
 
 def own_children(known: set[int]) -> list[int]:
-    """This process's children (zombies too) without those in `known`.
+    """The children of this process (zombies too), without those in `known`.
 
-    One read where the kernel lists children (`CONFIG_PROC_CHILDREN`), else a look at every process: a worker in
-    its own PID namespace has few.
+    This is one read where the kernel lists children (`CONFIG_PROC_CHILDREN`), else a scan of all processes: in its
+    own PID namespace a worker has few.
     """
     me = os.getpid()
     listed = _listed_children(me, me)
@@ -137,7 +137,7 @@ def own_children(known: set[int]) -> list[int]:
 
 
 def family() -> dict[int, list[int]]:
-    """Parent to children for the processes of this machine (or PID namespace) that matter: all below this one."""
+    """Parent -> children for all descendants of this process."""
     me = os.getpid()
     children: dict[int, list[int]] = defaultdict(list)
     if _listed_children(me, me) is None:
@@ -154,7 +154,7 @@ def family() -> dict[int, list[int]]:
 
 
 def descendants(pid: int, children: dict[int, list[int]]) -> list[int]:
-    """`pid` and everything below it."""
+    """`pid` and all its descendants."""
     found = [pid]
     for each in found:
         found += children.get(each, [])
@@ -162,7 +162,7 @@ def descendants(pid: int, children: dict[int, list[int]]) -> list[int]:
 
 
 def private_bytes(pid: int) -> int:
-    """Memory that only this process makes the machine hold: anonymous and shared-memory pages, no files' pages.
+    """The memory of a process: anonymous and shared-memory pages, without the pages of files.
 
     Pages that a fork still shares with its parent count for both.
     """
@@ -184,7 +184,7 @@ def _all_pids() -> list[int]:
 def _parent(pid: int) -> int:
     try:
         with open(f"{PROC}/{pid}/stat", "rb", buffering=0) as file:
-            # The command stands in brackets and may hold brackets and spaces itself.
+            # The command is in brackets, and may contain brackets and spaces.
             return int(file.read(1024).rpartition(b")")[2].split(None, 2)[1])
     except (FileNotFoundError, ProcessLookupError):
         return 0

@@ -1,7 +1,7 @@
-"""Shares of the machine's cores: jobs that run at the same time do not get in each other's way.
+"""Divides the cores among the jobs that run at the same time.
 
-A compiler starts a thread a core that it may use; two compilers on two cores with two threads each take a tenth longer
-than with one each (measured on iree-compile 2.9 to 3.13).
+A compiler starts one thread for each core that it may use. Two compilers on two cores take a tenth longer with two
+threads each than with one each (measured on iree-compile 2.9 to 3.13).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 
 
 class Shares:
-    """As many even shares as there are slots; with more slots than cores nobody is held to one."""
+    """One share of the cores for each slot. With more slots than cores, no job is restricted."""
 
     def __init__(self, slots: int) -> None:
         cores = sorted(os.sched_getaffinity(0))
@@ -20,11 +20,11 @@ class Shares:
         self.taken: dict[int, frozenset[int]] = {}
 
     def give(self, pid: int) -> None:
-        """Holds a process, and what it starts from now on, to a free share."""
+        """Restricts a process, and its future children, to a free share."""
         if self.free:
             share = self.free.pop()
             self.taken[pid] = share
-            with contextlib.suppress(OSError):  # it may be over already
+            with contextlib.suppress(OSError):  # it may have ended already
                 os.sched_setaffinity(pid, share)
 
     def take_back(self, pid: int) -> None:

@@ -1,4 +1,4 @@
-"""The environment that a worker is in: its warm imports, and what it says of itself in its hello."""
+"""The environment of a worker: its warm imports, and the facts in its hello message."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PROTOCOL = 1
 
 
 def warm_up(modules: list[str]) -> str:
-    """Imports `modules` (`new|old`: under whichever name it has).
+    """Imports `modules`; `new|old` are two names of one module.
 
-    The traceback if that fails: each script job then ends with it, as a finding.
+    Returns the traceback if that fails: then each script job ends with it, as a finding.
     """
     try:
         for name in modules:
@@ -31,7 +31,7 @@ def warm_up(modules: list[str]) -> str:
 
 
 def first_installed(names: list[str]) -> str:
-    """The first of a module's names, old and new, that is there; the first one where none is."""
+    """The first of a module's names that is installed; the first of all if none is."""
     for name in names:
         with contextlib.suppress(ModuleNotFoundError):
             if importlib.util.find_spec(name):

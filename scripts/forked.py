@@ -29,14 +29,14 @@ def fork(job: Job, output: int, *, inherited: Sequence[int], warm_error: str) ->
 def become(job: Job, *, worker: int, output: int, inherited: Sequence[int], warm_error: str) -> None:
     """Runs the job and exits: 0, or 1 with a traceback. Never returns, whatever happens.
 
-    `worker` is the parent's pid, `output` becomes stdout and stderr, the worker's own files (`inherited`) are closed.
+    `worker` is the parent's pid; `output` becomes stdout and stderr; the worker's open files (`inherited`) are closed.
     """
     code = 1
     try:
         os.setsid()
         children.die_with(worker)
         forget_the_worker(output, inherited)
-        children.give_back_own_memory()
+        children.restore_access()
         os.environ.update(job.env)
         os.chdir(job.cwd)
         if warm_error:
@@ -44,7 +44,7 @@ def become(job: Job, *, worker: int, output: int, inherited: Sequence[int], warm
         else:
             run_script(job.script, job.arguments)
             code = 0
-    except BaseException:  # noqa: BLE001 - whatever a script raises belongs into its log
+    except BaseException:  # noqa: BLE001 - any error of a script belongs in its log
         traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):
@@ -65,7 +65,7 @@ def forget_the_worker(output: int, inherited: Sequence[int]) -> None:
 
 
 def run_script(path: str, arguments: dict[str, Any]) -> None:
-    """Imports the file afresh, so that an edit of it needs no new worker, and calls its `run`."""
+    """Imports the file again, so that a change of it needs no new worker, and calls its `run`."""
     sys.path.insert(0, os.path.dirname(path))
     spec = importlib.util.spec_from_file_location("job_script", path)
     if spec is None or spec.loader is None:

@@ -1,4 +1,4 @@
-"""A job as a worker is asked for it, and what is known of its processes."""
+"""A job: the request to a worker, and the state of its processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Job:
-    """One request and what is known of its processes. `end` is set when it was condemned: by limit or request."""
+    """One request and the state of its processes. `end` is set when the worker ends it, by a limit or on request."""
 
     def __init__(self, message: dict[str, Any]) -> None:
-        """Raises ValueError, naming the field, if the request is malformed."""
+        """Raises ValueError with the name of the field if the request is malformed."""
         self.id = field(message, "id", str)
         self.argv: list[str] = field(message, "argv", list) if "argv" in message else []
         self.script: str = field(message, "script", str) if "script" in message else ""
@@ -46,7 +46,7 @@ class Job:
         return bool(self.end) or self.status is not None
 
     def finished(self, end: str, error: str = "") -> dict[str, Any]:
-        """The answer that says how it ended."""
+        """The message that says how the job ended."""
         status = self.status or 0
         return {
             "type": "finished",
@@ -70,17 +70,17 @@ class Job:
             os.close(file)
 
     def spawn(self, output: int) -> int:
-        """Through Popen, which uses vfork (from 3.10 on) and knows `cwd`; the worker waits for the child itself."""
+        """Starts the binary by Popen, which uses vfork (from 3.10 on) and has `cwd`; the worker reaps the child."""
         process = subprocess.Popen(
             self.argv, cwd=self.cwd, env=self.env, stdout=output, stderr=output, start_new_session=True
         )
-        process.returncode = 0  # else Popen's destructor would wait for this pid as well
+        process.returncode = 0  # or Popen's destructor would wait for this pid too
         return process.pid
 
     def note_peak(self, kilobytes: int) -> None:
-        """Linux counts what a process was before its `exec`, here the worker (with vfork wholly, with fork partly).
+        """Linux's peak includes the process before `exec`, here the worker (all of it with vfork, a part with fork).
 
-        So a spawned job that stayed below the worker's own peak has no known one: it keeps what polling saw, or 0.
+        So the peak of a spawned job below the worker's own is unknown: the job keeps the polled value, or 0.
         """
         if self.script or kilobytes > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
             self.peak_bytes = max(self.peak_bytes, kilobytes * 1024)

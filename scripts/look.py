@@ -1,8 +1,7 @@
-"""Says what an image of a user's own holds: its Python, and where the tools are on its PATH and whether they run.
+"""Inspects a user's own image: its Python, where the tools are on its PATH, and whether they run.
 
-Its text is handed to the image's Python (`python3 -I -c`), with the question as JSON: `modules` that the worker needs,
-`tools` to find, `ask`: tool -> the option to which it answers. It is read by whatever Python there is, so it keeps to
-what an old one understands.
+The image's Python gets this text (`python3 -I -c`) and a question as JSON: `modules` that the worker needs, `tools` to
+find, and `ask`: tool -> an option that it answers. Any Python may run it, so it uses only what an old one understands.
 """
 
 import importlib.util
@@ -13,7 +12,7 @@ import subprocess
 import sys
 
 TAIL = 2000
-"""Characters of a tool's answer that are kept."""
+"""How many characters of a tool's output are kept."""
 
 
 def look(question: dict) -> dict:
@@ -29,7 +28,7 @@ def look(question: dict) -> dict:
 
 
 def ask(place: str, option: str) -> list:
-    """The exit status of a tool and the end of what it says."""
+    """The exit status of a tool and the end of its output."""
     try:
         done = subprocess.run(
             [place, option], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

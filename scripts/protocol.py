@@ -1,4 +1,4 @@
-"""The protocol's two ends in a worker: JSON lines, requests in, answers out. See `worker.py` for what they say."""
+"""The worker's side of the protocol: reads requests and writes answers, as JSON lines. `worker.py` lists them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import children
 
 
 class Protocol:
-    """Takes stdin and stdout for itself, so that no job's `print` or `input` touches them."""
+    """Takes over stdin and stdout, so that no `print` or `input` of a job uses them."""
 
     def __init__(self) -> None:
         self.requests, self.answers = os.dup(0), os.dup(1)
@@ -21,13 +21,13 @@ class Protocol:
         os.dup2(2, 1)
 
     def send(self, message: dict[str, Any]) -> None:
-        """Raises BrokenPipeError where nobody listens any more."""
+        """Raises BrokenPipeError where the orchestrator does not listen any more."""
         data = memoryview(json.dumps(message, separators=(",", ":")).encode() + b"\n")
         while data:
             data = data[os.write(self.answers, data) :]
 
     def read_lines(self) -> list[bytes] | None:
-        """The whole lines that one read brings; None at the end of the requests."""
+        """Reads once. Returns the complete lines; None at the end of the requests."""
         data = os.read(self.requests, children.READ_BYTES)
         if not data:
             return None

@@ -1,13 +1,13 @@
-"""Runs the jobs of one environment: each in a child process of its own, under limits, leaving nothing behind.
+"""Runs the jobs of one environment, each in its own child process, under limits; leaves no process behind.
 
     python -I worker.py --slots N [--warm MODULE]... [--version-of DISTRIBUTION]... [--box FOLDER]...
 
-The orchestrator enters an environment once, with this file; JSON lines on stdin and stdout are the protocol
-(requests: job, kill, close; answers: hello, started, finished, error). A job is either a binary to spawn (`argv`)
-or a function `run(arguments)` of a Python file (`script`), called in a fork of this process after it has imported
-what `--warm` names: importing torch takes seconds, a fork milliseconds.
+The orchestrator starts this file once in an environment. The protocol is JSON lines on stdin and stdout (requests:
+job, kill, close; answers: hello, started, finished, error). A job is either a binary to spawn (`argv`), or the function
+`run(arguments)` of a Python file (`script`). That is called in a fork of this process, which has imported the modules
+of `--warm`: importing torch takes seconds, a fork milliseconds.
 
-One thread and one `epoll` loop, because a process that forks must have no other threads. Standard library only,
+It is one thread with one `epoll` loop, because a process that forks must have no other threads. Standard library only,
 CPython 3.9 to 3.14, Linux 4.5 or newer.
 """
 
@@ -35,15 +35,15 @@ from jobs import Job, field
 from protocol import Protocol
 
 POLL_AFTER = 0.1
-"""Seconds: memory is polled from this age on, so that short jobs (most are) cost nothing."""
+"""Seconds. The memory of a job is polled from this age on, so that short jobs (most of them) cost nothing."""
 POLL_EVERY = 0.05
 SWEEP_EVERY = 0.002
 GIVE_UP_AFTER = 5.0
-"""Seconds: a process in uninterruptible sleep outlives SIGKILL; its job then ends without it, and says so."""
+"""Seconds. A process in uninterruptible sleep outlives SIGKILL; then its job ends without it, and reports it."""
 
 
 class Worker:
-    """The loop. A job goes from `queue` to `running` to a `finished` message; `slots` of them run at a time."""
+    """The event loop. A job goes from `queue` to `running` to a `finished` message; `slots` jobs run at a time."""
 
     def __init__(self, slots: int, protocol: Protocol, warm_error: str, box: Optional[Box] = None) -> None:
         self.slots = slots
@@ -63,7 +63,7 @@ class Worker:
         self.listen()
 
     def listen(self) -> None:
-        """Signals become bytes in a pipe, so that nothing ever happens between two lines of this file."""
+        """Turns signals into bytes in a pipe, so that no handler runs between two lines of this file."""
         os.set_blocking(self.signals, False)
         os.set_blocking(self.signals_end, False)
         signal.set_wakeup_fd(self.signals_end, warn_on_full_buffer=False)
@@ -74,7 +74,7 @@ class Worker:
 
     def run(self) -> None:
         while self.running or self.queue or not self.closing:
-            for key, _ in self.selector.select(self.patience()):
+            for key, _ in self.selector.select(self.seconds_to_wait()):
                 key.data()
             self.enforce_limits()
             self.settle()
@@ -96,11 +96,11 @@ class Worker:
             return
         for line in lines:
             try:
-                self.obey(json.loads(line))
-            except (ValueError, RecursionError) as error:  # json's own errors are ValueErrors
+                self.handle(json.loads(line))
+            except (ValueError, RecursionError) as error:  # the errors of json are ValueErrors
                 self.send({"type": "error", "message": f"malformed request: {error}: {line[:200]!r}"})
 
-    def obey(self, message: object) -> None:
+    def handle(self, message: object) -> None:
         if not isinstance(message, dict):
             raise ValueError("not an object")
         kind = message.get("type")
@@ -121,18 +121,18 @@ class Worker:
         self.queue[job.id] = job
 
     def kill(self, job_id: str, queued_only: bool) -> None:
-        """An unknown id is no error: the job may have finished while the request was on its way."""
+        """An unknown ID is no error: the job may have finished before the request arrived."""
         if job_id in self.running and not queued_only:
-            self.condemn(self.running[job_id], "killed")
+            self.end_job(self.running[job_id], "killed")
         elif job_id in self.queue:
             self.send(self.queue.pop(job_id).finished("killed"))
 
     def stop(self) -> None:
-        """Nobody listens any more: end everything at once."""
+        """Ends all jobs at once: the orchestrator does not listen any more."""
         self.closing = True
         self.queue.clear()
         for job in self.running.values():
-            self.condemn(job, "killed")
+            self.end_job(job, "killed")
 
     # Starting
 
@@ -170,8 +170,8 @@ class Worker:
 
     # Watching
 
-    def patience(self) -> float | None:
-        """Seconds until something must be looked at, if nothing happens before."""
+    def seconds_to_wait(self) -> float | None:
+        """Seconds until the next check, if no event comes first."""
         if not self.running:
             return None
         if any(job.ending for job in self.running.values()):
@@ -185,7 +185,7 @@ class Worker:
         running = [job for job in self.running.values() if not job.ending]
         for job in running:
             if now >= job.started + job.seconds_limit:
-                self.condemn(job, "timed_out")
+                self.end_job(job, "timed_out")
         old = [job for job in running if now >= job.started + POLL_AFTER]
         if old and now >= self.polled + POLL_EVERY:
             self.polled = now
@@ -200,10 +200,10 @@ class Worker:
             used = sum(children.private_bytes(pid) for pid in members)
             job.peak_bytes = max(job.peak_bytes, used)
             if used > job.memory_limit:
-                self.condemn(job, "out_of_memory")
+                self.end_job(job, "out_of_memory")
 
     def read_log(self, job: Job) -> bool:
-        """One read. True while there may be more."""
+        """Reads once. True while there may be more."""
         try:
             data = os.read(job.pipe, children.READ_BYTES)
         except BlockingIOError:
@@ -226,7 +226,7 @@ class Worker:
             self.stop()
 
     def reap(self) -> None:
-        """Waits for every child that has ended: jobs, and orphans that came to this process."""
+        """Reaps every child that has ended: jobs, and orphans that this process has adopted."""
         while True:
             try:
                 dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -247,23 +247,23 @@ class Worker:
                 job.over = time.monotonic()
 
     def owner(self, pid: int) -> Job | None:
-        """The job that a dead child came from; its session can be asked for until it is waited for."""
+        """The job of a dead child, by its session, which is known until the child is reaped."""
         session = children.session_of(pid)
         return self.owners.get(pid) or next((job for job in self.running.values() if job.pid == session), None)
 
     # Ending
 
-    def condemn(self, job: Job, end: str) -> None:
+    def end_job(self, job: Job, end: str) -> None:
         if not job.ending:
             job.end = end
             job.over = time.monotonic()
             children.kill_group(job.pid)
 
     def settle(self) -> None:
-        """Finishes the jobs whose process is over and of which nothing is left.
+        """Finishes the jobs whose process has ended and which have no other process left.
 
-        What a job leaves behind comes to this process as an orphan. Killing those, again and again until there are
-        none, takes any tree down, level by level, setsid or not.
+        The remaining processes of a job become children of this process. Killing those until there are none ends any
+        tree, level by level, with or without setsid.
         """
         ending = [job for job in self.running.values() if job.ending]
         if not ending:
@@ -283,8 +283,8 @@ class Worker:
     def strays(self, ending: list[Job]) -> list[int]:
         """Children of this process that belong to no running job.
 
-        An orphan that still is in a running job's session is spared. One that has left every session counts as
-        a leftover of the jobs that end now: nothing in Linux says where it came from.
+        An orphan in the session of a running job is spared. An orphan in no job's session counts as a leftover of the
+        jobs that are ending: Linux does not tell where it came from.
         """
         mains = {job.pid for job in self.running.values() if job.status is None}
         by_session = {job.pid: job for job in ending}
@@ -306,10 +306,10 @@ class Worker:
         self.shares.take_back(job.pid)
         self.send(job.finished(job.end or self.natural_end(job), error))
         if self.box and not self.running:
-            self.box.tidy(self.unkillable)
+            self.box.clean(self.unkillable)
 
     def natural_end(self, job: Job) -> str:
-        """exited or signalled; out_of_memory where the kernel's OOM killer was at work meanwhile."""
+        """exited, signalled, or out_of_memory if the kernel's OOM killer has killed a process meanwhile."""
         if job.status is None or os.WIFEXITED(job.status):
             return "exited"
         if os.WTERMSIG(job.status) == signal.SIGKILL:
@@ -324,12 +324,12 @@ def main() -> None:
     parser.add_argument("--slots", type=int, required=True, help="jobs at a time")
     parser.add_argument("--warm", action="append", default=[], metavar="MODULE", help="import this before any fork")
     parser.add_argument("--version-of", action="append", default=[], metavar="DISTRIBUTION")
-    ours = "in a container of this worker's own: emptied after a job, together with what else a job may leave"
+    ours = "in a container for this worker alone: removes after each job what it left there and elsewhere"
     parser.add_argument("--box", action="append", default=[], metavar="FOLDER", help=ours)
     options = parser.parse_args()
     if options.slots < 1:
         parser.error("--slots must be 1 or more")
-    sys.dont_write_bytecode = True  # the jobs' scripts may lie in a user's own folder
+    sys.dont_write_bytecode = True  # a script may be in a folder of the user
     protocol = Protocol()
     children.prepare_this_process()
     faulthandler.enable()
