@@ -15,7 +15,9 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import numpy
 import pytest
+from command_line import ROOT
 
 from matrix.artifacts.program_audit import audit_program, names_of_this_machine
 from matrix.builds import tools
@@ -26,6 +28,7 @@ from matrix.builds.sources import pinned_sources, source_releases
 from matrix.core.disk import store_places
 from matrix.core.errors import HashMismatch
 from matrix.engines.kind import workshop
+from matrix.plan.backends.source_builds import CALLER
 
 pytestmark = pytest.mark.real
 Triple = tuple[float, float, float]
@@ -260,6 +263,59 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(abi: str, linker: Path, static
         "libgcc.a",
     ]
     assert " W fmaf" in static.run((f"{GCC}nm", str(module)), LIBRARIES).log
+
+
+MODULE = """
+#include "iree/hal/local/executable_library.h"
+static int add(const iree_hal_executable_environment_v0_t *e, const iree_hal_executable_dispatch_state_v0_t *state,
+               const iree_hal_executable_workgroup_state_v0_t *w) {
+  const float *in = state->binding_ptrs[0];
+  float *out = state->binding_ptrs[1];
+  for (size_t i = 0; i < state->binding_lengths[1] / sizeof(float); ++i) out[i] += in[i];
+  return 0;
+}
+static const iree_hal_executable_dispatch_v0_t functions[] = {add};
+static const iree_hal_executable_dispatch_attrs_v0_t attributes[] = {{.binding_count = BINDINGS}};
+static const iree_hal_executable_library_v0_t library = {
+    .exports = {.count = DISPATCHES, .ptrs = functions, .attrs = attributes}};
+const iree_hal_executable_library_header_t **add_library_query(iree_hal_executable_library_version_t version,
+                                                               const iree_hal_executable_environment_v0_t *e) {
+  return (const iree_hal_executable_library_header_t **)&library;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("dispatches", "bindings", "said"),
+    [
+        (1, 2, ""),
+        (2, 2, "static library: the module has 2 dispatches, and nothing but the VM knows their order"),
+        (1, 3, "static library: the dispatch has 3 bindings, the model 2 arrays"),
+    ],
+)
+def test_a_program_with_a_module_in_it_starts_from_zeros(
+    dispatches: int, bindings: int, said: str, static: BoardTools, tmp_path: Path
+) -> None:
+    """What it learns an output's type and shape from holds other numbers, of which nothing may be in the output."""
+    sources = (
+        pinned_sources(tools.images() / "src", source_releases(tools.images() / "src")[0]).path / "runtime" / "src"
+    )
+    (tmp_path / "module.c").write_text(MODULE)
+    (tmp_path / "query.h").write_text("#define LIBRARY_QUERY add_library_query\n")
+    files = [str(ROOT / "scripts" / CALLER), str(tmp_path / "module.c"), f"-I{sources}", f"-I{tmp_path}"]
+    chosen = (f"-DDISPATCHES={dispatches}", f"-DBINDINGS={bindings}")
+    words = (*static.toolchain.cc, *static.toolchain.link, *chosen, *files, "-o", str(tmp_path / "program"))
+    made = static.run(words, static.toolchain.environment)
+    assert made.passed, made.log
+    numbers = numpy.arange(5, dtype="float32")
+    numpy.save(tmp_path / "input_0.npy", numbers)
+    numpy.save(tmp_path / "types_0.npy", numbers + 100)
+    line = [static.qemu, "-cpu", CPU, tmp_path / "program", "--module=module.vmfb", "--device=local-sync"]
+    line += ["--input=@input_0.npy", "--output=@output_0.npy"]
+    ran = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr.strip()) == (bool(said), said)
+    if not said:
+        assert numpy.array_equal(numpy.load(tmp_path / "output_0.npy"), numbers)
 
 
 def test_a_crate_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
