@@ -1,8 +1,11 @@
-"""A stage that no code knows, as one row: planned, run, kept, reused. It counts the lines of the MLIR."""
+"""A stage that no code knows, as one row and one column: planned, run, kept, reused, shown. It counts lines of MLIR."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,8 @@ from matrix.cli.main import main
 from matrix.plan import stages
 from matrix.plan.backends.backend import StageKind
 from matrix.plan.backends.iree import EXPORT, IMPORT, IREE, MLIR
+from matrix.results import sections
+from matrix.results.sections import Column
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 COUNT = """
@@ -61,6 +66,8 @@ def spec(tmp_path, monkeypatch) -> Path:
     program.write_text(COUNT)
     more = replace(IREE, stages=(*IREE.stages, counting(program)))
     monkeypatch.setattr(stages, "BACKENDS", (more,))
+    column = Column(key="mlir_lines", title="lines of MLIR", value=lambda found: found.get("lines"))
+    monkeypatch.setattr(sections, "MEASURES", (column,))
     (tmp_path / "short.mlir").write_text("one\n")
     (tmp_path / "long.mlir").write_text("one\ntwo\nthree\n")
     (tmp_path / "lengths.toml").write_text(SPEC)
@@ -88,3 +95,29 @@ def test_it_is_planned_run_kept_and_reused(spec, tmp_path, capsys):
         ("short", "passed", "lines"),
         ("long", "passed", "lines"),
     ]
+
+
+def test_it_stands_in_every_format_and_on_the_site(spec, tmp_path, capsys):
+    words = (spec, "--store", tmp_path / "store")
+    said(capsys, "run", *words)
+    for name in ("table", "markdown", "html"):
+        shown = said(capsys, "show", *words, "--format", name)
+        assert "lines of MLIR" in shown, name
+        assert re.search(r"\blong\b\W.*\b3\b", shown, re.DOTALL), name
+    rows = csv.DictReader(io.StringIO(said(capsys, "show", *words, "--format", "csv")))
+    assert {row["model"]: row["mlir_lines"] for row in rows} == {"short": "1", "long": "3"}
+    as_json = said(capsys, "show", *words, "--format", "json")
+    (tmp_path / "run.json").write_text(as_json)
+    measured = [job["measurements"] for job in json.loads(as_json)["jobs"].values()]
+    assert sorted(each["lines"] for each in measured) == [1, 3]
+    said(capsys, "site", "-o", tmp_path / "site", tmp_path / "run.json")
+    (page,) = (tmp_path / "site" / "tables").iterdir()
+    assert "lines of MLIR" in page.read_text()
+    assert re.search(r"long</th>(<td>[^<]*</td>)*<td>3</td>", page.read_text())
+
+
+def test_why_tells_what_it_measured_and_how_to_measure_it_again(spec, tmp_path, capsys):
+    said(capsys, "run", spec, "--store", tmp_path / "store")
+    told = said(capsys, "why", "--preset", spec, "--store", tmp_path / "store", "model=long")
+    assert "lines: passed, exit code 0" in told
+    assert "command      python lines.py" in told
