@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from matrix.answers.causes import cells_of
 from matrix.core.versions import are_versions, in_order, minor
-from matrix.plan.backends.iree import COMPILE, MLIR, RUN, VMFB
+from matrix.plan.backends.iree import COMPILE, COMPILER, FLAGS, MLIR, RUN, RUNTIME, TORCH, TURBINE, VMFB
 from matrix.results.run import Cell, Run
 from matrix.results.speed import timed_rows
 
@@ -57,10 +57,10 @@ class Ranking:
 def rank(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking:
     """Every minor release of the compiler that some result has: patch releases break nothing, and the runtime has fewer
     of them. What was not measured for a release earns it nothing."""
-    cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get("flags", "default") == "default"]
-    labels = [label for label in in_order(cell.axes.get("compiler", "") for cell in cells) if are_versions([label])]
+    cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get(FLAGS, "default") == "default"]
+    labels = [label for label in in_order(cell.axes.get(COMPILER, "") for cell in cells) if are_versions([label])]
     releases = tuple(dict.fromkeys(map(minor, labels)))
-    by_release = {release: [cell for cell in cells if minor(cell.axes["compiler"]) == release] for release in releases}
+    by_release = {release: [cell for cell in cells if minor(cell.axes[COMPILER]) == release] for release in releases}
     named = {release: ", ".join(label for label in labels if minor(label) == release) for release in releases}
     counts = {name: {release: count(by_release[release]) for release in releases} for name, count in COUNTS.items()}
     columns = {name: _counted(column) for name, column in counts.items()}
@@ -87,14 +87,14 @@ Tried = tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]
 
 
 def _models(cells: Sequence[Cell]) -> Tried:
-    own = [cell for cell in cells if minor(cell.axes.get("runtime", "")) == minor(cell.axes["compiler"])]
+    own = [cell for cell in cells if minor(cell.axes.get(RUNTIME, "")) == minor(cell.axes[COMPILER])]
     return _distinct(own, lambda cell: (cell.axes["model"],), lambda cell: cell.right)
 
 
 def _runtimes(cells: Sequence[Cell]) -> Tried:
     """Releases only: a build is one of them once more."""
-    released = [cell for cell in cells if are_versions([cell.axes.get("runtime", "")])]
-    return _distinct(released, lambda cell: (cell.axes["runtime"],), lambda cell: cell.right)
+    released = [cell for cell in cells if are_versions([cell.axes.get(RUNTIME, "")])]
+    return _distinct(released, lambda cell: (cell.axes[RUNTIME],), lambda cell: cell.right)
 
 
 def _exporters(cells: Sequence[Cell]) -> Tried:
@@ -102,7 +102,7 @@ def _exporters(cells: Sequence[Cell]) -> Tried:
     tried = [cell for cell in cells if cell.passed or cell.stage in (COMPILE, RUN)]
     return _distinct(
         tried,
-        lambda cell: tuple(cell.axes.get(axis, "") for axis in ("python", "torch", "turbine")),
+        lambda cell: tuple(cell.axes.get(axis, "") for axis in ("python", TORCH, TURBINE)),
         lambda cell: cell.passed or cell.stage == RUN,
     )
 
@@ -153,8 +153,8 @@ def _speeds(runs: Iterable[Run], releases: Iterable[str]) -> dict[str, float]:
     """Times that were taken with the default flags, of the release's compiler and the runtime of its own."""
     found: dict[str, list[float]] = {release: [] for release in releases}
     for axes, row, _ in (timed for run in runs for timed in timed_rows(run)):
-        compiler = axes.get("compiler", "")
-        own = minor(compiler) == minor(axes.get("runtime", "")) and axes.get("flags", "default") == "default"
+        compiler = axes.get(COMPILER, "")
+        own = minor(compiler) == minor(axes.get(RUNTIME, "")) and axes.get(FLAGS, "default") == "default"
         if own and minor(compiler) in found and row.ratio:
             found[minor(compiler)].append(row.ratio)
     return {release: _mean(ratios) for release, ratios in found.items() if ratios}

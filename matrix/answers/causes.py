@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from matrix.answers.gates import Gates
 from matrix.artifacts.vmfb import feature_names
 from matrix.core.versions import are_versions, in_order, is_version, minor
+from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.results import signatures
 from matrix.results.run import Cell, Run
 from matrix.results.square import span
 
 GIVEN = ("model", "target")
 """The axes that nobody moves along to get a pass: they are the question."""
-TIED = ("compiler", "runtime")
+TIED = (COMPILER, RUNTIME)
 """The axes that a run may move together, each compiler on the runtime of its own release."""
 MOST_MOVES = 6
 
@@ -217,7 +218,7 @@ def _features(gates: Gates) -> str:
 def _other_gates(cell: Cell, gates: Sequence[Gates]) -> tuple[str, ...]:
     """The other gates at which modules of the compiler's release and the runtime's release part."""
     known = {each.release: each for each in gates}
-    wrote, reads = (known.get(minor(cell.axes.get(axis, ""))) for axis in ("compiler", "runtime"))
+    wrote, reads = (known.get(minor(cell.axes.get(axis, ""))) for axis in (COMPILER, RUNTIME))
     if wrote is None or reads is None:
         return ()
     functions = [name for name in wrote.imports if reads.imports.get(name, wrote.imports[name]) != wrote.imports[name]]

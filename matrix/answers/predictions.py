@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from matrix.answers.gates import Gates, Prediction, load_gates, predict_release
 from matrix.core.records import Outcome
 from matrix.core.versions import minor
-from matrix.plan.backends.iree import BENCHMARK, COMPILE, RUN
+from matrix.plan.backends.iree import BENCHMARK, COMPILE, COMPILER, RUN, RUNTIME
 from matrix.results.run import Cell
 
 LOADED = (Outcome.PASSED, Outcome.WRONG_OUTPUT)
@@ -55,7 +55,7 @@ def committed() -> Predictions:
 
 def prediction_of(axes: Mapping[str, str], known: Predictions) -> Prediction | None:
     """None where the gates of the compiler or of the runtime are not known."""
-    return known.get((minor(axes.get("compiler", "")), minor(axes.get("runtime", ""))))
+    return known.get((minor(axes.get(COMPILER, "")), minor(axes.get(RUNTIME, ""))))
 
 
 def observed(cell: Cell) -> str | None:

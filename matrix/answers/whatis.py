@@ -12,6 +12,7 @@ from matrix.artifacts.vmfb import Executable, Vmfb
 from matrix.artifacts.vmfb_audit import VmfbAudit
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import minor
+from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.results.run import Run
 from matrix.results.square import ends_with
 
@@ -50,7 +51,7 @@ def _observed(compilers: Iterable[str], runtime: str, observed: Observed) -> str
 def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
     """Of a run over compilers and runtimes; what ended before its last stage is left out."""
     return {
-        (minor(cell.axes["compiler"]), minor(cell.axes["runtime"])): cell.signature or cell.outcome
+        (minor(cell.axes[COMPILER]), minor(cell.axes[RUNTIME])): cell.signature or cell.outcome
         for cell in run.cells
         if ends_with(run, cell.stage)
     }
@@ -102,7 +103,7 @@ def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str
         plain_rows(facts, headers=()),
         plain_rows(parts, headers=("part", "bytes", "share")),
         plain_rows(leaks, headers=("tells", "times", "such as")) if leaks else "no string that tells of its origin",
-        plain_rows(runtimes, headers=("runtime", "predicted", "observed", "detail")),
+        plain_rows(runtimes, headers=(RUNTIME, "predicted", "observed", "detail")),
         "predicted: from this file and matrix/data/gates.json; observed: results/portability.json, modules of the\n"
         "likely compilers (model linear, x86_64)",
     ]

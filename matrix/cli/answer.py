@@ -20,6 +20,7 @@ from matrix.images.requirements import (
     requirements_files,
     requirements_text,
 )
+from matrix.plan.backends.iree import COMPILER
 from matrix.plan.stages import axes as axis_rows
 from matrix.results.files import read_run, read_runs, run_files
 from matrix.results.run import Run
@@ -89,7 +90,7 @@ def candidates(options: Namespace) -> int:
         ]
         for each in found.candidates
     ]
-    print(escape_controls(plain_rows(rows, headers=("compiler", "score", *columns))))
+    print(escape_controls(plain_rows(rows, headers=(COMPILER, "score", *columns))))
     said = ", ".join(f"{name}={weight:g}" for name, weight in found.weights.items()) or "none"
     print(
         f"\nscore: 0 to 100, weights {said}; what was not measured (-) earns a release nothing,\n"

@@ -37,7 +37,7 @@ from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
 from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
-from matrix.plan.backends.iree import BUILD, LINK, VMFB
+from matrix.plan.backends.iree import BUILD, COMPILER, FLAGS, LINK, RUNTIME, TORCH, TURBINE, VMFB
 from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
@@ -63,7 +63,7 @@ def armv6_smoke(options: Namespace) -> int:
     """From toolchains to models on the emulated board; exit status 1 where an outcome is not the committed one."""
     expected = read_expected(expected_path()) if expected_path().exists() and not options.accept else None
     spec = board_spec(options.source, options.model)
-    axes = {"compiler": (options.compiler,)} if options.compiler else {}
+    axes = {COMPILER: (options.compiler,)} if options.compiler else {}
     question = Question(preset=BOARD_PRESET, axes=axes, models=(*spec.axes["model"], *model_words(options.model)))
     plan = resolved(lambda: plan_for(spec, question, options.store))
     with Store(options.store) as store, tempfile.TemporaryDirectory() as scratch:
@@ -148,7 +148,7 @@ def _numbered(mlir: Path, kind: str) -> tuple[str, ...]:
 
 
 def _compilers(plan: Plan) -> tuple[str, ...]:
-    return tuple(value.label for value in plan.axes["compiler"])
+    return tuple(value.label for value in plan.axes[COMPILER])
 
 
 def board_tools(plan: Plan, store: Store) -> dict[str, BoardTools]:
@@ -179,10 +179,10 @@ def _found(run: Run, plan: Plan, checks: Mapping[str, str]) -> BoardFindings:
     ends = {f"runtime {name}": "not built" for name in builds}
     cells = [cell for cell in run.cells if cell.outcome is not Outcome.EXCLUDED]
     for cell in cells:
-        ends |= {f"runtime {cell.axes['runtime']}": _ending(job) for job in run.jobs_of(cell) if job.stage == BUILD}
+        ends |= {f"runtime {cell.axes[RUNTIME]}": _ending(job) for job in run.jobs_of(cell) if job.stage == BUILD}
     made = programs_of(run, BUILD)
     rank = {(axis, value.label): index for axis, values in plan.axes.items() for index, value in enumerate(values)}
-    axes = ("model", "route", "runtime")
+    axes = ("model", "route", RUNTIME)
     ordered = sorted(cells, key=lambda cell: [rank[axis, cell.axes[axis]] for axis in axes])
     return BoardFindings(
         release=next(iter(builds.values())).release,
@@ -238,11 +238,11 @@ def bundle(options: Namespace) -> int:
     """Runs one cell of the preset, and writes a folder for a real board of what it ran."""
     check_bundle(options)
     spec = replace(board_spec(options.source, [options.model]), exclude=())
-    asked = {axis: getattr(options, axis) for axis in ("compiler", "python", "torch", "turbine")}
+    asked = {axis: getattr(options, axis) for axis in (COMPILER, "python", TORCH, TURBINE)}
     question = Question(
         preset=BOARD_PRESET,
         only=(f"runtime={options.toolchain}", f"route={options.route}"),
-        axes={axis: (term,) for axis, term in (*asked.items(), ("flags", "release")) if term},
+        axes={axis: (term,) for axis, term in (*asked.items(), (FLAGS, "release")) if term},
         models=model_words([options.model]),
         torch_variant=options.torch_build,
     )
@@ -284,7 +284,7 @@ def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, opti
         idle = measured_peak((str(tools.qemu), "-cpu", CPU, str(hello)), tools, Path(scratch))
     facts = BundleFacts(
         model=model.name,
-        compiler=cell.axes["compiler"],
+        compiler=cell.axes[COMPILER],
         runtime=source_version(Tree(path=tools.trees / "source", digest="")),
         toolchain=options.toolchain,
         route=options.route,
@@ -322,11 +322,11 @@ def armv6_lld(options: Namespace) -> int:
 
 def _released_linker(compiler: str, store: Store) -> Path:
     """The linker of a compiler release. Raises SpecError for one that is not locked."""
-    axes = {"compiler": (compiler,)} if compiler else {}
+    axes = {COMPILER: (compiler,)} if compiler else {}
     plan = plan_for(load_spec(BOARD_PRESET), Question(preset=BOARD_PRESET, axes=axes), store.folder)
     engine = engine_maker(DEFAULT_ENGINE, store.places, cores=1)(lambda _: None)
     try:
-        environment = engine.realise(next(each for each in plan.environments() if each.kind == "compiler"))
+        environment = engine.realise(next(each for each in plan.environments() if each.kind == COMPILER))
     finally:
         engine.close()
     return environment.root / released_linker(environment)

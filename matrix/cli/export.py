@@ -13,7 +13,7 @@ from packaging.version import Version
 from matrix.core.data import STORE_LOCKS, data_root, model_files
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, ExportFailed, UsageError
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
-from matrix.plan.backends.iree import MLIR, PARAMETERS
+from matrix.plan.backends.iree import MLIR, PARAMETERS, TORCH, TURBINE
 from matrix.plan.catalogue import model_missing
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, kind_of, load_locks, variant_of
@@ -51,8 +51,8 @@ def export_plan(options: Namespace) -> Plan:
         "name": path.stem,
         "file": str(path),
         "python": options.python,
-        "torch": torch,
-        "turbine": turbine,
+        TORCH: torch,
+        TURBINE: turbine,
         "parameters": "external" if options.parameters else "inline",
     }
     text = SPEC.format(**{key: json.dumps(word, ensure_ascii=False) for key, word in words.items()})
@@ -75,7 +75,7 @@ def newest_exporter(locks: LockIndex, torch: str, turbine: str, *, variant: str)
     """(torch, turbine): the newest turbine, with the newest torch, that a lock pairs. "" is any. Raises UsageError."""
     exporters = [lock for lock in locks.locks if kind_of(lock) == "exporter" and variant_of(lock) == variant]
     pairs = [
-        (pins["torch"], pins["iree-turbine"]) for pins in (dict(lock.pins) for lock in exporters if not lock.refusal)
+        (pins[TORCH], pins["iree-turbine"]) for pins in (dict(lock.pins) for lock in exporters if not lock.refusal)
     ]
     pairs = list(dict.fromkeys(pairs))
     fitting = [pair for pair in pairs if torch in ("", pair[0]) and turbine in ("", pair[1])]

@@ -26,8 +26,6 @@ LEGEND = (
     Column(title="cells", value=lambda row: row.count),
     Column(title="meaning", value=lambda row: row.words, align="left"),
 )
-NOTED = ("model", "runtime", "target")
-"""Axes of whose values there may be something to say beside the tables, in this order."""
 
 
 def _squares(run: Run) -> Iterator[Block]:
@@ -47,7 +45,7 @@ def _squares(run: Run) -> Iterator[Block]:
 
 
 def _notes(run: Run) -> Iterator[Block]:
-    notes = {label: note for axis in NOTED for label, note in run.notes(axis).items()}
+    notes = {label: note for axis in run.axes for label, note in run.notes(axis.name).items()}
     if notes:
         yield Lines(lines=tuple(f"{label}: {note}" for label, note in notes.items()), rigid=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from matrix.core.data import DATA, presets
 from matrix.core.versions import SelectorFault, is_version, select
-from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.iree import COMPILER, IREE, RUNTIME
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes
 from matrix.results.speed import median_ratio, waited
@@ -86,7 +86,7 @@ def _axis(old: Document, name: str, labels: Sequence[str], spec: Spec | None) ->
 
 def _built(axis: str, label: str, spec: Spec | None) -> Document:
     """Of a runtime that is built from source."""
-    build = spec.builds.get(label) if spec and axis == "runtime" else None
+    build = spec.builds.get(label) if spec and axis == RUNTIME else None
     if build is None:
         return {}
     release = build.source if is_version(build.source) else ""
@@ -99,7 +99,7 @@ def _tables(spec: Spec | None, labels: Mapping[str, Sequence[str]]) -> Iterator[
         where = {axis: _meant(terms, labels.get(axis, ())) for axis, terms in view.where.items()}
         yield {"rows": view.rows, "columns": view.columns, "where": where}
     if spec is None:
-        yield {"rows": "compiler", "columns": "runtime"}
+        yield {"rows": COMPILER, "columns": RUNTIME}
 
 
 def _meant(terms: Sequence[str], labels: Sequence[str]) -> list[str]:

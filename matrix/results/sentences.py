@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from matrix.core.records import Outcome
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import MLIR, VMFB
+from matrix.plan.backends.iree import COMPILER, FLAGS, MLIR, RUNTIME, TORCH, TURBINE, VMFB
 from matrix.plan.stages import kinds
 from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.square import placed, span
@@ -68,7 +68,7 @@ class _Cells:
     def __init__(self, run: Run) -> None:
         self.axes = [axis.name for axis in run.axes if axis.name != "target"]
         self.targets = run.axis("target").labels
-        self.releases = {value.label: value.release for value in run.axis("runtime").values if value.release}
+        self.releases = {value.label: value.release for value in run.axis(RUNTIME).values if value.release}
         self.found: dict[str, dict[Place, Cell]] = {target: {} for target in self.targets}
         for cell in run.cells:  # a target that an [[include]] adds to one cell is not on the axis
             place = tuple(cell.axes.get(axis, NONE) for axis in self.axes)
@@ -77,7 +77,7 @@ class _Cells:
 
     def on_the_wheel(self, place: Place) -> Place | None:
         """The place with the wheel of the release that its runtime is built from."""
-        runtime = self.axes.index("runtime")
+        runtime = self.axes.index(RUNTIME) if self.releases else 0
         release = self.releases.get(place[runtime])
         return (*place[:runtime], release, *place[runtime + 1 :]) if release else None
 
@@ -96,7 +96,7 @@ class _Cells:
         for cells in self.found.values():
             for place, cell in cells.items():
                 wheel = self.on_the_wheel(place)
-                if cell.axes["runtime"] == runtime and wheel in cells:
+                if cell.axes[RUNTIME] == runtime and wheel in cells:
                     yield _Pair(first=cells[wheel], second=cell, built=False)
 
 
@@ -156,7 +156,7 @@ def _targets(run: Run) -> tuple[str, ...]:
 
 # -- what exporters wrote
 
-EXPORTER = ("python", "torch", "turbine")
+EXPORTER = ("python", TORCH, TURBINE)
 NAMES = {"python": "Python"}
 OLDER, SAME, NEWER = "older than turbine", "of turbine's minor release", "newer than turbine"
 
@@ -260,7 +260,7 @@ def portability(run: Run) -> tuple[str, ...]:
     models: dict[str, dict[tuple[str, ...], Cell]] = {}
     for cell in run.cells:
         if _mlir(run, cell) and _took(run, cell, MLIR):
-            pair = tuple(cell.axes.get(axis, NONE) for axis in (*axes, "compiler", "flags"))
+            pair = tuple(cell.axes.get(axis, NONE) for axis in (*axes, COMPILER, FLAGS))
             models.setdefault(cell.axes.get("model", NONE), {})[pair] = cell
     return tuple(
         f"{model}: {_said(run, list(pairs.values()))}"
@@ -294,7 +294,7 @@ def _took(run: Run, cell: Cell, name: str) -> list[FinishedJob]:
 
 def _relation(cell: Cell) -> str:
     try:
-        turbine, compiler = (Version(cell.axes.get(axis, NONE)).release[:2] for axis in ("turbine", "compiler"))
+        turbine, compiler = (Version(cell.axes.get(axis, NONE)).release[:2] for axis in (TURBINE, COMPILER))
     except InvalidVersion:  # a user's own build
         return NEWER
     return SAME if compiler == turbine else (OLDER if compiler < turbine else NEWER)

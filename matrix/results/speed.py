@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from matrix.core.records import Outcome
+from matrix.plan.backends.iree import COMPILER
 from matrix.results.run import Cell, FinishedJob, Recompiled, Run, Timed, Times, Verdict
 
 CONFIDENCE = 0.85
@@ -203,7 +204,7 @@ def recompiled_of(subjects: Iterable[Subject], order: Sequence[str]) -> tuple[Re
     seen: dict[str, dict[str, list[FinishedJob]]] = {}
     for subject in subjects:
         if len(jobs := subject.compiles) > 1:
-            seen.setdefault(subject.cell.axes["compiler"], {})[jobs[0].key] = jobs
+            seen.setdefault(subject.cell.axes[COMPILER], {})[jobs[0].key] = jobs
     labels = sorted(seen, key=lambda label: order.index(label) if label in order else len(order))
     return tuple(_recompiled(label, list(seen[label].values())) for label in labels)
 

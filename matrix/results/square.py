@@ -12,6 +12,7 @@ from packaging.version import Version
 from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, in_order
 from matrix.plan.axes import NONE
+from matrix.plan.backends.iree import COMPILER, RUNTIME, TORCH
 from matrix.results import signatures
 from matrix.results.run import Cell, CellTable, Run
 
@@ -32,7 +33,7 @@ MARKS = {
 
 RAN = "ran"
 """It passed as far as anyone can say: no outputs are expected of it."""
-PLURAL = {"torch": "torch releases", "python": "Pythons"}
+PLURAL = {TORCH: "torch releases", "python": "Pythons"}
 """Of axes whose name does not just get an s."""
 OUTCOMES: Mapping[Outcome, str] = {
     Outcome.PASSED: "it ran, and its outputs equal torch eager's within the tolerance (relative to their scale)",
@@ -216,7 +217,7 @@ def islands(
             "passes" if len(rows) == 1 else "pass",
         )
         where = f"{_plural(column_axis, len(held))} {span(held, tuple(columns))}" if held else f"no {column_axis}"
-        if row_axis == "compiler" and column_axis == "runtime":
+        if row_axis == COMPILER and column_axis == RUNTIME:
             sentences.append(f"modules of {who} run on {where}")
         else:
             sentences.append(f"{who} {verb} with {where}")

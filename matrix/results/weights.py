@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 from functools import partial
 
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import VMFB
+from matrix.plan.backends.iree import COMPILER, FLAGS, RUNTIME, VMFB
 from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
 from matrix.results.run import Cell, FinishedJob, Module, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
@@ -56,7 +56,7 @@ MODULE_COLUMNS = (
 def _modules(run: Run) -> Iterator[Block]:
     """All modules that were looked into, and what removes the strings, in words."""
     if run.modules:
-        axes = differing((axis.name for axis in run.axes), [each.axes for each in run.modules], always="compiler")
+        axes = differing((axis.name for axis in run.axes), [each.axes for each in run.modules], always=COMPILER)
         yield Words(text="what is in each .vmfb: kB by part, and strings that tell where it comes from, as counts")
         yield grid([*by_axes(axes, lambda module: module.axes), *MODULE_COLUMNS], run.modules)
         for sentence in recipe(run):
@@ -70,7 +70,7 @@ def recipe(run: Run) -> Iterator[str]:
     """Per kind of string: the sets of flags whose modules hold none, as the bytes say, or that none does."""
     by_flags: dict[str, list[Module]] = {}
     for module in run.modules:
-        by_flags.setdefault(module.axes.get("flags", NONE), []).append(module)
+        by_flags.setdefault(module.axes.get(FLAGS, NONE), []).append(module)
     for kind in LEAKS.values():
         holding = [flags for flags, modules in by_flags.items() if any(each.strings.get(kind) for each in modules)]
         clean = [flags for flags in by_flags if flags not in holding]
@@ -100,7 +100,7 @@ def _mebibytes(peak: int | str) -> str:
 
 
 PROGRAM_COLUMNS = (
-    Column(title="runtime", value=lambda row: row[0], align="left"),
+    Column(title=RUNTIME, value=lambda row: row[0], align="left"),
     Column(title=RUNNER, value=lambda row: _size(row[1], RUNNER), text=_bytes),
     Column(title="with debug symbols", value=lambda row: _size(row[1], UNSTRIPPED), text=_bytes),
 )
@@ -112,7 +112,7 @@ RAN_COLUMNS = (
 
 def _builds(run: Run) -> Iterator[Block]:
     """The programs, then every module that ran right on one of them, of the newest compiler."""
-    programs = {cell.axes["runtime"]: job for cell in run.cells for job in run.jobs_of(cell) if _built(job)}
+    programs = {cell.axes[RUNTIME]: job for cell in run.cells for job in run.jobs_of(cell) if _built(job)}
     if not programs:
         return
     yield Words(text="runtimes built from source: bytes on the board, and with debug symbols")
@@ -137,12 +137,12 @@ def _built(job: FinishedJob) -> bool:
 def _ran(run: Run, programs: Container[str]) -> list[Cell]:
     """The last cell in the order of the compilers that passed, for each place on the other axes, in their order."""
     rank = {(axis.name, label): index for axis in run.axes for index, label in enumerate(axis.labels)}
-    others = [axis.name for axis in run.axes if axis.name != "compiler"]
+    others = [axis.name for axis in run.axes if axis.name != COMPILER]
 
     def place(cell: Cell) -> tuple[int, ...]:
         return tuple(rank.get((axis, cell.axes.get(axis, NONE)), -1) for axis in others)
 
-    ran = [cell for cell in run.cells if cell.passed and cell.axes.get("runtime") in programs]
+    ran = [cell for cell in run.cells if cell.passed and cell.axes.get(RUNTIME) in programs]
     ran = [cell for cell in ran if any(map(_built, run.jobs_of(cell)))]  # not one without a runtime
-    ran.sort(key=lambda cell: rank.get(("compiler", cell.axes.get("compiler", NONE)), -1))
+    ran.sort(key=lambda cell: rank.get((COMPILER, cell.axes.get(COMPILER, NONE)), -1))
     return sorted({tuple(cell.axes.get(axis) for axis in others): cell for cell in ran}.values(), key=place)

@@ -15,7 +15,7 @@ from matrix.core.records import DEFAULT_ENGINE, AxisValue, JobResult, Outcome
 from matrix.core.store_paths import STORE_PATHS, StorePath
 from matrix.plan.axes import NONE, ordered_axes
 from matrix.plan.backends.backend import EXPECTED, JOB_LOG, OUTPUT, matching
-from matrix.plan.backends.iree import MLIR, VMFB
+from matrix.plan.backends.iree import COMPILER, MLIR, VMFB
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
 from matrix.plan.stages import Node, kinds, last_stage
@@ -91,7 +91,7 @@ class Judge:
             signatures=self._steps,
             times=times_of(subjects, plan.baseline, wanted.rounds, wanted.passes) if plan.spec.timed else (),
             modules=tuple(self._modules.values()),
-            compiled_again=recompiled_of(subjects, _labels(plan.axes.get("compiler", ()))),
+            compiled_again=recompiled_of(subjects, _labels(plan.axes.get(COMPILER, ()))),
         )
 
     def _subject(self, cell: PlannedCell) -> Subject:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import jinja2
 
-from matrix.answers.advice import meant_by
+from matrix.answers.advice import meant_by, newest_first
 from matrix.core.errors import NoAnswer
 from matrix.core.text import mark_controls
 from matrix.core.versions import in_order, minor
+from matrix.plan.axes import NONE
+from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.results.run import Cell
 from matrix.results.square import headings, span
 
@@ -59,15 +61,17 @@ def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> 
     if not fitting:
         said = ", ".join(f"{axis} {term}" for axis, term in wanted.items())
         raise NoAnswer(f"no result has {said}", tip="`advise` with the same words lists what was tested")
-    own = not {"compiler", "runtime"} & wanted.keys()
-    axis = "runtime" if "compiler" in wanted and "runtime" not in wanted else "compiler"
+    own = not {COMPILER, RUNTIME} & wanted.keys()
+    axis = RUNTIME if COMPILER in wanted and RUNTIME not in wanted else COMPILER
+    if not any(axis in cell.axes for cell in fitting):  # of another backend
+        axis = next((name for name in newest_first() if name in fitting[0].axes), axis)
     measured = [cell for cell in fitting if cell.measured and (not own or _of_one_release(cell))]
-    order = in_order(cell.axes[axis] for cell in measured)
-    passing = [label for label in order if any(cell.right for cell in measured if cell.axes[axis] == label)]
+    order = in_order(cell.axes.get(axis, NONE) for cell in measured)
+    passing = [label for label in order if any(cell.right for cell in measured if cell.axes.get(axis, NONE) == label)]
     standing = "unknown" if not order else "bad" if not passing else "good" if passing[-1] == order[-1] else "some"
     label = ", ".join([wanted["model"], *(f"{name} {term}" for name, term in wanted.items() if name != "model")])
     message = _message(passing, order)
-    with_own = ", each with the runtime of its release" if own else ""
+    with_own = ", each with the runtime of its release" if own and axis == COMPILER else ""
     return Badge(
         label=mark_controls(label, LONGEST),
         message=mark_controls(message, LONGEST),
@@ -77,7 +81,7 @@ def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> 
 
 
 def _of_one_release(cell: Cell) -> bool:
-    return minor(cell.axes.get("runtime", "")) == minor(cell.axes.get("compiler", ""))
+    return minor(cell.axes.get(RUNTIME, "")) == minor(cell.axes.get(COMPILER, ""))
 
 
 def _message(passing: Sequence[str], order: Sequence[str]) -> str:

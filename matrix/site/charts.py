@@ -12,7 +12,7 @@ from pathlib import Path
 from matrix.core.records import Outcome
 from matrix.core.text import mark_controls
 from matrix.core.versions import in_order
-from matrix.plan.backends.iree import MLIR, VMFB
+from matrix.plan.backends.iree import MLIR, RUNTIME, VMFB
 from matrix.results.formats import without_formulas
 from matrix.results.run import FinishedJob, Run, Timed, Times
 from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
@@ -231,7 +231,7 @@ def _compiles(run: Run) -> Iterator[tuple[Mapping[str, str], FinishedJob]]:
     """Every compile once, with the axes that it can depend on: cells of several runtimes share it."""
     seen: set[tuple[str, ...]] = set()
     for cell in run.cells:
-        axes = {axis: label for axis, label in cell.axes.items() if axis != "runtime"}
+        axes = {axis: label for axis, label in cell.axes.items() if axis != RUNTIME}
         compiled = next((job for job in run.jobs_of(cell) if MLIR in job.inputs), None)
         if compiled and tuple(axes.values()) not in seen:
             seen.add(tuple(axes.values()))

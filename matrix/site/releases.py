@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, in_order
+from matrix.plan.backends.iree import COMPILER, RUNTIME, TORCH, TURBINE
 from matrix.results.run import Cell
 from matrix.results.square import Square
 from matrix.site.harmless import slug
 from matrix.site.squares import column_answer, evidence_of, row_answer, several
 
-RELEASED = {"compiler": "iree", "runtime": "iree", "turbine": "turbine", "torch": "torch", "python": "python"}
+RELEASED = {COMPILER: "iree", RUNTIME: "iree", TURBINE: TURBINE, TORCH: TORCH, "python": "python"}
 """Axes whose values are releases -> what was released: a compiler and a runtime of one number are one release."""
-NAMES = {"iree": "IREE", "turbine": "iree-turbine", "torch": "torch", "python": "Python"}
+NAMES = {"iree": "IREE", TURBINE: "iree-turbine", TORCH: TORCH, "python": "Python"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from matrix.answers import predictions
 from matrix.core.records import Outcome
 from matrix.core.versions import in_order
+from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.plan.stages import axes as axis_rows
 from matrix.results import signatures
 from matrix.results.run import Cell, Run
@@ -35,7 +36,7 @@ BIGGEST = 4000
 """Cells of one square on a page; beyond it the rows go on over several."""
 OTHERWISE = "≠"
 """Stands behind the mark of a cell that the gates predict to end in another way."""
-FIRST = ("compiler", "runtime")
+FIRST = (COMPILER, RUNTIME)
 """The axes of the question that most people come with."""
 
 

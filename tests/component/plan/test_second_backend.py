@@ -11,6 +11,7 @@ from second_backend import lay_out
 
 from matrix.cli.main import main
 from matrix.plan.question import Question
+from matrix.results.formats import FORMATS
 from matrix.run.planning import plan_of
 
 NOT_HERE = '[[exclude]]\nwhen = { backend = "iree" }\nreason = "IREE is not installed here"\n'
@@ -61,6 +62,19 @@ def test_its_cells_are_right_wrong_and_failed_and_have_no_value_on_the_axes_of_o
         ("scaler", "2.0", "-", "-"): ("wrong_output", "infer", ""),
         ("scaler", "3.0", "-", "-"): ("failed", "convert", "scaler-operation"),
     }
+
+
+def test_it_stands_alone_in_a_spec_that_does_not_name_iree(spec, tmp_path, capsys):
+    spec.write_text(spec.read_text().replace('["iree", "scaler"]', '"scaler"'))
+    table = said(capsys, "run", spec, "--store", tmp_path / "store")
+    assert "3 cells: 1 passed, 1 wrong output, 1 failed" in table
+    assert not [axis for axis in ("turbine", "compiler", "flags") if axis in table]
+    for name in FORMATS:
+        shown = said(capsys, "show", spec, "--store", tmp_path / "store", "--format", name)
+        assert "scaler" in shown
+    (tmp_path / "run.json").write_text(said(capsys, "show", spec, "--store", tmp_path / "store", "--format", "json"))
+    said(capsys, "site", "-o", tmp_path / "site", tmp_path / "run.json")
+    assert "Which releases of scaler are right" in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_a_second_run_does_nothing_again(measured, capsys):

@@ -1,0 +1,114 @@
+"""A backend is one record: the names of IREE's axes and stages stand in it, and in what is IREE's alone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
+
+ROOT = Path(__file__).parents[2]
+MATRIX = ROOT / "matrix"
+RECORD = MATRIX / "plan" / "backends"
+SHARED = {MODEL_AXIS.name, PYTHON_AXIS.name, TARGET_AXIS.name}
+AXES = {axis.name for axis in IREE.axes} - SHARED
+STAGES = {kind.name for kind in IREE.stages}
+
+OTHER_WORDS = {
+    "matrix/artifacts/program_audit.py": {"build"},  # a word in a program's strings
+    "matrix/builds/linkage.py": {"link", "runtime"},  # folders of IREE's sources, keys of a toolchain's table
+    "matrix/builds/planning.py": {"benchmark", "runtime"},
+    "matrix/builds/sources.py": {"runtime"},
+    "matrix/builds/tools.py": {"benchmark", "link"},
+    "matrix/cli/export.py": {"export"},  # verbs of the command line
+    "matrix/cli/options.py": {"build"},
+    "matrix/cli/verbs.py": {"export", "run"},
+    "matrix/cli/upkeep.py": {"flags"},  # of a CPU, in /proc/cpuinfo
+    "matrix/core/machine.py": {"flags"},
+    "matrix/core/keys.py": {"link", "run"},  # kinds of files in a tree
+    "matrix/engines/docker/image_verbs.py": {"build"},  # verbs of `image`
+    "matrix/engines/docker/kind.py": {"build"},
+    "matrix/engines/nix/image_verbs.py": {"build"},
+    "matrix/engines/nix/kind.py": {"build"},
+    "matrix/environments/index.py": {"compile", "run"},  # `uv pip compile`, `uv tool run`
+    "matrix/images/layer_files.py": {"link"},  # a kind of member of a tar
+    "matrix/plan/spec.py": {"benchmark"},  # the section of a spec
+    "matrix/site/views.py": {"link"},  # an address
+}
+"""Where the same word is another thing's name."""
+
+IREES_OWN = {
+    "matrix/answers/advice.py",  # the default set of flags first
+    "matrix/answers/candidates.py",  # compiler releases ranked
+    "matrix/answers/causes.py",  # gates of the `.vmfb`
+    "matrix/answers/predictions.py",
+    "matrix/answers/whatis.py",
+    "matrix/builds/linkage.py",
+    "matrix/cli/answer.py",
+    "matrix/cli/bisect.py",  # the preset that asks one model of all compilers
+    "matrix/cli/board.py",
+    "matrix/cli/export.py",
+    "matrix/cli/options.py",  # what `export` and `bundle` take
+    "matrix/cli/upkeep.py",  # the package by which `doctor` asks the index
+    "matrix/plan/stages.py",  # the table of backends
+    "matrix/results/migrations.py",  # files of format 1 know no other backend
+    "matrix/results/sentences.py",  # wheels beside builds, front ends
+    "matrix/results/speed.py",  # second compiles
+    "matrix/results/square.py",  # words of islands
+    "matrix/results/times.py",
+    "matrix/results/weights.py",  # what a `.vmfb` weighs
+    "matrix/run/judging.py",
+    "matrix/site/badges.py",
+    "matrix/site/charts.py",
+    "matrix/site/releases.py",
+    "matrix/site/squares.py",
+}
+"""What says something of IREE's stages or axes that is so of no other backend. This list only shrinks."""
+
+
+def modules() -> dict[str, ast.Module]:
+    paths = [path for path in sorted(MATRIX.rglob("*.py")) if not path.is_relative_to(RECORD)]
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def test_the_names_of_irees_axes_and_stages_stand_in_its_record():
+    found = {}
+    for name, tree in modules().items():
+        words = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        if more := words & (AXES | STAGES) - OTHER_WORDS.get(name, set()):
+            found[name] = more
+    assert found == {}
+
+
+def test_only_what_is_irees_alone_reads_its_record():
+    reads = {
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("matrix.plan.backends.iree")
+    }
+    assert reads == IREES_OWN
+
+
+def test_no_stage_axis_or_environment_has_the_name_of_another():
+    for rows in (IREE.axes, IREE.stages, IREE.environments):
+        names = [row.name for row in rows]
+        assert len(set(names)) == len(names)
+
+
+def test_each_row_names_rows_that_there_are():
+    environments, axes = {kind.name for kind in IREE.environments}, {axis.name for axis in IREE.axes}
+    for place, kind in enumerate(IREE.stages):
+        assert kind.environment in environments
+        assert {*kind.axes} <= axes
+        assert {*kind.after} <= {before.name for before in IREE.stages[:place]}, (
+            "a stage stands behind those it follows"
+        )
+        assert kind.comes_with in ("", *STAGES)
+        assert all((ROOT / "scripts" / program).is_file() for program in (*kind.programs, kind.script) if program)
+    for kind in IREE.environments:
+        assert {*kind.axes} <= axes
+        assert kind.follows in ("", *environments)
