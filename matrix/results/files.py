@@ -11,8 +11,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import GenericAlias
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any
 
 from matrix.core.errors import ResultsFault
 from matrix.core.records import Outcome
@@ -20,7 +19,7 @@ from matrix.core.store_paths import StorePath
 from matrix.core.text import mark_controls
 from matrix.core.versions import nearest
 from matrix.results.migrations import MIGRATIONS
-from matrix.results.run import Cell, FinishedJob, RealisedEnvironment, Run, RunAxis, RunValue, Timed
+from matrix.results.run import Cell, CellTable, RealisedEnvironment, Run, RunAxis, RunValue
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -35,6 +34,8 @@ VERDICT = ("axes", "outcome", "stage", "signature")
 """What stands first in a cell; all else is its evidence."""
 KEYED = {"jobs": "key", "environments": "digest", "store_paths": "path"}
 """Tables of a run whose rows are records that hold their own name."""
+SPARSE = (Run, RunAxis, RunValue, CellTable, Cell, RealisedEnvironment, StorePath)
+"""Records that are written without what is as by default."""
 
 
 def run_files(folder: Path) -> tuple[Path, ...]:
@@ -66,7 +67,7 @@ def parse_run(document: object, *, source: str) -> Run:
     faults: list[str] = []
     run = None
     try:
-        run = converter().structure({**content, "source": source}, Run)
+        run = converter().structure({**_opened(content), "source": source}, Run)
     except (BaseValidationError, Unfit) as error:
         faults += _faults(error, "")
     faults += _loose_ends(content)
@@ -79,7 +80,10 @@ def parse_run(document: object, *, source: str) -> Run:
 
 def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
     """The run as a file. The outcomes' counts and `sentences` stand in it for those who read no more of it."""
-    content = converter().unstructure(run)
+    content = _closed(converter().unstructure(dataclasses.replace(run, source="")))
+    for table, written in zip(run.times, content.get("times", ()), strict=True):
+        for row, each in zip(table.rows, written["rows"], strict=True):
+            each["verdict"] = row.verdict or None
     counts = {outcome.value: count for outcome, count in run.counts().items()}
     head = {"format": FORMAT, "preset": run.preset, "question": run.question, "counts": counts}
     return json.dumps({**head, "sentences": list(sentences), **content}, indent=1, allow_nan=False) + "\n"
@@ -117,21 +121,52 @@ class Unfit(Exception):
 
 @functools.cache
 def converter() -> Converter:
-    """It coerces nothing: a text is no number, a number no text."""
+    """It coerces nothing: a text is no number, a number no text. What is null is not known, as what is missing."""
     from cattrs import Converter
-    from cattrs.gen import make_dict_unstructure_fn, override
+    from cattrs.cols import is_mapping, list_structure_factory, mapping_structure_factory
+    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
     made = Converter()
+
+    def many(kind: type) -> Hook:
+        read: Hook = list_structure_factory(kind, made)
+        return _guarded(list, "a list", lambda value: tuple(read(value, list)))
+
+    def table(kind: type) -> Hook:
+        read: Hook = mapping_structure_factory(kind, made)
+        return _guarded(dict, "a table", lambda value: read(value, dict))
+
+    def record(kind: type) -> Hook:
+        read: Hook = make_dict_structure_fn(kind, made, **renamed(kind))
+        return _guarded(dict, "a table", lambda row: read(_known(row), kind))
+
+    def written(kind: type) -> Hook:
+        return make_dict_unstructure_fn(kind, made, _cattrs_omit_if_default=kind in SPARSE, **renamed(kind))
+
+    def renamed(kind: type) -> dict[str, Any]:
+        return {"size": override(rename="bytes")} if kind is StorePath else {}
+
     for kind, words, fits in SCALARS:
         made.register_structure_hook(kind, functools.partial(_scalar, words, fits))
     made.register_structure_hook(Outcome, _outcome)
-    for fits_kind, hook_of in ((_is_many, _many), (_is_table, _table), (dataclasses.is_dataclass, _record)):
-        made.register_structure_hook_factory(fits_kind, hook_of)
-    for record, write in WRITTEN.items():
-        sparse = record not in (FinishedJob, Timed)
-        plain: Hook = make_dict_unstructure_fn(record, made, _cattrs_omit_if_default=sparse, **_names(record, override))
-        made.register_unstructure_hook(record, functools.partial(write, plain))
+    made.register_structure_hook_factory(lambda kind: getattr(kind, "__origin__", None) is tuple, many)
+    made.register_structure_hook_factory(is_mapping, table)
+    made.register_structure_hook_factory(dataclasses.is_dataclass, record)
+    made.register_unstructure_hook_factory(dataclasses.is_dataclass, written)
     return made
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _guarded(kind: type, words: str, read: Hook) -> Hook:
+    def hook(value: object, _: type) -> object:
+        if not isinstance(value, kind):
+            raise Unfit(value, words)
+        return read(value)
+
+    return hook
 
 
 SCALARS: tuple[tuple[type, str, Callable[[object], bool]], ...] = (
@@ -155,142 +190,43 @@ def _outcome(value: object, _: type) -> Outcome:
     return Outcome(value)
 
 
-def _is_many(kind: object) -> bool:
-    return get_origin(kind) in (tuple,)
+# -- what stands in the file in another way than in the records
 
 
-def _is_table(kind: object) -> bool:
-    return get_origin(kind) == Mapping
-
-
-def _many(kind: type, made: Converter) -> Hook:
-    from cattrs.cols import list_structure_factory
-
-    read: Hook = list_structure_factory(GenericAlias(list, get_args(kind)[:1]), made)  # type: ignore[arg-type]
-
-    def hook(value: object, _: type) -> object:
-        if not isinstance(value, list):
-            raise Unfit(value, "a list")
-        return tuple(read(value, list))
-
-    return hook
-
-
-def _table(kind: type, made: Converter) -> Hook:
-    from cattrs.cols import mapping_structure_factory
-
-    read: Hook = mapping_structure_factory(GenericAlias(dict, get_args(kind)), made)  # type: ignore[arg-type]
-
-    def hook(value: object, _: type) -> object:
-        if not isinstance(value, dict):
-            raise Unfit(value, "a table")
-        return read(value, dict)
-
-    return hook
-
-
-def _record(kind: type, made: Converter) -> Hook:
-    """What is null is not known, as what is missing."""
-    from cattrs.gen import make_dict_structure_fn, override
-
-    read: Hook = make_dict_structure_fn(kind, made, **_names(kind, override))
-    before = READ.get(kind, dict)
-
-    def hook(value: object, _: type) -> object:
-        if not isinstance(value, dict):
-            raise Unfit(value, "a table")
-        return read({name: each for name, each in before(value).items() if each is not None}, kind)
-
-    return hook
-
-
-def _names(kind: type, override: Callable[..., Any]) -> dict[str, Any]:
-    """Fields that have another name in the file."""
-    return {"size": override(rename="bytes")} if kind is StorePath else {}
-
-
-def _read_run(value: dict[str, Any]) -> dict[str, Any]:
-    """Each row of a table of records with its name in it."""
-    named = {
-        table: {name: {**row, key: name} if isinstance(row, dict) else row for name, row in value[table].items()}
-        for table, key in KEYED.items()
-        if isinstance(value.get(table), dict)
-    }
-    return {**value, **named}
-
-
-def _read_cell(value: dict[str, Any]) -> dict[str, Any]:
-    evidence = value.get("evidence", {})
-    if not isinstance(evidence, dict):
-        raise Unfit(evidence, "a table of evidence")
-    return {**value, **evidence}
-
-
-def _read_environment(value: dict[str, Any]) -> dict[str, Any]:
-    known = {field.name for field in dataclasses.fields(RealisedEnvironment)}
-    return {**value, "evidence": {name: each for name, each in value.items() if name not in known}}
-
-
-READ: Mapping[type, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    Run: _read_run,
-    Cell: _read_cell,
-    RealisedEnvironment: _read_environment,
-}
-"""Record -> what makes its fields of its table in the file."""
-
-
-def _write_run(plain: Hook, run: Run) -> dict[str, Any]:
-    """In the order of the record; jobs and environments stand in it where there are none, too."""
-    content = {"jobs": {}, "environments": {}, **plain(run)}
+def _opened(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's tables with the fields of the records; what does not fit is left for the converter to name."""
+    opened = {**content, "cells": [_flat(cell) for cell in content["cells"]]}
     for table, key in KEYED.items():
-        if table in content:
-            content[table] = {name: _without(row, key) for name, row in content[table].items()}
-    order = [field.name for field in dataclasses.fields(Run)]
-    return {name: content[name] for name in order if name in content and name != "source"}
+        if isinstance(rows := content.get(table), dict):
+            opened[table] = {name: {**row, key: name} if isinstance(row, dict) else row for name, row in rows.items()}
+    known = {field.name for field in dataclasses.fields(RealisedEnvironment)}
+    for row in opened["environments"].values() if isinstance(opened.get("environments"), dict) else ():
+        if isinstance(row, dict):
+            row["evidence"] = {name: value for name, value in row.items() if name not in known}
+    return opened
 
 
-def _without(row: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: each for name, each in row.items() if name != key}
+def _flat(cell: object) -> object:
+    evidence = cell.get("evidence") if isinstance(cell, dict) else None
+    return {**cell, **evidence} if isinstance(cell, dict) and isinstance(evidence, dict) else cell
 
 
-def _write_cell(plain: Callable[[Cell], dict[str, Any]], cell: Cell) -> dict[str, Any]:
-    content = plain(cell)
-    first = {name: content.pop(name, None) for name in VERDICT}
-    return {**first, "evidence": {"jobs": [], **content}}
-
-
-def _write_environment(
-    plain: Callable[[RealisedEnvironment], dict[str, Any]], each: RealisedEnvironment
-) -> dict[str, Any]:
-    content = plain(each)
-    return {**_without(content, "evidence"), **content.get("evidence", {})}
-
-
-def _write_timed(plain: Callable[[Timed], dict[str, Any]], row: Timed) -> dict[str, Any]:
-    return {**plain(row), "verdict": row.verdict or None}
-
-
-def _write_job(plain: Hook, job: FinishedJob) -> dict[str, Any]:
-    content = plain(job)
-    return content if job.measurements else _without(content, "measurements")
-
-
-def _as_it_is(plain: Callable[[object], dict[str, Any]], each: object) -> dict[str, Any]:
-    return plain(each)
-
-
-WRITTEN: Mapping[type, Callable[..., dict[str, Any]]] = {
-    Cell: _write_cell,
-    RealisedEnvironment: _write_environment,
-    Timed: _write_timed,
-    FinishedJob: _write_job,
-    RunValue: _as_it_is,
-    RunAxis: _as_it_is,
-    StorePath: _as_it_is,
-    Run: _write_run,
-}
-"""Record -> what makes its table in the file of its fields, those of which others are made first. Of most of them what
-is as by default is left out."""
+def _closed(content: dict[str, Any]) -> dict[str, Any]:
+    """The records' fields as the file has them, in the order of the record."""
+    closed = {"jobs": {}, "environments": {}, **content}
+    closed["cells"] = [
+        {**{name: cell.pop(name, None) for name in VERDICT}, "evidence": {"jobs": [], **cell}}
+        for cell in content["cells"]
+    ]
+    for table, key in KEYED.items():
+        for row in closed.get(table, {}).values():
+            del row[key]
+    for row in closed["environments"].values():
+        row.update(row.pop("evidence", {}))
+    for job in closed["jobs"].values():
+        if not job["measurements"]:
+            del job["measurements"]
+    return {field.name: closed[field.name] for field in dataclasses.fields(Run) if field.name in closed}
 
 
 # -- faults
@@ -331,9 +267,12 @@ def _loose_ends(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"cells[{index}].stage: read {stage!r}, expected one of {', '.join(map(str, stages))}" + nearest(
                 stage, stages
             )
-        evidence = cell.get("evidence")
+        evidence = cell.get("evidence", {})
+        if not isinstance(evidence, dict):
+            yield f"cells[{index}].evidence: read {evidence!r}, expected a table"
+            continue
         for name in ("jobs", "beside"):
-            keys = evidence.get(name) if isinstance(evidence, dict) else None
+            keys = evidence.get(name)
             for place, key in enumerate(keys if isinstance(keys, list) and isinstance(jobs, dict) else ()):
                 if isinstance(key, str) and key not in jobs:
                     yield f"cells[{index}].evidence.{name}[{place}]: read {key!r}, expected a key of `jobs`"

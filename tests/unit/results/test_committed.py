@@ -27,7 +27,9 @@ def test_a_published_file_alone_shows_its_tables(path, capsys):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_what_is_written_is_read_as_it_was(path):
     run = read_run(path)
-    again = parse_run(json.loads(FORMATS["json"](run)), source=str(path))
+    text = FORMATS["json"](run)
+    assert text == path.read_text(encoding="utf-8")
+    again = parse_run(json.loads(text), source=str(path))
     assert again == run
     assert all(FORMATS[name](again) == FORMATS[name](run) for name in FORMATS)
 
