@@ -113,6 +113,12 @@ def test_a_model_that_it_does_not_take_is_told(spec, tmp_path):
     assert told == {"iree": "", "scaler": "no stage of scaler takes a model that comes as vmfb"}
 
 
+def test_an_axis_of_a_backend_that_the_spec_does_not_name_is_refused(spec, capsys):
+    spec.write_text(spec.read_text().replace('["iree", "scaler"]', '"scaler"'))
+    assert main(["plan", str(spec), "--compiler", "3.8.0"]) == 2
+    assert "has no such axis, expected one of backend, model, python, scaler, target" in capsys.readouterr().err
+
+
 def test_an_unknown_backend_is_a_fault_with_the_nearest_name(spec, capsys):
     spec.write_text(spec.read_text().replace('"scaler"]', '"scalar"]'))
     assert main(["plan", str(spec)]) == 2
