@@ -327,7 +327,7 @@ class Disk:
     held_bytes: int = 0
     peak_bytes: int = 0
     made: int = 0
-    dropped: int = 0
+    removed: int = 0
     made_again: list[str] = field(default_factory=list)
 
     def note(self, held: int) -> None:

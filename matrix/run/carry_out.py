@@ -87,7 +87,7 @@ def _tell(summary: RunSummary) -> None:
 
 
 def disk_words(disk: Disk) -> str:
-    """`disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 dropped`."""
+    """`disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 removed`."""
     budget = f" of a budget of {disk.budget_bytes / 1e9:.1f} GB" if disk.budget_bytes else ""
     if disk.kept:
         return (
@@ -97,7 +97,7 @@ def disk_words(disk: Disk) -> str:
     again = f"; made again: {', '.join(disk.made_again)}" if disk.made_again else ""
     return (
         f"disk: peak {disk.peak_bytes / 1e9:.1f} GB{budget}; "
-        f"{disk.made} environments made, {disk.dropped} dropped{again}"
+        f"{disk.made} environments made, {disk.removed} removed{again}"
     )
 
 
@@ -112,7 +112,7 @@ def disk_use(disk: Disk) -> DiskUse | None:
         peak_bytes=disk.peak_bytes,
         budget_bytes=disk.budget_bytes or None,
         environments_made=disk.made,
-        environments_dropped=disk.dropped,
+        environments_dropped=disk.removed,
         made_again=tuple(disk.made_again),
     )
 

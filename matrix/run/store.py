@@ -253,7 +253,7 @@ class Store:
         rows = self._database.execute("SELECT DISTINCT json_extract(record, '$.environment') FROM results")
         return {digest for (digest,) in rows}
 
-    def drop_unreferenced_blobs(self) -> int:
+    def remove_unreferenced_blobs(self) -> int:
         """Removes blobs that no result names as an output or an input. Returns the bytes freed."""
         needed = {digest for (digest,) in self._database.execute("SELECT digest FROM artifacts")}
         for (record,) in self._database.execute("SELECT record FROM results"):

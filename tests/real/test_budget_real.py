@@ -42,7 +42,7 @@ def test_a_run_keeps_to_its_budget_and_installs_each_environment_once(tmp_path):
     assert (disk["environments_made"], disk["made_again"]) == (6, [])
     assert disk["environments_dropped"] >= 1
     assert held_bytes(store) <= disk["peak_bytes"] <= disk["budget_bytes"] == BUDGET_GB * 1e9
-    assert re.search(r"^disk: peak 0\.\d GB of a budget of 1\.0 GB; 6 environments made, \d dropped$", ran.err, re.M)
+    assert re.search(r"^disk: peak 0\.\d GB of a budget of 1\.0 GB; 6 environments made, \d removed$", ran.err, re.M)
     roomy = good("run", write_spec(tmp_path / "roomy"), "--store", tmp_path / "other", "--format", "json")
     assert "wheels" not in {path.name for path in (tmp_path / "other").iterdir()}
     outcomes = [[cell["outcome"] for cell in json.loads(text)["cells"]] for text in (ran.out, roomy.out)]

@@ -44,7 +44,7 @@ def _answers() -> bool:
 
 def _shell_line(made: HandMade) -> str:
     files = {**made.files, **({Path(made.model).name: Path(made.model)} if made.script else {})}
-    copies = "".join(f"cp {shlex.quote(str(path))} $d/{name} && " for name, path in files.items())
+    copies = "".join(f"cp {shlex.quote(str(path))} $d/{shlex.quote(name)} && " for name, path in files.items())
     entry = "--entrypoint '' " if made.request.toolchain else ""
     image = f"{entry}--init --network none -v $d:/out -w /out sha256:{made.environment.digest}"
     line, mounted = tool_line(made.job.command, made.environment), ""

@@ -58,10 +58,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What to make and what to drop now; `stuck` is what found no room though nothing more can go."""
+    """What to make and what to remove now; `stuck` is what found no room though nothing more can go."""
 
     make: EnvironmentRequest | None = None
-    drop: tuple[EnvironmentRequest, ...] = ()
+    remove: tuple[EnvironmentRequest, ...] = ()
     stuck: EnvironmentRequest | None = None
 
 
@@ -75,9 +75,9 @@ def in_order(requests: Iterable[EnvironmentRequest]) -> tuple[EnvironmentRequest
 
 
 def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> Choice:
-    """The next environment to make of those `wanted` (in order), or what to drop for it.
+    """The next environment to make of those `wanted` (in order), or what to remove for it.
 
-    `idle`: no job runs and nothing is being made or dropped, so that waiting brings nothing.
+    `idle`: no job runs and nothing is being made or removed, so that waiting brings nothing.
     """
     for request in wanted:
         if _brings_the_same(request, room):
@@ -85,11 +85,11 @@ def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> C
         if room.used + room.promised + room.cost(request) <= room.limit and _leaves_room(request, wanted, room):
             return Choice(make=request)
         if victims := _over(request, wanted, room):
-            return Choice(drop=victims)
+            return Choice(remove=victims)
         if not idle:
             return Choice()
         if last_resort := _least_urgent(request, room):
-            return Choice(drop=(last_resort,))
+            return Choice(remove=(last_resort,))
         return Choice(stuck=request)
     return Choice()
 

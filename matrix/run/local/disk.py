@@ -75,7 +75,7 @@ class EnvironmentDisk:
             return False
         self._others_gone = True
         gone = self._removing.remove_others(keep)
-        self.record.dropped += gone
+        self.record.removed += gone
         self.record.note(self.held())
         return gone > 0
 
@@ -131,7 +131,7 @@ class EnvironmentDisk:
         self.going.discard(request)
         self.record.note(held_bytes)
         if gone:
-            self.record.dropped += 1
+            self.record.removed += 1
             self._standing.discard(request)
         else:
             self._in_use.add(request)

@@ -141,11 +141,11 @@ class Provision:
             wanted = sorted(self._wanted, key=self._order.__getitem__)
             waits = not idle or bool(self._making or self.disk.going)
             choice = choose(wanted, self.disk.room(self._order, list(self._making), needed), idle=not waits)
-            if (choice.drop or choice.stuck) and self.disk.remove_others(self._recipes):
+            if (choice.remove or choice.stuck) and self.disk.remove_others(self._recipes):
                 continue
             if choice.stuck:
                 raise self.disk.no_room(choice.stuck)
-            for request in choice.drop:
+            for request in choice.remove:
                 self.disk.going.add(request)
                 self._loaded.pop(request, None)
                 self._submit(self._remove, request)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from answering import AnsweringEngine
+from samples import result
 
 from matrix.cli.main import main
 from matrix.core import processes
+from matrix.core.data import data_root
 from matrix.core.errors import EngineMissing
 from matrix.core.processes import Completed
-from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest, Lock, Platform, Toolchain
+from matrix.core.records import DEFAULT_ENGINE, Environment, EnvironmentRequest, Lock, Platform, Toolchain
 from matrix.engines import choice
-from matrix.engines.kind import EngineKind, Feature, Finding, features_of
+from matrix.engines.kind import EngineKind, Feature, Finding, HandMade, features_of
 
 RUNTIME = Lock(name="runtime/3.8.0", path=Path("x"), digest="d", pins=())
 EMULATED = Platform(machine="aarch64", emulator=("qemu",))
@@ -132,3 +135,64 @@ def test_what_an_engine_does_not_take_names_those_that_do(request_, feature):
             choice.refuse(request_, kind.name)
         for other in choice.ENGINE_KINDS:
             assert (f"--engine {other.name} " in refused.value.tip) == (feature in other.takes)
+
+
+def made_by_hand(stage: str, command: tuple[str, ...], *, root: str, script: str = "", **evidence: str) -> HandMade:
+    environment = Environment(
+        request_label="x",
+        engine="",
+        digest="d" * 64,
+        root=Path(root),
+        python_version="3.11",
+        c_library="glibc",
+        tools={"iree-compile": "bin/iree-compile"},
+        distributions=(),
+        evidence=tuple(evidence.items()),
+    )
+    return HandMade(
+        job=replace(result(stage), command=command),
+        request=request_of(),
+        environment=environment,
+        files={} if script else {"module.mlir": Path("/s/m1")},
+        script=script,
+        model="/me/my model.py" if script else "",
+    )
+
+
+COMPILE = ("compile", ("iree-compile", "module.mlir"))
+EXPORT = ("export", ("export.py", "model_digest=d1", "strict=true"))
+FOLDER = 'cd "$(mktemp -d)" && '
+SCRIPTS = str(data_root() / "scripts")
+
+
+@pytest.mark.parametrize(
+    ("engine", "root", "compiled", "exported"),
+    [
+        (
+            "venv",
+            "/e",
+            f"{FOLDER}ln -s /s/m1 module.mlir && /e/bin/iree-compile module.mlir",
+            f"{FOLDER}/e/bin/python {SCRIPTS}/export.py '/me/my model.py' strict=true",
+        ),
+        (
+            "nix",
+            "/opt/env",
+            f"{FOLDER}ln -s /s/m1 module.mlir && /nix/p/bin/iree-compile module.mlir",
+            f"{FOLDER}/nix/p/bin/python {SCRIPTS}/export.py '/me/my model.py' strict=true",
+        ),
+        (
+            "docker",
+            "/opt/env",
+            "d=$(mktemp -d) && cp /s/m1 $d/module.mlir && docker run --rm --init --network none -v $d:/out -w /out "
+            f"sha256:{'d' * 64} /opt/env/bin/iree-compile module.mlir",
+            "d=$(mktemp -d) && cp '/me/my model.py' $d/'my model.py' && docker run --rm "
+            f"-v {SCRIPTS}:/scripts:ro --init --network none -v $d:/out -w /out sha256:{'d' * 64} "
+            "/opt/env/bin/python /scripts/export.py 'my model.py' strict=true",
+        ),
+    ],
+)
+def test_a_job_is_shown_as_a_line_that_repeats_it(engine, root, compiled, exported):
+    show = choice.engine_kind(engine).shell_line
+    assert show(made_by_hand(*COMPILE, root=root, nix_programs="/nix/p" if engine == "nix" else "")) == compiled
+    made = made_by_hand(*EXPORT, root=root, script="export.py", nix_programs="/nix/p" if engine == "nix" else "")
+    assert show(made) == exported

@@ -66,7 +66,7 @@ class Run:
             standing, limit = self.standing, self.limit
             room = Room(limit=limit, used=self.used, standing=standing, sharing=standing, making=(), needed=self.needed)
             choice = choose(self.wanted(), room, idle=True)
-            for request in choice.drop:
+            for request in choice.remove:
                 self.standing.remove(request)
             if choice.make:
                 self.made.append(choice.make)
@@ -142,20 +142,20 @@ def test_what_another_run_made_shares_no_wheels():
     beside = replace(stands, making=[exporter("2.9", "3.7.0")])
     assert choose([exporter("2.9", "3.9.0")], beside, idle=False).make is None
     tight = room(TORCH + COMPILER, [exporter("2.9", "3.8.0")], sharing=(), needed=False)
-    assert choose([exporter("2.9", "3.9.0")], tight, idle=False).drop == (exporter("2.9", "3.8.0"),)
+    assert choose([exporter("2.9", "3.9.0")], tight, idle=False).remove == (exporter("2.9", "3.8.0"),)
 
 
 def test_while_something_runs_a_full_disk_waits_and_then_gives_up_what_comes_latest():
     full = room(TORCH, [compiler("3.8.0"), runtime("3.8.0"), runtime("3.9.0")])
     assert choose([exporter("2.9")], full, idle=False) == choose([], full, idle=True)
-    assert choose([exporter("2.9")], full, idle=True).drop == (runtime("3.9.0"),)
+    assert choose([exporter("2.9")], full, idle=True).remove == (runtime("3.9.0"),)
 
 
 def test_of_what_is_over_goes_first_what_shares_nothing_with_the_rest():
     standing = [exporter("2.9", "3.8.0"), exporter("2.3", "3.8.0")]
     over = room(2 * TORCH + 1, standing, needed=False)
     choice = choose([exporter("2.9", "3.9.0"), exporter("2.12")], over, idle=False)
-    assert choice.drop == (exporter("2.3", "3.8.0"),)
+    assert choice.remove == (exporter("2.3", "3.8.0"),)
 
 
 def test_an_environment_costs_what_others_do_not_bring():

@@ -321,7 +321,7 @@ def test_environments_stay_within_the_budget(store, tmp_path):
     assert summary.disk.peak_bytes <= summary.disk.budget_bytes
     assert (summary.disk.made, summary.disk.made_again) == (8, [])
     assert local.engine.removed[:2] == ["compiler", "compiler"]
-    assert summary.disk.dropped == len(local.engine.removed)
+    assert summary.disk.removed == len(local.engine.removed)
 
 
 def test_a_budget_below_one_environment_ends_the_run(store, plan):
@@ -334,7 +334,7 @@ def test_an_engine_that_keeps_environments_is_not_stopped_in_mid_run_and_tells_w
     local = Local(store, kind=Keeping, budget=1)
     local.engine.realise(plan.environments()[0])
     disk = local.carry_out(plan).disk
-    assert (disk.kept, disk.made, disk.dropped) == (True, len(plan.environments()) - 1, 0)
+    assert (disk.kept, disk.made, disk.removed) == (True, len(plan.environments()) - 1, 0)
     assert (disk.peak_bytes, disk.budget_bytes) == (1000 * len(plan.environments()), 1)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
+from answering import AnsweringEngine
 from environment_requests import GB, compiler, runtime
 
-from matrix.core.errors import DiskFull, EngineMissing
+from matrix.core.errors import DiskFull, EngineMissing, NotInstallable, NotRunnable
 from matrix.core.records import Disk
 from matrix.run.carry_out import disk_words
 from matrix.run.local.disk import refuse_beyond
+from matrix.run.local.provision import Provision, ProvisionFault, Realised, RecipeKnown
+from matrix.run.store import Store
 
 REQUESTS = (compiler("3.8.0"), compiler("3.9.0"), runtime("3.8.0"))
 """Together 1.1 GB."""
@@ -88,8 +93,8 @@ def test_an_engine_that_removes_or_cannot_measure_goes_without():
     ("disk", "words"),
     [
         (
-            Disk(budget_bytes=20 * GB, peak_bytes=142 * GB // 10, made=31, dropped=4),
-            "disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 dropped",
+            Disk(budget_bytes=20 * GB, peak_bytes=142 * GB // 10, made=31, removed=4),
+            "disk: peak 14.2 GB of a budget of 20.0 GB; 31 environments made, 4 removed",
         ),
         (
             Disk(budget_bytes=0, kept=True, peak_bytes=42 * GB // 10, made=31),
@@ -105,3 +110,100 @@ def test_an_engine_that_removes_or_cannot_measure_goes_without():
 )
 def test_the_closing_line_says_what_was_measured(disk, words):
     assert disk_words(disk) == words
+
+
+# -- environments on request
+
+
+class Asked:
+    """A provision on an engine that answers, and what it announced."""
+
+    def __init__(self, store: Store, engine: AnsweringEngine, *requests) -> None:
+        self.events: queue.SimpleQueue = queue.SimpleQueue()
+        self.store, self.engine, self.requests = store, engine, requests
+        self.provision = Provision(engine=engine, store=store, announce=self.events.put)
+        self.provision.find(requests)
+        self.found = {event.request: event for event in (self.next(RecipeKnown) for _ in requests)}
+        self.known = {request: self.provision.known(event) for request, event in self.found.items()}
+
+    def next(self, kind):
+        event = self.events.get(timeout=5)
+        assert isinstance(event, kind), event
+        return event
+
+    def admit(self, *, idle=True, needed=lambda _: True) -> None:
+        self.provision.admit(needed, idle=idle)
+
+
+@pytest.fixture
+def asked(tmp_path):
+    with Store(tmp_path / "store") as store:
+        made = Asked(store, AnsweringEngine(tmp_path / "work", print), *REQUESTS)
+        yield made
+        made.provision.cancel()
+        made.provision.close()
+
+
+def test_nothing_is_made_that_nobody_asks_for(asked):
+    assert [event.recipe for event in asked.found.values()] == [request.label for request in asked.found]
+    asked.admit()
+    assert (asked.provision.making, asked.engine.standing) == (0, {})
+
+
+def test_what_is_asked_for_is_made_once_and_known_to_later_runs(asked):
+    request = REQUESTS[0]
+    assert asked.known[request] is None
+    assert asked.provision.environment(request) is None
+    for _ in range(2):
+        asked.provision.ask(request)
+        asked.admit()
+    assert asked.provision.busy
+    made = asked.next(Realised)
+    asked.provision.remember(made)
+    assert not asked.provision.busy
+    assert asked.provision.environment(request) == made.environment
+    later = Asked(asked.store, asked.engine, request)
+    assert later.known[request].digest == made.environment.digest
+    later.provision.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        (NotInstallable("no wheel"), Realised(request=REQUESTS[0], refusal="no wheel")),
+        (NotRunnable("no emulator"), RecipeKnown(request=REQUESTS[0], missing="no emulator")),
+    ],
+)
+def test_why_an_environment_will_not_stand(asked, monkeypatch, error, event):
+    def realise(_):
+        raise error
+
+    monkeypatch.setattr(asked.engine, "realise", realise)
+    asked.provision.ask(REQUESTS[0])
+    asked.admit()
+    assert asked.next(type(event)) == event
+
+
+def test_an_error_of_a_thread_is_announced(asked, monkeypatch):
+    monkeypatch.setattr(asked.engine, "realise", lambda request: 1 / 0)
+    asked.provision.ask(REQUESTS[0])
+    asked.admit()
+    assert isinstance(asked.next(ProvisionFault).error, ZeroDivisionError)
+
+
+def test_what_this_machine_lacks_is_missing_and_not_an_error(tmp_path):
+    class Lacking(AnsweringEngine):
+        def recipe(self, request):
+            raise EngineMissing("no Python 3.9", tip="install it")
+
+    with Store(tmp_path / "store") as store:
+        made = Asked(store, Lacking(tmp_path / "work", print), REQUESTS[0])
+        assert made.found[REQUESTS[0]].missing == "no Python 3.9; install it"
+        made.provision.close()
+
+
+def test_after_cancel_nothing_begins(asked):
+    asked.provision.cancel()
+    asked.provision.ask(REQUESTS[0])
+    asked.admit()
+    assert asked.engine.standing == {}
