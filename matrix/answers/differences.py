@@ -70,7 +70,7 @@ def diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> Di
     pairs: dict[str, Pair] = {}
     for run in runs:
         known = {cell.name: cell for cell in run.cells}
-        tied = [other for other in _axes(run) if all(cell.axes.get(other) == cell.axes.get(axis) for cell in run.cells)]
+        tied = [other for other in run.names if all(cell.axes.get(other) == cell.axes.get(axis) for cell in run.cells)]
         for cell in run.cells:
             if cell.axes.get(axis) == before:
                 moved = {name: after if name in tied else label for name, label in cell.axes.items()}
@@ -78,10 +78,6 @@ def diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> Di
                 if there or cell.name not in pairs:  # another run may have measured the cell on the other side
                     pairs[cell.name] = (cell, there)
     return _diff(list(pairs.values()), (), gone_words=f"not measured with {axis} {after}")
-
-
-def _axes(run: Run) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(axis for cell in run.cells for axis in cell.axes))
 
 
 def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: str = "gone") -> Diff:
@@ -95,7 +91,7 @@ def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: s
         elif before.words == after.words:
             same += 1
         else:
-            turned.setdefault((_turn(before, after), before.words, after.words), []).append((before, after))
+            turned.setdefault((turn_of(before, after), before.words, after.words), []).append((before, after))
     worst_first = list(Turn)
     groups = [_group(key, cells) for key, cells in turned.items()]
     seen = [cell for before, after in pairs if (cell := before or after)]
@@ -111,7 +107,7 @@ def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: s
     )
 
 
-def _turn(before: Cell, after: Cell) -> Turn:
+def turn_of(before: Cell, after: Cell) -> Turn:
     if before.passed and after.outcome.red:
         return Turn.WORSE
     return Turn.BETTER if after.passed and before.outcome.red else Turn.CHANGED

@@ -13,7 +13,7 @@ from matrix.core.data import default_store
 VERBS = {
     "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
     "run": "run what is missing and print the table",
-    "show": "print the table of what is in the store",
+    "show": "print the table of what is in the store, or of a results file",
     "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
     "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",

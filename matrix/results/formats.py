@@ -145,7 +145,7 @@ def _tabulated(block: Grid, style: str) -> str:
 
 def as_csv(run: Run) -> str:
     """A row a cell."""
-    axes = [axis.name for axis in run.axes]
+    axes = run.names
     data = [section.data(run) for section in sections()]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")

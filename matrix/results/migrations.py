@@ -15,7 +15,7 @@ from matrix.core.versions import SelectorFault, is_version, select
 from matrix.plan.backends.iree import COMPILER, IREE, RUNTIME
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes
-from matrix.results.speed import median_ratio, waited
+from matrix.results.speed import distinct, median_ratio, waited
 
 Document = dict[str, Any]
 END = next(kind.name for kind in IREE.stages if kind.compared)
@@ -136,11 +136,9 @@ def _times(table: object, cells: Sequence[Document]) -> object:
             own = {axis: label for axis, label in whole.items() if axis not in shared}
             row = {**row, "axes": own, "verdicts": verdicts}  # noqa: PLW2901
         rows.append(row)
-    columns: dict[tuple[object, ...], str] = {}
     good = [row["axes"] for row in rows if isinstance(row, dict) and isinstance(row.get("axes"), dict)]
-    for axis in dict.fromkeys(axis for each in good for axis in each):
-        columns.setdefault(tuple(str(each.get(axis)) for each in good), axis)
-    return {**table, "rows": rows, "axes": list(columns.values()), **_exact(rows)}
+    names = distinct(dict.fromkeys(axis for each in good for axis in each), good)
+    return {**table, "rows": rows, "axes": list(names), **_exact(rows)}
 
 
 def _exact(rows: Sequence[Any]) -> Document:

@@ -308,6 +308,11 @@ class Run:
         """In the order of the stages."""
         return tuple(self.jobs[key] for key in cell.jobs)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its axes, in order."""
+        return tuple(axis.name for axis in self.axes)
+
     def axis(self, name: str) -> RunAxis:
         """One without values where the run has none of this name."""
         return next((axis for axis in self.axes if axis.name == name), RunAxis(name=name))

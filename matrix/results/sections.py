@@ -138,9 +138,7 @@ def _measures(run: Run) -> Iterator[Block]:
             jobs = tuple(key for key in cell.evidence if run.jobs[key].measurements)
             rows.setdefault(jobs, (cell, measured[cell.name]))
     if rows:
-        axes = differing(
-            (axis.name for axis in run.axes), [cell.axes for cell, _ in rows.values()], always=run.axes[0].name
-        )
+        axes = differing(run.names, [cell.axes for cell, _ in rows.values()], always=run.axes[0].name)
         columns = [replace(each, value=partial(_second, each.value)) for each in MEASURES]
         yield Words(text="what the stages measured")
         yield grid([*by_axes(axes, lambda row: row[0].axes), *columns], rows.values())

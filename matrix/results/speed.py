@@ -80,7 +80,7 @@ def _table(subjects: Sequence[Subject], baseline: Mapping[str, str], passes: Seq
     cells = [subject.cell for subject in subjects]
     return Times(
         shared={axis: label for axis, label in cells[0].axes.items() if axis not in baseline},
-        axes=distinct(tuple(baseline), cells),
+        axes=distinct(tuple(baseline), [cell.axes for cell in cells]),
         noise_floor=None if floor is None else math.exp(floor),
         waited_for_a_core=waited(cpu, wall),
         highest_load=max((timing["load"] for timing in timings if timing["load"] is not None), default=None),
@@ -90,11 +90,11 @@ def _table(subjects: Sequence[Subject], baseline: Mapping[str, str], passes: Seq
     )
 
 
-def distinct(axes: Sequence[str], cells: Sequence[Cell]) -> tuple[str, ...]:
+def distinct(axes: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The axes without those whose labels repeat an earlier one's (a runtime that is tied to the compiler)."""
-    columns: dict[tuple[str, ...], str] = {}
+    columns: dict[tuple[Any, ...], str] = {}
     for axis in axes:
-        columns.setdefault(tuple(cell.axes[axis] for cell in cells), axis)
+        columns.setdefault(tuple(row.get(axis) for row in rows), axis)
     return tuple(columns.values())
 
 

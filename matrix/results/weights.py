@@ -56,7 +56,7 @@ MODULE_COLUMNS = (
 def _modules(run: Run) -> Iterator[Block]:
     """All modules that were looked into, and what removes the strings, in words."""
     if run.modules:
-        axes = differing((axis.name for axis in run.axes), [each.axes for each in run.modules], always=COMPILER)
+        axes = differing(run.names, [each.axes for each in run.modules], always=COMPILER)
         yield Words(text="what is in each .vmfb: kB by part, and strings that tell where it comes from, as counts")
         yield grid([*by_axes(axes, lambda module: module.axes), *MODULE_COLUMNS], run.modules)
         for sentence in recipe(run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from matrix.core.records import Outcome
+from matrix.answers.differences import Turn, turn_of
 from matrix.core.versions import are_versions, in_order
 from matrix.plan.backends.iree import COMPILER, RUNTIME, TORCH, TURBINE
 from matrix.results.run import Cell
@@ -131,15 +131,11 @@ def _beside(table: Square, axis: str, label: str, before: str) -> Beside:
     )
 
 
+TURNS = {Turn.WORSE: "broke", Turn.BETTER: "repaired", Turn.CHANGED: "otherwise"}
+
+
 def _kind(old: Cell, new: Cell) -> str:
-    was, now = old.outcome is Outcome.PASSED, new.outcome is Outcome.PASSED
-    if was and now:
-        return "same"
-    if was and new.outcome.red:
-        return "broke"
-    if now and old.outcome.red:
-        return "repaired"
-    return "same" if old.words == new.words else "otherwise"
+    return "same" if (old.passed and new.passed) or old.words == new.words else TURNS[turn_of(old, new)]
 
 
 def _changes(table: Square, axis: str, label: str, rows: Iterable[tuple[str, Cell, Cell]]) -> Iterable[Changed]:

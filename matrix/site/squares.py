@@ -56,7 +56,7 @@ def evidence_of(square: Square, row: str) -> str:
 def find_squares(run: Run) -> list[Square]:
     """The squares of a run; together they hold every cell."""
     ties = _ties(run)
-    free = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1 and axis not in ties]
+    free = [axis for axis in run.names if len(_labels(run.cells, axis)) > 1 and axis not in ties]
     found: list[Square] = []
     covered: set[int] = set()
     pairs = _pairs(free)
@@ -180,17 +180,13 @@ def _first_up(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _axes(run: Run) -> list[str]:
-    return ordered(axis for cell in run.cells for axis in cell.axes)
-
-
 def _labels(cells: Iterable[Cell], axis: str) -> tuple[str, ...]:
     return in_order(cell.axes.get(axis, "-") for cell in cells)
 
 
 def _ties(run: Run) -> dict[str, str]:
     """Axis -> the earlier one whose value it has in every cell, such as `runtime = compiler`."""
-    axes = [axis for axis in _axes(run) if len(_labels(run.cells, axis)) > 1]
+    axes = [axis for axis in run.names if len(_labels(run.cells, axis)) > 1]
     found: dict[str, str] = {}
     for other, axis in itertools.combinations(axes, 2):
         if other not in found and all(cell.axes.get(axis) == cell.axes.get(other) for cell in run.cells):
@@ -208,7 +204,7 @@ def _pairs(free: Sequence[str]) -> list[tuple[str, str]]:
 
 def _of_pair(run: Run, pair: tuple[str, str], ties: Mapping[str, str], cells: Sequence[Cell]) -> Iterator[Square]:
     followers = {axis: other for axis, other in ties.items() if other in pair and axis not in pair}
-    others = [axis for axis in _axes(run) if axis not in pair and axis not in followers]
+    others = [axis for axis in run.names if axis not in pair and axis not in followers]
     for labels, group in grouped(cells, others).items():
         yield square_of(run, pair, group, others=dict(zip(others, labels, strict=True)), ties=followers)
 
