@@ -25,7 +25,6 @@ from matrix.plan.stages import axes as axis_rows
 from matrix.results.files import read_run, read_runs, run_files
 from matrix.results.run import Run
 from matrix.run.evidence import store_run
-from matrix.site.badges import as_svg, badge_of
 
 
 def runs_of(options: Namespace) -> tuple[Run, ...]:
@@ -67,6 +66,8 @@ def advise(options: Namespace) -> int:
 
 def badge(options: Namespace) -> int:
     """Writes a badge of what passes with a model."""
+    from matrix.site.badges import as_svg, badge_of
+
     runs = runs_of(options)
     wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
     made = badge_of(cells_of(runs), wanted, date=max(run.date for run in runs))

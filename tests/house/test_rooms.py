@@ -87,7 +87,18 @@ def test_a_public_name_is_defined_once():
     assert {name: found for name, found in places.items() if len(found) > 1 and name not in DOUBLE_NAMES.split()} == {}
 
 
-@pytest.mark.parametrize("words", [["plan", "portability"], ["plan", "models"], ["whatis", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "portability"],
+        ["plan", "models"],
+        ["whatis", "--help"],
+        ["show", "results/portability.json"],
+        ["advise", "--model", "linear"],
+        ["diff", "compiler", "3.8.0", "3.9.0"],
+    ],
+    ids=" ".join,
+)
 def test_a_verb_imports_nothing_that_it_does_not_use(words):
     code = (
         "import sys\nfrom matrix.cli.main import main\n"
