@@ -129,15 +129,6 @@ class Spec:
         """What builds runtimes for the spec's targets, by the target's name."""
         return {name: target.toolchain for name, target in self.targets.items() if target.toolchain}
 
-    @property
-    def rows(self) -> str:
-        """Of the first table."""
-        return self.tables[0].rows
-
-    @property
-    def columns(self) -> str:
-        return self.tables[0].columns
-
 
 KEYS = (
     "format",

@@ -26,7 +26,7 @@ def test_a_spec_with_nothing_but_its_head_has_all_defaults():
     assert spec.axes == {name: axis.default for name, axis in axes().items()}
     assert tuple(spec.axes) == tuple(axes())
     assert spec.stages == ("export", "compile", "run")
-    assert (spec.rows, spec.columns, spec.tools_python) == ("compiler", "runtime", "3.11")
+    assert (spec.tables[0].rows, spec.tables[0].columns, spec.tools_python) == ("compiler", "runtime", "3.11")
 
 
 def test_everything_at_once():
@@ -73,7 +73,7 @@ def test_everything_at_once():
     assert (spec.limits["run"].seconds, spec.limits["run"].memory_bytes) == (5, 512 << 20)
     assert spec.limits["compile"].seconds == 900
     assert spec.tolerance == {**DEFAULT_TOLERANCE, "float32": 0.5}
-    assert (spec.rows, spec.columns) == ("size", "compiler")
+    assert (spec.tables[0].rows, spec.tables[0].columns) == ("size", "compiler")
     assert (spec.models["mine"].form, spec.models["mine"].path) == ("file", "mine.py")
     assert spec.models["theirs"].expected == ("y.npy",)
 
