@@ -88,7 +88,7 @@ def test_a_second_call_runs_nothing_and_takes_no_second(done):
 def test_every_cell_has_evidence(done):
     spec, store, _, _ = done
     report = json.loads(good("show", spec, "--store", store, "--format", "json").out)
-    assert report["format"] == 1
+    assert report["format"] == 2
     assert len(report["cells"]) == 9
     for cell in report["cells"]:
         assert list(cell["axes"]) == ["model", "python", "torch", "turbine", "compiler", "runtime", "target", "flags"]
