@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
-from matrix.answers.causes import GIVEN, Move, cells_of, move_to, move_words, nearest, orders
+from matrix.answers.causes import GIVEN, Move, cells_of, move_to, move_words, nearest_moves, orders
 from matrix.core.errors import NoAnswer
-from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
-from matrix.core.versions import nearest as did_you_mean
+from matrix.core.versions import SelectorFault, are_versions, did_you_mean, is_selector, releases_first, select
 from matrix.plan.axes import NONE
 from matrix.plan.backends.iree import FLAGS
 from matrix.plan.stages import axes
@@ -40,7 +39,7 @@ class Advice:
     tested: int
 
 
-def advise(runs: Sequence[Run], wanted: Mapping[str, str]) -> Advice:
+def find_advice(runs: Sequence[Run], wanted: Mapping[str, str]) -> Advice:
     """`wanted` maps an axis to a release, a specifier or a name. Raises NoAnswer with the nearest that passes."""
     cells = cells_of(runs)
     meant = {axis: meant_by(axis, term, cells) for axis, term in wanted.items()}
@@ -100,13 +99,13 @@ def _but_model(cell: Cell) -> dict[str, str]:
 def meant_by(axis: str, term: str, cells: Sequence[Cell]) -> frozenset[str]:
     """The measured values that a term means: an exact version, the patch releases of a minor one, a specifier. May be
     empty."""
-    labels = in_order(cell.axes[axis] for cell in cells if axis in cell.axes)
+    labels = releases_first(cell.axes[axis] for cell in cells if axis in cell.axes)
     if term in labels:
         return frozenset((term,))
     releases = [label for label in labels if _version(label) > Version("0.dev0")]
     try:
-        found = select(term if several(term) else f"=={term}.*", releases)
-        found = found or (select(f"=={term}", releases) if not several(term) else ())
+        found = select(term if is_selector(term) else f"=={term}.*", releases)
+        found = found or (select(f"=={term}", releases) if not is_selector(term) else ())
     except SelectorFault:
         found = ()
     return frozenset(found)
@@ -123,7 +122,7 @@ def _no_answer(
     lines = [f"no tested combination passes with {asked}"]
     for axis, labels in meant.items():
         if not labels:
-            known = in_order(cell.axes[axis] for cell in cells if axis in cell.axes)
+            known = releases_first(cell.axes[axis] for cell in cells if axis in cell.axes)
             close = "" if are_versions(known) else did_you_mean(wanted[axis], known)
             lines.append(f"  no result has {axis} {wanted[axis]}; tested: {_listed(known)}{close}")
     measured = [cell for cell in fitting if cell.measured]
@@ -158,7 +157,7 @@ def _nearest(
             return there if there in among else wanted[axis]
         return min(among, key=lambda label: abs(order[axis].index(label) - order[axis].index(there)))
 
-    return nearest(
+    return nearest_moves(
         move_to(cell, {axis: standing(cell, axis) for axis in wanted}, order)
         for cell in sorted(right, key=newness, reverse=True)
         if all(cell.axes.get(axis) in meant[axis] for axis in given)
@@ -175,7 +174,7 @@ def combination(cell: Cell) -> str:
     return ", ".join(f"{axis} {cell.axes[axis]}" for axis in newest_first() if cell.axes.get(axis, NONE) != NONE)
 
 
-def words(advice: Advice, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
+def advice_rows(advice: Advice, wanted: Mapping[str, str]) -> list[tuple[str, str]]:
     """(heading, text) rows of the answer."""
     cell, run = advice.cell, advice.run
     jobs = run.jobs_of(cell)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class End(StrEnum):
     GOOD = "good"
     BAD = "bad"
     UNKNOWN = "unknown"
@@ -30,9 +30,9 @@ class Turn:
     between: tuple[str, ...]
 
 
-def turns(order: Sequence[str], known: Mapping[str, Verdict]) -> tuple[Turn, ...]:
+def turns(order: Sequence[str], known: Mapping[str, End]) -> tuple[Turn, ...]:
     """All turns among the values that are known, in order."""
-    measured = [place for place, label in enumerate(order) if known.get(label, Verdict.UNKNOWN) is not Verdict.UNKNOWN]
+    measured = [place for place, label in enumerate(order) if known.get(label, End.UNKNOWN) is not End.UNKNOWN]
     return tuple(
         Turn(before=order[one], after=order[other], between=tuple(order[one + 1 : other]))
         for one, other in itertools.pairwise(measured)
@@ -40,7 +40,7 @@ def turns(order: Sequence[str], known: Mapping[str, Verdict]) -> tuple[Turn, ...
     )
 
 
-def next_to_measure(order: Sequence[str], known: Mapping[str, Verdict]) -> tuple[str, ...]:
+def next_to_measure(order: Sequence[str], known: Mapping[str, End]) -> tuple[str, ...]:
     """The values to measure next: the ends, then the middle of the first turn; none where it is found, or where
     nothing turns. Values that are known beforehand cost nothing and narrow it down."""
     if ends := tuple(label for label in dict.fromkeys((order[0], order[-1])) if label not in known):

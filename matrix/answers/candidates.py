@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.answers.causes import cells_of
-from matrix.core.versions import are_versions, in_order, minor
+from matrix.core.versions import are_versions, minor, releases_first
 from matrix.plan.backends.iree import COMPILE, COMPILER, FLAGS, MLIR, RUN, RUNTIME, TORCH, TURBINE, VMFB
 from matrix.results.run import Cell, Run
 from matrix.results.speed import timed_rows
 
 ARM = ("aarch64", "arm")
 """How targets of ARM machines begin."""
-WEIGHTS: Mapping[str, float] = {"models": 3, "runtimes": 2, "exporters": 1, "arm": 1, "speed": 1, "size": 1}
+DEFAULT_WEIGHTS: Mapping[str, float] = {"models": 3, "runtimes": 2, "exporters": 1, "arm": 1, "speed": 1, "size": 1}
 """What counts how much unless a person says otherwise: a model that is wrong is worth no speed."""
 MEANS = {
     "models": "models that are right, compiled by it and run on the runtime of its own minor release",
@@ -54,11 +54,11 @@ class Ranking:
     empty: tuple[str, ...]
 
 
-def rank(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking:
+def rank_compilers(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking:
     """Every minor release of the compiler that some result has: patch releases break nothing, and the runtime has fewer
     of them. What was not measured for a release earns it nothing."""
     cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get(FLAGS, "default") == "default"]
-    labels = [label for label in in_order(cell.axes.get(COMPILER, "") for cell in cells) if are_versions([label])]
+    labels = [label for label in releases_first(cell.axes.get(COMPILER, "") for cell in cells) if are_versions([label])]
     releases = tuple(dict.fromkeys(map(minor, labels)))
     by_release = {release: [cell for cell in cells if minor(cell.axes[COMPILER]) == release] for release in releases}
     named = {release: ", ".join(label for label in labels if minor(label) == release) for release in releases}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from matrix.answers.gates import Gates
 from matrix.artifacts.vmfb import feature_names
-from matrix.core.versions import are_versions, in_order, is_version, minor
+from matrix.core.versions import are_versions, is_version, minor, releases_first
 from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.results import signatures
 from matrix.results.run import Cell, Run
@@ -24,7 +24,7 @@ MOST_MOVES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Step:
     """One axis moved; `steps` counts its measured values, and is negative downwards. 0 where it has no order."""
 
     axis: str
@@ -37,7 +37,7 @@ class Change:
 class Move:
     """A way to a cell that passes."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[Step, ...]
     cell: Cell
 
     @property
@@ -100,10 +100,10 @@ def nearest_passes(axes: Mapping[str, str], passing: Sequence[Cell], cells: Sequ
     an axis has."""
     order = orders(cells, axes)
     given = {axis: axes[axis] for axis in GIVEN if axis in axes}
-    return nearest(move_to(cell, axes, order) for cell in passing if given.items() <= cell.axes.items())
+    return nearest_moves(move_to(cell, axes, order) for cell in passing if given.items() <= cell.axes.items())
 
 
-def nearest(moves: Iterable[Move]) -> tuple[Move, ...]:
+def nearest_moves(moves: Iterable[Move]) -> tuple[Move, ...]:
     """Of those that change the fewest axes the nearest along each axis and direction, nearest first."""
     best: dict[tuple[tuple[str, bool], ...], Move] = {}
     for move in sorted(moves, key=lambda move: move.cost):
@@ -114,7 +114,7 @@ def nearest(moves: Iterable[Move]) -> tuple[Move, ...]:
 
 def orders(cells: Sequence[Cell], axes: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The measured values of each axis, releases ascending."""
-    return {axis: in_order(cell.axes[axis] for cell in cells if axis in cell.axes) for axis in axes}
+    return {axis: releases_first(cell.axes[axis] for cell in cells if axis in cell.axes) for axis in axes}
 
 
 def move_to(cell: Cell, axes: Mapping[str, str], order: Mapping[str, Sequence[str]]) -> Move:
@@ -122,9 +122,9 @@ def move_to(cell: Cell, axes: Mapping[str, str], order: Mapping[str, Sequence[st
     return Move(changes=_changes(axes, cell, order), cell=cell)
 
 
-def _changes(axes: Mapping[str, str], cell: Cell, order: Mapping[str, Sequence[str]]) -> tuple[Change, ...]:
+def _changes(axes: Mapping[str, str], cell: Cell, order: Mapping[str, Sequence[str]]) -> tuple[Step, ...]:
     return tuple(
-        Change(axis=axis, before=label, after=cell.axes[axis], steps=_steps(order[axis], label, cell.axes[axis]))
+        Step(axis=axis, before=label, after=cell.axes[axis], steps=_steps(order[axis], label, cell.axes[axis]))
         for axis, label in axes.items()
         if axis in cell.axes and cell.axes[axis] != label
     )
@@ -154,7 +154,7 @@ def _line(axes: tuple[str, ...], cell: Cell, cells: Sequence[Cell]) -> list[Cell
         for other in cells
         if other.measured and rest.items() <= other.axes.items() and len({other.axes.get(axis) for axis in axes}) == 1
     }
-    order = [label for label in in_order(line) if is_version(label)]
+    order = [label for label in releases_first(line) if is_version(label)]
     return [line[label] for label in order] if len(order) > 1 and cell.axes[axes[0]] in order else []
 
 
@@ -249,7 +249,7 @@ def _pair(what: str, wrote: str, reads: str) -> str:
 # -- in words
 
 
-def words(cause: Cause, cell: Cell, gates: Sequence[Gates]) -> list[str]:
+def cause_lines(cause: Cause, cell: Cell, gates: Sequence[Gates]) -> list[str]:
     """Lines for `why`."""
     lines = []
     if cause.gate:

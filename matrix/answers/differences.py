@@ -18,7 +18,7 @@ Pair = tuple[Cell | None, Cell | None]
 """A cell before and after; None where it is not there."""
 
 
-class Turn(StrEnum):
+class Direction(StrEnum):
     """What became of cells, worst first."""
 
     WORSE = "worse"
@@ -27,10 +27,10 @@ class Turn(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class TurnedCells:
     """Cells that turned in the same way. `causes` are what the messages mean, most frequent first."""
 
-    turn: Turn
+    turn: Direction
     before: str
     after: str
     cells: tuple[Cell, ...]
@@ -44,7 +44,7 @@ class Diff:
     they are told and not judged. `gone_words` say what became of those without an after. `order` holds the values of
     each axis, `surroundings` what else is not the same."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[TurnedCells, ...]
     order: Mapping[str, Sequence[str]]
     same: int
     gone: int
@@ -55,7 +55,7 @@ class Diff:
 
     @property
     def worse(self) -> int:
-        return sum(len(group.cells) for group in self.groups if group.turn is Turn.WORSE)
+        return sum(len(group.cells) for group in self.groups if group.turn is Direction.WORSE)
 
 
 def diff_runs(before: Run, after: Run) -> Diff:
@@ -81,7 +81,7 @@ def diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> Di
 
 
 def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: str = "gone") -> Diff:
-    turned: dict[tuple[Turn, str, str], list[tuple[Cell, Cell]]] = {}
+    turned: dict[tuple[Direction, str, str], list[tuple[Cell, Cell]]] = {}
     same = unmeasured = 0
     for before, after in pairs:
         if before is None or after is None:
@@ -92,7 +92,7 @@ def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: s
             same += 1
         else:
             turned.setdefault((turn_of(before, after), before.words, after.words), []).append((before, after))
-    worst_first = list(Turn)
+    worst_first = list(Direction)
     groups = [_group(key, cells) for key, cells in turned.items()]
     seen = [cell for before, after in pairs if (cell := before or after)]
     return Diff(
@@ -107,20 +107,20 @@ def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: s
     )
 
 
-def turn_of(before: Cell, after: Cell) -> Turn:
+def turn_of(before: Cell, after: Cell) -> Direction:
     if before.passed and after.outcome.red:
-        return Turn.WORSE
-    return Turn.BETTER if after.passed and before.outcome.red else Turn.CHANGED
+        return Direction.WORSE
+    return Direction.BETTER if after.passed and before.outcome.red else Direction.CHANGED
 
 
-def _group(key: tuple[Turn, str, str], cells: Sequence[tuple[Cell, Cell]]) -> Group:
+def _group(key: tuple[Direction, str, str], cells: Sequence[tuple[Cell, Cell]]) -> TurnedCells:
     turn, before, after = key
-    failing = [was if turn is Turn.BETTER else now for was, now in cells]
+    failing = [was if turn is Direction.BETTER else now for was, now in cells]
     said: dict[str, int] = {}
     for cell in failing:
         text = cell.means or (cell.comparison.text if cell.comparison else cell.reason)
         said[text] = said.get(text, 0) + 1
-    return Group(
+    return TurnedCells(
         turn=turn,
         before=before,
         after=after,
@@ -153,7 +153,7 @@ def _few(texts: Sequence[str]) -> str:
     return ", ".join(texts[:3]) + (f" and {len(texts) - 3} more" if len(texts) > 3 else "")
 
 
-def words(found: Diff) -> list[str]:
+def difference_lines(found: Diff) -> list[str]:
     """What a person reads: the groups, what else differs, the totals."""
     lines: list[str] = []
     for group in found.groups:
@@ -165,7 +165,7 @@ def words(found: Diff) -> list[str]:
         lines += [f"  cause    and {len(group.causes) - 3} more"] if len(group.causes) > 3 else []
         lines.append("")
     lines += ["what else differs", *(f"  {text}" for text in found.surroundings), ""] if found.surroundings else []
-    better = sum(len(group.cells) for group in found.groups if group.turn is Turn.BETTER)
+    better = sum(len(group.cells) for group in found.groups if group.turn is Direction.BETTER)
     changed = sum(len(group.cells) for group in found.groups) - better - found.worse
     total = f"{found.worse} worse, {better} better, {changed} changed, {found.same} the same"
     for number, what in (

@@ -69,7 +69,7 @@ def compare_runs(before: Run, after: Run) -> Compared:
     )
 
 
-def words(compared: Compared) -> Iterator[str]:
+def comparison_lines(compared: Compared) -> Iterator[str]:
     """What a person reads: the unexplained one by one, the explained counted by their reason, then the totals."""
     for difference in compared.unexplained:
         yield f"{difference.what}: {difference.before} -> {difference.after}"

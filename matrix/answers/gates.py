@@ -19,9 +19,9 @@ from matrix.core.data import DATA
 from matrix.core.errors import FileFault
 from matrix.core.versions import minor
 
-FORMAT = 1
+GATES_FORMAT = 1
 
-FILE = DATA / "gates.json"
+GATES_FILE = DATA / "gates.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ def learn_folder(folder: Path) -> tuple[Gates, ...]:
     return tuple(learn(release, map(read_vmfb, paths)) for release, paths in files.items())
 
 
-def load_gates(path: Path = FILE) -> tuple[Gates, ...]:
+def load_gates(path: Path = GATES_FILE) -> tuple[Gates, ...]:
     """The committed gates, oldest release first."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return tuple(
@@ -199,7 +199,7 @@ def load_gates(path: Path = FILE) -> tuple[Gates, ...]:
     )
 
 
-def as_json(every: Iterable[Gates]) -> str:
+def gates_json(every: Iterable[Gates]) -> str:
     """Imports are grouped by signature, so that a diff shows which release changed one."""
     rows = list(every)
     imports: dict[str, dict[str, list[str]]] = {}
@@ -219,4 +219,4 @@ def as_json(every: Iterable[Gates]) -> str:
     functions = [f'"{name}": {json.dumps(imports[name])}' for name in sorted(imports)]
     first = ",\n  ".join(lines)
     second = ",\n  ".join(functions)
-    return f'{{\n "format": {FORMAT},\n "releases": {{\n  {first}\n }},\n "imports": {{\n  {second}\n }}\n}}\n'
+    return f'{{\n "format": {GATES_FORMAT},\n "releases": {{\n  {first}\n }},\n "imports": {{\n  {second}\n }}\n}}\n'

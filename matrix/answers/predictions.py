@@ -58,7 +58,7 @@ def prediction_of(axes: Mapping[str, str], known: Predictions) -> Prediction | N
     return known.get((minor(axes.get(COMPILER, "")), minor(axes.get(RUNTIME, ""))))
 
 
-def observed(cell: Cell) -> str | None:
+def observed_gate(cell: Cell) -> str | None:
     """The gate that refused, '' where the module was loaded, other words where it ended in another way; None where no
     runtime was given a module."""
     if cell.stage not in (RUN, BENCHMARK) or not cell.measured:
@@ -70,7 +70,7 @@ def observed(cell: Cell) -> str | None:
 
 def surprising(cell: Cell, known: Predictions) -> bool:
     """It ended otherwise than the gates say."""
-    found, said = prediction_of(cell.axes, known), observed(cell)
+    found, said = prediction_of(cell.axes, known), observed_gate(cell)
     return found is not None and _comparable(found, said) and said != found.gate
 
 
@@ -84,10 +84,10 @@ def only_predicted(cell: Cell, known: Predictions) -> Prediction | None:
     return prediction_of(cell.axes, known) if missing else None
 
 
-def agreement(cells: Iterable[Cell], known: Predictions) -> Agreement:
+def prediction_agreement(cells: Iterable[Cell], known: Predictions) -> Agreement:
     """A line for each cell that ended otherwise."""
     pairs = ((cell, prediction_of(cell.axes, known)) for cell in cells)
-    compared = [cell for cell, found in pairs if found and _comparable(found, observed(cell))]
+    compared = [cell for cell, found in pairs if found and _comparable(found, observed_gate(cell))]
     other = [cell for cell in compared if surprising(cell, known)]
     return Agreement(
         agreeing=len(compared) - len(other),
@@ -100,7 +100,7 @@ def beside_words(cell: Cell, known: Predictions) -> str:
     found = prediction_of(cell.axes, known)
     if found is None:
         return ""
-    said = observed(cell)
+    said = observed_gate(cell)
     if said is None:
         return f"{prediction_words(found)}; not observed"
     if not _comparable(found, said):

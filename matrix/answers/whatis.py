@@ -16,7 +16,7 @@ from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.results.run import Run
 from matrix.results.square import ends_with
 
-FORMAT = 1
+WHATIS_FORMAT = 1
 
 Observed = Mapping[tuple[str, str], str]
 """(compiler, runtime) as minor releases to how the cell ended: an outcome, or the signature of a failure."""
@@ -34,7 +34,7 @@ class Answer:
     observed: tuple[str, ...]
 
 
-def answer(module: Vmfb, gates: Sequence[Gates], observed: Observed) -> Answer:
+def explain_module(module: Vmfb, gates: Sequence[Gates], observed: Observed) -> Answer:
     """Predictions look at the module and the gates alone; what was observed stands beside them."""
     compilers = likely_compilers(module, gates)
     return Answer(
@@ -59,7 +59,7 @@ def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
 
 def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
     content = {
-        "format": FORMAT,
+        "format": WHATIS_FORMAT,
         "kind": "vmfb",
         **asdict(module),
         "bytecode_version": module.bytecode,
@@ -78,7 +78,7 @@ def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
 
 
 def mlir_json(found: Mlir) -> str:
-    return json.dumps({"format": FORMAT, "kind": "mlir", **asdict(found)}, indent=1) + "\n"
+    return json.dumps({"format": WHATIS_FORMAT, "kind": "mlir", **asdict(found)}, indent=1) + "\n"
 
 
 def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.builds.linker import GCC, LIBRARIES
+from matrix.builds.linker import GCC, LINKER_LIBRARIES
 from matrix.core import processes
 from matrix.plan.backends.source_builds import PLACE, CrossToolchain
 
@@ -63,7 +63,9 @@ class BoardTools:
 
     def facts(self, program: Path) -> ProgramFacts:
         """What binutils says of a program."""
-        return program_facts(self.run((f"{GCC}readelf", "-h", "-A", "-d", "-l", "-W", str(program)), LIBRARIES).log)
+        return program_facts(
+            self.run((f"{GCC}readelf", "-h", "-A", "-d", "-l", "-W", str(program)), LINKER_LIBRARIES).log
+        )
 
     def emulate(self, program: Path, *words: str, cpu: str = CPU) -> Ended:
         """Run a program on one CPU. The emulator is called by name: no binfmt, no root."""

@@ -10,29 +10,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.builds.linkage import Row
+from matrix.builds.linkage import BoardCell
 from matrix.core.disk import atomic_write
 from matrix.core.errors import LockFault
 from matrix.core.toml_reader import read_toml
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.images.debian.lock import TOOLS
 
-FILE = "built.toml"
-FORMAT = 1
-TIP = "copy the digests from a run's data, or restore the file from the repository"
-HEADER = """# The sha256 of iree-run-module, stripped, by release of the pinned sources and toolchain; no options.
+BUILT_FILE = "built.toml"
+BUILT_FORMAT = 1
+BUILT_TIP = "copy the digests from a run's data, or restore the file from the repository"
+BUILT_HEADER = """# The sha256 of iree-run-module, stripped, by release of the pinned sources and toolchain; no options.
 # `armv6-smoke --accept` writes those for the ARM1176; the others are copied from a run's data (`show --format json`).
 """
 
-Built = Mapping[str, Mapping[str, str]]
+BuiltDigests = Mapping[str, Mapping[str, str]]
 """Digests (`sha256:…`) by release and toolchain."""
 Outcomes = Mapping[str, Mapping[str, str]]
 """What is committed in `results/armv6`: `checks` by name, `cells` by model, route and runtime."""
 
 
-def read_built(folder: Path) -> Built:
+def read_built(folder: Path) -> BuiltDigests:
     """Raises LockFault with all faults of the file."""
-    top = read_toml(folder / FILE, f"{TOOLS}/{FILE}", file_format=FORMAT, tip=TIP)
+    top = read_toml(folder / BUILT_FILE, f"{TOOLS}/{BUILT_FILE}", file_format=BUILT_FORMAT, tip=BUILT_TIP)
     found: dict[str, dict[str, str]] = {}
     for release in (key for key in top.content if key != "format"):
         row = top.table(release)
@@ -40,24 +40,24 @@ def read_built(folder: Path) -> Built:
         for name, text in found[release].items():
             if text and not text.startswith("sha256:"):
                 row.fault(name, f"read {text!r}, expected sha256:…")
-    top.raise_faults(f"{TOOLS}/{FILE}", tip=TIP)
+    top.raise_faults(f"{TOOLS}/{BUILT_FILE}", tip=BUILT_TIP)
     return found
 
 
 def write_built(folder: Path, release: str, digests: Mapping[str, str]) -> None:
     """Takes the digests of one release in; the others stay."""
-    before = read_built(folder) if (folder / FILE).exists() else {}
-    path = folder / FILE
-    with atomic_write(path, what=f"{TOOLS}/{FILE}") as file:
+    before = read_built(folder) if (folder / BUILT_FILE).exists() else {}
+    path = folder / BUILT_FILE
+    with atomic_write(path, what=f"{TOOLS}/{BUILT_FILE}") as file:
         file.write(built_text({**before, release: {**before.get(release, {}), **digests}}).encode())
 
 
-def built_text(built: Built) -> str:
+def built_text(built: BuiltDigests) -> str:
     """The same text for the same digests."""
-    lines = [f"format = {FORMAT}"]
-    for release in in_order(built):
+    lines = [f"format = {BUILT_FORMAT}"]
+    for release in releases_first(built):
         lines += ["", f'["{release}"]', *(f'{name} = "{text}"' for name, text in sorted(built[release].items()))]
-    return HEADER + "\n".join(lines) + "\n"
+    return BUILT_HEADER + "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class BoardFindings:
     release: str
     checks: Mapping[str, str]
     binaries: Mapping[str, str]
-    rows: tuple[Row, ...]
+    rows: tuple[BoardCell, ...]
 
     @property
     def models(self) -> set[str]:
@@ -99,12 +99,12 @@ def accept(found: BoardFindings, path: Path, images: Path) -> None:
     before = read_expected(path)["cells"] if path.exists() else {}
     kept = {cell: text for cell, text in before.items() if cell.split()[0] not in found.models}
     new = found.expected
-    whole = {"format": FORMAT, "checks": new["checks"], "cells": dict(sorted({**kept, **new["cells"]}.items()))}
+    whole = {"format": BUILT_FORMAT, "checks": new["checks"], "cells": dict(sorted({**kept, **new["cells"]}.items()))}
     with atomic_write(path, what=f"results/armv6/{path.name}") as file:
         file.write((json.dumps(whole, indent=1) + "\n").encode())
 
 
-def differences(found: BoardFindings, expected: Outcomes, built: Built, models: Iterable[str]) -> list[str]:
+def differences(found: BoardFindings, expected: Outcomes, built: BuiltDigests, models: Iterable[str]) -> list[str]:
     """What is not as it was expected, a line each: `exp embedded zig-static: expected failed: …, is passed`.
 
     Nothing is expected of cells of further models than `models`, unless they were measured.

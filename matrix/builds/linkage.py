@@ -24,7 +24,7 @@ EMBEDDED = (REPAIRED, "embedded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class BoardCell:
     """A cell as it is shown and compared. `detail` is the error, the signature or the signal."""
 
     model: str
@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
+class BoardRuntime:
     """What a toolchain makes for the board: IREE's runtime, or programs with a model in them.
 
     `size` is in bytes (of programs: the largest), `routes` are those whose models it runs, `whole` is False for a
@@ -80,10 +80,10 @@ def programs_of(run: Run, stage: str) -> dict[str, File]:
     return found
 
 
-def row_of(run: Run, cell: Cell) -> Row:
+def row_of(run: Run, cell: Cell) -> BoardCell:
     """A cell that was measured or blocked, without the axes that all cells share."""
     labels = cell.axes
-    return Row(
+    return BoardCell(
         model=labels["model"],
         route=labels["route"],
         runner=labels["runtime"],
@@ -109,8 +109,8 @@ class Linked:
     """What became of the models by one route on one runner."""
 
     route: str
-    runner: Runner
-    rows: tuple[Row, ...]
+    runner: BoardRuntime
+    rows: tuple[BoardCell, ...]
 
     def among(self, *outcomes: Outcome) -> str:
         return f"{sum(row.outcome in outcomes for row in self.rows)}/{len(self.rows)}"
@@ -133,7 +133,7 @@ LINKAGE_COLUMNS = (
 )
 
 
-def linkage_table(rows: Sequence[Row], runners: Sequence[Runner]) -> Grid:
+def linkage_table(rows: Sequence[BoardCell], runners: Sequence[BoardRuntime]) -> Grid:
     """Route x runner: link, float ABI, how many models load and are right, size, what the board must have."""
     routes = dict.fromkeys(route for runner in runners for route in runner.routes)
     pairs = ((route, runner) for route in routes for runner in runners if route in runner.routes)
@@ -142,11 +142,11 @@ def linkage_table(rows: Sequence[Row], runners: Sequence[Runner]) -> Grid:
     )
 
 
-def _of(rows: Sequence[Row], route: str, runner: Runner) -> tuple[Row, ...]:
+def _of(rows: Sequence[BoardCell], route: str, runner: BoardRuntime) -> tuple[BoardCell, ...]:
     return tuple(row for row in rows if (row.route, row.runner) == (route, runner.name))
 
 
-def advice(rows: Sequence[Row], runners: Sequence[Runner]) -> tuple[str, str]:
+def advice(rows: Sequence[BoardCell], runners: Sequence[BoardRuntime]) -> tuple[str, str]:
     """Two sentences: what to put on the board, and what works without the repaired linker."""
     runners = [runner for runner in runners if runner.whole]
     right = {
@@ -159,7 +159,7 @@ def advice(rows: Sequence[Row], runners: Sequence[Runner]) -> tuple[str, str]:
     return _best(by_size, right), _as_shipped(by_size, right)
 
 
-def _best(runners: Sequence[Runner], right: set[tuple[str, str]]) -> str:
+def _best(runners: Sequence[BoardRuntime], right: set[tuple[str, str]]) -> str:
     for runner in runners:
         for route in EMBEDDED:
             if (route, runner.name) in right:
@@ -173,7 +173,7 @@ def _best(runners: Sequence[Runner], right: set[tuple[str, str]]) -> str:
     return "No runner runs every model tried as machine code by an embedded route."
 
 
-def _as_shipped(runners: Sequence[Runner], right: set[tuple[str, str]]) -> str:
+def _as_shipped(runners: Sequence[BoardRuntime], right: set[tuple[str, str]]) -> str:
     """Without the repaired linker: by which routes every runner is whole."""
     shipped = {
         runner.name: [route for route in runner.routes if route != REPAIRED and (route, runner.name) in right]

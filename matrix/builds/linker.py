@@ -17,10 +17,10 @@ from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.source_builds import tool_libraries
 
 GCC = "{armel}/usr/bin/arm-linux-gnueabi-"
-LIBRARIES = (("LD_LIBRARY_PATH", tool_libraries("armel")),)
+LINKER_LIBRARIES = (("LD_LIBRARY_PATH", tool_libraries("armel")),)
 LIBGCC = "usr/lib/gcc-cross/arm-linux-gnueabi/12/libgcc.a"
 LINKER = "iree-lld"
-SCRIPTS = (LINKER, "system-ld")
+LINK_SCRIPTS = (LINKER, "system-ld")
 HELPER_SECONDS = 120.0
 HELPER_FLAGS = ["-Os", "-fPIC", "-fvisibility=hidden", "-ffreestanding", "-fno-builtin", "-ffp-contract=off", "-g0"]
 """Hidden: with default visibility the linker makes PLT relocations, which IREE's loader does not know (a segfault).
@@ -62,7 +62,7 @@ def link_folder(folder: Path, iree_lld: Path, *, sources: Path, armel: Tree) -> 
     def filled(word: str) -> str:
         return word.replace("{armel}", str(armel.path))
 
-    variables = {name: filled(value) for name, value in LIBRARIES}
+    variables = {name: filled(value) for name, value in LINKER_LIBRARIES}
     for command in helper_commands():
         words = [filled(word) for word in command]
         done = processes.run(words, timeout=HELPER_SECONDS, env={"PATH": os.defpath, **variables}, cwd=folder)
@@ -72,7 +72,7 @@ def link_folder(folder: Path, iree_lld: Path, *, sources: Path, armel: Tree) -> 
             )
     for name in (*ALWAYS, *ON_DEMAND):
         (folder / f"{name}.c").unlink()
-    for name in SCRIPTS:
+    for name in LINK_SCRIPTS:
         shutil.copy(sources / name, folder / name)
         (folder / name).chmod(0o755)
     prefix = filled(GCC)

@@ -10,7 +10,7 @@ from matrix.core import processes
 from matrix.core.errors import ToolchainFault
 from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build
-from matrix.core.versions import in_order, nearest
+from matrix.core.versions import did_you_mean, releases_first
 from matrix.plan.backends.source_builds import (
     NATIVE,
     OWN,
@@ -18,16 +18,16 @@ from matrix.plan.backends.source_builds import (
     Command,
     CrossToolchain,
     PlannedBuild,
-    build_environment,
+    build_variables,
     host_commands,
     link_commands,
     places_in,
-    read_toolchains,
+    read_cross_toolchains,
     runtime_commands,
 )
 from matrix.plan.user_inputs import UserBuild
 
-BENCHMARK = "3.11.0"
+BENCHMARK_SOURCES = "3.11.0"
 """The pinned sources that carry Google's benchmark, release 1.9.5; the crate of 3.13.0 leaves it out."""
 
 SOURCES = ("source", "benchmark")
@@ -37,7 +37,7 @@ WHEELS = ("bin", "zig")
 
 OF_THE_BUILD = ("here", "zig-cache", OWN)
 
-ASK_SECONDS = 20.0
+VERSION_SECONDS = 20.0
 
 HOST_FOLDER = "host"
 
@@ -50,23 +50,23 @@ def planned_build(
 
     Raises ToolchainFault, LockFault.
     """
-    known = {**own, **read_toolchains(images / "toolchains.toml")}
+    known = {**own, **read_cross_toolchains(images / "toolchains.toml")}
     if user.toolchain not in known:
         raise ToolchainFault(
             f"builds.{user.name}.toolchain: read {user.toolchain!r}, expected one of "
-            f"{', '.join(known)}{nearest(user.toolchain, tuple(known))}",
+            f"{', '.join(known)}{did_you_mean(user.toolchain, tuple(known))}",
             tip="images/armv6/toolchains.toml has them; a target of the spec brings one as [targets.NAME.toolchain]",
         )
     toolchain = known[user.toolchain]
     path = (base / toolchain.path).resolve() if toolchain.path else None
     programs = toolchain.programs if user.toolchain in own else ()
     timed = bool(timed_on) and toolchain.machine == timed_on
-    runtime = runtime_commands(toolchain, HOST_TOOLS, user.options, timed=timed)
+    runtime = runtime_commands(toolchain, HOST_TOOLS_FOLDER, user.options, timed=timed)
     commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime)
     sets = tuple(name for name in places_in(commands) if name not in (*SOURCES, *WHEELS, *OF_THE_BUILD))
     release, tree, source = _source(user, base, images)
     locks = {name: sha256(images / f"debian-{name}.toml") for name in sets} | {"tools": sha256(images / "tools.txt")}
-    library = {"benchmark": sha256(images / "src" / BENCHMARK / "Cargo.lock")} if timed else {}
+    library = {"benchmark": sha256(images / "src" / BENCHMARK_SOURCES / "Cargo.lock")} if timed else {}
     build = Build(
         name=user.name,
         release=release,
@@ -78,13 +78,13 @@ def planned_build(
         machine=toolchain.machine,
         programs=programs,
         path=path,
-        benchmark=BENCHMARK if timed else "",
+        benchmark=BENCHMARK_SOURCES if timed else "",
     )
     link = _words(known[NATIVE], toolchain, link_commands(toolchain))
     return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands), link=link)
 
 
-HOST_TOOLS = f"{{here}}/{HOST_FOLDER}/tools"
+HOST_TOOLS_FOLDER = f"{{here}}/{HOST_FOLDER}/tools"
 
 
 def find_program(word: str, path: Path | None) -> Path | None:
@@ -99,7 +99,7 @@ def _identities(programs: Iterable[str], path: Path | None) -> dict[str, str]:
     found = {}
     for word in programs:
         program = find_program(word, path)
-        said = processes.run([str(program), "--version"], timeout=ASK_SECONDS).stdout if program else ""
+        said = processes.run([str(program), "--version"], timeout=VERSION_SECONDS).stdout if program else ""
         found[word] = f"{sha256(program)} {said.partition(chr(10))[0]}" if program else "missing"
     return found
 
@@ -111,7 +111,7 @@ def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None
         return user.source, None, sha256(pins[user.source])
     tree = base / user.source
     if not (tree / "runtime" / "src" / "iree").is_dir():
-        known = ", ".join(in_order(pins))
+        known = ", ".join(releases_first(pins))
         raise ToolchainFault(
             f"builds.{user.name}.source: read {user.source!r}, expected a pinned release ({known}) or a folder "
             "with IREE's CMakeLists.txt and runtime/src/iree",
@@ -122,8 +122,8 @@ def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None
 
 def _words(native: CrossToolchain, toolchain: CrossToolchain, commands: tuple[Command, ...]) -> Command:
     """Variables of both compilers, then the commands: `NAME=VALUE… -- COMMAND… --then COMMAND…`."""
-    variables = dict(build_environment(toolchain))
-    both = [variables.get("LD_LIBRARY_PATH"), dict(build_environment(native))["LD_LIBRARY_PATH"]]
+    variables = dict(build_variables(toolchain))
+    both = [variables.get("LD_LIBRARY_PATH"), dict(build_variables(native))["LD_LIBRARY_PATH"]]
     variables["LD_LIBRARY_PATH"] = ":".join(dict.fromkeys(place for place in both if place))
     words = [f"{name}={value}" for name, value in variables.items()]
     for index, command in enumerate(commands):

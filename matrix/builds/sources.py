@@ -9,7 +9,7 @@ from pathlib import Path
 from matrix.core import processes
 from matrix.core.errors import EngineMissing, HashMismatch, IndexUnreachable, LockFault, MatrixError
 from matrix.core.keys import tree_digest
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.images.debian.unpacked import Tree
 
 CRATE = "eerie-sys"
@@ -18,7 +18,7 @@ FETCH_SECONDS = 600.0
 
 def source_releases(pins: Path) -> tuple[str, ...]:
     """The IREE releases whose sources are pinned below a folder (`images/armv6/src`), the newest first."""
-    return tuple(in_order(path.parent.name for path in pins.glob("*/Cargo.lock")))[::-1]
+    return tuple(releases_first(path.parent.name for path in pins.glob("*/Cargo.lock")))[::-1]
 
 
 def own_sources(folder: Path) -> Tree:

@@ -18,7 +18,13 @@ from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build, Environment, EnvironmentRequest
 from matrix.images.debian.unpacked import TOOLS_MACHINE, Tree, read_set, unpack_debs
 from matrix.images.workshop import Workshop
-from matrix.plan.backends.source_builds import BENCHMARK_LIBRARY, LINK_FOLDER, OWN, CrossToolchain, read_toolchains
+from matrix.plan.backends.source_builds import (
+    BENCHMARK_LIBRARY,
+    LINK_FOLDER,
+    OWN,
+    CrossToolchain,
+    read_cross_toolchains,
+)
 
 TREES = "trees"
 """The folder with a link to each tree: where `scripts/steps.py` looks for what `{name}` means."""
@@ -31,7 +37,7 @@ def images() -> Path:
 
 def toolchains() -> Mapping[str, CrossToolchain]:
     """All of `toolchains.toml`, by name."""
-    return read_toolchains(images() / "toolchains.toml")
+    return read_cross_toolchains(images() / "toolchains.toml")
 
 
 def released_linker(environment: Environment) -> str:

@@ -12,7 +12,7 @@ from matrix.answers.causes import cells_of
 from matrix.core.data import data_root
 from matrix.core.errors import EXIT_NO, EXIT_OK, ResultsFault, UsageError
 from matrix.core.text import escape_controls, plain_rows
-from matrix.core.versions import in_order, nearest
+from matrix.core.versions import did_you_mean, releases_first
 from matrix.images.requirements import (
     RequirementsFile,
     environments_of,
@@ -37,14 +37,14 @@ def runs_of(options: Namespace) -> tuple[Run, ...]:
     return read_runs(paths)
 
 
-def advise(options: Namespace) -> int:
+def do_advise(options: Namespace) -> int:
     """Prints the newest tested combination that passes, and writes its requirements."""
     wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
-    found = advice.advise(runs_of(options), wanted)
+    found = advice.find_advice(runs_of(options), wanted)
     images = data_root() / "images"
     environments = environments_of(found.run, found.cell, images)
     files = requirements_files(environments)
-    rows = advice.words(found, wanted)
+    rows = advice.advice_rows(found, wanted)
     pythons = {each.request.python for each in environments} - {found.cell.axes.get("python", "")}
     if pythons and "python" in wanted:
         rows.append(
@@ -64,7 +64,7 @@ def advise(options: Namespace) -> int:
     return EXIT_OK
 
 
-def badge(options: Namespace) -> int:
+def do_badge(options: Namespace) -> int:
     """Writes a badge of what passes with a model."""
     from matrix.site.badges import as_svg, badge_of
 
@@ -76,13 +76,13 @@ def badge(options: Namespace) -> int:
     return EXIT_OK
 
 
-def candidates(options: Namespace) -> int:
+def do_candidates(options: Namespace) -> int:
     """Prints the releases, best first, and what the order is made of."""
-    weights = dict(ranking.WEIGHTS)
+    weights = dict(ranking.DEFAULT_WEIGHTS)
     for word in options.weight:
         weights |= _weight(word)
-    found = ranking.rank(runs_of(options), weights)
-    columns = tuple(ranking.WEIGHTS)
+    found = ranking.rank_compilers(runs_of(options), weights)
+    columns = tuple(ranking.DEFAULT_WEIGHTS)
     rows = [
         [
             each.release,
@@ -105,7 +105,7 @@ def candidates(options: Namespace) -> int:
 
 def _weight(word: str) -> dict[str, float]:
     name, _, text = word.partition("=")
-    known = tuple(ranking.WEIGHTS)
+    known = tuple(ranking.DEFAULT_WEIGHTS)
     try:
         value = float(text)
     except ValueError:
@@ -113,13 +113,13 @@ def _weight(word: str) -> dict[str, float]:
     if name not in known or not 0 <= value < 1e6:
         raise UsageError(
             f"--weight: read {word!r}, expected NAME=NUMBER with a name of {', '.join(known)} and a number from 0"
-            f"{nearest(name, known)}",
+            f"{did_you_mean(name, known)}",
             tip="for example: --weight runtimes=2 --weight size=0",
         )
     return {name: value}
 
 
-def diff(options: Namespace) -> int:
+def do_diff(options: Namespace) -> int:
     """Prints what changed between two runs or two releases. Exit status 1 if something is worse."""
     if len(options.what) == 2 and not (options.what[0] in axis_rows() and not Path(options.what[0]).exists()):
         first, second = (read_run(Path(word)) for word in options.what)
@@ -131,7 +131,7 @@ def diff(options: Namespace) -> int:
             f"diff: read {' '.join(options.what)}, expected two files, or an axis and two of its values",
             tip="`diff before.json after.json`, or `diff compiler 3.8.0 3.9.0`",
         )
-    print(escape_controls("\n".join(differences.words(found))))
+    print(escape_controls("\n".join(differences.difference_lines(found))))
     return EXIT_NO if found.worse else EXIT_OK
 
 
@@ -139,9 +139,9 @@ def _diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> d
     cells = cells_of(runs)
     ends = []
     for term in (before, after):
-        meant = in_order(advice.meant_by(axis, term, cells))
+        meant = releases_first(advice.meant_by(axis, term, cells))
         if not meant:
-            known = ", ".join(in_order(cell.axes[axis] for cell in cells if axis in cell.axes))
+            known = ", ".join(releases_first(cell.axes[axis] for cell in cells if axis in cell.axes))
             raise UsageError(f"no result has {axis} {term}; tested: {known}", tip="give other results with --results")
         ends.append(meant[-1])
     return differences.diff_releases(runs, axis, *ends)

@@ -7,12 +7,12 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from matrix.answers.bisection import Turn, Verdict, next_to_measure, turns
+from matrix.answers.bisection import End, Turn, next_to_measure, turns
 from matrix.core.data import default_store
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.records import DEFAULT_ENGINE, Outcome
 from matrix.core.text import escape_controls, plain_rows
-from matrix.core.versions import SelectorFault, are_versions, in_order, select, several
+from matrix.core.versions import SelectorFault, are_versions, is_selector, releases_first, select
 from matrix.engines.choice import looking_engine
 from matrix.plan.axes import NONE
 from matrix.plan.backends.iree import COMPILER
@@ -32,7 +32,7 @@ PRESET = "models"
 """Where none is named: in it the compiler is that of the runtime's release."""
 EVERY = "latest-minors"
 """What an axis of releases is gone through by where the spec has one value of it."""
-SAYS = {Verdict.GOOD: "passes", Verdict.BAD: "fails", Verdict.UNKNOWN: "cannot be measured"}
+SAYS = {End.GOOD: "passes", End.BAD: "fails", End.UNKNOWN: "cannot be measured"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,21 +47,21 @@ class Search:
     jobs: int = 0
 
     @property
-    def known(self) -> dict[str, Verdict]:
-        return {label: verdict_of(cell) for label, (_, cell) in self.cells.items()}
+    def known(self) -> dict[str, End]:
+        return {label: end_of(cell) for label, (_, cell) in self.cells.items()}
 
     def words(self, label: str) -> str:
         """`3.8.0 (failed at run: executable-abi)`."""
         return f"{label} ({self.cells[label][1].words})"
 
 
-def verdict_of(cell: Cell) -> Verdict:
+def end_of(cell: Cell) -> End:
     if cell.outcome is Outcome.PASSED:
-        return Verdict.GOOD
-    return Verdict.BAD if cell.outcome.red else Verdict.UNKNOWN
+        return End.GOOD
+    return End.BAD if cell.outcome.red else End.UNKNOWN
 
 
-def bisect(options: Namespace) -> int:
+def do_bisect(options: Namespace) -> int:
     """Measures what halving asks for, and prints the first turn of the outcome with its evidence."""
     question = asked(question_of(options), options.axis)
     plan = plan_of(question, options.store)
@@ -76,7 +76,7 @@ def bisect(options: Namespace) -> int:
                 return EXIT_INTERRUPTED
             search.jobs += summary.jobs_run
             _note(search, judged(part, summary.states, store), only_measured=False)
-    print(escape_controls("\n".join(answer(search, options))))
+    print(escape_controls("\n".join(answer_lines(search, options))))
     return EXIT_OK
 
 
@@ -101,7 +101,7 @@ def _whole(spec: Spec, question: Question, axis: str) -> dict[str, tuple[str, ..
     if partners and not partners & question.axes.keys():
         return {}
     terms = spec.axes[spec.ties.get(axis, axis)]
-    if len(terms) == 1 and not several(terms[0]):
+    if len(terms) == 1 and not is_selector(terms[0]):
         return {axis: (EVERY if axis in axes() and axes()[axis].released else "all",)}
     return {axis: terms} if partners else {}
 
@@ -114,13 +114,13 @@ def line_of(plan: Plan, axis: str, good: str, bad: str) -> tuple[str, ...]:
             cells.setdefault(cell.labels[axis], []).append(cell.labels)
     for label, group in cells.items():
         if len(group) > 1:
-            free = {name: in_order(each[name] for each in group) for name in group[0]}
+            free = {name: releases_first(each[name] for each in group) for name in group[0]}
             told = "; ".join(f"{name}: {', '.join(values)}" for name, values in free.items() if len(values) > 1)
             raise UsageError(
                 f"bisect: {len(group)} cells have {axis} {label}, expected one for each {axis}; they differ in {told}",
                 tip="name one value of each: --model linear, --runtime 3.8.0",
             )
-    order = in_order(cells)
+    order = releases_first(cells)
     if not are_versions(order):
         raise UsageError(
             f"--axis {axis}: read {', '.join(order)}, expected releases: names have no order to bisect",
@@ -160,11 +160,11 @@ def _part(question: Question, options: Namespace, labels: Sequence[str]) -> Plan
 
 def _note(search: Search, run: Run, *, only_measured: bool) -> None:
     for cell in run.cells:
-        if not only_measured or verdict_of(cell) is not Verdict.UNKNOWN:
+        if not only_measured or end_of(cell) is not End.UNKNOWN:
             search.cells[cell.axes[search.axis]] = (run, cell)
 
 
-def answer(search: Search, options: Namespace) -> list[str]:
+def answer_lines(search: Search, options: Namespace) -> list[str]:
     """The turn, its evidence, and what the search does not say. Raises NoAnswer where nothing turns, or where an end is
     not what it was given as."""
     _refuse_wrong_ends(search, options)
@@ -177,7 +177,7 @@ def answer(search: Search, options: Namespace) -> list[str]:
             tip="`run` with the same words measures every value",
         )
     turn = found[0]
-    worse = known[turn.after] is Verdict.BAD
+    worse = known[turn.after] is End.BAD
     run, cell = search.cells[turn.after if worse else turn.before]
     rows = [["turn", f"{label}: {search.cells[label][1].words}"] for label in (turn.before, turn.after)]
     rows += [["between", f"{label}: {_why_not(search, label)}"] for label in turn.between]
@@ -215,12 +215,12 @@ def _reservation(turn: Turn) -> str:
 def _refuse_wrong_ends(search: Search, options: Namespace) -> None:
     first, last = search.order[0], search.order[-1]
     for label in (first, last):
-        if search.known[label] is Verdict.UNKNOWN:
+        if search.known[label] is End.UNKNOWN:
             raise NoAnswer(
                 f"{search.axis} {label} cannot be measured: {_why_not(search, label)}",
                 tip="give another end with --good or --bad",
             )
-    for option, word, wanted in (("--good", options.good, Verdict.GOOD), ("--bad", options.bad, Verdict.BAD)):
+    for option, word, wanted in (("--good", options.good, End.GOOD), ("--bad", options.bad, End.BAD)):
         if word:
             (label,) = select(word, search.order)
             if search.known[label] is not wanted:
@@ -240,7 +240,7 @@ def _besides(search: Search, found: Sequence[Turn], cell: Cell) -> Iterator[str]
     known = search.known
     for turn in found[1:]:
         yield f"it turns again: {turn.before} {SAYS[known[turn.before]]}, {turn.after} {SAYS[known[turn.after]]}"
-    bad = [label for label in search.order if known.get(label) is Verdict.BAD]
+    bad = [label for label in search.order if known.get(label) is End.BAD]
     for words in dict.fromkeys(search.cells[label][1].words for label in bad):
         if words != cell.words:
             labels = [label for label in bad if search.cells[label][1].words == words]

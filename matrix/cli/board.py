@@ -16,7 +16,7 @@ from matrix.builds.board_check import check_board
 from matrix.builds.board_programs import CPU, BoardTools
 from matrix.builds.bundle import BundledModel, BundleFacts, measured_peak, refuse_filled, write_bundle
 from matrix.builds.expected import BoardFindings, Outcomes, accept, differences, read_built, read_expected
-from matrix.builds.linkage import Runner, advice, linkage_table, programs_of, row_of
+from matrix.builds.linkage import BoardRuntime, advice, linkage_table, programs_of, row_of
 from matrix.builds.linker import LINKER
 from matrix.builds.sources import source_version
 from matrix.builds.tools import TREES, Furnisher, images, released_linker, toolchains
@@ -32,7 +32,7 @@ from matrix.core.errors import (
 )
 from matrix.core.records import DEFAULT_ENGINE, Outcome
 from matrix.core.text import plain_rows
-from matrix.core.versions import nearest
+from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
 from matrix.images.debian.unpacked import Tree
@@ -59,7 +59,7 @@ def expected_path() -> Path:
     return data_root() / "results" / "armv6" / "expected.json"
 
 
-def armv6_smoke(options: Namespace) -> int:
+def do_armv6_smoke(options: Namespace) -> int:
     """From toolchains to models on the emulated board; exit status 1 where an outcome is not the committed one."""
     expected = read_expected(expected_path()) if expected_path().exists() and not options.accept else None
     spec = board_spec(options.source, options.model)
@@ -80,7 +80,7 @@ def armv6_smoke(options: Namespace) -> int:
     return tell(_found(run, plan, checks), runners, expected, options)
 
 
-def tell(found: BoardFindings, runners: Sequence[Runner], expected: Outcomes | None, options: Namespace) -> int:
+def tell(found: BoardFindings, runners: Sequence[BoardRuntime], expected: Outcomes | None, options: Namespace) -> int:
     """Prints the cells, how to link, and what is not as expected; accepts it instead where that is asked."""
     for row in found.rows:
         _say(f"   {row.cell}: {row.outcome.value}{f': {row.detail}' if row.detail else ''}")
@@ -196,14 +196,14 @@ def _ending(job: FinishedJob) -> str:
     return f"exit code {job.exit_code}" if job.outcome is Outcome.FAILED else job.outcome.value.replace("_", " ")
 
 
-def _runners(run: Run, plan: Plan, store: Store) -> list[Runner]:
+def _runners(run: Run, plan: Plan, store: Store) -> list[BoardRuntime]:
     """IREE's runtimes, then the programs with a model in them."""
     routes, tools = plan.spec.own_axes["route"], board_tools(plan, store)
     runners = []
     for stage in (BUILD, LINK):
         made = programs_of(run, stage)
         runners += [
-            Runner(
+            BoardRuntime(
                 name=name,
                 size=made[name].bytes,
                 facts=tools[name].facts(store.blob(made[name].sha256)),
@@ -228,13 +228,13 @@ def check_bundle(options: Namespace) -> None:
     ):
         if name not in known:
             raise UsageError(
-                f"{option}: read {name!r}, expected one of {', '.join(known)}{nearest(name, known)}",
+                f"{option}: read {name!r}, expected one of {', '.join(known)}{did_you_mean(name, known)}",
                 tip="`armv6-smoke` shows which of them go together",
             )
     refuse_filled(options.output)
 
 
-def bundle(options: Namespace) -> int:
+def do_bundle(options: Namespace) -> int:
     """Runs one cell of the preset, and writes a folder for a real board of what it ran."""
     check_bundle(options)
     spec = replace(board_spec(options.source, [options.model]), exclude=())
@@ -307,7 +307,7 @@ def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, opti
     )
 
 
-def armv6_lld(options: Namespace) -> int:
+def do_armv6_lld(options: Namespace) -> int:
     """Makes a folder with the repaired linker for one compiler release, and says how to use it."""
     folder: Path = options.folder
     if folder.exists() and any(folder.iterdir()):

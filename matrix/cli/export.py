@@ -116,7 +116,7 @@ def keep_files(run: Run, store: Store, options: Namespace) -> Iterator[tuple[Pat
         yield path, left[name].bytes
 
 
-def export(options: Namespace) -> int:
+def do_export(options: Namespace) -> int:
     """Exports one model, as a run would, and writes the files."""
     from matrix.cli.export import export_plan, keep_files
 

@@ -14,7 +14,7 @@ from matrix.core.data import data_root
 from matrix.core.disk import StorePlaces, disk_errors, store_places
 from matrix.core.errors import EXIT_OK, UsageError
 from matrix.core.records import EnvironmentRequest
-from matrix.core.versions import nearest
+from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_kind, image_engines
 from matrix.engines.committed import Committed, CommittedImage, all_have, megabytes
 from matrix.engines.kind import ImageWork, workshop
@@ -29,7 +29,7 @@ LOOKS = ("plan", "list", "remove", "sbom")
 """Verbs that make nothing in the store, and none where there is none."""
 
 
-def image(options: Namespace) -> int:
+def do_image(options: Namespace) -> int:
     """Carries out the verb below `image`: here, or by the engine that was named, or by the first that has it."""
     committed = Committed(options.machine)
     with _places(options) as places:
@@ -118,7 +118,7 @@ def _request(name: str, python: str) -> EnvironmentRequest:
     locks = {lock.name: lock for lock in load_locks(data_root() / "images" / "locks").locks}
     if name not in locks:
         raise UsageError(
-            f"--environment: read {name!r}, expected the name of a lock{nearest(name, locks)}",
+            f"--environment: read {name!r}, expected the name of a lock{did_you_mean(name, locks)}",
             tip="`python -m matrix image plan` lists the environments of a preset; images/locks has all",
         )
     return EnvironmentRequest(kind=kind_of(locks[name]), python=python, lock=locks[name])

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from matrix.core.errors import UsageError
 from matrix.core.records import DEFAULT_ENGINE
-from matrix.core.versions import nearest
+from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_names, image_engines
 from matrix.plan.backends.iree import TORCH, TURBINE
 from matrix.plan.backends.shared import MODEL_AXIS
@@ -43,7 +43,8 @@ class Parser(argparse.ArgumentParser):
             known = [str(choice) for choice in action.choices]
             name = "/".join(action.option_strings) or action.metavar or action.dest
             raise UsageError(
-                f"{self.prog}: {name}: read {value!r}, expected one of {', '.join(known)}{nearest(str(value), known)}",
+                f"{self.prog}: {name}: read {value!r}, expected one of {', '.join(known)}"
+                f"{did_you_mean(str(value), known)}",
                 tip=f"`{self.prog} --help` lists what there is",
             )
 
@@ -109,7 +110,7 @@ def _usual_engine() -> str:
     read, names = os.environ.get(ENGINE_VARIABLE, "") or DEFAULT_ENGINE, engine_names()
     if read not in names:
         raise UsageError(
-            f"{ENGINE_VARIABLE}: read {read!r}, expected one of {', '.join(names)}{nearest(read, names)}",
+            f"{ENGINE_VARIABLE}: read {read!r}, expected one of {', '.join(names)}{did_you_mean(read, names)}",
             tip=f"unset it for the engine {DEFAULT_ENGINE}",
         )
     return read

@@ -6,8 +6,16 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from matrix.answers.gates import as_json, learn_folder, load_gates
-from matrix.answers.whatis import Observed, answer, mlir_json, mlir_text, module_json, module_text, observed_outcomes
+from matrix.answers.gates import gates_json, learn_folder, load_gates
+from matrix.answers.whatis import (
+    Observed,
+    explain_module,
+    mlir_json,
+    mlir_text,
+    module_json,
+    module_text,
+    observed_outcomes,
+)
 from matrix.artifacts.mlir import is_mlir, read_mlir
 from matrix.artifacts.vmfb_archive import is_container, open_container, open_file
 from matrix.artifacts.vmfb_audit import audit_container
@@ -16,7 +24,7 @@ from matrix.core.errors import EXIT_OK, FileFault, UsageError
 from matrix.results.files import read_run, run_files
 
 
-def site(options: Namespace) -> int:
+def do_site(options: Namespace) -> int:
     """Builds the site from the named results, or from the committed ones."""
     from matrix.site.build import build_site
 
@@ -25,7 +33,7 @@ def site(options: Namespace) -> int:
     return EXIT_OK
 
 
-def picture(options: Namespace) -> int:
+def do_picture(options: Namespace) -> int:
     """Writes the square of the named results, or of the committed ones, as SVG."""
     from matrix.site.build import first_square
 
@@ -34,7 +42,7 @@ def picture(options: Namespace) -> int:
     return EXIT_OK
 
 
-def report(options: Namespace) -> int:
+def do_report(options: Namespace) -> int:
     """Writes one self-contained page of the named results, or of the committed ones."""
     from matrix.site.one_page import one_file
 
@@ -56,11 +64,11 @@ def _results(options: Namespace) -> tuple[Path, ...]:
     return tuple(options.results) or run_files(data_root() / "results")
 
 
-def whatis(options: Namespace) -> int:
+def do_whatis(options: Namespace) -> int:
     """Prints what a file is; with `--gates`, the table of gates that a folder of modules teaches."""
     path: Path = options.file
     if options.gates:
-        sys.stdout.write(as_json(learn_folder(path)))
+        sys.stdout.write(gates_json(learn_folder(path)))
         return EXIT_OK
     with open_file(path) as file:
         head = file.read(12)
@@ -75,13 +83,13 @@ def whatis(options: Namespace) -> int:
         )
     with open_container(path) as container:
         module, audit = audit_container(container)
-    known = answer(module, load_gates(), observed())
+    known = explain_module(module, load_gates(), committed_outcomes())
     as_text = options.format != "json"
     sys.stdout.write(module_text(str(path), module, audit, known) if as_text else module_json(module, audit, known))
     return EXIT_OK
 
 
-def observed() -> Observed:
+def committed_outcomes() -> Observed:
     """The committed outcomes; none where this copy of the project has no results."""
     file = data_root() / "results" / "portability.json"
     return observed_outcomes(read_run(file)) if file.is_file() else {}

@@ -34,7 +34,7 @@ from matrix.run.schedule import Schedule
 from matrix.run.store import Store
 
 
-def run(options: Namespace) -> int:
+def do_run(options: Namespace) -> int:
     """Runs what is missing and prints the table."""
     plan = resolved(lambda: plan_of(question_of(options), options.store))
     with Store(options.store) as store:
@@ -48,7 +48,7 @@ def run(options: Namespace) -> int:
     return EXIT_OK
 
 
-def plan(options: Namespace) -> int:
+def do_plan(options: Namespace) -> int:
     """Says what a run would do, at most, and touches nothing."""
     planned = plan_of(question_of(options), options.store)
     schedule, standing, missing, seconds = Schedule(planned), 0, dict[str, int](), {}
@@ -101,7 +101,7 @@ def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
     return standing, missing
 
 
-def show(options: Namespace) -> int:
+def do_show(options: Namespace) -> int:
     """Prints the table of what is in the store, or of a results file."""
     asked = question_of(options)
     if asked.preset.endswith(".json"):
@@ -119,12 +119,12 @@ def show(options: Namespace) -> int:
     return EXIT_OK
 
 
-def compare(options: Namespace) -> int:
+def do_compare(options: Namespace) -> int:
     """Compares two runs and prints what differs."""
-    from matrix.answers.equality import compare_runs, words
+    from matrix.answers.equality import compare_runs, comparison_lines
 
     compared = compare_runs(read_run(options.before), read_run(options.after))
-    print("\n".join(words(compared)))
+    print("\n".join(comparison_lines(compared)))
     return EXIT_NO if compared.unexplained else EXIT_OK
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matrix.images.workshop import Workshop
     from matrix.plan.locks import LockChange
 
-ASK_SECONDS = 10.0
+CHECK_SECONDS = 10.0
 
 PORTABILITY_BYTES = 12 * 10**9
 """What a run of the `portability` preset needs: 7.5 GB of environments, the wheels in uv's cache, artifacts."""
@@ -96,7 +96,7 @@ def _python(python: str) -> Finding:
 
 def _uv() -> Finding:
     binary = interpreters.uv_binary()
-    asked = processes.run([binary, "--version"], timeout=ASK_SECONDS)
+    asked = processes.run([binary, "--version"], timeout=CHECK_SECONDS)
     words = asked.stdout.split()
     version = words[1] if len(words) > 1 else ""
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -108,7 +108,7 @@ def _uv() -> Finding:
 
 
 def _package_index() -> Finding:
-    asked = configured_index().ask(COMPILER_PACKAGE, timeout=ASK_SECONDS)
+    asked = configured_index().ask(COMPILER_PACKAGE, timeout=CHECK_SECONDS)
     if asked.ok and asked.stdout.startswith(COMPILER_PACKAGE):
         return Finding(name="package index", state="ok", found=f"answers in {asked.seconds:.1f} s")
     trouble = str(classify_failure(asked, what="asked", where="nothing")).splitlines()[0]
@@ -131,7 +131,7 @@ def _disk(store: Path) -> Finding:
 
 def _cache(store: Path) -> Finding:
     """Environments are hard links into uv's cache where both are on one disk: seconds and no space, else copies."""
-    asked = processes.run([interpreters.uv_binary(), "cache", "dir"], timeout=ASK_SECONDS, cwd=Path("/"))
+    asked = processes.run([interpreters.uv_binary(), "cache", "dir"], timeout=CHECK_SECONDS, cwd=Path("/"))
     cache = existing(Path(asked.stdout.strip()))
     if cache.stat().st_dev == existing(store).stat().st_dev:
         return Finding(name="uv's cache", state="ok", found="on the store's disk: environments share its files")
@@ -159,7 +159,7 @@ def _isolation() -> Finding:
     name = "process isolation"
     for user in ((), ("--user",)):
         argv = ["unshare", *user, "--fork", "--pid", "--kill-child", "true"]
-        if processes.run(argv, timeout=ASK_SECONDS).ok:
+        if processes.run(argv, timeout=CHECK_SECONDS).ok:
             return Finding(name=name, state="ok", found="PID namespaces" + (" (of a user)" if user else ""))
     if shutil.which("unshare") is None:
         return Finding(name=name, state="missing", found="no unshare", advice="apt install util-linux")
@@ -168,7 +168,7 @@ def _isolation() -> Finding:
 
 
 def _git() -> Finding:
-    asked = processes.run(["git", "--version"], timeout=ASK_SECONDS)
+    asked = processes.run(["git", "--version"], timeout=CHECK_SECONDS)
     if asked.ok:
         return Finding(name="git", state="ok", found=asked.stdout.strip().removeprefix("git version "))
     return Finding(name="git", state="missing", found="not on the PATH", advice="apt install git (optional)")
@@ -180,7 +180,7 @@ def _qemu(machine: str) -> Finding:
     if binary is None:
         advice = "nothing: the shipped targets bring their own; a target of one's own may name one of the PATH"
         return Finding(name=name, state="missing", found="not on the PATH", advice=advice)
-    asked = processes.run([binary, "--version"], timeout=ASK_SECONDS)
+    asked = processes.run([binary, "--version"], timeout=CHECK_SECONDS)
     if not asked.ok:
         return Finding(name=name, state="warning", found=f"does not run: {asked.tail}", advice="reinstall qemu-user")
     return Finding(name=name, state="ok", found=asked.stdout.splitlines()[0].removeprefix(f"{name} version "))
@@ -209,7 +209,7 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
     return freed
 
 
-def doctor(options: Namespace) -> int:
+def do_doctor(options: Namespace) -> int:
     """Looks at the machine and says what to install for the rest."""
     findings = examine(options.store)
     rows = [[finding.state, finding.name, finding.found, finding.advice] for finding in findings]
@@ -217,10 +217,10 @@ def doctor(options: Namespace) -> int:
     return EXIT_OK
 
 
-def lock(options: Namespace) -> int:
+def do_lock(options: Namespace) -> int:
     """Writes the locks, the bases, the tables of layers and store paths anew; the difference reads as an upgrade."""
     from matrix.environments.locking import lock_all
-    from matrix.plan.locks import Change
+    from matrix.plan.locks import LockOutcome
 
     with Store(options.store) as store:
         shop = workshop(store.places)
@@ -230,9 +230,9 @@ def lock(options: Namespace) -> int:
         if not options.wheels_only:
             changes += _lock_images(shop, upgrade=options.upgrade, nix_only=options.nix_only)
     for change in changes:
-        if change.change is not Change.UNCHANGED:
+        if change.change is not LockOutcome.UNCHANGED:
             print(f"{change.change:10} {change.name}  {change.detail}".rstrip())
-    same = sum(1 for change in changes if change.change is Change.UNCHANGED)
+    same = sum(1 for change in changes if change.change is LockOutcome.UNCHANGED)
     print(f"{len(changes)} locks, {same} as they were")
     return EXIT_OK
 
@@ -255,7 +255,7 @@ def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockC
     return [*changes, lock_tools(armv6, shop.index, upgrade=upgrade)]
 
 
-def clean(options: Namespace) -> int:
+def do_clean(options: Namespace) -> int:
     """Frees space, and keeps what a shown table needs."""
     with Store(options.store, create=False) as store:
         freed = clean_store(

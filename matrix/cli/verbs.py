@@ -34,7 +34,7 @@ VERBS = {
     "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
     "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
 }
-MODULES = {
+VERB_MODULES = {
     "answer": ("advise", "badge", "candidates", "diff"),
     "bisect": ("bisect",),
     "export": ("export",),
@@ -45,7 +45,7 @@ MODULES = {
     "upkeep": ("clean", "doctor", "lock"),
     "why": ("why",),
 }
-"""Module of `matrix.cli` -> its verbs, each a function of that name. It is imported when one of them is called: a verb
+"""Module of `matrix.cli` -> its verbs, each a function `do_VERB`. It is imported when one of them is called: a verb
 then loads nothing that it does not use."""
 
 
@@ -78,10 +78,10 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
 
 def function_of(verb: str) -> Callable[[argparse.Namespace], int]:
     """Carries out a verb; its module is imported when it is called."""
-    module = next(module for module, verbs in MODULES.items() if verb in verbs)
+    module = next(module for module, verbs in VERB_MODULES.items() if verb in verbs)
 
     def call(asked: argparse.Namespace) -> int:
-        status: int = getattr(importlib.import_module(f"matrix.cli.{module}"), verb.replace("-", "_"))(asked)
+        status: int = getattr(importlib.import_module(f"matrix.cli.{module}"), "do_" + verb.replace("-", "_"))(asked)
         return status
 
     return call

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matrix.answers import predictions
-from matrix.answers.causes import cells_of, explain, words
+from matrix.answers.causes import cause_lines, cells_of, explain
 from matrix.answers.gates import load_gates
 from matrix.core.data import data_root, presets
 from matrix.core.errors import EXIT_OK, CellUnknown, StoreUnusable
@@ -26,7 +26,7 @@ from matrix.run.planning import plan_of, question_of
 from matrix.run.store import Store
 
 
-def why(options: Namespace) -> int:
+def do_why(options: Namespace) -> int:
     """Prints the evidence of one cell: of the store; of the committed results where the store has none of it, of any
     preset if none was named; for releases that nobody measured what the gates predict."""
     asked = question_of(options)
@@ -123,7 +123,7 @@ def _print(
     log: Sequence[str],
 ) -> None:
     gates = load_gates()
-    cause = words(explain(cell, cells, gates), cell, gates)
+    cause = cause_lines(explain(cell, cells, gates), cell, gates)
     lines = [*_evidence(cell, run, notes), *log, *cause, "", "reproduce", *(f"  {each}" for each in pasted)]
     print(escape_controls("\n".join([*lines, f"  {cell.reproduce}"]).expandtabs()))
 

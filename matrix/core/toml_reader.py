@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from matrix.core.errors import LockFault
-from matrix.core.versions import nearest
+from matrix.core.versions import did_you_mean
 
 
 class Table:
@@ -32,7 +32,7 @@ class Table:
         names = list(known)
         for key in self.content:
             if key not in names:
-                self.fault(key, f"unknown {kind} {key!r}, expected one of {', '.join(names)}{nearest(key, names)}")
+                self.fault(key, f"unknown {kind} {key!r}, expected one of {', '.join(names)}{did_you_mean(key, names)}")
 
     def table(self, key: str) -> Table:
         value = self.content.get(key, {})
@@ -81,7 +81,7 @@ class Table:
         names = list(known)
         value = self.text(key, default)
         if value not in names:
-            self.fault(key, f"read {value!r}, expected one of {', '.join(names)}{nearest(value, names)}")
+            self.fault(key, f"read {value!r}, expected one of {', '.join(names)}{did_you_mean(value, names)}")
             return default
         return value
 

@@ -24,7 +24,7 @@ def ascending(versions: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(versions), key=Version))
 
 
-def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+def releases_first(labels: Iterable[str]) -> tuple[str, ...]:
     """Each label once: releases ascending, behind them names as they came."""
     unique = tuple(dict.fromkeys(labels))
     return (*sorted(filter(is_version, unique), key=Version), *itertools.filterfalse(is_version, unique))
@@ -66,12 +66,12 @@ def select(term: str, releases: Sequence[str]) -> tuple[str, ...]:
         if word == "latest":
             return among[-1:]
         return newest_of_each_minor(among) if word == "latest-minors" else among
-    if several(term):
+    if is_selector(term):
         return _matching(term, releases, term)
     return (_exact(term, releases),)
 
 
-def several(term: str) -> bool:
+def is_selector(term: str) -> bool:
     """A keyword or a specifier, as against one value by its name."""
     return term.strip().partition(" ")[0] in KEYWORDS or term.strip()[:1] in tuple("<>=!~")
 
@@ -89,16 +89,16 @@ def _exact(term: str, releases: Sequence[str]) -> str:
     try:
         wanted = Version(term)
     except InvalidVersion:
-        word = nearest(term, KEYWORDS)
+        word = did_you_mean(term, KEYWORDS)
         raise SelectorFault(f"read {term!r}, expected {GRAMMAR}{word}") from None
     if wanted not in known:
-        near = nearest(term, releases)
+        near = did_you_mean(term, releases)
         span = f"the locks know {releases[0]} to {releases[-1]}" if releases else "the locks know none"
         raise SelectorFault(f"unknown version {term!r}: {span}{near}")
     return known[wanted]
 
 
-def nearest(read: str, known: Iterable[str]) -> str:
+def did_you_mean(read: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` or nothing."""
     close = difflib.get_close_matches(read, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -111,7 +111,7 @@ def script_arguments(job: Job, folder: PurePath) -> dict[str, str]:
     }
 
 
-def show(inputs: Mapping[str, Path], folder: Path) -> None:
+def link_inputs(inputs: Mapping[str, Path], folder: Path) -> None:
     """Puts files (name -> file of the store) into a folder that a job sees read-only."""
     for name, blob in inputs.items():
         place = folder / name

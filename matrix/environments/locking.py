@@ -19,11 +19,11 @@ from packaging.version import Version
 from matrix.core import processes
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.core.versions import SelectorFault, ascending, select
-from matrix.plan.locks import REFUSED, Change, LockChange, header, lock_name, normal
+from matrix.plan.locks import REFUSED, LockChange, LockOutcome, header, lock_name, normal
 from matrix.plan.stages import environments
 from matrix.plan.wanted import WANTED, CombinedWish, PackageWish, Wanted, axis_packages, read_wanted
 
-AT_ONCE = 4
+RESOLUTIONS_AT_ONCE = 4
 PYTHON_FROM = "# python: "
 BECAUSE_OF_PYTHON = re.compile(r"Python ?[<>=!~]|Python version|Python (?:implementation |ABI )?tag", re.IGNORECASE)
 """What a resolver's reason holds where another Python would do."""
@@ -74,14 +74,14 @@ def lock_all(
     before = {name: _text(folder, name) for name in _present(folder)}
     resolved = _resolve_all(todo, pythons, index, {} if upgrade else before, progress)
     changes = [
-        LockChange(name=name, change=Change.SKIPPED, detail="torch's CPU index is not reached")
+        LockChange(name=name, change=LockOutcome.SKIPPED, detail="torch's CPU index is not reached")
         if text is None
         else _write(folder, name, before.get(name), text)
         for name, text in resolved.items()
     ]
     for name in sorted(before.keys() - resolved.keys()):
         _path(folder, name).unlink()
-        changes.append(LockChange(name=name, change=Change.REMOVED))
+        changes.append(LockChange(name=name, change=LockOutcome.REMOVED))
     return tuple(changes)
 
 
@@ -192,7 +192,7 @@ def _resolve_all(
     """The text of each task's lock; None for a CPU variant whose index is not reached."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
-    pool = ThreadPoolExecutor(AT_ONCE)
+    pool = ThreadPoolExecutor(RESOLUTIONS_AT_ONCE)
     try:
         running = {pool.submit(resolve, task, pythons, index, _previous(task, before)): task for task in todo}
         texts: dict[str, str | None] = {}
@@ -254,12 +254,12 @@ def _write(folder: Path, name: str, before: str | None, text: str) -> LockChange
         partial.write_text(text, encoding="utf-8", newline="\n")
         partial.replace(path)
     if refused:
-        return LockChange(name=name, change=Change.REFUSED, detail=refused)
+        return LockChange(name=name, change=LockOutcome.REFUSED, detail=refused)
     if before == text:
-        return LockChange(name=name, change=Change.UNCHANGED)
+        return LockChange(name=name, change=LockOutcome.UNCHANGED)
     if before is None:
-        return LockChange(name=name, change=Change.ADDED)
-    return LockChange(name=name, change=Change.CHANGED, detail=_difference(before, text))
+        return LockChange(name=name, change=LockOutcome.ADDED)
+    return LockChange(name=name, change=LockOutcome.CHANGED, detail=_difference(before, text))
 
 
 def _difference(before: str, text: str) -> str:

@@ -43,7 +43,7 @@ from matrix.images.layer_table import (
     table_path,
 )
 from matrix.images.wheel_layer import wheel_tree
-from matrix.plan.locks import Change, LockChange, load_locks
+from matrix.plan.locks import LockChange, LockOutcome, load_locks
 
 Write = Callable[[BinaryIO | None], Layer]
 
@@ -321,7 +321,9 @@ def lock_tables(
         name = f"{kind}/{wish.python}-{wish.machine}"
         progress(name)
         if wish.python not in workshop.bases():
-            changes.append(LockChange(name=name, change=Change.SKIPPED, detail=f"no base for Python {wish.python}"))
+            changes.append(
+                LockChange(name=name, change=LockOutcome.SKIPPED, detail=f"no base for Python {wish.python}")
+            )
             continue
         path = table_path(workshop.images / kind, wish.python, wish.machine)
         changes.append(write_locked(path, name, text(wish)))
@@ -332,7 +334,7 @@ def write_locked(path: Path, name: str, text: str) -> LockChange:
     """Writes a file, unless it has this text already."""
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     if text == before:
-        return LockChange(name=name, change=Change.UNCHANGED)
+        return LockChange(name=name, change=LockOutcome.UNCHANGED)
     with atomic_write(path, what=name) as file:
         file.write(text.encode())
-    return LockChange(name=name, change=Change.CHANGED if before else Change.ADDED)
+    return LockChange(name=name, change=LockOutcome.CHANGED if before else LockOutcome.ADDED)

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 
 from matrix.core.errors import MatrixEmpty, SpecError
 from matrix.core.records import AxisValue, Part, Stage
-from matrix.core.versions import SelectorFault, nearest, select, several
+from matrix.core.versions import SelectorFault, did_you_mean, is_selector, select
 from matrix.plan.backends.backend import Axis
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Catalogue, model_missing
@@ -14,8 +14,8 @@ from matrix.plan.spec import Rule, Spec
 
 NONE = "-"
 """The label of an axis that has no value in a cell."""
-NEWER = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
-NAMED = "`plan` shows what a spec means; CONTRIBUTING.md says where one is added"
+NEWER_TIP = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
+NAMED_TIP = "`plan` shows what a spec means; CONTRIBUTING.md says where one is added"
 
 
 def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue, ...]]:
@@ -32,7 +32,9 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
         axes[axis] = tied_values(axis, axes[other], spec, catalogue, faults)
     if faults:
         released = tuple(f"axes.{name}" for name, row in spec.axis_rows.items() if row.released)
-        raise SpecError(spec.source, faults, tip=NEWER if any(f.startswith(released) for f in faults) else NAMED)
+        raise SpecError(
+            spec.source, faults, tip=NEWER_TIP if any(f.startswith(released) for f in faults) else NAMED_TIP
+        )
     if not spec.axes[MODEL_AXIS.name]:
         raise MatrixEmpty(
             f"{spec.source}: no model is named: {spec.question}",
@@ -81,7 +83,7 @@ def _own_tools(row: Axis | None, spec: Spec) -> tuple[str, ...]:
 
 def labels_by_name(rule: Rule, axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
     """The values that a rule's condition names one by one: no specifier, no keyword."""
-    terms = [term for term in rule.when[axis] if not several(term)]
+    terms = [term for term in rule.when[axis] if not is_selector(term)]
     return labels_meant(axis, terms, spec, catalogue, [])
 
 
@@ -113,7 +115,9 @@ def labels_meant(
         elif row is MODEL_AXIS and not place:
             raise model_missing(term, known)
         else:
-            faults.append(f"{where}: unknown {axis} {term!r}, expected one of {', '.join(known)}{nearest(term, known)}")
+            faults.append(
+                f"{where}: unknown {axis} {term!r}, expected one of {', '.join(known)}{did_you_mean(term, known)}"
+            )
     if row is TARGET_AXIS and (strange := [label for label in labels if label not in known]):
         expected = f"expected one of {', '.join(known)}: add it to targets.toml"
         faults.append(f"{place or f'axes.{axis}'}: this host is {strange[0]!r}, {expected}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matrix.core.errors import ModelMissing
 from matrix.core.records import Stage, Toolchain
-from matrix.core.versions import nearest
+from matrix.core.versions import did_you_mean
 from matrix.plan.backends.source_builds import PlannedBuild
 from matrix.plan.locks import LockIndex
 from matrix.plan.targets import Target
@@ -72,6 +72,6 @@ class Catalogue:
 def model_missing(name: str, known: Iterable[str]) -> ModelMissing:
     names = sorted(known)
     return ModelMissing(
-        f"axes.model: unknown model {name!r}, expected one of {', '.join(names)}{nearest(name, names)}",
+        f"axes.model: unknown model {name!r}, expected one of {', '.join(names)}{did_you_mean(name, names)}",
         tip="a model of your own: --model with its path, or a [models.NAME] table in the spec",
     )

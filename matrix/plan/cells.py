@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from matrix.core.errors import SpecError
 from matrix.core.records import AxisValue, Stage
 from matrix.plan.axes import (
-    NEWER,
+    NEWER_TIP,
     NONE,
     axis_value,
     labels_by_name,
@@ -39,7 +39,7 @@ def planes_of(
                 faults.append(f"{view.place}.{axis}: {', '.join(terms)} is not on the axis, expected one of {on_it}")
         planes.append(plane)
     if faults:
-        raise SpecError(spec.source, faults, tip=NEWER)
+        raise SpecError(spec.source, faults, tip=NEWER_TIP)
     return tuple(planes)
 
 
@@ -51,7 +51,7 @@ def labels_chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Ca
         for axis, terms in only.items()
     }
     if faults:
-        raise SpecError(spec.source, faults, tip=NEWER)
+        raise SpecError(spec.source, faults, tip=NEWER_TIP)
     return chosen
 
 
@@ -118,7 +118,7 @@ class Rules:
         self.exclude = [(self._conditions(rule, faults), rule.reason) for rule in spec.exclude]
         self.include = [(self._conditions(rule, faults), rule.reason) for rule in spec.include]
         if faults:
-            raise SpecError(spec.source, faults, tip=NEWER)
+            raise SpecError(spec.source, faults, tip=NEWER_TIP)
 
     def _conditions(self, rule: Rule, faults: list[str]) -> dict[int, frozenset[str]]:
         return {
@@ -162,7 +162,7 @@ class Rules:
             if other in beyond
         }
         if faults:
-            raise SpecError(self.spec.source, faults, tip=NEWER)
+            raise SpecError(self.spec.source, faults, tip=NEWER_TIP)
         return found
 
 

@@ -28,7 +28,7 @@ from matrix.plan.backends.shared import BACKEND_AXIS, BARE, MODEL_AXIS
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.cells import Rules, labels_chosen, planes_of, points
 from matrix.plan.spec import Spec
-from matrix.plan.stages import Node, in_order, kinds
+from matrix.plan.stages import Node, kinds, stages_in_order
 
 LINK_PLACE = "{link}"
 """In a compiler's flag: the folder of IREE's linker repaired for 32-bit Arm."""
@@ -75,7 +75,7 @@ class Plan:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages of the spec, and those that come with its values."""
-        return in_order((*self.spec.stages, *(node.stage for node in self.nodes)))
+        return stages_in_order((*self.spec.stages, *(node.stage for node in self.nodes)))
 
     def jobs(self, stage: Stage) -> int:
         return sum(1 for node in self.nodes if node.stage == stage and not node.obstacle)
@@ -144,7 +144,7 @@ class _Graph:
         """Where a cell has its model, the only value that brings artifacts along."""
         self.backend = 0 if BACKEND_AXIS.name in spec.axis_rows else self.model
         """Where it has what goes round stages beside the model."""
-        self.stages = in_order(asked)
+        self.stages = stages_in_order(asked)
         self.kinds = tuple(kinds()[stage] for stage in self.stages)
 
     def nodes_of(self, values: tuple[AxisValue, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

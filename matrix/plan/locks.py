@@ -20,7 +20,7 @@ from matrix.core.errors import LockFault
 from matrix.core.records import Lock
 from matrix.core.versions import ascending
 from matrix.plan.stages import axes, environments, kinds
-from matrix.plan.user_inputs import answer, key_of, names
+from matrix.plan.user_inputs import key_of, names, pins_fit
 from matrix.plan.wanted import PIN, axis_packages, read_wanted
 
 PINS = "# pins: "
@@ -30,7 +30,7 @@ NOWHERE = Path("/nonexistent")
 """Instead of a store's folder of locks."""
 
 
-class Change(StrEnum):
+class LockOutcome(StrEnum):
     """What became of a lock. A refused one may be new or not: the file says that it is not installable. A skipped
     one is of torch's CPU build, whose index is another one and was not reached: it stays as it is."""
 
@@ -47,7 +47,7 @@ class LockChange:
     """One lock and what became of it; `detail` is the resolver's reason, or the packages that changed."""
 
     name: str
-    change: Change
+    change: LockOutcome
     detail: str = ""
 
 
@@ -87,7 +87,7 @@ class LockIndex:
             for lock in self.locks
             if set(base.pins) < set(lock.pins) and variant_of(lock) == variant_of(base)
         }
-        fitting = [lock for lock, pins in beyond.items() if answer(pins, packages)]
+        fitting = [lock for lock, pins in beyond.items() if pins_fit(pins, packages)]
         if fitting:
             return max(fitting, key=lambda lock: [Version(beyond[lock][package]) for package in sorted(beyond[lock])])
         key = key_of(base.digest, packages, python)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.core.errors import CellUnknown, UsageError
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.plan.axes import ordered_axes
 from matrix.plan.spec import Spec
 from matrix.plan.user_inputs import (
@@ -169,7 +169,7 @@ def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes:
     if len(found) == 1:
         return found[0]
     among = [labels[index] for index in found] or labels
-    open_axes = {axis: in_order(cell[axis] for cell in among if axis in cell) for axis in axes}
+    open_axes = {axis: releases_first(cell[axis] for cell in among if axis in cell) for axis in axes}
     listed = "\n".join(f"  {axis}: {', '.join(values)}" for axis, values in open_axes.items() if len(values) > 1)
     count = f"{len(found)} cells fit" if found else "no cell fits"
     first = among[0] if found else {}

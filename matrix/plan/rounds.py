@@ -14,7 +14,7 @@ from dataclasses import replace
 from matrix.core.errors import SpecError
 from matrix.core.keys import digest
 from matrix.core.records import Outcome, Stage
-from matrix.plan.axes import NEWER, labels_meant
+from matrix.plan.axes import NEWER_TIP, labels_meant
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import Plan, PlannedCell
 from matrix.plan.stages import Node, kinds
@@ -121,5 +121,5 @@ class _Maker:
                 faults.append(f"{place}: {term!r} means {found}, expected exactly one value")
             labels[axis] = meant[0] if meant else ""
         if faults:
-            raise SpecError(spec.source, faults, tip=NEWER)
+            raise SpecError(spec.source, faults, tip=NEWER_TIP)
         return labels

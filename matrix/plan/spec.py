@@ -10,7 +10,7 @@ from pathlib import Path
 from matrix.core.errors import SpecError, SpecSyntax
 from matrix.core.records import Limits, Stage
 from matrix.core.toml_reader import Table
-from matrix.core.versions import KEYWORDS, nearest
+from matrix.core.versions import KEYWORDS, did_you_mean
 from matrix.plan.backends.backend import Axis, Backend, StageKind
 from matrix.plan.backends.shared import BACKEND_AXIS
 from matrix.plan.backends.source_builds import CrossToolchain
@@ -23,10 +23,10 @@ from matrix.plan.user_inputs import (
     read_builds,
     read_models,
     read_own_axes,
-    read_toolchains,
+    read_user_toolchains,
 )
 
-FORMAT = 1
+SPEC_FORMAT = 1
 
 DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 """Largest |output - reference| / max |reference| by dtype; integers and booleans must be equal.
@@ -130,7 +130,7 @@ class Spec:
         return {name: target.toolchain for name, target in self.targets.items() if target.toolchain}
 
 
-KEYS = (
+SPEC_KEYS = (
     "format",
     "name",
     "question",
@@ -165,9 +165,9 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         raise SpecSyntax(f"{source}: not TOML: {told}", tip=tip) from None
     faults: list[str] = []
     top = Table(content, "", faults)
-    top.only(KEYS)
-    if content.get("format") != FORMAT:
-        top.fault("format", f"read {content.get('format')!r}, expected {FORMAT}, the format that this version reads")
+    top.only(SPEC_KEYS)
+    if (read := content.get("format")) != SPEC_FORMAT:
+        top.fault("format", f"read {read!r}, expected {SPEC_FORMAT}, the format that this version reads")
     meant = _backends(top)
     rows = {axis.name: axis for backend in meant for axis in backend.axes}
     flagged = [kind.name for backend in meant for kind in backend.stages if kind.flags]
@@ -190,7 +190,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         limits=_limits(top),
         tolerance=_tolerance(top),
         models=read_models(top),
-        toolchains=read_toolchains(top, taken=KEYWORDS),
+        toolchains=read_user_toolchains(top, taken=KEYWORDS),
         targets=read_targets(top.table("targets")),
         builds=read_builds(top, taken=(*KEYWORDS, *top.table("toolchains").content)),
         benchmark=_benchmark(top, names, stages),
@@ -209,7 +209,7 @@ def _backends(top: Table) -> tuple[Backend, ...]:
     read = table.texts(BACKEND_AXIS.name, (backends()[0].name,))
     for name in read:
         if name not in known:
-            expected = f"expected one of {', '.join(known)}{nearest(name, known)}"
+            expected = f"expected one of {', '.join(known)}{did_you_mean(name, known)}"
             table.fault(BACKEND_AXIS.name, f"unknown backend {name!r}, {expected}")
     return tuple(known[name] for name in known if name in read) or backends()[:1]
 
@@ -221,7 +221,8 @@ def _stages(top: Table, meant: Sequence[Backend]) -> tuple[Stage, ...]:
     for index, name in enumerate(read):
         if name not in names:
             top.fault(
-                f"stages[{index}]", f"unknown stage {name!r}, expected one of {', '.join(names)}{nearest(name, names)}"
+                f"stages[{index}]",
+                f"unknown stage {name!r}, expected one of {', '.join(names)}{did_you_mean(name, names)}",
             )
     chosen = tuple(name for name in names if name in read)
     if not chosen and "stages" in top.content:
@@ -240,7 +241,7 @@ def _axes(
     defaults = {name: axis.default for name, axis in rows.items()} | {name: tuple(own[name]) for name in own}
     for key in table.content:
         if key not in defaults and key != BACKEND_AXIS.name:
-            meant = f"; did you mean {key[:-1]!r}?" if key[:-1] in defaults else nearest(key, defaults)
+            meant = f"; did you mean {key[:-1]!r}?" if key[:-1] in defaults else did_you_mean(key, defaults)
             table.fault(key, f"unknown axis {key!r}, expected one of {', '.join(defaults)}{meant}")
     names = (*([BACKEND_AXIS.name] if BACKEND_AXIS.name in table.content else []), *defaults)
     axes = {name: table.texts(name, defaults.get(name, ())) for name in names}
@@ -252,7 +253,7 @@ def _axes(
             ties[name] = read[name]
         elif name in read:
             table.fault(
-                name, f"tied to {read[name]!r}, expected one of {', '.join(others)}{nearest(read[name], others)}"
+                name, f"tied to {read[name]!r}, expected one of {', '.join(others)}{did_you_mean(read[name], others)}"
             )
         elif any(_is_tie(term) for term in terms):
             table.fault(name, f"read {list(terms)!r}, expected a tie ('= axis') alone, or selectors")

@@ -75,7 +75,7 @@ def forms() -> Mapping[str, ModelForm]:
     return _table(BACKENDS).forms
 
 
-def in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+def stages_in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
     """Each stage once, in the order of the table."""
     among = set(stages)
     return tuple(stage for stage in kinds() if stage in among)

@@ -14,7 +14,7 @@ from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchai
 from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 
-KEYS = ("emulator", "sysroot", "packages", "toolchain")
+TARGET_KEYS = ("emulator", "sysroot", "packages", "toolchain")
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
 WORDS = ("host", "all")
@@ -53,7 +53,7 @@ def read_targets(table: Table) -> dict[str, Target]:
 
 
 def _target(name: str, row: Table) -> Target:
-    row.only(("machine", *(key for backend in backends() for key in backend.target_keys), *KEYS))
+    row.only(("machine", *(key for backend in backends() for key in backend.target_keys), *TARGET_KEYS))
     triple, emulator, sysroot = row.text("triple"), row.texts("emulator"), row.text("sysroot")
     machine = row.text("machine") or triple.partition("-")[0]
     if emulator and not machine:

@@ -83,7 +83,7 @@ def read_models(top: Table) -> dict[str, UserModel]:
     return models
 
 
-def read_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
+def read_user_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
     """The tables `[toolchains.NAME]`: name -> path, or IMAGE and an image's name. `taken` are words that mean something
     else on an axis."""
     toolchains = {}
@@ -195,13 +195,13 @@ def form_of(word: str) -> str:
 def model_names(paths: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
     """Path -> a name for tables: the file's own, with its folder's where two files share it, with a number at last."""
     every = list(dict.fromkeys(paths))
-    stems = [clean(PurePath(path).stem) for path in every]
+    stems = [as_name(PurePath(path).stem) for path in every]
     names: dict[str, str] = {}
     used = set(taken)
     for path, stem in zip(every, stems, strict=True):
         name = stem
         if stems.count(stem) > 1 or stem in used:
-            name = clean(f"{PurePath(path).parent.name}-{stem}")
+            name = as_name(f"{PurePath(path).parent.name}-{stem}")
         names[path] = numbered(name, used)
         used.add(names[path])
     return names
@@ -211,12 +211,12 @@ def toolchain_name(path: str, used: Iterable[str]) -> str:
     """A name for tables of a folder, a virtual environment, a wheel or an image."""
     if image := image_of(path):
         name = image.rpartition("/")[2].partition("@")[0]
-        return numbered(_lettered(clean(name.removeprefix("sha256:")[:12] if ID.match(name) else name)), used)
+        return numbered(_lettered(as_name(name.removeprefix("sha256:")[:12] if ID.match(name) else name)), used)
     pure = PurePath(path)
     if pure.suffix == ".whl":
-        return numbered(clean(f"wheel-{'-'.join(pure.stem.split('-')[1:2])}"), used)
+        return numbered(as_name(f"wheel-{'-'.join(pure.stem.split('-')[1:2])}"), used)
     parts = [part for part in pure.parts if part not in (*PLACES, "/", ".", "..")]
-    name = clean(parts[-1]) if parts else "own"
+    name = as_name(parts[-1]) if parts else "own"
     return numbered(_lettered(name), used)
 
 
@@ -230,7 +230,7 @@ def image_of(place: str) -> str:
     return place.removeprefix(IMAGE) if place.startswith(IMAGE) else ""
 
 
-def clean(text: str) -> str:
+def as_name(text: str) -> str:
     """The text as a name: what a name cannot hold becomes a dash."""
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+") or "own"
 
@@ -255,7 +255,7 @@ def toolchain_terms(axes: Mapping[str, tuple[str, ...]]) -> list[str]:
     return list(dict.fromkeys(term for axis in tool_axes() for term in axes.get(axis, ()) if is_toolchain(axis, term)))
 
 
-FORMAT = 1
+LOCK_KEY_FORMAT = 1
 """Goes into every key. Raise it when the same question is to be resolved anew."""
 
 
@@ -272,7 +272,7 @@ def fault_of(word: str) -> str:
     return ""
 
 
-def answer(pins: Mapping[str, str], packages: Iterable[str]) -> bool:
+def pins_fit(pins: Mapping[str, str], packages: Iterable[str]) -> bool:
     """The pins are just what was asked for: a fitting version of each package, and no package that nobody named."""
     asked = [Requirement(word) for word in packages]
     named = {canonicalize_name(requirement.name) for requirement in asked}
@@ -290,4 +290,4 @@ def names(packages: Iterable[str]) -> tuple[str, ...]:
 
 def key_of(base: str, packages: Iterable[str], python: str) -> str:
     """Names the answer for the exporter lock of the digest `base`: another base, another answer."""
-    return digest({"format": FORMAT, "base": base, "packages": sorted(packages), "python": python})[:32]
+    return digest({"format": LOCK_KEY_FORMAT, "base": base, "packages": sorted(packages), "python": python})[:32]

@@ -17,16 +17,16 @@ from matrix.core.errors import ResultsFault
 from matrix.core.records import Outcome
 from matrix.core.store_paths import StorePath
 from matrix.core.text import mark_controls
-from matrix.core.versions import nearest
-from matrix.results.migrations import MIGRATIONS
+from matrix.core.versions import did_you_mean
+from matrix.results.migrations import FORMAT_MIGRATIONS
 from matrix.results.run import Cell, CellTable, RealisedEnvironment, Run, RunAxis, RunValue
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-FORMAT = 2
+RESULTS_FORMAT = 2
 """Of the JSON. Raise it together with a row of MIGRATIONS for the older one."""
-TIP = "`python -m matrix show --format json --output FILE` writes one"
+RESULTS_TIP = "`python -m matrix show --format json --output FILE` writes one"
 MOST_FAULTS = 10
 LONGEST_FAULT = 300
 """Characters of a fault that are shown: what was read may be of any length."""
@@ -53,9 +53,9 @@ def read_run(path: Path) -> Run:
     try:
         document: object = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ResultsFault(f"{path}: cannot be read: {error.strerror}", tip=TIP) from None
+        raise ResultsFault(f"{path}: cannot be read: {error.strerror}", tip=RESULTS_TIP) from None
     except (ValueError, RecursionError) as error:
-        raise ResultsFault(f"{path}: not JSON: {error}", tip=TIP) from None
+        raise ResultsFault(f"{path}: not JSON: {error}", tip=RESULTS_TIP) from None
     return parse_run(document, source=str(path))
 
 
@@ -74,7 +74,7 @@ def parse_run(document: object, *, source: str) -> Run:
     if faults or run is None:
         more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
         listed = "\n".join(f"  {mark_controls(fault, LONGEST_FAULT)}" for fault in [*faults[:MOST_FAULTS], *more])
-        raise ResultsFault(f"{source}: not a run of format {FORMAT}:\n{listed}", tip=TIP)
+        raise ResultsFault(f"{source}: not a run of format {RESULTS_FORMAT}:\n{listed}", tip=RESULTS_TIP)
     return run
 
 
@@ -85,7 +85,7 @@ def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
         for row, each in zip(table.rows, written["rows"], strict=True):
             each["verdict"] = row.verdict or None
     counts = {outcome.value: count for outcome, count in run.counts().items()}
-    head = {"format": FORMAT, "preset": run.preset, "question": run.question, "counts": counts}
+    head = {"format": RESULTS_FORMAT, "preset": run.preset, "question": run.question, "counts": counts}
     return json.dumps({**head, "sentences": list(sentences), **content}, indent=1, allow_nan=False) + "\n"
 
 
@@ -93,16 +93,18 @@ def _migrated(document: object, source: str) -> dict[str, Any]:
     """The content as the newest format has it."""
     read = document.get("format") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(read, int) or not isinstance(document.get("cells"), list):
-        raise ResultsFault(f"{source}: read no `format` with a list of `cells`, expected a run as JSON", tip=TIP)
-    if read > FORMAT:
         raise ResultsFault(
-            f"{source}: read format {read}, expected at most {FORMAT}",
+            f"{source}: read no `format` with a list of `cells`, expected a run as JSON", tip=RESULTS_TIP
+        )
+    if read > RESULTS_FORMAT:
+        raise ResultsFault(
+            f"{source}: read format {read}, expected at most {RESULTS_FORMAT}",
             tip="a newer version of this project wrote it: update",
         )
-    for step in range(read, FORMAT):
-        if step not in MIGRATIONS:
-            raise ResultsFault(f"{source}: read format {read}, expected {FORMAT}", tip=TIP)
-        document = MIGRATIONS[step](document)
+    for step in range(read, RESULTS_FORMAT):
+        if step not in FORMAT_MIGRATIONS:
+            raise ResultsFault(f"{source}: read format {read}, expected {RESULTS_FORMAT}", tip=RESULTS_TIP)
+        document = FORMAT_MIGRATIONS[step](document)
     return document
 
 
@@ -186,7 +188,7 @@ def _scalar(words: str, fits: Callable[[object], bool], value: object, kind: typ
 def _outcome(value: object, _: type) -> Outcome:
     names = [outcome.value for outcome in Outcome]
     if value not in names:
-        raise Unfit(value, f"one of {', '.join(names)}{nearest(str(value)[:LONGEST_FAULT], names)}")
+        raise Unfit(value, f"one of {', '.join(names)}{did_you_mean(str(value)[:LONGEST_FAULT], names)}")
     return Outcome(value)
 
 
@@ -264,7 +266,7 @@ def _loose_ends(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"cells[{index}].axes: is missing or empty, expected a value for each axis"
         stage = cell.get("stage")
         if isinstance(stage, str) and isinstance(stages, list) and stage not in stages:
-            yield f"cells[{index}].stage: read {stage!r}, expected one of {', '.join(map(str, stages))}" + nearest(
+            yield f"cells[{index}].stage: read {stage!r}, expected one of {', '.join(map(str, stages))}" + did_you_mean(
                 stage, stages
             )
         evidence = cell.get("evidence", {})

@@ -167,7 +167,7 @@ def without_formulas(row: Iterable[str]) -> list[str]:
     return [f"'{text}" if text[:1] in ("=", "+", "@") or (text[:1] == "-" and len(text) > 1) else text for text in row]
 
 
-def as_json(run: Run) -> str:
+def run_as_json(run: Run) -> str:
     """The record itself, and for those who read no more of it the sentences of all its tables."""
     said = (line for block in _blocks(run) if isinstance(block, Lines) for line in block.lines)
     return run_json(run, said)
@@ -203,7 +203,7 @@ FORMATS: Mapping[str, Callable[[Run], str]] = {
     "markdown": as_markdown,
     "html": as_html,
     "csv": as_csv,
-    "json": as_json,
+    "json": run_as_json,
     "junit": as_junit,
 }
 

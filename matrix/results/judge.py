@@ -66,7 +66,7 @@ def outcome_of(end: JobEnd, *, has_outputs: bool, recognised: Outcome | None) ->
     return ENDS[end.end]
 
 
-def compare(outputs: Sequence[bytes], expected: Sequence[bytes], tolerance: Mapping[str, float]) -> Comparison:
+def compare_outputs(outputs: Sequence[bytes], expected: Sequence[bytes], tolerance: Mapping[str, float]) -> Comparison:
     """Compares .npy files, in order: number, dtype and shape must be equal, values within the dtype's tolerance
     relative to the reference's scale (its largest finite magnitude; 1 where that is 0). A reference with NaN equals
     nothing, also not itself. Of several outputs the worst is told."""

@@ -47,7 +47,7 @@ def from_format_1(old: Document) -> Document:
     }
 
 
-MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {1: from_format_1}
+FORMAT_MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {1: from_format_1}
 """Format -> what makes the next one of it."""
 
 

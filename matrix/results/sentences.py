@@ -21,7 +21,7 @@ Place = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class SubjectComparison:
     """A subject beside a first one: a target beside the first target, or a build beside the wheel of its release.
 
     `cells` are measured on both, `same` of them end alike (outcome, stage and signature), `differences` are the others
@@ -100,21 +100,21 @@ class _Cells:
                     yield _Pair(first=cells[wheel], second=cell, built=False)
 
 
-def beside(run: Run) -> tuple[Beside, ...]:
+def beside(run: Run) -> tuple[SubjectComparison, ...]:
     """A record for each target after the first that shares cells with it; none for a run with one target."""
     cells = _Cells(run)
     rows = (_beside(cells, target, cells.targets[0], cells.across(target)) for target in cells.targets[1:])
     return tuple(row for row in rows if row.cells or row.unmeasured)
 
 
-def builds_beside(run: Run) -> tuple[Beside, ...]:
+def builds_beside(run: Run) -> tuple[SubjectComparison, ...]:
     """A record for each runtime that is built from source and has cells where the wheel of its release has one."""
     cells = _Cells(run)
     rows = (_beside(cells, name, f"the wheel {cells.releases[name]}", cells.builds(name)) for name in cells.releases)
     return tuple(row for row in rows if row.cells or row.unmeasured)
 
 
-def _beside(cells: _Cells, subject: str, first: str, pairs: Iterator[_Pair]) -> Beside:
+def _beside(cells: _Cells, subject: str, first: str, pairs: Iterator[_Pair]) -> SubjectComparison:
     groups: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     count = same = unmeasured = built = 0
     for pair in pairs:
@@ -131,7 +131,7 @@ def _beside(cells: _Cells, subject: str, first: str, pairs: Iterator[_Pair]) -> 
         f"{subject} {words} where {first} {others} in {len(held)} of them: {placed(held, cells.order)}".rstrip(": ")
         for (others, words), held in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
     ]
-    return Beside(
+    return SubjectComparison(
         subject=subject,
         first=first,
         cells=count,
@@ -157,12 +157,16 @@ def _targets(run: Run) -> tuple[str, ...]:
 # -- what exporters wrote
 
 EXPORTER = ("python", TORCH, TURBINE)
-NAMES = {"python": "Python"}
-OLDER, SAME, NEWER = "older than turbine", "of turbine's minor release", "newer than turbine"
+AXIS_TITLES = {"python": "Python"}
+OLDER_THAN_TURBINE, SAME_AS_TURBINE, NEWER_THAN_TURBINE = (
+    "older than turbine",
+    "of turbine's minor release",
+    "newer than turbine",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class IdenticalExports:
     """Exporters (Python, torch, turbine, and what the spec's own axes bring beside them) whose MLIR of a model is the
     same byte for byte."""
 
@@ -172,7 +176,7 @@ class Group:
     words: str
 
 
-def groups(run: Run) -> tuple[Group, ...]:
+def groups(run: Run) -> tuple[IdenticalExports, ...]:
     """The groups of each model, the largest first; a group of one exporter too. None where there is one exporter."""
     axes = exporter_axes(run)
     found: dict[tuple[str, str], dict[tuple[str, ...], None]] = {}
@@ -184,7 +188,7 @@ def groups(run: Run) -> tuple[Group, ...]:
         return ()
     order = {axis: _order(axis, run) for axis in axes}
     made = [
-        Group(
+        IdenticalExports(
             model=model,
             digest=digest,
             exporters=tuple(exporters),
@@ -222,7 +226,7 @@ def _words(exporters: Sequence[tuple[str, ...]], order: Mapping[str, Sequence[st
     points = [exporter if several else exporter[1:] for exporter in exporters]
     listed = "; ".join(
         " with ".join(
-            f"{NAMES.get(axis, axis)} {span(_sorted(labels, order[axis]), order[axis])}"
+            f"{AXIS_TITLES.get(axis, axis)} {span(_sorted(labels, order[axis]), order[axis])}"
             for axis, labels in zip(axes, block, strict=True)
         )
         for block in blocks(points)
@@ -274,7 +278,11 @@ def _said(run: Run, cells: Sequence[Cell]) -> str:
     tried: Counter[str] = Counter(_relation(cell) for cell in cells)
     good: Counter[str] = Counter(_relation(cell) for cell in cells if _compiled(run, cell))
     count = f"all {len(cells)}" if good.total() == len(cells) else f"{good.total()} of {len(cells)}"
-    parts = ", ".join(f"{name} {good[name]} of {tried[name]}" for name in (OLDER, SAME, NEWER) if tried[name])
+    parts = ", ".join(
+        f"{name} {good[name]} of {tried[name]}"
+        for name in (OLDER_THAN_TURBINE, SAME_AS_TURBINE, NEWER_THAN_TURBINE)
+        if tried[name]
+    )
     failed = Counter(cell.words for cell in cells if not _compiled(run, cell))
     why = "; what does not: " + ", ".join(f"{words} ({n})" for words, n in failed.most_common()) if failed else ""
     ran = [cell for cell in cells if _took(run, cell, VMFB)]
@@ -296,8 +304,10 @@ def _relation(cell: Cell) -> str:
     try:
         turbine, compiler = (Version(cell.axes.get(axis, NONE)).release[:2] for axis in (TURBINE, COMPILER))
     except InvalidVersion:  # a user's own build
-        return NEWER
-    return SAME if compiler == turbine else (OLDER if compiler < turbine else NEWER)
+        return NEWER_THAN_TURBINE
+    return (
+        SAME_AS_TURBINE if compiler == turbine else (OLDER_THAN_TURBINE if compiler < turbine else NEWER_THAN_TURBINE)
+    )
 
 
 # -- all of it

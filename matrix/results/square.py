@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from matrix.core.records import Outcome
-from matrix.core.versions import are_versions, in_order
+from matrix.core.versions import are_versions, releases_first
 from matrix.plan.axes import NONE
 from matrix.plan.backends.iree import COMPILER, RUNTIME, TORCH
 from matrix.results import signatures
 from matrix.results.run import Cell, CellTable, Run
 
-MARKS = {
+OUTCOME_MARKS = {
     Outcome.PASSED: "ok",
     Outcome.WRONG_OUTPUT: "wr",
     Outcome.FAILED: "",
@@ -123,8 +123,8 @@ def square_of(
         run=run,
         row_axis=down,
         column_axis=across,
-        rows=in_order(cell.axes.get(down, NONE) for cell in cells),
-        columns=in_order(cell.axes.get(across, NONE) for cell in cells),
+        rows=releases_first(cell.axes.get(down, NONE) for cell in cells),
+        columns=releases_first(cell.axes.get(across, NONE) for cell in cells),
         cells={(cell.axes.get(down, NONE), cell.axes.get(across, NONE)): cell for cell in cells},
         others=others,
         ties=ties,
@@ -182,7 +182,7 @@ def mark_of(run: Run, cell: Cell) -> str:
     early = cell.stage[:1] if not ends_with(run, cell.stage) else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature, "?")
-    return (early if cell.outcome.red else "") + MARKS[cell.outcome]
+    return (early if cell.outcome.red else "") + OUTCOME_MARKS[cell.outcome]
 
 
 def words_of(cell: Cell) -> str:

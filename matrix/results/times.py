@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.plan.backends.iree import COMPILE
 from matrix.results.run import Run, Timed, Times, Verdict
 from matrix.results.sections import Block, Column, Grid, Section, Words, by_axes, grid
 from matrix.results.speed import timed_rows
 from matrix.results.square import Square, headings, mark_of, squares
 
-MARKS = {Verdict.SAME: "=", Verdict.UNSETTLED: "?", Verdict.TOO_FEW: "few"}
+VERDICT_MARKS = {Verdict.SAME: "=", Verdict.UNSETTLED: "?", Verdict.TOO_FEW: "few"}
 """In place of a ratio that cannot be told from 1. The table of the group has the number."""
 BUSY = 0.05
 """The share of time without a core from which on the table says that the machine was not quiet."""
@@ -39,20 +39,20 @@ def amount(size: int | None) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
 
 
-Row = tuple[Times, Timed]
+TimesRow = tuple[Times, Timed]
 
 
-def _field(name: str) -> Callable[[Row], Any]:
+def _field(name: str) -> Callable[[TimesRow], Any]:
     return lambda row: getattr(row[1], name)
 
 
-def _verdict(row: Row) -> str:
+def _verdict(row: TimesRow) -> str:
     if row[1].reason:
         return row[1].reason
     return "baseline" if row[1].baseline else row[1].verdict
 
 
-def _quartiles(row: Row) -> str | None:
+def _quartiles(row: TimesRow) -> str | None:
     low, high = row[1].quartile_1_seconds, row[1].quartile_3_seconds
     return None if low is None or high is None else f"{duration(low)} - {duration(high)}"
 
@@ -68,7 +68,7 @@ def _seconds(key: str, title: str) -> tuple[Column, Column]:
     )
 
 
-def _rounded(name: str, digits: int) -> Callable[[Row], float | None]:
+def _rounded(name: str, digits: int) -> Callable[[TimesRow], float | None]:
     return lambda row: _round(getattr(row[1], name), digits)
 
 
@@ -96,7 +96,7 @@ COLUMNS = (
 )
 
 
-def rows_of(run: Run) -> dict[str, Row]:
+def rows_of(run: Run) -> dict[str, TimesRow]:
     """The times of each cell by its name."""
     return {" ".join(map("=".join, axes.items())): (table, row) for axes, row, table in timed_rows(run)}
 
@@ -112,7 +112,7 @@ def _blocks(run: Run) -> Iterator[Block]:
         yield Words(text=caption(table))
         axes = by_axes(table.axes, lambda row: row[1].axes)
         yield grid([*axes, *COLUMNS], [(table, row) for row in table.rows])
-    if said := agreement(run.times):
+    if said := repeat_agreement(run.times):
         yield Words(text=said)
     yield Words(text=HOW_TO_READ)
 
@@ -137,7 +137,7 @@ def caption(table: Times) -> str:
     return told + (busy if table.waited_for_a_core > BUSY else "")
 
 
-def agreement(tables: Sequence[Times]) -> str:
+def repeat_agreement(tables: Sequence[Times]) -> str:
     """Whether complete repeats came to the same verdicts, and which did not."""
     rows = [(table, row) for table in tables for row in table.rows if row.verdicts]
     judged = [(table, row) for table, row in rows if row.verdict != Verdict.TOO_FEW]
@@ -165,11 +165,11 @@ def _name(table: Times, row: Timed, between: str) -> str:
 # -- the ratios of many cells at a glance
 
 
-def _glance(square: Square, known: Mapping[str, Row]) -> Iterator[Block]:
+def _glance(square: Square, known: Mapping[str, TimesRow]) -> Iterator[Block]:
     found = {place: _mark(square.run, cell.name, known) for place, cell in square.cells.items() if cell.name in known}
     if not found:
         return
-    rows, columns = in_order(row for row, _ in found), in_order(column for _, column in found)
+    rows, columns = releases_first(row for row, _ in found), releases_first(column for _, column in found)
     base = ", ".join(f"{axis} {label}" for axis, label in square.run.baseline.items())
     yield Words(text=f"latency as a ratio to {base}; {square.caption}")
     yield Grid(
@@ -183,7 +183,7 @@ def _glance(square: Square, known: Mapping[str, Row]) -> Iterator[Block]:
     yield Words(text=SIGNS)
 
 
-def _mark(run: Run, name: str, known: Mapping[str, Row]) -> str:
+def _mark(run: Run, name: str, known: Mapping[str, TimesRow]) -> str:
     """The ratio where it is a finding, a sign where it is none, the time where no baseline is, else the cell's mark."""
     row = known[name][1]
     if row.baseline and row.median_seconds is not None:
@@ -191,7 +191,7 @@ def _mark(run: Run, name: str, known: Mapping[str, Row]) -> str:
     if row.verdict in (Verdict.FASTER, Verdict.SLOWER) and row.ratio is not None:
         return f"{row.ratio:.2f}"
     if row.verdict:
-        return MARKS[Verdict(row.verdict)]
+        return VERDICT_MARKS[Verdict(row.verdict)]
     if row.median_seconds is not None:
         return duration(row.median_seconds)
     cell = next(cell for cell in run.cells if cell.name == name)

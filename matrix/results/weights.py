@@ -13,7 +13,7 @@ from matrix.results.run import Cell, FinishedJob, Module, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
 
 MIB = 1 << 20
-WEIGHTS = {
+WEIGHED_PARTS = {
     "code": ("code",),
     "constants": ("constants",),
     "debug": ("executable debug", "VM debug"),
@@ -30,7 +30,7 @@ LEAKS = {
 
 
 def _weight(module: Module, title: str) -> int:
-    return sum(module.parts.get(part, 0) for part in WEIGHTS[title])
+    return sum(module.parts.get(part, 0) for part in WEIGHED_PARTS[title])
 
 
 def _strings(module: Module, kind: str) -> int:
@@ -38,7 +38,7 @@ def _strings(module: Module, kind: str) -> int:
 
 
 def _other(module: Module) -> int:
-    return module.bytes - sum(_weight(module, title) for title in WEIGHTS)
+    return module.bytes - sum(_weight(module, title) for title in WEIGHED_PARTS)
 
 
 def _kilobytes(size: int) -> str:
@@ -47,7 +47,7 @@ def _kilobytes(size: int) -> str:
 
 MODULE_COLUMNS = (
     Column(title="kB", value=lambda module: module.bytes, text=_kilobytes),
-    *(Column(title=title, value=partial(_weight, title=title), text=_kilobytes) for title in WEIGHTS),
+    *(Column(title=title, value=partial(_weight, title=title), text=_kilobytes) for title in WEIGHED_PARTS),
     Column(title="other", value=_other, text=_kilobytes),
     *(Column(title=title, value=partial(_strings, kind=kind)) for title, kind in LEAKS.items()),
 )

@@ -20,7 +20,7 @@ from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
 from matrix.plan.stages import Node, kinds, last_stage
 from matrix.results import signatures
-from matrix.results.judge import EQUAL, Comparison, compare
+from matrix.results.judge import EQUAL, Comparison, compare_outputs
 from matrix.results.run import Cell, CellTable, File, FinishedJob, Module, RealisedEnvironment, Run, RunAxis, RunValue
 from matrix.results.signatures import Signature
 from matrix.results.speed import Repeat, Subject, recompiled_of, times_of
@@ -231,7 +231,7 @@ class Judge:
         key = (outputs, expected)
         if key not in self._compared:
             tolerance = self._plan.spec.tolerance
-            self._compared[key] = compare(
+            self._compared[key] = compare_outputs(
                 [self._read(digest) for digest in outputs], [self._read(digest) for digest in expected], tolerance
             )
         return self._compared[key]

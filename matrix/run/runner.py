@@ -33,7 +33,7 @@ from matrix.run.executor import (
     WorkStarted,
 )
 from matrix.run.progress import Progress, Snapshot
-from matrix.run.schedule import Schedule, rank
+from matrix.run.schedule import Schedule, node_rank
 from matrix.run.store import Store
 
 ATTEMPTS = 2
@@ -140,7 +140,7 @@ class Runner:
             self.summary.jobs_reused += 1
             self.flights[job.key].nodes.append(node.index)
         elif not self._reuse(node.index, job):
-            self._submit(Flight(work=Work(job=job, request=node.request, rank=rank(node)), nodes=[node.index]))
+            self._submit(Flight(work=Work(job=job, request=node.request, rank=node_rank(node)), nodes=[node.index]))
 
     def _submit(self, flight: Flight) -> None:
         self.flights[flight.work.job.key] = flight

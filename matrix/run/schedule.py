@@ -12,7 +12,7 @@ from matrix.plan.rounds import round_of
 from matrix.plan.stages import Node, rank_of
 
 
-def rank(node: Node) -> tuple[bool, int, int, int]:
+def node_rank(node: Node) -> tuple[bool, int, int, int]:
     """What goes first: the critical path (a stage goes before those that wait for it), then repeats, then times, when
     nothing else is left.
 
@@ -72,7 +72,7 @@ class Schedule:
 
     def put_back(self, node: Node) -> None:
         """A node that was taken, and can not begin yet."""
-        heapq.heappush(self._ready, (rank(node), node.index))
+        heapq.heappush(self._ready, (node_rank(node), node.index))
 
     def take(self) -> Node | None:
         """The ready node that most waits for, or None."""

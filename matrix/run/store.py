@@ -25,7 +25,7 @@ from matrix.core.keys import now
 from matrix.core.records import Artifact, JobEnd, JobResult, Outcome
 from matrix.run.claims import Claims
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (
+SCHEMA_MIGRATIONS: tuple[tuple[str, str], ...] = (
     (
         "0001_results",
         """
@@ -278,13 +278,13 @@ class Store:
             with self._transaction() as database:
                 if name not in self._missing_migrations():
                     continue  # another process was faster
-                for statement in dict(MIGRATIONS)[name].split(";"):
+                for statement in dict(SCHEMA_MIGRATIONS)[name].split(";"):
                     database.execute(statement)
                 database.execute("INSERT INTO migrations VALUES (?, ?)", (name, now()))
 
     def _missing_migrations(self) -> list[str]:
         """The migrations that this store has not seen. Raises StoreTooNew if it has seen one that we do not know."""
-        known = [name for name, _ in MIGRATIONS]
+        known = [name for name, _ in SCHEMA_MIGRATIONS]
         applied = [name for (name,) in self._database.execute("SELECT name FROM migrations ORDER BY name")]
         strange = [name for name in applied if name not in known]
         if strange:

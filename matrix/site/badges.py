@@ -14,18 +14,18 @@ import jinja2
 from matrix.answers.advice import meant_by, newest_first
 from matrix.core.errors import NoAnswer
 from matrix.core.text import mark_controls
-from matrix.core.versions import in_order, minor
+from matrix.core.versions import minor, releases_first
 from matrix.plan.axes import NONE
 from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.results.run import Cell
 from matrix.results.square import headings, span
 
-LETTER, EDGE = 6.3, 10
+BADGE_LETTER, BADGE_EDGE = 6.3, 10
 """Pixels of a letter on average and beside a text; the SVG stretches the text to what it was given."""
-COLOURS = {"good": "#0b7a6b", "some": "#8a5a00", "bad": "#a33a1f", "unknown": "#566169"}
+BADGE_COLOURS = {"good": "#0b7a6b", "some": "#8a5a00", "bad": "#a33a1f", "unknown": "#566169"}
 """What stands behind the white text, with a contrast of 4.5 and more. The words say it without colour."""
 LONGEST = 60
-TEMPLATE = """\
+BADGE_TEMPLATE = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{{ left + right }}" height="20" role="img" aria-label="{{ said }}">
 <title>{{ title }}</title>
 <rect width="{{ left }}" height="20" fill="#1c2327"/>
@@ -66,7 +66,7 @@ def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> 
     if not any(axis in cell.axes for cell in fitting):  # of another backend
         axis = next((name for name in newest_first() if name in fitting[0].axes), axis)
     measured = [cell for cell in fitting if cell.measured and (not own or _of_one_release(cell))]
-    order = in_order(cell.axes.get(axis, NONE) for cell in measured)
+    order = releases_first(cell.axes.get(axis, NONE) for cell in measured)
     passing = [label for label in order if any(cell.right for cell in measured if cell.axes.get(axis, NONE) == label)]
     standing = "unknown" if not order else "bad" if not passing else "good" if passing[-1] == order[-1] else "some"
     label = ", ".join([wanted["model"], *(f"{name} {term}" for name, term in wanted.items() if name != "model")])
@@ -97,12 +97,12 @@ def _message(passing: Sequence[str], order: Sequence[str]) -> str:
 
 def as_svg(badge: Badge) -> str:
     """A picture of 20 pixels' height that holds its words as text. Everything filled in is escaped."""
-    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE)
+    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(BADGE_TEMPLATE)
     return made.render(
-        left=round(LETTER * len(badge.label)) + EDGE,
-        right=round(LETTER * len(badge.message)) + EDGE,
-        edge=EDGE,
-        colour=COLOURS[badge.standing],
+        left=round(BADGE_LETTER * len(badge.label)) + BADGE_EDGE,
+        right=round(BADGE_LETTER * len(badge.message)) + BADGE_EDGE,
+        edge=BADGE_EDGE,
+        colour=BADGE_COLOURS[badge.standing],
         said=f"{badge.label}: {badge.message}",
         label=badge.label,
         message=badge.message,

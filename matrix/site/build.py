@@ -26,14 +26,14 @@ from matrix.site.pages import Site, first_table, latest
 from matrix.site.picture import square_svg
 from matrix.site.squares import FIRST, find_squares, slug_of, without_repeats
 
-FORMAT = 1
+SITE_FORMAT = 1
 MARKER = "site.json"
 """Tells a folder that may be replaced from one that may not."""
 STATIC = ("site.css", "site.js", "icon.svg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class BuiltSite:
     """What was written."""
 
     cells: int
@@ -42,7 +42,7 @@ class Built:
     size: int
 
 
-def build_site(folder: Path, results: Sequence[Path]) -> Built:
+def build_site(folder: Path, results: Sequence[Path]) -> BuiltSite:
     """Raises ResultsFault for results that cannot be read, UsageError for a folder that holds something else,
     ExtraMissing where there are charts and nothing that draws them."""
     if folder.exists() and not _may_be_replaced(folder):
@@ -61,7 +61,7 @@ def build_site(folder: Path, results: Sequence[Path]) -> Built:
         shutil.rmtree(folder)
     making.rename(folder)
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return Built(
+    return BuiltSite(
         cells=sum(len(run.cells) for run in runs),
         pages=pages,
         files=len(files),
@@ -148,7 +148,7 @@ def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Square], char
     sources = [
         {"preset": run.preset, "file": mark_controls(Path(run.source).name, LABEL), "date": run.date} for run in runs
     ]
-    marker = {"format": FORMAT, "generator": f"iree-matrix {__version__}", "results": sources}
+    marker = {"format": SITE_FORMAT, "generator": f"iree-matrix {__version__}", "results": sources}
     (folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
     return pages
 

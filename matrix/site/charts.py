@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matrix.core.records import Outcome
 from matrix.core.text import mark_controls
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.plan.backends.iree import MLIR, RUNTIME, VMFB
 from matrix.results.formats import without_formulas
 from matrix.results.run import FinishedJob, Run, Timed, Times
@@ -104,7 +104,7 @@ def value_words(value: float, measure: str) -> str:
     return duration(value) if value else "0"
 
 
-Row = tuple[Mapping[str, str], Point]
+PointRow = tuple[Mapping[str, str], Point]
 """A point, and the axes that it was measured at."""
 
 
@@ -126,7 +126,7 @@ def find_charts(run: Run) -> list[Chart]:
     return [chart for chart in made if chart]
 
 
-def _chart(run: Run, rows: Sequence[Row], *, machine: str, **words: str) -> Chart | None:
+def _chart(run: Run, rows: Sequence[PointRow], *, machine: str, **words: str) -> Chart | None:
     """Rows over the first axis of releases that has several values, a series for each combination of the others."""
     if all(point.value is None for _, point in rows):
         return None
@@ -145,7 +145,7 @@ def _chart(run: Run, rows: Sequence[Row], *, machine: str, **words: str) -> Char
     return Chart(
         run=run,
         x_axis=x_axis,
-        x=in_order(axes[x_axis] for axes, _ in rows),
+        x=releases_first(axes[x_axis] for axes, _ in rows),
         series=tuple(full[:PANELS]),
         left_out=max(0, len(full) - PANELS),
         empty=tuple(each.name for each in series if each not in full),

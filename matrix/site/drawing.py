@@ -29,7 +29,7 @@ MARKERS = {
     BASELINE: ("D", INK, "baseline"),
 }
 """Verdict -> shape, fill, word. The shape says it without colour, which is one that the colour-blind tell apart."""
-EDGE: Mapping[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 0.7, "markersize": 6}
+MARKER_EDGE: Mapping[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 0.7, "markersize": 6}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9.0,
@@ -51,12 +51,12 @@ STYLE: dict[Any, Any] = {
 }
 BESIDE: Mapping[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5, "color": INK}
 """The number at a marker that says something, on its far side from 1."""
-NOTHING = "\N{MULTIPLICATION SIGN}"
+NO_NUMBER = "\N{MULTIPLICATION SIGN}"
 """Stands where a release has no number: it failed, or was not measured."""
 NO_TRACES = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 """What matplotlib would write of itself and of the day."""
 DOTS = 150
-WIDE = 10.0
+SLIDE_INCHES = 10.0
 """Inches; a slide of 16 to 9 is filled by two rows of panels."""
 
 
@@ -93,7 +93,7 @@ def _figure(chart: Chart) -> Figure:
     columns = 1 if len(chart.series) == 1 else 2
     rows = math.ceil(len(chart.series) / columns)
     tall = 1.5 + 2.1 * rows
-    figure = Figure(figsize=(WIDE, tall), facecolor="white")
+    figure = Figure(figsize=(SLIDE_INCHES, tall), facecolor="white")
     panels = figure.subplots(rows, columns, sharex=True, squeeze=False).flatten()
     for panel, series in zip(panels, chart.series, strict=False):
         _panel(panel, chart, series)
@@ -105,7 +105,7 @@ def _figure(chart: Chart) -> Figure:
     figure.text(0.02, 1 - 0.2 / tall, chart.title, fontsize=14, fontweight="bold", va="top")
     numbers = sum(point.value is not None for each in chart.series for point in each.points.values())
     lacking = numbers < len(chart.series) * len(chart.x)
-    reading = chart.reading + (f" {NOTHING} stands where there is no number." if lacking else "")
+    reading = chart.reading + (f" {NO_NUMBER} stands where there is no number." if lacking else "")
     reading += f" No number at all: {', '.join(chart.empty)}."[:200] if chart.empty else ""
     figure.text(0.02, 1 - 0.5 / tall, reading, color=QUIET, va="top", wrap=True)
     figure.text(0.02, 0.12 / tall, chart.source, fontsize=7.5, color=QUIET)
@@ -130,7 +130,7 @@ def _panel(panel: Axes, chart: Chart, series: Series) -> None:
         _bars(panel, points, chart.measure)
     for place, point in enumerate(points):
         if point.value is None:
-            panel.text(place, 0.02, NOTHING, color=QUIET, ha="center", transform=panel.get_xaxis_transform())
+            panel.text(place, 0.02, NO_NUMBER, color=QUIET, ha="center", transform=panel.get_xaxis_transform())
 
 
 def _bars(panel: Axes, points: list[Point], measure: str) -> None:
@@ -155,7 +155,7 @@ def _ratios(panel: Axes, points: list[Point]) -> None:
     for verdict in dict.fromkeys(point.verdict for point in points):
         shape, fill, _ = MARKERS.get(verdict, MARKERS[Verdict.TOO_FEW])
         at = [(place, point.value) for place, point in enumerate(points) if point.verdict == verdict and point.value]
-        panel.plot([place for place, _ in at], [value for _, value in at], shape, color=fill, **EDGE)
+        panel.plot([place for place, _ in at], [value for _, value in at], shape, color=fill, **MARKER_EDGE)
     for place, point in enumerate(points):
         if point.value and point.verdict in (Verdict.FASTER, Verdict.SLOWER):
             below = point.verdict == Verdict.FASTER
@@ -185,7 +185,7 @@ def _legend(figure: Figure) -> None:
 
     said = {word: (shape, fill) for shape, fill, word in MARKERS.values()}
     handles = [
-        Line2D([], [], linestyle="", marker=shape, color=fill, label=word, **EDGE)
+        Line2D([], [], linestyle="", marker=shape, color=fill, label=word, **MARKER_EDGE)
         for word, (shape, fill) in said.items()
     ]
     figure.legend(handles=handles, loc="upper right", ncols=len(handles), fontsize=8, bbox_to_anchor=(0.99, 1.0))

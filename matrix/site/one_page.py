@@ -29,7 +29,7 @@ SQUARES = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class PageRun:
     """A run on the page. `file` and `digest` lead from a number back to its source."""
 
     run: Run
@@ -64,8 +64,8 @@ def one_file(results: Sequence[Path]) -> str:
     )
 
 
-def _part(run: Run, tables: Sequence[Square]) -> Part:
-    return Part(
+def _part(run: Run, tables: Sequence[Square]) -> PageRun:
+    return PageRun(
         run=run,
         tables=tuple(tables[:SQUARES]),
         left_out=max(0, len(tables) - SQUARES),

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from matrix.core.store_paths import path_closure
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.plan.stages import kinds
 from matrix.results.run import FinishedJob, Run
 from matrix.results.square import OUTCOMES, Square
 from matrix.site.charts import Chart
 from matrix.site.harmless import slug
 from matrix.site.pickers import Finder
-from matrix.site.releases import NAMES, Beside, Release, find_releases, link_of
+from matrix.site.releases import PROJECT_NAMES, Release, ReleaseRow, find_releases, link_of
 from matrix.site.squares import FIRST, evidence_of, mark, meaning, row_answer, slug_of
 from matrix.site.views import numbers, signature_view, signed, square_view, tables_link, tables_of, templates
 
@@ -182,16 +182,16 @@ def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
     """`IREE` -> its releases, newest first."""
     found: dict[str, list[Release]] = {}
     for release in releases:
-        found.setdefault(NAMES[release.product], []).append(release)
+        found.setdefault(PROJECT_NAMES[release.product], []).append(release)
     return found
 
 
-def changed(release: Release) -> list[tuple[Beside, list[Square]]]:
+def changed(release: Release) -> list[tuple[ReleaseRow, list[Square]]]:
     """What a release changed, once for all squares that say the same, beside its nearest predecessor first."""
-    found: dict[tuple[object, ...], tuple[Beside, list[Square]]] = {}
+    found: dict[tuple[object, ...], tuple[ReleaseRow, list[Square]]] = {}
     for each in (each for each in release.sections if each.changed):
         found.setdefault(each.said, (each, []))[1].append(each.table)
-    ascending = in_order(each.before for each, _ in found.values())
+    ascending = releases_first(each.before for each, _ in found.values())
     return sorted(found.values(), key=lambda pair: -ascending.index(pair[0].before))
 
 

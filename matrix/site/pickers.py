@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.plan.stages import axes as axis_rows
 from matrix.results.square import Square, headings
 from matrix.site.harmless import slug
@@ -51,7 +51,7 @@ class Finder:
         shown = (table.row_axis, table.column_axis, *table.ties)
         found = []
         for axis in ordered((*(axis for axis in axis_rows() if axis in self._holding), *self._holding)):
-            labels = [label for label in in_order(self._holding[axis]) if label != "-"]
+            labels = [label for label in releases_first(self._holding[axis]) if label != "-"]
             if axis not in shown and 1 < len(labels) <= MOST_OFFERED:
                 found.append(self._picker(table, axis, labels))
         return tuple(found)

@@ -17,21 +17,21 @@ from matrix.results.square import Square
 from matrix.site.harmless import LABEL
 from matrix.site.squares import edges, kind, mark, marks_of
 
-WIDE, HIGH, GAP = 44, 28, 2
+WIDE_PICTURE, HIGH, GAP = 44, 28, 2
 """Pixels of a cell, and between two."""
-LETTER = 7.2
+PICTURE_LETTER = 7.2
 """Pixels of a letter on average, at the size of the labels."""
 SIDE, SIDE_LETTERS = 330, 42
 """The column beside the square: pixels, and letters of a line in it."""
 TOP, MARGIN, LINE = 92, 28, 19
-NOTHING = "\N{EN DASH}"
+NO_MARK = "\N{EN DASH}"
 """Stands where a cell has no mark."""
 MOST = 12
 """Sentences beside the square."""
-COLOURS = {"passed": ("#cfeee6", "#064a41"), "red": ("#f7ece8", "#7d2f1c"), "open": ("#eef1f3", "#47525a")}
+CELL_COLOURS = {"passed": ("#cfeee6", "#064a41"), "red": ("#f7ece8", "#7d2f1c"), "open": ("#eef1f3", "#47525a")}
 """Kind of a cell -> what stands behind its mark, and the mark's own colour: contrast 4.5 and more. The mark and the
 outline say the same without colour."""
-TEMPLATE = """\
+PICTURE_TEMPLATE = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {{ width }} {{ height }}" \
 width="{{ width }}" height="{{ height }}" role="img" aria-labelledby="title about" \
 font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="13">
@@ -78,17 +78,19 @@ class _Cell:
 def square_svg(table: Square) -> str:
     """Everything filled in is escaped."""
     islands = table.islands
-    left = MARGIN + round(LETTER * max(map(len, [*table.short_rows.values(), f"{table.row_axis}  "]))) + 14
-    right = left + len(table.columns) * (WIDE + GAP) + 34
+    left = MARGIN + round(PICTURE_LETTER * max(map(len, [*table.short_rows.values(), f"{table.row_axis}  "]))) + 14
+    right = left + len(table.columns) * (WIDE_PICTURE + GAP) + 34
     bottom = TOP + 26 + len(table.rows) * (HIGH + GAP)
     shown = [*islands[:MOST], *([f"and {len(islands) - MOST} more"] if len(islands) > MOST else [])]
     notes = list(_notes(table, shown, right))
-    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(TEMPLATE)
+    made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(
+        PICTURE_TEMPLATE
+    )
     return made.render(
         width=right + SIDE + MARGIN,
         height=max(bottom, notes[-1][1]) + 50,
         margin=MARGIN,
-        wide=WIDE,
+        wide=WIDE_PICTURE,
         high=HIGH,
         title=table.run.question,
         caption=f"{table.row_axis} down, {table.column_axis} across; {table.title}",
@@ -103,23 +105,23 @@ def square_svg(table: Square) -> str:
 
 def _at(table: Square, left: int, row: str, column: str) -> tuple[int, int]:
     across, down = table.columns.index(column), table.rows.index(row)
-    return left + across * (WIDE + GAP), TOP + 26 + down * (HIGH + GAP)
+    return left + across * (WIDE_PICTURE + GAP), TOP + 26 + down * (HIGH + GAP)
 
 
 def _headings(table: Square, left: int) -> Iterator[tuple[int, int, str]]:
     for column, short in table.short_columns.items():
         x, _ = _at(table, left, table.rows[0], column)
-        yield x + WIDE // 2, TOP + 16, short
+        yield x + WIDE_PICTURE // 2, TOP + 16, short
     for row, short in table.short_rows.items():
         _, y = _at(table, left, row, table.columns[0])
-        yield left - 14 - round(LETTER * len(short) / 2), y + 19, short
+        yield left - 14 - round(PICTURE_LETTER * len(short) / 2), y + 19, short
 
 
 def _cells(table: Square, left: int) -> Iterator[_Cell]:
     for (row, column), cell in table.cells.items():
         x, y = _at(table, left, row, column)
-        fill, ink = COLOURS[kind(cell)]
-        yield _Cell(x=x, y=y, mark=mark(table.run, cell) or NOTHING, fill=fill, ink=ink, bold=kind(cell) == "passed")
+        fill, ink = CELL_COLOURS[kind(cell)]
+        yield _Cell(x=x, y=y, mark=mark(table.run, cell) or NO_MARK, fill=fill, ink=ink, bold=kind(cell) == "passed")
 
 
 def _outline(table: Square, left: int) -> Iterator[str]:
@@ -128,7 +130,7 @@ def _outline(table: Square, left: int) -> Iterator[str]:
         if kind(cell) != "passed":
             continue
         x, y = (place - GAP // 2 for place in _at(table, left, row, column))
-        across, down = WIDE + GAP, HIGH + GAP
+        across, down = WIDE_PICTURE + GAP, HIGH + GAP
         sides = {
             "t": f"M{x} {y}h{across}",
             "r": f"M{x + across} {y}v{down}",
@@ -152,5 +154,5 @@ def _notes(table: Square, islands: Sequence[str], x: int) -> Iterator[tuple[int,
         for number, line in enumerate(textwrap.wrap(f"{row.words} ({row.count} cells)", SIDE_LETTERS)):
             y += LINE
             if number == 0:
-                yield x, y, row.mark or NOTHING, True
+                yield x, y, row.mark or NO_MARK, True
             yield x + 36, y, line, False

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from matrix.answers.differences import Turn, turn_of
-from matrix.core.versions import are_versions, in_order
+from matrix.answers.differences import Direction, turn_of
+from matrix.core.versions import are_versions, releases_first
 from matrix.plan.backends.iree import COMPILER, RUNTIME, TORCH, TURBINE
 from matrix.results.run import Cell
 from matrix.results.square import Square
 from matrix.site.harmless import slug
-from matrix.site.squares import column_answer, evidence_of, row_answer, several
+from matrix.site.squares import column_answer, evidence_of, labels_text, row_answer
 
 RELEASED = {COMPILER: "iree", RUNTIME: "iree", TURBINE: TURBINE, TORCH: TORCH, "python": "python"}
 """Axes whose values are releases -> what was released: a compiler and a runtime of one number are one release."""
-NAMES = {"iree": "IREE", TURBINE: "iree-turbine", TORCH: TORCH, "python": "Python"}
+PROJECT_NAMES = {"iree": "IREE", TURBINE: "iree-turbine", TORCH: TORCH, "python": "Python"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class ReleaseRow:
     """One axis of one square at one release: its answer, and what is other than at the release before."""
 
     axis: str
@@ -60,11 +60,11 @@ class Release:
 
     product: str
     version: str
-    sections: tuple[Beside, ...]
+    sections: tuple[ReleaseRow, ...]
 
     @property
     def name(self) -> str:
-        return f"{NAMES[self.product]} {self.version}"
+        return f"{PROJECT_NAMES[self.product]} {self.version}"
 
     @property
     def link(self) -> str:
@@ -84,7 +84,7 @@ def link_of(axis: str, label: str) -> str:
 
 def find_releases(tables: Sequence[Square]) -> list[Release]:
     """Every release on an axis of the squares, or beside them, newest first in each product, builds behind them."""
-    found: dict[tuple[str, str], list[Beside]] = {}
+    found: dict[tuple[str, str], list[ReleaseRow]] = {}
     for table in tables:
         for axis, labels in ((table.row_axis, table.rows), (table.column_axis, table.columns)):
             if axis in RELEASED:
@@ -95,8 +95,8 @@ def find_releases(tables: Sequence[Square]) -> list[Release]:
             if axis in RELEASED and label != "-":
                 found.setdefault((RELEASED[axis], label), [])
     releases = []
-    for product in NAMES:
-        versions = in_order(version for name, version in found if name == product)
+    for product in PROJECT_NAMES:
+        versions = releases_first(version for name, version in found if name == product)
         newest_first = sorted(reversed(versions), key=lambda version: not are_versions([version]))  # builds at the end
         releases += [
             Release(product=product, version=version, sections=tuple(found[product, version]))
@@ -105,7 +105,7 @@ def find_releases(tables: Sequence[Square]) -> list[Release]:
     return releases
 
 
-def _beside(table: Square, axis: str, label: str, before: str) -> Beside:
+def _beside(table: Square, axis: str, label: str, before: str) -> ReleaseRow:
     across = axis == table.column_axis
     new = dict(table.column(label) if across else table.row(label))
     old = dict(table.column(before) if across else table.row(before)) if before else {}
@@ -118,7 +118,7 @@ def _beside(table: Square, axis: str, label: str, before: str) -> Beside:
     for place in [place for place in new if place in old]:
         kinds[_kind(old[place], new[place])].append((place, old[place], new[place]))
     changed = {name: tuple(_changes(table, axis, label, rows)) for name, rows in kinds.items()}
-    return Beside(
+    return ReleaseRow(
         axis=" = ".join([axis, *(tied for tied, other in table.ties.items() if other == axis)]),
         table=table,
         answer=column_answer(table, label) if across else row_answer(table, label),
@@ -131,7 +131,7 @@ def _beside(table: Square, axis: str, label: str, before: str) -> Beside:
     )
 
 
-TURNS = {Turn.WORSE: "broke", Turn.BETTER: "repaired", Turn.CHANGED: "otherwise"}
+TURNS = {Direction.WORSE: "broke", Direction.BETTER: "repaired", Direction.CHANGED: "otherwise"}
 
 
 def _kind(old: Cell, new: Cell) -> str:
@@ -147,7 +147,7 @@ def _changes(table: Square, axis: str, label: str, rows: Iterable[tuple[str, Cel
     other, order = (table.row_axis, table.rows) if across else (table.column_axis, table.columns)
     for (old_words, new_words), places in grouped.items():
         yield Changed(
-            where=several(other, places, order),
+            where=labels_text(other, places, order),
             words=f"{old_words} → {new_words}",
             count=len(places),
             link=f"{evidence_of(table, places[0])}#{slug(label)}"

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from matrix.answers import predictions
 from matrix.core.records import Outcome
-from matrix.core.versions import in_order
+from matrix.core.versions import releases_first
 from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.plan.stages import axes as axis_rows
 from matrix.results import signatures
 from matrix.results.run import Cell, Run
 from matrix.results.square import (
-    MARKS,
+    OUTCOME_MARKS,
     PLURAL,
     LegendRow,
     Square,
@@ -94,7 +94,7 @@ def mark(run: Run, cell: Cell) -> str:
     """The mark of a cell, as in the tables of the command line; `(ok)` where it is only predicted, `ok≠` where it ended
     otherwise than predicted."""
     if found := predictions.only_predicted(cell, predictions.committed()):
-        return f"({signatures.codes().get(found.gate, '?') if found.gate else MARKS[Outcome.PASSED]})"
+        return f"({signatures.codes().get(found.gate, '?') if found.gate else OUTCOME_MARKS[Outcome.PASSED]})"
     return mark_of(run, cell) + (OTHERWISE if predictions.surprising(cell, predictions.committed()) else "")
 
 
@@ -136,7 +136,7 @@ def edges(table: Square, row: str, column: str) -> str:
 def row_answer(table: Square, row: str) -> str:
     """`Modules of compiler 3.8 load on runtimes 3.8 and 3.9.`"""
     held = [label for label, cell in table.row(row) if cell.outcome is Outcome.PASSED]
-    where = several(table.column_axis, held, table.columns)
+    where = labels_text(table.column_axis, held, table.columns)
     if (table.row_axis, table.column_axis) == FIRST:
         return f"Modules of compiler {table.short_rows[row]} load on {where}."
     return f"{_first_up(table.row_axis)} {table.short_rows[row]} passes with {where}."
@@ -145,12 +145,12 @@ def row_answer(table: Square, row: str) -> str:
 def column_answer(table: Square, column: str) -> str:
     """`Runtime 3.9 loads modules of compilers 3.8 and 3.9.`"""
     held = [label for label, cell in table.column(column) if cell.outcome is Outcome.PASSED]
-    where = several(table.row_axis, held, table.rows)
+    where = labels_text(table.row_axis, held, table.rows)
     verb = "loads modules of" if (table.row_axis, table.column_axis) == FIRST else "passes with"
     return f"{_first_up(table.column_axis)} {table.short_columns[column]} {verb} {where}."
 
 
-def several(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
+def labels_text(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
     """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime tried here`: others may be tried in
     other squares."""
     if not labels:
@@ -181,7 +181,7 @@ def _first_up(text: str) -> str:
 
 
 def _labels(cells: Iterable[Cell], axis: str) -> tuple[str, ...]:
-    return in_order(cell.axes.get(axis, "-") for cell in cells)
+    return releases_first(cell.axes.get(axis, "-") for cell in cells)
 
 
 def _ties(run: Run) -> dict[str, str]:

@@ -26,11 +26,11 @@ from matrix.site.squares import (
     edges,
     evidence_of,
     kind,
+    labels_text,
     mark,
     marks_of,
     meaning,
     row_answer,
-    several,
     slug_of,
 )
 
@@ -137,7 +137,7 @@ def square_view(table: Square) -> dict[str, Any]:
     answers += [(table.column_axis, column, column_answer(table, column), "") for column in table.columns]
     return {
         "rows": rows,
-        "foreseen": predictions.agreement(table.cells.values(), predictions.committed()),
+        "foreseen": predictions.prediction_agreement(table.cells.values(), predictions.committed()),
         "columns": list(table.short_columns.items()),
         "legend": [{"row": row, "kind": kind(row.cell)} for row in marks_of(table)],
         "answers": answers,
@@ -170,7 +170,7 @@ def signature_view(name: str, group: Signed) -> dict[str, Any]:
         (
             table,
             f"{table.row_axis} {table.short_rows[row]}",
-            several(table.column_axis, columns, table.columns),
+            labels_text(table.column_axis, columns, table.columns),
             f"{evidence_of(table, row)}#{slug(columns[0])}",
         )
         for table, row, columns in rows.values()

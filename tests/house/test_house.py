@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.cli.verbs import MODULES, VERBS
+from matrix.cli.verbs import VERB_MODULES, VERBS
 from matrix.engines.choice import ENGINE_KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -164,10 +164,10 @@ def test_unit_and_component_tests_mirror_the_rooms():
 
 
 def test_every_verb_is_a_function_of_its_module():
-    verbs = {verb: module for module, verbs in MODULES.items() for verb in verbs}
+    verbs = {verb: module for module, verbs in VERB_MODULES.items() for verb in verbs}
     assert set(verbs) == set(VERBS)
     for verb, module in verbs.items():
-        assert callable(getattr(importlib.import_module(f"matrix.cli.{module}"), verb.replace("-", "_"))), verb
+        assert callable(getattr(importlib.import_module(f"matrix.cli.{module}"), "do_" + verb.replace("-", "_"))), verb
 
 
 def test_names_say_something():

@@ -23,10 +23,7 @@ LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
 FULL_FOLDERS: set[str] = set()
 DOUBLE_NAMES = """
-ASK_SECONDS AT_ONCE BENCHMARK Beside Built COLOURS Change EDGE FILE FORMAT Group HEADER HOST_TOOLS KEYS LETTER
-LIBRARIES MARKS MIGRATIONS MODULES NAMES NEWER NOTHING Part Row Runner SCRIPTS TEMPLATE TIP Turn Verdict WEIGHTS WIDE
-advise agreement answer as_json build_environment clean compare in_order nearest observed rank read_toolchains run
-several show verdict_of words
+
 """
 
 

@@ -23,7 +23,7 @@ from matrix.artifacts.program_audit import audit_program, names_of_this_machine
 from matrix.builds import tools
 from matrix.builds.board_check import HELLO, ORACLE
 from matrix.builds.board_programs import CPU, EVERYTHING, BoardTools
-from matrix.builds.linker import GCC, HELPER_FLAGS, LIBRARIES
+from matrix.builds.linker import GCC, HELPER_FLAGS, LINKER_LIBRARIES
 from matrix.builds.sources import pinned_sources, source_releases
 from matrix.core.disk import store_places
 from matrix.core.errors import HashMismatch
@@ -164,7 +164,7 @@ def table_program(static: BoardTools, name: str, folder: Path) -> Path:
         (*static.toolchain.cc, *HELPER_FLAGS, "-c", str(source), "-o", str(helper)),
         (*static.toolchain.cc, "-static", "-O2", "-fno-builtin", str(table), str(helper), "-o", str(program)),
     ):
-        made = static.run(words, LIBRARIES)
+        made = static.run(words, LINKER_LIBRARIES)
         assert made.passed, made.log
     return program
 
@@ -252,7 +252,7 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(abi: str, linker: Path, static
         "float entry(float a) { return fmaf(a, a, a); }\n"
     )
     flags = ("-mcpu=arm1176jzf-s", "-marm", "-mfpu=vfp", f"-mfloat-abi={abi}", "-fno-builtin", "-O1")
-    made = static.run((f"{GCC}gcc", *flags, "-c", str(source), "-o", str(module)), LIBRARIES)
+    made = static.run((f"{GCC}gcc", *flags, "-c", str(source), "-o", str(module)), LINKER_LIBRARIES)
     assert made.passed, made.log
     words = called(linker, "module.o", "-shared", cwd=tmp_path)
     assert words[:2] == ["module.o", "-shared"]
@@ -262,7 +262,7 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(abi: str, linker: Path, static
         f"{abi}-libhelpers.a",
         "libgcc.a",
     ]
-    assert " W fmaf" in static.run((f"{GCC}nm", str(module)), LIBRARIES).log
+    assert " W fmaf" in static.run((f"{GCC}nm", str(module)), LINKER_LIBRARIES).log
 
 
 MODULE = """

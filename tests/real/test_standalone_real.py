@@ -30,7 +30,7 @@ from matrix.images.debian import mirror, python_archive
 from matrix.images.debian.base_locking import lock_all_bases
 from matrix.images.debian.lock import WANTED
 from matrix.images.workshop import Workshop, lock_layers
-from matrix.plan.locks import Change
+from matrix.plan.locks import LockOutcome
 
 pytestmark = pytest.mark.real
 PYTHON, RELEASE = "3.12", "3.8.0"
@@ -117,8 +117,8 @@ def test_iree_runs_on_a_standalone_python(tmp_path, daemon, monkeypatch):
     with serving(tmp_path / "builds") as address:
         monkeypatch.setenv("UV_PYTHON_INSTALL_MIRROR", address)
         (base,) = lock_all_bases(shop.images / "base", files=shop.files.folder, source=shop.sources)
-        assert (base.name, base.change) == (f"base/{PYTHON}", Change.ADDED)
-    assert [change.change for change in lock_layers(shop, print)] == [Change.ADDED]
+        assert (base.name, base.change) == (f"base/{PYTHON}", LockOutcome.ADDED)
+    assert [change.change for change in lock_layers(shop, print)] == [LockOutcome.ADDED]
 
     spec = write_spec(tmp_path / "spec", compilers=[RELEASE], runtimes=[RELEASE])
     spec.write_text(spec.read_text().replace("[axes]", f'tools_python = "{PYTHON}"\n[axes]', 1))

@@ -21,7 +21,7 @@ from typing import Protocol
 from matrix.core.disk import disk_errors
 from matrix.core.errors import ImageFault
 from matrix.core.records import Job
-from matrix.engines.contract import outputs_in, show
+from matrix.engines.contract import link_inputs, outputs_in
 from matrix.engines.docker.daemon import Daemon
 from matrix.images.layer import BLOCK_BYTES, ENVIRONMENT
 from matrix.images.layer_files import Reader
@@ -122,7 +122,7 @@ class Mounted:
         self._container = container  # everything is mounted
 
     def lay(self, inputs: Mapping[str, Path]) -> None:
-        show(inputs, self._in)
+        link_inputs(inputs, self._in)
         for name in inputs:
             (self._out / name).symlink_to(PurePosixPath(self.places.inputs) / name)
 

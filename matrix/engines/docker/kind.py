@@ -14,7 +14,7 @@ from matrix.core.records import Toolchain
 from matrix.engines.contract import Engine, tool_line
 from matrix.engines.kind import EngineKind, EngineSetting, Feature, Finding, HandMade, ImageWork, workshop
 
-ASK_SECONDS = 10.0
+PING_SECONDS = 10.0
 
 
 def _make(setting: EngineSetting) -> Engine:
@@ -60,7 +60,7 @@ def _examine() -> Finding:
     if shutil.which("docker") is None:
         advice = "only --engine docker needs it; the default engine does not"
         return Finding(name="Docker", state="missing", found="not on the PATH", advice=advice)
-    asked = processes.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
+    asked = processes.run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=PING_SECONDS)
     if asked.ok and asked.stdout.strip():
         return Finding(name="Docker", state="ok", found=f"daemon {asked.stdout.strip()}")
     lines = asked.output.splitlines() or ["it does not answer"]

@@ -25,7 +25,7 @@ PYTHONS = ("python3", "python")
 """The possible names of a Python on the image's PATH."""
 OLDEST = (3, 9)
 """The oldest Python for the worker (`scripts/worker.py`)."""
-MODULES = (
+WORKER_MODULES = (
     *(
         "__future__",
         "argparse",
@@ -122,7 +122,7 @@ def _found(
     oldest = ".".join(str(part) for part in OLDEST)
     wanted = f"a Python from {oldest} on in it, for the worker"
     questions = {tool: PROBE_OPTIONS[tool] for tool in tools if tool in PROBE_OPTIONS}
-    question = json.dumps({"modules": MODULES, "tools": tools, "ask": questions})
+    question = json.dumps({"modules": WORKER_MODULES, "tools": tools, "ask": questions})
     for python in PYTHONS:
         argv = [python, "-I", "-c", script.read_text(encoding="utf-8"), question]
         ran = _run(daemon, f"sha256:{toolchain.digest}", argv, labels)

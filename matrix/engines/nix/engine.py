@@ -21,7 +21,7 @@ from matrix.core.store_paths import STORE_PATHS, StorePath, store_paths_data
 from matrix.engines.channel import ProcessChannel
 from matrix.engines.choice import refuse
 from matrix.engines.committed import environment_of
-from matrix.engines.contract import ONE_THREAD, outputs_in, script_arguments, show, tool_line
+from matrix.engines.contract import ONE_THREAD, link_inputs, outputs_in, script_arguments, tool_line
 from matrix.engines.nix.kind import NIX, PROGRAMS
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
@@ -33,8 +33,8 @@ from matrix.images.nix.nar import STORE
 from matrix.images.nix.table import ROOT_DIGITS, StoreEnvironment
 from matrix.plan.stages import worker_of
 
-FORMAT = 1
-IN, OUT, SCRIPTS = "/in", "/out", "/scripts"
+NIX_ENVIRONMENT_FORMAT = 1
+SANDBOX_INPUTS, SANDBOX_OUTPUTS, SANDBOX_SCRIPTS = "/in", "/out", "/scripts"
 """Where a sandbox shows the inputs of jobs, their folders, and `scripts/`."""
 GOOD = ("exited", 0)
 
@@ -111,7 +111,7 @@ class NixEngine:
         """Of all that is realised, known before it is. A sandbox changes what a job meets, so it is part of it."""
         return digest(
             {
-                "format": FORMAT,
+                "format": NIX_ENVIRONMENT_FORMAT,
                 "engine": self.name,
                 "base": place.table.base.nar.digest,
                 "environment": place.environment.tree.nar.digest,
@@ -185,15 +185,19 @@ class NixEngine:
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         entered = self._enter(job, environment)
         folder = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=entered.folder))
-        shown, seen, cwd = entered.shown / folder.name, Path(IN) / folder.name, Path(OUT) / folder.name
+        shown, seen, cwd = (
+            entered.shown / folder.name,
+            Path(SANDBOX_INPUTS) / folder.name,
+            Path(SANDBOX_OUTPUTS) / folder.name,
+        )
         if not self._sandbox.works:
             seen, cwd = shown, folder
         shown.mkdir()
-        show(inputs, shown)
+        link_inputs(inputs, shown)
         for name in inputs:
             (folder / name).symlink_to(seen / name)
         self._jobs[job.key] = entered, folder
-        scripts = Path(SCRIPTS) if self._sandbox.works else self._scripts
+        scripts = Path(SANDBOX_SCRIPTS) if self._sandbox.works else self._scripts
         entered.worker.submit(
             Order(
                 job_id=job.key,
@@ -229,8 +233,12 @@ class NixEngine:
         standing = _standing(place)
         assert standing is not None  # it was made a moment ago
         shut_in = self._sandbox.works
-        scripts = Path(SCRIPTS) if shut_in else self._scripts
-        mounts = {self._scripts: (SCRIPTS, "ro"), shown: (IN, "ro"), folder: (OUT, "rw")}
+        scripts = Path(SANDBOX_SCRIPTS) if shut_in else self._scripts
+        mounts = {
+            self._scripts: (SANDBOX_SCRIPTS, "ro"),
+            shown: (SANDBOX_INPUTS, "ro"),
+            folder: (SANDBOX_OUTPUTS, "rw"),
+        }
         line = self._sandbox.line(place.base, place.tree, mounts) if shut_in else []
         line.append(str(environment.root / "bin" / "python"))
         line += worker_arguments(

@@ -16,7 +16,7 @@ from matrix.engines.nix.making import Maker
 from matrix.engines.nix.store import NixStore
 from matrix.images.nix.table import ORCHESTRATOR, NixTables, StoreEnvironment, pythons_with_tables
 
-AT_ONCE = 4
+BUILDS_AT_ONCE = 4
 """Builds at the same time: Nix hashes one on one core while another is unpacked."""
 Located = tuple[CommittedImage, StoreEnvironment | None, str]
 """An environment, where it is, else why it is nowhere."""
@@ -45,7 +45,7 @@ def _build(work: ImageWork) -> int:
     names = [name for name in chosen if name != ORCHESTRATOR]
     found = [] if chosen and not names else _here(work, names)
     engine = NIX.make(EngineSetting(places=work.places, slots=1, on_event=lambda _: None))
-    make_all(engine, [row for row, _, _ in found], at_once=AT_ONCE)
+    make_all(engine, [row for row, _, _ in found], at_once=BUILDS_AT_ONCE)
     if not chosen or ORCHESTRATOR in chosen:
         _make_own(work)
     places = [(row, place) for row, place, _ in found if place is not None]
@@ -73,7 +73,7 @@ def _make_own(work: ImageWork) -> None:
 def _verify(work: ImageWork) -> int:
     """Lets Nix build environments again and compare. Raises ImageFault with all that differ."""
     found = sample(_here(work, work.options.environment), work.options)
-    with threads(AT_ONCE) as pool:
+    with threads(BUILDS_AT_ONCE) as pool:
         maker = nix_maker(work.places)
         tasks = [pool.submit(_verified, maker, place, reason) for _, place, reason in found]
         faults = []

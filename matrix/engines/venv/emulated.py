@@ -28,11 +28,11 @@ from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set, unp
 from matrix.environments.wheels import fetch_wheels, pinned_packages
 from matrix.plan.backends.source_builds import RUNNER
 
-FORMAT = 1
-ASK_SECONDS = 60.0
+EMULATED_FORMAT = 1
+EMULATOR_SECONDS = 60.0
 SITE, EMULATOR, ROOT = "site", "emulator", "sysroot"
 """What an environment's folder holds: the wheels' files, and links to the emulator and to the C library's folder."""
-LIBRARIES = ("lib*", "usr/lib*")
+SYSROOT_LIBRARIES = ("lib*", "usr/lib*")
 """Folders of a sysroot that hold shared libraries."""
 
 
@@ -46,7 +46,7 @@ class Foreign:
     def recipe(self, request: EnvironmentRequest) -> str:
         """sha256 over all that decides what would be realised. Raises EngineMissing where this machine lacks it."""
         words = list(_platform(request).emulator)
-        asked: dict[str, Json] = {"format": FORMAT, "lock": request.lock.digest, "python": request.python}
+        asked: dict[str, Json] = {"format": EMULATED_FORMAT, "lock": request.lock.digest, "python": request.python}
         return digest({**asked, "launcher": words, **self._identity(request)})
 
     def realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
@@ -209,7 +209,7 @@ def _shared_libraries(sysroot: Path) -> str:
     """sha256 over the shared libraries of a user's own folder."""
     if not sysroot.is_dir():
         raise EngineMissing(f"the sysroot {sysroot} is no folder", tip="`sysroot` is relative to the spec's folder")
-    found = sorted(path for folder in LIBRARIES for path in sysroot.glob(f"{folder}/**/*.so*") if path.is_file())
+    found = sorted(path for folder in SYSROOT_LIBRARIES for path in sysroot.glob(f"{folder}/**/*.so*") if path.is_file())
     return digest([[path.relative_to(sysroot).as_posix(), sha256(path)] for path in found])
 
 
@@ -229,7 +229,7 @@ def _programs(root: Path) -> Iterator[tuple[str, str]]:
 
 def _version(program: Path) -> str:
     """The first line of what an emulator says of itself."""
-    done = processes.run([str(program), "--version"], timeout=ASK_SECONDS)
+    done = processes.run([str(program), "--version"], timeout=EMULATOR_SECONDS)
     return (done.stdout.splitlines() or [program.name])[0]
 
 
@@ -237,10 +237,10 @@ def _try(environment: Environment, platform: Platform) -> None:
     """Starts a tool, so that what the emulator refuses is said once and not of every job. Raises NotRunnable."""
     tool = RUNNER
     line = tool_line((*platform.emulator, tool, PROBE_OPTIONS[tool]), environment)
-    done = processes.run(line, timeout=ASK_SECONDS, env={"PATH": os.defpath, "LANG": "C"})
+    done = processes.run(line, timeout=EMULATOR_SECONDS, env={"PATH": os.defpath, "LANG": "C"})
     if not done.ok:
         said = (done.output.splitlines() or [f"exit code {done.exit_code}"])[-1]
-        said = f"no end after {ASK_SECONDS:g} s" if done.timed_out else said.replace(str(environment.root), "")
+        said = f"no end after {EMULATOR_SECONDS:g} s" if done.timed_out else said.replace(str(environment.root), "")
         raise NotRunnable(
             f"{' '.join(platform.emulator)} does not run {tool}: {said}; `{platform.emulator[0]} -cpu help` lists the "
             "CPUs, `readelf -l` says which C library a program wants"

@@ -23,7 +23,7 @@ from matrix.images.debian.lock import (
 )
 from matrix.images.debian.mirror import Sources, find_sources
 from matrix.images.debian.wanted import BaseWish, read_base_wishes
-from matrix.plan.locks import Change, LockChange
+from matrix.plan.locks import LockChange, LockOutcome
 
 
 def fetch_base(lock: DebLock, machine: str, files: Path, *, source: Sources | None = None) -> tuple[Path, ...]:
@@ -109,7 +109,7 @@ def lock_all_bases(
     changes = [_write(path, before.get(path), lock, reason) for path, (lock, reason) in made.items()]
     for path in sorted(before.keys() - made.keys()):
         path.unlink()
-        changes.append(LockChange(name=f"base/{path.stem}", change=Change.REMOVED))
+        changes.append(LockChange(name=f"base/{path.stem}", change=LockOutcome.REMOVED))
     return tuple(changes)
 
 
@@ -125,14 +125,14 @@ def _write(path: Path, before: BaseLock | None, lock: BaseLock | None, reason: s
     """Writes the lock if its content changed. A new date of the index alone is no change."""
     name = f"base/{path.stem}"
     if lock is None:
-        return LockChange(name=name, change=Change.SKIPPED, detail=reason)
+        return LockChange(name=name, change=LockOutcome.SKIPPED, detail=reason)
     if before is not None and replace(lock, released=before.released) == before:
-        return LockChange(name=name, change=Change.UNCHANGED)
+        return LockChange(name=name, change=LockOutcome.UNCHANGED)
     with atomic_write(path, what=name) as file:
         file.write(base_text(lock).encode())
     if before is None:
-        return LockChange(name=name, change=Change.ADDED)
-    return LockChange(name=name, change=Change.CHANGED, detail=difference(before, lock))
+        return LockChange(name=name, change=LockOutcome.ADDED)
+    return LockChange(name=name, change=LockOutcome.CHANGED, detail=difference(before, lock))
 
 
 def difference(before: BaseLock, lock: BaseLock) -> str:

@@ -20,7 +20,7 @@ from matrix.images.debian.lock import DEBIAN_FORMAT, DEBIAN_HEADER, TOOLS, Machi
 from matrix.images.debian.mirror import Sources
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set
 from matrix.images.debian.wanted import read_tool_wishes
-from matrix.plan.locks import Change, LockChange
+from matrix.plan.locks import LockChange, LockOutcome
 
 
 def set_text(lock: ToolLock) -> str:
@@ -67,10 +67,10 @@ def lock_tools(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChang
     tools = read_tool_wishes(folder).tools
     text = DEBIAN_HEADER + index.resolve(tools, lowest_python="3.11", previous="" if upgrade else before)
     if text == before:
-        return LockChange(name="armv6/tools", change=Change.UNCHANGED)
+        return LockChange(name="armv6/tools", change=LockOutcome.UNCHANGED)
     with atomic_write(path, what="armv6/tools") as file:
         file.write(text.encode())
-    return LockChange(name="armv6/tools", change=Change.CHANGED if before else Change.ADDED)
+    return LockChange(name="armv6/tools", change=LockOutcome.CHANGED if before else LockOutcome.ADDED)
 
 
 def _write(path: Path, lock: ToolLock) -> LockChange:
@@ -80,7 +80,7 @@ def _write(path: Path, lock: ToolLock) -> LockChange:
     except LockFault:
         before = None
     if before is not None and before.machines == lock.machines:
-        return LockChange(name=name, change=Change.UNCHANGED)
+        return LockChange(name=name, change=LockOutcome.UNCHANGED)
     with atomic_write(path, what=name) as file:
         file.write(set_text(lock).encode())
-    return LockChange(name=name, change=Change.ADDED if before is None else Change.CHANGED)
+    return LockChange(name=name, change=LockOutcome.ADDED if before is None else LockOutcome.CHANGED)

@@ -23,7 +23,7 @@ from matrix.plan.backends.backend import (
     StageKind,
 )
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
-from matrix.plan.backends.source_builds import BENCHMARKER, CALLER, HEADER, OBJECT, RUNNER, STEPS, UNSTRIPPED
+from matrix.plan.backends.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +116,7 @@ STAGES = (
         name=COMPILE,
         environment=COMPILER,
         inputs=(MLIR,),
-        outputs=(VMFB, OBJECT, HEADER),
+        outputs=(VMFB, OBJECT, HEADER_FILE),
         needed=(VMFB,),
         axes=(COMPILER, FLAGS),
         flags=True,
@@ -137,7 +137,7 @@ STAGES = (
     StageKind(
         name=LINK,
         environment="builder",
-        inputs=(OBJECT, HEADER, EXPECTED),
+        inputs=(OBJECT, HEADER_FILE, EXPECTED),
         outputs=(RUNNER, TYPES),
         needed=(RUNNER,),
         axes=(RUNTIME,),

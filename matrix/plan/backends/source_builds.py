@@ -26,7 +26,7 @@ BENCHMARKER = "iree-benchmark-module"
 BENCHMARK_LIBRARY = "third_party/benchmark"
 """Google's benchmark in IREE's sources, which BENCHMARKER needs. Crates of late leave it out."""
 
-HOST_TOOLS = ("iree-flatcc-cli", "iree-c-embed-data")
+HOST_PROGRAMS = ("iree-flatcc-cli", "iree-c-embed-data")
 """The tools that a cross build runs on the machine itself."""
 
 NATIVE = "native"
@@ -54,13 +54,13 @@ LINK_FOLDER = "link"
 
 RUNTIME_KEYS = ("runtime_flags", "runtime_link", "runtime_options")
 
-OBJECT, HEADER, CALLER = "module.o", "module.h", "static_library.c"
+OBJECT, HEADER_FILE, CALLER = "module.o", "module.h", "static_library.c"
 """Of a module that is linked into a C program: its machine code, the header beside that, and the program."""
 
 QUERY = r"s/^\(.*[^A-Za-z0-9_$]\)\{0,1\}\([A-Za-z0-9_$]*_library_query\)(.*/#define LIBRARY_QUERY \2/w query.h"
 """Writes down, of HEADER, the name of the one function that OBJECT exports: a script of `sed`."""
 
-KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", "module_link", *RUNTIME_KEYS)
+TOOLCHAIN_KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", "module_link", *RUNTIME_KEYS)
 
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, minutes on a busy machine: kept between builds."""
@@ -138,7 +138,7 @@ def places_in(commands: Iterable[Command]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for command in commands for word in command for name in PLACE.findall(word)))
 
 
-def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
+def read_cross_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
     """Raises LockFault with all faults of the file."""
     try:
         top = Table(tomllib.loads(path.read_text(encoding="utf-8")), "", [])
@@ -147,7 +147,7 @@ def read_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
     found = {}
     for name in top.content:
         row = top.table(name)
-        row.only(KEYS)
+        row.only(TOOLCHAIN_KEYS)
         found[name] = CrossToolchain(
             name=name,
             machine=row.choice("machine", MACHINES, "arm"),
@@ -198,7 +198,7 @@ def host_commands(native: CrossToolchain, folder: str) -> tuple[Command, ...]:
     """Build the host's tools below `folder`; they lie in `folder`/tools."""
     return (
         (*_cmake(folder), *_compilers(native), "-DCMAKE_EXE_LINKER_FLAGS=-static -s", *RUNTIME_OPTIONS),
-        ("{bin}/cmake", "--build", folder, "--target", *HOST_TOOLS),
+        ("{bin}/cmake", "--build", folder, "--target", *HOST_PROGRAMS),
     )
 
 
@@ -244,7 +244,7 @@ def link_commands(toolchain: CrossToolchain) -> tuple[Command, ...]:
     """Link the machine code of a module into CALLER, as RUNNER. Of IREE's sources it takes one header."""
     files = (CALLER, OBJECT, "-o", RUNNER, "-lm", *toolchain.module_link)
     return (
-        ("sed", "-n", QUERY, HEADER),
+        ("sed", "-n", QUERY, HEADER_FILE),
         (*toolchain.cc, *toolchain.link, "-I{source}/runtime/src", "-I.", *files),
     )
 
@@ -258,7 +258,7 @@ def _copy_commands() -> tuple[Command, ...]:
     )
 
 
-def build_environment(toolchain: CrossToolchain) -> tuple[tuple[str, str], ...]:
+def build_variables(toolchain: CrossToolchain) -> tuple[tuple[str, str], ...]:
     """The variables of a build's commands."""
     return (*toolchain.environment, ("PATH", f"{{bin}}:{SYSTEM_PATH}"))
 

@@ -15,7 +15,7 @@ from matrix.plan.stages import environments
 from matrix.run.cost import disk_cost, family, large_of
 
 
-def rank(request: EnvironmentRequest) -> int:
+def request_rank(request: EnvironmentRequest) -> int:
     """The order of the stages that need them."""
     return tuple(environments()).index(request.kind)
 
@@ -65,13 +65,13 @@ class Choice:
     stuck: EnvironmentRequest | None = None
 
 
-def in_order(requests: Iterable[EnvironmentRequest]) -> tuple[EnvironmentRequest, ...]:
+def requests_in_order(requests: Iterable[EnvironmentRequest]) -> tuple[EnvironmentRequest, ...]:
     """By rank; those that share a torch release and Python stand together, in the order in which they first came."""
     found = tuple(dict.fromkeys(requests))
     families: dict[tuple[str, ...], int] = {}
     for request in found:
         families.setdefault(family(request), len(families))
-    return tuple(sorted(found, key=lambda request: (rank(request), families[family(request)])))
+    return tuple(sorted(found, key=lambda request: (request_rank(request), families[family(request)])))
 
 
 def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> Choice:
@@ -104,7 +104,7 @@ def _brings_the_same(request: EnvironmentRequest, room: Room) -> bool:
 
 def _leaves_room(request: EnvironmentRequest, wanted: Sequence[EnvironmentRequest], room: Room) -> bool:
     """What comes before it still finds room later, when the environments of that rank that stand now are gone."""
-    before = [other for other in wanted if rank(other) < rank(request)]
+    before = [other for other in wanted if request_rank(other) < request_rank(request)]
     if not before:
         return True
     passing = replace(room, standing=(), sharing=(), making=_of_rank_below(request, room)).promised
@@ -113,7 +113,7 @@ def _leaves_room(request: EnvironmentRequest, wanted: Sequence[EnvironmentReques
 
 
 def _of_rank_below(request: EnvironmentRequest, room: Room) -> list[EnvironmentRequest]:
-    return [other for other in room.standing if rank(other) < rank(request)]
+    return [other for other in room.standing if request_rank(other) < request_rank(request)]
 
 
 def _over(
@@ -121,7 +121,7 @@ def _over(
 ) -> tuple[EnvironmentRequest, ...]:
     """Environments whose jobs are all over, as many as the room needs: first those that share with nothing wanted."""
     shared = {family(other) for other in wanted}
-    over = [other for other in in_order(room.standing) if not room.needed(other)]
+    over = [other for other in requests_in_order(room.standing) if not room.needed(other)]
     over.sort(key=lambda other: family(other) in shared)
     missing = room.used + room.promised + room.cost(request) - room.limit
     chosen: list[EnvironmentRequest] = []
@@ -135,5 +135,5 @@ def _over(
 
 def _least_urgent(request: EnvironmentRequest, room: Room) -> EnvironmentRequest | None:
     """An environment that is still needed, of those that come after `request`: it will be made a second time."""
-    later = [other for other in in_order(room.standing) if rank(other) > rank(request)]
+    later = [other for other in requests_in_order(room.standing) if request_rank(other) > request_rank(request)]
     return later[-1] if later else None

@@ -12,7 +12,7 @@ from matrix.core import processes
 from matrix.core.errors import EngineMissing, NotInstallable, NotRunnable
 from matrix.core.records import Environment, EnvironmentRequest
 from matrix.engines.contract import Engine, Removing
-from matrix.run.local.budget import choose, in_order
+from matrix.run.local.budget import choose, requests_in_order
 from matrix.run.local.disk import EnvironmentDisk
 from matrix.run.store import KnownEnvironment, Store
 
@@ -97,7 +97,7 @@ class Provision:
 
     def find(self, requests: Iterable[EnvironmentRequest]) -> None:
         """Asks for the recipe of each; the answers arrive as events."""
-        self._order = {request: index for index, request in enumerate(in_order(requests))}
+        self._order = {request: index for index, request in enumerate(requests_in_order(requests))}
         self._unknown = set(self._order)
         for request in self._order:
             self._submit(self._find, request)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from matrix.plan.backends.source_builds import HEADER, QUERY
+from matrix.plan.backends.source_builds import HEADER_FILE, QUERY
 
 LINES = """
 const iree_hal_executable_library_header_t**
@@ -20,6 +20,6 @@ iree_hal_executable_library_version_t max_version, const iree_hal_executable_env
 @pytest.mark.parametrize("before", ["\n", "header_t** "])
 def test_the_function_that_a_static_library_exports_is_read_from_its_header(name, before, tmp_path):
     text = LINES.replace("\nmain_dispatch_0_library_query", f"{before}{name}" if name else "\nnothing")
-    (tmp_path / HEADER).write_text(text)
-    subprocess.run(["sed", "-n", QUERY, HEADER], cwd=tmp_path, check=True)
+    (tmp_path / HEADER_FILE).write_text(text)
+    subprocess.run(["sed", "-n", QUERY, HEADER_FILE], cwd=tmp_path, check=True)
     assert (tmp_path / "query.h").read_text() == (f"#define LIBRARY_QUERY {name}\n" if name else "")

@@ -24,7 +24,7 @@ from matrix.images.debian.lock import BaseLock, PythonArchive, base_text, read_b
 from matrix.images.debian.mirror import Sources
 from matrix.images.layer_table import compute_image
 from matrix.images.sbom import bill
-from matrix.plan.locks import Change
+from matrix.plan.locks import LockOutcome
 
 GOOD = (
     member("python/bin/python3.12", b"\x7fELF", mode=0o755),
@@ -170,7 +170,7 @@ def test_a_broken_archive_is_refused_by_name(tmp_path, kept):
         layer_with(archive_of(*GOOD)[:kept], tmp_path)
 
 
-def lock_bases(folder: Path, files: Path, mirror: Path) -> dict[str, tuple[Change, str]]:
+def lock_bases(folder: Path, files: Path, mirror: Path) -> dict[str, tuple[LockOutcome, str]]:
     folder.mkdir(exist_ok=True)
     (folder / "wanted.toml").write_text(WANTED)
     with serving(mirror) as address:
@@ -183,18 +183,18 @@ def test_bases_with_a_standalone_python_are_locked_where_it_is_reached(server, t
     publish(tmp_path / "mirror", {HELLO: CONTENT})
     bases, files = tmp_path / "base", tmp_path / "files"
     change, reason = lock_bases(bases, files, tmp_path / "mirror")["base/3.12"]
-    assert change is Change.SKIPPED
+    assert change is LockOutcome.SKIPPED
     assert reason.startswith("the standalone Python 3.12.")
     assert "\n" not in reason
     assert not (bases / "3.12.toml").exists()
 
     offer(server, archive_of(*GOOD))
-    assert lock_bases(bases, files, tmp_path / "mirror") == {"base/3.12": (Change.ADDED, "")}
+    assert lock_bases(bases, files, tmp_path / "mirror") == {"base/3.12": (LockOutcome.ADDED, "")}
     lock = read_base(bases / "3.12.toml")
     assert lock.packages == ("hello",)
     assert len(fetch_base(lock, "x86_64", files)) == 2
     assert lock.on("x86_64").layer == f"sha256:{write_base_layer(lock, 'x86_64', files, None).digest}"
-    assert lock_bases(bases, files, tmp_path / "mirror") == {"base/3.12": (Change.UNCHANGED, "")}
+    assert lock_bases(bases, files, tmp_path / "mirror") == {"base/3.12": (LockOutcome.UNCHANGED, "")}
 
 
 def test_a_bill_of_materials_names_the_python(tmp_path):

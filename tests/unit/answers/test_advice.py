@@ -13,7 +13,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from matrix.answers.advice import advise
+from matrix.answers.advice import find_advice
 from matrix.cli.main import main
 from matrix.core.errors import LockFault, NoAnswer
 from matrix.core.records import Outcome
@@ -78,9 +78,9 @@ def test_an_answer_is_what_the_results_show_as_passed(runs, question):
     assert bool(right) == question["answered"]
     if not right:
         with pytest.raises(NoAnswer, match="no tested combination passes"):
-            advise(runs, question["ask"])
+            find_advice(runs, question["ask"])
         return
-    found = advise(runs, question["ask"])
+    found = find_advice(runs, question["ask"])
     assert dict(found.cell.axes) in right
     releases = [axes for axes in right if fits(">=0", axes["runtime"])]  # a build is no release: its name says nothing
     assert not [axes for axes in releases if Version(axes["runtime"]) > Version(found.cell.axes["runtime"])]
@@ -99,7 +99,7 @@ def test_there_are_twenty_questions_and_twelve_have_an_answer():
 
 def refusal(runs, **ask: str) -> str:
     with pytest.raises(NoAnswer) as caught:
-        advise(runs, BASE | ask)
+        find_advice(runs, BASE | ask)
     return str(caught.value)
 
 
@@ -127,23 +127,23 @@ def test_an_unknown_value_names_the_known_ones(run):
 def test_what_was_not_compared_is_no_answer(run):
     cells = tuple(replace(cell, comparison=None) for cell in run.cells)
     with pytest.raises(NoAnswer):
-        advise([replace(run, cells=cells)], BASE)
+        find_advice([replace(run, cells=cells)], BASE)
 
 
 def test_what_another_run_refutes_is_no_answer(run):
-    newest = advise([run], BASE).cell
+    newest = find_advice([run], BASE).cell
     wrong = replace(newest, outcome=Outcome.WRONG_OUTPUT)
-    found = advise([run, replace(run, cells=(wrong,))], BASE)
+    found = find_advice([run, replace(run, cells=(wrong,))], BASE)
     assert found.cell.axes != newest.axes
     assert found.cell.right
 
 
 def test_other_models_with_the_same_releases_are_told(run):
-    newest = advise([run], BASE).cell
+    newest = find_advice([run], BASE).cell
     good = replace(newest, axes={**newest.axes, "model": "good"})
     bad = replace(newest, axes={**newest.axes, "model": "bad"}, outcome=Outcome.WRONG_OUTPUT)
     absent = replace(newest, axes={**newest.axes, "model": "absent"}, outcome=Outcome.UNTESTED)
-    found = advise([replace(run, cells=(*run.cells, good, bad, absent))], BASE)
+    found = find_advice([replace(run, cells=(*run.cells, good, bad, absent))], BASE)
     assert (found.also_right, found.wrong, found.unmeasured) == (("good",), ("bad (wrong_output at run)",), ("absent",))
 
 
@@ -151,7 +151,7 @@ def test_other_models_with_the_same_releases_are_told(run):
 
 
 def test_requirements_hold_the_wheels_that_were_tested(run):
-    cell = advise([run], BASE).cell
+    cell = find_advice([run], BASE).cell
     environments = environments_of(run, cell, IMAGES)
     assert [each.request.kind for each in environments] == ["exporter", "compiler", "runtime"]
     tools, exporter = requirements_files(environments)
@@ -170,7 +170,7 @@ def test_requirements_hold_the_wheels_that_were_tested(run):
 
 def test_what_a_requirements_file_says_is_what_a_lock_says(run, tmp_path):
     """Read back by the reader of locks: the same packages with the same hashes."""
-    cell = advise([run], BASE).cell
+    cell = find_advice([run], BASE).cell
     tools = requirements_files(environments_of(run, cell, IMAGES))[0]
     path = tmp_path / "requirements.txt"
     path.write_text(requirements_text(tools, heading=[], name=path.name))
@@ -180,7 +180,7 @@ def test_what_a_requirements_file_says_is_what_a_lock_says(run, tmp_path):
 
 
 def test_one_file_where_all_three_fit(run):
-    cell = advise([run], BASE | {"compiler": "3.9", "runtime": "3.9"}).cell
+    cell = find_advice([run], BASE | {"compiler": "3.9", "runtime": "3.9"}).cell
     (file,) = requirements_files(environments_of(run, cell, IMAGES))
     assert file.name == "runtime-compiler-exporter"
 
@@ -196,7 +196,7 @@ def rewritten(run: Run, numpy: str) -> Run:
 
 
 def test_a_lock_that_was_written_anew_holds_while_its_versions_do(run):
-    cell = advise([run], BASE | {"compiler": "2.9", "runtime": "2.9"}).cell  # its wheel says 2.9.0rc20241108
+    cell = find_advice([run], BASE | {"compiler": "2.9", "runtime": "2.9"}).cell  # its wheel says 2.9.0rc20241108
     assert len(environments_of(rewritten(run, ""), cell, IMAGES)) == 3
     with pytest.raises(LockFault, match=r"numpy [\d.]+, tested 1\.0"):
         environments_of(rewritten(run, "1.0"), cell, IMAGES)

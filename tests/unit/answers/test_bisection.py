@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrix.answers.bisection import Turn, Verdict, next_to_measure, turns
+from matrix.answers.bisection import End, Turn, next_to_measure, turns
 
 few = settings(derandomize=True, max_examples=40, deadline=None, database=None)
-LETTERS = {"+": Verdict.GOOD, "-": Verdict.BAD, "?": Verdict.UNKNOWN}
+LETTERS = {"+": End.GOOD, "-": End.BAD, "?": End.UNKNOWN}
 
 
-def search(truth: str, known: Mapping[str, Verdict] | None = None) -> tuple[list[str], dict[str, Verdict]]:
+def search(truth: str, known: Mapping[str, End] | None = None) -> tuple[list[str], dict[str, End]]:
     """Measures as it is told on an axis whose values are `0`, `1`, …: what was measured, and all that is known then."""
     order = [str(place) for place in range(len(truth))]
     found, measured = dict(known or {}), []
@@ -26,7 +26,7 @@ def search(truth: str, known: Mapping[str, Verdict] | None = None) -> tuple[list
     return measured, found
 
 
-def first_turn(truth: str, known: Mapping[str, Verdict] | None = None) -> Turn | None:
+def first_turn(truth: str, known: Mapping[str, End] | None = None) -> Turn | None:
     found = search(truth, known)[1]
     return next(iter(turns([str(place) for place in range(len(truth))], found)), None)
 
@@ -53,7 +53,7 @@ def test_fifteen_releases_cost_six_measurements_at_most():
 def test_ends_that_agree_cost_two_measurements_and_turn_nowhere():
     assert search("+++++++")[0] == ["0", "6"]
     assert first_turn("+++++++") is None
-    assert search("+") == (["0"], {"0": Verdict.GOOD})
+    assert search("+") == (["0"], {"0": End.GOOD})
 
 
 def test_what_cannot_be_measured_is_gone_round():
@@ -71,7 +71,7 @@ def test_known_values_narrow_it_down_and_show_turns_that_halving_would_miss():
     """good, bad, repaired, bad: the ends agree in direction with a single turn, and the known values say otherwise."""
     truth = "+++--+++++---"
     assert first_turn(truth) == Turn(before="9", after="10", between=())
-    known = {"4": Verdict.BAD}
+    known = {"4": End.BAD}
     measured, found = search(truth, known)
     order = [str(place) for place in range(len(truth))]
     assert turns(order, found)[0] == Turn(before="2", after="3", between=())
@@ -79,7 +79,7 @@ def test_known_values_narrow_it_down_and_show_turns_that_halving_would_miss():
 
 
 def test_known_values_turn_where_the_ends_agree():
-    assert first_turn("++--++", {"3": Verdict.BAD}) == Turn(before="1", after="2", between=())
+    assert first_turn("++--++", {"3": End.BAD}) == Turn(before="1", after="2", between=())
 
 
 @few

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from timings import measured, timed_plan
 
-from matrix.answers.candidates import WEIGHTS, Candidate, rank
+from matrix.answers.candidates import DEFAULT_WEIGHTS, Candidate, rank_compilers
 from matrix.cli.main import main
 from matrix.core.records import Outcome
 from matrix.results.files import parse_run, read_run
@@ -27,7 +27,7 @@ def run() -> Run:
 
 
 def by_release(run: Run, **weights: float) -> dict[str, Candidate]:
-    return {each.release: each for each in rank([run], {**WEIGHTS, **weights}).candidates}
+    return {each.release: each for each in rank_compilers([run], {**DEFAULT_WEIGHTS, **weights}).candidates}
 
 
 def test_runtimes_are_those_that_the_file_counts(run):
@@ -41,21 +41,21 @@ def test_runtimes_are_those_that_the_file_counts(run):
 
 
 def test_a_column_without_results_is_neither_filled_nor_scored(run):
-    ranking = rank([run], WEIGHTS)
+    ranking = rank_compilers([run], DEFAULT_WEIGHTS)
     assert ranking.empty == ("arm", "speed")
-    assert ranking.weights.keys() == WEIGHTS.keys() - {"arm", "speed"}
+    assert ranking.weights.keys() == DEFAULT_WEIGHTS.keys() - {"arm", "speed"}
     assert all(not {"arm", "speed"} & each.measures.keys() for each in ranking.candidates)
 
 
 def test_the_order_follows_the_weights(run):
-    none = dict.fromkeys(WEIGHTS, 0.0)
-    most = [each.release for each in rank([run], none | {"runtimes": 1}).candidates]
+    none = dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
+    most = [each.release for each in rank_compilers([run], none | {"runtimes": 1}).candidates]
     assert set(most[:5]) == {"2.9.0", "3.0.0", "3.1.0", "3.2.0", "3.3.0"} and set(most[-2:]) == {"3.10.0", "3.11.0"}
-    smallest = rank([run], none | {"size": 1}).candidates
+    smallest = rank_compilers([run], none | {"size": 1}).candidates
     assert smallest[0].measures["size"].text == "1.000" and smallest[0].score == 100
     shares = [each.measures["size"].share for each in smallest]
     assert shares == sorted(shares, reverse=True)
-    assert {each.score for each in rank([run], none).candidates} == {0.0}
+    assert {each.score for each in rank_compilers([run], none).candidates} == {0.0}
 
 
 def test_a_patch_release_without_a_runtime_is_run_on_that_of_its_minor_release(run):
@@ -157,7 +157,7 @@ baseline = { compiler = "3.0.0", runtime = "3.0.0" }
         del row["axes"]["runtime"]
     timed = parse_run(content | {"format": 1}, source="mine")
     assert [ratio_quartiles(row, table) for _, row, table in timed_rows(timed)] == [(1.0, 1.0), (2.0, 2.0)]
-    measures = {each.release: each.measures for each in rank([timed], WEIGHTS).candidates}
+    measures = {each.release: each.measures for each in rank_compilers([timed], DEFAULT_WEIGHTS).candidates}
     assert (measures["3.0.0"]["speed"].text, measures["3.7.0"]["speed"].text) == ("1.000", "2.000")
 
 
@@ -177,5 +177,5 @@ def test_a_weight_that_is_none(capsys, word):
 
 
 def test_a_build_is_no_further_runtime_of_a_candidate():
-    (best, *_) = rank([read_run(COMMITTED.with_name("armv6.json"))], WEIGHTS).candidates
+    (best, *_) = rank_compilers([read_run(COMMITTED.with_name("armv6.json"))], DEFAULT_WEIGHTS).candidates
     assert best.measures["runtimes"].text.endswith(" of 2"), "the wheels of 3.11 and 3.13, and none of the builds"

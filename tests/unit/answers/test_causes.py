@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.answers.causes import cells_of, explain, nearest_passes, stretch_words, words
+from matrix.answers.causes import cause_lines, cells_of, explain, nearest_passes, stretch_words
 from matrix.answers.gates import load_gates
 from matrix.cli.main import main, make_parser
 from matrix.core.records import Outcome
@@ -35,7 +35,7 @@ def cell_at(run: Run, compiler: str, runtime: str) -> Cell:
 
 def told(run: Run, compiler: str, runtime: str) -> str:
     cell = cell_at(run, compiler, runtime)
-    return "\n".join(words(explain(cell, run.cells, GATES), cell, GATES))
+    return "\n".join(cause_lines(explain(cell, run.cells, GATES), cell, GATES))
 
 
 def test_the_gate_with_what_each_release_has_there(run):
@@ -107,7 +107,9 @@ def test_nobody_is_told_to_take_another_model_or_target(run):
 
 def test_a_cell_without_a_pass_anywhere_says_so(run):
     cell = cell_at(run, "3.8.0", "3.11.0")
-    assert "none was measured with this model and target" in "\n".join(words(explain(cell, [cell], GATES), cell, GATES))
+    assert "none was measured with this model and target" in "\n".join(
+        cause_lines(explain(cell, [cell], GATES), cell, GATES)
+    )
 
 
 def test_a_passing_cell_says_how_far_it_holds(run):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.answers.differences import Turn, diff_releases, diff_runs, words
+from matrix.answers.differences import Direction, diff_releases, diff_runs, difference_lines
 from matrix.cli.main import main
 from matrix.core.records import Outcome
 from matrix.results.files import read_run, read_runs, run_files
@@ -29,7 +29,7 @@ def raw() -> dict:
 def test_a_run_is_no_worse_than_itself(run):
     found = diff_runs(run, run)
     assert (found.groups, found.same, found.surroundings) == ((), 225, ())
-    assert words(found) == ["0 worse, 0 better, 0 changed, 225 the same"]
+    assert difference_lines(found) == ["0 worse, 0 better, 0 changed, 225 the same"]
 
 
 def test_two_releases_cell_by_cell(run):
@@ -45,9 +45,9 @@ def test_two_releases_cell_by_cell(run):
     found = diff_releases([run], "compiler", "3.9.0", "3.10.0")
     turned = {
         turn: {cell.axes["runtime"] for group in found.groups if group.turn is turn for cell in group.cells}
-        for turn in Turn
+        for turn in Direction
     }
-    assert (turned[Turn.WORSE], turned[Turn.BETTER]) == (broke, mended)
+    assert (turned[Direction.WORSE], turned[Direction.BETTER]) == (broke, mended)
     assert broke and mended and found.worse == len(broke)
     assert sum(len(group.cells) for group in found.groups) + found.same == 15
 
@@ -62,11 +62,11 @@ def test_a_cell_of_several_runs_is_paired_where_one_of_them_has_both_sides():
     found = diff_releases(read_runs(run_files(COMMITTED.parent)), "torch", "2.9.1", "2.10.0")
     judged = sum(len(group.cells) for group in found.groups) + found.same + found.unmeasured
     assert judged == len(both["2.9.1"] & both["2.10.0"]) >= 30
-    assert words(found)[-1].endswith(f"{len(both['2.9.1']) - judged} not measured with torch 2.10.0")
+    assert difference_lines(found)[-1].endswith(f"{len(both['2.9.1']) - judged} not measured with torch 2.10.0")
 
 
 def test_groups_are_worst_first_with_their_cause(run):
-    lines = words(diff_releases([run], "compiler", "3.9.0", "3.10.0"))
+    lines = difference_lines(diff_releases([run], "compiler", "3.9.0", "3.10.0"))
     assert lines[:4] == [
         "worse: 2 cells: passed -> failed at run: vm-bytecode-version",
         "  cells    runtime 3.8 to 3.9",
@@ -83,7 +83,7 @@ def test_releases_that_are_not_neighbours_are_no_span(run):
         else cell
         for cell in run.cells
     )
-    assert "  cells    compiler 3.5; runtime 3.4 and 3.7" in words(diff_runs(run, replace(run, cells=cells)))
+    assert "  cells    compiler 3.5; runtime 3.4 and 3.7" in difference_lines(diff_runs(run, replace(run, cells=cells)))
 
 
 def test_an_axis_that_is_tied_moves_with_the_other(run):
@@ -92,7 +92,7 @@ def test_an_axis_that_is_tied_moves_with_the_other(run):
         replace(cell, outcome=Outcome.WRONG_OUTPUT) if cell.axes["runtime"] == "3.9.0" else cell for cell in own
     )
     found = diff_releases([replace(run, cells=worse)], "compiler", "3.8.0", "3.9.0")
-    assert [(group.turn, group.after) for group in found.groups] == [(Turn.WORSE, "wrong_output at run")]
+    assert [(group.turn, group.after) for group in found.groups] == [(Direction.WORSE, "wrong_output at run")]
 
 
 def test_what_is_not_measured_is_told_and_not_judged(run):
@@ -100,7 +100,7 @@ def test_what_is_not_measured_is_told_and_not_judged(run):
     after = replace(run, cells=(replace(first, outcome=Outcome.UNTESTED), *rest))
     found = diff_runs(run, after)
     assert (found.worse, found.unmeasured, found.gone, found.new) == (0, 1, 1, 0)
-    assert words(found)[-1].endswith("223 the same, 1 gone, 1 measured on one side only")
+    assert difference_lines(found)[-1].endswith("223 the same, 1 gone, 1 measured on one side only")
     assert second.passed
 
 

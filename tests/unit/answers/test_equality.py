@@ -8,7 +8,7 @@ import json
 import pytest
 
 from matrix.answers import equality
-from matrix.answers.equality import Compared, explanations, words
+from matrix.answers.equality import Compared, comparison_lines, explanations
 from matrix.plan.locks import load_locks
 from matrix.results.files import parse_run
 from matrix.run.planning import data_root
@@ -36,7 +36,9 @@ def run() -> dict:
 def test_equal_runs_have_no_difference(run):
     compared = compare_runs(run, copy.deepcopy(run))
     assert (compared.cells, compared.artifacts, compared.differences) == (1, 2, ())
-    assert list(words(compared)) == ["1 cells and 2 artifacts compared: 0 differences, 0 more explained by name"]
+    assert list(comparison_lines(compared)) == [
+        "1 cells and 2 artifacts compared: 0 differences, 0 more explained by name"
+    ]
 
 
 def test_keys_and_environments_may_differ(run):
@@ -50,7 +52,7 @@ def test_an_outcome_a_signature_and_a_missing_cell(run):
     other = copy.deepcopy(run)
     other["cells"][0] |= {"outcome": "failed", "signature": "vm-features"}
     other["cells"].append({**copy.deepcopy(run["cells"][0]), "axes": {**AXES, "runtime": "3.9.0"}})
-    told = list(words(compare_runs(run, other)))
+    told = list(comparison_lines(compare_runs(run, other)))
     assert "model=linear compiler=3.8.0 runtime=3.8.0: passed -> failed at run: vm-features" in told
     assert "model=linear compiler=3.8.0 runtime=3.9.0: not there -> passed" in told
 
@@ -70,7 +72,7 @@ def test_what_is_explained_by_name_is_counted_apart(run):
     compared = compare_runs(run, other)
     assert compared.unexplained == ()
     assert len(compared.differences) == 1
-    assert "nondeterministic" in next(words(compared))
+    assert "nondeterministic" in next(comparison_lines(compared))
 
 
 def test_explanations_name_locks_that_exist():

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from modules import RELEASES, linear_modules, module
 
-from matrix.answers.gates import as_json, learn, learn_folder, likely_compilers, load_gates, predict
-from matrix.answers.predictions import agreement, predictions
-from matrix.answers.whatis import answer
+from matrix.answers.gates import gates_json, learn, learn_folder, likely_compilers, load_gates, predict
+from matrix.answers.predictions import prediction_agreement, predictions
+from matrix.answers.whatis import explain_module
 from matrix.artifacts.vmfb import Function, read_vmfb
 from matrix.cli import publish
 from matrix.core.data import DATA
@@ -31,7 +31,7 @@ def square():
 
 
 def test_all_225_predictions_agree_with_what_was_observed_gate_for_gate():
-    found = agreement(read_run(RESULTS).cells, square())
+    found = prediction_agreement(read_run(RESULTS).cells, square())
     assert (found.agreeing, found.other) == (225, ())
 
 
@@ -45,9 +45,9 @@ def test_releases_are_predicted_as_their_modules_are():
 
 def test_without_any_outcome_the_predictions_are_the_same(tmp_path, monkeypatch):
     found = read_vmfb(module("linear-3.8.0"))
-    before = answer(found, load_gates(), publish.observed())
+    before = explain_module(found, load_gates(), publish.committed_outcomes())
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
-    after = answer(found, load_gates(), publish.observed())
+    after = explain_module(found, load_gates(), publish.committed_outcomes())
     assert (after.predictions, after.compilers) == (before.predictions, before.compilers)
     assert set(after.observed) == {""} != set(before.observed)
 
@@ -70,7 +70,7 @@ def test_the_committed_gates_are_what_the_modules_teach(tmp_path):
 
 def test_the_table_of_gates_survives_writing_and_reading(tmp_path):
     path = tmp_path / "gates.json"
-    path.write_text(as_json(load_gates()))
+    path.write_text(gates_json(load_gates()))
     assert load_gates(path) == load_gates()
     assert path.read_text() == (DATA / "gates.json").read_text()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.answers.predictions import agreement, beside_words, committed, only_predicted, surprising
+from matrix.answers.predictions import beside_words, committed, only_predicted, prediction_agreement, surprising
 from matrix.cli.main import main
 from matrix.core.records import Outcome
 from matrix.results.files import read_run, run_files
@@ -37,7 +37,7 @@ def shown(run: Run, cell: Cell) -> tuple[str, str]:
 @pytest.mark.parametrize("path", run_files(RESULTS), ids=lambda path: path.stem)
 def test_all_committed_cells_end_as_predicted(path):
     """A result that does not is a finding: explain it here and in the documents before it is published."""
-    found = agreement(read_run(path).cells, committed())
+    found = prediction_agreement(read_run(path).cells, committed())
     assert found.other == ()
     assert found.agreeing > 0
 
@@ -49,7 +49,7 @@ def test_a_cell_that_ends_otherwise_is_marked_counted_and_named(run):
         "E≠",
         "failed at run: executable-abi; predicted: it loads; observed: executable-abi",
     )
-    found = agreement([cell if each.axes == cell.axes else each for each in run.cells], committed())
+    found = prediction_agreement([cell if each.axes == cell.axes else each for each in run.cells], committed())
     assert found.words == "224 of 225 cells ended as the gates alone predict"
     assert len(found.other) == 1 and "compiler=3.8.0 runtime=3.9.0" in found.other[0]
 
@@ -71,7 +71,7 @@ def test_what_fails_behind_the_gates_is_no_surprise(run):
     cell = replace(of(run, "3.8.0", "3.9.0"), outcome=Outcome.FAILED, signature="elf-imports")
     assert not surprising(cell, committed())
     assert beside_words(cell, committed()) == "predicted: it loads; what failed is none of these gates"
-    found = agreement([cell if each.axes == cell.axes else each for each in run.cells], committed())
+    found = prediction_agreement([cell if each.axes == cell.axes else each for each in run.cells], committed())
     assert found.words == "224 of 224 cells ended as the gates alone predict"
     refused = replace(of(run, "3.8.0", "3.10.0"), outcome=Outcome.FAILED, signature="elf-imports")
     assert surprising(refused, committed())  # it should not have come so far
@@ -106,7 +106,7 @@ def test_with_all_outcomes_deleted_it_says_the_same(run, tmp_path, monkeypatch):
     assert len(before.cells) == 225
     for place, cell in before.cells.items():
         assert mark(run, after.cells[place]) == f"({mark(run, cell)})", place
-    assert agreement(bare, committed()).words == ""
+    assert prediction_agreement(bare, committed()).words == ""
 
 
 def test_a_cell_that_stopped_at_the_export_is_not_predicted(run):

@@ -19,7 +19,7 @@ from matrix.core.errors import LockFault
 from matrix.images.debian.tool_locking import set_text
 from matrix.images.debian.unpacked import TOOLS_MACHINE, read_set
 from matrix.images.debian.wanted import read_tool_wishes
-from matrix.plan.backends.source_builds import read_toolchains
+from matrix.plan.backends.source_builds import read_cross_toolchains
 from matrix.plan.user_inputs import UserModel
 from matrix.run.planning import load_spec
 
@@ -66,7 +66,7 @@ def test_a_lock_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
 def test_a_toolchain_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "toolchains.toml").write_text('[mine]\ncc = ["cc"]\nfloat_abi = "softer"\nlnik = []\n')
     with pytest.raises(LockFault) as raised:
-        read_toolchains(tmp_path / "toolchains.toml")
+        read_cross_toolchains(tmp_path / "toolchains.toml")
     assert "mine.lnik" in str(raised.value)
     assert "mine.float_abi" in str(raised.value)
 

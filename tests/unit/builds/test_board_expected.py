@@ -11,7 +11,7 @@ import pytest
 
 from matrix.builds import tools
 from matrix.builds.expected import (
-    FILE,
+    BUILT_FILE,
     BoardFindings,
     accept,
     built_text,
@@ -20,7 +20,7 @@ from matrix.builds.expected import (
     read_expected,
     write_built,
 )
-from matrix.builds.linkage import Row
+from matrix.builds.linkage import BoardCell
 from matrix.core.data import data_root
 from matrix.core.errors import LockFault
 from matrix.core.records import Outcome
@@ -33,14 +33,14 @@ ONE, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The committed data without what was found on the board."""
-    shutil.copytree(tools.images(), tmp_path / "images" / "armv6", ignore=shutil.ignore_patterns(FILE, "target"))
+    shutil.copytree(tools.images(), tmp_path / "images" / "armv6", ignore=shutil.ignore_patterns(BUILT_FILE, "target"))
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
     return tmp_path
 
 
 def found(*, outcome: Outcome = Outcome.PASSED, binary: str = ONE, hello: str = "right") -> BoardFindings:
     detail = "" if outcome is Outcome.PASSED else "elf-imports"
-    row = Row(model="exp", route="vmvx", runner="zig-static", outcome=outcome, detail=detail)
+    row = BoardCell(model="exp", route="vmvx", runner="zig-static", outcome=outcome, detail=detail)
     return BoardFindings(release="3.13.0", checks={"hello": hello}, binaries={"zig-static": binary}, rows=(row,))
 
 
@@ -124,7 +124,7 @@ def test_digests_of_other_releases_and_toolchains_stay(tmp_path):
 
 
 def test_all_faults_of_the_digests_are_named(tmp_path):
-    (tmp_path / FILE).write_text('format = 1\n["3.13.0"]\na = "x"\nb = 2\n')
+    (tmp_path / BUILT_FILE).write_text('format = 1\n["3.13.0"]\na = "x"\nb = 2\n')
     with pytest.raises(LockFault, match="2 faults") as raised:
         read_built(tmp_path)
     assert "3.13.0.a: read 'x', expected sha256:" in str(raised.value)
@@ -132,7 +132,7 @@ def test_all_faults_of_the_digests_are_named(tmp_path):
 
 def test_what_is_committed_is_as_it_is_written():
     built = read_built(tools.images())
-    assert (tools.images() / FILE).read_text() == built_text(built)
+    assert (tools.images() / BUILT_FILE).read_text() == built_text(built)
     assert all(name in tools.toolchains() for digests in built.values() for name in digests)
 
 

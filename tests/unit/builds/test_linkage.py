@@ -9,7 +9,7 @@ from built_reports import built_report
 from samples import result
 
 from matrix.builds.board_programs import ProgramFacts, program_facts
-from matrix.builds.linkage import Row, Runner, advice, linkage_table, programs_of, row_of
+from matrix.builds.linkage import BoardCell, BoardRuntime, advice, linkage_table, programs_of, row_of
 from matrix.core.records import JobEnd, Outcome
 from matrix.plan.backends.source_builds import RUNNER
 from matrix.results.run import File
@@ -18,9 +18,9 @@ ROUTES = ("vmvx", "embedded", "embedded-repaired", "system")
 STATIC_LIBRARY = "static-library"
 
 
-def runner(name: str, float_abi: str, size: int, *needs: str) -> Runner:
+def runner(name: str, float_abi: str, size: int, *needs: str) -> BoardRuntime:
     facts = ProgramFacts(architecture="v6", floating_point="VFPv2", float_abi=float_abi, needs=needs)
-    return Runner(name=name, size=size, facts=facts, routes=ROUTES)
+    return BoardRuntime(name=name, size=size, facts=facts, routes=ROUTES)
 
 
 STATIC = runner("zig-static", "hard", 1_100_000)
@@ -29,10 +29,10 @@ DYNAMIC = runner("armel-dynamic", "softfp", 1_000_000, "libc.so.6")
 RUNNERS = (BIG, DYNAMIC, STATIC)
 
 
-def rows(*broken: str) -> list[Row]:
+def rows(*broken: str) -> list[BoardCell]:
     """Two models by all routes on all runners; `broken` names cells that fail."""
     made = [
-        Row(model=model, route=route, runner=runner.name, outcome=Outcome.PASSED)
+        BoardCell(model=model, route=route, runner=runner.name, outcome=Outcome.PASSED)
         for model in ("matmul", "exp")
         for route in ROUTES
         for runner in RUNNERS
@@ -40,13 +40,17 @@ def rows(*broken: str) -> list[Row]:
     return [
         row
         if row.cell not in broken and row.route not in broken
-        else Row(model=row.model, route=row.route, runner=row.runner, outcome=Outcome.FAILED, detail="elf-imports")
+        else BoardCell(
+            model=row.model, route=row.route, runner=row.runner, outcome=Outcome.FAILED, detail="elf-imports"
+        )
         for row in made
     ]
 
 
 def test_the_table_has_a_line_for_each_route_and_runner() -> None:
-    wrong = Row(model="exp", route="vmvx", runner="zig-static", outcome=Outcome.WRONG_OUTPUT, detail="worst at [0]: 4")
+    wrong = BoardCell(
+        model="exp", route="vmvx", runner="zig-static", outcome=Outcome.WRONG_OUTPUT, detail="worst at [0]: 4"
+    )
     found = [wrong if row.cell == wrong.cell else row for row in rows("embedded")]
     table = {(line[0], line[3]): line for line in linkage_table(found, RUNNERS).rows}
     assert len(table) == len(ROUTES) * len(RUNNERS)
@@ -57,7 +61,7 @@ def test_the_table_has_a_line_for_each_route_and_runner() -> None:
 
 def test_programs_with_a_model_in_them_have_lines_of_their_own_and_decide_no_advice() -> None:
     program = dataclasses.replace(STATIC, size=30_000, routes=(STATIC_LIBRARY,), whole=False)
-    row = Row(model="exp", route=STATIC_LIBRARY, runner="zig-static", outcome=Outcome.PASSED)
+    row = BoardCell(model="exp", route=STATIC_LIBRARY, runner="zig-static", outcome=Outcome.PASSED)
     found = [*rows("embedded"), row]
     table = linkage_table(found, (*RUNNERS, program)).rows
     assert [line for line in table if line[0] == STATIC_LIBRARY] == [

@@ -13,7 +13,7 @@ from matrix.builds.planning import OF_THE_BUILD, SOURCES, WHEELS
 from matrix.core.data import data_root
 from matrix.core.errors import MatrixError, SpecError, ToolchainFault
 from matrix.core.records import Job, Outcome, Stage
-from matrix.plan.backends.source_builds import places_in, read_toolchains
+from matrix.plan.backends.source_builds import places_in, read_cross_toolchains
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.rounds import with_repeats
 from matrix.plan.spec import parse_spec
@@ -119,7 +119,7 @@ def test_a_runtime_for_another_machine_is_not_timed() -> None:
 
 
 def test_all_that_the_commands_speak_of_is_there() -> None:
-    for name in read_toolchains(IMAGES / "toolchains.toml"):
+    for name in read_cross_toolchains(IMAGES / "toolchains.toml"):
         plan = planned(BUILDS.replace('"zig-static"', f'"{name}"'))
         node = next(node for node in plan.nodes if node.stage == "build")
         assert node.request is not None

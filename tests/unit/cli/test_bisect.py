@@ -10,7 +10,7 @@ from reports import report_of
 from samples import plan_of as small_plan
 from samples import result
 
-from matrix.cli.bisect import Search, _with, answer, asked, line_of
+from matrix.cli.bisect import Search, _with, answer_lines, asked, line_of
 from matrix.cli.main import main
 from matrix.core.data import default_store
 from matrix.core.errors import NoAnswer, UsageError
@@ -127,7 +127,7 @@ def searched(marks: str) -> Search:
 
 def said(marks: str, *, good: str = "", bad: str = "") -> str:
     options = Namespace(good=good, bad=bad, store=default_store(), engine="venv", axis="runtime")
-    return "\n".join(answer(searched(marks), options))
+    return "\n".join(answer_lines(searched(marks), options))
 
 
 def test_the_first_bad_release_with_its_evidence():

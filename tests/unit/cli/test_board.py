@@ -12,8 +12,8 @@ import pytest
 
 from matrix.builds import tools
 from matrix.builds.board_programs import ProgramFacts
-from matrix.builds.expected import FILE, BoardFindings, read_expected
-from matrix.builds.linkage import Row, Runner
+from matrix.builds.expected import BUILT_FILE, BoardFindings, read_expected
+from matrix.builds.linkage import BoardCell, BoardRuntime
 from matrix.cli import board
 from matrix.core.errors import EXIT_NO, EXIT_OK, ModelMissing, UsageError
 from matrix.core.records import Outcome
@@ -23,15 +23,15 @@ from matrix.run.planning import plan_for
 
 ONE = f"sha256:{'1' * 64}"
 FACTS = ProgramFacts(architecture="v6", floating_point="VFPv2", float_abi="hard", needs=())
-RUNNER = Runner(name="zig-static", size=1_100_000, facts=FACTS, routes=("vmvx",))
-ROW = Row(model="exp", route="vmvx", runner="zig-static", outcome=Outcome.PASSED)
+RUNNER = BoardRuntime(name="zig-static", size=1_100_000, facts=FACTS, routes=("vmvx",))
+ROW = BoardCell(model="exp", route="vmvx", runner="zig-static", outcome=Outcome.PASSED)
 FOUND = BoardFindings(release="3.13.0", checks={"hello": "right"}, binaries={"zig-static": ONE}, rows=(ROW,))
 
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The committed data without what was found on the board."""
-    shutil.copytree(tools.images(), tmp_path / "images" / "armv6", ignore=shutil.ignore_patterns(FILE, "target"))
+    shutil.copytree(tools.images(), tmp_path / "images" / "armv6", ignore=shutil.ignore_patterns(BUILT_FILE, "target"))
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
     return tmp_path
 

@@ -21,7 +21,7 @@ from matrix.core.store_paths import (
 )
 from matrix.plan.graph import NodeState
 from matrix.results.files import parse_run
-from matrix.results.formats import as_json
+from matrix.results.formats import run_as_json
 from matrix.run.judging import Judge
 from matrix.site.build import runs_of_pages
 from matrix.site.one_page import one_file
@@ -86,7 +86,7 @@ def test_a_run_has_each_path_once_and_is_read_back():
         for stage, each in own.items()
     }
     plan, states = plan_of(ONE), [NodeState(result=result(stage, key=stage)) for stage in STAGES]
-    document = json.loads(as_json(Judge(plan, states, {"expected_0.npy": npy(1)}.__getitem__, records).run()))
+    document = json.loads(run_as_json(Judge(plan, states, {"expected_0.npy": npy(1)}.__getitem__, records).run()))
     assert document[STORE_PATHS].keys() == {BASE, *(each.path for each in own.values())}
     assert all(STORE_PATHS not in each for each in document["environments"].values())
     run = parse_run(document, source="mine")
@@ -97,7 +97,7 @@ def test_a_run_has_each_path_once_and_is_read_back():
 
 def test_a_run_without_nix_has_none():
     document = json.loads(
-        as_json(report_of(plan_of(ONE), [result(stage) for stage in STAGES], {"expected_0.npy": npy(1)}))
+        run_as_json(report_of(plan_of(ONE), [result(stage) for stage in STAGES], {"expected_0.npy": npy(1)}))
     )
     assert STORE_PATHS not in document
     assert parse_run(document, source="mine").store_paths == {}

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from matrix.core.versions import SelectorFault, ascending, in_order, nearest, newest_of_each_minor, select, several
+from matrix.core.versions import (
+    SelectorFault,
+    ascending,
+    did_you_mean,
+    is_selector,
+    newest_of_each_minor,
+    releases_first,
+    select,
+)
 
 RELEASES = ("2.9.0", "3.0.0", "3.7.0", "3.7.1", "3.9.0", "3.10.0", "3.11.0rc1")
 
@@ -54,7 +62,7 @@ def test_no_release_is_known():
 
 
 def test_builds_stand_behind_the_releases():
-    assert in_order(["zig-3.11", "3.10.0", "3.9.0", "-", "3.10.0"]) == ("3.9.0", "3.10.0", "zig-3.11", "-")
+    assert releases_first(["zig-3.11", "3.10.0", "3.9.0", "-", "3.10.0"]) == ("3.9.0", "3.10.0", "zig-3.11", "-")
 
 
 def test_versions_are_no_texts():
@@ -63,11 +71,11 @@ def test_versions_are_no_texts():
 
 
 def test_several():
-    assert [several(term) for term in ("all", "latest >=3", ">=3", "~=3.1", "3.7.1", "linear", "")] == [
+    assert [is_selector(term) for term in ("all", "latest >=3", ">=3", "~=3.1", "3.7.1", "linear", "")] == [
         True, True, True, True, False, False, False,
     ]  # fmt: skip
 
 
 def test_nearest():
-    assert nearest("compilr", ["runtime", "compiler"]) == "; did you mean 'compiler'?"
-    assert nearest("x", ["runtime"]) == ""
+    assert did_you_mean("compilr", ["runtime", "compiler"]) == "; did you mean 'compiler'?"
+    assert did_you_mean("x", ["runtime"]) == ""

@@ -11,7 +11,7 @@ from samples import catalogue, spec_of
 from matrix.core.errors import EngineMissing, NoImage, ToolchainFault
 from matrix.core.records import EnvironmentRequest, Lock, Toolchain
 from matrix.engines.docker.images import Images
-from matrix.engines.docker.user_images import MODULES, find_image, find_images
+from matrix.engines.docker.user_images import WORKER_MODULES, find_image, find_images
 from matrix.engines.venv.engine import VenvEngine
 from matrix.images.layer_table import compute_image
 from matrix.plan.graph import make_plan
@@ -163,4 +163,4 @@ def test_the_look_asks_for_every_module_that_the_worker_imports():
                     found.add(each)
                 elif each not in files:
                     files.append(each)
-    assert set(MODULES) == found
+    assert set(WORKER_MODULES) == found

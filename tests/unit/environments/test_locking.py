@@ -9,7 +9,7 @@ import pytest
 
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.environments.locking import lock_all
-from matrix.plan.locks import Change, load_locks
+from matrix.plan.locks import LockOutcome, load_locks
 
 WANTED = """
 format = 1
@@ -80,7 +80,7 @@ def test_every_admitted_release_gets_a_lock(folder):
         *(f"importer/{version}" for version in ("3.7.0", "3.7.1", "3.9.0", "3.10.0")),
         *(f"{EXPORTER}.cuda", f"{EXPORTER}.cpu"),
     ]
-    assert {change.change for change in changes} == {Change.ADDED}
+    assert {change.change for change in changes} == {LockOutcome.ADDED}
     locks = load_locks(folder)
     assert locks.releases("compiler") == ("3.7.0", "3.7.1", "3.9.0", "3.10.0")
     exporter = locks.find("exporter", {"torch": "2.9.1", "iree-turbine": "3.9.0"})
@@ -99,7 +99,7 @@ def test_a_second_run_changes_no_byte_and_writes_no_file(folder):
     lock_all(folder, Table())
     before, times = content(folder), {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")}
     changes = lock_all(folder, Table())
-    assert {change.change for change in changes} == {Change.UNCHANGED}
+    assert {change.change for change in changes} == {LockOutcome.UNCHANGED}
     assert content(folder) == before
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.txt")} == times
 
@@ -108,16 +108,16 @@ def test_a_newer_package_is_taken_only_when_asked(folder):
     old, new = Table(), Table()
     old.numpy = "1.0.0"
     lock_all(folder, old)
-    assert {change.change for change in lock_all(folder, new)} == {Change.UNCHANGED}
+    assert {change.change for change in lock_all(folder, new)} == {LockOutcome.UNCHANGED}
     changes = lock_all(folder, new, upgrade=True)
-    assert {(change.change, change.detail) for change in changes} == {(Change.CHANGED, "numpy 1.0.0 -> 2.0.2")}
+    assert {(change.change, change.detail) for change in changes} == {(LockOutcome.CHANGED, "numpy 1.0.0 -> 2.0.2")}
 
 
 def test_what_is_no_longer_wanted_goes(folder):
     lock_all(folder, Table())
     table = Table()
     table.versions["iree-base-compiler"] = ["3.10.0", "3.9.0"]
-    removed = {change.name for change in lock_all(folder, table) if change.change is Change.REMOVED}
+    removed = {change.name for change in lock_all(folder, table) if change.change is LockOutcome.REMOVED}
     assert removed == {"compiler/3.7.0", "compiler/3.7.1", "importer/3.7.0", "importer/3.7.1"}
     assert load_locks(folder).releases("compiler") == ("3.9.0", "3.10.0")
 
@@ -125,7 +125,7 @@ def test_what_is_no_longer_wanted_goes(folder):
 def test_a_refused_release_keeps_the_reason(folder):
     table = Table(**{"iree-base-compiler==3.7.0": "there is no version of numpy"})
     changes = {change.name: change for change in lock_all(folder, table)}
-    assert changes["compiler/3.7.0"].change is Change.REFUSED
+    assert changes["compiler/3.7.0"].change is LockOutcome.REFUSED
     assert changes["compiler/3.7.0"].detail == "there is no version of numpy"
     text = (folder / "compiler" / "3.7.0.txt").read_text()
     assert text == "# pins: iree-base-compiler==3.7.0\n# not installable: there is no version of numpy\n"

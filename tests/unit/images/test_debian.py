@@ -49,7 +49,7 @@ from matrix.images.debian.lock import (
 )
 from matrix.images.debian.mirror import MIRROR_VARIABLE, SNAPSHOT_VARIABLE, Sources, apt_mirrors, find_sources
 from matrix.images.debian.wanted import read_base_wishes
-from matrix.plan.locks import Change
+from matrix.plan.locks import LockOutcome
 
 SHIPPED = Path(__file__).parents[3] / "images" / "base"
 
@@ -584,27 +584,27 @@ def test_locking_writes_upgrades_skips_and_removes(mirror, tmp_path):
     (bases / "3.9.toml").write_text("")
     publish(folder, {HELLO: CONTENT})
 
-    def lock() -> dict[str, tuple[Change, str]]:
+    def lock() -> dict[str, tuple[LockOutcome, str]]:
         said: list[str] = []
         changes = lock_all_bases(bases, files=files, source=Sources(mirrors=(address,)), progress=said.append)
         assert any("signature was not checked" in line for line in said)
         return {change.name: (change.change, change.detail) for change in changes}
 
     first = lock()
-    assert first["base/3.11"] == (Change.ADDED, "")
-    assert first["base/3.9"][0] is Change.REMOVED
-    assert first["base/3.14"][0] is Change.SKIPPED
+    assert first["base/3.11"] == (LockOutcome.ADDED, "")
+    assert first["base/3.9"][0] is LockOutcome.REMOVED
+    assert first["base/3.14"][0] is LockOutcome.SKIPPED
     text = (bases / "3.11.toml").read_text()
     locked = read_base(bases / "3.11.toml")
     assert locked.on("x86_64").layer == f"sha256:{digest_of(locked, files)}"
     release = folder / "dists" / "bookworm" / "InRelease"
     release.write_text(release.read_text().replace("11 Jul", "12 Jul"))
-    assert lock()["base/3.11"] == (Change.UNCHANGED, "")
+    assert lock()["base/3.11"] == (LockOutcome.UNCHANGED, "")
     assert (bases / "3.11.toml").read_text() == text
 
     newer = deb_file(CONTENT, version="1.0-2")
     publish(folder, {newer: CONTENT})
-    assert lock()["base/3.11"] == (Change.CHANGED, "hello 1.0-1 -> 1.0-2")
+    assert lock()["base/3.11"] == (LockOutcome.CHANGED, "hello 1.0-1 -> 1.0-2")
 
 
 @pytest.mark.usefixtures("unsigned")

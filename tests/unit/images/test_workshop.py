@@ -9,7 +9,7 @@ from matrix.environments.index import configured_index
 from matrix.environments.wheels import FetchedFiles
 from matrix.images.debian.mirror import Sources
 from matrix.images.workshop import Workshop, lock_layers
-from matrix.plan.locks import Change
+from matrix.plan.locks import LockOutcome
 
 LOCKS = Path(__file__).parents[3] / "images" / "locks"
 
@@ -29,6 +29,6 @@ def test_a_table_for_a_python_without_a_base_is_skipped_and_said(tmp_path):
         sources=Sources(mirrors=()),
     )
     (change,) = lock_layers(shop, lambda _: None)
-    assert (change.name, change.change) == ("layers/3.12-x86_64", Change.SKIPPED)
+    assert (change.name, change.change) == ("layers/3.12-x86_64", LockOutcome.SKIPPED)
     assert change.detail == "no base for Python 3.12"
     assert list((tmp_path / "images" / "layers").glob("*.json")) == []

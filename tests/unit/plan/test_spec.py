@@ -10,7 +10,7 @@ import pytest
 from samples import spec_of
 
 from matrix.core.errors import SpecError, SpecSyntax
-from matrix.plan.spec import DEFAULT_TOLERANCE, KEYS, parse_spec
+from matrix.plan.spec import DEFAULT_TOLERANCE, SPEC_KEYS, parse_spec
 from matrix.plan.stages import axes
 
 
@@ -205,7 +205,7 @@ def test_what_is_not_toml_names_its_line(body):
 def test_the_spec_of_the_documents_has_no_fault_and_every_key():
     text = (Path(__file__).parents[3] / "docs" / "spec.md").read_text(encoding="utf-8")
     example = "\n".join(re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
-    assert tomllib.loads(example).keys() == set(KEYS)
+    assert tomllib.loads(example).keys() == set(SPEC_KEYS)
     spec = parse_spec(example, source="docs/spec.md", base=Path())
     assert {"my_board"} == spec.targets.keys() == spec.own_toolchains.keys()
     assert spec.builds["board"].toolchain == "zig-static"

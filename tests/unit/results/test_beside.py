@@ -12,7 +12,7 @@ from samples import catalogue, result, spec_of
 from matrix.core.records import JobResult, Outcome
 from matrix.plan.graph import make_plan
 from matrix.results.files import parse_run
-from matrix.results.formats import as_html, as_json, as_markdown, as_table
+from matrix.results.formats import as_html, as_markdown, as_table, run_as_json
 from matrix.results.run import Run
 from matrix.results.sentences import beside, builds_beside
 from matrix.results.sentences import sentences_beside as sentences
@@ -76,7 +76,7 @@ def test_every_format_says_it_and_how_the_target_is_emulated():
     for text in (as_table(made), as_markdown(made), as_html(made)):
         assert said in text
         assert how in text
-    document = json.loads(as_json(made))
+    document = json.loads(run_as_json(made))
     assert said in document["sentences"]
     assert parse_run(document, source="x").notes("target") == {"aarch64": how}
 
@@ -99,7 +99,7 @@ def test_a_build_that_ends_otherwise_is_named():
         "mine ends as the wheel 3.0.0 does in 1 of 2 cells",
         "mine failed at run: unrecognised where the wheel 3.0.0 passed in 1 of them: compiler 3.0; runtime mine",
     )
-    assert sentences(parse_run(json.loads(as_json(made)), source="x")) == sentences(made)
+    assert sentences(parse_run(json.loads(run_as_json(made)), source="x")) == sentences(made)
 
 
 def test_a_build_that_fails_says_nothing_of_the_modules():

@@ -18,7 +18,7 @@ from samples import REFUSED, plan_of, result
 
 from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.plan.stages import axes, kinds
-from matrix.results.formats import FORMATS, as_csv, as_html, as_json, as_junit, as_markdown, as_table
+from matrix.results.formats import FORMATS, as_csv, as_html, as_junit, as_markdown, as_table, run_as_json
 from matrix.results.run import Run
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -67,7 +67,7 @@ def test_a_format_is_as_it_was(name):
 
 
 def test_json_names_every_axis_of_every_cell():
-    document = json.loads(as_json(small_report()))
+    document = json.loads(run_as_json(small_report()))
     assert (document["format"], document["preset"]) == (2, "small")
     assert len(document["cells"]) == 8 == sum(document["counts"].values())
     for cell in document["cells"]:
@@ -86,7 +86,7 @@ def test_json_names_every_axis_of_every_cell():
 def test_json_evidence_fits_the_outcome():
     cells = {
         (cell["axes"]["compiler"], cell["axes"]["runtime"]): cell
-        for cell in json.loads(as_json(small_report()))["cells"]
+        for cell in json.loads(run_as_json(small_report()))["cells"]
     }
     assert cells["2.9.0", "3.10.0"]["evidence"]["reason"] == "nobody asks"
     assert cells["3.10.0", "3.10.0"]["evidence"]["included"] == "the newest pair"

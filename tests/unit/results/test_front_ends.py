@@ -15,7 +15,7 @@ from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex
 from matrix.plan.stages import Node
 from matrix.results.files import parse_run
-from matrix.results.formats import as_html, as_json, as_markdown, as_table
+from matrix.results.formats import as_html, as_markdown, as_table, run_as_json
 from matrix.results.run import Run
 from matrix.results.sentences import blocks, groups, portability
 from matrix.results.square import mark_of, squares
@@ -121,7 +121,7 @@ def test_every_format_says_it():
     shown = report(plan(), lambda _: "0834ac834896064f")
     words = "write identical MLIR (sha256 0834ac834896)"
     assert all(words in text for text in (as_table(shown), as_markdown(shown), as_html(shown)))
-    document = json.loads(as_json(shown))
+    document = json.loads(run_as_json(shown))
     assert {*portability(shown), *(group.words for group in groups(shown))} <= set(document["sentences"])
     (group,) = groups(parse_run(document, source="mine"))
     assert group.digest == "0834ac834896064f" and ("3.11", "2.3.1", "3.0.0") in group.exporters

@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 from matrix.core.records import JobEnd, Outcome
-from matrix.results.judge import Comparison, compare, outcome_of
+from matrix.results.judge import Comparison, compare_outputs, outcome_of
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2}
 
@@ -22,7 +22,7 @@ def npy(values: object, dtype: str | None = None) -> bytes:
 
 
 def against(got: object, wanted: object, dtype: str | None = "float32") -> Comparison:
-    return compare([npy(got, dtype)], [npy(wanted, dtype)], TOLERANCE)
+    return compare_outputs([npy(got, dtype)], [npy(wanted, dtype)], TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_how_a_job_ended(end, outputs, recognised, outcome):
 
 
 def test_equal_bytes_are_equal_where_they_are_an_array_of_numbers():
-    assert compare([npy([1.0, 2.0])], [npy([1.0, 2.0])], {}).text == "output 0: equal, byte for byte"
-    assert "not an .npy file" in compare([b"x"], [b"x"], {}).text
-    assert "no output" in compare([], [], {}).text
-    for found in (compare([b"x"], [b"x"], {}), compare([], [], {})):
+    assert compare_outputs([npy([1.0, 2.0])], [npy([1.0, 2.0])], {}).text == "output 0: equal, byte for byte"
+    assert "not an .npy file" in compare_outputs([b"x"], [b"x"], {}).text
+    assert "no output" in compare_outputs([], [], {}).text
+    for found in (compare_outputs([b"x"], [b"x"], {}), compare_outputs([], [], {})):
         assert not found.equal
 
 
@@ -63,11 +63,11 @@ def test_a_reference_with_nan_is_named_and_equals_nothing(got):
 
 def test_of_several_outputs_the_worst_is_told():
     good, bad, worse = npy([1.0, 2.0], "float32"), npy([1.0, 2.5], "float32"), npy([1.0, 9.0], "float32")
-    found = compare([good, bad, worse, bad], [good] * 4, TOLERANCE)
+    found = compare_outputs([good, bad, worse, bad], [good] * 4, TOLERANCE)
     assert found.text.startswith("output 2: worst at [1]: 9.0, expected 2.0")
     assert found.error == pytest.approx(3.5)
-    assert compare([good, good], [good, good], TOLERANCE).equal
-    assert "output 1: shape" in compare([worse, npy([[1.0]], "float32")], [good] * 2, TOLERANCE).text
+    assert compare_outputs([good, good], [good, good], TOLERANCE).equal
+    assert "output 1: shape" in compare_outputs([worse, npy([[1.0]], "float32")], [good] * 2, TOLERANCE).text
 
 
 def test_the_tolerance_is_relative_to_the_scale_of_the_reference():
@@ -89,7 +89,7 @@ def test_each_dtype_has_its_own_tolerance():
     assert against(near, [1.0, 2.0], "float16").equal
     assert not against(near, [1.0, 2.0], "float32").equal
     assert not against([1.0, 2.00001], [1.0, 2.0], "float64").equal
-    assert not compare([npy([1.0000001, 2.0], "float64")], [npy([1.0, 2.0], "float64")], {}).equal
+    assert not compare_outputs([npy([1.0000001, 2.0], "float64")], [npy([1.0, 2.0], "float64")], {}).equal
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64", "bool"])
@@ -146,11 +146,11 @@ def test_0_d_and_empty():
 
 def test_what_does_not_fit_is_said():
     one, two = npy([1.0], "float32"), npy([1.0, 2.0], "float32")
-    assert compare([one], [one, two], {}).text == "1 outputs, expected 2"
-    assert compare([], [one], {}).text == "0 outputs, expected 1"
-    assert compare([one, one], [one, two], {}).text == "output 1: shape [1], expected [2]"
-    assert compare([npy([1.0], "float64")], [one], {}).text == "output 0: dtype float64, expected float32"
-    assert compare([two], [one], {}).error is None
+    assert compare_outputs([one], [one, two], {}).text == "1 outputs, expected 2"
+    assert compare_outputs([], [one], {}).text == "0 outputs, expected 1"
+    assert compare_outputs([one, one], [one, two], {}).text == "output 1: shape [1], expected [2]"
+    assert compare_outputs([npy([1.0], "float64")], [one], {}).text == "output 0: dtype float64, expected float32"
+    assert compare_outputs([two], [one], {}).error is None
 
 
 def test_complex():
@@ -165,7 +165,7 @@ def test_a_dtype_without_numbers_is_refused():
 
 def test_the_worst_of_several_outputs_is_reported():
     exact, near = npy([1.0], "float32"), npy([1.00002], "float32")
-    found = compare([exact, near, exact], [exact, exact, npy([1.00001], "float32")], TOLERANCE)
+    found = compare_outputs([exact, near, exact], [exact, exact, npy([1.00001], "float32")], TOLERANCE)
     assert found.equal
     assert found.error == pytest.approx(2e-5, rel=0.01)
 
@@ -181,7 +181,7 @@ def test_corrupt_files_are_refused_and_never_raise():
             content[luck.randrange(len(content))] = luck.randrange(256)
         damaged.append(bytes(content))
     for content in damaged:
-        found = compare([content], [good], TOLERANCE)
+        found = compare_outputs([content], [good], TOLERANCE)
         assert found.equal is (found.error is not None and found.error <= found.tolerance)
     for content in damaged[:10]:
-        assert "not an .npy file" in compare([content], [good], TOLERANCE).text
+        assert "not an .npy file" in compare_outputs([content], [good], TOLERANCE).text

@@ -15,7 +15,7 @@ from matrix.core.errors import ResultsFault
 from matrix.core.records import Outcome
 from matrix.results import files
 from matrix.results.files import parse_run, read_run, read_runs, run_files
-from matrix.results.formats import as_json
+from matrix.results.formats import run_as_json
 
 ROOT = Path(__file__).parents[3]
 COMMITTED = ROOT / "results" / "portability.json"
@@ -23,7 +23,7 @@ COMMITTED = ROOT / "results" / "portability.json"
 
 def document() -> dict:
     plan = plan_of("[axes]\nruntime = ['3.0.0', '3.7.0']\n")
-    return json.loads(as_json(report_of(plan, [None] * len(plan.nodes))))
+    return json.loads(run_as_json(report_of(plan, [None] * len(plan.nodes))))
 
 
 def test_what_was_written_is_read():
@@ -73,10 +73,10 @@ def test_keys_that_were_added_are_left_alone():
 
 def test_an_older_format_is_taken_up_step_by_step(monkeypatch):
     old = document()
-    monkeypatch.setattr(files, "FORMAT", 4)
+    monkeypatch.setattr(files, "RESULTS_FORMAT", 4)
     monkeypatch.setattr(
         files,
-        "MIGRATIONS",
+        "FORMAT_MIGRATIONS",
         {
             2: lambda old: {**old, "question": old["question"] + " one"},
             3: lambda old: {**old, "question": old["question"] + " two"},

@@ -16,7 +16,7 @@ from matrix.core.records import Outcome
 from matrix.plan.stages import kinds
 from matrix.results import signatures
 from matrix.results.signatures import recognise, rows
-from matrix.results.square import MARKS
+from matrix.results.square import OUTCOME_MARKS
 
 RESULTS = Path(__file__).parents[3] / "results"
 VM, TOOLING = "c/runtime/src/iree/vm", "c/runtime/src/iree/tooling"
@@ -462,7 +462,7 @@ def test_the_words_of_a_row_are_there() -> None:
 def test_letters_are_unique_and_no_mark_of_the_square() -> None:
     letters = list(signatures.codes().values())
     assert len(set(letters)) == len(letters)
-    marks = [mark for mark in MARKS.values() if mark]
+    marks = [mark for mark in OUTCOME_MARKS.values() if mark]
     early = ["", *(stage[0] for stage, kind in kinds().items() if kind.judged)]
     shown = [first + second for first in early for second in (*letters, *marks)]
     assert len(set(shown)) == len(shown)

@@ -29,7 +29,7 @@ from matrix.results.speed import (
     times_of,
     verdict_of,
 )
-from matrix.results.times import agreement, amount, caption, duration
+from matrix.results.times import amount, caption, duration, repeat_agreement
 
 BUSY = {
     "3.7.0": (
@@ -157,7 +157,7 @@ def test_passes_that_disagree_are_named():
     report = measured(timed_plan(), seconds)
     tables = report.times
     assert tables[0].rows[1].verdict is Verdict.UNSETTLED
-    assert agreement(tables) == (
+    assert repeat_agreement(tables) == (
         "2 complete passes agree on 0 of 1 verdicts\n  not on runtime 3.10.0: slower, then no difference"
     )
     assert "unsettled" in FORMATS["table"](report)
@@ -313,4 +313,4 @@ def test_a_pass_that_is_not_over_contradicts_nothing():
     speed = replace(measured(timed_plan(), busy).times[0].rows[1], verdicts=(Verdict.SAME, Verdict.TOO_FEW))
     table = replace(measured(timed_plan(), busy).times[0], rows=(speed,))
     assert speed.verdict is Verdict.TOO_FEW
-    assert agreement([table]) == ""
+    assert repeat_agreement([table]) == ""

@@ -10,7 +10,7 @@ from environment_requests import GB, _request, compiler, runtime
 from matrix.core.records import EnvironmentRequest
 from matrix.plan.stages import environments
 from matrix.run.cost import disk_cost, environment_costs
-from matrix.run.local.budget import Room, choose, in_order
+from matrix.run.local.budget import Room, choose, requests_in_order
 
 EXPORTER = environments()["exporter"]
 TORCH = EXPORTER.cost.disk_bytes
@@ -24,7 +24,7 @@ def exporter(torch: str, turbine: str = "3.9.0", python: str = "3.11") -> Enviro
 
 def test_every_kind_of_environment_has_its_place():
     requests = [_request(kind, f"{kind}/1", (("torch", "1"),), "3.11") for kind in reversed(environments())]
-    assert [request.kind for request in in_order(requests)] == list(environments())
+    assert [request.kind for request in requests_in_order(requests)] == list(environments())
 
 
 class Run:
@@ -32,7 +32,7 @@ class Run:
     an environment is done when the jobs that need it are. `sizes` are true sizes, beside what stands."""
 
     def __init__(self, requests: list[EnvironmentRequest], limit: int) -> None:
-        self.order = in_order(requests)
+        self.order = requests_in_order(requests)
         self.limit = limit
         self.standing: list[EnvironmentRequest] = []
         self.made: list[EnvironmentRequest] = []

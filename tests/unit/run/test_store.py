@@ -91,7 +91,7 @@ def test_a_migration_is_applied_to_an_older_store_and_records_itself(folder, mon
     with Store(folder) as store:
         store.record(result(outcome=Outcome.FAILED))
     later = ("0002_note", "ALTER TABLE runs ADD COLUMN note TEXT; CREATE TABLE more (a TEXT)")
-    monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, later))
+    monkeypatch.setattr(module, "SCHEMA_MIGRATIONS", (*module.SCHEMA_MIGRATIONS, later))
     with Store(folder) as store:
         assert [name for (name,) in store._database.execute("SELECT name FROM migrations")] == [
             "0001_results",
@@ -104,7 +104,11 @@ def test_a_migration_is_applied_to_an_older_store_and_records_itself(folder, mon
 def test_a_migration_that_fails_leaves_the_store_as_it_was(folder, monkeypatch):
     Store(folder).close()
     with monkeypatch.context() as patch:
-        patch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, ("0002_bad", "CREATE TABLE more (a TEXT); nonsense")))
+        patch.setattr(
+            module,
+            "SCHEMA_MIGRATIONS",
+            (*module.SCHEMA_MIGRATIONS, ("0002_bad", "CREATE TABLE more (a TEXT); nonsense")),
+        )
         with pytest.raises(StoreUnusable):
             Store(folder)
     with Store(folder) as store:

@@ -15,7 +15,7 @@ from matrix.core.errors import NoAnswer
 from matrix.core.records import Outcome
 from matrix.results.files import parse_run, read_run
 from matrix.results.run import Cell
-from matrix.site.badges import COLOURS, Badge, as_svg, badge_of
+from matrix.site.badges import BADGE_COLOURS, Badge, as_svg, badge_of
 
 ROOT = Path(__file__).parents[3]
 PORTABILITY = ROOT / "results" / "portability.json"
@@ -83,13 +83,13 @@ def test_the_picture_holds_the_words(cells):
     tree = ElementTree.fromstring(as_svg(made))
     assert [each.text for each in tree.iter(f"{SVG}text")] == [made.label, made.message]
     assert tree.find(f"{SVG}title").text == made.title
-    assert [each.get("fill") for each in tree.iter(f"{SVG}rect")] == ["#1c2327", COLOURS["good"]]
+    assert [each.get("fill") for each in tree.iter(f"{SVG}rect")] == ["#1c2327", BADGE_COLOURS["good"]]
     widths = [float(each.get("width")) for each in tree.iter(f"{SVG}rect")]
     assert float(tree.get("width")) == sum(widths)
 
 
 def test_white_text_is_read_on_every_colour():
-    for colour in (*COLOURS.values(), "#1c2327"):
+    for colour in (*BADGE_COLOURS.values(), "#1c2327"):
         channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
