@@ -186,7 +186,7 @@ def take_turns(
 
 def docker_run(store: Store, environment: Environment, runtime: str, module: Path, given: Path) -> float:
     """Milliseconds of what `docker run --rm` does for one job: create, attach, start, wait, remove."""
-    image = workshop(store).image(request_of("runtime", runtime), machine_class().partition(",")[0])
+    image = workshop(store.places).image(request_of("runtime", runtime), machine_class().partition(",")[0])
     with tempfile.TemporaryDirectory(dir=store.places.scratch) as scratch:
         folders = Path(scratch) / "in", Path(scratch) / "out"
         for folder in folders:

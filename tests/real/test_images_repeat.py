@@ -64,15 +64,15 @@ os.scandir, os.listdir = Scanned, listdir
 
 from matrix.images.debian import mirror
 from matrix.images.workshop import Workshop
-from matrix.environments.index import configured
-from matrix.images.layer_table import TableWish, image_of
+from matrix.environments.index import configured_index
+from matrix.images.layer_table import TableWish, compute_image
 from matrix.plan.locks import kind_of, load_locks
 from matrix.images.debian.mirror import Sources
 from matrix.core.records import EnvironmentRequest
-from matrix.environments.wheels import Files
+from matrix.environments.wheels import FetchedFiles
 
 store, images = Path(sys.argv[2]), Path(sys.argv[3])
-shop = Workshop(images=images, files=Files(store / "files"), scratch=store / "scratch", index=configured(),
+shop = Workshop(images=images, files=FetchedFiles(store / "files"), scratch=store / "scratch", index=configured_index(),
                 sources=Sources(mirrors=()))
 locks = {lock.name: lock for lock in load_locks(images / "locks").locks}
 said = {}
@@ -80,7 +80,7 @@ for name, machine in json.loads(sys.argv[4]):
     lock = locks[name]
     wish = TableWish(python="3.11", machine=machine, locks=(name,))
     request = EnvironmentRequest(kind=kind_of(lock), python="3.11", lock=lock)
-    image = image_of(request, shop.make_table(wish, [lock], None), shop.bases()["3.11"])
+    image = compute_image(request, shop.make_table(wish, [lock], None), shop.bases()["3.11"])
     said[f"{name} {machine}"] = [image.digest, *(part.layer.digest for part in image.layers)]
 print(json.dumps(said))
 """
