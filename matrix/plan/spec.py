@@ -69,7 +69,7 @@ class BenchmarkPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A question to the matrix. Axis values are still selectors here; `matrix.axes` resolves them."""
+    """A question to the matrix. Axis values are still selectors here; `matrix.plan.axes` resolves them."""
 
     source: str
     base: Path

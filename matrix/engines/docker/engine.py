@@ -2,7 +2,7 @@
 
 One container an environment is kept for the run, its worker spoken to over the attached socket, one job at a time; more
 containers where more cores wait. A job that runs a user's code (export) has a container of its own. How files get in
-and out, and that nothing of a job is left for the next, is the business of `matrix.engines.exchange`.
+and out, and that nothing of a job is left for the next, is the business of `matrix.engines.docker.exchange`.
 """
 
 from __future__ import annotations

@@ -17,4 +17,4 @@ def test_reading_locks_starts_no_client():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "matrix.plan.locks" in loaded
-    assert not loaded & {"uv", "concurrent.futures", "importlib.metadata", "matrix.index"}
+    assert not loaded & {"uv", "concurrent.futures", "importlib.metadata", "matrix.environments.index"}
