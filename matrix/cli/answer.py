@@ -10,6 +10,7 @@ from matrix.answers import advice, differences
 from matrix.answers import candidates as ranking
 from matrix.answers.causes import cells_of
 from matrix.core.data import data_root
+from matrix.core.disk import write_output
 from matrix.core.errors import EXIT_NO, EXIT_OK, ResultsFault, UsageError
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import did_you_mean, releases_first
@@ -71,7 +72,7 @@ def do_badge(options: Namespace) -> int:
     runs = runs_of(options)
     wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
     made = badge_of(cells_of(runs), wanted, date=max(run.date for run in runs))
-    _written(options.output, as_svg(made))
+    write_output(options.output, as_svg(made))
     print(escape_controls(f"{options.output}: {made.title}"))
     return EXIT_OK
 
@@ -156,14 +157,6 @@ def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Pa
             said.append(f"{what}: -o FILE.txt writes them")
             continue
         path = output if index == 0 else output.with_name(f"{output.stem}-{file.name}{output.suffix}")
-        _written(path, requirements_text(file, heading=heading, name=path.name))
+        write_output(path, requirements_text(file, heading=heading, name=path.name))
         said.append(f"{path}: {what}")
     return said
-
-
-def _written(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip="name another file") from None

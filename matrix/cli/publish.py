@@ -20,7 +20,8 @@ from matrix.artifacts.mlir import is_mlir, read_mlir
 from matrix.artifacts.vmfb_archive import is_container, open_container, open_file
 from matrix.artifacts.vmfb_audit import audit_container
 from matrix.core.data import data_root
-from matrix.core.errors import EXIT_OK, FileFault, UsageError
+from matrix.core.disk import write_output
+from matrix.core.errors import EXIT_OK, FileFault
 from matrix.results.files import read_run, run_files
 
 
@@ -37,7 +38,7 @@ def do_picture(options: Namespace) -> int:
     """Writes the square of the named results, or of the committed ones, as SVG."""
     from matrix.site.build import first_square
 
-    _write(options.output, first_square(_results(options)))
+    write_output(options.output, first_square(_results(options)))
     print(f"{options.output}: the square, with its legend, its source and its date")
     return EXIT_OK
 
@@ -47,17 +48,9 @@ def do_report(options: Namespace) -> int:
     from matrix.site.one_page import one_file
 
     page = one_file(_results(options))
-    _write(options.output, page)
+    write_output(options.output, page)
     print(f"{options.output}: {len(page.encode()) / 1e6:.1f} MB, open it in a browser")
     return EXIT_OK
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip="name another file") from None
 
 
 def _results(options: Namespace) -> tuple[Path, ...]:

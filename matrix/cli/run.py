@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from matrix.core.disk import write_output
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_NO,
@@ -140,11 +141,4 @@ def _write(text: str, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(text)
     else:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(
-                f"--output: {output} cannot be written: {error.strerror}",
-                tip="nothing is lost: `show` with the same words prints the table again",
-            ) from None
+        write_output(output, text, tip="nothing is lost: `show` with the same words prints the table again")

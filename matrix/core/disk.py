@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from matrix.core.errors import DiskFull, StoreUnusable
+from matrix.core.errors import DiskFull, StoreUnusable, UsageError
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -129,3 +129,12 @@ def size_of(folder: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             total += entry.stat(follow_symlinks=False).st_size
     return total
+
+
+def write_output(path: Path, text: str, *, tip: str = "name another file") -> None:
+    """Writes what `--output` asked for. Raises UsageError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output: {path} cannot be written: {error.strerror}", tip=tip) from None

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from samples import result
+
+from matrix.cli.upkeep import clean_store
+from matrix.core.keys import now
 from matrix.core.records import Artifact
 from matrix.run.store import Store
 
@@ -42,3 +46,20 @@ def put(store: Store, content: bytes, name: str = "module.vmfb") -> Artifact:
     path = store.places.scratch / "made"
     path.write_bytes(content)
     return store.put(path, name)
+
+
+def filled(store: Store) -> None:
+    """Three results: an old one that a table shows, an old one that none shows, a new one; and a blob of no result."""
+    for key, finished_at in (("shown", "2020-01-01T00:00:00Z"), ("old", "2020-01-01T00:00:00Z"), ("new", now())):
+        outputs = [put(store, key.encode() * 100)]
+        store.record(result("compile", key=key, outputs=outputs, finished_at=finished_at))
+    store.remember_run("portability", ["shown"])
+    put(store, b"nobody's" * 100)
+
+
+def clean(store: Store, *, days: float = 30.0, max_bytes: int | None = None, environments: bool = False):
+    return clean_store(store, older_than_days=days, max_bytes=max_bytes, environments=environments)
+
+
+def known(store: Store) -> set[str]:
+    return {key for key in ("shown", "old", "new") if store.result(key)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from samples import result, spec_of
+from user_builds import USER_BUILD, plan_of_user_build
 
 from matrix.builds.planning import OF_THE_BUILD, SOURCES, WHEELS
 from matrix.core.data import data_root
@@ -16,7 +17,6 @@ from matrix.core.records import Job, Outcome, Stage
 from matrix.plan.backends.source_builds import places_in, read_cross_toolchains
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.rounds import with_repeats
-from matrix.plan.spec import parse_spec
 from matrix.plan.stages import make_job
 from matrix.run.planning import load_catalogue, load_spec
 from matrix.run.schedule import Schedule
@@ -219,35 +219,8 @@ def test_a_tree_of_ones_own_is_known_by_its_content(tmp_path: Path) -> None:
     assert digests[0] != digests[1]
 
 
-OWN = """
-[axes]
-model = "linear"
-runtime = "mine"
-target = "board"
-[targets.board]
-triple = "riscv64-linux-gnu"
-emulator = ["qemu-riscv64-static"]
-[targets.board.toolchain]
-path = "cross"
-cc = ["{toolchain}/bin/rv-gcc", "-mabi=lp64d"]
-cxx = ["{toolchain}/bin/rv-g++"]
-binutils = "{toolchain}/bin/rv-"
-link = ["-static"]
-tool_libraries = "lib"
-[builds.mine]
-source = "3.13.0"
-toolchain = "board"
-options = ["-DCMAKE_SYSTEM_PROCESSOR="]
-"""
-
-
-def of_ones_own(folder: Path, body: str = OWN) -> Plan:
-    spec = parse_spec('format = 1\nname = "own"\nquestion = "Does it run?"\n' + body, source="own.toml", base=folder)
-    return make_plan(spec, load_catalogue(spec))
-
-
 def test_a_target_brings_its_own_toolchain(tmp_path: Path) -> None:
-    plan = of_ones_own(tmp_path)
+    plan = plan_of_user_build(tmp_path)
     (node,) = (node for node in plan.nodes if node.stage == "build")
     assert node.request is not None
     build = node.request.build
@@ -294,5 +267,5 @@ def test_a_wrong_word_of_a_toolchain_is_named(
     change: tuple[str, str], kind: type[MatrixError], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(kind) as raised:
-        of_ones_own(tmp_path, OWN.replace(*change))
+        plan_of_user_build(tmp_path, USER_BUILD.replace(*change))
     assert says in str(raised.value)
