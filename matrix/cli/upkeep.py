@@ -196,7 +196,7 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
     if not store.claims.take_store(alone=True):
         raise StoreUnusable(f"{store.folder}: a run is using it", tip="clean when it is over")
     before = datetime.now(UTC) - timedelta(days=older_than_days)
-    store.forget_results(older_than=before.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    store.remove_results(older_than=before.strftime("%Y-%m-%dT%H:%M:%SZ"))
     freed = {"blobs": store.remove_unreferenced_blobs()}
     cleaning = Cleaning(
         places=store.places,

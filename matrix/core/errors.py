@@ -1,7 +1,7 @@
-"""Every error that a person can meet, one tree in one file. Each class has one of ten exit statuses.
+"""Every error for users, in one tree in one file. Each class has one of ten exit statuses.
 
-Outcomes of jobs are not errors: a compiler that crashes is a finding and stays in the table.
-An error ends the command. It says what happened (`str(error)`) and what to do next (`error.tip`).
+Outcomes of jobs are not errors: a compiler that crashes is a finding and stays in the table. An error ends the command.
+It says what happened (`str(error)`) and what to do next (`error.tip`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STATUSES: Mapping[int, str] = MappingProxyType(
         EXIT_INTERRUPTED: "The command was interrupted. The same command goes on from there.",
     }
 )
-"""What a script can tell apart. The message has the detail; `docs/reference.md` is made from this table."""
+"""The exit statuses for scripts; the message has the details. `docs/reference.md` is made from this table."""
 
 
 class MatrixError(Exception):
@@ -55,7 +55,7 @@ class UsageError(MatrixError):
 
 
 class SpecError(MatrixError):
-    """All faults of one spec file, reported together; one line each: place, what was read, what was expected."""
+    """All faults of one spec file, reported together, one per line: place, what was read, what was expected."""
 
     exit_code = EXIT_BAD_INPUT
     meaning = "a spec: an unknown axis, key or version, or a wrong type"
@@ -220,4 +220,4 @@ class NotInstallable(Exception):
 
 
 class NotRunnable(Exception):
-    """This machine does not run what an environment holds: its emulator refuses. No finding about the releases."""
+    """This machine cannot run the tools of an environment: its emulator refuses. No finding about the releases."""

@@ -1,4 +1,4 @@
-"""Digests and job keys. Same key, same job: it is never run twice."""
+"""Digests and job keys. A key identifies a job: a finished job is never run again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeAlias
 from matrix.core.records import Limits, Stage
 
 KEY_VERSION = 1
-"""Goes into every key. Raise it when the meaning of a key's parts changes: old results then answer no new job."""
+"""Part of every key. Raise it when the meaning of a key's parts changes: then old results answer no new job."""
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -35,7 +35,7 @@ def sha256(path: Path) -> str:
 
 
 def tree_digest(folder: Path) -> str:
-    """sha256 over names, modes and contents of a folder's files; links by their targets."""
+    """sha256 of the names, modes and contents of a folder's files; a link counts by its target."""
     rows: list[Json] = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -61,11 +61,11 @@ def job_key(
 ) -> str:
     """The key of a job.
 
-    `environment` is the digest of what was realised, `script` the digest of the code of `scripts/` that the job runs
-    ("" for a tool), `inputs` (name, sha256) pairs, `command` the tool and its literal arguments, `arguments` the
-    parameters of a script, `repeat` tells repeats of the same job apart, `machine` is the class of the
-    machine where the result depends on it ("" elsewhere), `beside` names what a round was interleaved with.
-    The folder of the store, the host and the cell that asked are not in it.
+    `environment` is the digest of the realised environment, `script` the digest of the job's code in `scripts/` ("" for
+    a tool), `inputs` are (name, sha256) pairs, `command` is the tool and its literal arguments, `arguments` are the
+    parameters of a script, `repeat` distinguishes repeats of a job, `machine` is the machine class if the result
+    depends on it (else ""), `beside` names what a round is interleaved with. The store's folder, the host and the cell
+    are not part of it.
     """
     named = {"machine": machine, "beside": beside}
     bound: dict[str, Json] = {name: value for name, value in named.items() if value}

@@ -1,7 +1,7 @@
-"""The words of the project as frozen records. Nothing here reads a file, starts a process or asks the clock.
+"""The project's terms as frozen records. Nothing here reads a file, starts a process or asks for the time.
 
-axis: one dimension of the matrix. cell: one point of it. stage: what a cell goes through, in order.
-job: one stage with all its inputs fixed. environment: a Python and locked wheels in which jobs run.
+axis: one dimension of the matrix. cell: one point of it. stage: what a cell goes through, in order. job: one stage with
+all its inputs fixed. environment: a Python and locked wheels in which jobs run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 Stage: TypeAlias = str
-"""What a cell goes through, by its name. `plan.stages` has a row for each."""
+"""The name of a stage. `plan.stages` has a row for each."""
 
 
 class Outcome(StrEnum):
@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
     @property
     def red(self) -> bool:
-        """A finding about the releases, as against a pass, a rule or something not (yet) measured."""
+        """Whether it is a finding against a release; not a pass, a rule, or a cell that was not measured."""
         return self in RED
 
 
@@ -50,12 +50,12 @@ RED = frozenset(
 
 
 DEFAULT_ENGINE = "venv"
-"""The engine where nobody names one; commands that are shown then do not name it either."""
+"""The default engine. Printed commands do not name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one job may use. They decide outcomes, so they are part of the job's key."""
+    """The limits of one job. They decide outcomes, so they are part of the job's key."""
 
     seconds: float = 600.0
     memory_bytes: int = 8 << 30
@@ -67,11 +67,11 @@ class Lock:
     """The exact wheels of an environment.
 
     `name` is the path below `images/locks` without its suffix (`compiler/3.8.0`), `digest` the sha256 of the file,
-    `pins` the (package, version) pairs that the environment was asked for, `refusal` the resolver's reason where
-    no set of wheels exists (the lock then holds nothing else).
+    `pins` the requested (package, version) pairs, `refusal` the resolver's reason where no set of wheels exists (then
+    the lock holds nothing else).
 
-    A lock of the store `extends` a committed one by `packages`, which a model asked for. Its digest is "" as long as
-    nobody has resolved it: `path` is then where it will be.
+    A lock of the store `extends` a committed one by `packages`, which a model requires. Until it is resolved its digest
+    is "", and `path` is where it will be.
     """
 
     name: str
@@ -85,13 +85,13 @@ class Lock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """A user's own tools in the place of a release: a folder, a virtual environment or a wheel file at `path`.
+    """A user's own tools in place of a release: a folder, a virtual environment or a wheel file at `path`.
 
-    `tools` maps a tool to its file relative to `path` (in a wheel: its name there), `digest` is of the content of the
-    tools and of what they load beside them: tools that were built anew are another toolchain.
+    `tools` maps a tool to its file relative to `path` (in a wheel: its name there). `digest` covers the content of the
+    tools and of the libraries that they load from beside them, so rebuilt tools are another toolchain.
 
-    With `in_image` the `path` is a container image's name and `digest` its ID without `sha256:`. Its tools are found
-    when the engine looks into it.
+    With `in_image`, `path` is the name of a container image and `digest` its ID without `sha256:`. The engine finds the
+    tools when it inspects the image.
     """
 
     name: str
@@ -105,9 +105,9 @@ class Toolchain:
 class Build:
     """A runtime that is built from source.
 
-    `release` is that of the pinned sources, "" where `tree` is an IREE tree of one's own. `sets` are the locked sets
-    of packages that its commands speak of, `tools` is the lock of cmake and the like from PyPI, `digest` is of the
-    sources and of all these locks, `machine` runs what comes out.
+    `release` is that of the pinned sources, "" for a user's own IREE tree (`tree`). `sets` are the locked sets of
+    packages that its commands name, `tools` is the lock of cmake and other tools from PyPI, `digest` covers the sources
+    and all these locks, `machine` runs the result.
     """
 
     name: str
@@ -121,20 +121,20 @@ class Build:
     programs: tuple[str, ...] = ()
     """A user's own compilers, which must be on this machine: names, or paths below `path`."""
     path: Path | None = None
-    """The folder of a user's own compilers, which `{toolchain}` means."""
+    """The folder of a user's own compilers, `{toolchain}` in the commands."""
     benchmark: str = ""
-    """Where `iree-benchmark-module` is built too: the release of the pinned sources whose Google benchmark it is given,
-    unless its own sources carry it."""
+    """Builds `iree-benchmark-module` too: the release of the pinned sources with Google benchmark, unless its own
+    sources have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Another machine, and how its programs run here: `machine` as `platform.machine()` says it.
+    """Another machine, and how its programs run here. `machine` is its `platform.machine()`.
 
-    `emulator` is the argv that stands before a program, its first word a name; `{sysroot}` in it is the folder with
-    that machine's C library. `program` is where the emulator is: a path, or "" for one that is known by its name.
-    `sysroot` is a user's own folder; None: the locked packages of that machine, or of `packages` (SET/FOLDER, a folder
-    in a locked set of `images/armv6`).
+    `emulator` is the argv before a program, its first word a name; `{sysroot}` in it is the folder with the machine's C
+    library. `program` is the path of the emulator, or "" for one that is found by name. `sysroot` is a user's own
+    folder; None: the locked packages of the machine, or of `packages` (SET/FOLDER, a folder in a locked set of
+    `images/armv6`).
     """
 
     machine: str
@@ -146,10 +146,10 @@ class Platform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRequest:
-    """An environment to realise: `kind` is exporter, importer, compiler, builder or runtime; `python` is `major.minor`.
+    """An environment to realise. `kind` is exporter, importer, compiler, builder or runtime; `python` is `major.minor`.
 
-    With a `toolchain` it holds a user's own tools, no wheels; `lock` then only carries its name, path and digest. With
-    a `platform` its tools are another machine's.
+    With a `toolchain` it holds a user's own tools and no wheels; then `lock` only carries its name, path and digest.
+    With a `platform` its tools are for another machine.
     """
 
     kind: str
@@ -158,13 +158,13 @@ class EnvironmentRequest:
     toolchain: Toolchain | None = None
     platform: Platform | None = None
     build: Build | None = None
-    """Of a builder: what it builds. It holds compilers, cmake and IREE's sources."""
+    """For a builder: what it builds. It holds compilers, cmake and IREE's sources."""
     linked: bool = False
-    """Of a compiler: the folder of `armv6-lld` lies beside it, which `{link}` in its flags means."""
+    """For a compiler: the folder of `armv6-lld` is beside it, as `{link}` in its flags."""
     built: bool = False
-    """Of a runtime: its tools come with the job, from a build. It holds what runs them, or nothing."""
+    """For a runtime: a job brings its tools, from a build. It holds what runs them, or nothing."""
     bare: bool = False
-    """It holds a Python and no package; `lock` then only carries a name."""
+    """It holds a Python and no package; then `lock` only carries a name."""
 
     @property
     def label(self) -> str:
@@ -177,11 +177,10 @@ class EnvironmentRequest:
 class Environment:
     """A realised environment.
 
-    `digest` is of what was realised (interpreter, C library, the RECORDs of the wheels), never of where it lies.
-    `root` is its folder, `tools` maps a tool's name (`iree-compile`) to its path relative to `root`,
-    `distributions` are the installed (name, version) pairs, `variables` those that its tools need to be set. Tools of
-    another machine run behind a `launcher`, the argv of an emulator, in which `{root}` is `root`; `emulator` says which
-    one that is.
+    `digest` covers what was realised (interpreter, C library, the RECORDs of the wheels), never its path. `root` is its
+    folder; `tools` maps a tool's name (`iree-compile`) to its path relative to `root`; `distributions` are the
+    installed (name, version) pairs; `variables` are those that its tools need. Tools of another machine run behind a
+    `launcher`, the argv of an emulator, in which `{root}` is `root`; `emulator` names the emulator.
     """
 
     request_label: str
@@ -196,17 +195,17 @@ class Environment:
     launcher: tuple[str, ...] = ()
     emulator: str = ""
     evidence: tuple[tuple[str, object], ...] = ()
-    """What else its engine says of it, for results, as JSON can hold it: paths of a Nix store, how jobs are shut in."""
+    """Further facts from the engine for results, as JSON: paths of a Nix store, how jobs are confined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What one axis value means to one stage. A job's key sees the parts of its own stage and no others.
+    """What one axis value means to one stage. A job's key has the parts of its own stage and no others.
 
-    `pins` choose the environment's lock, `python` its interpreter, `toolchain` stands in their place, `flags` go
-    literally onto the tool's command line, `parameters` are further facts that the stage reads (model name, digest of
-    the model's file), `packages` are requirements that the environment's lock is extended by, `platform` is whose
-    machine code the environment holds where it is not this machine's.
+    `pins` choose the environment's lock and `python` its interpreter; a `toolchain` replaces them. `flags` are added to
+    the tool's command line as they are. `parameters` are further facts for the stage (model name, digest of the model's
+    file). `packages` are requirements that extend the environment's lock. `platform` is the machine of the
+    environment's programs if it is not this one.
     """
 
     pins: tuple[tuple[str, str], ...] = ()
@@ -215,18 +214,19 @@ class Part:
     parameters: tuple[tuple[str, str], ...] = ()
     toolchain: Toolchain | None = None
     machine_bound: bool = False
-    """What the stage does depends on the machine that it runs on (`cpu=host`): its class is in the job's key."""
+    """The result of the stage depends on the machine that it runs on (`cpu=host`): then its class is in the job's
+    key."""
     packages: tuple[str, ...] = ()
     platform: Platform | None = None
     build: Build | None = None
-    """Of the stage build: what is built. Of the stage run: what was."""
+    """For the stage build: what is built. For the stage run: what was built."""
     serves: bool = False
-    """It calls for no stage by itself, and is there where another value does: a toolchain, if something is linked."""
+    """Needs the stage only if another value does: a toolchain, if something is linked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AxisValue:
-    """One value of an axis: its label in tables and a part for each stage that it touches."""
+    """One value of an axis: its label in tables, and a part for each stage that it affects."""
 
     axis: str
     label: str
@@ -234,18 +234,18 @@ class AxisValue:
     given: tuple[tuple[str, Path, str], ...] = ()
     """Artifacts (name, file, sha256) that come with the value instead of from an export: a user's own `.mlir`."""
     without: frozenset[Stage] = frozenset()
-    """Stages that cells with this value do not go through: nothing is compiled where the model is a `.vmfb`."""
+    """Stages that cells with this value skip: a `.vmfb` is not compiled."""
     note: str = ""
-    """What there is to say of the value beside the table: the opset of an `.onnx`, how a target is emulated."""
+    """A note about the value beside the table: the opset of an `.onnx`, how a target is emulated."""
     untested: str = ""
-    """Why no cell with this value can run on this machine (`target` of another architecture); empty: it can."""
+    """Why no cell with this value can run on this machine (a `target` of another architecture); empty: it can."""
     untimed: str = ""
-    """Why a time measured here would say nothing of this value (an emulated target); empty: it can be timed."""
+    """Why a time would be meaningless for this value (an emulated target); empty: it can be timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A file that a job made: `name` as the stage calls it (`module.vmfb`), named in the store by its sha256."""
+    """A file that a job made: `name` is the stage's name for it (`module.vmfb`); the store names it by its sha256."""
 
     name: str
     digest: str
@@ -256,9 +256,9 @@ class Artifact:
 class Job:
     """One stage with all its inputs fixed, ready to run.
 
-    Exactly one of `argv` (a tool of the environment and its arguments, relative to the job's folder) and
-    `script` (a function of `scripts/`, run in a fork of the warm worker) is set.
-    `inputs` are (name, sha256) pairs, laid into the job's folder before it starts. `outputs` are patterns.
+    Exactly one of `argv` (a tool of the environment and its arguments, relative to the job's folder) and `script` (a
+    function of `scripts/`, run in a fork of the warm worker) is set. `inputs` are (name, sha256) pairs, which are put
+    into the job's folder before it starts. `outputs` are patterns.
     """
 
     key: str
@@ -272,19 +272,19 @@ class Job:
     arguments: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
     alone: bool = False
-    """Nothing else may run on the machine beside it."""
+    """No other job may run on the machine at the same time."""
     programs: tuple[str, ...] = ()
-    """Those of its inputs that it starts."""
+    """The inputs that it executes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobEnd:
-    """What a worker says of a job that is over.
+    """A worker's report of a job that has ended.
 
-    `end` is one of exited, signalled, timed_out, out_of_memory, killed, not_started, lost.
-    `log` holds the head and the tail of stdout and stderr, `log_bytes` their true size. Times in seconds, memory in
-    bytes; `cpu_seconds` is user plus system time of the job's processes. `peak_bytes` is 0 where it is not known: a
-    short tool's peak disappears below that of the worker that started it.
+    `end` is one of exited, signalled, timed_out, out_of_memory, killed, not_started, lost. `log` holds the start and
+    the end of stdout and stderr, `log_bytes` their full size. Times are in seconds, memory in bytes; `cpu_seconds` is
+    the user and system time of the job's processes. `peak_bytes` is 0 where it is unknown: the peak of a small tool is
+    hidden by that of the worker that started it.
     """
 
     key: str
@@ -301,7 +301,7 @@ class JobEnd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """A finished job as the store keeps it: what it was, how it ended, what it left."""
+    """A finished job in the store: what it was, how it ended, what it produced."""
 
     key: str
     stage: Stage
@@ -319,8 +319,8 @@ class JobResult:
 
 @dataclass(slots=True, kw_only=True)
 class Disk:
-    """The disk as a run uses it: `budget_bytes` for environments (0: none), what they held at most, how many came and
-    went. `kept`: they stay where the engine keeps them: on a daemon's disk, in the store of Nix."""
+    """How a run used the disk: `budget_bytes` for environments (0: no budget), their peak, and how many were made and
+    removed. `kept`: the engine keeps them elsewhere, on a daemon's disk or in the Nix store."""
 
     budget_bytes: int
     kept: bool = False

@@ -1,4 +1,4 @@
-"""Which releases a selector means: exact versions, PEP 440 specifiers, `all`, `latest`, `latest-minors`."""
+"""The releases that a selector means: exact versions, PEP 440 specifiers, `all`, `latest`, `latest-minors`."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ GRAMMAR = "an exact version, a PEP 440 specifier such as '>=3.6', 'all', 'latest
 
 
 class SelectorFault(ValueError):
-    """A selector that means nothing; the text is the part of a fault after its place."""
+    """A selector without a meaning. The text is the end of a fault, after its place."""
 
 
 def ascending(versions: Iterable[str]) -> tuple[str, ...]:
-    """Sorted by PEP 440 (3.9 before 3.10), duplicates dropped."""
+    """Sorted by PEP 440 (3.9 before 3.10), without duplicates."""
     return tuple(sorted(set(versions), key=Version))
 
 
 def releases_first(labels: Iterable[str]) -> tuple[str, ...]:
-    """Each label once: releases ascending, behind them names as they came."""
+    """Each label once: releases ascending, then names in their order."""
     unique = tuple(dict.fromkeys(labels))
     return (*sorted(filter(is_version, unique), key=Version), *itertools.filterfalse(is_version, unique))
 
 
 def are_versions(labels: Iterable[str]) -> bool:
-    """A user's own toolchain among releases makes names of them all."""
+    """Whether all labels are versions: with a user's own toolchain among them they are names."""
     return all(map(is_version, labels))
 
 
 @functools.cache
 def is_version(label: str) -> bool:
-    """Whether PEP 440 reads it; a build, a toolchain or a name is none."""
+    """Whether PEP 440 accepts the label. The names of builds and toolchains are no versions."""
     try:
         Version(label)
     except InvalidVersion:
@@ -55,10 +55,10 @@ def newest_of_each_minor(versions: Iterable[str]) -> tuple[str, ...]:
 
 
 def select(term: str, releases: Sequence[str]) -> tuple[str, ...]:
-    """The releases that a term means, ascending; may be empty for a specifier that matches none.
+    """The releases that a term selects, ascending; a specifier may select none.
 
-    A keyword may carry a specifier: `latest-minors >=3.0`.
-    Raises SelectorFault for an unknown exact version or a term of no known form.
+    A keyword may have a specifier: `latest-minors >=3.0`. Raises SelectorFault for an unknown exact version, or a term
+    of no known form.
     """
     word, _, rest = term.strip().partition(" ")
     if word in KEYWORDS:
@@ -72,7 +72,7 @@ def select(term: str, releases: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_selector(term: str) -> bool:
-    """A keyword or a specifier, as against one value by its name."""
+    """Whether a term is a keyword or a specifier, not the name of one value."""
     return term.strip().partition(" ")[0] in KEYWORDS or term.strip()[:1] in tuple("<>=!~")
 
 
@@ -99,12 +99,12 @@ def _exact(term: str, releases: Sequence[str]) -> str:
 
 
 def did_you_mean(read: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` or nothing."""
+    """`; did you mean 'x'?`, or empty."""
     close = difflib.get_close_matches(read, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def minor(release: str) -> str:
-    """`3.7` of `3.7.1`. Patch releases must not break what a minor one promises, and the compiler has some that the
-    runtime lacks."""
+    """`3.7` of `3.7.1`. A patch release must not break the promises of a minor one, and the compiler has patch releases
+    that the runtime does not have."""
     return ".".join(release.split(".")[:2])

@@ -1,4 +1,4 @@
-"""From a question to a plan on this machine, and the plan carried out: the runner, the store, and the evidence kept.
+"""From a question to a plan on this machine, and its execution: the runner, the store, and the evidence.
 
 For `cli`. Imports any room below it.
 """

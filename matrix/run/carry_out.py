@@ -1,4 +1,4 @@
-"""Carries a plan out for a verb: resolves what is missing, runs it, and tells on stderr what it came to."""
+"""Carries out a plan for a verb: resolves missing locks, runs it, and reports the result on stderr."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from matrix.run.store import Store
 
 
 def resolved(make: Callable[[], Plan]) -> Plan:
-    """A plan all of whose locks are there: what models of one's own ask for beside torch is resolved first."""
+    """A plan with all its locks: the packages of users' models are resolved first."""
     from matrix.environments.index import configured_index
     from matrix.environments.resolving import resolve_missing
 
@@ -34,9 +34,8 @@ def resolved(make: Callable[[], Plan]) -> Plan:
 
 
 def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> RunSummary:
-    """Runs what is missing of a plan, and says so on stderr. `options` has `engine`, `jobs`, `disk_budget` and `store`,
-    `name` tells the run from others in the store. Raises DiskFull, StoreUnusable and what a run raises.
-    """
+    """Runs the missing jobs of a plan, and reports on stderr. `options` has `engine`, `jobs`, `disk_budget` and
+    `store`; `name` is the name of the run in the store. Raises DiskFull, StoreUnusable and the errors of a run."""
     cores = options.jobs or usable_cores()
     make_engine = engine_maker(options.engine, store.places, cores=cores, own_cache=not _fits(plan, options, store))
     if not store.claims.take_store(alone=False):
@@ -102,7 +101,7 @@ def disk_words(disk: Disk) -> str:
 
 
 def disk_use(disk: Disk) -> DiskUse | None:
-    """For results; None where nothing was made, and no images were found that a new store did not know of."""
+    """The disk use for results; None if no environment was made and a new store would have found none either."""
     if not (disk.made or (disk.kept and disk.peak_bytes)):
         return None
     return DiskUse(
@@ -118,17 +117,17 @@ def disk_use(disk: Disk) -> DiskUse | None:
 
 
 def _budget(options: Namespace, store: Store) -> int:
-    """What environments may hold, as far as it is known before one is looked at."""
+    """The space for environments, as far as it is known before the run."""
     return options.disk_budget or share_of(shutil.disk_usage(store.folder).free)
 
 
 def _fits(plan: Plan, options: Namespace, store: Store) -> bool:
-    """All environments of a plan find room at the same time."""
+    """Whether all environments of a plan fit at the same time."""
     return environment_costs(plan.environments()).disk_bytes <= _budget(options, store)
 
 
 def _refuse(budget: int | None, plan: Plan, store: Store, engine: Engine) -> None:
-    """Before anything begins. Raises DiskFull; what a finished job needed is not asked for again."""
+    """Checks the space before the run; environments of finished jobs do not count. Raises DiskFull."""
     try:
         try:
             refuse_beyond(budget, plan.environments(), engine)

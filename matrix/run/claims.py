@@ -1,5 +1,5 @@
-"""What processes on one store hold against each other: jobs, the store, a scratch folder. The kernel releases all of it
-when a process ends, however it ends."""
+"""The claims of processes on one store: on jobs, on the store, on a scratch folder. The kernel releases them when a
+process ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matrix.core.disk import DEAD_SUFFIX
 
 
 class Claims:
-    """The claims of this process on the store in a folder. A job's claim is a byte-range lock."""
+    """The claims of this process on the store in a folder. The claim on a job is a byte-range lock."""
 
     def __init__(self, folder: Path) -> None:
         self._held: set[str] = set()
@@ -30,7 +30,7 @@ class Claims:
         return self._descriptors[-1]
 
     def take(self, key: str) -> bool:
-        """True if this process now holds the job, and did not before."""
+        """Claims a job. True if this process did not have the claim before and has it now."""
         if key in self._held:
             return False
         try:
@@ -43,13 +43,14 @@ class Claims:
         return True
 
     def release(self, key: str) -> None:
-        """Another process may take the job."""
+        """Releases a job for other processes."""
         if key in self._held:
             self._held.discard(key)
             fcntl.lockf(self._jobs, fcntl.LOCK_UN, 1, _offset(key))
 
     def take_store(self, *, alone: bool) -> bool:
-        """Marks the store as in use (shared), or takes it alone for cleaning. False if others stand against it."""
+        """Marks the store as in use (shared), or claims it exclusively for cleaning. False if claims of others prevent
+        it."""
         try:
             fcntl.flock(self._in_use, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,7 +59,7 @@ class Claims:
 
     @contextlib.contextmanager
     def gate(self, name: str) -> Iterator[None]:
-        """One process at a time."""
+        """Lets one process at a time through."""
         fcntl.lockf(self._jobs, fcntl.LOCK_EX, 1, _offset(name))
         try:
             yield
@@ -66,8 +67,8 @@ class Claims:
             fcntl.lockf(self._jobs, fcntl.LOCK_UN, 1, _offset(name))
 
     def scratch(self, folder: Path) -> Path:
-        """A folder of this process below `folder`; those whose process is gone are removed."""
-        with self.gate("scratch"):  # no one removes between another's mkdtemp and its flock
+        """A scratch folder of this process below `folder`. Removes those of ended processes."""
+        with self.gate("scratch"):  # no process removes a folder between another's mkdtemp and its flock
             for left in folder.iterdir():
                 with contextlib.suppress(OSError):
                     _remove_dead(left)
@@ -76,7 +77,7 @@ class Claims:
         return self._scratch
 
     def close(self) -> None:
-        """Gives everything back, and removes the scratch folder."""
+        """Releases all claims and removes the scratch folder."""
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
         for descriptor in self._descriptors:
@@ -84,7 +85,7 @@ class Claims:
 
 
 def _remove_dead(folder: Path) -> None:
-    """Raises OSError where its process lives."""
+    """Raises OSError while its process is alive."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

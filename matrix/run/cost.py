@@ -1,4 +1,4 @@
-"""What a plan will cost, at most: download, disk, time; and what is left of it while it runs."""
+"""The cost of a plan, as an upper bound: download, disk, time; and the rest of it during a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from matrix.plan.stages import environments, kinds
 
 
 def large_of(request: EnvironmentRequest) -> tuple[str, str] | None:
-    """The package that makes an environment large, in its release and build; None where nothing does."""
+    """The package that makes an environment large, with its release and build; None if there is none."""
     large = environments()[request.kind].large
     return (dict(request.lock.pins)[large], variant_of(request.lock)) if large else None
 
 
 def family(request: EnvironmentRequest) -> tuple[str, ...]:
-    """What environments have in common that share their largest wheels: the release, its build, the Python."""
+    """What environments with the same largest wheels have in common: the release, its build, the Python."""
     return (*(large_of(request) or (request.lock.name,)), request.python)
 
 
@@ -39,7 +39,7 @@ def disk_cost(request: EnvironmentRequest, others: Iterable[EnvironmentRequest])
 
 
 def environment_costs(requests: Sequence[EnvironmentRequest]) -> EnvironmentCost:
-    """What environments come to together, each beside those before it."""
+    """The total cost of environments, each added to those before it."""
     found = [cost_beside(request, requests[:index]) for index, request in enumerate(requests)]
     return EnvironmentCost(
         download_bytes=sum(cost.download_bytes for cost in found),
@@ -56,7 +56,7 @@ class Cost:
 
 
 def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: Mapping[str, float], cores: int) -> Cost:
-    """The cost of what is left. `standing` environments are there already, `seconds` are typical ones by stage."""
+    """The cost of the remaining work. `standing` environments exist already, `seconds` are typical times by stage."""
     requests = plan.environments()
     share = 1 - standing / max(1, len(requests))
     made = environment_costs(requests)
@@ -73,13 +73,13 @@ def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: M
 
 
 def stage_seconds(plan: Plan, seconds: Mapping[str, float]) -> dict[Stage, float]:
-    """What a job of each stage of a plan takes, from typical ones by stage where a store has them."""
+    """The seconds of a job for each stage of a plan, from the store's typical ones where it has them."""
     typical = {stage: seconds.get(stage, kinds()[stage].typical_seconds) for stage in plan.stages}
     return {stage: _job_seconds(plan, stage, each) for stage, each in typical.items()}
 
 
 def _job_seconds(plan: Plan, stage: Stage, typical: float) -> float:
-    """The mean of the plan's jobs of a stage: compile times differ a hundredfold from model to model."""
+    """The mean over the plan's jobs of a stage: compile times differ a hundredfold between models."""
     by_model = kinds()[stage].typical_by_model
     if not by_model:
         return typical
@@ -93,22 +93,22 @@ def _job_seconds(plan: Plan, stage: Stage, typical: float) -> float:
 
 
 LATE = 30
-"""Jobs of a stage by which the pace goes: the first ones in an environment start its container or read it from the
+"""Jobs of a stage before the pace counts: the first ones in an environment start its container or read it from the
 disk."""
 FEWEST = 3
-"""Jobs without which a stage has no pace yet."""
+"""Jobs that a stage needs to have a pace."""
 
 
 class Pace:
-    """What is left of a run in seconds, by what its own jobs took; never by cells, which the first minutes of a run
-    hardly touch.
+    """The remaining seconds of a run, from the times of its own jobs; not from cells, which hardly change in the first
+    minutes of a run.
 
-    A job's time is from its start to its end as the runner sees it, with what the engine does around it and the wait
-    for a worker. Where so many are under way at the same time, one more takes its share of that.
+    A job's time is from its start to its end as the runner sees it, with the engine's overhead and the wait for a
+    worker. With several jobs at the same time, each counts for its share of the time.
     """
 
     def __init__(self, typical: Mapping[Stage, float], *, cores: int, prefetch: int) -> None:
-        """`typical` seconds stand for stages without a pace yet."""
+        """`typical` seconds are for stages without a pace yet."""
         self._typical, self._cores = typical, cores
         self._under_way = {
             stage: 1 if kind.alone else cores if kind.script else cores * (1 + prefetch)
@@ -117,12 +117,12 @@ class Pace:
         self._late: dict[Stage, deque[tuple[float, int]]] = {stage: deque(maxlen=LATE) for stage in kinds()}
 
     def note(self, stage: Stage, seconds: float, *, nodes: int = 1) -> None:
-        """A job ended, or a node came to one that had ended in this run (0 s). A job that an earlier run finished says
-        nothing of those that are left."""
+        """Counts a job that ended, or a node whose job had ended in this run (0 s). A job of an earlier run says
+        nothing about the remaining ones."""
         self._late[stage].append((seconds, nodes))
 
     def left(self, nodes: Mapping[Stage, int]) -> float | None:
-        """The seconds for so many more nodes of each stage; None where most of it is of a stage without a pace yet."""
+        """The seconds for this many nodes of each stage; None where most of it is in a stage without a pace."""
         shares = {stage: count * self._of_a_node(stage) for stage, count in nodes.items() if count > 0}
         longest = max(shares, key=shares.__getitem__, default=None)
         return None if longest is None or not self._measured(longest) else sum(shares.values())

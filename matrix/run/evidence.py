@@ -1,4 +1,4 @@
-"""What earlier runs came to, looked up without running anything."""
+"""The results of earlier runs, without running anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def replay(plan: Plan, store: Store, engine: Engine) -> Schedule:
-    """A schedule that has gone as far as the store knows. Nodes without a result are left as they are."""
+    """A schedule that has advanced as far as the store's results allow. Nodes without a result stay as they are."""
     schedule = Schedule(plan)
     digests = known_digests(plan, store, engine, schedule)
     while (node := schedule.take()) is not None:
@@ -43,7 +43,7 @@ def replay(plan: Plan, store: Store, engine: Engine) -> Schedule:
 
 
 def known_digests(plan: Plan, store: Store, engine: Engine, schedule: Schedule) -> dict[EnvironmentRequest | None, str]:
-    """The digests of the environments that some run has realised here; refusals go to the schedule."""
+    """The digests of the environments that some run has realised here. Refusals go to the schedule."""
     digests: dict[EnvironmentRequest | None, str] = {}
     for request in plan.environments():
         try:
@@ -59,7 +59,8 @@ def known_digests(plan: Plan, store: Store, engine: Engine, schedule: Schedule) 
 
 
 def store_run(preset: str, folder: Path, *, engine: str = DEFAULT_ENGINE) -> Run:
-    """Of a preset or a spec; nothing is run. Raises StoreUnusable, and all that a plan raises."""
+    """The record of a preset or a spec from the store; nothing is run. Raises StoreUnusable and the errors of
+    planning."""
     planned = plan_of(Question(preset=preset), folder)
     with Store(folder, read_only=True) as store:
         looking = looking_engine(engine, store.places)
@@ -74,7 +75,7 @@ def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Run:
         return given.get(digest, store.blob(digest))
 
     def audit(digest: str) -> VmfbAudit:
-        from matrix.artifacts import vmfb_audit  # numpy comes with it, which few commands need
+        from matrix.artifacts import vmfb_audit  # it imports numpy, which few verbs need
 
         return vmfb_audit.audit(place(digest))
 
@@ -89,6 +90,6 @@ def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Run:
 
 
 def one_cell(run: Run, choices: Sequence[str]) -> Cell:
-    """The one cell that AXIS=VALUE words name. Raises CellUnknown if there is none, or more than one."""
+    """The one cell that AXIS=VALUE words select. Raises CellUnknown if there is none, or more than one."""
     labels = [cell.axes for cell in run.cells]
     return run.cells[one_of(labels, choices, axes=[axis.name for axis in run.axes], name=run.preset)]

@@ -1,7 +1,7 @@
-"""The seam between what a run decides and who carries it out: work goes in, events come out.
+"""The interface between the runner, which decides, and an executor, which carries out: work goes in, events come out.
 
-Work names everything by digest, and what it leaves comes back by digest: the store has the bytes. So an executor may be
-this machine (`matrix.run.local`), or hand work to others that have the same store.
+Work names all files by digest, and outputs come back by digest: the store has the bytes. So an executor may be this
+machine (`matrix.run.local`), or pass work to other machines with the same store.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Rank: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A job, and the environment that it runs in: the job names that by digest only. Of works that could start, the one
-    of the lowest `rank` goes first."""
+    """A job and the request for its environment, which the job itself names only by digest. The work with the lowest
+    `rank` starts first."""
 
     job: Job
     request: EnvironmentRequest
@@ -27,9 +27,9 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentKnown:
-    """The digest of an environment, from an earlier run or because it stands now.
+    """The digest of an environment, from an earlier run or because the environment exists now.
 
-    Work with another digest for this request is forgotten: its key is not that of what would run.
+    Work with another digest for this request is dropped: it has the wrong key.
     """
 
     request: EnvironmentRequest
@@ -38,8 +38,8 @@ class EnvironmentKnown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentRefused:
-    """An environment will not stand: its index has no such wheel (`not_installable`), or this executor lacks what it
-    takes (`untested`). Work for it is forgotten."""
+    """An environment cannot be made: the index has no such wheel (`not_installable`), or this executor lacks something
+    (`untested`). Its work is dropped."""
 
     request: EnvironmentRequest
     outcome: Outcome
@@ -48,16 +48,16 @@ class EnvironmentRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkStarted:
-    """A worker has begun with a job."""
+    """A worker has started a job."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkFinished:
-    """A job is over, or was never begun (`killed`, `not_started`, `lost`). Its outputs are in the store.
+    """A job has ended, or was not started (`killed`, `not_started`, `lost`). Its outputs are in the store.
 
-    `machine` is the class of the machine that ran it, `seconds` went by since a worker was given it.
+    `machine` is the class of the machine that ran it; `seconds` is the time since a worker got it.
     """
 
     key: str
@@ -71,7 +71,7 @@ class WorkFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkAnswered:
-    """Somebody else has finished the job meanwhile: its result is in the store."""
+    """Another process has finished the job meanwhile: its result is in the store."""
 
     key: str
 
@@ -87,49 +87,50 @@ Event: TypeAlias = EnvironmentKnown | EnvironmentRefused | WorkStarted | WorkFin
 
 
 class Executor(Protocol):
-    """Carries out work. All calls come from one thread, `wake` also from a signal handler.
+    """Carries out work. All calls come from one thread; `wake` also comes from a signal handler.
 
-    A finished result is visible to others before their claim on its key is: an executor holds the claim on a job until
-    `news` is asked for again after it told the end, so the one who was told has recorded it.
+    Other processes must see a result before the claim on its key is released. So an executor holds the claim until the
+    next call of `news` after the one that reported the end: by then the result is recorded.
     """
 
     cores: int
-    """Jobs that are carried out at the same time."""
+    """How many jobs are carried out at the same time."""
     prefetch: int
-    """Jobs beyond those, for each core, that wait beside a worker."""
+    """How many more jobs, for each core, wait at a worker."""
     disk: Disk
-    """What the environments made of the disk so far."""
+    """How environments have used the disk so far."""
 
     @property
     def has_room(self) -> bool:
-        """One more work would find a worker."""
+        """Whether there is a free worker for one more work."""
 
     @property
     def under_way(self) -> int:
-        """Works that a worker has, begun or not."""
+        """How many works the workers have, started or not."""
 
     @property
     def installing(self) -> int:
-        """Environments that are being made or wait for it."""
+        """How many environments are being made or wait for it."""
 
     def prepare(self, requests: Iterable[EnvironmentRequest], needed: Callable[[EnvironmentRequest], bool]) -> None:
-        """The environments that work will name, once, before any. Their digests follow as events; one that an earlier
-        run knows is not made for it. `needed` says whether work for an environment may still come."""
+        """Announces, once and before any work, the environments that work will name. Their digests follow as events; an
+        environment with a known digest is not made for this. `needed` tells whether work for an environment may still
+        come."""
 
     def submit(self, work: Work) -> None:
-        """Takes work; its key is of no other work that is not over. Raises MatrixError if none can be carried out."""
+        """Takes work. No unfinished work has the same key. Raises MatrixError if no work can be carried out."""
 
     def news(self, seconds: float) -> Sequence[Event]:
-        """What happened, after waiting at most so long where nothing has. Raises MatrixError as `submit` does."""
+        """The events since the last call; waits at most this long for one. Raises MatrixError as `submit` does."""
 
     def wake(self) -> None:
         """Ends a wait for news."""
 
     def stop(self) -> None:
-        """Work that no worker has begun ends as `killed`; what runs is finished."""
+        """Ends work that no worker has started, as `killed`; running jobs finish."""
 
     def close(self) -> None:
-        """Nothing is under way any more: ends all workers, in order."""
+        """Ends all workers in order, when no work is left."""
 
     def terminate(self) -> None:
-        """Ends all at once."""
+        """Ends everything at once."""

@@ -1,5 +1,4 @@
-"""Judges the cells of a plan: from what a run knows of its nodes to the one record of it. Pure but for the `read` that
-it is given."""
+"""Judges the cells of a plan: makes the record of a run from the states of its nodes. Pure except for `read`."""
 
 from __future__ import annotations
 
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
 
 NOT_COMPARED = "it ran; there are no expected outputs to compare with (`--expected`, or `expected` in the spec)"
 FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"()\[\]]+/)+")
-"""The folders of an absolute path, of which a message of Python or the linker may hold some."""
+"""The folders of an absolute path, which a message of Python or the linker may contain."""
 
 
 def without_folders(text: str) -> str:
-    """The text without the folders of the machine that it was measured on."""
+    """The text without the folders of this machine."""
     return FOLDERS.sub("…/", text)
 
 
 class Judge:
-    """Judges the cells of one plan. `read` gives the bytes of an artifact; a pair of outputs is compared once."""
+    """Judges the cells of one plan. `read` gives the bytes of an artifact. Each pair of outputs is compared once."""
 
     def __init__(
         self,
@@ -144,7 +143,7 @@ class Judge:
         )
 
     def _told(self, signature: Signature | None) -> dict[str, Any]:
-        """What a cell keeps of it; the next step stands once for all cells."""
+        """What a cell keeps of a signature; the next step is in the record once for all cells."""
         if signature is None:
             return {}
         self._steps.setdefault(signature.name, {"next": signature.next_step})
@@ -156,8 +155,8 @@ class Judge:
         }
 
     def _look_into(self, cell: Cell, compiled: FinishedJob | None, artifacts: Mapping[str, str]) -> None:
-        """The module of a cell, where times are asked for; cells that only differ in what is done with it share one."""
-        key = compiled.key if compiled else cell.axes["model"]  # a model may come as a `.vmfb`
+        """The module of a cell with times; cells that differ only in later stages share one."""
+        key = compiled.key if compiled else cell.axes["model"]  # a model may be a `.vmfb`
         if self._audit and VMFB in artifacts and key not in self._modules:
             found = self._audit(artifacts[VMFB])
             strings = {kind: found.count(kind) for kind in LEAKS.values()}
@@ -213,7 +212,7 @@ class Judge:
         return replace(repeat, job=job, reason=reason)
 
     def _realised(self, jobs: Iterable[FinishedJob]) -> tuple[dict[str, RealisedEnvironment], dict[str, StorePath]]:
-        """The environments of jobs, and what these need of a Nix store: there each path stands once."""
+        """The environments of jobs, and their paths in a Nix store, each path once."""
         environments: dict[str, RealisedEnvironment] = {}
         paths: dict[str, StorePath] = {}
         for digest in dict.fromkeys(job.environment for job in jobs):
@@ -226,7 +225,7 @@ class Judge:
     def _compare(self, artifacts: Mapping[str, str]) -> Comparison:
         outputs = tuple(artifacts[name] for name in matching(artifacts, OUTPUT))
         expected = tuple(artifacts[name] for name in matching(artifacts, EXPECTED))
-        if outputs == expected:  # by their digests: nothing has to be read
+        if outputs == expected:  # by their digests, without reading anything
             return EQUAL
         key = (outputs, expected)
         if key not in self._compared:
@@ -238,7 +237,7 @@ class Judge:
 
 
 def _environment(digest: str, record: Mapping[str, Any]) -> RealisedEnvironment:
-    """From what a store keeps of it, damaged or not."""
+    """From the bytes in a store, even if they are damaged."""
     kinds_of = {each.name: dict if each.name == "distributions" else str for each in fields(RealisedEnvironment)}
     known = {name: record[name] for name, kind in kinds_of.items() if isinstance(record.get(name), kind)}
     rest = {name: value for name, value in record.items() if name not in known}
@@ -250,7 +249,7 @@ def _labels(values: Iterable[AxisValue]) -> tuple[str, ...]:
 
 
 def _axis(plan: Plan, name: str) -> RunAxis:
-    """What the tables need of an axis. A value that was built from source carries what it was built from."""
+    """The facts of an axis for tables. A value that was built from source has its origin."""
     values = plan.axes[name]
     builds = [next((part.build for part in value.parts.values() if part.build), None) for value in values]
     own = name in plan.spec.own_axes
@@ -266,13 +265,13 @@ def _axis(plan: Plan, name: str) -> RunAxis:
 
 
 def _reproduce(plan: Plan, cell: PlannedCell, jobs: Sequence[FinishedJob]) -> str:
-    """One line that measures the cell again, on any machine that has this project."""
+    """The command that measures the cell again, on any machine with this project."""
     labels = cell.labels
     only = " ".join(
         f"--only {axis}={labels[axis]}"
         for axis, values in plan.axes.items()
         if labels[axis] != NONE
-        and (len(values) > 1 or labels[axis] != values[0].label)  # the latter: put in by an [[include]]
+        and (len(values) > 1 or labels[axis] != values[0].label)  # the latter: added by an [[include]]
     )
     options = shlex.join(plan.spec.options)
     engine = next((f"--engine {job.engine}" for job in jobs if job.engine != DEFAULT_ENGINE), "")
@@ -289,7 +288,7 @@ def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:
 
 
 def signature_of(result: JobResult) -> Signature:
-    """What the log of a job that did not pass says."""
+    """The facts in the log of a job that did not pass."""
     end = result.end
     if result.outcome is Outcome.FAILED and (end.exit_code == 0 or not end.log.strip()):
         said = "wrote not all of its outputs" if end.exit_code == 0 else "printed nothing"

@@ -1,4 +1,4 @@
-"""Puts the parts together for a command: spec and catalogue to a plan, store and engine to a run."""
+"""Connects the parts for a command: spec and catalogue to a plan, store and engine to a run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def question_of(options: Namespace) -> Question:
 
 
 def load_spec(name: str) -> Spec:
-    """A shipped preset by name, or a spec by path. Raises PresetUnknown, SpecSyntax, SpecError."""
+    """Reads a shipped preset by name, or a spec by path. Raises PresetUnknown, SpecSyntax, SpecError."""
     path = DATA / "presets" / f"{name}.toml" if name in presets() else Path(name)
     try:
         text = path.read_text(encoding="utf-8")
@@ -67,12 +67,12 @@ def load_spec(name: str) -> Spec:
 
 
 def plan_of(question: Question, store: Path = NOWHERE) -> Plan:
-    """The plan of a question, with the locks that the store at a path keeps."""
+    """The plan of a question, with the locks in the store at a path."""
     return plan_for(load_spec(question.spec_name), question, store)
 
 
 def plan_for(spec: Spec, question: Question, store: Path = NOWHERE) -> Plan:
-    """The same, of a spec that is there."""
+    """The plan of a spec."""
     spec = ask(spec, question, shipped=shipped_models())
     catalogue = load_catalogue(
         spec,
@@ -86,7 +86,7 @@ def plan_for(spec: Spec, question: Question, store: Path = NOWHERE) -> Plan:
 
 
 def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
-    """Those of a spec's toolchains that are images, by name. Raises EngineMissing, ToolchainFault."""
+    """The toolchains of a spec that are images, by name. Raises EngineMissing, ToolchainFault."""
     asked = {name: image_of(where) for axis in tool_axes() for name, where in asked_toolchains(spec, axis).items()}
     if not any(asked.values()):
         return {}
@@ -97,8 +97,8 @@ def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """A plan holds no cycles and stays to the end: the collector would look at all its cells again and again, a quarter
-    of the time, and does not look at them later either."""
+    """A plan has no cycles and lives to the end, but the garbage collector would scan all its cells again and again,
+    for a quarter of the time. So they are excluded from it."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -117,11 +117,11 @@ def load_catalogue(
     place: Path = NOWHERE,
     images: Mapping[str, Toolchain] | None = None,
 ) -> Catalogue:
-    """Reads the shipped data, the locks that a store keeps at `place`, and the models and toolchains of a spec.
+    """Reads the shipped data, the locks of the store at `place`, and the models and toolchains of a spec.
 
-    `images` are those of its toolchains that are images, by name: only a daemon knows them.
-    Raises ModelMissing where a model's file is not there, ModelUnusable, ToolchainFault, LockFault for a damaged lock,
-    SpecError for a target that is shipped.
+    `images` are the toolchains of the spec that are images, by name: only a daemon knows them. Raises ModelMissing for
+    a missing model file, ModelUnusable, ToolchainFault, LockFault for a damaged lock, SpecError for a target with the
+    name of a shipped one.
     """
     scripts = data_root() / "scripts"
     models: dict[str, Model] = {}
@@ -157,7 +157,7 @@ def load_catalogue(
 
 
 def asked_toolchains(spec: Spec, axis: str) -> dict[str, str]:
-    """The toolchains of a spec that an axis of it names: name -> where they are."""
+    """The toolchains that the axes of a spec name: name -> path."""
     terms = spec.terms(axis) if axis in spec.axes else ()
     return {name: where for name, where in spec.toolchains.items() if name in terms}
 
@@ -220,7 +220,7 @@ def _user_model(model: UserModel, base: Path) -> Model:
 
 
 def _beside(model: UserModel, path: Path, name: str) -> Path:
-    """A file that holds weights of an `.onnx`. A job has all its files in one folder, each under a name of its own."""
+    """A file with weights of an `.onnx`. A job has all its files in one folder, so each needs its own name."""
     taken = {
         "",
         "..",
@@ -236,7 +236,7 @@ def _beside(model: UserModel, path: Path, name: str) -> Path:
 
 
 def _only_entry_point(model: UserModel, path: Path) -> str:
-    """The function of a `.vmfb`. A damaged file has none to read: its run says so."""
+    """The function of a `.vmfb`. For a damaged file there is none: running it reports the fault."""
     names = entry_points(path)
     if len(names) > 1:
         raise ModelUnusable(
@@ -256,11 +256,11 @@ def _existing(model: UserModel, path: Path) -> Path:
 
 
 PACKAGES = "PACKAGES"
-"""The name in a model file whose value is the requirements that it has beside torch."""
+"""The name in a model file whose value is its requirements besides torch."""
 
 
 def packages_of(path: Path) -> tuple[str, ...]:
-    """The PACKAGES of a model in Python, read without running it. Raises ModelUnusable where they mean nothing."""
+    """The PACKAGES of a model in Python, read without running it. Raises ModelUnusable where they have no meaning."""
     content = path.read_bytes()
     if PACKAGES.encode() not in content:
         return ()
@@ -286,7 +286,7 @@ def packages_of(path: Path) -> tuple[str, ...]:
 
 
 def _assigned(statement: ast.stmt, name: str) -> ast.expr | None:
-    """The value that a statement gives to a name."""
+    """The value that a statement assigns to a name."""
     if isinstance(statement, ast.Assign):
         targets = statement.targets
     elif isinstance(statement, ast.AnnAssign):

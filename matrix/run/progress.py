@@ -1,4 +1,4 @@
-"""Signs of life: rich on a terminal, plain lines elsewhere."""
+"""Shows progress: with rich on a terminal, as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PLAIN_SECONDS = 5.0
-"""Between two plain lines."""
+"""Seconds between two plain lines."""
 QUIET_SECONDS = 60.0
-"""After so long a plain line says that nothing is new: a long job is no hang."""
+"""Seconds until a plain line is printed without news, so that a long job does not look like a hang."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Where a run stands. `red` counts cells, `running` jobs, `given` those that a worker has and has not begun,
-    `installing` environments, `repeats` jobs that measure times or repeat others, `left` guesses the seconds that the
-    rest takes."""
+    """The state of a run. `red` counts cells, `running` jobs, `given` the jobs that a worker has not started yet,
+    `installing` environments, `repeats` the jobs that measure times or repeat others; `left` estimates the remaining
+    seconds."""
 
     cells: int
     cells_done: int
@@ -60,7 +60,8 @@ class Progress(Protocol):
 
 
 class PlainProgress:
-    """A line when something is new and five seconds have gone by, one a minute where nothing is, and one at the end."""
+    """Prints a line when something changed and five seconds have passed, one per minute without news, and one at the
+    end."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -78,11 +79,11 @@ class PlainProgress:
         print(f"[{time.monotonic() - self._begun:6.1f} s] {text}", file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 class TerminalProgress:
-    """One live line: a bar of cells, and the snapshot's words."""
+    """One live line: a bar of cells, and the words of the snapshot."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -118,5 +119,5 @@ class TerminalProgress:
 
 
 def make_progress() -> PlainProgress | TerminalProgress:
-    """What stderr calls for."""
+    """The display that fits stderr."""
     return TerminalProgress() if sys.stderr.isatty() else PlainProgress()

@@ -1,6 +1,6 @@
-"""Runs the graph of jobs: critical path first, no finished job twice, stoppable, resumable.
+"""Runs the graph of jobs: critical path first, no finished job twice, can be stopped and resumed.
 
-Decides what is to be carried out; an executor does it. Everything happens on the calling thread.
+It decides what is carried out; an executor does it. Everything happens on the calling thread.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from matrix.run.schedule import Schedule, node_rank
 from matrix.run.store import Store
 
 ATTEMPTS = 2
-"""How often a job is tried in one run while our own side fails."""
+"""How often a job is tried in one run while the fault is ours."""
 TICK = 0.25
-"""Seconds between signs of life, and looks at what other processes do."""
+"""Seconds between updates of the display, and between checks of other processes."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RunSummary:
-    """What a run came to. `states` has an entry for each node of the plan."""
+    """The result of a run. `states` has an entry for each node of the plan."""
 
     states: list[NodeState]
     disk: Disk
@@ -58,7 +58,7 @@ class RunSummary:
 
 @dataclass(slots=True, kw_only=True)
 class Flight:
-    """Work that the executor has, and the nodes that wait for it (more than one: content cutoff)."""
+    """Work that the executor has, and the nodes that wait for it (several: content cutoff)."""
 
     work: Work
     nodes: list[int]
@@ -66,7 +66,7 @@ class Flight:
 
 
 class Runner:
-    """One run of one plan on one executor. `run()` once."""
+    """One run of one plan on one executor. Call `run()` once."""
 
     def __init__(self, *, plan: Plan, store: Store, progress: Progress, executor: Executor) -> None:
         self.plan, self.store, self.progress, self.executor = plan, store, progress, executor
@@ -85,7 +85,7 @@ class Runner:
         self.begun = time.monotonic()
 
     def run(self) -> RunSummary:
-        """Runs what is not in the store. Raises the error that ended it early; what was finished is kept."""
+        """Runs what is not in the store. Raises the error that ended it early; finished results are kept."""
         in_order = False
         try:
             with self._signals():
@@ -114,7 +114,7 @@ class Runner:
             self._heed_signals()
 
     def _idle(self) -> bool:
-        """Nothing runs, and nothing can start any more."""
+        """Whether nothing runs, and nothing can start any more."""
         if self.stopping:
             self.summary.interrupted = self.summary.interrupted or not self.flights
             return not self.flights
@@ -127,7 +127,7 @@ class Runner:
             self._begin(node)
 
     def _begin(self, node: Node) -> None:
-        """Answers a job from the store, shares it with a node that came to the same one, or has it carried out."""
+        """Answers a job from the store, shares it with a node that has the same job, or submits it."""
         assert node.request is not None  # a node without an environment has an obstacle and is never ready
         digest = self.digests.get(node.request)
         if digest is None:
@@ -148,7 +148,8 @@ class Runner:
         self.executor.submit(flight.work)
 
     def _keep_given(self, node: Node) -> None:
-        """Later stages read what came with a model from the store, also where this one's job is known already."""
+        """Puts the files of a value into the store: later stages read them from there, even if this job has a
+        result."""
         for name, path, digest in node.given:
             if not self.store.blob(digest).exists() and self.store.put_copy(path, name).digest != digest:
                 raise ModelMissing(f"{path}: it was changed since this run began", tip="run again: the new one is read")
@@ -186,7 +187,7 @@ class Runner:
                 self.fatal = self.fatal or event.error
 
     def _land(self, request: EnvironmentRequest, *, still: str = "") -> None:
-        """The executor has forgotten the work for an environment, save that with a digest which `still` holds."""
+        """Drops the work for an environment, except work with the digest `still`: the executor has dropped it."""
         for key, flight in list(self.flights.items()):
             if flight.work.request == request and flight.work.job.environment != still:
                 self._put_back(self.flights.pop(key))
@@ -229,7 +230,7 @@ class Runner:
     # -- signals and progress
 
     def _heed_signals(self) -> None:
-        """The first stops in order, the second at once."""
+        """The first signal stops in order, the second at once."""
         if self.signals > 1:
             self.summary.interrupted = True
         elif self.signals and not self.stopping:

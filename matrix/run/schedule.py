@@ -1,4 +1,4 @@
-"""The state of a run, node by node: what is ready, what waits, what is over, how many cells that settles. Pure."""
+"""The state of a run, node by node: what is ready, waiting or over, and which cells that settles. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from matrix.plan.stages import Node, rank_of
 
 
 def node_rank(node: Node) -> tuple[bool, int, int, int]:
-    """What goes first: the critical path (a stage goes before those that wait for it), then repeats, then times, when
+    """The order of nodes: the critical path first (a stage before those that need it), then repeats, then times, when
     nothing else is left.
 
-    Rounds are interleaved: round 1 of all releases, then round 2 in the opposite order, so that neither a drift of the
-    machine nor a neighbour in time favours a release.
+    Rounds are interleaved: round 1 of all releases, then round 2 in the opposite order, so that neither drift of the
+    machine nor the job before favours a release.
     """
     if node.kind.rounds:
         number = round_of(node)
@@ -26,7 +26,7 @@ def node_rank(node: Node) -> tuple[bool, int, int, int]:
 
 
 class Schedule:
-    """Which node comes next. A node is ready when its upstream has passed, parked while its environment is made."""
+    """Chooses the next node. A node is ready when its upstream has passed, and parked while its environment is made."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -48,7 +48,7 @@ class Schedule:
                 self._through[index].append(place)
         self._left = Counter(node.request for node in plan.nodes if node.request and not node.obstacle)
         self.left = Counter(node.stage for node in plan.nodes if not node.obstacle)
-        """Nodes that are not over, by stage."""
+        """The nodes that are not over, by stage."""
         for node in plan.nodes:
             for above in node.above:
                 self._children[above].append(node.index)
@@ -57,41 +57,41 @@ class Schedule:
                 self._offer(node)
 
     def needs(self, request: EnvironmentRequest) -> bool:
-        """Some node of this environment is not over."""
+        """Whether some node of this environment is not over."""
         return self._left[request] > 0
 
     @property
     def waiting(self) -> bool:
-        """Something is ready or parked."""
+        """Whether something is ready or parked."""
         return bool(self._ready or self._parked)
 
     @property
     def parked(self) -> bool:
-        """Something waits for an environment."""
+        """Whether something waits for an environment."""
         return bool(self._parked)
 
     def put_back(self, node: Node) -> None:
-        """A node that was taken, and can not begin yet."""
+        """Puts back a node that was taken and cannot start yet."""
         heapq.heappush(self._ready, (node_rank(node), node.index))
 
     def take(self) -> Node | None:
-        """The ready node that most waits for, or None."""
+        """The ready node with the highest priority, or None."""
         return self.plan.nodes[heapq.heappop(self._ready)[1]] if self._ready else None
 
     def park(self, node: Node) -> None:
-        """Puts a node behind its environment; where that can not be made, the node is over."""
+        """Parks a node until its environment exists. If it cannot be made, the node is over."""
         assert node.request is not None  # only a node with an environment is ever taken
         self._parked[node.request].append(node.index)
         if node.request in self._refused:
             self.obstruct(node.request, *self._refused[node.request])
 
     def unpark(self, request: EnvironmentRequest) -> None:
-        """Its environment stands: the nodes behind it are ready."""
+        """The environment exists: its parked nodes are ready."""
         for index in self._parked.pop(request, []):
             self.put_back(self.plan.nodes[index])
 
     def obstruct(self, request: EnvironmentRequest, outcome: Outcome, reason: str) -> None:
-        """Its environment can not be made: the nodes behind it are over, also those that come later."""
+        """The environment cannot be made: its nodes are over, now and later."""
         self._refused[request] = (outcome, reason)
         for index in self._parked.pop(request, []):
             self._block(index, outcome, reason)
@@ -105,7 +105,7 @@ class Schedule:
         return found
 
     def finish(self, index: int, result: JobResult) -> None:
-        """A node has its result: what waits for it is ready, or can never be."""
+        """Records the result of a node. The nodes that wait for it become ready, or are blocked."""
         node = self.plan.nodes[index]
         self.states[index].result = result
         self.left[node.stage] -= 1
@@ -117,7 +117,7 @@ class Schedule:
         self._settle(index, result.outcome)
 
     def _offer(self, node: Node) -> None:
-        """A node is ready when all above it have passed."""
+        """A node is ready when all nodes above it have passed."""
         if node.index in self._blocked or not all(above in self._artifacts for above in node.above):
             return
         if node.obstacle is None:

@@ -1,8 +1,8 @@
-"""Where artifacts and results are kept: one folder with an SQLite database (WAL) and blobs named by their sha256.
+"""Keeps artifacts and results: one folder with an SQLite database (WAL), and blobs named by their sha256.
 
-Two runs on one store are safe: a job is claimed by a byte-range lock that the kernel releases when its holder dies,
-an artifact is written beside its place and renamed, a result appears in the transaction that makes it visible.
-Nothing is synced to the disk job by job: after a loss of power a blob can be torn, so its size is checked before use.
+Two runs can share a store: a job is claimed by a byte-range lock that the kernel releases when its holder dies, an
+artifact is written to a temporary file and renamed, a result appears in one transaction. Nothing is synced to the disk
+for each job: after a power failure a blob may be incomplete, so its size is checked before use.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ SCHEMA_MIGRATIONS: tuple[tuple[str, str], ...] = (
         """,
     ),
 )
-"""Named migrations, applied in order; each records itself in the transaction that makes it."""
+"""Named migrations, applied in order; each records itself in its own transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownEnvironment:
-    """What realising a recipe gave: the digest of the environment, or why it is not installable."""
+    """The result of realising a recipe: the digest of the environment, or why it is not installable."""
 
     digest: str
     refusal: str
@@ -71,13 +71,13 @@ class KnownEnvironment:
 
 
 class Store:
-    """The store's folder, open. Use as a context manager.
+    """The open store in a folder. Use it as a context manager.
 
-    `read_only` looks and changes nothing: it neither makes a store nor migrates one, and has no scratch folder.
+    With `read_only` nothing is changed: no store is made or migrated, and there is no scratch folder.
     """
 
     def __init__(self, folder: Path, *, create: bool = True, read_only: bool = False) -> None:
-        folder = folder.absolute()  # jobs, and the tools that install, run in other folders than this process
+        folder = folder.absolute()  # jobs and installers run in other folders than this process
         self.folder, self._read_only = folder, read_only
         self.blobs = folder / "blobs"
         self.places = store_places(folder)
@@ -92,7 +92,9 @@ class Store:
             self._make_folders()
             self.claims = Claims(folder)
             self._database = self._connect((folder / "store.sqlite").resolve().as_uri())
-            with self.claims.gate("migrations"):  # SQLite waits for no one when it turns a new database to WAL
+            with self.claims.gate(
+                "migrations"
+            ):  # SQLite does not wait for others when it switches a new database to WAL
                 self._checked(self._migrate)
             self.places = replace(self.places, scratch=self.claims.scratch(self.places.scratch))
 
@@ -100,13 +102,13 @@ class Store:
         try:
             for part in (self.blobs, self.places.environments, self.places.scratch):
                 part.mkdir(parents=True, exist_ok=True)
-        except FileNotFoundError:  # what /proc and /sys say where nothing can be made
+        except FileNotFoundError:  # /proc and /sys say this where nothing can be made
             raise StoreUnusable(
                 f"{self.folder}: cannot be written: no folder can be made there", tip="give another folder with --store"
             ) from None
 
     def _frozen(self) -> str:
-        """Where nobody can write (a disk mounted read-only), SQLite must not look for its side files."""
+        """Where the disk is read-only, SQLite must not look for its side files."""
         beside = self.folder / "store.sqlite-wal"
         return "" if os.access(self.folder, os.W_OK) or beside.exists() else "&immutable=1"
 
@@ -114,7 +116,7 @@ class Store:
         return sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
 
     def _checked(self, step: Callable[[], object]) -> None:
-        """Runs the first step on the database: a file that is no database is named."""
+        """Runs the first statement on the database. A file that is no database is an error with its name."""
         try:
             step()
         except sqlite3.DatabaseError as error:
@@ -174,7 +176,7 @@ class Store:
     # -- artifacts
 
     def put(self, path: Path, name: str) -> Artifact:
-        """Takes a file into the store: it is moved if it lies on the store's disk, and copied otherwise."""
+        """Puts a file into the store: moves it if it is on the store's disk, else copies it."""
         with disk_errors(self.folder):
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -196,7 +198,7 @@ class Store:
         return artifact
 
     def blob(self, digest: str) -> Path:
-        """Where an artifact of this sha256 lies, or would lie."""
+        """The path of an artifact with this sha256, whether it exists or not."""
         return self.blobs / digest[:2] / digest
 
     def _whole(self, artifact: Artifact) -> bool:
@@ -214,7 +216,7 @@ class Store:
         return KnownEnvironment(digest=row[0], refusal=row[1], record=row[2]) if row else None
 
     def environment_records(self) -> dict[str, str]:
-        """What was realised so far: the JSON record of each environment, by its digest."""
+        """The JSON records of all environments that were realised so far, by digest."""
         rows = self._database.execute("SELECT digest, record FROM environments WHERE digest <> ''")
         return {digest: record for digest, record in rows}
 
@@ -238,8 +240,9 @@ class Store:
         """The results that some table shows."""
         return {key for (keys,) in self._database.execute("SELECT keys FROM runs") for key in json.loads(keys)}
 
-    def forget_results(self, *, older_than: str) -> int:
-        """Drops results that were finished before `older_than` (ISO 8601) and that no table shows. How many."""
+    def remove_results(self, *, older_than: str) -> int:
+        """Removes results that finished before `older_than` (ISO 8601) and that no table shows. Returns their
+        number."""
         shown = self.shown_keys()
         rows = self._database.execute("SELECT key FROM results WHERE finished_at < ?", (older_than,)).fetchall()
         old = [(key,) for (key,) in rows if key not in shown]
@@ -249,7 +252,7 @@ class Store:
         return len(old)
 
     def environments_of_results(self) -> set[str]:
-        """The digests of the environments in which the results were made."""
+        """The digests of the environments of all results."""
         rows = self._database.execute("SELECT DISTINCT json_extract(record, '$.environment') FROM results")
         return {digest for (digest,) in rows}
 
@@ -268,7 +271,7 @@ class Store:
     # -- inside
 
     def _migrate(self) -> None:
-        """Brings the database up to this version, each migration in a transaction that also records it."""
+        """Updates the database to this version, each migration in a transaction that also records it."""
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(
@@ -283,7 +286,7 @@ class Store:
                 database.execute("INSERT INTO migrations VALUES (?, ?)", (name, now()))
 
     def _missing_migrations(self) -> list[str]:
-        """The migrations that this store has not seen. Raises StoreTooNew if it has seen one that we do not know."""
+        """The migrations that this store lacks. Raises StoreTooNew if it has one that is unknown here."""
         known = [name for name, _ in SCHEMA_MIGRATIONS]
         applied = [name for (name,) in self._database.execute("SELECT name FROM migrations ORDER BY name")]
         strange = [name for name in applied if name not in known]

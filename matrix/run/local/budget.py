@@ -1,8 +1,8 @@
-"""Which environments may be made now, and which must go for them, within a budget of the disk. Pure.
+"""Decides which environments to make now, and which to remove for them, within a budget of the disk. Pure.
 
-Environments with torch come first, one torch release after the other, then compilers, then runtimes: so each is made
-once, all its jobs are run, and it goes when the room is needed. A tool's environment is made earlier only where it
-leaves room for what comes before it.
+Environments with torch come first, one torch release after the other, then compilers, then runtimes. So each is made
+once, all its jobs run, and it is removed when space is needed. A tool's environment is made earlier only if there is
+still space for those before it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from matrix.run.cost import disk_cost, family, large_of
 
 
 def request_rank(request: EnvironmentRequest) -> int:
-    """The order of the stages that need them."""
+    """Its order among the stages."""
     return tuple(environments()).index(request.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """What is known when a choice is made. Sizes in bytes: `limit` is the budget, `used` what was measured.
+    """The facts for a choice. Sizes are in bytes: `limit` is the budget, `used` was measured.
 
-    `sharing` are those of `standing` whose wheels a new one links: made by this run, from the cache that it uses.
+    `sharing` are those of `standing` whose wheels a new environment can link: they were made by this run, from its
+    cache.
     """
 
     limit: int
@@ -35,19 +36,19 @@ class Room:
     needed: Callable[[EnvironmentRequest], bool]
 
     def cost(self, request: EnvironmentRequest) -> int:
-        """What it adds to what stands and to what is being made."""
+        """The bytes that an environment adds to those that exist or are being made."""
         others = [other for other in (*self.sharing, *self.making) if other != request]
         return disk_cost(request, others)
 
     def freed(self, request: EnvironmentRequest, gone: Collection[EnvironmentRequest]) -> int:
-        """What its going frees, when `gone` have gone before it."""
+        """The bytes that removing an environment frees after `gone` have been removed."""
         if request not in self.sharing:
             return disk_cost(request, ())
         return disk_cost(request, [other for other in self.sharing if other not in (*gone, request)])
 
     @property
     def promised(self) -> int:
-        """For what is being made."""
+        """The bytes for environments that are being made."""
         beside = list(self.sharing)
         total = 0
         for request in self.making:
@@ -58,7 +59,8 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What to make and what to remove now; `stuck` is what found no room though nothing more can go."""
+    """What to make and what to remove now; `stuck` is the environment that does not fit although no other can be
+    removed."""
 
     make: EnvironmentRequest | None = None
     remove: tuple[EnvironmentRequest, ...] = ()
@@ -66,7 +68,7 @@ class Choice:
 
 
 def requests_in_order(requests: Iterable[EnvironmentRequest]) -> tuple[EnvironmentRequest, ...]:
-    """By rank; those that share a torch release and Python stand together, in the order in which they first came."""
+    """By rank; environments with the same torch release and Python are together, in the order of their first."""
     found = tuple(dict.fromkeys(requests))
     families: dict[tuple[str, ...], int] = {}
     for request in found:
@@ -75,9 +77,9 @@ def requests_in_order(requests: Iterable[EnvironmentRequest]) -> tuple[Environme
 
 
 def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> Choice:
-    """The next environment to make of those `wanted` (in order), or what to remove for it.
+    """The next of the `wanted` environments (in order) to make, or what to remove for it.
 
-    `idle`: no job runs and nothing is being made or removed, so that waiting brings nothing.
+    `idle`: no job runs and nothing is being made or removed, so waiting is pointless.
     """
     for request in wanted:
         if _brings_the_same(request, room):
@@ -95,7 +97,7 @@ def choose(wanted: Sequence[EnvironmentRequest], room: Room, *, idle: bool) -> C
 
 
 def _brings_the_same(request: EnvironmentRequest, room: Room) -> bool:
-    """Another one that is being made fetches the same gigabytes: two at a time would fetch them twice."""
+    """Whether an environment in the making fetches the same gigabytes: two at a time would fetch them twice."""
     shared = family(request)
     if any(family(other) == shared for other in room.sharing):
         return False
@@ -103,7 +105,7 @@ def _brings_the_same(request: EnvironmentRequest, room: Room) -> bool:
 
 
 def _leaves_room(request: EnvironmentRequest, wanted: Sequence[EnvironmentRequest], room: Room) -> bool:
-    """What comes before it still finds room later, when the environments of that rank that stand now are gone."""
+    """Whether the environments before it will still fit, after the existing ones of that rank are removed."""
     before = [other for other in wanted if request_rank(other) < request_rank(request)]
     if not before:
         return True
@@ -119,7 +121,8 @@ def _of_rank_below(request: EnvironmentRequest, room: Room) -> list[EnvironmentR
 def _over(
     request: EnvironmentRequest, wanted: Sequence[EnvironmentRequest], room: Room
 ) -> tuple[EnvironmentRequest, ...]:
-    """Environments whose jobs are all over, as many as the room needs: first those that share with nothing wanted."""
+    """Environments without remaining jobs, as many as needed to fit: first those that share nothing with wanted
+    ones."""
     shared = {family(other) for other in wanted}
     over = [other for other in requests_in_order(room.standing) if not room.needed(other)]
     over.sort(key=lambda other: family(other) in shared)
@@ -134,6 +137,6 @@ def _over(
 
 
 def _least_urgent(request: EnvironmentRequest, room: Room) -> EnvironmentRequest | None:
-    """An environment that is still needed, of those that come after `request`: it will be made a second time."""
+    """An environment that a job after `request` still needs: it will be made a second time."""
     later = [other for other in requests_in_order(room.standing) if request_rank(other) > request_rank(request)]
     return later[-1] if later else None

@@ -1,4 +1,4 @@
-"""What environments take of the disk: which stand, what a run may take, and what has to go for a new one."""
+"""The disk space of environments: which exist, how much a run may use, and what to remove for a new one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from matrix.run.cost import disk_cost, environment_costs
 from matrix.run.local.budget import Room
 
 FLOOR_BYTES = 2_000_000_000
-"""Of the disk, never touched by environments: room for what jobs write, and for others."""
+"""Space that environments never use: for jobs, and for others."""
 SHARE = 0.75
-"""Of what the disk has free: the budget where nobody gave one."""
+"""The part of the free space that is the default budget."""
 
 
 def share_of(free_bytes: int) -> int:
-    """What of the free disk environments may take where nobody said."""
+    """The part of the free space for environments by default."""
     return int(SHARE * free_bytes)
 
 
 class EnvironmentDisk:
-    """Which environments stand, and what they hold. One thread calls all but `held`."""
+    """Which environments exist, and their size. One thread calls everything but `held`."""
 
     def __init__(self, engine: Engine, budget_bytes: int | None) -> None:
-        """Without `budget_bytes`: what stands, and SHARE of what is free when the first environment is made. An engine
-        that removes nothing has no budget in mid-run: `refuse_beyond` has looked at it before."""
+        """Without `budget_bytes` the budget is what exists, and SHARE of the free space when the first environment is
+        made. For an engine that removes nothing there is no budget during the run: `refuse_beyond` has checked it
+        before."""
         self._engine = engine
         self._removing = engine if isinstance(engine, Removing) else None
         self._budget_bytes = budget_bytes
@@ -39,24 +40,24 @@ class EnvironmentDisk:
         self._made: set[EnvironmentRequest] = set()
         self._sharing: set[EnvironmentRequest] = set()
         self.going: set[EnvironmentRequest] = set()
-        """Those that are being removed."""
+        """The environments that are being removed."""
         self._in_use: set[EnvironmentRequest] = set()
 
     @property
     def standing(self) -> set[EnvironmentRequest]:
-        """Those that stand, and are not being removed."""
+        """The environments that exist and are not being removed."""
         return self._standing - self.going
 
     def found(self, request: EnvironmentRequest) -> None:
-        """It stands."""
+        """Whether an environment exists."""
         self._standing.add(request)
 
     def held(self, made: EnvironmentRequest | None = None) -> int:
-        """Bytes. May be called from any thread."""
+        """The bytes of all environments. May be called from any thread."""
         return self._engine.held_bytes(made) if isinstance(self._engine, Measuring) else 0
 
     def look(self) -> None:
-        """What the disk holds and may hold, once, before the first environment is made."""
+        """Measures the disk and sets the budget, once, before the first environment is made."""
         if self._looked:
             return
         self._looked = True
@@ -70,7 +71,7 @@ class EnvironmentDisk:
         return (self._removing.free_bytes() or 0) if self._removing else sys.maxsize
 
     def remove_others(self, keep: Collection[EnvironmentRequest]) -> bool:
-        """Before an environment of this run goes: those that other presets left in this store. Once."""
+        """Removes the environments of other presets in this store before one of this run is removed; once."""
         if self._others_gone or self._removing is None:
             return False
         self._others_gone = True
@@ -80,7 +81,7 @@ class EnvironmentDisk:
         return gone > 0
 
     def remove(self, request: EnvironmentRequest) -> bool:
-        """False if it is in use elsewhere. May be called from any thread."""
+        """Removes an environment; False if it is in use elsewhere. May be called from any thread."""
         return self._removing is not None and self._removing.remove(request)
 
     def room(
@@ -89,7 +90,7 @@ class EnvironmentDisk:
         making: Sequence[EnvironmentRequest],
         needed: Callable[[EnvironmentRequest], bool],
     ) -> Room:
-        """For the environments of a run, in the `order` in which they are made."""
+        """Decides for the environments of a run, in the `order` in which they are made."""
         limit = sys.maxsize
         if self._removing:
             free = self._free() - FLOOR_BYTES
@@ -115,7 +116,7 @@ class EnvironmentDisk:
         )
 
     def note_made(self, request: EnvironmentRequest, held_bytes: int, *, stood: bool) -> None:
-        """`stood`: it was there already, made by an earlier run or another process."""
+        """Counts an environment. `stood`: it existed already, made by an earlier run or another process."""
         self.record.note(held_bytes)
         new = not stood and request not in self._standing
         self.record.made += new
@@ -127,7 +128,7 @@ class EnvironmentDisk:
             self._sharing.add(request)
 
     def note_removed(self, request: EnvironmentRequest, held_bytes: int, *, gone: bool) -> None:
-        """An environment is gone, or another process uses it: then it is not asked to go again."""
+        """An environment was removed, or another process uses it: then its removal is not tried again."""
         self.going.discard(request)
         self.record.note(held_bytes)
         if gone:
@@ -138,10 +139,10 @@ class EnvironmentDisk:
 
 
 def refuse_beyond(budget_bytes: int | None, requests: Sequence[EnvironmentRequest], engine: Engine) -> None:
-    """An engine that keeps what it made says before it begins that there is no room. Raises DiskFull.
+    """For an engine that keeps its environments: raises DiskFull before the run if there is too little space.
 
-    With a budget, what stands of the run's environments is measured and counts as well, as in mid-run with an engine
-    that removes. Without one, what is missing may take SHARE of what the disk has free, where that is in sight.
+    With a budget, the existing environments of the run are measured and count too. Without one, the missing ones may
+    use SHARE of the free space, if the size of the disk is known.
     """
     if isinstance(engine, Removing) or not isinstance(engine, Measuring):
         return
@@ -164,7 +165,7 @@ def refuse_beyond(budget_bytes: int | None, requests: Sequence[EnvironmentReques
 
 
 def stands(engine: Engine, request: EnvironmentRequest) -> bool:
-    """It is there already. One that this engine never makes, or whose tools do not run, is not."""
+    """Whether it exists already. An environment that this engine never makes, or whose tools do not run, does not."""
     try:
         return engine.load(request) is not None
     except (EngineMissing, NotInstallable):

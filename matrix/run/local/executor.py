@@ -1,4 +1,4 @@
-"""The executor of this machine: an engine, its environments, and claims on jobs against other processes."""
+"""The executor for this machine: an engine, its environments, and claims on jobs against other processes."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ALONE = "a job that must be alone on the machine"
 
 @dataclass(frozen=True, slots=True)
 class _Wake:
-    """Nothing happened: a wait for news ends."""
+    """Nothing happened: ends a wait for news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Active:
-    """Work that a worker has; since when, by the monotonic clock."""
+    """Work that a worker has, and since when (monotonic clock)."""
 
     work: Work
     begun: float
@@ -59,7 +59,8 @@ class LocalExecutor:
         make_engine: Callable[[Callable[[WorkerEvent], None]], Engine],
         budget_bytes: int | None = None,
     ) -> None:
-        """`machine` is the class of this one, `budget_bytes` what environments may hold (see `EnvironmentDisk`)."""
+        """`machine` is the class of this machine; `budget_bytes` is the limit for environments (see
+        `EnvironmentDisk`)."""
         self._store, self._machine = store, machine
         self._raw: queue.SimpleQueue[WorkerEvent | ProvisionEvent | _Wake] = queue.SimpleQueue()
         self.engine = make_engine(self._raw.put)
@@ -159,7 +160,8 @@ class LocalExecutor:
 
     @property
     def _quiet(self) -> bool:
-        """Nothing of this run is under way that would disturb a time: no job, nothing installed or removed."""
+        """Whether nothing of this run would disturb a time measurement: no job runs, nothing is installed or
+        removed."""
         return not (self._active or self._elsewhere or self._parked or self._provision.busy)
 
     def _begin(self, work: Work) -> None:
@@ -171,7 +173,7 @@ class LocalExecutor:
             self._events.append(EnvironmentKnown(request=work.request, digest=environment.digest))
         elif not self._claim(work):
             self._elsewhere.append(work)
-        elif self._store.result(work.job.key):  # finished by another process between the look and the claim
+        elif self._store.result(work.job.key):  # another process finished it between the check and the claim
             self._release(work)
             self._events.append(WorkAnswered(key=work.job.key))
         else:
@@ -186,7 +188,7 @@ class LocalExecutor:
             self._finished(JobEnd(key=job.key, end="not_started", error=f"{type(error).__name__}: {error}"))
 
     def _claim(self, work: Work) -> bool:
-        """The job is ours to run; one that must be alone also waits for such a job of another run on this store."""
+        """Claims a job. One that must run alone also waits for such a job of another run on this store."""
         if work.job.alone and not self._store.claims.take(ALONE):
             return False
         if self._store.claims.take(work.job.key):
@@ -205,7 +207,7 @@ class LocalExecutor:
             self._release(work)
         self._told = []
 
-    # -- what happens
+    # -- events
 
     def _handle(self, event: WorkerEvent | ProvisionEvent | _Wake) -> None:
         match event:
@@ -222,9 +224,9 @@ class LocalExecutor:
             case Removed():
                 self._provision.disk.note_removed(event.request, event.held_bytes, gone=event.gone)
             case ProvisionFault():
-                if not self._stopping:  # else we ended it ourselves
+                if not self._stopping:  # else this executor ended it
                     self._events.append(ExecutorFault(error=event.error))
-            case _:  # a worker is ready: what it says of itself stands in the environment's record already
+            case _:  # a worker is ready: the environment's record already has its facts
                 pass
 
     def _finished(self, end: JobEnd) -> None:
@@ -257,14 +259,14 @@ class LocalExecutor:
         )
 
     def _collected(self, work: Work, end: JobEnd) -> tuple[JobEnd, tuple[Artifact, ...]]:
-        """The files that a good job left go to the store, without what its stage strips."""
+        """Puts the output files of a passed job into the store, without what the stage strips."""
         good = end.end == "exited" and end.exit_code == 0
         files = self.engine.collect(work.job) if good else {}
         if strip := kinds()[work.job.stage].strip:
             for path in files.values():
                 stripped = strip(path.read_bytes())
                 with disk_errors(path.parent):
-                    path.unlink()  # the file may be that of a container's user, the folder is ours
+                    path.unlink()  # the file may belong to a container's user, the folder is ours
                     path.write_bytes(stripped)
             end = replace(end, log=strip(end.log.encode()).decode())
         return end, tuple(self._store.put(path, name) for name, path in sorted(files.items()))

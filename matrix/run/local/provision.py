@@ -1,4 +1,4 @@
-"""Environments for a run: what is known of each from earlier runs, and their making, several at a time."""
+"""The environments of a run: knows their digests from earlier runs, and makes several at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INSTALLERS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeKnown:
-    """What would be realised is known, or this machine lacks an interpreter or an emulator for it (`missing`)."""
+    """The digest of the request is known, or this machine lacks an interpreter or an emulator for it (`missing`)."""
 
     request: EnvironmentRequest
     recipe: str = ""
@@ -32,14 +32,14 @@ class RecipeKnown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Realised:
-    """An environment stands, or the reason why it never will (`refusal`)."""
+    """An environment exists, or the reason why it never will (`refusal`)."""
 
     request: EnvironmentRequest
     environment: Environment | None = None
     refusal: str = ""
     held_bytes: int = 0
     stood: bool = False
-    """It was there already, made by an earlier run or another process."""
+    """It existed already, made by an earlier run or another process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,8 @@ ProvisionEvent = RecipeKnown | Realised | Removed | ProvisionFault
 
 
 class Provision:
-    """Knows the digest of each environment as soon as it can be known, and makes an environment only when asked,
-    and when there is room for it."""
+    """Finds the digest of each environment as early as possible, and makes an environment only when it is asked for and
+    fits."""
 
     def __init__(
         self,
@@ -87,16 +87,16 @@ class Provision:
 
     @property
     def making(self) -> int:
-        """Environments that are asked for and not there yet."""
+        """Environments that were asked for and do not exist yet."""
         return len(self._wanted) + len(self._making)
 
     @property
     def busy(self) -> bool:
-        """Something is looked for, made or removed, or will be as soon as there is room."""
+        """Whether something is being found, made or removed, or will be as soon as there is space."""
         return bool(self._unknown or self.making or self.disk.going)
 
     def find(self, requests: Iterable[EnvironmentRequest]) -> None:
-        """Asks for the recipe of each; the answers arrive as events."""
+        """Asks for the recipe of each environment; the answers arrive as events."""
         self._order = {request: index for index, request in enumerate(requests_in_order(requests))}
         self._unknown = set(self._order)
         for request in self._order:
@@ -114,7 +114,7 @@ class Provision:
         return self._store.environment(event.recipe)
 
     def environment(self, request: EnvironmentRequest) -> Environment | None:
-        """The environment, if it stands."""
+        """The environment, if it exists."""
         if request not in self._loaded:
             loaded = self._engine.load(request)
             if loaded is None:
@@ -124,19 +124,19 @@ class Provision:
         return self._loaded[request]
 
     def ask(self, request: EnvironmentRequest) -> None:
-        """Has it made, once, as soon as `admit` finds room."""
+        """Asks for an environment, once. It is made as soon as `admit` finds space."""
         if request not in self._making:
             self._wanted.add(request)
 
     def admit(self, needed: Callable[[EnvironmentRequest], bool], *, idle: bool) -> None:
-        """Has made what is asked for and finds room, and removes for it what is `needed` no more.
+        """Starts to make the environments that were asked for and fit, and removes those that are no longer `needed`.
 
-        Raises DiskFull where a run can neither go on nor wait (`idle`: no job runs).
+        Raises DiskFull where a run can neither continue nor wait (`idle`: no job runs).
         """
         if self._wanted:
             self.disk.look()
-        for request in self._wanted & self.disk.standing:  # its run was killed before it could say that it stands:
-            self._make(request)  # this needs no room
+        for request in self._wanted & self.disk.standing:  # its run was killed before it recorded the environment:
+            self._make(request)  # this needs no space
         while self._wanted and not self._unknown and not self._cancelled and len(self._making) < INSTALLERS:
             wanted = sorted(self._wanted, key=self._order.__getitem__)
             waits = not idle or bool(self._making or self.disk.going)
@@ -159,12 +159,12 @@ class Provision:
         self._submit(self._realise, request)
 
     def close_worker(self, request: EnvironmentRequest) -> None:
-        """All its jobs are over: a worker that stays warm for it ends."""
+        """All jobs of an environment have ended: ends its warm worker."""
         if request in self._loaded and not self._cancelled:
             self._tasks.append(self._pool.submit(self._engine.close_worker, request))
 
     def remember(self, event: Realised) -> None:
-        """Keeps what realising came to, for this run and later ones."""
+        """Records the result of realising an environment, for this run and later ones."""
         self._making.pop(event.request, None)
         digest, record = "", dict[str, object]()
         if event.environment:
@@ -175,13 +175,13 @@ class Provision:
         self._store.remember_environment(self._recipes[event.request], known)
 
     def cancel(self) -> None:
-        """Nothing new is started; what is being made now is ended."""
+        """Starts nothing new; stops what is being made."""
         self._cancelled = True
         self._pool.shutdown(wait=False, cancel_futures=True)
         processes.kill_all()
 
     def close(self) -> None:
-        """Waits for what is being made; after `cancel` it also ends what one step starts after another."""
+        """Waits for what is being made; after `cancel`, also for steps that start others."""
         while self._cancelled and not all(task.done() for task in self._tasks):
             processes.kill_all()
             time.sleep(0.05)
@@ -223,7 +223,7 @@ class Provision:
 
 
 def _record(request: EnvironmentRequest, environment: Environment) -> dict[str, object]:
-    """The evidence of an environment: what was realised, never where."""
+    """The evidence of an environment: what was realised, without its path."""
     emulated = {"machine": request.platform.machine, "emulator": environment.emulator} if request.platform else {}
     return {
         **emulated,
