@@ -1,4 +1,4 @@
-"""Spec, axes, cells, stages and the graph of jobs. Pure: nothing is read, started or asked, save the files it is given.
+"""Spec, axes, cells, stages and the graph of jobs. Pure: reads only the files that it is given.
 
 Imports `artifacts` and `core`.
 """

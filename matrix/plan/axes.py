@@ -1,4 +1,4 @@
-"""Resolves a spec's selectors into axis values: records with a part for each stage that they touch. Pure."""
+"""Resolves a spec's selectors into axis values: records with a part for each stage that they affect. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from matrix.plan.catalogue import Catalogue, model_missing
 from matrix.plan.spec import Rule, Spec
 
 NONE = "-"
-"""The label of an axis that has no value in a cell."""
+"""The label of an axis without a value in a cell."""
 NEWER_TIP = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
 NAMED_TIP = "`plan` shows what a spec means; CONTRIBUTING.md says where one is added"
 
 
 def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue, ...]]:
-    """The values of every axis, in order, without repeats.
+    """The values of every axis, in order, each once.
 
-    Raises SpecError (all unknown names and versions together), ModelMissing, MatrixEmpty (an axis without a value).
+    Raises SpecError (with all unknown names and versions), ModelMissing, MatrixEmpty (an axis without a value).
     """
     faults: list[str] = []
     axes: dict[str, tuple[AxisValue, ...]] = {}
@@ -54,7 +54,7 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
 def tied_values(
     axis: str, others: Sequence[AxisValue], spec: Spec, catalogue: Catalogue, faults: list[str]
 ) -> tuple[AxisValue, ...]:
-    """The values of a tied axis: those of the axis that it is tied to, as far as it has them; else a fault."""
+    """The values of a tied axis: those of the axis that it is tied to. A value that it does not have is a fault."""
     known, other = known_labels(axis, spec, catalogue), spec.ties[axis]
     missing = [value.label for value in others if value.label not in known]
     if missing:
@@ -66,7 +66,7 @@ def tied_values(
 
 
 def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
-    """All values that an axis could have."""
+    """All possible values of an axis."""
     row = spec.axis_rows.get(axis)
     if row is None:
         return tuple(spec.own_axes[axis])
@@ -75,14 +75,14 @@ def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]
 
 
 def _own_tools(row: Axis | None, spec: Spec) -> tuple[str, ...]:
-    """A user's own tools and builds, which can stand on an axis of releases."""
+    """A user's own tools and builds, as values of an axis of releases."""
     if row is None:
         return ()
     return (*(spec.toolchains if row.tool else ()), *(spec.builds if row.built else ()))
 
 
 def labels_by_name(rule: Rule, axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
-    """The values that a rule's condition names one by one: no specifier, no keyword."""
+    """The exact values in a rule's condition: no specifiers, no keywords."""
     terms = [term for term in rule.when[axis] if not is_selector(term)]
     return labels_meant(axis, terms, spec, catalogue, [])
 
@@ -90,7 +90,7 @@ def labels_by_name(rule: Rule, axis: str, spec: Spec, catalogue: Catalogue) -> t
 def labels_meant(
     axis: str, terms: Sequence[str], spec: Spec, catalogue: Catalogue, faults: list[str], *, place: str = ""
 ) -> tuple[str, ...]:
-    """The values that selectors mean, of all that are known. Faults name `place`, or the axis of the spec."""
+    """The known values that selectors select. Faults name `place`, or the axis of the spec."""
     known, row = known_labels(axis, spec, catalogue), spec.axis_rows.get(axis)
     labels: dict[str, None] = {}
     own = _own_tools(row, spec)
@@ -126,7 +126,7 @@ def labels_meant(
 
 
 def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
-    """The record of one value: what it means to each stage."""
+    """The record of one value, with its part for each stage."""
     if row := spec.axis_rows.get(axis):
         return row.value(label, spec, catalogue)
     own = spec.own_axes[axis][label]
@@ -137,13 +137,13 @@ def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisV
 
 
 def without_value(axis: str) -> AxisValue:
-    """What stands on an axis in the cells that go through none of its stages."""
+    """The value of an axis in the cells that go through none of its stages."""
     return AxisValue(axis=axis, label=NONE)
 
 
 def touched(axis: str, spec: Spec) -> Set[Stage] | None:
-    """The stages that name an axis; of the spec's own axis those of its backends, or those whose environment it brings
-    packages to. None where every cell has a value: of the model, the target, the backend."""
+    """The stages that name an axis. For a spec's own axis: the stages of its backends, or those whose environment gets
+    packages from it. None for an axis with a value in every cell: backend, model, target."""
     own = spec.own_axes.get(axis)
     if own is None:
         return frozenset(kind.name for kind in spec.stage_kinds if axis in kind.axes) or None

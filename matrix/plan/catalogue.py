@@ -1,4 +1,4 @@
-"""What the shipped data offers: locks, models, targets and sets of flags, read once into frozen records."""
+"""The shipped data (locks, models, targets, flag sets), read once into frozen records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matrix.plan.targets import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model. A Python file at `path` has `model()` and `inputs()`, and `digest` is its sha256; another form needs no
+    """A model. A Python file at `path` has `model()` and `inputs()`, and `digest` is its sha256. Another form needs no
     export and comes as `artifacts`, with inputs and expected outputs: (name, file, sha256) triples."""
 
     name: str
@@ -24,16 +24,16 @@ class Model:
     path: Path = Path()
     digest: str = ""
     external_parameters: bool = False
-    """The export leaves the weights in a file of their own."""
+    """The export writes the weights to a separate file."""
     packages: tuple[str, ...] = ()
-    """Requirements beside those of its exporter."""
+    """Requirements besides those of its exporter."""
     artifacts: tuple[tuple[str, Path, str], ...] = ()
     function: str = "main"
     opset_version: str = ""
     weights: tuple[str, ...] = ()
-    """Those of the artifacts that hold weights of an `.onnx`, under the names that it calls them by."""
+    """The artifacts with the weights of an `.onnx`, under the names in it."""
     note: str = ""
-    """What there is to say of the file beside the table."""
+    """A note about the file beside the table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,12 @@ class FlagRow:
     name: str
     flags: Mapping[Stage, tuple[str, ...]]
     machine_bound: bool = False
-    """What these flags do depends on the machine (`host`): its class is in the keys of the jobs."""
+    """The effect of these flags depends on the machine (`host`): the jobs' keys have its class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """All that a spec's words can refer to on this machine."""
+    """Everything on this machine that the words of a spec can refer to."""
 
     locks: LockIndex
     models: Mapping[str, Model]
@@ -57,16 +57,16 @@ class Catalogue:
     machine: str
     torch_variant: str = "cuda"
     special: frozenset[str] = frozenset()
-    """Shipped models in folders of their own, which `all` leaves out: those that come from a package bring an
-    environment of their own, single operations are asked for by name."""
+    """Shipped models in separate folders, which `all` leaves out: those from a package have their own environments,
+    single operations must be named."""
     toolchains: Mapping[tuple[str, str], Toolchain] = field(default_factory=dict)
-    """By axis and name: the same folder may hold a compiler and a runtime, each known by its own content."""
+    """By axis and name: one folder may hold a compiler and a runtime, each identified by its content."""
     builds: Mapping[str, PlannedBuild] = field(default_factory=dict)
-    """Runtimes built from source, by the name that is their value on the axis."""
+    """Runtimes built from source, by their name as a value of the axis."""
     programs: Mapping[str, tuple[str, Path, str]] = field(default_factory=dict)
-    """The scripts and programs of stages, by the name that a stage kind has for them: (name, file, sha256)."""
+    """The scripts and programs of stages, by their name in a stage kind: (name, file, sha256)."""
     machine_class: str = ""
-    """What the key of a job holds whose result depends on the machine."""
+    """The machine in the key of a job whose result depends on it."""
 
 
 def model_missing(name: str, known: Iterable[str]) -> ModelMissing:

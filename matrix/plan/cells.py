@@ -1,4 +1,5 @@
-"""The points of a spec's axes that are cells: products and planes, ties, and the rules that take and add. Pure."""
+"""The points of a spec's axes that are cells: products and planes, ties, and the rules that exclude and include.
+Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from matrix.plan.spec import Rule, Spec
 def planes_of(
     axes: Mapping[str, tuple[AxisValue, ...]], spec: Spec, catalogue: Catalogue
 ) -> tuple[dict[str, tuple[AxisValue, ...]], ...]:
-    """What each table keeps of the axes that its `where` names. Raises SpecError."""
+    """The values that each table keeps of the axes in its `where`. Raises SpecError."""
     faults: list[str] = []
     planes = []
     for view in spec.tables:
@@ -44,7 +45,7 @@ def planes_of(
 
 
 def labels_chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Catalogue) -> dict[str, frozenset[str]]:
-    """The labels that `only` lets through, for each axis that it names."""
+    """The labels that `only` keeps, for each axis that it names."""
     faults: list[str] = []
     chosen = {
         axis: frozenset(labels_meant(axis, terms, spec, catalogue, faults, place=f"--only {axis}"))
@@ -61,8 +62,8 @@ def points(
     chosen: Mapping[str, frozenset[str]],
     planes: Sequence[Mapping[str, tuple[AxisValue, ...]]],
 ) -> Iterator[tuple[AxisValue, ...]]:
-    """The product of the axes on each plane, every point once, then what the includes add beyond them; of all that,
-    what was chosen and where ties hold."""
+    """The product of the axes on each plane, every point once, then what the includes add; of these, the chosen points
+    where the ties hold."""
     ties = [(rules.position[axis], rules.position[other]) for axis, other in rules.spec.ties.items()]
 
     names = ordered_axes(rules.spec)
@@ -71,8 +72,7 @@ def points(
     leading = [name for name in names if name in (BACKEND_AXIS.name, MODEL_AXIS.name)]
 
     def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
-        """One product for each model of each backend: an axis of stages that they do not go through has no value in its
-        cells."""
+        """One product for each model of each backend. An axis whose stages they skip has no value in its cells."""
         kept = {
             name: tuple(value for value in ranges[name] if name not in chosen or value.label in chosen[name])
             for name in names
@@ -97,19 +97,19 @@ def points(
         for values in product({**axes, **added}):
             labels = tuple(value.label for value in values)
             on_axes = all(value.label == NONE or value in axes[value.axis] for value in values)
-            asked_for = rules.verdict(values)[1]  # not where the rule speaks of an axis that has no value here
+            asked_for = rules.verdict(values)[1]  # not if the rule names an axis that has no value here
             if not on_axes and asked_for and labels not in seen:
                 seen.add(labels)
                 yield values
 
 
 def _tied(one: AxisValue, other: AxisValue) -> bool:
-    """Two tied axes say the same, or one of them says nothing of this model."""
+    """Two tied axes have the same value, or one of them has none for this model."""
     return one.label == other.label or NONE in (one.label, other.label)
 
 
 class Rules:
-    """The excludes and includes, resolved once: a rule matches where every condition's labels hold the cell's."""
+    """The excludes and includes, resolved once. A rule matches if every condition's labels contain the cell's."""
 
     def __init__(self, spec: Spec, catalogue: Catalogue, axes: Mapping[str, tuple[AxisValue, ...]]) -> None:
         self.spec, self.catalogue, self.axes = spec, catalogue, axes
@@ -129,7 +129,7 @@ class Rules:
         }
 
     def verdict(self, values: Sequence[AxisValue]) -> tuple[str, str]:
-        """(why excluded, why included); an include wins over an exclude."""
+        """(why excluded, why included); an include overrides an exclude."""
         for conditions, reason in self.include:
             if _holds(conditions, values):
                 return "", reason
@@ -139,7 +139,7 @@ class Rules:
         return "", ""
 
     def added(self) -> Iterator[dict[str, tuple[AxisValue, ...]]]:
-        """For each include: the axes on which it names an exact value beside the axis's own."""
+        """For each include: the axes on which it names an exact value that the axis does not have."""
         for rule in self.spec.include:
             beyond: dict[str, tuple[AxisValue, ...]] = {}
             outside = False
@@ -154,7 +154,7 @@ class Rules:
                 yield beyond | self._tied(beyond)
 
     def _tied(self, beyond: Mapping[str, tuple[AxisValue, ...]]) -> dict[str, tuple[AxisValue, ...]]:
-        """The axes that are tied to those of an include, with what it adds to them."""
+        """The axes that are tied to those of an include, with the values that it adds to them."""
         faults: list[str] = []
         found = {
             axis: tied_values(axis, beyond[other], self.spec, self.catalogue, faults)

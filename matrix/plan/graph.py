@@ -1,8 +1,8 @@
-"""From a spec to cells and to the graph of jobs behind them. Pure: nothing is read, started or asked.
+"""From a spec to cells and the graph of their jobs. Pure: nothing is read or started.
 
-A node is a job whose inputs are not all known yet: a compile's key needs the MLIR's digest. Two cells share a node
-where the parts of the stage and everything upstream of it are equal, so E exports, E x C compiles and E x C x R
-runs are a consequence and not a special case.
+A node is a job whose inputs are not all known yet: a compile's key needs the MLIR's digest. Two cells share a node if
+the parts of the stage and everything upstream of it are equal. So E exports, E x C compiles and E x C x R runs are a
+consequence, not a special case.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from matrix.plan.spec import Spec
 from matrix.plan.stages import Node, kinds, stages_in_order
 
 LINK_PLACE = "{link}"
-"""In a compiler's flag: the folder of IREE's linker repaired for 32-bit Arm."""
+"""In a compiler's flag: the folder with IREE's linker repaired for 32-bit Arm."""
 
 NOTHING_TO_DO = "the model comes as a file that needs none of these stages"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """One point of the matrix: a value for every axis, the nodes of its stages in order.
+    """One point of the matrix: a value for every axis, and the nodes of its stages in order.
 
-    `excluded` is the reason of the rule that took it out (it then has no nodes), `note` that of the one that put it in.
-    `repeats` are the nodes that measure and repeat beside those stages: they do not decide the outcome.
+    `excluded` is the reason of the rule that excluded it (then it has no nodes), `note` that of the rule that included
+    it. `repeats` are the nodes that measure and repeat besides those stages: they do not decide the outcome.
     """
 
     values: tuple[AxisValue, ...]
@@ -62,14 +62,14 @@ class Plan:
     cells: tuple[PlannedCell, ...]
     nodes: tuple[Node, ...]
     planes: tuple[Mapping[str, tuple[AxisValue, ...]], ...] = ({},)
-    """For each table of the spec, the values to which it keeps some of the axes."""
+    """For each table of the spec, the values to which it restricts some axes."""
     baseline: Mapping[str, str] = field(default_factory=dict)
-    """The release that others are compared with in speed: its label on each axis that the spec names."""
+    """The release that others are compared with for speed: its label on each axis that the spec names."""
 
     def environments(self) -> tuple[EnvironmentRequest, ...]:
         """Every environment that a job needs, once, in the order in which jobs need them."""
         found = {id(node.request): node.request for node in self.nodes if node.request and not node.obstacle}
-        requests = (request for request in found.values() if request)  # their hashes are long, and nodes share them
+        requests = (request for request in found.values() if request)  # hashing one is slow, and nodes share them
         return tuple(dict.fromkeys(requests))
 
     @property
@@ -82,7 +82,7 @@ class Plan:
 
 
 def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
-    """The plan of a spec; `only` (axis -> selectors) cuts it down to some of its cells.
+    """The plan of a spec; `only` (axis -> selectors) reduces it to some of its cells.
 
     Raises SpecError, ModelMissing, MatrixEmpty.
     """
@@ -118,7 +118,7 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What the parts of one stage come to, whatever is upstream."""
+    """The combined parts of one stage, without its upstream."""
 
     request: EnvironmentRequest | None
     flags: tuple[str, ...]
@@ -129,7 +129,7 @@ class _Work:
 
 
 class _Graph:
-    """Collects nodes; equal parts over equal upstreams are one node. A part is known by a number from here on."""
+    """Collects nodes; equal parts with equal upstreams are one node. Here a part is known by a number."""
 
     def __init__(self, spec: Spec, catalogue: Catalogue) -> None:
         self.spec, self.catalogue = spec, catalogue
@@ -141,15 +141,16 @@ class _Graph:
         self.requests: dict[tuple[object, ...], EnvironmentRequest | str] = {}
         asked = {*spec.stages, *(kind.name for kind in spec.stage_kinds if kind.comes_with in spec.stages)}
         self.model = ordered_axes(spec).index(MODEL_AXIS.name)
-        """Where a cell has its model, the only value that brings artifacts along."""
+        """The position of a cell's model: the only value that brings artifacts."""
         self.backend = 0 if BACKEND_AXIS.name in spec.axis_rows else self.model
-        """Where it has what goes round stages beside the model."""
+        """The position of the value that skips stages besides the model."""
         self.stages = stages_in_order(asked)
         self.kinds = tuple(kinds()[stage] for stage in self.stages)
 
     def nodes_of(self, values: tuple[AxisValue, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The nodes of a cell: those of its judged stages, and those that measure beside them, rounds apart. Where none
-        is judged, what measures decides. Called for every cell: a part's numbers are zipped into a column a stage."""
+        """The nodes of a cell: those of its judged stages, and those that measure besides them, without rounds. If none
+        is judged, the measuring ones decide. It is called for every cell, so the numbers of the parts are zipped into a
+        column for each stage."""
         known = self.value_parts
         columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
         given, without = values[self.model].given, values[self.model].without
@@ -184,10 +185,10 @@ class _Graph:
         return NOTHING_TO_DO
 
     def _parts(self, value: AxisValue) -> tuple[int, ...]:
-        """The number of a value's part in each stage of the spec: 0 where it does not touch the stage, below that where
-        it does not call for it."""
+        """The number of a value's part in each stage of the spec: 0 if it does not affect the stage, negative if it
+        does not need the stage by itself."""
         parts = dict(value.parts)
-        if value.untested:  # two targets with the same flags are not the same job where one cannot run
+        if value.untested:  # two targets with the same flags are not the same job if one cannot run
             for kind in (kind for kind in self.kinds if kind.on_target):
                 parts[kind.name] = replace(parts.get(kind.name, Part()), parameters=(("target", value.label),))
         numbers = tuple(self._number(parts[stage]) if stage in parts else 0 for stage in self.stages)
@@ -283,7 +284,7 @@ class _Graph:
         return self.requests[key]
 
     def _built_request(self, kind: StageKind, build: Build, parts: Sequence[Part]) -> EnvironmentRequest | str:
-        """What builds a runtime or links a module with its toolchain, or what runs one that was built."""
+        """The build of a runtime, or of a program with a linked module; for a stage that runs one, what was built."""
         python = self.spec.tools_python
         if not kind.on_target:
             lock = Lock(name=f"builder/{build.name}", path=build.tools, digest=build.digest, pins=())
@@ -297,9 +298,9 @@ class _Graph:
 
 
 def joined(parts: Sequence[Part]) -> tuple[str, ...]:
-    """The flags of all parts: one of a later axis takes the place of an earlier axis's of the same name.
+    """The flags of all parts. A flag of a later axis overrides one of the same name of an earlier axis.
 
-    So `cpu=host` of a set of flags overrides the target's baseline; a part may still repeat a flag of its own.
+    So `cpu=host` of a flag set overrides the target's baseline. One part may repeat a flag.
     """
     flags: list[str] = []
     for part in parts:
@@ -323,7 +324,7 @@ def _obstacle(
 
 @dataclass(slots=True, kw_only=True)
 class NodeState:
-    """What a run knows of a node: its job's result, or why it has none."""
+    """The state of a node in a run: the result of its job, or why it has none."""
 
     result: JobResult | None = None
     obstacle: tuple[Outcome, str] | None = None

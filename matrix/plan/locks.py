@@ -1,7 +1,7 @@
-"""The locks in `images/locks`: which exist, what they pin. Reads the folder and touches nothing else.
+"""The locks in `images/locks` and their pins. Reads that folder and nothing else.
 
-A lock is a requirements file with hashes, as an installer reads it. Its first lines are comments: the pins that it was
-made for and, where no set of wheels exists, the resolver's reason. Only these lines are parsed here.
+A lock is a requirements file with hashes, as installers read it. Its first lines are comments: the requested pins and,
+where no set of wheels exists, the resolver's reason. Only these lines are parsed here.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PINS = "# pins: "
 REFUSED = "# not installable: "
 RELOCK = "write it anew: nox -s lock"
 NOWHERE = Path("/nonexistent")
-"""Instead of a store's folder of locks."""
+"""In place of a store's folder of locks."""
 
 
 class LockOutcome(StrEnum):
-    """What became of a lock. A refused one may be new or not: the file says that it is not installable. A skipped
-    one is of torch's CPU build, whose index is another one and was not reached: it stays as it is."""
+    """What happened to a lock. A refused one may be new or not: the file says that it is not installable. A skipped one
+    is for torch's CPU build, whose index did not answer: it stays as it is."""
 
     ADDED = "added"
     CHANGED = "changed"
@@ -44,7 +44,7 @@ class LockOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockChange:
-    """One lock and what became of it; `detail` is the resolver's reason, or the packages that changed."""
+    """One lock and what happened to it; `detail` is the resolver's reason, or the packages that changed."""
 
     name: str
     change: LockOutcome
@@ -58,12 +58,12 @@ class LockIndex:
     locks: tuple[Lock, ...]
     pythons: tuple[str, ...]
     extended: Mapping[str, Lock] = field(default_factory=dict)
-    """Locks of the store, by key: what models of one's own asked for and was resolved."""
+    """Locks of the store, by key: resolved for users' models."""
     place: Path = NOWHERE
-    """The folder of these."""
+    """The folder of these locks."""
 
     def releases(self, axis: str) -> tuple[str, ...]:
-        """The versions that the locks know for an axis of releases, ascending by PEP 440."""
+        """The versions in the locks for an axis of releases, ascending by PEP 440."""
         package = axes()[axis].package
         if not package:
             return self.pythons
@@ -72,14 +72,14 @@ class LockIndex:
         return ascending(version for version in found if version)
 
     def find(self, kind: str, pins: Mapping[str, str], *, variant: str = "cuda") -> Lock | None:
-        """The lock that was made for exactly these pins. `variant` only tells exporters apart."""
+        """The lock with exactly these pins. `variant` only distinguishes exporters."""
         wanted = {normal(package): version for package, version in pins.items()}
         among = (lock for lock in self.locks if kind_of(lock) == kind and variant_of(lock) in ("", variant))
         return next((lock for lock in among if dict(lock.pins) == wanted), None)
 
     def with_packages(self, base: Lock, packages: tuple[str, ...], python: str) -> Lock:
-        """The exporter lock that extends `base` by packages: a committed one, the newest where several answer; else
-        the store's; else one that is still to be resolved. A refused base stays what it is."""
+        """The exporter lock that extends `base` by packages: the newest committed one that fits, else the store's, else
+        one that must still be resolved. A refused base is returned as it is."""
         if base.refusal or not packages:
             return base
         beyond = {
@@ -110,17 +110,17 @@ def kind_of(lock: Lock) -> str:
 
 
 def variant_of(lock: Lock) -> str:
-    """Which build it is of, "" where there is but one."""
+    """The build that it is for; "" if there is only one."""
     return lock.name.rpartition(".")[2] if environments()[kind_of(lock)].variants else ""
 
 
 def normal(package: str) -> str:
-    """A package's name as PEP 503 writes it."""
+    """The normalised name of a package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
-    """The path below `images/locks`, without `.txt`, of the lock for these pins. Raises KeyError for others."""
+    """The path below `images/locks`, without `.txt`, of the lock with these pins. Raises KeyError for other pins."""
     packages = axis_packages(kind)
     if len(packages) == 1:
         return f"{kind}/{''.join(pins[package] for package in packages.values())}"
@@ -151,7 +151,7 @@ def load_locks(folder: Path, place: Path = NOWHERE) -> LockIndex:
 
 
 def _extended(place: Path) -> dict[str, Lock]:
-    """The locks of a store. One that cannot be read is none: it is resolved again."""
+    """The locks of a store. One that cannot be read is left out: it is resolved again."""
     found = {}
     for path in sorted(place.glob("*.txt")):
         key, _, variant = path.stem.partition(".")
@@ -161,7 +161,7 @@ def _extended(place: Path) -> dict[str, Lock]:
 
 
 def read_lock(path: Path, name: str, *, variant: str = "") -> Lock:
-    """One lock; without a name one that was extended, whose pins name it. Raises LockFault."""
+    """One lock. Without a name it is an extended one, whose pins give the name. Raises LockFault."""
     try:
         content = path.read_bytes()
         comments = _comments(content)
@@ -179,7 +179,7 @@ def read_lock(path: Path, name: str, *, variant: str = "") -> Lock:
 
 
 def _comments(content: bytes) -> list[str]:
-    """The comment lines at the head, so that hashes are not even split into lines."""
+    """The comment lines at the head; the lines with hashes are not even split."""
     lines = []
     while content.startswith(b"#"):
         line, _, content = content.partition(b"\n")
@@ -197,7 +197,7 @@ def _pins(name: str, comments: list[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _kind_of_extended(pins: Mapping[str, str]) -> str:
-    """The kind that takes packages beside its own and pins these."""
+    """The kind that accepts additional packages and pins these."""
     kinds_so = [kind for kind in dict.fromkeys(each.environment for each in kinds().values() if each.extended)]
     return next((kind for kind in kinds_so if pins.keys() >= set(axis_packages(kind).values())), kinds_so[0])
 

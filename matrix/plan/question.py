@@ -1,4 +1,4 @@
-"""What a command line asks beyond its spec: models and toolchains of one's own, axes replaced. Reads no file."""
+"""What a command line asks beyond its spec: users' models and toolchains, replaced axes. Reads no file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ from matrix.plan.user_inputs import (
 DEFAULT_PRESET = "portability"
 
 FIELD_PRESET = "field"
-"""The default where all models are finished `.vmfb` files: only the runtime is left to choose."""
+"""The default preset if all models are `.vmfb` files: then only the runtime can be chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What a person asked for on the command line.
 
-    `preset` is "" for the usual one. `only` cuts axes down (AXIS=SELECTOR), `axes` replaces them, `models` are shipped
-    names or paths. `inputs`, `expected`, `function` and `opset_version` go to all models that are files and no Python.
+    `preset` is "" for the default. `only` reduces axes (AXIS=SELECTOR), `axes` replaces them, `models` are shipped
+    names or paths. `inputs`, `expected`, `function` and `opset_version` apply to all models that are files other than
+    Python.
     """
 
     preset: str = ""
@@ -48,13 +49,13 @@ class Question:
 
     @property
     def spec_name(self) -> str:
-        """The preset or path that is meant."""
+        """The chosen preset or path."""
         shipped = all(model.endswith(".vmfb") for model in self.models) and self.models
         return self.preset or (FIELD_PRESET if shipped else DEFAULT_PRESET)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """The words that ask it again, `only` apart."""
+        """The words that ask the same question again, without `only`."""
         words = [("--model", model) for model in self.models]
         words += [(f"--{axis}", term) for axis, terms in self.axes.items() for term in terms]
         words += [("--inputs", path) for path in self.inputs] + [("--expected", path) for path in self.expected]
@@ -65,7 +66,7 @@ class Question:
 
 
 def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
-    """The spec that is meant. `shipped` are names of models. Raises UsageError, ModelUnusable."""
+    """The spec of the question. `shipped` are names of models. Raises UsageError, ModelUnusable."""
     if strange := question.axes.keys() - spec.axes.keys():
         raise UsageError(
             f"--{min(strange)}: {spec.source} has no such axis, expected one of {', '.join(spec.axes)}",
@@ -100,8 +101,9 @@ def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
 
 
 def _follow_ties(spec: Spec, question: Question, axes: dict[str, tuple[str, ...]]) -> dict[str, str]:
-    """What replaces a tied axis replaces the one that it is tied to, unless that one is replaced as well, or the value
-    is one's own tools: a compiler of one's own has no runtime beside it. The tie is then none. Returns what is left."""
+    """A replacement of a tied axis also replaces the axis that it is tied to, unless that one is replaced too, or the
+    value is a user's own tools: a user's compiler has no matching runtime. Then the tie is dropped. Returns the
+    remaining ties."""
     ties = dict(spec.ties)
     for axis, other in spec.ties.items():
         terms = question.axes.get(axis, ())
@@ -117,7 +119,7 @@ def _absolute(word: str) -> str:
 
 
 def _own_models(spec: Spec, question: Question, shipped: Collection[str]) -> dict[str, UserModel]:
-    """The models that are files. A word that is no path means a shipped one, or none: its axis says so."""
+    """The models that are files. A word that is no path names a shipped model, or none: then its axis reports it."""
     known = {*spec.models, *shipped}
     words = [word for word in question.models if word not in known and ("." in word or "/" in word)]
     paths = {_absolute(word): form_of(word) for word in words}
@@ -160,7 +162,7 @@ def split_choice(word: str, axes: Sequence[str]) -> tuple[str, str]:
 
 
 def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes: Sequence[str], name: str) -> int:
-    """The index of the one cell that AXIS=VALUE words name; `3.8` is 3.8.0 where no value is just that. Raises
+    """The index of the one cell that AXIS=VALUE words select; `3.8` means 3.8.0 if no value is exactly `3.8`. Raises
     CellUnknown, UsageError."""
     wanted = dict(split_choice(word, axes) for word in choices)
     found = [index for index, cell in enumerate(labels) if wanted.items() <= cell.items()]

@@ -1,9 +1,9 @@
 """The nodes that repeat a job: rounds of a benchmark, and a second compile of the same module. Pure.
 
-Of the repeat numbers of a benchmark, 2 r is round r of a release, and 2 r + 1 round r of the baseline's twin: the same
-release once more. Rounds go on from 1, so a spec that asks for more of them keeps those that are measured.
-A round belongs to the cells that it is interleaved with: beside others (another spec, a part of this one) all are
-measured anew.
+Of the repeat numbers of a benchmark, 2 r is round r of a release, and 2 r + 1 is round r of the baseline's twin: the
+same release once more. Rounds are numbered from 1, so a spec that asks for more of them keeps the measured ones. A
+round belongs to the cells that it is interleaved with: with other cells (another spec, a part of this one) all rounds
+are measured again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def is_twin(node: Node) -> bool:
 
 
 def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
-    """The plan with the nodes that its spec's [benchmark] and [repeat] ask for. Raises SpecError."""
+    """The plan with the nodes that its spec's [benchmark] and [repeat] add. Raises SpecError."""
     rounds = [stage for stage in plan.spec.stages if kinds()[stage].rounds]
     if not plan.spec.repeats and not rounds:
         return plan
@@ -45,7 +45,7 @@ def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
 
 
 def group_of(cell: PlannedCell, baseline: Collection[str]) -> tuple[str, ...]:
-    """The labels that a cell shares with the baseline that it is compared with."""
+    """The labels that a cell has in common with the baseline that it is compared with."""
     return tuple(label for axis, label in cell.labels.items() if axis not in baseline)
 
 
@@ -54,7 +54,7 @@ def is_baseline(cell: PlannedCell, baseline: Mapping[str, str]) -> bool:
 
 
 class _Maker:
-    """Appends nodes; those of cells that share a node are shared as well."""
+    """Appends nodes; cells that share a node share the new ones too."""
 
     def __init__(self, plan: Plan, catalogue: Catalogue, *, measured: bool) -> None:
         self.plan, self.catalogue = plan, catalogue

@@ -31,7 +31,7 @@ SPEC_FORMAT = 1
 DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
 """Largest |output - reference| / max |reference| by dtype; integers and booleans must be equal.
 
-Seen: 6e-8 (Linear) to 2e-6 (QuartzNet, 0.017 of 7808) in float32.
+Measured: 6e-8 (Linear) to 2e-6 (QuartzNet, 0.017 of 7808) in float32.
 """
 
 
@@ -41,7 +41,8 @@ def default_limits() -> dict[Stage, Limits]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """An `[[exclude]]` or `[[include]]`: conditions that must all hold, and the reason, which stays on the cell."""
+    """An `[[exclude]]` or `[[include]]`: conditions that must all hold, and the reason, which is shown with the
+    cell."""
 
     place: str
     when: Mapping[str, tuple[str, ...]]
@@ -50,7 +51,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A `[table]`: an axis down, one across, and the values (`where`) to which it keeps other axes."""
+    """A `[table]`: an axis down, one across, and the values (`where`) to which it restricts other axes."""
 
     place: str
     rows: str
@@ -69,7 +70,7 @@ class BenchmarkPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """A question to the matrix. Axis values are still selectors here; `matrix.plan.axes` resolves them."""
+    """A question to the matrix. Its axis values are still selectors; `matrix.plan.axes` resolves them."""
 
     source: str
     base: Path
@@ -79,29 +80,29 @@ class Spec:
     stages: tuple[Stage, ...]
     axes: Mapping[str, tuple[str, ...]]
     ties: Mapping[str, str] = field(default_factory=dict)
-    """Axes that have the value of another one in each cell (`runtime = "= compiler"`): they select nothing."""
+    """Axes that have the value of another axis in each cell (`runtime = "= compiler"`): they have no selectors."""
     own_axes: Mapping[str, Mapping[str, OwnValue]] = field(default_factory=dict)
     exclude: tuple[Rule, ...] = ()
     include: tuple[Rule, ...] = ()
     limits: Mapping[Stage, Limits] = field(default_factory=default_limits)
     tolerance: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
     tables: tuple[View, ...]
-    """The tables of the answer. The cells are those of all tables: each takes the axes whole but for its `where`."""
+    """The tables of the answer. The cells are those of all tables: each takes the whole axes except for its `where`."""
     models: Mapping[str, UserModel] = field(default_factory=dict)
     toolchains: Mapping[str, str] = field(default_factory=dict)
-    """A user's own tools by name: paths relative to `base`. The names are values of the axes that take tools."""
+    """A user's own tools by name: paths relative to `base`. The names are values of the axes that accept tools."""
     targets: Mapping[str, Target] = field(default_factory=dict)
-    """A user's own targets by name, beside the shipped ones."""
+    """A user's own targets by name, besides the shipped ones."""
     builds: Mapping[str, UserBuild] = field(default_factory=dict)
-    """What is to be built from source, by name. The names are values of the axis that takes builds."""
+    """Builds from source, by name. The names are values of the axis that accepts builds."""
     options: tuple[str, ...] = ()
-    """Words of the command line that made this spec another one than its file says; they repeat a cell."""
+    """Words of the command line that changed this spec; they are needed to repeat a cell."""
     benchmark: BenchmarkPlan = BenchmarkPlan()
     repeats: Mapping[Stage, int] = field(default_factory=dict)
-    """How often the jobs of a stage are done, where it is more than once: a second compile shows a compiler that writes
-    other bytes each time."""
+    """How often the jobs of a stage run, if more than once: a second compile shows a compiler whose output is not
+    reproducible."""
     tools_python: str = "3.11"
-    """The Python of the compiler and runtime environments. Their tools are binaries, it does not run in the jobs."""
+    """The Python of the compiler and runtime environments. Their tools are binaries: it does not run in the jobs."""
 
     def terms(self, axis: str) -> tuple[str, ...]:
         """All that the axis, the tables and the rules say of it."""
@@ -111,7 +112,7 @@ class Spec:
 
     @property
     def axis_rows(self) -> dict[str, Axis]:
-        """The axes of its backends, and the one that chooses among them where it names some."""
+        """The axes of its backends, and the axis that chooses among them if it names some."""
         rows = {axis.name: axis for backend in self.backends for axis in backend.axes}
         return {BACKEND_AXIS.name: BACKEND_AXIS, **rows} if BACKEND_AXIS.name in self.axes else rows
 
@@ -121,12 +122,12 @@ class Spec:
 
     @property
     def timed(self) -> bool:
-        """It asks for times."""
+        """Whether it asks for times."""
         return any(kinds()[stage].alone for stage in self.stages)
 
     @property
     def own_toolchains(self) -> dict[str, CrossToolchain]:
-        """What builds runtimes for the spec's targets, by the target's name."""
+        """The toolchains that build runtimes for the spec's targets, by the target's name."""
         return {name: target.toolchain for name, target in self.targets.items() if target.toolchain}
 
 
@@ -204,7 +205,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
 
 
 def _backends(top: Table) -> tuple[Backend, ...]:
-    """Those that `axes.backend` names, else the first one."""
+    """The backends that `axes.backend` names, else the first one."""
     table, known = top.table("axes"), {backend.name: backend for backend in backends()}
     read = table.texts(BACKEND_AXIS.name, (backends()[0].name,))
     for name in read:
@@ -265,7 +266,7 @@ def _is_tie(term: str) -> bool:
 
 
 def _rules(top: Table, key: str, names: Collection[str], ties: Mapping[str, str] | None = None) -> tuple[Rule, ...]:
-    """The rules; an include can not name an axis of `ties`: it would add a cell in which the tie does not hold."""
+    """The rules. An include cannot name an axis of `ties`: it would add a cell that breaks the tie."""
     rules = []
     for table in top.tables(key):
         table.only(("when", "reason"))

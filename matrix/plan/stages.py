@@ -1,6 +1,6 @@
-"""The table of backends, with all stage kinds and axes, and a node of a plan made a job with its key. Pure.
+"""The table of backends, with all stage kinds and axes; makes a job with its key from a node of a plan. Pure.
 
-A stage and an axis are known by their names, and the table says everything else of them: what reads it names none.
+Stages and axes are identified by name, and the table has all their properties: modules that read it name none.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from matrix.plan.backends.iree import IREE
 from matrix.plan.backends.shared import BARE
 
 BACKENDS: tuple[Backend, ...] = (IREE,)
-"""What `backends()` gives."""
+"""The result of `backends()`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Table:
-    """What the backends hold together, by name, in order."""
+    """The combined rows of the backends, by name, in order."""
 
     kinds: Mapping[Stage, StageKind]
     ranks: Mapping[Stage, int]
@@ -46,32 +46,32 @@ def _table(backends: tuple[Backend, ...]) -> _Table:
 
 
 def backends() -> tuple[Backend, ...]:
-    """Every backend, in the order of tables. A spec that names none means the first."""
+    """All backends, in the order of tables. A spec that names none uses the first."""
     return BACKENDS
 
 
 def kinds() -> Mapping[Stage, StageKind]:
-    """Every stage kind by its name, each behind those that it comes after."""
+    """All stage kinds by name, each after those that it comes after."""
     return _table(BACKENDS).kinds
 
 
 def axes() -> Mapping[str, Axis]:
-    """Every axis by its name."""
+    """All axes by name."""
     return _table(BACKENDS).axes
 
 
 def environments() -> Mapping[str, EnvironmentKind]:
-    """Every kind of environment by its name, in the order in which they are needed."""
+    """All kinds of environment by name, in the order in which they are needed."""
     return _table(BACKENDS).environments
 
 
 def worker_of(stage: Stage) -> EnvironmentKind:
-    """The kind of environment that the workers of a stage are in."""
+    """The kind of environment of the workers of a stage."""
     return environments()[kinds()[stage].environment]
 
 
 def forms() -> Mapping[str, ModelForm]:
-    """Every form of a model by its name."""
+    """All forms of a model by name."""
     return _table(BACKENDS).forms
 
 
@@ -82,13 +82,13 @@ def stages_in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
 
 
 def rank_of(stage: Stage) -> int:
-    """The place of a stage in the table."""
+    """The position of a stage in the table."""
     return _table(BACKENDS).ranks[stage]
 
 
 def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage:
-    """Of some stages, the last judged one of the backend that a stage is of: what its cells end with. Where none is
-    judged, the last one."""
+    """The last judged stage among some, for the backend of a stage: its cells end with it. If none is judged, the last
+    one."""
     backend = _table(BACKENDS).backends[stage]
     among = set(stages)
     found = [kind for kind in backend.stages if kind.name in among]
@@ -97,10 +97,10 @@ def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A job in the making.
+    """A job whose inputs are not all known yet.
 
-    `above` are the indices of the nodes whose artifacts it needs, `given` artifacts (name, file, sha256) that come with
-    the model or with its stage, `obstacle` why it can never start: (outcome, reason).
+    `above` are the indices of the nodes whose artifacts it needs, `given` are artifacts (name, file, sha256) that come
+    with the model or with its stage, `obstacle` is why it can never start: (outcome, reason).
     """
 
     index: int
@@ -114,14 +114,14 @@ class Node:
     limits: Limits
     obstacle: tuple[Outcome, str] | None
     repeat: int = 0
-    """Tells repeats of the same job apart (a round of a benchmark, a second compile)."""
+    """Distinguishes repeats of the same job (a round of a benchmark, a second compile)."""
     machine: str = ""
-    """The class of this machine, where the result depends on it."""
+    """The class of this machine, if the result depends on it."""
     script: str = ""
-    """The digest of the script that it runs, of `scripts/`."""
+    """The digest of its script of `scripts/`."""
     beside: str = ""
-    """Of a round: a digest of all cells that it is interleaved and compared with. A time of another hour beside others
-    answers nothing here, so it must not be reused."""
+    """For a round: a digest of all cells that it is interleaved and compared with. A time from another hour is not
+    comparable, so it must not be reused."""
 
     @property
     def kind(self) -> StageKind:
@@ -132,8 +132,8 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str]) -> J
     """The job of a node. `environment` is the digest of its realised environment, `artifacts` maps the names of all
     artifacts above it to their sha256.
 
-    A script's parameter whose name ends in `_file` is the path of an input on the machine that asks. The key has its
-    digest as another parameter, and not where it lies.
+    A script's parameter whose name ends in `_file` is the path of an input on this machine. The key has its digest as
+    another parameter, and not the path.
     """
     kind = node.kind
     wanted = [Path(program).name for program in kind.programs]
@@ -175,9 +175,10 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str]) -> J
 
 
 def complete(job: Job, names: Iterable[str]) -> bool:
-    """Whether a job left all that its stage has to leave. A model that ends the process leaves a part, or nothing.
+    """Whether a job has produced all outputs that its stage requires. A model that ends the process leaves only a part
+    of them, or none.
 
-    A run of which no outputs are expected has nothing to leave.
+    A run without expected outputs has nothing to produce.
     """
     left = dict.fromkeys(names, "")
     return not job.outputs or all(matching(left, pattern) for pattern in kinds()[job.stage].needed)

@@ -1,4 +1,4 @@
-"""What modules are compiled for, and how they run here: the tables of `targets.toml`, and `[targets.NAME]` of a spec.
+"""Targets of modules, and how their programs run here: the tables of `targets.toml`, and `[targets.NAME]` of a spec.
 
 Both are the same records. Pure.
 """
@@ -18,16 +18,16 @@ TARGET_KEYS = ("emulator", "sysroot", "packages", "toolchain")
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
 WORDS = ("host", "all")
-"""What means something else on the axis."""
+"""Words with another meaning on the axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A target: literal flags by stage, and the `machine` (as `platform.machine()` says it) that runs its programs.
+    """A target: literal flags by stage, and the `machine` (its `platform.machine()`) that runs its programs.
 
-    Another machine runs them behind `emulator`, an argv in which `{sysroot}` is the folder with the target's C library:
-    `sysroot`, relative to the spec's folder, or the locked packages where it is "". `machine` is "" where the
-    target does not say it: every machine runs it.
+    Another machine runs them with `emulator`, an argv in which `{sysroot}` is the folder with the target's C library:
+    `sysroot`, relative to the spec's folder, or the locked packages if it is "". `machine` is "" if the target does not
+    name it: every machine runs it.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Target:
     emulator: tuple[str, ...] = ()
     sysroot: str = ""
     packages: str = ""
-    """In the place of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
+    """Instead of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
     toolchain: CrossToolchain | None = None
-    """What builds IREE's runtime for it: `toolchain` of a build is then the target's name."""
+    """The toolchain that builds IREE's runtime for it: then the `toolchain` of a build is the target's name."""
 
 
 def read_targets(table: Table) -> dict[str, Target]:
-    """All tables below `table`, by name; faults are left in it."""
+    """All tables below `table`, by name. Faults go into it."""
     targets = {}
     for name in table.content:
         named(table, name)

@@ -1,4 +1,4 @@
-"""What a person brings along, as a spec or a command line names it: models and toolchains. Reads no file of theirs."""
+"""What users bring: models and toolchains, as a spec or a command line names them. Does not read their files."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from matrix.core.toml_reader import Table
 from matrix.plan.stages import axes, forms
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\Z")
-"""Names stand in tables, in file formats and on command lines: nothing in them needs an escape."""
+"""Names are used in tables, in file formats and on command lines, so they must not need escapes."""
 
 ID = re.compile(r"(sha256:)?[0-9a-f]{64}\Z")
-"""An image by its ID. A name of one's own says more, but need not be there."""
+"""An image by its ID. A user's own name for it may be missing."""
 
 PLACES = ("bin", "tools", "install", "venv", ".venv")
-"""Folders that say nothing about whose tools they hold: the one above names a toolchain."""
+"""Folders whose names do not identify a toolchain: it is named after the one above."""
 
 IMAGE = "image:"
-"""What stands before the name of a container image that holds tools, in place of a path."""
+"""The prefix for the name of a container image with tools, instead of a path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserModel:
-    """A `[models.NAME]` table, or a file that `--model` names.
+    """A `[models.NAME]` table, or a file of `--model`.
 
-    `form` is one of `stages.forms()`: a Python file with `model()` and `inputs()`, or a finished artifact. Paths are
-    relative to the spec's folder. `inputs` and `expected` are .npy files; none of them for a Python file. `function`
-    is the entry point, "" the usual one; `opset_version` what an importer raises the opset of an `.onnx` to.
-    `parameters`, of a Python file only, says where its weights go: "inline" in the MLIR, "external" in an .irpa file.
+    `form` is one of `stages.forms()`: a Python file with `model()` and `inputs()`, or an artifact. Paths are relative
+    to the spec's folder. `inputs` and `expected` are .npy files; a Python file has none. `function` is the entry point,
+    "" for the default; an importer raises the opset of an `.onnx` to `opset_version`. `parameters`, for a Python file
+    only, says where its weights go: "inline" into the MLIR, "external" into an .irpa file.
     """
 
     name: str
@@ -84,8 +84,8 @@ def read_models(top: Table) -> dict[str, UserModel]:
 
 
 def read_user_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, str]:
-    """The tables `[toolchains.NAME]`: name -> path, or IMAGE and an image's name. `taken` are words that mean something
-    else on an axis."""
+    """The tables `[toolchains.NAME]`: name -> path, or IMAGE and an image's name. `taken` are words with another
+    meaning on an axis."""
     toolchains = {}
     table = top.table("toolchains")
     for name in table.content:
@@ -103,10 +103,10 @@ def read_user_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserBuild:
-    """A `[builds.NAME]` table: a runtime to be built from source, as a value of the axis runtime.
+    """A `[builds.NAME]` table: a runtime that is built from source, as a value of the axis runtime.
 
-    `source` is a pinned release or the path of an IREE tree, relative to the spec's folder; `toolchain` a row of
-    `images/armv6/toolchains.toml`, or a target of the spec that has one; `options` are further ones of cmake.
+    `source` is a pinned release or the path of an IREE tree, relative to the spec's folder; `toolchain` is a row of
+    `images/armv6/toolchains.toml`, or a target of the spec with one; `options` are further ones of cmake.
     """
 
     name: str
@@ -116,7 +116,7 @@ class UserBuild:
 
 
 def read_builds(top: Table, *, taken: Iterable[str] = ()) -> dict[str, UserBuild]:
-    """The tables `[builds.NAME]`. `taken` are words that mean something else on the axis."""
+    """The tables `[builds.NAME]`. `taken` are words with another meaning on the axis."""
     builds = {}
     table = top.table("builds")
     for name in table.content:
@@ -140,15 +140,15 @@ def read_builds(top: Table, *, taken: Iterable[str] = ()) -> dict[str, UserBuild
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnValue:
-    """A value of an axis that a spec defines itself (`[axis.NAME.VALUE]`): literal flags of stages, packages in the
-    environments that take some."""
+    """A value of a spec's own axis (`[axis.NAME.VALUE]`): literal flags of stages, and packages for their
+    environments."""
 
     flags: Mapping[Stage, tuple[str, ...]] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
 
 
 def read_own_axes(top: Table, taken: Iterable[str], stages: Sequence[Stage]) -> dict[str, dict[str, OwnValue]]:
-    """The tables `[axis.NAME.VALUE]`. `taken` are the names of axes that there are, `stages` those that take flags."""
+    """The tables `[axis.NAME.VALUE]`. `taken` are the names of existing axes, `stages` those that accept flags."""
     own: dict[str, dict[str, OwnValue]] = {}
     table, names = top.table("axis"), set(taken)
     for name in table.content:
@@ -181,7 +181,7 @@ def named(table: Table, name: str) -> None:
 
 
 def form_of(word: str) -> str:
-    """The form of a model that a file is, by its suffix. Raises ModelUnusable."""
+    """The form of a model file, by its suffix. Raises ModelUnusable."""
     suffixes = {suffix: form.name for form in forms().values() for suffix in form.suffixes}
     form = suffixes.get(PurePath(word).suffix.lower())
     if form is None:
@@ -193,7 +193,8 @@ def form_of(word: str) -> str:
 
 
 def model_names(paths: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """Path -> a name for tables: the file's own, with its folder's where two files share it, with a number at last."""
+    """Path -> a name for tables: that of the file; with its folder's if two files share it; if needed, with a
+    number."""
     every = list(dict.fromkeys(paths))
     stems = [as_name(PurePath(path).stem) for path in every]
     names: dict[str, str] = {}
@@ -208,7 +209,7 @@ def model_names(paths: Iterable[str], taken: Iterable[str] = ()) -> dict[str, st
 
 
 def toolchain_name(path: str, used: Iterable[str]) -> str:
-    """A name for tables of a folder, a virtual environment, a wheel or an image."""
+    """A name for tables, for a folder, a virtual environment, a wheel or an image."""
     if image := image_of(path):
         name = image.rpartition("/")[2].partition("@")[0]
         return numbered(_lettered(as_name(name.removeprefix("sha256:")[:12] if ID.match(name) else name)), used)
@@ -221,17 +222,17 @@ def toolchain_name(path: str, used: Iterable[str]) -> str:
 
 
 def _lettered(name: str) -> str:
-    """The name of a toolchain begins with a letter, so that it reads like no release."""
+    """The name of a toolchain begins with a letter, so that it does not look like a release."""
     return name if name[:1].isalpha() else f"own-{name}"
 
 
 def image_of(place: str) -> str:
-    """The name of the image that a toolchain's place means; empty where it is a path."""
+    """The image name of a toolchain's place; empty if it is a path."""
     return place.removeprefix(IMAGE) if place.startswith(IMAGE) else ""
 
 
 def as_name(text: str) -> str:
-    """The text as a name: what a name cannot hold becomes a dash."""
+    """The text as a name: other characters become a dash."""
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+") or "own"
 
 
@@ -241,12 +242,12 @@ def numbered(name: str, used: Iterable[str]) -> str:
 
 
 def tool_axes() -> tuple[str, ...]:
-    """The axes on which a toolchain can stand in the place of a release."""
+    """The axes on which a toolchain can replace a release."""
     return tuple(name for name, axis in axes().items() if axis.tool)
 
 
 def is_toolchain(axis: str, term: str) -> bool:
-    """A path or an image on an axis of releases, as against a version, a specifier or a keyword."""
+    """Whether a value on an axis of releases is a path or an image, not a version, a specifier or a keyword."""
     return axis in tool_axes() and ("/" in term or term.endswith(".whl") or term.startswith(IMAGE))
 
 
@@ -256,11 +257,11 @@ def toolchain_terms(axes: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 LOCK_KEY_FORMAT = 1
-"""Goes into every key. Raise it when the same question is to be resolved anew."""
+"""Part of every key. Raise it to resolve the same question again."""
 
 
 def fault_of(word: str) -> str:
-    """Why a word is no requirement that can be asked for; empty where it is one."""
+    """Why a word is not a valid requirement; empty if it is."""
     try:
         requirement = Requirement(word)
     except InvalidRequirement:
@@ -273,21 +274,21 @@ def fault_of(word: str) -> str:
 
 
 def pins_fit(pins: Mapping[str, str], packages: Iterable[str]) -> bool:
-    """The pins are just what was asked for: a fitting version of each package, and no package that nobody named."""
+    """Whether the pins fit the requirements: a matching version of each package, and no other package."""
     asked = [Requirement(word) for word in packages]
     named = {canonicalize_name(requirement.name) for requirement in asked}
     return pins.keys() == named and all(
         requirement.specifier.contains(pins[canonicalize_name(requirement.name)], prereleases=True)
-        and not (requirement.extras or requirement.marker)  # what these add is not in the pins
+        and not (requirement.extras or requirement.marker)  # packages that these add are not pinned
         for requirement in asked
     )
 
 
 def names(packages: Iterable[str]) -> tuple[str, ...]:
-    """The names of the packages that are asked for, each once, sorted."""
+    """The names of the required packages, each once, sorted."""
     return tuple(sorted({canonicalize_name(Requirement(word).name) for word in packages}))
 
 
 def key_of(base: str, packages: Iterable[str], python: str) -> str:
-    """Names the answer for the exporter lock of the digest `base`: another base, another answer."""
+    """The key of the resolved lock for the exporter lock with the digest `base`: another base gives another lock."""
     return digest({"format": LOCK_KEY_FORMAT, "base": base, "packages": sorted(packages), "python": python})[:32]

@@ -1,4 +1,4 @@
-"""`images/locks/wanted.toml`: what there should be a lock for, as frozen records. Reads that file and nothing else."""
+"""Reads `images/locks/wanted.toml`: the locks that are wanted, as frozen records. Reads nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PYTHON = re.compile(r"3\.\d{1,2}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageWish:
-    """All releases of one package that a specifier admits, each in a lock of its own."""
+    """All releases of one package that a specifier allows, each in its own lock."""
 
     package: str
     specifier: str
@@ -30,7 +30,7 @@ class PackageWish:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CombinedWish:
     """A set of environments whose locks pin several axes: every combination of the releases that the selectors of each
-    axis name."""
+    axis select."""
 
     place: str
     kind: str
@@ -38,18 +38,19 @@ class CombinedWish:
     lowest_python: str
     variants: tuple[str, ...]
     packages: tuple[str, ...] = ()
-    """Exact requirements beside them, for models that come from a package."""
+    """Additional exact requirements, for models from a package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """`wanted.toml`: what there should be a lock for."""
+    """`wanted.toml`: the wanted locks."""
 
     pythons: tuple[str, ...]
     packages: Mapping[str, PackageWish]
     combined: tuple[CombinedWish, ...]
     beside: Mapping[str, Mapping[str, str]]
-    """Release of a combination's last axis -> package -> version, where those have none of its own minor release."""
+    """Release of a combination's last axis -> package -> version, if those packages have no release with its minor
+    release."""
 
 
 def axis_packages(kind: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Backends: families of tools that take a model to numbers, each one record. `table` is what other modules read.
+"""Backends: families of tools that take a model to numbers, each one record. Other modules read `table`.
 
-A backend's module may import `matrix.core`, `matrix.artifacts` and what is its own alone.
+A backend's module may import `matrix.core`, `matrix.artifacts` and its own modules.
 """

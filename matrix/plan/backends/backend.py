@@ -1,4 +1,4 @@
-"""A backend as a record: its axes, its chain of stages, the environments that they run in. Pure."""
+"""The record of a backend: its axes, its chain of stages, their environments. Pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(seconds=900, memory_bytes=8 << 30)
 JOB_LOG = "log"
-"""What `read` finds the job's log under, beside its outputs."""
+"""The name of the job's log among the outputs for `read`."""
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the command of a job is made from: the flags and parameters of its cell's values, and the artifacts (name ->
-    sha256) of the stages before it."""
+    """The inputs of a command: the flags and parameters of the cell's values, and the artifacts (name -> sha256) of the
+    stages before it."""
 
     flags: tuple[str, ...]
     parameters: Mapping[str, str]
@@ -38,70 +38,69 @@ class Given:
 class StageKind:
     """A stage as one row.
 
-    The command line names files relative to the job's folder: locations in a module's debug information then do not
-    depend on where the store lies, and neither does its digest.
+    The command line names files relative to the job's folder. So the locations in a module's debug information, and its
+    digest, do not depend on the store's path.
     """
 
     name: Stage
     environment: str
-    """The kind of environment that it runs in."""
+    """The kind of its environment."""
     inputs: tuple[str, ...]
-    """Patterns: what it takes of the artifacts before it."""
+    """Patterns: the artifacts that it takes from the stages before it."""
     outputs: tuple[str, ...]
-    """Patterns: what it may leave."""
+    """Patterns: the files that it may produce."""
     needed: tuple[str, ...]
-    """Without one of these it has not passed, whatever its exit code says."""
+    """Without one of these files it has not passed, whatever its exit code."""
     command: Callable[[Given], tuple[str, ...]]
-    """A tool of the environment and its arguments; of a `script`, the words that stand for it."""
+    """A tool of the environment and its arguments; for a `script`, the words that describe the call."""
     axes: tuple[str, ...] = ()
-    """The axes of which it depends, beside model and target. Where a cell goes through none of an axis's stages, it has
-    no value on the axis."""
+    """The axes that it depends on, besides model and target. A cell that goes through none of an axis's stages has no
+    value on the axis."""
     script: str = ""
-    """A file of `scripts/` whose function runs in a fork of the warm worker, in place of the command."""
+    """A file of `scripts/` whose function runs in a fork of the warm worker, instead of a command."""
     programs: tuple[str, ...] = ()
-    """Files of `scripts/` that the command needs: laid into the job's folder, and in its key by their content."""
+    """Files of `scripts/` that the command needs. They are put into the job's folder, and the key has their digests."""
     executable: tuple[str, ...] = ()
-    """Those of its inputs that are programs."""
+    """The inputs that are programs."""
     after: tuple[Stage, ...] = ()
-    """The stages whose artifacts it takes, as far as its cell goes through them."""
+    """The stages whose artifacts it takes, if its cell goes through them."""
     comes_with: Stage = ""
-    """Nobody asks for it: it comes with this stage where a value needs it. "": a spec asks for it."""
+    """It cannot be asked for: it comes with this stage if a value needs it. "": a spec asks for it."""
     unless: Stage = ""
-    """A cell that goes through this stage does without it."""
+    """A cell with this stage does not need it."""
     apart: bool = False
-    """It takes nothing of the model."""
+    """It takes no file of the model."""
     judged: bool = True
-    """It decides a cell's outcome. Else it measures what passed."""
+    """It decides the outcome of a cell. Otherwise it measures cells that passed."""
     compared: bool = False
-    """What it leaves is compared with the expected outputs. Nobody knows how many outputs there are where none are
-    expected: it then leaves none."""
+    """Its outputs are compared with the expected ones. Where none are expected, their number is unknown, and it writes
+    none."""
     on_target: bool = False
-    """It runs programs of the target, which another machine cannot."""
+    """It runs programs of the target, which another machine cannot run."""
     alone: bool = False
-    """Nothing else may run on the machine beside it."""
+    """No other job may run on the machine at the same time."""
     rounds: bool = False
-    """It is repeated in rounds, each beside the same round of other cells, as [benchmark] says."""
+    """It is repeated in rounds, which are interleaved with those of other cells, as [benchmark] says."""
     repeatable: bool = False
-    """[repeat] may ask for it more than once."""
+    """[repeat] may ask for several runs of it."""
     flags: bool = False
-    """A spec's own axes may give it flags."""
+    """A spec's own axes may have flags for it."""
     extended: bool = False
-    """Packages that a model or a spec asks for lie in its environment."""
+    """Its environment gets the packages that a model or a spec requires."""
     limits: Limits = LIMITS
     typical_seconds: float = 1.0
-    """Of a small model, where a store has no results yet to tell."""
+    """Seconds for a small model, before a store has results."""
     typical_by_model: Mapping[str, float] = field(default_factory=dict)
-    """Of the shipped models that are far from that."""
+    """Seconds for shipped models that take much longer or shorter."""
     strip: Callable[[bytes], bytes] | None = None
-    """Takes host names and paths out of an output before it is stored."""
+    """Removes host names and paths from an output before it is stored."""
     read: Callable[[Mapping[str, bytes]], Mapping[str, Json]] | None = None
-    """From its outputs and its log (name -> content) to its measurements: what results keep of it. Empty: it measured
-    nothing."""
+    """Makes measurements for the results from its outputs and its log (name -> content). Empty: no measurements."""
     quiet: str = ""
-    """The next step where it ended without a word; "": to read its log."""
+    """The next step if it ended without a message; "": read its log."""
 
     def leaves(self, artifacts: Mapping[str, str]) -> tuple[str, ...]:
-        """The patterns of what it leaves, given the artifacts before it."""
+        """The patterns of its outputs, given the artifacts before it."""
         return self.outputs if not self.compared or matching(artifacts, EXPECTED) else ()
 
 
@@ -110,31 +109,31 @@ Value: TypeAlias = "Callable[[str, Spec, Catalogue], AxisValue]"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Axis:
-    """An axis as one row: which values it knows, and what one means to each stage."""
+    """An axis as one row: the values that it knows, and the meaning of one for each stage."""
 
     name: str
     value: Value
     known: Callable[[Spec, Catalogue], Iterable[str]] = lambda _spec, _catalogue: ()
-    """All values beside releases and a user's own tools."""
+    """All values besides releases and a user's own tools."""
     help: str = ""
-    """What its option of the command line says."""
+    """The help text of its command line option."""
     default: tuple[str, ...] = ("latest",)
-    """The selectors of a spec that says nothing of it."""
+    """The selectors for a spec without any."""
     package: str = ""
     """Its values are releases of this package, each with a lock."""
     released: bool = False
     """Its values are releases: of the package, or of Python."""
     tool: str = ""
-    """A user's own tools can stand in the place of a release: those with this one among them."""
+    """A user's own tools can replace a release: those that include this one."""
     tools_beside: tuple[str, ...] = ()
-    """Further ones that a stage or the tool may start."""
+    """Further tools that a stage or the tool may start."""
     built: bool = False
-    """A build from source can, too."""
+    """A build from source can replace a release, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentCost:
-    """Of one environment: bytes to download, bytes on the disk, seconds to install with an empty cache."""
+    """The cost of one environment: bytes to download, bytes on the disk, seconds to install with an empty cache."""
 
     download_bytes: int
     disk_bytes: int
@@ -143,52 +142,52 @@ class EnvironmentCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EnvironmentKind:
-    """A kind of environment as one row: what its locks pin, what it costs."""
+    """A kind of environment as one row: the pins of its locks, and its cost."""
 
     name: str
     cost: EnvironmentCost
-    """Of one that shares no wheel with another."""
+    """The cost of one that shares no wheel with another."""
     axes: tuple[str, ...] = ()
-    """The axes whose packages a lock of it pins; none: it has no lock."""
+    """The axes whose packages its locks pin; none: it has no lock."""
     follows: str = ""
-    """It has a lock for each one of this kind, with `extra` behind the package."""
+    """It has a lock for each lock of this kind, with `extra` of the package added."""
     extra: str = ""
     beside: tuple[str, ...] = ()
-    """Packages that a lock holds beside, each in the newest release of the same minor release as that of the last axis,
+    """Additional packages of a lock, each in the newest release with the same minor release as that of the last axis,
     or as `[beside]` of wanted.toml says."""
     variants: tuple[str, ...] = ()
-    """Builds of the same release, each with a lock of its own."""
+    """Builds of the same release, each with its own lock."""
     large: str = ""
-    """The package that makes it large. Two of the same release are not installed at the same time: both would fetch
-    it."""
+    """The package that makes it large. Two environments with the same release of it are not installed at the same time:
+    both would fetch it."""
     same_large: EnvironmentCost | None = None
-    """Its cost beside one of the same release of that package and the same Python."""
+    """Its cost beside another with the same release of that package and the same Python."""
     other_python: EnvironmentCost | None = None
-    """The same on another Python."""
+    """Its cost beside another with the same release, on another Python."""
     warm: tuple[str, ...] = ()
-    """What its worker imports before its first job."""
+    """The modules that its worker imports before its first job."""
     versions_of: tuple[str, ...] = ()
-    """Packages whose versions a script is told."""
+    """Packages whose versions a script gets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelForm:
-    """What a model can come as: a Python file, or a finished artifact of a stage."""
+    """A form of a model: a Python file, or the artifact of a stage."""
 
     name: str
     suffixes: tuple[str, ...]
     artifact: str = ""
-    """What stages call the file; "": a stage makes it one."""
+    """The stages' name for the file; "": a stage makes it one."""
     around: frozenset[Stage] = frozenset()
-    """The stages that a model of this form does not go through."""
+    """The stages that a model of this form skips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Backend:
     """A family of tools that takes a model to numbers.
 
-    `axes` are its own and those that all share, in the order of tables; `stages` the chain, in the order in which a
-    cell goes through it; `environments` in the order in which they are needed. Names are its alone.
+    `axes` are its own and the shared ones, in the order of tables; `stages` are its chain, in the order in which a cell
+    goes through it; `environments` are in the order in which they are needed. No other backend uses the names.
     """
 
     name: str
@@ -197,22 +196,22 @@ class Backend:
     environments: tuple[EnvironmentKind, ...]
     forms: tuple[ModelForm, ...]
     model: Callable[[Model], Mapping[Stage, Part]]
-    """What a model means to each stage."""
+    """The meaning of a model for each stage."""
     square: tuple[str, str]
-    """The axes down and across of its usual table."""
+    """The axes down and across of its default table."""
     signatures: str
-    """The file in `matrix/data` that knows its error messages."""
+    """The file in `matrix/data` with the signatures of its error messages."""
     target_keys: tuple[str, ...] = ()
-    """The keys of a target's table that are its own,"""
+    """The keys of a target's table for this backend,"""
     target_flags: Callable[[Table], Mapping[Stage, tuple[str, ...]]] = lambda _: {}
-    """and the flags of each stage that they stand for."""
+    """and the flags of each stage that they set."""
 
     def around(self, form: str) -> frozenset[Stage]:
-        """The stages that a model of a form does not go through: all, where none takes it."""
+        """The stages that a model of a form skips: all of them, if none takes it."""
         every = frozenset(kind.name for kind in self.stages)
         return next((each.around for each in self.forms if each.name == form), every)
 
 
 def matching(names: Mapping[str, str], pattern: str) -> list[str]:
-    """The names that fit, `input_2` before `input_10`."""
+    """The names that match, `input_2` before `input_10`."""
     return sorted((name for name in names if fnmatchcase(name, pattern)), key=lambda name: (len(name), name))

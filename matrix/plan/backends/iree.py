@@ -1,5 +1,5 @@
-"""The backend IREE: torch and iree-turbine export a model as MLIR, `iree-compile` makes a `.vmfb` of it, IREE's runtime
-runs that. Pure."""
+"""The backend IREE: torch and iree-turbine export a model as MLIR, `iree-compile` compiles it to a `.vmfb`, and IREE's
+runtime runs that. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RUN, BENCHMARK = "run", "benchmark"
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 TIMES = "benchmark.json"
 TYPES = "types_*.npy"
-"""Of a program that a module is linked into: arrays like its outputs, which it learns types and shapes from."""
+"""For a program with a linked module: arrays like its outputs, for their types and shapes."""
 IMPORTER = "import_onnx.py"
 
 
@@ -59,7 +59,7 @@ def _link(given: Given) -> tuple[str, ...]:
 
 
 def _tool(name: str, given: Given) -> tuple[str, ...]:
-    """A tool of the runtime with a module and its inputs; one that was built lies in the job's folder."""
+    """A tool of the runtime with a module and its inputs. A tool that was built is in the job's folder."""
     tool = f"./{name}" if name in given.artifacts else name
     parameters = [f"--parameters=model={PARAMETERS}"] if PARAMETERS in given.artifacts else []
     inputs = [f"--input=@{name}" for name in given.named(INPUT)]
@@ -72,8 +72,8 @@ def _run(given: Given) -> tuple[str, ...]:
 
 
 def _benchmark(given: Given) -> tuple[str, ...]:
-    """One round: five samples of at least 0.2 s each after a warm-up. The JSON goes to a file, as its context names
-    the host, and a log is kept as it is."""
+    """One round: five samples of at least 0.2 s each after a warm-up. The JSON goes to a file, because its context
+    names the host, and a log is stored as it is."""
     how = ("--benchmark_repetitions=5", "--benchmark_min_time=0.2s", "--benchmark_min_warmup_time=0.1")
     out = (f"--benchmark_out={TIMES}", "--benchmark_out_format=json", "--print_statistics")
     return (*_tool(BENCHMARKER, given), *how, *out, *given.flags)
@@ -124,7 +124,7 @@ STAGES = (
         after=(EXPORT, IMPORT),
         repeatable=True,
         typical_seconds=1.0,
-        typical_by_model={  # on one to two cores; the middle of what 2.9 to 3.13 took
+        typical_by_model={  # on one to two cores; the middle of 2.9 to 3.13
             "mobilenet_v2": 12,
             "mobilenet_v3_small": 13,
             "quartznet_5x5": 10,
@@ -208,11 +208,11 @@ ENVIRONMENTS = (
         variants=("cuda", "cpu"),
         cost=EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_700_000_000, seconds=35.0),
         large=TORCH,
-        # beside one of the same torch it adds IREE and turbine; on another Python torch too, but none of CUDA's wheels
+        # beside another with the same torch it adds IREE and turbine; on another Python also torch, but no CUDA wheels
         same_large=EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0),
         other_python=EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0),
-        # turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx in the middle of its first export;
-        # 0.9 s against 0.4 s a fork
+        # turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx during its first export;
+        # 0.9 s against 0.4 s for a fork
         warm=(TORCH, "iree.turbine.aot|shark_turbine.aot", "networkx"),
         versions_of=(TORCH, TURBINE_PACKAGE, COMPILER_PACKAGE, RUNTIME_PACKAGE),
     ),

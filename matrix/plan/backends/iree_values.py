@@ -1,4 +1,4 @@
-"""What the values of IREE's axes mean to its stages: releases, a user's own tools, sets of flags, models. Pure."""
+"""The meaning of the values of IREE's axes for its stages: releases, a user's own tools, flag sets, models. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matrix.plan.spec import Spec
 
 EXTERNAL_PARAMETERS = ("--iree-opt-const-eval=false",)
-"""Compilers up to 3.6 would else want the parameters' values. All get it: cells differ by their release alone."""
+"""Otherwise compilers up to 3.6 would need the parameters' values. All get it: cells differ by their release alone."""
 
 BACKEND_FLAG = "--iree-hal-target-backends=llvm-cpu"
 TARGET_FLAGS = {
@@ -25,17 +25,16 @@ TARGET_FLAGS = {
     "abi": "--iree-llvmcpu-target-abi",
     "float_abi": "--iree-llvmcpu-target-float-abi",
 }
-"""Key of a target -> the flag of iree-compile that it stands for."""
+"""Key of a target -> the flag of iree-compile that it sets."""
 DEVICE = ("--device=local-sync",)
 
 
 def released(
     axis: str, package: str, *stages: Stage, tools_in: Stage = "", built_in: Stage = "", linked_in: Stage = ""
 ) -> Value:
-    """The values of an axis of releases. A user's own tools stand in the stage `tools_in`: others need Python packages
-    beside them, those of the newest release. What is built from source is built in `built_in`,
-    and its toolchain links modules in `linked_in`. Where there are no tools
-    to run on a Python of its own, the axis python chooses it."""
+    """The values of an axis of releases. A user's own tools are used in the stage `tools_in`; the other stages need
+    Python packages, those of the newest release. A runtime from source is built in `built_in`, and its toolchain links
+    modules in `linked_in`. If no tools run on a Python, the axis python chooses it."""
 
     def value(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         if built_in and label in catalogue.builds:
@@ -56,7 +55,7 @@ def released(
 
 
 def _built(axis: str, label: str, planned: PlannedBuild, parts: Mapping[Stage, Part]) -> AxisValue:
-    """It is built, and what was built runs; its toolchain links a module into a program of its own."""
+    """It is built, and the result runs; its toolchain links a module into its own program."""
     return AxisValue(
         axis=axis,
         label=label,
@@ -82,8 +81,7 @@ def flag_set(axis: str) -> Value:
 
 
 def target_flags(row: Table, *, compile_in: Stage, run_in: Stage) -> Mapping[Stage, tuple[str, ...]]:
-    """The flags that the keys of a target stand for, then the literal ones, which take the place of those of the same
-    name."""
+    """The flags that the keys of a target set, then the literal ones, which override those with the same name."""
     values = {key: ",".join(row.texts(key)) for key in TARGET_FLAGS}
     meant = (BACKEND_FLAG, *(f"{TARGET_FLAGS[key]}={value}" for key, value in values.items() if value))
     literal = row.texts(compile_in)
@@ -93,7 +91,7 @@ def target_flags(row: Table, *, compile_in: Stage, run_in: Stage) -> Mapping[Sta
 
 
 def model_parts(model: Model, *, export: Stage, importing: Stage, compiling: Stage, run: Stage) -> Mapping[Stage, Part]:
-    """What a model means to the stages of these names."""
+    """The meaning of a model for these stages."""
     parts: dict[Stage, Part] = {}
     if model.form == "file":
         source = (("model_file", str(model.path)), ("model_digest", model.digest))

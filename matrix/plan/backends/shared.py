@@ -1,4 +1,4 @@
-"""The axes that all backends share: model, python and target; and the one that chooses among backends. Pure."""
+"""The axes that all backends share (model, python, target), and the one that chooses among backends. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _kinds(spec: Spec) -> Iterable[StageKind]:
 
 
 def _backend(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
-    """A cell of one backend goes round the stages of all others."""
+    """A cell of one backend skips the stages of all others."""
     others = (kind.name for backend in spec.backends if backend.name != label for kind in backend.stages)
     return AxisValue(axis=BACKEND_AXIS.name, label=label, without=frozenset(others))
 
@@ -49,7 +49,7 @@ def _python(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
 
 
 def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
-    """Another machine's programs run behind the target's emulator; without one its cells cannot run here."""
+    """Programs of another machine run with the target's emulator; without one its cells cannot run here."""
     target, machine = catalogue.targets[label], catalogue.machine
     parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
     if target.machine in ("", machine):
@@ -73,7 +73,7 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
 
 
 def _platform(target: Target, spec: Spec) -> Platform:
-    """Paths are relative to the spec's folder; the command line that a job's key holds has the emulator's name."""
+    """Paths are relative to the spec's folder. The command line in a job's key has the emulator's name."""
     word, *rest = target.emulator
     return Platform(
         machine=target.machine,
@@ -85,7 +85,7 @@ def _platform(target: Target, spec: Spec) -> Platform:
 
 
 BARE = EnvironmentKind(name="bare", cost=EnvironmentCost(download_bytes=0, disk_bytes=100_000, seconds=0.2))
-"""A Python and nothing beside it: for stages that are a script of their own."""
+"""A Python without packages: for stages that are only a script."""
 
 BACKEND_AXIS = Axis(
     name="backend",

@@ -1,8 +1,8 @@
-"""How IREE's runtime is built from source: C toolchains as records, and the commands of a build. Pure.
+"""Builds IREE's runtime from source: C toolchains as records, and the commands of a build. Pure.
 
-`{name}` in a command stands for the folder of a locked set of packages (`armel`, `native`, `zig`, `bin`), of IREE's
-sources (`source`), of a user's own compilers (`toolchain`), of the build itself (`here`). The same bytes come out
-wherever these lie.
+`{name}` in a command is the folder of a locked set of packages (`armel`, `native`, `zig`, `bin`), of IREE's sources
+(`source`), of a user's own compilers (`toolchain`), or of the build itself (`here`). The result does not depend on
+these paths.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ UNSTRIPPED = "iree-run-module.debug"
 BENCHMARKER = "iree-benchmark-module"
 
 BENCHMARK_LIBRARY = "third_party/benchmark"
-"""Google's benchmark in IREE's sources, which BENCHMARKER needs. Crates of late leave it out."""
+"""Google's benchmark in IREE's sources, which BENCHMARKER needs. The latest crates do not have it."""
 
 HOST_PROGRAMS = ("iree-flatcc-cli", "iree-c-embed-data")
-"""The tools that a cross build runs on the machine itself."""
+"""The tools that a cross build runs on this machine."""
 
 NATIVE = "native"
 """The set of packages with the compiler for this machine."""
@@ -50,33 +50,33 @@ RUNTIME_OPTIONS = ("-DCMAKE_BUILD_TYPE=MinSizeRel", *(f"-D{name}=OFF" for name i
 RUNTIME_OPTIONS += ("-DIREE_HAL_DRIVER_LOCAL_SYNC=ON", "-DCMAKE_LINK_DEPENDS_USE_LINKER=OFF")
 
 LINK_FOLDER = "link"
-"""Where a compiler's environment has the repaired linker, which `{link}` in a flag means."""
+"""The folder of a compiler's environment with the repaired linker, `{link}` in a flag."""
 
 RUNTIME_KEYS = ("runtime_flags", "runtime_link", "runtime_options")
 
 OBJECT, HEADER_FILE, CALLER = "module.o", "module.h", "static_library.c"
-"""Of a module that is linked into a C program: its machine code, the header beside that, and the program."""
+"""The files for a module that is linked into a C program: its machine code, the header for it, and the program."""
 
 QUERY = r"s/^\(.*[^A-Za-z0-9_$]\)\{0,1\}\([A-Za-z0-9_$]*_library_query\)(.*/#define LIBRARY_QUERY \2/w query.h"
-"""Writes down, of HEADER, the name of the one function that OBJECT exports: a script of `sed`."""
+"""A `sed` script that prints, from HEADER, the name of the one function that OBJECT exports."""
 
 TOOLCHAIN_KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", "module_link", *RUNTIME_KEYS)
 
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
-"""zig compiles its C library once for each target, minutes on a busy machine: kept between builds."""
+"""zig compiles its C library once for each target, which takes minutes on a busy machine: it is kept between builds."""
 
 CACHES = ("zig-cache",)
-"""Folders that are written to, and whose content decides nothing."""
+"""Folders that are written to, but whose content does not affect the result."""
 
 MACHINES = ("arm", "aarch64", "x86_64")
-"""What the shipped toolchains make code for; the names are those of CMAKE_SYSTEM_PROCESSOR too."""
+"""The machines of the shipped toolchains; the names are also those of CMAKE_SYSTEM_PROCESSOR."""
 
 OWN = "toolchain"
 
 OWN_KEYS = ("path", "cc", "cxx", "link", "binutils", "runtime_flags", "runtime_link", "tool_libraries")
 
 SYSTEM_PATH = "/usr/bin:/bin"
-"""Where a build finds programs that are named without a folder."""
+"""The PATH of a build."""
 
 PLACE = re.compile(r"\{([a-z-]+)\}")
 
@@ -87,12 +87,12 @@ Command = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrossToolchain:
-    """A row of `images/armv6/toolchains.toml`, or the `toolchain` of a target of one's own.
+    """A row of `images/armv6/toolchains.toml`, or the `toolchain` of a user's own target.
 
-    `machine` runs what it makes, `binutils` is what stands before `ar` and `strip`, `libraries` is where a dynamic
-    program finds its C library here, `module_link` are further libraries of a program with a module in it, `path` is
-    what `{toolchain}` means, relative to the spec's folder, and `tool_libraries` the folder in it with the compiler's
-    own libraries, where it was unpacked and not installed.
+    `machine` runs the result, `binutils` is the prefix of `ar` and `strip`, `libraries` is where a dynamic program
+    finds its C library here, `module_link` are further libraries of a program with a module in it, `path` is
+    `{toolchain}` (relative to the spec's folder), and `tool_libraries` is the folder in it with the compiler's own
+    libraries, if it was unpacked and not installed.
     """
 
     name: str
@@ -116,7 +116,7 @@ class CrossToolchain:
 
     @property
     def environment(self) -> tuple[tuple[str, str], ...]:
-        """Where the unpacked compiler and binutils find their own libraries, and zig its cache."""
+        """The library path of the unpacked compiler and binutils, and the cache of zig."""
         libraries = [tool_libraries(name) for name in PLACE.findall(self.binutils) if name != OWN]
         libraries += [f"{{{OWN}}}/{self.tool_libraries}"] if self.tool_libraries else []
         caches = ZIG_CACHES if "zig" in places_in((self.cc,)) else ()
@@ -124,7 +124,7 @@ class CrossToolchain:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """What must be there before a build begins."""
+        """The programs that a build needs."""
         return tuple(dict.fromkeys((*self.cc[:1], *self.cxx[:1], f"{self.binutils}ar", f"{self.binutils}strip")))
 
 
@@ -134,7 +134,7 @@ def tool_libraries(tree: str) -> str:
 
 
 def places_in(commands: Iterable[Command]) -> tuple[str, ...]:
-    """The names of the folders that commands speak of, each once."""
+    """The names of the folders in commands, each once."""
     return tuple(dict.fromkeys(name for command in commands for word in command for name in PLACE.findall(word)))
 
 
@@ -168,7 +168,7 @@ def read_cross_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
 
 
 def read_own_toolchain(name: str, row: Table, machine: str) -> CrossToolchain:
-    """The `toolchain` of a target of one's own; faults are left in `row`."""
+    """The `toolchain` of a user's own target. Faults go into `row`."""
     row.only(OWN_KEYS)
     for key in ("cc", "cxx"):
         if not row.texts(key):
@@ -195,7 +195,7 @@ def read_own_toolchain(name: str, row: Table, machine: str) -> CrossToolchain:
 
 
 def host_commands(native: CrossToolchain, folder: str) -> tuple[Command, ...]:
-    """Build the host's tools below `folder`; they lie in `folder`/tools."""
+    """Builds the host's tools below `folder`; they are in `folder`/tools."""
     return (
         (*_cmake(folder), *_compilers(native), "-DCMAKE_EXE_LINKER_FLAGS=-static -s", *RUNTIME_OPTIONS),
         ("{bin}/cmake", "--build", folder, "--target", *HOST_PROGRAMS),
@@ -205,10 +205,11 @@ def host_commands(native: CrossToolchain, folder: str) -> tuple[Command, ...]:
 def runtime_commands(
     toolchain: CrossToolchain, host: str, options: tuple[str, ...] = (), *, timed: bool = False
 ) -> tuple[Command, ...]:
-    """Build IREE's runtime and leave it in the folder of the build, stripped (RUNNER) and as it was (UNSTRIPPED).
+    """Builds IREE's runtime in the folder of the build: stripped (RUNNER) and unstripped (UNSTRIPPED).
 
-    `host` is the folder of the host's tools, `options` are further ones of cmake, which win. With `timed` BENCHMARKER
-    is built too, from a copy of the sources with the library of `{benchmark}` where they have none; RUNNER is the same.
+    `host` is the folder of the host's tools, `options` are further ones of cmake, which win. With `timed`, BENCHMARKER
+    is built too, from a copy of the sources with the library of `{benchmark}` if they do not have it; RUNNER is the
+    same.
     """
     source = COPY if timed else "{source}"
     named = ("source", *places_in((toolchain.cc, toolchain.runtime_flags)), *_caches(toolchain), "here")
@@ -241,7 +242,7 @@ def runtime_commands(
 
 
 def link_commands(toolchain: CrossToolchain) -> tuple[Command, ...]:
-    """Link the machine code of a module into CALLER, as RUNNER. Of IREE's sources it takes one header."""
+    """Links the machine code of a module into CALLER, as RUNNER. It uses one header of IREE's sources."""
     files = (CALLER, OBJECT, "-o", RUNNER, "-lm", *toolchain.module_link)
     return (
         ("sed", "-n", QUERY, HEADER_FILE),
@@ -250,7 +251,7 @@ def link_commands(toolchain: CrossToolchain) -> tuple[Command, ...]:
 
 
 def _copy_commands() -> tuple[Command, ...]:
-    """A tree of links to the sources and the library. Where the sources have one, it is the same."""
+    """A tree of links to the sources and the library. It is the same if the sources have the library."""
     return (
         ("cp", "-rs", "{source}", COPY),
         ("mkdir", "-p", f"{COPY}/{BENCHMARK_LIBRARY}"),
@@ -272,7 +273,7 @@ def _cmake(folder: str, source: str = "{source}") -> Command:
 
 
 def _compilers(toolchain: CrossToolchain) -> Command:
-    """binutils' archivers take the objects of all compilers."""
+    """The archivers of binutils accept the objects of all compilers."""
     return (
         "-DCMAKE_C_COMPILER=" + ";".join(toolchain.cc),
         "-DCMAKE_CXX_COMPILER=" + ";".join(toolchain.cxx),
@@ -282,12 +283,12 @@ def _compilers(toolchain: CrossToolchain) -> Command:
 
 
 STEPS = "steps.py"
-"""The program that runs the commands of a build, of `scripts/`."""
+"""The program of `scripts/` that runs the commands of a build."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBuild:
-    """A build and the words of its job: what `steps.py` is started with. `link` are those that link a module into a
+    """A build and the words of its job: the arguments of `steps.py`. `link` are the commands that link a module into a
     program with the same toolchain."""
 
     build: Build
