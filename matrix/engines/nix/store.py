@@ -128,7 +128,10 @@ class NixStore:
         """Adds garbage collector roots for paths: `link`, and links with numbers after it. Raises InputLacking."""
         done = self._run("nix-store", "--realise", *paths, "--add-root", str(link), "--indirect")
         if not done.ok:
-            raise nix_failure(done, "cannot keep the inputs of a build")
+            error = nix_failure(done, "cannot keep the inputs of a build")
+            if self.missing(paths):  # Nix 2.8 says no more than `build of … failed` where one goes while it looks
+                raise InputLacking(str(error), tip="run again: the missing files are added")
+            raise error
 
     def build(self, target: NixTarget, root: Path | None = None) -> None:
         """Builds a target, and adds the garbage collector root `root` for it.
