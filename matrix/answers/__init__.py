@@ -1,4 +1,4 @@
-"""What published runs say: causes, predictions, advice, differences, candidates. No job is run for it.
+"""Answers from published runs: causes, predictions, advice, differences, candidates. No job runs for them.
 
 Imports `results` and the rooms below it.
 """

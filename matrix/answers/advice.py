@@ -1,7 +1,6 @@
 """Which releases to pin: the newest tested combination that passed, or none. Pure; it never guesses.
 
-A combination counts where its outputs were compared with the reference, and where no other run of the same
-combination says otherwise.
+A combination counts if its outputs were compared with the reference, and no other run of it contradicts.
 """
 
 from __future__ import annotations
@@ -20,14 +19,15 @@ from matrix.plan.backends.iree import FLAGS
 from matrix.plan.stages import axes
 from matrix.results.run import Cell, Run
 
-"""What `newest` means: the newest runtime, among those the newest compiler, and so on."""
+"""The order of `newest`: the newest runtime, of those the newest compiler, and so on."""
 MOST_LISTED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """`cell` is the answer, of `run`; `runner_up` the next with another runtime or compiler. `also_right` and `wrong`
-    are what other models came to with the same releases, `unmeasured` the models that nobody tried with them."""
+    """`cell` is the answer, from `run`; `runner_up` is the next one with another runtime or compiler. `also_right` and
+    `wrong` are the results of other models with the same releases, `unmeasured` are the models without results for
+    them."""
 
     cell: Cell
     run: Run
@@ -40,7 +40,7 @@ class Advice:
 
 
 def find_advice(runs: Sequence[Run], wanted: Mapping[str, str]) -> Advice:
-    """`wanted` maps an axis to a release, a specifier or a name. Raises NoAnswer with the nearest that passes."""
+    """`wanted` maps an axis to a release, a specifier or a name. Raises NoAnswer with the nearest cell that passes."""
     cells = cells_of(runs)
     meant = {axis: meant_by(axis, term, cells) for axis, term in wanted.items()}
     refuted = {cell.name for run in runs for cell in run.cells if cell.outcome.red}
@@ -70,18 +70,18 @@ def find_advice(runs: Sequence[Run], wanted: Mapping[str, str]) -> Advice:
 
 
 def newest_first() -> list[str]:
-    """The axes of releases, what is used last first."""
+    """The axes of releases, the last stage's first."""
     return [name for name, axis in reversed(list(axes().items())) if axis.released]
 
 
 def newness(cell: Cell) -> tuple[bool | Version, ...]:
-    """Ascending: the default flags before any other, then newest runtime, compiler, turbine, torch, Python."""
+    """Ascending: the default flags before others, then newest runtime, compiler, turbine, torch, Python."""
     return (cell.axes.get(FLAGS) == "default", *(_version(cell.axes.get(axis, "")) for axis in newest_first()))
 
 
 @functools.cache
 def _version(label: str) -> Version:
-    """A name of one's own (a toolchain) is older than any release: it is advised only where it is asked for."""
+    """A name (of a user's toolchain) is older than any release: it is advised only if it is asked for."""
     try:
         return Version(label)
     except InvalidVersion:
@@ -97,8 +97,7 @@ def _but_model(cell: Cell) -> dict[str, str]:
 
 
 def meant_by(axis: str, term: str, cells: Sequence[Cell]) -> frozenset[str]:
-    """The measured values that a term means: an exact version, the patch releases of a minor one, a specifier. May be
-    empty."""
+    """The measured values of a term: an exact version, the patch releases of a minor one, a specifier. May be empty."""
     labels = releases_first(cell.axes[axis] for cell in cells if axis in cell.axes)
     if term in labels:
         return frozenset((term,))
@@ -146,8 +145,8 @@ def _nearest(
     right: Sequence[Cell],
     cells: Sequence[Cell],
 ) -> tuple[Move, ...]:
-    """From the nearest of the values that were asked for, the newest of what is equally near; the model and the target
-    stay as they were asked for."""
+    """From the nearest of the requested values, the newest of those equally near; model and target stay as
+    requested."""
     order = orders(cells, wanted)
     given = [axis for axis in GIVEN if axis in wanted]
 

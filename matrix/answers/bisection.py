@@ -1,8 +1,8 @@
-"""Where along an axis the outcome turns, with few measurements. Pure: what to measure next follows from what is known.
+"""Finds where along an axis the outcome turns, with few measurements. Pure: the known results determine the next one.
 
-Halving finds *a* place where the outcome turns, and that the two beside it were measured makes it certain. It cannot
-say that there is no other one: a break that was repaired before the next measured value does not show. So what was
-measured and what was not are part of the answer.
+Halving finds *a* place where the outcome turns, and it is certain because both values beside it were measured. It
+cannot exclude others: a break that was repaired before the next measured value is not seen. So the answer includes what
+was measured and what was not.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """Two values with other verdicts, and nothing known between them. `between` are those that cannot be measured, or
-    were not yet."""
+    """Two values with different verdicts, and nothing known between them. `between` are those that cannot be measured,
+    or were not yet."""
 
     before: str
     after: str
@@ -31,7 +31,7 @@ class Turn:
 
 
 def turns(order: Sequence[str], known: Mapping[str, End]) -> tuple[Turn, ...]:
-    """All turns among the values that are known, in order."""
+    """All turns among the known values, in order."""
     measured = [place for place, label in enumerate(order) if known.get(label, End.UNKNOWN) is not End.UNKNOWN]
     return tuple(
         Turn(before=order[one], after=order[other], between=tuple(order[one + 1 : other]))
@@ -41,8 +41,8 @@ def turns(order: Sequence[str], known: Mapping[str, End]) -> tuple[Turn, ...]:
 
 
 def next_to_measure(order: Sequence[str], known: Mapping[str, End]) -> tuple[str, ...]:
-    """The values to measure next: the ends, then the middle of the first turn; none where it is found, or where
-    nothing turns. Values that are known beforehand cost nothing and narrow it down."""
+    """The values to measure next: the ends, then the middle of the first turn; none if it is found, or if nothing
+    turns. Values that are already known are free, and narrow it down."""
     if ends := tuple(label for label in dict.fromkeys((order[0], order[-1])) if label not in known):
         return ends
     first = next(iter(turns(order, known)), None)

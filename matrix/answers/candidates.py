@@ -1,4 +1,5 @@
-"""Releases as candidates for a team: a row each, of what was measured, ranked by weights. Pure; nothing is invented."""
+"""Releases as candidates for a team: a row each, from what was measured, ranked by weights. Pure; it invents
+nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from matrix.results.run import Cell, Run
 from matrix.results.speed import timed_rows
 
 ARM = ("aarch64", "arm")
-"""How targets of ARM machines begin."""
+"""The prefixes of targets for ARM machines."""
 DEFAULT_WEIGHTS: Mapping[str, float] = {"models": 3, "runtimes": 2, "exporters": 1, "arm": 1, "speed": 1, "size": 1}
-"""What counts how much unless a person says otherwise: a model that is wrong is worth no speed."""
+"""The default weights: a model with wrong outputs is not worth any speed."""
 MEANS = {
     "models": "models that are right, compiled by it and run on the runtime of its own minor release",
     "runtimes": "runtimes that run its modules right, of some model",
@@ -29,7 +30,7 @@ MEANS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One field of the table: `got` of `of`, or a ratio. `share` is what it earns, 0 to 1."""
+    """One field of the table: `got` of `of`, or a ratio. `share` is its score, 0 to 1."""
 
     text: str
     share: float
@@ -37,8 +38,8 @@ class Measure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A minor release of the compiler: `release` lists the patch releases that were measured. `measures` lacks a column
-    that was not measured for it; `score` is 0 to 100."""
+    """A minor release of the compiler: `release` lists the measured patch releases. `measures` has no entry for a
+    column that was not measured; `score` is 0 to 100."""
 
     release: str
     measures: Mapping[str, Measure]
@@ -47,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """Best first. `weights` are of the columns that have results at all, `empty` the columns that have none."""
+    """The best first. `weights` are those of the columns with results, `empty` are the columns without any."""
 
     candidates: tuple[Candidate, ...]
     weights: Mapping[str, float]
@@ -55,8 +56,8 @@ class Ranking:
 
 
 def rank_compilers(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking:
-    """Every minor release of the compiler that some result has: patch releases break nothing, and the runtime has fewer
-    of them. What was not measured for a release earns it nothing."""
+    """Every minor release of the compiler with results: patch releases break nothing, and the runtime has fewer of
+    them. An unmeasured column earns a release nothing."""
     cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get(FLAGS, "default") == "default"]
     labels = [label for label in releases_first(cell.axes.get(COMPILER, "") for cell in cells) if are_versions([label])]
     releases = tuple(dict.fromkeys(map(minor, labels)))
@@ -69,7 +70,7 @@ def rank_compilers(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking
     used = {name: weight for name, weight in weights.items() if columns[name]}
     total = sum(used.values())
     found = []
-    for release in reversed(releases):  # of equals the newest is first
+    for release in reversed(releases):  # of equals, the newest is first
         measures = {name: column[release] for name, column in columns.items() if release in column}
         earned = sum(weight * measures[name].share for name, weight in used.items() if name in measures)
         found.append(Candidate(release=named[release], measures=measures, score=100 * earned / total if total else 0.0))
@@ -80,10 +81,10 @@ def rank_compilers(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking
     )
 
 
-# -- what is counted of the cells of one release
+# -- the counted cells of one release
 
 Tried = tuple[frozenset[tuple[str, ...]], frozenset[tuple[str, ...]]]
-"""What went well, of all that was tried."""
+"""The part that passed, of all that was tried."""
 
 
 def _models(cells: Sequence[Cell]) -> Tried:
@@ -92,13 +93,13 @@ def _models(cells: Sequence[Cell]) -> Tried:
 
 
 def _runtimes(cells: Sequence[Cell]) -> Tried:
-    """Releases only: a build is one of them once more."""
+    """Only releases: a build would count its release twice."""
     released = [cell for cell in cells if are_versions([cell.axes.get(RUNTIME, "")])]
     return _distinct(released, lambda cell: (cell.axes[RUNTIME],), lambda cell: cell.right)
 
 
 def _exporters(cells: Sequence[Cell]) -> Tried:
-    """Cells that ended before the compile say nothing of the compiler."""
+    """Cells that ended before the compile say nothing about the compiler."""
     tried = [cell for cell in cells if cell.passed or cell.stage in (COMPILE, RUN)]
     return _distinct(
         tried,
@@ -130,8 +131,8 @@ COUNTS: Mapping[str, Callable[[Sequence[Cell]], Tried]] = {
 
 
 def _counted(column: Mapping[str, Tried]) -> dict[str, Measure]:
-    """Shares are of what at least half of the releases were tried with: to be tried with more is no gain, with less is
-    none either."""
+    """Shares count what was tried with at least half of the releases: trying more with one is neither a gain nor a
+    loss."""
     times = Counter(thing for _, tried in column.values() for thing in tried)
     common = {thing for thing, count in times.items() if 2 * count >= max(times.values())}
     return {
@@ -150,7 +151,7 @@ def _ratios(column: Mapping[str, float], form: str) -> dict[str, Measure]:
 
 
 def _speeds(runs: Iterable[Run], releases: Iterable[str]) -> dict[str, float]:
-    """Times that were taken with the default flags, of the release's compiler and the runtime of its own."""
+    """Times with the default flags, of the release's compiler and its own runtime."""
     found: dict[str, list[float]] = {release: [] for release in releases}
     for axes, row, _ in (timed for run in runs for timed in timed_rows(run)):
         compiler = axes.get(COMPILER, "")
@@ -161,7 +162,7 @@ def _speeds(runs: Iterable[Run], releases: Iterable[str]) -> dict[str, float]:
 
 
 def _sizes(runs: Sequence[Run], by_release: Mapping[str, Sequence[Cell]]) -> dict[str, float]:
-    """Modules of the same MLIR, beside the smallest of them."""
+    """Modules from the same MLIR, compared with the smallest of them."""
     jobs = {key: job for run in runs for key, job in run.jobs.items() if job.stage == COMPILE}
     made: dict[str, dict[tuple[str, str], int]] = {release: {} for release in by_release}
     for release, cells in by_release.items():

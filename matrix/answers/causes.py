@@ -1,6 +1,6 @@
-"""From the symptom of a cell to its cause: which gate refused, since which release, where the nearest pass is. Pure.
+"""From the symptom of a cell to its cause: the gate that refused, since which release, and the nearest pass. Pure.
 
-Everything here reads published runs, so that it says the same of a store, of a committed file and of one from CI.
+It reads published runs, so the answer is the same for a store, a committed file, and a file from CI.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from matrix.results.run import Cell, Run
 from matrix.results.square import span
 
 GIVEN = ("model", "target")
-"""The axes that nobody moves along to get a pass: they are the question."""
+"""The axes that stay fixed in the search for a pass: they are the question."""
 TIED = (COMPILER, RUNTIME)
-"""The axes that a run may move together, each compiler on the runtime of its own release."""
+"""The axes that a run may move together: each compiler with the runtime of its own release."""
 MOST_MOVES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One axis moved; `steps` counts its measured values, and is negative downwards. 0 where it has no order."""
+    """One axis moved. `steps` counts its measured values, negative for a step down; 0 if the axis has no order."""
 
     axis: str
     before: str
@@ -48,9 +48,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Neighbouring releases of one axis that end like the cell, all other axes as they are.
+    """Neighbouring releases of one axis that end like the cell; all other axes stay the same.
 
-    `before` and `after` are (release, how it ended) of what lies beyond; None at the end of what was measured.
+    `before` and `after` are the next measured (release, how it ended); None at the end of what was measured.
     """
 
     axis: str
@@ -71,8 +71,8 @@ class GateRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """`gate` names what refused ('' where no gate did), `rows` what each release has there, `others` the gates at which
-    the compiler's and the runtime's release differ too: repairing one is not enough."""
+    """`gate` names what refused ('' if no gate did), `rows` what each release has there, `others` the other gates at
+    which the releases of compiler and runtime differ: repairing one is not enough."""
 
     gate: str
     subject: str
@@ -83,7 +83,7 @@ class Cause:
 
 
 def explain(cell: Cell, cells: Sequence[Cell], gates: Sequence[Gates]) -> Cause:
-    """`cells` are those of the run, the cell among them."""
+    """`cells` are those of the run, including the cell."""
     subject, rows = _gate_rows(cell, gates)
     return Cause(
         gate=signatures.gates().get(cell.signature, ""),
@@ -96,15 +96,14 @@ def explain(cell: Cell, cells: Sequence[Cell], gates: Sequence[Gates]) -> Cause:
 
 
 def nearest_passes(axes: Mapping[str, str], passing: Sequence[Cell], cells: Sequence[Cell]) -> tuple[Move, ...]:
-    """The nearest of `passing` from where one stands, the model and the target as they are. `cells` say which values
-    an axis has."""
+    """The nearest of `passing`, with the same model and target. `cells` give the values of an axis."""
     order = orders(cells, axes)
     given = {axis: axes[axis] for axis in GIVEN if axis in axes}
     return nearest_moves(move_to(cell, axes, order) for cell in passing if given.items() <= cell.axes.items())
 
 
 def nearest_moves(moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Of those that change the fewest axes the nearest along each axis and direction, nearest first."""
+    """Of the moves of the fewest axes, the nearest along each axis and direction, nearest first."""
     best: dict[tuple[tuple[str, bool], ...], Move] = {}
     for move in sorted(moves, key=lambda move: move.cost):
         best.setdefault(tuple((change.axis, change.steps > 0) for change in move.changes), move)
@@ -118,7 +117,7 @@ def orders(cells: Sequence[Cell], axes: Iterable[str]) -> dict[str, tuple[str, .
 
 
 def move_to(cell: Cell, axes: Mapping[str, str], order: Mapping[str, Sequence[str]]) -> Move:
-    """The way from `axes`, which may name only some of them, to a cell."""
+    """The way from `axes`, which may name only some axes, to a cell."""
     return Move(changes=_changes(axes, cell, order), cell=cell)
 
 
@@ -146,8 +145,8 @@ def _stretches(cell: Cell, cells: Sequence[Cell]) -> tuple[Stretch, ...]:
 
 
 def _line(axes: tuple[str, ...], cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells along an axis, or along several that have the same value, releases ascending; none for builds, or
-    where there is but one."""
+    """The cells along an axis, or along several with the same value, releases ascending; none for builds, or if there
+    is only one."""
     rest = {name: label for name, label in cell.axes.items() if name not in axes}
     line = {
         other.axes[axes[0]]: other
@@ -182,7 +181,7 @@ def _stretch(axes: tuple[str, ...], cell: Cell, line: Sequence[Cell]) -> Stretch
 
 
 def _gate_rows(cell: Cell, gates: Sequence[Gates]) -> tuple[str, tuple[GateRow, ...]]:
-    """What the gate is about, and what each release has there, in the order of releases."""
+    """The subject of a gate, and what each release has there, in the order of releases."""
     subject, value_of = _lens(cell)
     rows: dict[str, list[str]] = {}
     for each in gates if value_of else ():
@@ -216,7 +215,7 @@ def _features(gates: Gates) -> str:
 
 
 def _other_gates(cell: Cell, gates: Sequence[Gates]) -> tuple[str, ...]:
-    """The other gates at which modules of the compiler's release and the runtime's release part."""
+    """The other gates at which modules of the compiler's release and the runtime's release differ."""
     known = {each.release: each for each in gates}
     wrote, reads = (known.get(minor(cell.axes.get(axis, ""))) for axis in (COMPILER, RUNTIME))
     if wrote is None or reads is None:
@@ -250,7 +249,7 @@ def _pair(what: str, wrote: str, reads: str) -> str:
 
 
 def cause_lines(cause: Cause, cell: Cell, gates: Sequence[Gates]) -> list[str]:
-    """Lines for `why`."""
+    """The lines for `why`."""
     lines = []
     if cause.gate:
         lines += ["", f"gate       {cause.gate}"]
@@ -283,7 +282,7 @@ def _distance(steps: int) -> str:
 
 
 def cells_of(runs: Sequence[Run]) -> tuple[Cell, ...]:
-    """The cells of several runs, each combination of axes once: what was measured wins, then the first."""
+    """The cells of several runs, each combination of axes once: a measured one wins, then the first."""
     found: dict[str, Cell] = {}
     for run in runs:
         for cell in run.cells:

@@ -1,6 +1,6 @@
 """What got better or worse between two runs, or between two releases of one axis, grouped, with the likely cause. Pure.
 
-`comparing` is for runs that should be equal, where any difference counts; here only what is worse counts.
+`equality` is for runs that should be equal, where any difference counts; here only what is worse counts.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from matrix.results.run import Cell, Run
 from matrix.results.square import placed
 
 Pair = tuple[Cell | None, Cell | None]
-"""A cell before and after; None where it is not there."""
+"""A cell before and after; None if it is not there."""
 
 
 class Direction(StrEnum):
-    """What became of cells, worst first."""
+    """How cells changed, the worst first."""
 
     WORSE = "worse"
     CHANGED = "changed"
@@ -28,7 +28,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnedCells:
-    """Cells that turned in the same way. `causes` are what the messages mean, most frequent first."""
+    """Cells that changed in the same way. `causes` are the meanings of the messages, most frequent first."""
 
     turn: Direction
     before: str
@@ -41,8 +41,8 @@ class TurnedCells:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
     """`same` cells end as before. `gone` and `new` are on one side only, `unmeasured` is measured on one side only:
-    they are told and not judged. `gone_words` say what became of those without an after. `order` holds the values of
-    each axis, `surroundings` what else is not the same."""
+    they are reported, but not judged. `gone_words` say what happened to the `gone` ones. `order` holds the values of
+    each axis, `surroundings` what else differs."""
 
     groups: tuple[TurnedCells, ...]
     order: Mapping[str, Sequence[str]]
@@ -59,14 +59,15 @@ class Diff:
 
 
 def diff_runs(before: Run, after: Run) -> Diff:
-    """Two runs, cell by cell, by the values of their axes."""
+    """Compares two runs, cell by cell, by the values of their axes."""
     old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
     pairs = [(old.get(name), new.get(name)) for name in dict.fromkeys((*old, *new))]
     return _diff(pairs, tuple(_surroundings(before, after)))
 
 
 def diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> Diff:
-    """Two releases of an axis, all other axes as they are; an axis that is tied to it in a run moves with it."""
+    """Compares two releases of an axis; all other axes stay the same. An axis that is tied to it in a run moves with
+    it."""
     pairs: dict[str, Pair] = {}
     for run in runs:
         known = {cell.name: cell for cell in run.cells}
@@ -131,7 +132,7 @@ def _group(key: tuple[Direction, str, str], cells: Sequence[tuple[Cell, Cell]]) 
 
 
 def _surroundings(before: Run, after: Run) -> Iterable[str]:
-    """What else may be the cause: packages of environments of the same name, machines, engines."""
+    """Other possible causes: packages of environments with the same name, machines, engines."""
     old, new = ({each.lock: each for each in run.environments.values()} for run in (before, after))
     changes: dict[str, list[str]] = {}
     for lock in sorted(old.keys() & new.keys()):
@@ -154,7 +155,7 @@ def _few(texts: Sequence[str]) -> str:
 
 
 def difference_lines(found: Diff) -> list[str]:
-    """What a person reads: the groups, what else differs, the totals."""
+    """The text for people: the groups, what else differs, the totals."""
     lines: list[str] = []
     for group in found.groups:
         count = f"{len(group.cells)} cells" if len(group.cells) > 1 else "1 cell"
@@ -178,6 +179,6 @@ def difference_lines(found: Diff) -> list[str]:
 
 
 def where(cells: Sequence[Cell], order: Mapping[str, Sequence[str]]) -> str:
-    """`compiler 3.8; runtime 3.4 to 3.7`: the values of each axis that has several."""
+    """`compiler 3.8; runtime 3.4 to 3.7`: the values of each axis with several."""
     said = placed([cell.axes for cell in cells], order)
     return said or (cells[0].name if len(cells) == 1 else "all of one place")

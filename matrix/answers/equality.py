@@ -1,6 +1,6 @@
-"""Two published runs that should be equal: every difference, and which of it is explained by name. Pure.
+"""Two published runs that should be equal: every difference, and which of them has a named explanation. Pure.
 
-`differing` is for runs that may differ, where what matters is what got worse.
+`differences` is for runs that may differ, where only what got worse matters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matrix.results.run import Cell, Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """`what` differs, from `before` to `after`; `why` explains it by name, or is empty."""
+    """`what` differs, from `before` to `after`; `why` is its named explanation, or empty."""
 
     what: str
     before: str
@@ -26,7 +26,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Two runs beside each other: cells in both, artifacts that both made, and every difference."""
+    """Two runs compared: cells in both, artifacts that both made, and every difference."""
 
     cells: int
     artifacts: int
@@ -38,13 +38,13 @@ class Compared:
 
 
 def explanations() -> dict[tuple[str, str], str]:
-    """(lock, artifact) -> why it differs from run to run."""
+    """(lock, artifact) -> why it differs between runs."""
     rows = tomllib.loads((DATA / "explained.toml").read_text(encoding="utf-8"))["artifact"]
     return {(row["lock"], row["name"]): row["why"] for row in rows}
 
 
 def compare_runs(before: Run, after: Run) -> Compared:
-    """Outcomes and signatures cell by cell, artifact digests job by job."""
+    """Compares outcomes and signatures cell by cell, and artifact digests job by job."""
     old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
     differences = [
         Difference(what=name, before=_verdict(old.get(name)), after=_verdict(new.get(name)))
@@ -70,7 +70,7 @@ def compare_runs(before: Run, after: Run) -> Compared:
 
 
 def comparison_lines(compared: Compared) -> Iterator[str]:
-    """What a person reads: the unexplained one by one, the explained counted by their reason, then the totals."""
+    """The text for people: unexplained differences one by one, explained ones counted by reason, then the totals."""
     for difference in compared.unexplained:
         yield f"{difference.what}: {difference.before} -> {difference.after}"
     for why, count in Counter(each.why for each in compared.differences if each.why).items():
@@ -86,7 +86,7 @@ def _verdict(cell: Cell | None) -> str:
 
 
 def _artifacts(run: Run, cells: Mapping[str, Cell]) -> dict[tuple[str, str, str], str]:
-    """(axes that the stage sees, lock, artifact) -> sha256. A job stands once, under the first cell that has it."""
+    """(axes of the stage, lock, artifact) -> sha256. A job is there once, for the first cell that has it."""
     found: dict[tuple[str, str, str], str] = {}
     seen: set[str] = set()
     for name, cell in cells.items():

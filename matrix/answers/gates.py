@@ -1,8 +1,8 @@
-"""Which runtime loads which module, from what the modules say: no outcome of a run is looked at.
+"""Which runtime loads which module, from facts of the modules: outcomes of runs are not used.
 
 What a release writes is what the runtime of the same release reads. So the gates of a runtime are learnt from modules
-that the compiler of its release wrote, and a module of any other origin is held against them, in the runtime's order:
-features, bytecode, modules, imports, executables. The names of the gates are those of signatures.toml.
+of the same release's compiler. A module of any origin is compared with them, in the runtime's order: features,
+bytecode, modules, imports, executables. The names of the gates are those of signatures.toml.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ GATES_FILE = DATA / "gates.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """What the runtime of one minor release is known to take.
+    """What the runtime of one minor release is known to accept.
 
-    `imports` maps a function to its calling convention, as far as the modules that were read use it; `library_abi` is
-    of native executables.
+    `imports` maps a function to its calling convention, as far as the known modules use it; `library_abi` is for native
+    executables.
     """
 
     release: str
@@ -42,8 +42,8 @@ class Gates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """`gate` names what refuses ('' if the module loads), `detail` the two sides of it. `unseen` are imports whose
-    signature in this runtime is not known: each may still refuse."""
+    """`gate` names what refuses ('' if the module loads), `detail` both sides of it. `unseen` are imports whose
+    signature in this runtime is unknown: each may still refuse."""
 
     release: str
     loads: bool
@@ -54,7 +54,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a module asks of a runtime; `library_abis` are those of its native executables."""
+    """What a module requires of a runtime; `library_abis` are those of its native executables."""
 
     bytecode_version: tuple[int, int]
     features: int
@@ -76,7 +76,7 @@ def predict(module: Vmfb, gates: Gates) -> Prediction:
 
 
 def predict_release(compiler: Gates, runtime: Gates) -> Prediction:
-    """The same of a module that uses all that modules of the compiler's release were seen to use."""
+    """The same for a module that uses everything that modules of the compiler's release are known to use."""
     needs = Needs(
         bytecode_version=compiler.bytecode_version,
         features=compiler.features,
@@ -125,13 +125,13 @@ def _wrote(module: Vmfb, gates: Gates) -> bool:
         predict(module, gates).loads
         and module.bytecode_version == gates.bytecode_version
         and all(gates.modules.get(name, least) == least for name, least in module.modules)
-        # A feature that a release's modules never go without marks it, one of f32 or f64 depends on the model.
+        # A feature that all modules of a release have is a mark of it; f32 or f64 depends on the model.
         and (module.features ^ gates.features) & ~0b11 == 0
     )
 
 
 def learn(release: str, modules: Iterable[Vmfb]) -> Gates:
-    """The gates of a release from modules of its compiler. Raises FileFault where they contradict each other."""
+    """The gates of a release from modules of its compiler. Raises FileFault if the modules contradict each other."""
     read = list(modules)
     versions = {each.bytecode_version for each in read}
     abis = {each.library_abi for module in read for each in module.executables if each.library_abi is not None}
@@ -200,7 +200,7 @@ def load_gates(path: Path = GATES_FILE) -> tuple[Gates, ...]:
 
 
 def gates_json(every: Iterable[Gates]) -> str:
-    """Imports are grouped by signature, so that a diff shows which release changed one."""
+    """Imports are grouped by signature, so that a diff shows the release that changed one."""
     rows = list(every)
     imports: dict[str, dict[str, list[str]]] = {}
     for gates in rows:

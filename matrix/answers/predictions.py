@@ -1,5 +1,5 @@
-"""What the gates say of a cell beside how it ended. The prediction reads the table of gates, which was learnt from
-`.vmfb` files alone: with all outcomes deleted it says the same. Pure."""
+"""Compares the gates' prediction for a cell with how it ended. The prediction reads the table of gates, which was
+learnt from `.vmfb` files alone: it is the same without any outcome. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from matrix.plan.backends.iree import BENCHMARK, COMPILE, COMPILER, RUN, RUNTIME
 from matrix.results.run import Cell
 
 LOADED = (Outcome.PASSED, Outcome.WRONG_OUTPUT)
-"""Outcomes of a module that the runtime took."""
+"""Outcomes of a module that the runtime loaded."""
 REFUSALS = frozenset(
     {"vm-features", "vm-bytecode-version", "module-version", "import-signature", "import-missing", "executable-abi"}
 )
-"""Signatures of what the table of gates speaks of. A module that fails of something else (a symbol, a device, its
-inputs) came through the gates."""
+"""Signatures of the gates in the table. A module that fails with another one (a symbol, a device, its inputs) has
+passed the gates."""
 AT_THE_TOOLS = (COMPILE, RUN)
-"""Where a cell stops whose compiler or runtime cannot be had here: what it exports is not in question."""
+"""The stages in which a cell stops if its compiler or runtime is not available here: its export is not the question."""
 
 Predictions = Mapping[tuple[str, str], Prediction]
-"""(compiler, runtime) as minor releases -> what the runtime makes of the compiler's modules."""
+"""(compiler, runtime) as minor releases -> the runtime's decision on the compiler's modules."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,30 +37,30 @@ class Agreement:
 
     @property
     def words(self) -> str:
-        """Empty where nothing was predicted, or nothing observed."""
+        """Empty if nothing was predicted, or nothing observed."""
         total = self.agreeing + len(self.other)
         return f"{self.agreeing} of {total} cells ended as the gates alone predict" if total else ""
 
 
 def predictions(gates: Sequence[Gates]) -> Predictions:
-    """For every pair of the releases whose gates are known."""
+    """Predictions for every pair of releases with known gates."""
     return {(one.release, other.release): predict_release(one, other) for one in gates for other in gates}
 
 
 @functools.cache
 def committed() -> Predictions:
-    """Of the committed gates."""
+    """Predictions from the committed gates."""
     return predictions(load_gates())
 
 
 def prediction_of(axes: Mapping[str, str], known: Predictions) -> Prediction | None:
-    """None where the gates of the compiler or of the runtime are not known."""
+    """The prediction for a cell; None if the gates of the compiler or of the runtime are unknown."""
     return known.get((minor(axes.get(COMPILER, "")), minor(axes.get(RUNTIME, ""))))
 
 
 def observed_gate(cell: Cell) -> str | None:
-    """The gate that refused, '' where the module was loaded, other words where it ended in another way; None where no
-    runtime was given a module."""
+    """The gate that refused, '' if the module was loaded, other words if it ended differently; None if no runtime got a
+    module."""
     if cell.stage not in (RUN, BENCHMARK) or not cell.measured:
         return None
     if cell.outcome in LOADED:
@@ -69,7 +69,7 @@ def observed_gate(cell: Cell) -> str | None:
 
 
 def surprising(cell: Cell, known: Predictions) -> bool:
-    """It ended otherwise than the gates say."""
+    """Whether a cell ended differently than the gates predict."""
     found, said = prediction_of(cell.axes, known), observed_gate(cell)
     return found is not None and _comparable(found, said) and said != found.gate
 
@@ -79,13 +79,13 @@ def _comparable(found: Prediction, said: str | None) -> bool:
 
 
 def only_predicted(cell: Cell, known: Predictions) -> Prediction | None:
-    """The prediction of a cell whose releases could not be had, so that it stands for the missing outcome."""
+    """The prediction for a cell whose releases are not available, in place of its outcome."""
     missing = cell.outcome in (Outcome.UNTESTED, Outcome.NOT_INSTALLABLE) and cell.stage in AT_THE_TOOLS
     return prediction_of(cell.axes, known) if missing else None
 
 
 def prediction_agreement(cells: Iterable[Cell], known: Predictions) -> Agreement:
-    """A line for each cell that ended otherwise."""
+    """A line for each cell that ended differently."""
     pairs = ((cell, prediction_of(cell.axes, known)) for cell in cells)
     compared = [cell for cell, found in pairs if found and _comparable(found, observed_gate(cell))]
     other = [cell for cell in compared if surprising(cell, known)]
@@ -96,7 +96,7 @@ def prediction_agreement(cells: Iterable[Cell], known: Predictions) -> Agreement
 
 
 def beside_words(cell: Cell, known: Predictions) -> str:
-    """`predicted: refused at vm-features (the module needs EXT_F64); as observed`; empty where nothing is predicted."""
+    """`predicted: refused at vm-features (the module needs EXT_F64); as observed`; empty if nothing is predicted."""
     found = prediction_of(cell.axes, known)
     if found is None:
         return ""

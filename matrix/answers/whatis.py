@@ -1,4 +1,4 @@
-"""What a file is, in words and as JSON: pure text from the records of vmfb, mlirfile and gates."""
+"""What a file is, in words and as JSON: pure text from the records of `vmfb`, `mlir` and `gates`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from matrix.results.square import ends_with
 WHATIS_FORMAT = 1
 
 Observed = Mapping[tuple[str, str], str]
-"""(compiler, runtime) as minor releases to how the cell ended: an outcome, or the signature of a failure."""
+"""(compiler, runtime) as minor releases -> how the cell ended: an outcome, or the signature of a failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Beside what a module says: who may have written it, and for each runtime what is predicted and what was seen.
+    """In addition to the module's facts: its likely compilers, and for each runtime the prediction and the
+    observations.
 
-    `observed` are the ways in which modules of the likely compilers ended on that runtime ('' where none was run).
+    `observed` is how modules of the likely compilers ended on that runtime ('' if none was run).
     """
 
     compilers: tuple[str, ...]
@@ -35,7 +36,7 @@ class Answer:
 
 
 def explain_module(module: Vmfb, gates: Sequence[Gates], observed: Observed) -> Answer:
-    """Predictions look at the module and the gates alone; what was observed stands beside them."""
+    """The predictions use the module and the gates alone; observations are shown beside them."""
     compilers = likely_compilers(module, gates)
     return Answer(
         compilers=compilers,
@@ -49,7 +50,7 @@ def _observed(compilers: Iterable[str], runtime: str, observed: Observed) -> str
 
 
 def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
-    """Of a run over compilers and runtimes; what ended before its last stage is left out."""
+    """The outcomes of a run over compilers and runtimes; cells that ended before its last stage are left out."""
     return {
         (minor(cell.axes[COMPILER]), minor(cell.axes[RUNTIME])): cell.signature or cell.outcome
         for cell in run.cells

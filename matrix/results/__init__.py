@@ -1,4 +1,4 @@
-"""Outcomes judged, the record of a run and its JSON, and its tables in six formats.
+"""Judging of outcomes, the record of a run and its JSON, and its tables in six formats.
 
 Imports `plan`, `artifacts` and `core`.
 """

@@ -1,7 +1,7 @@
-"""Reads and writes results files: the versioned JSON of a run, both ways by one converter.
+"""Reads and writes results files: the versioned JSON of a run, in both directions by one converter.
 
-What answers from results reads them here, so it answers on a machine that has nothing else. Keys that are not known are
-left alone: within a format, keys are only added. Older formats are taken up by `migrations`.
+Verbs that answer from results read them here, so they work on a machine with nothing else. Unknown keys are ignored:
+within a format, keys are only added. `migrations` upgrades older formats.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 RESULTS_FORMAT = 2
-"""Of the JSON. Raise it together with a row of MIGRATIONS for the older one."""
+"""The format of the JSON. Raise it together with a new row of FORMAT_MIGRATIONS."""
 RESULTS_TIP = "`python -m matrix show --format json --output FILE` writes one"
 MOST_FAULTS = 10
 LONGEST_FAULT = 300
-"""Characters of a fault that are shown: what was read may be of any length."""
+"""How many characters of a fault are shown: the file's text may have any length."""
 VERDICT = ("axes", "outcome", "stage", "signature")
-"""What stands first in a cell; all else is its evidence."""
+"""The first keys of a cell; the others are its evidence."""
 KEYED = {"jobs": "key", "environments": "digest", "store_paths": "path"}
-"""Tables of a run whose rows are records that hold their own name."""
+"""Tables of a run whose rows are records with their own name."""
 SPARSE = (Run, RunAxis, RunValue, CellTable, Cell, RealisedEnvironment, StorePath)
-"""Records that are written without what is as by default."""
+"""Records that are written without default values."""
 
 
 def run_files(folder: Path) -> tuple[Path, ...]:
@@ -49,7 +49,7 @@ def read_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
 
 
 def read_run(path: Path) -> Run:
-    """One file. Raises ResultsFault with its faults, each with its place."""
+    """Reads one file. Raises ResultsFault with its faults, each with its place."""
     try:
         document: object = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -60,7 +60,7 @@ def read_run(path: Path) -> Run:
 
 
 def parse_run(document: object, *, source: str) -> Run:
-    """What a file holds, of this format or an older one. Raises ResultsFault."""
+    """The run in a document of this format or an older one. Raises ResultsFault."""
     from cattrs.errors import BaseValidationError
 
     content = _migrated(document, source)
@@ -79,7 +79,8 @@ def parse_run(document: object, *, source: str) -> Run:
 
 
 def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
-    """The run as a file. The outcomes' counts and `sentences` stand in it for those who read no more of it."""
+    """The run as the text of a file. For readers of no more than that, it has the counts of outcomes, and
+    `sentences`."""
     content = _closed(converter().unstructure(dataclasses.replace(run, source="")))
     for table, written in zip(run.times, content.get("times", ()), strict=True):
         for row, each in zip(table.rows, written["rows"], strict=True):
@@ -90,7 +91,7 @@ def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
 
 
 def _migrated(document: object, source: str) -> dict[str, Any]:
-    """The content as the newest format has it."""
+    """The document in the newest format."""
     read = document.get("format") if isinstance(document, dict) else None
     if not isinstance(document, dict) or not isinstance(read, int) or not isinstance(document.get("cells"), list):
         raise ResultsFault(
@@ -115,7 +116,7 @@ Hook = Callable[..., Any]
 
 
 class Unfit(Exception):
-    """A value that is not what its place expects."""
+    """A value with the wrong type or form for its place."""
 
     def __init__(self, value: object, expected: str) -> None:
         super().__init__(f"read {value!r:.1000}, expected {expected}")
@@ -123,7 +124,7 @@ class Unfit(Exception):
 
 @functools.cache
 def converter() -> Converter:
-    """It coerces nothing: a text is no number, a number no text. What is null is not known, as what is missing."""
+    """A converter without coercion: a text is no number, a number no text. null means unknown, like a missing key."""
     from cattrs import Converter
     from cattrs.cols import is_mapping, list_structure_factory, mapping_structure_factory
     from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
@@ -192,11 +193,11 @@ def _outcome(value: object, _: type) -> Outcome:
     return Outcome(value)
 
 
-# -- what stands in the file in another way than in the records
+# -- fields whose form in the file differs from the records
 
 
 def _opened(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's tables with the fields of the records; what does not fit is left for the converter to name."""
+    """The file's tables with the fields of the records. The converter reports what does not fit."""
     opened = {**content, "cells": [_flat(cell) for cell in content["cells"]]}
     for table, key in KEYED.items():
         if isinstance(rows := content.get(table), dict):
@@ -214,7 +215,7 @@ def _flat(cell: object) -> object:
 
 
 def _closed(content: dict[str, Any]) -> dict[str, Any]:
-    """The records' fields as the file has them, in the order of the record."""
+    """The fields of the records with the file's names, in the order of the record."""
     closed = {"jobs": {}, "environments": {}, **content}
     closed["cells"] = [
         {**{name: cell.pop(name, None) for name in VERDICT}, "evidence": {"jobs": [], **cell}}
@@ -256,7 +257,7 @@ def _faults(error: BaseException, place: str) -> Iterator[str]:
 
 
 def _loose_ends(content: Mapping[str, Any]) -> Iterator[str]:
-    """Names in cells that lead nowhere; what is no cell at all is told by the converter."""
+    """Names in cells without a target. The converter reports what is no cell at all."""
     jobs: Any = content.get("jobs", {})
     stages: Any = content.get("stages")
     for index, cell in enumerate(content["cells"]):

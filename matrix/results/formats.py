@@ -1,4 +1,4 @@
-"""A run as text, Markdown, HTML, CSV, JSON and JUnit XML, from the same sections. Pure. Tables are by `tabulate`."""
+"""A run as text, Markdown, HTML, CSV, JSON and JUnit XML, from the same sections. Pure. `tabulate` makes the tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEGEND = (
 
 
 def _squares(run: Run) -> Iterator[Block]:
-    """The squares of outcomes; where times were measured, their tables stand in their place."""
+    """The squares of outcomes, or the tables of times if there are any."""
     for square in squares(run) if not run.times else ():
         yield Words(text=square.caption)
         yield Grid(
@@ -62,7 +62,7 @@ def _legend(run: Run) -> Iterator[Block]:
 
 
 def sections() -> tuple[Section, ...]:
-    """All that a run may have to say, in order."""
+    """All sections of a run, in order."""
     return (
         TIMES_SECTION,
         MODULE_WEIGHTS,
@@ -88,7 +88,7 @@ def _blocks(run: Run) -> Iterator[Block]:
 
 
 def as_table(run: Run) -> str:
-    """Plain text; a square of 15 by 15 fits 120 columns."""
+    """Plain text. A square of 15 by 15 fits in 120 columns."""
     parts = [run.question]
     for block in _blocks(run):
         match block:
@@ -102,7 +102,7 @@ def as_table(run: Run) -> str:
 
 
 def as_markdown(run: Run) -> str:
-    """GitHub-flavoured."""
+    """GitHub-flavoured Markdown."""
     parts = [f"# {run.question}"]
     for block in _blocks(run):
         match block:
@@ -116,7 +116,7 @@ def as_markdown(run: Run) -> str:
 
 
 def as_html(run: Run) -> str:
-    """One page without scripts or outside resources."""
+    """One page without scripts and external resources."""
     question = html.escape(run.question)
     parts = [f"<h1>{question}</h1>"]
     for block in _blocks(run):
@@ -144,7 +144,7 @@ def _tabulated(block: Grid, style: str) -> str:
 
 
 def as_csv(run: Run) -> str:
-    """A row a cell."""
+    """One row for each cell."""
     axes = run.names
     data = [section.data(run) for section in sections()]
     stream = io.StringIO()
@@ -163,18 +163,18 @@ def as_csv(run: Run) -> str:
 
 
 def without_formulas(row: Iterable[str]) -> list[str]:
-    """What a spreadsheet would take for a formula gets an apostrophe."""
+    """A text that a spreadsheet would take for a formula gets an apostrophe."""
     return [f"'{text}" if text[:1] in ("=", "+", "@") or (text[:1] == "-" and len(text) > 1) else text for text in row]
 
 
 def run_as_json(run: Run) -> str:
-    """The record itself, and for those who read no more of it the sentences of all its tables."""
+    """The record itself and, for readers of no more than that, the sentences of all its tables."""
     said = (line for block in _blocks(run) if isinstance(block, Lines) for line in block.lines)
     return run_json(run, said)
 
 
 def as_junit(run: Run) -> str:
-    """A test case a cell: red cells are failures, cells without a measurement are skipped."""
+    """One test case for each cell: red cells are failures, cells without a measurement are skipped."""
     red = [cell for cell in run.cells if cell.outcome.red]
     skipped = [cell for cell in run.cells if not cell.outcome.red and cell.outcome is not Outcome.PASSED]
     suite = ElementTree.Element(
@@ -209,5 +209,5 @@ FORMATS: Mapping[str, Callable[[Run], str]] = {
 
 
 def _printable(text: str) -> str:
-    """XML 1.0 has no control characters; IREE prints some."""
+    """XML 1.0 allows no control characters, and IREE prints some."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

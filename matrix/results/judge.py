@@ -1,5 +1,5 @@
-"""Judges: from what jobs left to the outcome of a cell. Pure: it is given files' bytes, and a tolerance can change
-without a rerun."""
+"""Judges: from the outputs of jobs to the outcome of a cell. Pure: it gets the bytes of files, so a tolerance can
+change without a rerun."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ ENDS = {
     "not_started": Outcome.INFRASTRUCTURE,
     "lost": Outcome.INFRASTRUCTURE,
 }
-"""The outcome of each way in which a job can end, an exit code of 0 apart."""
+"""The outcome for each end of a job, except exit code 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Outputs beside the reference.
+    """Outputs compared with the reference.
 
-    `error` is the largest |output - reference| / max |reference| over all outputs (None where it is not finite),
-    `tolerance` what was allowed for its dtype, `text` names the worst element or what does not fit.
+    `error` is the largest |output - reference| / max |reference| over all outputs (None if it is not finite),
+    `tolerance` is the limit for its dtype, `text` names the worst element, or what does not match.
     """
 
     error: float | None = None
@@ -54,11 +54,11 @@ class Comparison:
 
 EQUAL = Comparison(error=0.0, tolerance=0.0, text="equal, byte for byte")
 SMALLEST = 5e-324
-"""The error of values that differ and are equal as float64: two integers above 2^53."""
+"""The error of values that differ but are equal as float64: two integers above 2^53."""
 
 
 def outcome_of(end: JobEnd, *, has_outputs: bool, recognised: Outcome | None) -> Outcome:
-    """How a job ended. `recognised` is the outcome that the log's signature stands for, where it is our own fault."""
+    """How a job ended. `recognised` is the outcome of the log's signature if the fault is ours."""
     if end.end == "exited" and end.exit_code == 0:
         return Outcome.PASSED if has_outputs else Outcome.FAILED
     if recognised is not None and end.end in ("exited", "signalled"):
@@ -68,8 +68,8 @@ def outcome_of(end: JobEnd, *, has_outputs: bool, recognised: Outcome | None) ->
 
 def compare_outputs(outputs: Sequence[bytes], expected: Sequence[bytes], tolerance: Mapping[str, float]) -> Comparison:
     """Compares .npy files, in order: number, dtype and shape must be equal, values within the dtype's tolerance
-    relative to the reference's scale (its largest finite magnitude; 1 where that is 0). A reference with NaN equals
-    nothing, also not itself. Of several outputs the worst is told."""
+    relative to the reference's scale (its largest finite magnitude; 1 if that is 0). A reference with NaN equals
+    nothing, not even itself. The result describes the worst of several outputs."""
     if len(outputs) != len(expected):
         return _refused(f"{len(outputs)} outputs, expected {len(expected)}")
     if not expected:
@@ -129,7 +129,7 @@ def _compare_arrays(output: Array, reference: Array, tolerance: Mapping[str, flo
     finite = numpy.isfinite(wanted)
     scale = float(numpy.abs(wanted[finite]).max(initial=0.0)) or 1.0
     with numpy.errstate(invalid="ignore", over="ignore"):
-        difference = numpy.maximum(numpy.abs(got - wanted) / scale, SMALLEST)  # int64 apart, equal as float64
+        difference = numpy.maximum(numpy.abs(got - wanted) / scale, SMALLEST)  # differ as int64, equal as float64
     difference = numpy.where(same, 0.0, numpy.where(numpy.isnan(difference), numpy.inf, difference))
     place = numpy.unravel_index(int(numpy.argmax(difference)), difference.shape)
     error = float(difference[place])

@@ -1,8 +1,8 @@
-"""Takes up results files of older formats, step by step, from what is in them.
+"""Upgrades results files of older formats, step by step.
 
-Format 1 had cells, jobs and environments, and sentences about them in place of the axes and tables that those come
-from. These are found again in the cells, and in the shipped preset of the file's name. What does not fit is left as it
-is: whoever reads the newest format names it.
+Format 1 had cells, jobs and environments, and sentences about them instead of the axes and tables that the sentences
+are made from. Those are derived from the cells, and from the shipped preset with the file's name. What does not fit is
+left as it is: the reader of the newest format reports it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from matrix.results.speed import distinct, median_ratio, waited
 
 Document = dict[str, Any]
 END = next(kind.name for kind in IREE.stages if kind.compared)
-"""The stage whose outputs are compared: format 1 knew one backend."""
+"""The stage whose outputs are compared: format 1 had one backend."""
 
 
 def from_format_1(old: Document) -> Document:
-    """The axes, tables, stages and baseline of the run, as far as they can be told."""
+    """The axes, tables, stages and baseline of the run, as far as they can be derived."""
     name = old.get("preset")
     spec = _preset(name) if isinstance(name, str) and name in presets() else None
     cells = [cell for cell in old["cells"] if isinstance(cell, dict) and isinstance(cell.get("axes"), dict)]
@@ -48,7 +48,7 @@ def from_format_1(old: Document) -> Document:
 
 
 FORMAT_MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {1: from_format_1}
-"""Format -> what makes the next one of it."""
+"""Format -> the function that upgrades it to the next one."""
 
 
 def _preset(name: str) -> Spec:
@@ -61,7 +61,8 @@ def _rows(value: object) -> Document:
 
 
 def _axes(old: Document, cells: Sequence[Document], spec: Spec | None) -> list[Document]:
-    """Their values as the preset orders them, then as the cells come. Its own axes stand behind those that all have."""
+    """The values of the axes in the order of the preset, then in the order of the cells. The run's own axes come
+    last."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
         for axis, label in cell["axes"].items():
@@ -85,7 +86,7 @@ def _axis(old: Document, name: str, labels: Sequence[str], spec: Spec | None) ->
 
 
 def _built(axis: str, label: str, spec: Spec | None) -> Document:
-    """Of a runtime that is built from source."""
+    """The release of the sources of a runtime from source."""
     build = spec.builds.get(label) if spec and axis == RUNTIME else None
     if build is None:
         return {}
@@ -94,7 +95,7 @@ def _built(axis: str, label: str, spec: Spec | None) -> Document:
 
 
 def _tables(spec: Spec | None, labels: Mapping[str, Sequence[str]]) -> Iterator[Document]:
-    """The tables of the preset, kept to the values that are in the run; the usual one for a run of no preset."""
+    """The tables of the preset, reduced to the values in the run; the default table for a run without a preset."""
     for view in spec.tables if spec else ():
         where = {axis: _meant(terms, labels.get(axis, ())) for axis, terms in view.where.items()}
         yield {"rows": view.rows, "columns": view.columns, "where": where}
@@ -115,7 +116,7 @@ def _meant(terms: Sequence[str], labels: Sequence[str]) -> list[str]:
 
 
 def _cell(cell: object) -> object:
-    """A cell that ran to its end without a comparison has nothing to be compared with."""
+    """A cell that ended without a comparison has nothing to be compared with."""
     if not isinstance(cell, dict) or not isinstance(cell.get("evidence"), dict):
         return cell
     end = (cell.get("outcome"), cell.get("stage"))
@@ -124,7 +125,7 @@ def _cell(cell: object) -> object:
 
 
 def _times(table: object, cells: Sequence[Document]) -> object:
-    """Rows name every axis that the table does not: older files leave out one that goes with another."""
+    """Rows name every axis that the table does not; older files leave out an axis that follows another."""
     if not isinstance(table, dict) or not isinstance(table.get("rows"), list):
         return table
     shared, rows = _rows(table.get("shared")), []
@@ -142,7 +143,7 @@ def _times(table: object, cells: Sequence[Document]) -> object:
 
 
 def _exact(rows: Sequence[Any]) -> Document:
-    """What the file has rounded, from the rounds: the ratios, in their rows, and the time without a core. Damaged rows
+    """Values that the file has rounded, computed from the rounds: the ratios, and the time without a core. Damaged rows
     are left as they are."""
     series = ("seconds_by_round", "cpu_seconds_by_round")
     try:

@@ -1,6 +1,7 @@
-"""The record of a run: what the judge makes, what a results file holds, what all tables, answers and pages read. Pure.
+"""The record of a run: the judge makes it, a results file holds it, all tables, answers and pages read it. Pure.
 
-Stages and axes stand here by name, with what they mean: a run can be read without its spec and its stages."""
+It has stages and axes by name, with their properties: a run can be read without its spec and its stages.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedJob:
-    """See `records.JobResult`. `peak_bytes` is None where it is not known, `measurements` are what its stage reads."""
+    """See `records.JobResult`. `peak_bytes` is None if it is unknown; `measurements` come from its stage."""
 
     key: str
     stage: str
@@ -56,11 +57,11 @@ class FinishedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A cell with its one outcome and the evidence behind it. No text names a folder of the machine.
+    """A cell with its one outcome and the evidence for it. No text contains a folder of the machine.
 
-    `stage` is where it ended, `jobs` are the keys of its stages' jobs in order, `beside` of those that measure beside
-    them. `message`, `means` and `values` are of its `signature`, `reason` says why there is no measurement, `included`
-    by which rule it is there. It is not `compared` where it ran to its end and has no expected outputs.
+    `stage` is where it ended, `jobs` are the keys of its stages' jobs in order, `beside` those of the measuring jobs.
+    `message`, `means` and `values` belong to its `signature`, `reason` says why there is no measurement, `included` by
+    which rule it exists. It is not `compared` if it ran to its end without expected outputs.
     """
 
     axes: Mapping[str, str]
@@ -89,12 +90,12 @@ class Cell:
 
     @property
     def passed(self) -> bool:
-        """It ran to its end, or to where its run asked for, and nothing says that its outputs are wrong."""
+        """It ran to the end that its run asked for, and no comparison says that its outputs are wrong."""
         return self.outcome is Outcome.PASSED
 
     @property
     def right(self) -> bool:
-        """It passed and its outputs were compared with the reference: what advice may rest on."""
+        """It passed, and its outputs were compared with the reference: only such cells support advice."""
         return self.passed and self.comparison is not None
 
     @property
@@ -111,7 +112,7 @@ class Cell:
 
     @property
     def said(self) -> str:
-        """One line: what went wrong, in the tool's own words where it had some."""
+        """One line: the error, in the tool's own words if it had some."""
         if self.signature:
             return self.message
         return self.comparison.text if self.comparison and not self.comparison.equal else self.reason
@@ -119,8 +120,8 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealisedEnvironment:
-    """`python` is its exact version, `nix_programs` its path in a Nix store, `evidence` what else its engine says of
-    it. A damaged record of the store leaves texts empty."""
+    """`python` is its exact version, `nix_programs` its path in a Nix store, `evidence` further facts from its engine.
+    A damaged record of the store leaves texts empty."""
 
     digest: str
     engine: str = ""
@@ -134,7 +135,7 @@ class RealisedEnvironment:
 
 
 class Verdict(StrEnum):
-    """What a release's times say beside the baseline's; see `speed`."""
+    """The verdict on a release's times, compared with the baseline; see `speed`."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -146,9 +147,9 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
     """The times of a cell, in seconds: the median over its rounds, the quartiles, `ratio` to the baseline (the median
-    of the rounds'), a verdict a pass. None where there is nothing to tell; `reason` then says why. `compile_seconds`
-    are of the quickest compile, `peak_bytes` and `device_peak_bytes` the most of all rounds, `command` is of the first.
-    """
+    of the rounds'), one verdict for each pass. None if there is nothing; then `reason` says why. `compile_seconds` is
+    that of the quickest compile, `peak_bytes` and `device_peak_bytes` are the maximum over all rounds, `command` is
+    that of the first."""
 
     axes: Mapping[str, str]
     baseline: bool = False
@@ -170,18 +171,18 @@ class Timed:
 
     @property
     def verdict(self) -> str:
-        """That of all passes; empty without one."""
-        if Verdict.TOO_FEW in self.verdicts:  # a pass that is not over contradicts nothing
+        """The common verdict of all passes; empty if there is none."""
+        if Verdict.TOO_FEW in self.verdicts:  # an unfinished pass contradicts nothing
             return Verdict.TOO_FEW
         return Verdict.UNSETTLED if len(set(self.verdicts)) > 1 else next(iter(self.verdicts), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """Cells that are compared with one baseline. `shared` are their common labels, `axes` those that tell rows apart.
+    """Cells that are compared with one baseline. `shared` are their common labels, `axes` those that distinguish rows.
 
-    `noise_floor` is a ratio above 1 (1.01 is 1 %; None without a twin of the baseline), `waited_for_a_core` the share
-    of the time in which a call did not have a core though it needed one, `highest_load` that of the machine.
+    `noise_floor` is a ratio above 1 (1.01 is 1 %; None without a twin of the baseline), `waited_for_a_core` is the part
+    of the time in which calls needed a core and had none, `highest_load` is that of the machine.
     """
 
     shared: Mapping[str, str]
@@ -200,7 +201,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """A `.vmfb`: bytes by part, and how many strings of each kind it holds that tell of its origin."""
+    """A `.vmfb`: bytes by part, and the number of its strings of each kind that reveal its origin."""
 
     axes: Mapping[str, str]
     bytes: int
@@ -211,7 +212,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recompiled:
-    """Modules of one compiler release that were compiled more than once, those that came out `unequal`, and those whose
+    """Modules of one compiler release that were compiled more than once, the `unequal` ones among them, and those whose
     outcomes differ (`ends`)."""
 
     compiler: str
@@ -222,7 +223,7 @@ class Recompiled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskUse:
-    """The disk as the run used it; `measured` says what of it."""
+    """How the run used the disk; `measured` says which part of it."""
 
     measured: str
     peak_bytes: int
@@ -234,8 +235,8 @@ class DiskUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunValue:
-    """A value of an axis. `note` says more of it beside the tables: the opset of an `.onnx`, how a target is emulated.
-    `release` is that of the sources that a runtime is built from."""
+    """A value of an axis. `note` has more about it beside the tables: the opset of an `.onnx`, how a target is
+    emulated. `release` is that of the sources of a runtime."""
 
     label: str
     note: str = ""
@@ -259,7 +260,7 @@ class RunAxis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellTable:
-    """A table of the run's question: an axis down, one across, and the labels to which it keeps other axes."""
+    """A table of the run's question: an axis down, one across, and the labels to which it restricts other axes."""
 
     rows: str
     columns: str
@@ -270,9 +271,9 @@ class CellTable:
 class Run:
     """All cells of a plan, judged: planned = accounted for.
 
-    `source` is what messages call it, `stages` are those of its jobs in order, `last_stage` is what a cell ends with
-    when all goes well (`other_last_stages`: of further backends). `baseline` is what times are compared with, a label
-    by axis. `signatures` have a `next` step.
+    `source` is its name in messages, `stages` are those of its jobs in order, `last_stage` is the one in which a cell
+    ends if all goes well (`other_last_stages`: of further backends). `baseline` is what times are compared with, a
+    label by axis. `signatures` have a `next` step.
     """
 
     source: str = ""
@@ -296,12 +297,12 @@ class Run:
     disk: DiskUse | None = None
 
     def counts(self) -> dict[Outcome, int]:
-        """How many cells ended in each outcome, in the order of the closed set; zeros left out."""
+        """The number of cells for each outcome, in the order of the closed set, without zeros."""
         counted = Counter(cell.outcome for cell in self.cells)
         return {outcome: counted[outcome] for outcome in Outcome if outcome in counted}
 
     def measurements_of(self, cell: Cell) -> dict[str, Any]:
-        """What all its jobs measured, by name."""
+        """The measurements of all its jobs, by name."""
         return {name: value for key in cell.evidence for name, value in self.jobs[key].measurements.items()}
 
     def jobs_of(self, cell: Cell) -> tuple[FinishedJob, ...]:
@@ -310,15 +311,15 @@ class Run:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of its axes, in order."""
+        """In the order of its axes."""
         return tuple(axis.name for axis in self.axes)
 
     def axis(self, name: str) -> RunAxis:
-        """One without values where the run has none of this name."""
+        """The axis of this name; one without values if the run does not have it."""
         return next((axis for axis in self.axes if axis.name == name), RunAxis(name=name))
 
     def notes(self, axis: str) -> dict[str, str]:
-        """Label -> what there is to say of it."""
+        """Label -> its note."""
         return {value.label: value.note for value in self.axis(axis).values if value.note}
 
     def next_step(self, signature: str) -> str:
@@ -326,10 +327,10 @@ class Run:
 
     @property
     def date(self) -> str:
-        """The day of its newest job."""
+        """The date of its newest job."""
         return max((job.finished_at for job in self.jobs.values()), default="")[:10]
 
     @property
     def ties(self) -> dict[str, str]:
-        """RunAxis -> the one whose value it has in each cell."""
+        """RunAxis -> the axis whose value it has in each cell."""
         return {axis.name: axis.tied for axis in self.axes if axis.tied}

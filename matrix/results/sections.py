@@ -1,5 +1,5 @@
-"""Tables as descriptions: a column says what it is called and what stands in it, a section which columns and rows a
-table of a run has. Text, Markdown, HTML, CSV, JSON and the site come from the same description. Pure."""
+"""Tables as descriptions: a column has a title and a value for each row, a section has the columns and rows of a table.
+Text, Markdown, HTML, CSV, JSON and the site are made from the same description. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from matrix.results.run import Cell, Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column. `key` names it in CSV and JSON, and is empty where it stands in tables alone; `title` is its heading
-    in tables, and empty where it stands in data alone.
+    """One column. `key` is its name in CSV and JSON, empty if it is only in tables; `title` is its heading in tables,
+    empty if it is only in data.
 
-    `value` is what stands there of a row, None where there is nothing; `text` makes a table's words of it.
+    `value` gives the value for a row, None if there is none; `text` makes the words of a table from it.
     """
 
     key: str = ""
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """A line of text. `heading` is one over what comes next, which only plain text needs."""
+    """A line of text. `heading` is one for the next block, which only plain text needs."""
 
     text: str
     heading: bool = False
@@ -41,7 +41,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """Sentences: a list with `bullets` or, in HTML, paragraphs. `rigid` keeps the breaks of lines in HTML."""
+    """Sentences: a list with `bullets` or, in HTML, paragraphs. `rigid` keeps the line breaks in HTML."""
 
     lines: tuple[str, ...]
     bullets: bool = True
@@ -50,7 +50,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A table, its texts ready. `ruled` is false for one that needs no lines in plain text."""
+    """A table with its texts. `ruled` is false for one that needs no lines in plain text."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -63,18 +63,18 @@ Block = Words | Lines | Grid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What a run has to say of one matter: `blocks` for people, and for data the `columns` of those cells that `rows`
-    knows by name. A section says nothing of a run that it is not about."""
+    """What a run says on one topic: `blocks` for people, and for data the `columns` of those cells that `rows` has by
+    name. A section of another topic says nothing of a run."""
 
     name: str
     blocks: Callable[[Run], Iterable[Block]]
     columns: tuple[Column, ...] = ()
     rows: Callable[[Run], Mapping[str, Any]] | None = None
     on_site: bool = True
-    """The site has it on the run's page of tables; squares and their legends it shows in its own way."""
+    """The site has it on the run's page of tables; it shows squares and their legends in its own way."""
 
     def data(self, run: Run) -> tuple[list[str], dict[str, list[Any]]]:
-        """The names of the columns, and their values by the name of the cell; nothing for a run without such rows."""
+        """The names of the columns, and their values by the name of the cell; empty for a run without such rows."""
         found = self.rows(run) if self.rows else {}
         columns = [column for column in self.columns if column.key]
         return [each.key for each in columns if found], {
@@ -83,7 +83,7 @@ class Section:
 
 
 def grid(columns: Sequence[Column], rows: Iterable[object], *, ruled: bool = True) -> Grid:
-    """The columns that have a title, of these rows."""
+    """The columns with a title, for these rows."""
     shown = [column for column in columns if column.title]
     return Grid(
         headings=tuple(column.title for column in shown),
@@ -103,7 +103,8 @@ def _label(of: Callable[[Any], Mapping[str, str]], axis: str, row: object) -> st
 
 
 def differing(axes: Iterable[str], rows: Sequence[Mapping[str, str]], *, always: str) -> list[str]:
-    """The axes that tell the rows apart, without those that repeat an earlier one; and the one that `always` stands."""
+    """The axes that distinguish the rows, without those that repeat an earlier one; and the one that is `always`
+    there."""
     columns: dict[tuple[str, ...], str] = {}
     for axis in axes:
         labels = tuple(row.get(axis, NONE) for row in rows)
@@ -112,15 +113,15 @@ def differing(axes: Iterable[str], rows: Sequence[Mapping[str, str]], *, always:
     return list(columns.values())
 
 
-# -- what stages measured
+# -- the measurements of stages
 
 MEASURES: tuple[Column, ...] = ()
-"""A column for what a stage's `read` finds in the files of its jobs: `value` is given the measurements of a cell's jobs
-together, by name. Those of a benchmark have a section of their own."""
+"""Columns for the measurements of stages: `value` gets the measurements of a cell's jobs together, by name. Those of a
+benchmark have their own section."""
 
 
 def _measured(run: Run) -> dict[str, Mapping[str, Any]]:
-    """The measurements of each cell by its name; none of those in which no column finds a value."""
+    """The measurements of each cell by its name, without those in which no column finds a value."""
     found = {cell.name: run.measurements_of(cell) for cell in run.cells if MEASURES}
     return {name: each for name, each in found.items() if any(column.value(each) is not None for column in MEASURES)}
 
@@ -130,7 +131,7 @@ def _second(value: Callable[[Any], Any], row: tuple[Cell, Mapping[str, Any]]) ->
 
 
 def _measures(run: Run) -> Iterator[Block]:
-    """Cells that share the jobs that measured share a row."""
+    """Cells that share their measuring jobs share a row."""
     measured = _measured(run)
     rows: dict[tuple[str, ...], tuple[Cell, Mapping[str, Any]]] = {}
     for cell in run.cells:
@@ -145,5 +146,5 @@ def _measures(run: Run) -> Iterator[Block]:
 
 
 def measures() -> Section:
-    """Of the columns as they are now."""
+    """A section with the current columns."""
     return Section(name="measures", blocks=_measures, columns=MEASURES, rows=_measured)

@@ -1,5 +1,6 @@
-"""What a run says in sentences: its targets beside each other, runtimes built from source beside the wheels of their
-releases, what exporters wrote and which compilers take it, compilers that write other bytes each time. Pure."""
+"""What a run says in sentences: its targets compared with each other, runtimes from source compared with the wheels of
+their releases, the MLIR of exporters and the compilers that accept it, compilers whose output is not reproducible.
+Pure."""
 
 from __future__ import annotations
 
@@ -17,16 +18,16 @@ from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.square import placed, span
 
 Place = tuple[str, ...]
-"""The labels of a cell on all axes but the target, in their order."""
+"""The labels of a cell on all axes but the target, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectComparison:
-    """A subject beside a first one: a target beside the first target, or a build beside the wheel of its release.
+    """A subject compared with a first one: a target with the first target, or a build with the wheel of its release.
 
-    `cells` are measured on both, `same` of them end alike (outcome, stage and signature), `differences` are the others
-    in words, `unmeasured` is how many are measured on one of the two only. In `built` of the cells a runtime that is
-    built from source stands beside the wheel of its release.
+    `cells` are measured on both, `same` of them have the same end (outcome, stage and signature), `differences` are the
+    others in words, `unmeasured` is the number of cells that are measured on only one of the two. In `built` of the
+    cells a runtime from source is compared with the wheel of its release.
     """
 
     subject: str
@@ -55,7 +56,7 @@ class SubjectComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """The ends of a place on both; `built` where the second ran on a build and the first on a wheel."""
+    """The ends of a place on both; `built` if the second ran on a build and the first on a wheel."""
 
     first: Cell
     second: Cell
@@ -82,7 +83,7 @@ class _Cells:
         return (*place[:runtime], release, *place[runtime + 1 :]) if release else None
 
     def across(self, target: str) -> Iterator[_Pair]:
-        """A target beside the first one."""
+        """A target compared with the first one."""
         before = self.found[self.targets[0]]
         for place, cell in self.found[target].items():
             wheel = self.on_the_wheel(place)
@@ -92,7 +93,7 @@ class _Cells:
                 yield _Pair(first=before[wheel], second=cell, built=True)
 
     def builds(self, runtime: str) -> Iterator[_Pair]:
-        """A build beside the wheel of its release, on the same target."""
+        """A build compared with the wheel of its release, on the same target."""
         for cells in self.found.values():
             for place, cell in cells.items():
                 wheel = self.on_the_wheel(place)
@@ -101,14 +102,14 @@ class _Cells:
 
 
 def beside(run: Run) -> tuple[SubjectComparison, ...]:
-    """A record for each target after the first that shares cells with it; none for a run with one target."""
+    """A record for each target after the first that has cells in common with it; none for a run with one target."""
     cells = _Cells(run)
     rows = (_beside(cells, target, cells.targets[0], cells.across(target)) for target in cells.targets[1:])
     return tuple(row for row in rows if row.cells or row.unmeasured)
 
 
 def builds_beside(run: Run) -> tuple[SubjectComparison, ...]:
-    """A record for each runtime that is built from source and has cells where the wheel of its release has one."""
+    """A record for each runtime from source that has cells where the wheel of its release has one."""
     cells = _Cells(run)
     rows = (_beside(cells, name, f"the wheel {cells.releases[name]}", cells.builds(name)) for name in cells.releases)
     return tuple(row for row in rows if row.cells or row.unmeasured)
@@ -143,18 +144,18 @@ def _beside(cells: _Cells, subject: str, first: str, pairs: Iterator[_Pair]) -> 
 
 
 def _measured(cell: Cell) -> bool:
-    """A runtime that cannot be built loads nothing, and that says nothing of the modules."""
+    """A runtime that cannot be built loads nothing; this says nothing about the modules."""
     kind = kinds().get(cell.stage)
     return cell.measured and not (kind and kind.apart)
 
 
 def _targets(run: Run) -> tuple[str, ...]:
-    """What there is to say of a run with several targets, and of one with builds."""
+    """The sentences of a run with several targets, and of one with builds."""
     rows = (*beside(run), *builds_beside(run))
     return tuple(sentence for row in rows for sentence in (row.words, *row.differences))
 
 
-# -- what exporters wrote
+# -- the MLIR of exporters
 
 EXPORTER = ("python", TORCH, TURBINE)
 AXIS_TITLES = {"python": "Python"}
@@ -167,8 +168,8 @@ OLDER_THAN_TURBINE, SAME_AS_TURBINE, NEWER_THAN_TURBINE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdenticalExports:
-    """Exporters (Python, torch, turbine, and what the spec's own axes bring beside them) whose MLIR of a model is the
-    same byte for byte."""
+    """Exporters (Python, torch, turbine, and packages of the spec's own axes) with byte for byte the same MLIR of a
+    model."""
 
     model: str
     digest: str
@@ -177,7 +178,7 @@ class IdenticalExports:
 
 
 def groups(run: Run) -> tuple[IdenticalExports, ...]:
-    """The groups of each model, the largest first; a group of one exporter too. None where there is one exporter."""
+    """The groups of each model, the largest first, also groups of one exporter. None if there is only one exporter."""
     axes = exporter_axes(run)
     found: dict[tuple[str, str], dict[tuple[str, ...], None]] = {}
     for cell in run.cells:
@@ -200,17 +201,17 @@ def groups(run: Run) -> tuple[IdenticalExports, ...]:
 
 
 def exporter_axes(run: Run) -> tuple[str, ...]:
-    """What an exporter is: Python, torch, turbine, and the run's own axes that bring packages into its environment."""
+    """The labels that make an exporter: Python, torch, turbine, and the run's own axes with packages for it."""
     return (*EXPORTER, *(axis.name for axis in run.axes if axis.exporter))
 
 
 def _mlir(run: Run, cell: Cell) -> str:
-    """The digest of the MLIR that the cell's export wrote."""
+    """The digest of the MLIR of the cell's export."""
     return next((job.artifacts[MLIR].sha256 for job in run.jobs_of(cell) if MLIR in job.artifacts), "")
 
 
 def _order(axis: str, run: Run) -> tuple[str, ...]:
-    """All labels of an axis in its order: what was not measured leaves a gap."""
+    """All labels of an axis in its order: a label that was not measured leaves a gap."""
     labels = dict.fromkeys(run.axis(axis).labels)
     labels |= dict.fromkeys(cell.axes.get(axis, NONE) for cell in run.cells)
     try:
@@ -256,9 +257,10 @@ def blocks(points: Iterable[tuple[str, ...]]) -> list[tuple[tuple[str, ...], ...
 
 
 def portability(run: Run) -> tuple[str, ...]:
-    """How portable MLIR is between front end and compiler releases: a sentence for each model, of what was measured.
+    """How portable MLIR is between releases of exporters and compilers: a sentence for each model, from what was
+    measured.
 
-    Nothing where only one exporter, or only one compiler, was measured.
+    Empty if only one exporter, or only one compiler, was measured.
     """
     axes = exporter_axes(run)
     models: dict[str, dict[tuple[str, ...], Cell]] = {}
@@ -296,7 +298,7 @@ def _compiled(run: Run, cell: Cell) -> bool:
 
 
 def _took(run: Run, cell: Cell, name: str) -> list[FinishedJob]:
-    """The jobs that were given an artifact."""
+    """The jobs that had an artifact as input."""
     return [job for job in run.jobs_of(cell) if name in job.inputs]
 
 
@@ -310,16 +312,17 @@ def _relation(cell: Cell) -> str:
     )
 
 
-# -- all of it
+# -- all sentences
 
 
 def sentences_beside(run: Run) -> tuple[str, ...]:
-    """Which exporters write the same, and which compilers take it; where targets differ. Empty for one of each."""
+    """Which exporters write the same MLIR, and which compilers accept it; how targets differ. Empty if there is one of
+    each."""
     return (*(group.words for group in groups(run)), *portability(run), *_targets(run))
 
 
 def recompiled(run: Run) -> tuple[str, ...]:
-    """What the repeats of compiles say; nothing where none was repeated."""
+    """What the repeated compiles show; empty if none was repeated."""
     told = []
     for row in run.compiled_again:
         ends = f"; {row.ends} of them did not end in the same outcome" if row.ends else ""

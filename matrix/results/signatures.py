@@ -32,7 +32,8 @@ class SignatureRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a log says: the row's name, the values in the message, the message itself, its meaning and the next step."""
+    """What a log shows: the row's name, the values in the message, the message itself, its meaning and the next
+    step."""
 
     name: str
     values: tuple[tuple[str, str], ...]
@@ -43,7 +44,7 @@ class Signature:
 
 
 def rows() -> tuple[SignatureRow, ...]:
-    """The rows of every backend, in order. Patterns are compiled when first asked for."""
+    """The rows of all backends, in order. Patterns are compiled on the first call."""
     return _rows(tuple(backend.signatures for backend in backends()))
 
 
@@ -73,12 +74,12 @@ def codes() -> dict[str, str]:
 
 
 def gates() -> dict[str, str]:
-    """What refused, in plain words, for each signature that is of a gate."""
+    """What refused, in plain words, for each signature of a gate."""
     return {row.name: row.gate for row in rows() if row.gate}
 
 
 def legends() -> dict[str, str]:
-    """What each signature means in a legend, where no values are filled in."""
+    """The meaning of each signature for a legend, without values."""
     return {row.name: row.legend for row in rows()} | {
         UNRECOGNISED: "no row of signatures.toml knows the message",
         NO_OUTPUT: "the job printed nothing, or wrote not all of its outputs",
@@ -86,7 +87,7 @@ def legends() -> dict[str, str]:
 
 
 def recognise(log: str) -> Signature:
-    """The signature of a failed job's log; an unknown message stays visible as `unrecognised`, with its text."""
+    """The signature of a failed job's log. An unknown message stays visible as `unrecognised`, with its text."""
     return _recognise(log, rows())
 
 

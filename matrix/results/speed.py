@@ -1,11 +1,11 @@
-"""What a release costs in time, in numbers that say how far they can be trusted. Pure.
+"""The time that a release costs, in numbers that show how far they can be trusted. Pure.
 
-The rule for a verdict, written down. A release and the baseline are measured in the same rounds; of each round the
-ratio of their latencies is taken. In one pass a release is *slower* (*faster*) if the median of its ratios is beyond
-the noise floor and an interval for that median (exact, from order statistics, with 85 % or more) lies wholly above
-(below) 1. The noise floor is how far from 1 that interval reaches for the baseline's twin, the same release once
-more, in the worst of the passes, and 1 % at least. Passes that agree give the verdict, else it is *unsettled*.
-With two passes of seven rounds, all noise, a release that costs the same is called different less than once in 100.
+The rule for a verdict: A release and the baseline are measured in the same rounds, and each round gives the ratio of
+their latencies. In one pass a release is *slower* (*faster*) if the median of its ratios is beyond the noise floor and
+a confidence interval for that median (exact, from order statistics, 85 % or more) lies completely above (below) 1. The
+noise floor is the largest distance from 1 of that interval for the baseline's twin, the same release once more, over
+all passes, and 1 % at least. Passes that agree give the verdict, else it is *unsettled*. With two passes of seven
+rounds of pure noise, a release with the same cost gets a wrong verdict less than once in 100.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from matrix.results.run import Cell, FinishedJob, Recompiled, Run, Timed, Times,
 
 CONFIDENCE = 0.85
 LEAST_FLOOR = 0.01
-"""Where code comes to lie in memory costs or gains as much; nobody changes a release for it."""
+"""The position of code in memory has effects of this size; nobody changes a release for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeat:
-    """A job beside those that decide a cell: a `round` (from 1) of it or of the baseline's `twin`, one of them `again`,
-    or one that measures. `job` is None where there is none; `reason` says why, and why one measured nothing."""
+    """A job besides those that decide a cell: a `round` (from 1) of it or of the baseline's `twin`, an `again` of one
+    of them, or a measuring one. `job` is None if there is none; `reason` says why, and why one measured nothing."""
 
     round: int = 0
     twin: bool = False
@@ -39,7 +39,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A cell with what its times are made of. `compiled` is its compile."""
+    """A cell with the jobs of its times. `compiled` is its compile."""
 
     cell: Cell
     compiled: FinishedJob | None = None
@@ -47,19 +47,19 @@ class Subject:
     mlir_bytes: int | None = None
 
     def rounds(self, *, twin: bool = False) -> dict[int, FinishedJob]:
-        """Round -> its job, of one of the two series."""
+        """Round -> its job, for one of the two series."""
         found = (each for each in self.repeats if each.round and each.twin is twin)
         return {each.round: each.job for each in found if each.job and each.job.measurements}
 
     @property
     def compiles(self) -> list[FinishedJob]:
-        """All of the module, the first one first."""
+        """All compiles of the module, the first one first."""
         again = [each.job for each in self.repeats if each.again and each.job]
         return [job for job in (self.compiled, *again) if job and self.compiled and job.stage == self.compiled.stage]
 
 
 def times_of(subjects: Iterable[Subject], baseline: Mapping[str, str], rounds: int, passes: int) -> tuple[Times, ...]:
-    """One table for each group of cells with a baseline of their own."""
+    """One table for each group of cells with the same baseline."""
     groups: dict[tuple[str, ...], list[Subject]] = {}
     for subject in subjects:
         shared = tuple(label for axis, label in subject.cell.axes.items() if axis not in baseline)
@@ -159,12 +159,12 @@ def _by_round(values: Mapping[int, float]) -> dict[str, float]:
 
 
 def waited(cpu: float, wall: float) -> float:
-    """The share of the time in which calls did not have a core."""
+    """The part of the time in which calls had no core."""
     return max(0.0, 1 - cpu / wall) if wall else 0.0
 
 
 def median_ratio(these: Mapping[Any, float], those: Mapping[Any, float]) -> float | None:
-    """The median of the ratios in the rounds in which both were measured."""
+    """The median of the ratios over the rounds in which both were measured."""
     logs = _logs(these, those, tuple(these))
     return math.exp(statistics.median(logs)) if logs else None
 
@@ -173,7 +173,7 @@ TimedRow = tuple[Mapping[str, str], Timed, Times]
 
 
 def timed_rows(run: Run) -> Iterator[TimedRow]:
-    """Every row of times, with all the labels of its cell."""
+    """Every row of times, with all labels of its cell."""
     for table in run.times:
         for row in table.rows:
             axes = {**table.shared, **row.axes}
@@ -195,12 +195,12 @@ def ratio_quartiles(row: Timed, table: Times) -> tuple[float, float] | None:
 
 
 def _logs(these: Mapping[Any, float], those: Mapping[Any, float], rounds: Sequence[Any]) -> list[float]:
-    """The logarithm of the ratio in each of the rounds in which both were measured."""
+    """The logarithm of the ratio for each round in which both were measured."""
     return [math.log(these[number] / those[number]) for number in rounds if number in these and number in those]
 
 
 def recompiled_of(subjects: Iterable[Subject], order: Sequence[str]) -> tuple[Recompiled, ...]:
-    """One record for each compiler release of which a compile was repeated, in the order of the axis."""
+    """One record for each compiler release with a repeated compile, in the order of the axis."""
     seen: dict[str, dict[str, list[FinishedJob]]] = {}
     for subject in subjects:
         if len(jobs := subject.compiles) > 1:
@@ -220,10 +220,10 @@ def _recompiled(compiler: str, modules: list[list[FinishedJob]]) -> Recompiled:
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The narrowest interval between two of the values, equally far from both ends, that holds the median of what they
-    were drawn from with CONFIDENCE or more, whatever the distribution; None for too few values.
+    """The narrowest interval between two of the values, equally far from both ends, that contains the median of their
+    distribution with CONFIDENCE or more, for any distribution; None for too few values.
 
-    Of 7 values the 2nd and the 6th (87.5 %): one round that something disturbed decides nothing.
+    For 7 values it is from the 2nd to the 6th (87.5 %): one disturbed round decides nothing.
     """
     count, ordered = len(values), sorted(values)
     outside, found = 0.0, None
@@ -236,7 +236,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def noise_floor(passes: Sequence[Sequence[float]]) -> float | None:
-    """From the logarithms of the twin's ratios, pass by pass; None where there are too few."""
+    """The noise floor from the logarithms of the twin's ratios, pass by pass; None if there are too few."""
     found = [interval for logs in passes if (interval := median_interval(logs))]
     if not found:
         return None

@@ -29,12 +29,13 @@ OUTCOME_MARKS = {
     Outcome.UNTESTED: ".",
     Outcome.INFRASTRUCTURE: "!!",
 }
-"""What stands in the square. A failed cell shows its signature's letter, after the stage's if that is not the last."""
+"""The mark of an outcome. A failed cell shows the letter of its signature, after that of the stage if it is not the
+last."""
 
 RAN = "ran"
-"""It passed as far as anyone can say: no outputs are expected of it."""
+"""It passed, as far as that is known: it has no expected outputs."""
 PLURAL = {TORCH: "torch releases", "python": "Pythons"}
-"""Of axes whose name does not just get an s."""
+"""The plurals of axes that do not just get an s."""
 OUTCOMES: Mapping[Outcome, str] = {
     Outcome.PASSED: "it ran, and its outputs equal torch eager's within the tolerance (relative to their scale)",
     Outcome.WRONG_OUTPUT: "it ran, and its outputs differ from torch eager's by more than the tolerance",
@@ -48,12 +49,12 @@ OUTCOMES: Mapping[Outcome, str] = {
     Outcome.UNTESTED: "planned, not measured: not run yet, or the machine cannot",
     Outcome.INFRASTRUCTURE: "our own fault, never shown as a release's",
 }
-"""What an outcome means. `failed` has a signature, which says more."""
+"""The meaning of an outcome. For `failed` the signature says more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendRow:
-    """A mark, what it means, how often it is there, and the first cell that has it."""
+    """A mark, its meaning, its number, and the first cell with it."""
 
     mark: str
     words: str
@@ -63,8 +64,8 @@ class LegendRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Square:
-    """Cells of a run, one axis down and one across. `others` are the axes beside it with their one value; `ties` those
-    that have the value of another one; `part` says which part it is of a square that is too big for a page."""
+    """Cells of a run, one axis down and one across. `others` are the other axes with their one value; `ties` those that
+    have the value of another axis; `part` says which part of a square this is that is too large for one page."""
 
     run: Run
     row_axis: str
@@ -78,7 +79,7 @@ class Square:
 
     @property
     def title(self) -> str:
-        """What the cells have in common."""
+        """The common labels of the cells."""
         tied = [f"{axis} = {other}" for axis, other in self.ties.items()]
         return ", ".join([*(f"{axis} {label}" for axis, label in self.others.items() if label != NONE), *tied])
 
@@ -102,12 +103,12 @@ class Square:
 
     @property
     def islands(self) -> tuple[str, ...]:
-        """Where one can stay without breaking anything, in words."""
+        """The islands, in words."""
         passing = {row: self._held(row) for row in self.rows}
         return islands(self.row_axis, self.column_axis, passing, self.columns)
 
     def _held(self, row: str) -> tuple[str, ...] | None:
-        """The columns that a row passes on; None where it passes on none and is not wholly measured."""
+        """The columns on which a row passes; None if it passes on none and is not completely measured."""
         cells = dict(self.row(row))
         held = tuple(column for column, cell in cells.items() if cell.passed)
         whole = len(cells) == len(self.columns) and all(cell.outcome.red for cell in cells.values())
@@ -132,8 +133,8 @@ def square_of(
 
 
 def squares(run: Run) -> Iterator[Square]:
-    """For each table of the run one square for each combination of the values of all axes that are neither down nor
-    across nor tied to another one."""
+    """For each table of the run, one square for each combination of the values of all axes that are neither down nor
+    across nor tied to another axis."""
     for view in run.tables:
         shown = {run.ties.get(axis, axis) for axis in (view.rows, view.columns)}
         others = [axis.name for axis in run.axes if axis.name not in shown and not axis.tied]
@@ -158,7 +159,7 @@ def grouped(cells: Iterable[Cell], axes: Sequence[str]) -> dict[tuple[str, ...],
 
 
 def legend(cells: Iterable[Cell], mark: Callable[[Cell], str], words: Callable[[Cell], str]) -> tuple[LegendRow, ...]:
-    """Every mark of the cells: what it means and how often it is there, most frequent first."""
+    """Every mark of the cells: its meaning and number, most frequent first."""
     counts: Counter[str] = Counter()
     first: dict[str, Cell] = {}
     for cell in cells:
@@ -171,7 +172,7 @@ def legend(cells: Iterable[Cell], mark: Callable[[Cell], str], words: Callable[[
 
 
 def ends_with(run: Run, stage: str) -> bool:
-    """Cells of some backend end with this stage when all goes well."""
+    """Whether cells of some backend end in this stage if all goes well."""
     return stage in (run.last_stage, *run.other_last_stages)
 
 
@@ -186,7 +187,7 @@ def mark_of(run: Run, cell: Cell) -> str:
 
 
 def words_of(cell: Cell) -> str:
-    """What a mark means, in a legend."""
+    """The meaning of a mark, for a legend."""
     if cell.passed:
         return "passed" if cell.compared else "ran to its end; its outputs are not compared with anything"
     if cell.signature and cell.outcome is Outcome.FAILED:
@@ -196,14 +197,14 @@ def words_of(cell: Cell) -> str:
 
 
 def outcome_words(words: str, outcome: Outcome) -> str:
-    """`not installable at export (the index has no wheels for it, …)`, where no signature says more."""
+    """`not installable at export (the index has no wheels for it, …)`, if no signature says more."""
     return f"{words.replace('_', ' ')} ({OUTCOMES[outcome]})"
 
 
 def islands(
     row_axis: str, column_axis: str, passing: Mapping[str, Sequence[str] | None], columns: Sequence[str]
 ) -> tuple[str, ...]:
-    """Neighbouring rows that pass on the same columns, in words: where one can stay without breaking anything.
+    """Neighbouring rows that pass on the same columns, in words: releases that one can move between.
 
     Nothing is said of rows whose columns are None: they are not measured.
     """
@@ -229,10 +230,10 @@ def _plural(axis: str, count: int) -> str:
 
 
 def span(labels: Sequence[str], order: Sequence[str]) -> str:
-    """`3.4 to 3.7 and 3.9`: runs of neighbours in the order of the axis; names stand one by one."""
+    """`3.4 to 3.7 and 3.9`: spans of neighbours in the order of the axis; names are listed one by one."""
     short = dict(zip(order, headings(order), strict=True))
     versions = are_versions(order)
-    if not versions:  # names have no order that a span could mean
+    if not versions:  # names have no order for a span
         return " and ".join([", ".join(labels[:-1]), labels[-1]] if len(labels) > 1 else labels)
     runs: list[list[str]] = []
     for label in labels:
@@ -245,8 +246,8 @@ def span(labels: Sequence[str], order: Sequence[str]) -> str:
 
 
 def placed(cells: Sequence[Mapping[str, str]], order: Mapping[str, Sequence[str]]) -> str:
-    """`compiler 3.8; runtime 3.4 to 3.7`: where cells (by their labels) lie on each axis of `order` that has several
-    values; empty where none has."""
+    """`compiler 3.8; runtime 3.4 to 3.7`: the labels of cells on each axis of `order` with several values; empty if
+    there is none."""
     said = []
     for axis, labels in order.items():
         held = {cell[axis] for cell in cells if axis in cell}
@@ -257,7 +258,7 @@ def placed(cells: Sequence[Mapping[str, str]], order: Mapping[str, Sequence[str]
 
 
 def headings(labels: Sequence[str]) -> tuple[str, ...]:
-    """Short versions (`3.10` for 3.10.0) where they tell all labels apart, the labels themselves elsewhere."""
+    """Short versions (`3.10` for 3.10.0) if they distinguish all labels, else the labels themselves."""
     if not are_versions(labels):
         return tuple(labels)
     parsed = [Version(label) for label in labels]

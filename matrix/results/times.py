@@ -1,4 +1,4 @@
-"""The times of a run as a section: the ratios at a glance, then a table for each baseline. Pure."""
+"""The times of a run as a section: an overview of the ratios, then a table for each baseline. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from matrix.results.speed import timed_rows
 from matrix.results.square import Square, headings, mark_of, squares
 
 VERDICT_MARKS = {Verdict.SAME: "=", Verdict.UNSETTLED: "?", Verdict.TOO_FEW: "few"}
-"""In place of a ratio that cannot be told from 1. The table of the group has the number."""
+"""Instead of a ratio that cannot be distinguished from 1. The table of the group has the number."""
 BUSY = 0.05
-"""The share of time without a core from which on the table says that the machine was not quiet."""
+"""From this part of time without a core on, the table says that the machine was not quiet."""
 SIGNS = "= no difference beyond the noise floor, ? passes disagree, - no time, ms: the baseline has no time"
 HOW_TO_READ = (
     "median: latency of a call, over all rounds; ratio: to the baseline in the same round, median; verdict: slower or "
@@ -33,7 +33,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(size: int | None) -> str:
-    """`1.2 MB`; nothing for what is not known."""
+    """`1.2 MB`; empty if it is unknown."""
     if size is None:
         return ""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
@@ -102,7 +102,7 @@ def rows_of(run: Run) -> dict[str, TimesRow]:
 
 
 def _blocks(run: Run) -> Iterator[Block]:
-    """Nothing if nothing was asked to be timed."""
+    """Empty if no times were asked for."""
     if not run.times:
         return
     known = rows_of(run)
@@ -121,7 +121,7 @@ TIMES_SECTION = Section(name="times", blocks=_blocks, columns=COLUMNS, rows=rows
 
 
 def caption(table: Times) -> str:
-    """What the rows share, the baseline, and how far the numbers can be trusted."""
+    """What the rows have in common, the baseline, and how far the numbers can be trusted."""
     shared = ", ".join(f"{axis} {label}" for axis, label in table.shared.items())
     base = table.base
     if base is None or base.median_seconds is None:
@@ -138,7 +138,7 @@ def caption(table: Times) -> str:
 
 
 def repeat_agreement(tables: Sequence[Times]) -> str:
-    """Whether complete repeats came to the same verdicts, and which did not."""
+    """Whether complete repeats have the same verdicts, and which do not."""
     rows = [(table, row) for table in tables for row in table.rows if row.verdicts]
     judged = [(table, row) for table, row in rows if row.verdict != Verdict.TOO_FEW]
     passes = max((table.passes for table in tables), default=1)
@@ -153,7 +153,7 @@ def repeat_agreement(tables: Sequence[Times]) -> str:
 
 
 def _of(table: Times, tables: Sequence[Times]) -> str:
-    """What tells a table apart from the others."""
+    """The labels that distinguish a table from the others."""
     differing = [axis for axis in table.shared if len({other.shared.get(axis) for other in tables}) > 1]
     return "".join(f", {axis} {table.shared[axis]}" for axis in differing)
 
@@ -162,7 +162,7 @@ def _name(table: Times, row: Timed, between: str) -> str:
     return between.join(f"{axis} {row.axes[axis]}" for axis in table.axes)
 
 
-# -- the ratios of many cells at a glance
+# -- the ratios of many cells in one table
 
 
 def _glance(square: Square, known: Mapping[str, TimesRow]) -> Iterator[Block]:
@@ -184,7 +184,7 @@ def _glance(square: Square, known: Mapping[str, TimesRow]) -> Iterator[Block]:
 
 
 def _mark(run: Run, name: str, known: Mapping[str, TimesRow]) -> str:
-    """The ratio where it is a finding, a sign where it is none, the time where no baseline is, else the cell's mark."""
+    """The ratio if it is a finding, a sign if it is none, the time if there is no baseline, else the cell's mark."""
     row = known[name][1]
     if row.baseline and row.median_seconds is not None:
         return "base"

@@ -1,5 +1,5 @@
-"""What modules and programs weigh, as sections: a `.vmfb` by part, with what it gives away and which flags remove it; a
-runtime built from source, with the memory that modules need on it. Sizes, never times. Pure."""
+"""The sizes of modules and programs, as sections: a `.vmfb` by part, with what it reveals and the flags that remove it;
+a runtime from source, with the memory that modules need on it. No times. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEIGHED_PARTS = {
     "constants": ("constants",),
     "debug": ("executable debug", "VM debug"),
 }
-"""A column of the table -> the parts of the file that it sums up; what is left is `other`."""
+"""A column of the table -> the parts of the file that it adds up; the rest is `other`."""
 LEAKS = {
     "paths": "absolute path",
     "file names": "file name",
@@ -26,7 +26,7 @@ LEAKS = {
     "libraries": "library name",
     "functions": "function name",
 }
-"""A column -> the kind of string that it counts: how many of them stand in the file."""
+"""A column -> the kind of string whose number in the file it shows."""
 
 
 def _weight(module: Module, title: str) -> int:
@@ -54,7 +54,7 @@ MODULE_COLUMNS = (
 
 
 def _modules(run: Run) -> Iterator[Block]:
-    """All modules that were looked into, and what removes the strings, in words."""
+    """All audited modules, and what removes the strings, in words."""
     if run.modules:
         axes = differing(run.names, [each.axes for each in run.modules], always=COMPILER)
         yield Words(text="what is in each .vmfb: kB by part, and strings that tell where it comes from, as counts")
@@ -67,7 +67,7 @@ MODULE_WEIGHTS = Section(name="modules", blocks=_modules)
 
 
 def recipe(run: Run) -> Iterator[str]:
-    """Per kind of string: the sets of flags whose modules hold none, as the bytes say, or that none does."""
+    """For each kind of string: the flag sets whose modules have none, or that there is no such set."""
     by_flags: dict[str, list[Module]] = {}
     for module in run.modules:
         by_flags.setdefault(module.axes.get(FLAGS, NONE), []).append(module)
@@ -95,7 +95,7 @@ def _size(job: FinishedJob, name: str) -> int:
 
 
 def _mebibytes(peak: int | str) -> str:
-    """`-` where the run was over before it was looked at."""
+    """`-` if the run ended before it was measured."""
     return peak if isinstance(peak, str) else f"{peak / MIB:.0f}"
 
 
@@ -111,7 +111,7 @@ RAN_COLUMNS = (
 
 
 def _builds(run: Run) -> Iterator[Block]:
-    """The programs, then every module that ran right on one of them, of the newest compiler."""
+    """The programs, then every module that passed on one of them, of the newest compiler."""
     programs = {cell.axes[RUNTIME]: job for cell in run.cells for job in run.jobs_of(cell) if _built(job)}
     if not programs:
         return
@@ -130,12 +130,12 @@ BUILDS = Section(name="builds", blocks=_builds)
 
 
 def _built(job: FinishedJob) -> bool:
-    """It made a runtime; a program with a model in it has no debug symbols beside it."""
+    """It built a runtime; a program with a model in it has no separate debug symbols."""
     return job.artifacts.keys() >= {RUNNER, UNSTRIPPED}
 
 
 def _ran(run: Run, programs: Container[str]) -> list[Cell]:
-    """The last cell in the order of the compilers that passed, for each place on the other axes, in their order."""
+    """The last cell that passed, in the order of the compilers, for each place on the other axes, in order."""
     rank = {(axis.name, label): index for axis in run.axes for index, label in enumerate(axis.labels)}
     others = [axis.name for axis in run.axes if axis.name != COMPILER]
 
