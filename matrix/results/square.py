@@ -12,7 +12,8 @@ from packaging.version import Version
 from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, releases_first
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import COMPILER, RUNTIME, TORCH
+from matrix.plan.stages import axes as axis_rows
+from matrix.plan.stages import backends
 from matrix.results import signatures
 from matrix.results.run import Cell, CellTable, Run
 
@@ -34,8 +35,6 @@ last."""
 
 RAN = "ran"
 """It passed, as far as that is known: it has no expected outputs."""
-PLURAL = {TORCH: "torch releases", "python": "Pythons"}
-"""The plurals of axes that do not just get an s."""
 OUTCOMES: Mapping[Outcome, str] = {
     Outcome.PASSED: "it ran, and its outputs equal torch eager's within the tolerance (relative to their scale)",
     Outcome.WRONG_OUTPUT: "it ran, and its outputs differ from torch eager's by more than the tolerance",
@@ -218,15 +217,26 @@ def islands(
             "passes" if len(rows) == 1 else "pass",
         )
         where = f"{_plural(column_axis, len(held))} {span(held, tuple(columns))}" if held else f"no {column_axis}"
-        if row_axis == COMPILER and column_axis == RUNTIME:
-            sentences.append(f"modules of {who} run on {where}")
+        if made := made_between(row_axis, column_axis):
+            sentences.append(f"{made} of {who} run on {where}")
         else:
             sentences.append(f"{who} {verb} with {where}")
     return tuple(sentences)
 
 
 def _plural(axis: str, count: int) -> str:
-    return axis if count == 1 else PLURAL.get(axis, f"{axis}s" if not axis.endswith("s") else axis)
+    return axis if count == 1 else plural_of(axis)
+
+
+def plural_of(axis: str) -> str:
+    """`compilers`, `torch releases`; of a spec's own axis too."""
+    row = axis_rows().get(axis)
+    return (row and row.plural) or (axis if axis.endswith("s") else f"{axis}s")
+
+
+def made_between(down: str, across: str) -> str:
+    """What one axis makes for the other, where they are a backend's usual two; else empty."""
+    return next((backend.made for backend in backends() if backend.square == (down, across)), "")
 
 
 def span(labels: Sequence[str], order: Sequence[str]) -> str:

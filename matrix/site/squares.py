@@ -11,20 +11,21 @@ from dataclasses import replace
 from matrix.answers import predictions
 from matrix.core.records import Outcome
 from matrix.core.versions import releases_first
-from matrix.plan.backends.iree import COMPILER, RUNTIME
 from matrix.plan.stages import axes as axis_rows
+from matrix.plan.stages import backends
 from matrix.results import signatures
 from matrix.results.run import Cell, Run
 from matrix.results.square import (
     OUTCOME_MARKS,
-    PLURAL,
     LegendRow,
     Square,
     grouped,
     headings,
     legend,
+    made_between,
     mark_of,
     outcome_words,
+    plural_of,
     span,
     square_of,
 )
@@ -34,10 +35,10 @@ FILLED = 0.6
 """The part of a square that must be measured before two axes are worth one; less is a cross of two other squares."""
 BIGGEST = 4000
 """Cells of one square on a page; beyond it the rows go on over several."""
+FIRST = backends()[0].square
+"""The axes of the question that most people come with."""
 OTHERWISE = "≠"
 """Stands behind the mark of a cell that the gates predict to end in another way."""
-FIRST = (COMPILER, RUNTIME)
-"""The axes of the question that most people come with."""
 
 
 def slug_of(square: Square) -> str:
@@ -137,8 +138,8 @@ def row_answer(table: Square, row: str) -> str:
     """`Modules of compiler 3.8 load on runtimes 3.8 and 3.9.`"""
     held = [label for label, cell in table.row(row) if cell.outcome is Outcome.PASSED]
     where = labels_text(table.column_axis, held, table.columns)
-    if (table.row_axis, table.column_axis) == FIRST:
-        return f"Modules of compiler {table.short_rows[row]} load on {where}."
+    if made := made_between(table.row_axis, table.column_axis):
+        return f"{_first_up(made)} of {table.row_axis} {table.short_rows[row]} load on {where}."
     return f"{_first_up(table.row_axis)} {table.short_rows[row]} passes with {where}."
 
 
@@ -146,7 +147,8 @@ def column_answer(table: Square, column: str) -> str:
     """`Runtime 3.9 loads modules of compilers 3.8 and 3.9.`"""
     held = [label for label, cell in table.column(column) if cell.outcome is Outcome.PASSED]
     where = labels_text(table.row_axis, held, table.rows)
-    verb = "loads modules of" if (table.row_axis, table.column_axis) == FIRST else "passes with"
+    made = made_between(table.row_axis, table.column_axis)
+    verb = f"loads {made} of" if made else "passes with"
     return f"{_first_up(table.column_axis)} {table.short_columns[column]} {verb} {where}."
 
 
@@ -159,8 +161,7 @@ def labels_text(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
         return f"{axis} {span(labels, order)}"
     short = dict(zip(order, headings(order), strict=True))
     words = f"{short[labels[0]]} and {short[labels[1]]}" if len(labels) == 2 else span(labels, order)
-    plural = PLURAL.get(axis, axis if axis.endswith("s") else f"{axis}s")
-    return f"{plural} {words}"
+    return f"{plural_of(axis)} {words}"
 
 
 def ordered(axes: Iterable[str]) -> list[str]:

@@ -55,14 +55,12 @@ IREES_OWN = {
     "matrix/results/migrations.py",  # files of format 1 know no other backend
     "matrix/results/sentences.py",  # wheels beside builds, front ends
     "matrix/results/speed.py",  # second compiles
-    "matrix/results/square.py",  # words of islands
     "matrix/results/times.py",
     "matrix/results/weights.py",  # what a `.vmfb` weighs
     "matrix/run/judging.py",
     "matrix/site/badges.py",
     "matrix/site/charts.py",
     "matrix/site/releases.py",
-    "matrix/site/squares.py",
 }
 """What says something of IREE's stages or axes that is so of no other backend. This list only shrinks."""
 

@@ -117,6 +117,11 @@ class Axis:
     """All values besides releases and a user's own tools."""
     help: str = ""
     """The help text of its command line option."""
+    plural: str = ""
+    """Of its name, where that does not just get an s."""
+    product: str = ""
+    """What its values are releases of, where that is not the package: of two axes with the same one, a number is one
+    release."""
     default: tuple[str, ...] = ("latest",)
     """The selectors for a spec without any."""
     package: str = ""
@@ -199,6 +204,12 @@ class Backend:
     """The meaning of a model for each stage."""
     square: tuple[str, str]
     """The axes down and across of its default table."""
+    made: str = ""
+    """What the axis down makes for the axis across: `modules`."""
+    exchanged: str = ""
+    """The artifact that front ends write and compilers take, of any two releases,"""
+    module: str = ""
+    """and that which compilers make of it."""
     signatures: str
     """The file in `matrix/data` with the signatures of its error messages."""
     target_keys: tuple[str, ...] = ()

@@ -245,6 +245,7 @@ AXES = (
     PYTHON_AXIS,
     Axis(
         name=TORCH,
+        plural="torch releases",
         package=TORCH,
         released=True,
         value=values.released(TORCH, TORCH, EXPORT),
@@ -260,6 +261,7 @@ AXES = (
     Axis(
         name=COMPILER,
         package=COMPILER_PACKAGE,
+        product="IREE",
         released=True,
         tool="iree-compile",
         tools_beside=("iree-lld",),
@@ -269,6 +271,7 @@ AXES = (
     Axis(
         name=RUNTIME,
         package=RUNTIME_PACKAGE,
+        product="IREE",
         released=True,
         tool=RUNNER,
         tools_beside=(BENCHMARKER, "iree-profile"),
@@ -310,6 +313,9 @@ IREE = Backend(
     forms=FORMS,
     model=_model,
     square=(COMPILER, RUNTIME),
+    made="modules",
+    exchanged=MLIR,
+    module=VMFB,
     signatures="signatures.toml",
     target_keys=(*values.TARGET_FLAGS, COMPILE, RUN),
     target_flags=_target,

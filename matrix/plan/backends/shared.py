@@ -95,7 +95,13 @@ BACKEND_AXIS = Axis(
 )
 MODEL_AXIS = Axis(name="model", known=lambda _, catalogue: catalogue.models, value=_model, default=("linear",))
 PYTHON_AXIS = Axis(
-    name="python", value=_python, help="the exporter's Python: 3.11, '>=3.10', all", default=("3.11",), released=True
+    name="python",
+    plural="Pythons",
+    product="Python",
+    value=_python,
+    help="the exporter's Python: 3.11, '>=3.10', all",
+    default=("3.11",),
+    released=True,
 )
 TARGET_AXIS = Axis(
     name="target",
