@@ -15,7 +15,7 @@ from matrix.answers.causes import GIVEN, Move, cells_of, move_to, move_words, ne
 from matrix.core.errors import NoAnswer
 from matrix.core.versions import SelectorFault, are_versions, did_you_mean, is_selector, releases_first, select
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import FLAGS
+from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes
 from matrix.results.run import Cell, Run
 
@@ -76,7 +76,9 @@ def newest_first() -> list[str]:
 
 def newness(cell: Cell) -> tuple[bool | Version, ...]:
     """Ascending: the default flags before others, then newest runtime, compiler, turbine, torch, Python."""
-    return (cell.axes.get(FLAGS) == "default", *(_version(cell.axes.get(axis, "")) for axis in newest_first()))
+    own = (axis for axis in axes().values() if not axis.released and axis not in (MODEL_AXIS, TARGET_AXIS))
+    usual = (cell.axes.get(axis.name) in axis.default for axis in own)
+    return (*usual, *(_version(cell.axes.get(axis, "")) for axis in newest_first()))
 
 
 @functools.cache

@@ -14,6 +14,8 @@ from matrix.plan.backends.iree import COMPILE, COMPILER, FLAGS, MLIR, RUN, RUNTI
 from matrix.results.run import Cell, Run
 from matrix.results.speed import timed_rows
 
+RANKED = COMPILER
+"""The axis whose releases are ranked."""
 ARM = ("aarch64", "arm")
 """The prefixes of targets for ARM machines."""
 DEFAULT_WEIGHTS: Mapping[str, float] = {"models": 3, "runtimes": 2, "exporters": 1, "arm": 1, "speed": 1, "size": 1}

@@ -21,7 +21,6 @@ from matrix.images.requirements import (
     requirements_files,
     requirements_text,
 )
-from matrix.plan.backends.iree import COMPILER
 from matrix.plan.stages import axes as axis_rows
 from matrix.results.files import read_run, read_runs, run_files
 from matrix.results.run import Run
@@ -92,7 +91,7 @@ def do_candidates(options: Namespace) -> int:
         ]
         for each in found.candidates
     ]
-    print(escape_controls(plain_rows(rows, headers=(COMPILER, "score", *columns))))
+    print(escape_controls(plain_rows(rows, headers=(ranking.RANKED, "score", *columns))))
     said = ", ".join(f"{name}={weight:g}" for name, weight in found.weights.items()) or "none"
     print(
         f"\nscore: 0 to 100, weights {said}; what was not measured (-) earns a release nothing,\n"

@@ -15,7 +15,6 @@ from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import SelectorFault, are_versions, is_selector, releases_first, select
 from matrix.engines.choice import looking_engine
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import COMPILER
 from matrix.plan.graph import Plan
 from matrix.plan.question import FIELD_PRESET, Question
 from matrix.plan.spec import Spec
@@ -83,7 +82,7 @@ def do_bisect(options: Namespace) -> int:
 def asked(question: Question, axis: str) -> Question:
     """The question with a line along the axis: every other axis has one value, or goes along with it."""
     if not question.preset and question.spec_name != FIELD_PRESET:
-        newest = {} if {axis, *question.axes} & {*tool_axes()} else {COMPILER: ("latest",)}
+        newest = {} if {axis, *question.axes} & {*tool_axes()} else {tool_axes()[0]: ("latest",)}
         question = replace(question, preset=PRESET, axes={**question.axes, **newest})
     spec = load_spec(question.spec_name)
     if axis not in spec.axes:

@@ -13,9 +13,8 @@ from matrix.core.errors import UsageError
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_names, image_engines
-from matrix.plan.backends.iree import TORCH, TURBINE
 from matrix.plan.backends.shared import MODEL_AXIS
-from matrix.plan.stages import axes
+from matrix.plan.stages import axes, environments, front_end
 from matrix.results.formats import FORMATS
 
 PRESET_HELP = "a shipped preset or the path of a spec; default: portability (of bisect: models), for .vmfb files: field"
@@ -175,7 +174,7 @@ def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
         "model", metavar="MODEL", help="a shipped model, or the path of a .py file with model(), inputs()" + more
     )
     command.add_argument("--python", default="3.11", metavar="VERSION", help="default: %(default)s")
-    for axis in (TORCH, TURBINE):
+    for axis in environments()[front_end().environment].axes:
         command.add_argument(f"--{axis}", default="", metavar="VERSION", help="default: the newest that is locked")
     command.add_argument("--torch-build", choices=("cuda", "cpu"), default="cuda", help="default: %(default)s")
 

@@ -19,7 +19,7 @@ from matrix.engines.kind import Cleaning, Finding, workshop
 from matrix.environments import interpreters
 from matrix.environments.index import configured_index
 from matrix.environments.index_failures import INDEX_TIP, classify_failure
-from matrix.plan.backends.iree import COMPILER_PACKAGE
+from matrix.plan.stages import axes
 from matrix.plan.wanted import read_wanted
 from matrix.run.store import Store
 
@@ -108,8 +108,9 @@ def _uv() -> Finding:
 
 
 def _package_index() -> Finding:
-    asked = configured_index().ask(COMPILER_PACKAGE, timeout=CHECK_SECONDS)
-    if asked.ok and asked.stdout.startswith(COMPILER_PACKAGE):
+    package = next(axis.package for axis in axes().values() if axis.package and axis.tool)
+    asked = configured_index().ask(package, timeout=CHECK_SECONDS)
+    if asked.ok and asked.stdout.startswith(package):
         return Finding(name="package index", state="ok", found=f"answers in {asked.seconds:.1f} s")
     trouble = str(classify_failure(asked, what="asked", where="nothing")).splitlines()[0]
     return Finding(name="package index", state="warning", found=trouble, advice=INDEX_TIP)

@@ -70,6 +70,11 @@ def worker_of(stage: Stage) -> EnvironmentKind:
     return environments()[kinds()[stage].environment]
 
 
+def front_end() -> StageKind:
+    """The stage kind that packages of a model or a spec go to: what exports."""
+    return next(kind for kind in kinds().values() if kind.extended)
+
+
 def forms() -> Mapping[str, ModelForm]:
     """All forms of a model by name."""
     return _table(BACKENDS).forms

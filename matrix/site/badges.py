@@ -16,7 +16,7 @@ from matrix.core.errors import NoAnswer
 from matrix.core.text import mark_controls
 from matrix.core.versions import minor, releases_first
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import COMPILER, RUNTIME
+from matrix.plan.stages import backends
 from matrix.results.run import Cell
 from matrix.results.square import headings, span
 
@@ -61,27 +61,28 @@ def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> 
     if not fitting:
         said = ", ".join(f"{axis} {term}" for axis, term in wanted.items())
         raise NoAnswer(f"no result has {said}", tip="`advise` with the same words lists what was tested")
-    own = not {COMPILER, RUNTIME} & wanted.keys()
-    axis = RUNTIME if COMPILER in wanted and RUNTIME not in wanted else COMPILER
+    down, across = backends()[0].square
+    own = not {down, across} & wanted.keys()
+    axis = across if down in wanted and across not in wanted else down
     if not any(axis in cell.axes for cell in fitting):  # of another backend
         axis = next((name for name in newest_first() if name in fitting[0].axes), axis)
-    measured = [cell for cell in fitting if cell.measured and (not own or _of_one_release(cell))]
+    measured = [
+        cell
+        for cell in fitting
+        if cell.measured and (not own or minor(cell.axes.get(across, "")) == minor(cell.axes.get(down, "")))
+    ]
     order = releases_first(cell.axes.get(axis, NONE) for cell in measured)
     passing = [label for label in order if any(cell.right for cell in measured if cell.axes.get(axis, NONE) == label)]
     standing = "unknown" if not order else "bad" if not passing else "good" if passing[-1] == order[-1] else "some"
     label = ", ".join([wanted["model"], *(f"{name} {term}" for name, term in wanted.items() if name != "model")])
     message = _message(passing, order)
-    with_own = ", each with the runtime of its release" if own and axis == COMPILER else ""
+    with_own = f", each with the {across} of its release" if own and axis == down else ""
     return Badge(
         label=mark_controls(label, LONGEST),
         message=mark_controls(message, LONGEST),
         standing=standing,
         title=mark_controls(f"{label}: {axis} {message}{with_own}; measured {date}"),
     )
-
-
-def _of_one_release(cell: Cell) -> bool:
-    return minor(cell.axes.get(RUNTIME, "")) == minor(cell.axes.get(COMPILER, ""))
 
 
 def _message(passing: Sequence[str], order: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from matrix.results.run import FinishedJob, Run, Timed, Times
 from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
 from matrix.results.times import duration
 from matrix.site.harmless import LABEL, slug
-from matrix.site.releases import RELEASED
+from matrix.site.releases import products
 from matrix.site.squares import ordered
 
 PANELS = 12
@@ -131,7 +131,7 @@ def _chart(run: Run, rows: Sequence[PointRow], *, machine: str, **words: str) ->
     if all(point.value is None for _, point in rows):
         return None
     free = _free([axes for axes, _ in rows])
-    x_axis = next((axis for axis in RELEASED if axis in free), None)
+    x_axis = next((axis for axis in products() if axis in free), None)
     if x_axis is None:
         return None
     others = [axis for axis in free if axis != x_axis] or ["model"]

@@ -15,7 +15,7 @@ from matrix.results.square import OUTCOMES, Square
 from matrix.site.charts import Chart
 from matrix.site.harmless import slug
 from matrix.site.pickers import Finder
-from matrix.site.releases import PROJECT_NAMES, Release, ReleaseRow, find_releases, link_of
+from matrix.site.releases import Release, ReleaseRow, find_releases, link_of, product_names
 from matrix.site.squares import FIRST, evidence_of, mark, meaning, row_answer, slug_of
 from matrix.site.views import numbers, signature_view, signed, square_view, tables_link, tables_of, templates
 
@@ -182,7 +182,7 @@ def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
     """`IREE` -> its releases, newest first."""
     found: dict[str, list[Release]] = {}
     for release in releases:
-        found.setdefault(PROJECT_NAMES[release.product], []).append(release)
+        found.setdefault(product_names()[release.product], []).append(release)
     return found
 
 

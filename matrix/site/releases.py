@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from matrix.answers.advice import newest_first
 from matrix.answers.differences import Direction, turn_of
 from matrix.core.versions import are_versions, releases_first
-from matrix.plan.backends.iree import COMPILER, RUNTIME, TORCH, TURBINE
+from matrix.plan.stages import axes as axis_rows
+from matrix.plan.stages import backends
 from matrix.results.run import Cell
 from matrix.results.square import Square
 from matrix.site.harmless import slug
 from matrix.site.squares import column_answer, evidence_of, labels_text, row_answer
 
-RELEASED = {COMPILER: "iree", RUNTIME: "iree", TURBINE: TURBINE, TORCH: TORCH, "python": "python"}
-"""Axes whose values are releases -> what was released: a compiler and a runtime of one number are one release."""
-PROJECT_NAMES = {"iree": "IREE", TURBINE: "iree-turbine", TORCH: TORCH, "python": "Python"}
+
+def products() -> dict[str, str]:
+    """Axes whose values are releases, those of usual tables first -> what was released."""
+    first = [axis for backend in backends() for axis in backend.square]
+    names = sorted(newest_first(), key=lambda name: first.index(name) if name in first else len(first))
+    return {name: axis_rows()[name].product.lower() or name for name in names}
+
+
+def product_names() -> dict[str, str]:
+    """What was released -> its name, in the order of the site."""
+    rows = {product: axis_rows()[name] for name, product in products().items()}
+    return {product: row.product or row.package or row.name for product, row in rows.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +75,7 @@ class Release:
 
     @property
     def name(self) -> str:
-        return f"{PROJECT_NAMES[self.product]} {self.version}"
+        return f"{product_names()[self.product]} {self.version}"
 
     @property
     def link(self) -> str:
@@ -79,23 +90,25 @@ def link_of(axis: str, label: str) -> str:
     """The page of an axis's value; empty for what has none."""
     if axis == "model":
         return f"model/{slug(label)}.html"
-    return release_link(RELEASED[axis], label) if axis in RELEASED and label != "-" else ""
+    product = products().get(axis)
+    return release_link(product, label) if product and label != "-" else ""
 
 
 def find_releases(tables: Sequence[Square]) -> list[Release]:
     """Every release on an axis of the squares, or beside them, newest first in each product, builds behind them."""
     found: dict[tuple[str, str], list[ReleaseRow]] = {}
+    product_of = products()
     for table in tables:
         for axis, labels in ((table.row_axis, table.rows), (table.column_axis, table.columns)):
-            if axis in RELEASED:
+            if axis in product_of:
                 for before, label in zip(("", *labels), labels, strict=False):
                     beside = _beside(table, axis, label, before)
-                    found.setdefault((RELEASED[axis], label), []).append(beside)
+                    found.setdefault((product_of[axis], label), []).append(beside)
         for axis, label in table.others.items():
-            if axis in RELEASED and label != "-":
-                found.setdefault((RELEASED[axis], label), [])
+            if axis in product_of and label != "-":
+                found.setdefault((product_of[axis], label), [])
     releases = []
-    for product in PROJECT_NAMES:
+    for product in product_names():
         versions = releases_first(version for name, version in found if name == product)
         newest_first = sorted(reversed(versions), key=lambda version: not are_versions([version]))  # builds at the end
         releases += [

@@ -39,18 +39,13 @@ OTHER_WORDS = {
 """Where the same word is another thing's name."""
 
 IREES_OWN = {
-    "matrix/answers/advice.py",  # the default set of flags first
     "matrix/answers/candidates.py",  # compiler releases ranked
     "matrix/answers/causes.py",  # gates of the `.vmfb`
     "matrix/answers/predictions.py",
     "matrix/answers/whatis.py",
     "matrix/builds/linkage.py",
-    "matrix/cli/answer.py",
-    "matrix/cli/bisect.py",  # the preset that asks one model of all compilers
     "matrix/cli/board.py",
     "matrix/cli/export.py",
-    "matrix/cli/options.py",  # what `export` and `bundle` take
-    "matrix/cli/upkeep.py",  # the package by which `doctor` asks the index
     "matrix/plan/stages.py",  # the table of backends
     "matrix/results/migrations.py",  # files of format 1 know no other backend
     "matrix/results/sentences.py",  # wheels beside builds, front ends
@@ -58,9 +53,7 @@ IREES_OWN = {
     "matrix/results/times.py",
     "matrix/results/weights.py",  # what a `.vmfb` weighs
     "matrix/run/judging.py",
-    "matrix/site/badges.py",
     "matrix/site/charts.py",
-    "matrix/site/releases.py",
 }
 """What says something of IREE's stages or axes that is so of no other backend. This list only shrinks."""
 
