@@ -12,13 +12,13 @@ HELLO = "1.4142135623730951 2.71828175"
 """sqrt(2) in double and expf(1) in float (the float nearest to e, to nine digits)."""
 ORACLE = ("-march=armv7-a", "-marm", "-mfpu=vfpv3-d16", "-mfloat-abi=softfp")
 """Code with movw and movt, which an ARM1176 does not have. Not Thumb-2: an ARM1176 takes the halves of its instructions
-for other ones and goes on, to a SIGSEGV later."""
+for other ones, and runs on into a SIGSEGV."""
 
 
 def check_board(
     tools: Mapping[str, BoardTools], hello: Path, folder: Path, *, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """`hello` is the C program, `folder` where programs are left. What each check came to, by its name."""
+    """`hello` is the C program, `folder` is for the programs. Returns the result of each check, by its name."""
     say(f"== hello world with libm, on {CPU}")
     checks = {f"hello {name}": _hello(each, hello, folder / name, say) for name, each in tools.items()}
     say(f"== the oracle: code for ARMv7 on {CPU}, and on {EVERYTHING}")
@@ -38,7 +38,7 @@ def _hello(tools: BoardTools, source: Path, program: Path, say: Callable[[str], 
 
 
 def _oracle(gcc: BoardTools, source: Path, program: Path, say: Callable[[str], None]) -> dict[str, str]:
-    """The emulator must refuse what the board cannot run, or nothing here proves anything."""
+    """The emulator must refuse what the board cannot run, or the test proves nothing."""
     words = tuple(word for word in gcc.toolchain.cc if not word.startswith("-m"))
     made = replace(gcc, toolchain=replace(gcc.toolchain, cc=words)).compile(source, program, ORACLE)
     checks = {}
@@ -55,7 +55,7 @@ def _verdict(ran: Ended) -> str:
 
 
 def _told(end: Ended, say: Callable[[str], None]) -> str:
-    """How a command that failed ended; its last lines are said."""
+    """How a failed command ended; its last lines are printed."""
     for line in end.log.splitlines()[-12:]:
         say(f"   | {line[:200]}")
     return end.ending

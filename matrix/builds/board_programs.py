@@ -1,4 +1,4 @@
-"""C programs for the emulated board: compiled by a locked toolchain, looked at, run."""
+"""C programs for the emulated board: compiled by a locked toolchain, inspected, run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from matrix.core import processes
 from matrix.plan.backends.source_builds import PLACE, CrossToolchain
 
 CPU = "arm1176"
-"""qemu's name of the Raspberry Pi Zero's CPU. Its default, `max`, runs what the board does not."""
+"""qemu's name for the Raspberry Pi Zero's CPU. The default, `max`, runs code that the board does not."""
 EVERYTHING = "max"
 COMPILE_SECONDS = 1800.0
-"""zig compiles its C library for a target first: minutes on a busy machine."""
+"""zig first compiles its C library for a target: minutes on a busy machine."""
 EMULATED_SECONDS = 7200.0
-"""MobileNetV2 by VMVX takes minutes of CPU time under the emulator; a limit must not decide on a busy machine."""
+"""MobileNetV2 by VMVX takes minutes of CPU time in the emulator; a busy machine must not exceed the limit."""
 ATTRIBUTE = re.compile(r"^\s+Tag_(CPU_arch|THUMB_ISA_use|FP_arch|ABI_VFP_args|CPU_name): (.+)$", re.M)
 NEEDED = re.compile(r"\(NEEDED\).*\[(.+?)\]")
 LOADER = re.compile(r"program interpreter: (.+?)\]")
@@ -39,7 +39,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramFacts:
-    """`architecture` such as v6KZ, `float_abi` hard or softfp, `needs` the loader and the libraries, by name."""
+    """`architecture` is such as v6KZ, `float_abi` hard or softfp, `needs` are the loader and the libraries, by name."""
 
     architecture: str
     floating_point: str
@@ -49,31 +49,31 @@ class ProgramFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardTools:
-    """A toolchain for the board. `trees` is the folder with a link to each tree that its words name, `qemu` the
-    emulator's program."""
+    """A toolchain for the board. `trees` is the folder with a link to each tree in its commands, `qemu` is the
+    emulator."""
 
     toolchain: CrossToolchain
     trees: Path
     qemu: Path
 
     def compile(self, source: Path, program: Path, flags: Iterable[str] = ()) -> Ended:
-        """One C file with libm, stripped. `flags` stand behind the toolchain's own."""
+        """Compiles one C file with libm, stripped. `flags` come after the toolchain's own."""
         words = (*self.toolchain.cc, *flags, *self.toolchain.link, "-O2", "-s", str(source), "-o", str(program), "-lm")
         return self.run(words, self.toolchain.environment, seconds=COMPILE_SECONDS)
 
     def facts(self, program: Path) -> ProgramFacts:
-        """What binutils says of a program."""
+        """What binutils reports of a program."""
         return program_facts(
             self.run((f"{GCC}readelf", "-h", "-A", "-d", "-l", "-W", str(program)), LINKER_LIBRARIES).log
         )
 
     def emulate(self, program: Path, *words: str, cpu: str = CPU) -> Ended:
-        """Run a program on one CPU. The emulator is called by name: no binfmt, no root."""
+        """Runs a program on one CPU. The emulator is started by name: no binfmt, no root."""
         libraries = (("QEMU_LD_PREFIX", self.toolchain.libraries),)
         return self.run((str(self.qemu), "-cpu", cpu, str(program), *words), libraries, seconds=EMULATED_SECONDS)
 
     def run(self, words: Iterable[str], variables: Iterable[tuple[str, str]] = (), *, seconds: float = 120.0) -> Ended:
-        """A command, in which `{name}` is a tree."""
+        """Runs a command, in which `{name}` is a tree."""
         env = {name: self.placed(value) for name, value in variables}
         done = processes.run(list(map(self.placed, words)), timeout=seconds, env={"PATH": os.defpath, **env})
         return Ended(ending=_ending(done), log=done.output)
@@ -89,7 +89,7 @@ def _ending(done: processes.Completed) -> str:
 
 
 def program_facts(readelf: str) -> ProgramFacts:
-    """Of the output of `readelf -h -A -d -l -W`."""
+    """From the output of `readelf -h -A -d -l -W`."""
     attributes = dict(ATTRIBUTE.findall(readelf))
     loader = LOADER.findall(readelf)
     hard = "VFP registers" in attributes.get("ABI_VFP_args", "") or "hard-float ABI" in readelf

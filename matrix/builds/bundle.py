@@ -1,6 +1,6 @@
 """A folder for a real board: IREE's runtime, one model with its arrays, and a script that says pass or fail.
 
-It is made of what the emulated board has just run right, and looked through for what it gives away.
+It is made from a cell that has just passed on the emulated board, and is searched for private data.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class BundledModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFacts:
-    """What the README of a bundle says. Sizes in bytes."""
+    """The facts for the README of a bundle. Sizes are in bytes."""
 
     model: str
     compiler: str
@@ -84,10 +84,10 @@ def write_bundle(
     words: Sequence[str],
     peak: Callable[[Path], int],
 ) -> None:
-    """Fills `folder`, which must not be there or be empty; it appears whole. `words` are this machine's names, `peak`
+    """Fills `folder`, which must not exist or be empty; it appears complete. `words` are names of this machine; `peak`
     starts the `run.sh` of a folder and returns the bytes of memory that it needed.
 
-    Raises BundleRefused where a file of it leaks one of them, a path or an address, and where the board is too small.
+    Raises BundleRefused if a file of it contains one of the words, a path or an address, or if the board is too small.
     """
     refuse_filled(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def _files(model: BundledModel, runner: Path, module: Path) -> Mapping[str, Path
 
 
 def script(model: BundledModel) -> str:
-    """`run.sh`. The tool's threshold is absolute; ours is relative to the scale of the outputs."""
+    """The text of `run.sh`. The tool's threshold is absolute; ours is relative to the scale of the outputs."""
     arguments = [f"  --input=@input_{index}.npy" for index in range(len(model.inputs))]
     arguments += [f"  --expected_output=@expected_{index}.npy" for index in range(len(model.expected))]
     scale = max((_scale(path) for path in model.expected), default=1.0)
@@ -144,7 +144,8 @@ def _scale(path: Path) -> float:
 
 
 def readme(facts: BundleFacts, peak: int) -> str:
-    """What is in the bundle, what it needs, and what it did on the emulated board, in `peak` bytes of memory."""
+    """The content of the bundle, its requirements, and its result on the emulated board, with `peak` bytes of
+    memory."""
     program = facts.facts
     needs = ", ".join(program.needs)
     beside = f"the C library beside it on the board ({needs})" if needs else "nothing beside it on the board"
@@ -174,7 +175,7 @@ A time under an emulator says nothing of the board's, so none is given here.
 
 
 def _refuse_leaks(folder: Path, words: Sequence[str]) -> None:
-    """Constants and arrays are numbers: in them only this machine's own names are looked for."""
+    """Constants and arrays are numbers: they are only searched for this machine's own names."""
     found = []
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
@@ -198,7 +199,7 @@ BOARD_BYTES = 512 << 20
 
 
 def refuse_too_large(model: str, needed: int) -> None:
-    """`needed` bytes are the model's and the runtime's, without the emulator's. Raises BundleRefused."""
+    """`needed` bytes are for the model and the runtime, without the emulator. Raises BundleRefused."""
     if needed > BOARD_BYTES:
         raise BundleRefused(
             f"{model} needs {needed >> 20} MiB of memory, and a Raspberry Pi Zero has {BOARD_BYTES >> 20} MiB in all",
@@ -215,8 +216,8 @@ sys.exit(status if status >= 0 else 128 - status)
 
 
 def measured_peak(words: Sequence[str], tools: BoardTools, folder: Path) -> int:
-    """What the processes of a command hold of the memory at most, where `$EMULATOR` is the emulated board. Raises
-    BundleRefused where it fails."""
+    """The peak memory of the processes of a command, where `$EMULATOR` is the emulated board. Raises BundleRefused if
+    it fails."""
     board = {
         "EMULATOR": f"{tools.qemu.name} -cpu {CPU}",
         "PATH": f"{tools.qemu.parent}:{os.defpath}",

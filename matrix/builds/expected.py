@@ -1,7 +1,6 @@
-"""What `armv6-smoke` is compared with: the outcomes in `results/armv6`, and the sha256 of the runtimes in
-`images/armv6/built.toml`. Locks name what goes into a build; that file names what comes out, on every machine and in
-every folder.
-"""
+"""The expected results of `armv6-smoke`: the outcomes in `results/armv6`, and the sha256 of the runtimes in
+`images/armv6/built.toml`. Locks name the inputs of a build; that file names its output, which is the same on every
+machine and in every folder."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ BUILT_HEADER = """# The sha256 of iree-run-module, stripped, by release of the p
 BuiltDigests = Mapping[str, Mapping[str, str]]
 """Digests (`sha256:…`) by release and toolchain."""
 Outcomes = Mapping[str, Mapping[str, str]]
-"""What is committed in `results/armv6`: `checks` by name, `cells` by model, route and runtime."""
+"""The committed results in `results/armv6`: `checks` by name, `cells` by model, route and runtime."""
 
 
 def read_built(folder: Path) -> BuiltDigests:
@@ -45,7 +44,7 @@ def read_built(folder: Path) -> BuiltDigests:
 
 
 def write_built(folder: Path, release: str, digests: Mapping[str, str]) -> None:
-    """Takes the digests of one release in; the others stay."""
+    """Adds the digests of one release; the others stay."""
     before = read_built(folder) if (folder / BUILT_FILE).exists() else {}
     path = folder / BUILT_FILE
     with atomic_write(path, what=f"{TOOLS}/{BUILT_FILE}") as file:
@@ -62,10 +61,10 @@ def built_text(built: BuiltDigests) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardFindings:
-    """What was found on the emulated board: checks by name, digests (`sha256:…`) of runtimes by toolchain ("": it was
-    not built), cells.
+    """The results on the emulated board: checks by name, digests (`sha256:…`) of runtimes by toolchain ("": it was not
+    built), cells.
 
-    `release` is that of the pinned sources. It is "" for sources of one's own, of which no bytes are expected.
+    `release` is that of the pinned sources. It is "" for a user's own sources: no bytes are expected of those.
     """
 
     release: str
@@ -79,7 +78,7 @@ class BoardFindings:
 
     @property
     def expected(self) -> Outcomes:
-        """What is to be committed of it."""
+        """What is committed of the results."""
         return {"checks": dict(sorted(self.checks.items())), "cells": {row.cell: row.verdict for row in self.rows}}
 
 
@@ -93,7 +92,7 @@ def read_expected(path: Path) -> Outcomes:
 
 
 def accept(found: BoardFindings, path: Path, images: Path) -> None:
-    """Writes what was found; the cells of models that were not measured stay as they are."""
+    """Writes the results; the cells of models that were not measured stay as they are."""
     if found.release:
         write_built(images, found.release, {name: text for name, text in found.binaries.items() if text})
     before = read_expected(path)["cells"] if path.exists() else {}
@@ -105,9 +104,9 @@ def accept(found: BoardFindings, path: Path, images: Path) -> None:
 
 
 def differences(found: BoardFindings, expected: Outcomes, built: BuiltDigests, models: Iterable[str]) -> list[str]:
-    """What is not as it was expected, a line each: `exp embedded zig-static: expected failed: …, is passed`.
+    """The differences from the expectation, one per line: `exp embedded zig-static: expected failed: …, is passed`.
 
-    Nothing is expected of cells of further models than `models`, unless they were measured.
+    Cells of other models than `models` are not expected, unless they were measured.
     """
     new, details = found.expected, {row.cell: row.detail for row in found.rows}
     among = {*models, *found.models}

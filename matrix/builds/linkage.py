@@ -1,7 +1,7 @@
-"""How to link for the board: what became of every route on every runtime, and what follows from it. Pure.
+"""How to link for the board: the result of every route on every runtime, and the conclusions. Pure.
 
-A route is how IREE's code reaches the CPU; a runner is IREE's runtime as one C toolchain builds it, or a program with
-a model in it.
+A route is how IREE's code reaches the CPU. A runtime is IREE's runtime built by one C toolchain, or a program with a
+model in it.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class BoardCell:
 
     @property
     def verdict(self) -> str:
-        """`passed`, `failed: elf-imports`: what is expected of a cell. Wrong numbers may be other ones."""
+        """`passed`, `failed: elf-imports`: the expectation for a cell. Wrong numbers may differ."""
         failed = self.outcome in (Outcome.FAILED, Outcome.CRASHED)
         return f"{self.outcome.value}: {self.detail}" if failed else self.outcome.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardRuntime:
-    """What a toolchain makes for the board: IREE's runtime, or programs with a model in them.
+    """The result of a toolchain for the board: IREE's runtime, or programs with a model in them.
 
     `size` is in bytes (of programs: the largest), `routes` are those whose models it runs, `whole` is False for a
     program that holds one model.
@@ -64,13 +64,13 @@ class BoardRuntime:
 
     @property
     def needs(self) -> str:
-        """What the board must have beside it."""
+        """What the board needs besides it."""
         return ", ".join(self.facts.needs)
 
 
 def programs_of(run: Run, stage: str) -> dict[str, File]:
-    """The program that a stage made for each runtime, where the stage or, of a program of its own, the cell passed; the
-    largest where there are several."""
+    """The program that a stage made for each runtime, if the stage or, for a linked program, the cell passed; the
+    largest if there are several."""
     found: dict[str, File] = {}
     for cell in run.cells:
         job = next((job for job in run.jobs_of(cell) if job.stage == stage and job.outcome is Outcome.PASSED), None)
@@ -81,7 +81,7 @@ def programs_of(run: Run, stage: str) -> dict[str, File]:
 
 
 def row_of(run: Run, cell: Cell) -> BoardCell:
-    """A cell that was measured or blocked, without the axes that all cells share."""
+    """A cell that was measured or blocked, without the axes that all cells have in common."""
     labels = cell.axes
     return BoardCell(
         model=labels["model"],
@@ -93,7 +93,7 @@ def row_of(run: Run, cell: Cell) -> BoardCell:
 
 
 def _detail(run: Run, cell: Cell) -> str:
-    """The signature, the signal, or an unknown error's own words; before the run also the stage."""
+    """The signature, the signal, or the text of an unknown error; before the run also the stage."""
     end = run.jobs_of(cell)[-1] if cell.jobs else None
     if cell.outcome is Outcome.CRASHED and end:
         text = signal.Signals(end.signal).name
@@ -106,7 +106,7 @@ def _detail(run: Run, cell: Cell) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linked:
-    """What became of the models by one route on one runner."""
+    """The results of the models for one route on one runtime."""
 
     route: str
     runner: BoardRuntime
@@ -134,7 +134,7 @@ LINKAGE_COLUMNS = (
 
 
 def linkage_table(rows: Sequence[BoardCell], runners: Sequence[BoardRuntime]) -> Grid:
-    """Route x runner: link, float ABI, how many models load and are right, size, what the board must have."""
+    """Route x runtime: link, float ABI, how many models load and are right, size, what the board needs."""
     routes = dict.fromkeys(route for runner in runners for route in runner.routes)
     pairs = ((route, runner) for route in routes for runner in runners if route in runner.routes)
     return grid(
@@ -174,7 +174,7 @@ def _best(runners: Sequence[BoardRuntime], right: set[tuple[str, str]]) -> str:
 
 
 def _as_shipped(runners: Sequence[BoardRuntime], right: set[tuple[str, str]]) -> str:
-    """Without the repaired linker: by which routes every runner is whole."""
+    """The routes by which every runtime works completely without the repaired linker."""
     shipped = {
         runner.name: [route for route in runner.routes if route != REPAIRED and (route, runner.name) in right]
         for runner in runners

@@ -1,6 +1,6 @@
 """IREE's linker repaired for 32-bit Arm: the objects that it lacks, and the folder with the wrappers that add them.
 
-What each of them is for stands in its C source, `images/armv6/link/`; the defects in `results/armv6/README.md`.
+The C sources in `images/armv6/link/` say what each object is for; `results/armv6/README.md` has the defects.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ LINKER = "iree-lld"
 LINK_SCRIPTS = (LINKER, "system-ld")
 HELPER_SECONDS = 120.0
 HELPER_FLAGS = ["-Os", "-fPIC", "-fvisibility=hidden", "-ffreestanding", "-fno-builtin", "-ffp-contract=off", "-g0"]
-"""Hidden: with default visibility the linker makes PLT relocations, which IREE's loader does not know (a segfault).
-No contraction: fmaf's sum must be rounded as it is written."""
+"""Hidden: with default visibility the linker makes PLT relocations, which IREE's loader does not know (a segfault). No
+contraction: the sum in fmaf must be rounded as it is written."""
 HELPER_FLAGS += ["-fno-tree-loop-distribute-patterns", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables"]
 ALWAYS = ("fmaf", "unwind")
-"""Linked into every module; the others only if something asks for them."""
+"""Linked into every module; the others only if they are needed."""
 ON_DEMAND = ("division", "minmax", "rounding", "memory")
 
 
 def helper_commands() -> tuple[tuple[str, ...], ...]:
-    """Make the objects that the linker wrapper adds, for both float ABIs, and bring the compiler's own libgcc."""
+    """The commands that make the objects for the linker wrapper, for both float ABIs, and copy the compiler's own
+    libgcc."""
     commands: list[tuple[str, ...]] = []
     for abi in ("softfp", "hard"):
         cpu = ("-mcpu=arm1176jzf-s", "-marm", "-mfpu=vfp", f"-mfloat-abi={abi}")
@@ -46,15 +47,15 @@ def helper_commands() -> tuple[tuple[str, ...], ...]:
 
 
 def link_identity(sources: Path) -> Json:
-    """All that decides what is in the folder, the compiler's own linker apart."""
+    """All inputs of the folder, except the compiler's own linker."""
     return {path.name: sha256(path) for path in sorted(sources.iterdir())}
 
 
 def link_folder(folder: Path, iree_lld: Path, *, sources: Path, armel: Tree) -> None:
-    """Lay out the linker wrapper: scripts, objects, and `settings` with the places of the programs they call.
+    """Fills the folder of the linker wrapper: scripts, objects, and `settings` with the paths of the programs.
 
-    `sources` is `images/armv6/link`, `iree_lld` the linker of a compiler release. Raises StoreUnusable where the
-    objects cannot be made.
+    `sources` is `images/armv6/link`, `iree_lld` the linker of a compiler release. Raises StoreUnusable if the objects
+    cannot be made.
     """
     for name in (*ALWAYS, *ON_DEMAND):
         shutil.copy(sources / f"{name}.c", folder)

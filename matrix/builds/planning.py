@@ -1,4 +1,4 @@
-"""The builds of a spec against what is committed: toolchains, locks of packages, pinned sources."""
+"""Checks the builds of a spec against the committed data: toolchains, locks of packages, pinned sources."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from matrix.plan.backends.source_builds import (
 from matrix.plan.user_inputs import UserBuild
 
 BENCHMARK_SOURCES = "3.11.0"
-"""The pinned sources that carry Google's benchmark, release 1.9.5; the crate of 3.13.0 leaves it out."""
+"""The pinned sources with Google's benchmark, release 1.9.5; the crate of 3.13.0 does not have it."""
 
 SOURCES = ("source", "benchmark")
 
 WHEELS = ("bin", "zig")
-"""Folders of what comes from PyPI, by `tools.txt`."""
+"""Folders of packages from PyPI, by `tools.txt`."""
 
 OF_THE_BUILD = ("here", "zig-cache", OWN)
 
@@ -45,8 +45,8 @@ HOST_FOLDER = "host"
 def planned_build(
     user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain], *, timed_on: str = ""
 ) -> PlannedBuild:
-    """`base` is the folder of the spec, `images` is `images/armv6`, `own` are the toolchains of the spec's targets.
-    For the machine `timed_on` iree-benchmark-module is built beside the runtime.
+    """`base` is the folder of the spec, `images` is `images/armv6`, `own` are the toolchains of the spec's targets. For
+    the machine `timed_on`, iree-benchmark-module is built besides the runtime.
 
     Raises ToolchainFault, LockFault.
     """
@@ -88,14 +88,14 @@ HOST_TOOLS_FOLDER = f"{{here}}/{HOST_FOLDER}/tools"
 
 
 def find_program(word: str, path: Path | None) -> Path | None:
-    """The file of a program of a user's own: a name, or `{toolchain}/…` with `path` as that folder."""
+    """The path of a user's own program: a name, or `{toolchain}/…` with `path` as that folder."""
     found = shutil.which(word.replace(f"{{{OWN}}}", str(path)), path=SYSTEM_PATH)
     return Path(found) if found else None
 
 
 def _identities(programs: Iterable[str], path: Path | None) -> dict[str, str]:
-    """What a user's own compilers are: the content of each program, and what it says of its version. The passes behind
-    a driver, and its libraries, are as old as that."""
+    """Identifies a user's own compilers: the content of each program, and its version. The passes behind a driver, and
+    its libraries, have the same version."""
     found = {}
     for word in programs:
         program = find_program(word, path)
@@ -105,7 +105,7 @@ def _identities(programs: Iterable[str], path: Path | None) -> dict[str, str]:
 
 
 def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None, str]:
-    """(release, tree, digest): a pinned release is known by its lock, a tree of one's own by its content."""
+    """(release, tree, digest): a pinned release is identified by its lock, a user's own tree by its content."""
     pins: Mapping[str, Path] = {path.parent.name: path for path in (images / "src").glob("*/Cargo.lock")}
     if user.source in pins:
         return user.source, None, sha256(pins[user.source])

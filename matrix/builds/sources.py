@@ -1,4 +1,4 @@
-"""IREE's own sources: pinned releases as crates, which cargo fetches and checks, or a tree of one's own."""
+"""IREE's sources: pinned releases as crates, which cargo fetches and checks, or a user's own tree."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FETCH_SECONDS = 600.0
 
 
 def source_releases(pins: Path) -> tuple[str, ...]:
-    """The IREE releases whose sources are pinned below a folder (`images/armv6/src`), the newest first."""
+    """The IREE releases with sources pinned below a folder (`images/armv6/src`), the newest first."""
     return tuple(releases_first(path.parent.name for path in pins.glob("*/Cargo.lock")))[::-1]
 
 
 def own_sources(folder: Path) -> Tree:
-    """A user's own IREE tree. Raises LockFault where it is none."""
+    """A user's own IREE tree. Raises LockFault if it is none."""
     if not (folder / "runtime" / "src" / "iree").is_dir() or not (folder / "CMakeLists.txt").is_file():
         raise LockFault(
             f"{folder}: no IREE source tree: it has no CMakeLists.txt beside runtime/src/iree",
@@ -55,7 +55,7 @@ def pinned_sources(pins: Path, release: str) -> Tree:
 
 
 def _not_fetched(done: processes.Completed, release: str) -> MatrixError:
-    """cargo checks the crate itself; what else it complains of is the way to its registry."""
+    """cargo checks the crate itself; its other failures concern its registry."""
     last = "\n".join(f"  | {line}" for line in done.tail.splitlines())
     if "checksum" in done.output:
         return HashMismatch(
@@ -69,7 +69,7 @@ def _not_fetched(done: processes.Completed, release: str) -> MatrixError:
 
 
 def source_version(source: Tree) -> str:
-    """`3.13.0` of `3.13.0.dev`: what IREE's tree says of itself."""
+    """`3.13.0` of `3.13.0.dev`, the version in IREE's tree."""
     try:
         text = json.loads((source.path / "runtime" / "version.json").read_bytes())["package-version"]
     except (OSError, ValueError, KeyError) as error:

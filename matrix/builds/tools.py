@@ -1,6 +1,5 @@
-"""What an environment of this machine holds beside its wheels: C compilers and IREE's sources where a runtime is built,
-the repaired linker where a compiler's route asks for it, and nothing at all where only a built runtime runs.
-"""
+"""The content of an environment of this machine besides its wheels: C compilers and IREE's sources to build a runtime,
+the repaired linker if a route of the compiler needs it, and nothing for a built runtime."""
 
 from __future__ import annotations
 
@@ -27,11 +26,11 @@ from matrix.plan.backends.source_builds import (
 )
 
 TREES = "trees"
-"""The folder with a link to each tree: where `scripts/steps.py` looks for what `{name}` means."""
+"""The folder with a link to each tree: `scripts/steps.py` finds `{name}` there."""
 
 
 def images() -> Path:
-    """The committed data of 32-bit Arm: locks, toolchains, C sources."""
+    """The committed data for 32-bit Arm: locks, toolchains, C sources."""
     return data_root() / "images" / "armv6"
 
 
@@ -57,7 +56,7 @@ class Furnisher:
     store: Path
 
     def look_for(self, build: Build) -> None:
-        """Raises EngineMissing where a compiler of the user's own is not on this machine."""
+        """Raises EngineMissing if a compiler of the user is not on this machine."""
         for word in build.programs:
             if find_program(word, build.path) is None:
                 program = word.replace(f"{{{OWN}}}", str(build.path))
@@ -67,24 +66,25 @@ class Furnisher:
                 )
 
     def identity(self, request: EnvironmentRequest) -> str:
-        """What would be added, as a digest; "" where that is nothing, or stands in the request's lock."""
+        """The digest of the additional tools; "" if there are none, or if the request's lock has it."""
         if not request.linked:
             return ""
         armel = read_set(self._images, "armel").on(TOOLS_MACHINE).layer
         return digest({"link": link_identity(self._images / "link"), "armel": armel})
 
     def furnish(self, request: EnvironmentRequest, root: Path, folder: Path, bare: Environment) -> Environment:
-        """Adds it to the environment at `root`, which will stand at `folder`. Raises what fetching raises."""
+        """Adds the tools to the environment at `root`, whose final path is `folder`. Raises the errors of fetching."""
         if request.build:
             return self._builder(request.build, root, bare)
         return self._linked(root, folder, bare) if request.linked else bare
 
     def packages(self, name: str) -> Tree:
-        """The Debian packages of one locked set. Raises what fetching raises."""
+        """The Debian packages of one locked set. Raises the errors of fetching."""
         return unpack_debs(read_set(self._images, name), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
 
     def linker(self, place: Path, iree_lld: Path) -> Tree:
-        """The folder of the repaired linker, filled, in front of a release's own. Returns what it calls."""
+        """Fills the folder of the repaired linker, which replaces that of the release. Returns the programs that it
+        calls."""
         armel = self.packages("armel")
         link_folder(place, iree_lld, sources=self._images / "link", armel=armel)
         return armel
@@ -108,7 +108,7 @@ class Furnisher:
         return replace(bare, digest=digest({"wheels": bare.digest, "trees": contents}))
 
     def _benchmark(self, source: Tree, release: str) -> Tree:
-        """Google's benchmark, of a runtime's own sources where they carry it."""
+        """Google's benchmark: from a runtime's own sources if they have it."""
         carrying = (source, pinned_sources(self._images / "src", release))
         place = next(tree.path / BENCHMARK_LIBRARY for tree in carrying if (tree.path / BENCHMARK_LIBRARY).is_dir())
         return Tree(path=place, digest=tree_digest(place))

@@ -1,7 +1,7 @@
-"""The bytes between the orchestrator and a worker: to a process through pipes here, to a container elsewhere.
+"""The byte streams between the orchestrator and a worker: pipes to a local process here, a container elsewhere.
 
-A local worker runs in a PID namespace of its own where the machine lets it: then nothing that it started survives it,
-not even if it is killed itself.
+A local worker runs in its own PID namespace if the machine allows it: then none of its processes survives it, even if
+it is killed.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ class Channel(Protocol):
     """A worker's stdin, stdout and stderr, wherever it runs."""
 
     def write(self, data: bytes) -> None:
-        """Hands all of it over; may block. Raises BrokenPipeError once the worker is gone."""
+        """Writes all bytes; may block. Raises BrokenPipeError once the worker is gone."""
 
     def end_input(self) -> None:
-        """The worker reads the end of its stdin. More than once does no harm."""
+        """Closes the worker's stdin. May be called more than once."""
 
     def read(self, seconds: float | None) -> tuple[int, bytes] | None:
-        """(STDOUT or STDERR, what came), or None if nothing came in time. No bytes: that stream is over."""
+        """(STDOUT or STDERR, bytes), or None if nothing came in time. No bytes: that stream has ended."""
 
     def wait(self, seconds: float | None) -> int | None:
-        """The exit status (negative: a signal), or None if it has not ended in time."""
+        """The exit status (negative: a signal), or None if the worker has not ended in time."""
 
     def kill(self) -> None:
-        """Ends it and everything below it now. More than once does no harm."""
+        """Kills the worker and all its descendants. May be called more than once."""
 
     def close(self) -> None:
-        """Gives back what the channel holds; the worker is over."""
+        """Releases the resources of the channel after the end of the worker."""
 
 
 @functools.cache
 def namespace_prefix() -> tuple[str, ...]:
-    """The start of a command line that gives its process a PID namespace; empty where this machine allows none.
+    """The prefix of a command line that gives its process a PID namespace; empty where this machine allows none.
 
-    Root needs no user namespace; others do, and some distributions and containers forbid those to them.
+    Root needs no user namespace; other users do, and some distributions and containers forbid it.
     """
     own_pids = ("--fork", "--pid", "--kill-child", "--mount-proc")
     for prefix in (("unshare", *own_pids), ("unshare", "--user", "--map-current-user", *own_pids)):
@@ -60,10 +60,10 @@ def namespace_prefix() -> tuple[str, ...]:
 
 
 class ProcessChannel:
-    """A worker as a process of this machine, in a session of its own: a terminal's Ctrl-C is not its business.
+    """A worker as a process of this machine, in its own session: it does not get a terminal's Ctrl-C.
 
-    Make it on a long-lived thread: Linux ends the worker together with the thread that started it.
-    Raises errors.WorkerLost if the interpreter cannot be started.
+    Create it on a long-lived thread: Linux ends the worker together with the thread that started it. Raises
+    errors.WorkerLost if the interpreter cannot be started.
     """
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None) -> None:
@@ -95,8 +95,8 @@ class ProcessChannel:
         return None
 
     def kill(self) -> None:
-        """A namespace goes with the process that made it. Without one the end of its stdin makes the worker end its
-        jobs, and nothing else does that as well; after that its descendants have to be looked up first."""
+        """A namespace ends with its first process. Without one, only the end of its stdin makes the worker end its jobs
+        in order; afterwards its descendants must be found first."""
         if not self._prefix and self._process.poll() is None:
             self.end_input()
             self.wait(GRACE_SECONDS)
@@ -132,12 +132,12 @@ def _start(command: Sequence[str], env: Mapping[str, str] | None, interpreter: P
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # all three were asked for
+    assert stream is not None  # all three were requested
     return stream
 
 
 def _descendants(root: int) -> list[int]:
-    """All processes below `root`, from the parents that /proc names."""
+    """All processes below `root`, by the parents in /proc."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The table of engines, and what is asked of all of them: which there are, which one is meant, which takes what."""
+"""The table of engines, and the choice among them: which exist, which one is meant, which accepts a request."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from matrix.engines.venv.kind import VENV
 from matrix.engines.worker import WorkerEvent
 
 ENGINE_KINDS: tuple[EngineKind, ...] = (VENV, DOCKER, NIX)
-"""Every engine that there is. A new one is a record here and a class that passes the contract test."""
+"""All engines. A new one is a record here and a class that passes the contract test."""
 AUTO = "auto"
-"""The first of them that this machine prefers, and DEFAULT_ENGINE where it prefers none."""
+"""The first engine that this machine prefers, or DEFAULT_ENGINE."""
 
 
 def engine_names() -> tuple[str, ...]:
-    """What `--engine` takes."""
+    """The values of `--engine`."""
     return (*(kind.name for kind in ENGINE_KINDS), AUTO)
 
 
@@ -34,7 +34,7 @@ def engine_kind(name: str) -> EngineKind:
 def engine_maker(
     name: str, places: StorePlaces, *, cores: int, offline: bool = False, own_cache: bool = False
 ) -> Callable[[Callable[[WorkerEvent], None]], Engine]:
-    """A function that makes the engine, once there is something to tell events to. See `EngineSetting`."""
+    """A function that makes the engine for a given callback. See `EngineSetting`."""
     kind = engine_kind(name)
 
     def make(on_event: Callable[[WorkerEvent], None]) -> Engine:
@@ -46,12 +46,12 @@ def engine_maker(
 
 
 def looking_engine(name: str, places: StorePlaces) -> Engine:
-    """An engine for looking things up."""
+    """An engine for lookups."""
     return engine_maker(name, places, cores=1, offline=True)(lambda _: None)
 
 
 def refuse(request: EnvironmentRequest, name: str) -> None:
-    """Raises EngineMissing where an engine does not take what an environment asks for."""
+    """Raises EngineMissing if an engine does not support a feature of the environment."""
     takes = engine_kind(name).takes
     for feature in features_of(request):
         if feature not in takes:
@@ -63,11 +63,11 @@ def refuse(request: EnvironmentRequest, name: str) -> None:
 
 
 def image_engines(verb: str) -> tuple[EngineKind, ...]:
-    """The engines that have an `image` verb."""
+    """The engines with an `image` verb."""
     return tuple(kind for kind in ENGINE_KINDS if verb in kind.image_verbs)
 
 
 def toolchain_images(images: Mapping[str, str], machine: str) -> dict[str, Toolchain]:
-    """The toolchains that are images, from the images' names. Raises EngineMissing, ToolchainFault."""
+    """The toolchains that are images, from the names of the images. Raises EngineMissing, ToolchainFault."""
     find = next(kind.find_images for kind in ENGINE_KINDS if kind.find_images)
     return find(images, machine)

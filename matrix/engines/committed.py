@@ -1,4 +1,4 @@
-"""What engines share that make environments from committed layers: which image a request has, and what it holds."""
+"""Shared by engines that make environments from committed layers: the image of a request, and its content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from matrix.images.image import Image
 from matrix.images.layer_table import LayerTable, compute_image, read_layer_table
 
 SHORT = 12
-"""Digits of a digest, for people."""
+"""Digits of a digest for people."""
 Chosen = TypeVar("Chosen")
 
 
@@ -38,7 +38,7 @@ class CommittedImage:
 
 
 class Committed:
-    """The committed tables and locks, each read once: from them an image follows."""
+    """The committed tables and locks, each read once. They determine the images."""
 
     def __init__(self, machine: str) -> None:
         images = data_root() / "images"
@@ -58,7 +58,7 @@ class Committed:
         return CommittedImage(request=request, image=image)
 
     def missing(self, row: CommittedImage, files: Path) -> int:
-        """How many files of an image are not in a store; looked at, not hashed."""
+        """How many files of an image are missing in a store; existing files are not hashed."""
         if row.image is None:
             return 0
         base = self.bases[row.request.python].on(self.machine)
@@ -77,7 +77,7 @@ def environment_of(
     tools: Mapping[str, str] | None = None,
     evidence: tuple[tuple[str, object], ...] = (),
 ) -> Environment:
-    """An environment with the files of an image, at `root`; `tools` where they are others than the image's."""
+    """An environment with the files of an image, at `root`; `tools` if they differ from the image's."""
     return Environment(
         request_label=request.label,
         engine=engine,
@@ -92,7 +92,7 @@ def environment_of(
 
 
 def make_all(engine: Engine, rows: Sequence[CommittedImage], *, at_once: int) -> None:
-    """Every environment stands afterwards; the engine makes it, as in a run."""
+    """Makes every environment, like in a run."""
     with threads(at_once) as pool:
         try:
             numbered = enumerate(rows, 1)
@@ -117,7 +117,8 @@ def _stand(engine: Engine, number: str, row: CommittedImage) -> None:
 
 @contextmanager
 def threads(count: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that end at once when something fails or the user has enough: the programs that they wait for end too."""
+    """Threads that stop at once when something fails or the user interrupts: the programs that they wait for end
+    too."""
     pool = ThreadPoolExecutor(count)
     try:
         yield pool
@@ -140,7 +141,7 @@ def sample(rows: list[Chosen], options: Namespace) -> list[Chosen]:
 
 
 def all_have(rows: Sequence[CommittedImage]) -> None:
-    """Raises NoImage with all that have none."""
+    """Raises NoImage with all environments that have no image."""
     if lacking := [f"{row.request.label}: {row.reason}" for row in rows if row.image is None]:
         raise NoImage("\n".join(lacking), tip="`python -m matrix image plan` shows which have one")
 

@@ -15,25 +15,24 @@ from matrix.plan.backends.source_builds import LINK_FOLDER
 from matrix.plan.graph import LINK_PLACE
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""A parent that ran an OpenMP region hangs every fork of it."""
+"""A parent that has run an OpenMP region makes every fork of it hang."""
 
 
 class Engine(Protocol):
     """Realises locked environments and runs jobs in them.
 
-    What happens to jobs arrives as `matrix.engines.worker` events on the callback that the engine was made with.
-    `prefetch` is how many jobs a core the engine takes beyond those that run: its workers then never wait for the next
-    one.
+    Events of jobs go, as `matrix.engines.worker` events, to the callback that the engine was made with. `prefetch` is
+    the number of jobs for each core that the engine accepts beyond the running ones, so that its workers never wait.
     """
 
     name: str
     prefetch: int
 
     def recipe(self, request: EnvironmentRequest) -> str:
-        """What would be realised, as a digest, without realising it. Raises EngineMissing."""
+        """The digest of what would be realised, without realising it. Raises EngineMissing."""
 
     def load(self, request: EnvironmentRequest) -> Environment | None:
-        """The environment, if it stands already."""
+        """The environment, if it exists already."""
 
     def realise(self, request: EnvironmentRequest) -> Environment:
         """Makes the environment, or waits for another process that makes it. May be called from any thread.
@@ -42,58 +41,58 @@ class Engine(Protocol):
         """
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
-        """Lays the inputs (name -> file of the store) into the job's folder and hands the job to a worker."""
+        """Puts the inputs (name -> file of the store) into the job's folder, and passes the job to a worker."""
 
     def cancel(self, key: str) -> None:
-        """Ends a job that has not started yet; its `Finished` says killed. One that runs is left alone."""
+        """Ends a job that has not started yet; its `Finished` says killed. A running job continues."""
 
     def collect(self, job: Job) -> dict[str, Path]:
-        """The output files (name -> path) of a job that ended, those that its patterns name and no others."""
+        """The output files (name -> path) of a job that ended: only those that its patterns match."""
 
     def clear(self, job: Job) -> None:
         """Removes the folder of a job."""
 
     def close_worker(self, request: EnvironmentRequest) -> None:
-        """All jobs of an environment are over: its worker ends. May be called from any thread."""
+        """All jobs of an environment have ended: ends its worker. May be called from any thread."""
 
     def close(self) -> None:
-        """Ends all workers, in order."""
+        """Ends all workers in order."""
 
     def terminate(self) -> None:
-        """Ends all workers at once."""
+        """Kills all workers at once."""
 
 
 @runtime_checkable
 class Measuring(Protocol):
-    """An engine that knows what its environments take of a disk. Each may be called from any thread."""
+    """An engine that can measure the disk space of its environments. Each method may be called from any thread."""
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
-        """What the environments hold, their wheels included: all are looked at, or only one that was `made` since the
-        last time. Where none can be removed: those that the engine has found or made so far."""
+        """The bytes of the environments, including their wheels. Measures all of them, or only the one that was `made`
+        since the last call. If none can be removed: those that the engine has found or made so far."""
 
     def free_bytes(self) -> int | None:
-        """What their disk has left; None where that disk is out of sight, such as a remote daemon's."""
+        """The free bytes of their disk; None if it cannot be measured, such as a remote daemon's."""
 
 
 @runtime_checkable
 class Removing(Measuring, Protocol):
-    """An engine whose environments can be removed in mid-run, so that it keeps to a budget. With any other what was
-    made stays, and a budget only says beforehand whether a run begins."""
+    """An engine whose environments can be removed during a run, so that it keeps within a budget. Other engines keep
+    what they make, and a budget only decides beforehand whether a run starts."""
 
     def remove(self, request: EnvironmentRequest) -> bool:
-        """Removes an environment, and of its wheels those that no other one has. False if it is in use elsewhere."""
+        """Removes an environment, and those of its wheels that no other one has. False if it is in use elsewhere."""
 
     def remove_unfinished(self) -> None:
-        """Removes what killed runs left."""
+        """Removes the remains of killed runs."""
 
     def remove_others(self, keep: Collection[EnvironmentRequest]) -> int:
-        """Removes the environments of other presets that nobody uses now: all but these. How many."""
+        """Removes the unused environments of other presets: all but these. Returns their number."""
 
 
 def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
-    """The command line of a tool's job, its program as a path. `python` is the environment's own.
+    """The command line of a tool's job, with the program as a path. `python` is that of the environment.
 
-    Where the environment has a launcher, `argv` begins with the emulator's words: as many.
+    If the environment has a launcher, `argv` begins with as many words of the emulator.
     """
     if not argv:
         return ()
@@ -105,7 +104,7 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
 
 
 def script_arguments(job: Job, folder: PurePath) -> dict[str, str]:
-    """The arguments of a job's script; those whose name ends in `_file` name inputs, which lie in `folder`."""
+    """The arguments of a job's script. Those whose name ends in `_file` name inputs, which are in `folder`."""
     return {
         name: str(folder / PurePath(value).name) if name.endswith("_file") else value for name, value in job.arguments
     }
@@ -117,12 +116,12 @@ def link_inputs(inputs: Mapping[str, Path], folder: Path) -> None:
         place = folder / name
         try:
             place.hardlink_to(blob)
-        except OSError:  # another disk, or another user's file
+        except OSError:  # another disk, or a file of another user
             shutil.copyfile(blob, place)
 
 
 def outputs_in(folder: Path, job: Job) -> dict[str, Path]:
-    """The regular files of a job's folder that its patterns name; no link is followed."""
+    """The regular files of a job's folder that its patterns match; links are not followed."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         return {
             entry.name: Path(entry.path)

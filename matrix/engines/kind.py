@@ -1,4 +1,4 @@
-"""An engine as a record: how one is made, what it takes, how it shows a job, what it keeps of a disk."""
+"""An engine as a record: how it is made, which features it supports, how it repeats a job, what it keeps on a disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Feature(StrEnum):
-    """What an environment may ask of an engine beyond the wheels of a committed lock on this machine."""
+    """A feature that an environment may need beyond the wheels of a committed lock on this machine."""
 
     PACKAGES = "packages that a model of your own asks for"
     FOLDERS = "tools from a folder or a wheel of your own"
@@ -45,11 +45,11 @@ def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSetting:
-    """What an engine is made with. `slots` is how many jobs run at the same time, `offline` means that it only looks
-    things up: it downloads nothing and starts no worker.
+    """The settings of an engine. `slots` is the number of jobs at the same time. With `offline` it is for lookups only:
+    it downloads nothing and starts no worker.
 
-    `own_cache`: environments will have to go in mid-run, so their wheels are kept in the store and go with them. A
-    store that has such a cache goes on with it.
+    `own_cache`: environments will be removed during the run, so their wheels are kept in the store and removed with
+    them. A store that has such a cache continues to use it.
     """
 
     places: StorePlaces
@@ -65,10 +65,10 @@ class EngineSetting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandMade:
-    """A finished job that a person wants to repeat by hand: where it ran, and its files (name -> path) on this machine.
+    """A finished job that a person wants to repeat by hand: its environment, and its files (name -> path) on this
+    machine.
 
-    `script` is the file of `scripts/` that it ran ("": a tool of the environment), `model` the file that the script was
-    given.
+    `script` is its file of `scripts/` ("": a tool of the environment), `model` the model file of the script.
     """
 
     job: JobResult
@@ -84,7 +84,7 @@ class HandMade:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The arguments of the script, behind the model."""
+        """The arguments of the script, after the model."""
         return tuple(word for word in self.job.command[1:] if not word.startswith("model_digest="))
 
 
@@ -93,7 +93,7 @@ State: TypeAlias = Literal["ok", "warning", "missing"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing of this machine that was looked at. `advice` is empty where nothing is to be done."""
+    """The result of one check of this machine. `advice` is empty if there is nothing to do."""
 
     name: str
     state: State
@@ -103,8 +103,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaning:
-    """What `clean` asks of an engine. `needed` are the digests of environments in which results of the store were made;
-    `environments`: all of them may go; else the oldest, while the store holds `excess_bytes` too many."""
+    """The request of `clean` to an engine. `needed` are the digests of environments with results in the store;
+    `environments`: all may be removed; else the oldest, while the store is `excess_bytes` too large."""
 
     places: StorePlaces
     needed: frozenset[str]
@@ -114,8 +114,8 @@ class Cleaning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageWork:
-    """What an `image` verb works on: `choose` gives the environments that names stand for (none: all of the preset),
-    with their images. `options` has the verb's own words."""
+    """The request of an `image` verb: `choose` gives the environments for names (none: all of the preset), with their
+    images. `options` has the verb's own options."""
 
     choose: Callable[[Sequence[str]], list[CommittedImage]]
     committed: Committed
@@ -125,26 +125,26 @@ class ImageWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineKind:
-    """An engine. What is not given, it does not have: then the command line does not offer it."""
+    """An engine. The command line does not offer what it does not have."""
 
     name: str
     title: str
-    """Its own name, as `doctor` says it."""
+    """Its name in `doctor`."""
     make: Callable[[EngineSetting], Engine]
     shell_line: Callable[[HandMade], str]
-    """One line for a shell that repeats a job by hand."""
+    """A shell command that repeats a job by hand."""
     takes: frozenset[Feature] = frozenset()
     preferred: Callable[[], bool] | None = None
-    """It answers on this machine: then `auto` means it."""
+    """Whether `auto` may choose it: it answers on this machine."""
     examine: Callable[[], Finding] | None = None
-    """Whether this machine can run it, for `doctor`. Changes nothing."""
+    """Checks for `doctor` whether this machine can run it. Changes nothing."""
     clean: Callable[[Cleaning], Mapping[str, int]] | None = None
-    """Frees what it keeps for a store: bytes by what was removed."""
+    """Frees what it keeps for a store. Returns the bytes for each kind."""
     image_verbs: frozenset[str] = frozenset()
     image: Callable[[str, ImageWork], int] | None = None
     """Carries out one of its `image` verbs."""
     find_images: Callable[[Mapping[str, str], str], dict[str, Toolchain]] | None = None
-    """The toolchains that are images, from the images' names, for a machine."""
+    """The toolchains that are images, from the names of the images, for a machine."""
 
 
 def workshop(places: StorePlaces) -> Workshop:

@@ -1,4 +1,4 @@
-"""The orchestrator's side of the worker protocol: one object a worker process, its news as events.
+"""The orchestrator's side of the worker protocol: one object for each worker process, with events.
 
 The other side is `scripts/worker.py`.
 """
@@ -22,13 +22,13 @@ from matrix.engines.channel import STDERR, Channel, ProcessChannel
 
 PROTOCOL = 1
 HELLO_SECONDS = 300.0
-"""Importing torch takes 4 s from a warm disk; a cold or a network disk takes minutes."""
+"""Importing torch takes 4 s from a warm disk, and minutes from a cold or network disk."""
 STDERR_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerHello:
-    """What a worker says of the environment that it is in. `warm_error`: the traceback of a failed warm import."""
+    """A worker's description of its environment. `warm_error`: the traceback of a failed warm import."""
 
     protocol: int
     python: str
@@ -42,9 +42,9 @@ class WorkerHello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """A job for a worker: either `argv` with an absolute path first, or `script` and its `arguments`.
+    """A job for a worker: either `argv`, whose first word is an absolute path, or `script` and its `arguments`.
 
-    `env` is the whole environment of a spawned binary; for a script it is added to the worker's own.
+    `env` is the whole environment of a spawned binary; for a script it is added to the worker's.
     """
 
     job_id: str
@@ -55,7 +55,7 @@ class Order:
     script: Path | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     alone: bool = False
-    """It runs beside no other job: it is not held to a share of the cores."""
+    """It runs alone: it is not restricted to a share of the cores."""
 
     def message(self) -> dict[str, object]:
         what: dict[str, object] = (
@@ -98,9 +98,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """The worker is gone although nobody closed it. `job_ids` were submitted and have not finished.
+    """The worker is gone although it was not closed. `job_ids` were submitted and have not finished.
 
-    `exit_status` as subprocess gives it (negative: a signal); `unshare` makes 1 of its child's SIGKILL.
+    `exit_status` is like that of subprocess (negative: a signal); `unshare` returns 1 if its child gets SIGKILL.
     """
 
     worker: str
@@ -114,12 +114,12 @@ WorkerEvent = Ready | Started | Finished | Lost
 
 
 class _Broken(Exception):
-    """The other side does not speak this protocol."""
+    """The other side does not follow this protocol."""
 
 
 class Worker:
-    """A worker at the other end of a channel: takes orders, reports events through `on_event`, which is called from a
-    thread of this object. `Ready` follows when its warm imports are done."""
+    """A worker at the other end of a channel: takes orders, and reports events by `on_event`, on a thread of this
+    object. `Ready` comes when its warm imports have ended."""
 
     def __init__(self, *, channel: Channel, on_event: Callable[[WorkerEvent], None], name: str) -> None:
         self.name = name
@@ -128,7 +128,7 @@ class Worker:
         self._closing = False
         self._lost = False
         self.greeted = False
-        """Its warm imports are done, well or badly. One that is gone before died of them."""
+        """Whether its warm imports have ended, well or badly. A worker that is gone before was ended by them."""
         self._unfinished: dict[str, None] = {}
         self._lock = threading.Lock()
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
@@ -139,11 +139,11 @@ class Worker:
 
     @property
     def gone(self) -> bool:
-        """It ended without being asked to; a new one has to take its place."""
+        """Whether it ended without being asked to; then it must be replaced."""
         return self._lost
 
     def submit(self, order: Order) -> None:
-        """Never blocks. An order to a worker that is gone finishes at once, its end is `lost`."""
+        """Submits a job; never blocks. At a worker that is gone the job finishes at once, as `lost`."""
         with self._lock:
             lost = self._lost
             if not lost:
@@ -155,19 +155,19 @@ class Worker:
             self._send(order.message())
 
     def kill(self, job_id: str, *, queued_only: bool = False) -> None:
-        """Ends a job, queued or (unless `queued_only`) running. It still finishes; one that is over or unknown is left
-        alone."""
+        """Ends a job, queued or (unless `queued_only`) running. It still gets `Finished`. A finished or unknown job is
+        ignored."""
         self._send({"type": "kill", "id": job_id, "queued_only": queued_only})
 
     def close(self, *, seconds: float = 5.0) -> None:
-        """Lets the worker finish what it has, for at most `seconds`, then terminates it."""
+        """Lets the worker finish its jobs, for at most `seconds`, then terminates it."""
         self._closing = True
         self._send({"type": "close"})
         self._channel.wait(seconds)
         self.terminate()
 
     def terminate(self) -> None:
-        """Ends the worker and everything below it now. What had not finished never does."""
+        """Kills the worker and all its descendants. Its unfinished jobs get no event."""
         self._closing = True
         self._outgoing.put(None)
         self._channel.kill()
@@ -190,7 +190,7 @@ class Worker:
         self._outgoing.put(json.dumps(message, separators=(",", ":")).encode() + b"\n")
 
     def _write(self) -> None:
-        """A thread of its own: while a worker imports torch it reads nothing, and a pipe holds only 64 KiB."""
+        """Writes on its own thread: while a worker imports torch it reads nothing, and a pipe holds only 64 KiB."""
         with contextlib.suppress(OSError):
             while (data := self._outgoing.get()) is not None:
                 self._channel.write(data)
@@ -223,7 +223,7 @@ class Worker:
             )
 
     def _read_all(self) -> None:
-        """Reads until the worker's stdout ends. Raises _Broken if what it says makes no sense."""
+        """Reads until the worker's stdout ends. Raises _Broken for an invalid message."""
         deadline: float | None = time.monotonic() + HELLO_SECONDS
         rest = b""
         while True:
@@ -300,8 +300,9 @@ def _job_end(message: Mapping[str, Any]) -> JobEnd:
 class WorkerProcess(Worker):
     """A worker as a process of this machine.
 
-    `interpreter` runs `script`; `warm` modules are imported before its hello, which names `version_of` distributions.
-    Raises errors.WorkerLost if the interpreter cannot be started. Make it on a long-lived thread (`ProcessChannel`).
+    `interpreter` runs `script`; it imports `warm` modules before its hello, which has the versions of `version_of`
+    distributions. Raises errors.WorkerLost if the interpreter cannot be started. Create it on a long-lived thread
+    (`ProcessChannel`).
     """
 
     def __init__(
@@ -328,7 +329,7 @@ def worker_arguments(
     version_of: Sequence[str] = (),
     box: Sequence[str] = (),
 ) -> list[str]:
-    """What follows the interpreter on a worker's command line. `box`: the scratch folders of its own container."""
+    """The arguments of a worker after the interpreter. `box`: the scratch folders of its own container."""
     options = [f"--slots={slots}", *(f"--warm={module}" for module in warm)]
     options += [f"--box={folder}" for folder in box]
     return ["-I", str(script), *options, *(f"--version-of={distribution}" for distribution in version_of)]

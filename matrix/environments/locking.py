@@ -1,7 +1,7 @@
-"""What `nox -s lock` does: a lock for every release that `wanted.toml` admits, and for every exporter in it.
+"""The work of `nox -s lock`: a lock for every release that `wanted.toml` allows, and for every exporter in it.
 
-Only files that change are written. Versions of other packages that a lock already holds are kept where they still
-fit: a new numpy must not change every environment, and with it every job. `upgrade` takes the newest instead.
+Only changed files are written. Versions of other packages in a lock are kept if they still fit: a new numpy must not
+change every environment, and with it every job. `upgrade` takes the newest versions instead.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from matrix.plan.wanted import WANTED, CombinedWish, PackageWish, Wanted, axis_p
 RESOLUTIONS_AT_ONCE = 4
 PYTHON_FROM = "# python: "
 BECAUSE_OF_PYTHON = re.compile(r"Python ?[<>=!~]|Python version|Python (?:implementation |ABI )?tag", re.IGNORECASE)
-"""What a resolver's reason holds where another Python would do."""
+"""Marks a resolver's reason that another Python may solve."""
 
 
 class Resolver(Protocol):
@@ -41,8 +41,8 @@ class Resolver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One lock to be made. `pins` are the axes' own and further packages', `requirements` all exact ones. Where it is
-    new, versions are kept of the lock that it `extends`."""
+    """One lock to make. `pins` are those of the axes and further packages, `requirements` are all exact ones. A new
+    lock keeps versions of the lock that it `extends`."""
 
     name: str
     pins: tuple[tuple[str, str], ...]
@@ -59,10 +59,10 @@ def lock_all(
     upgrade: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[LockChange, ...]:
-    """Make `folder` hold the locks that its `wanted.toml` asks for, and say what changed, by name.
+    """Writes the locks that `wanted.toml` in `folder` asks for. Returns what changed, by name.
 
-    `progress` is called with the name of every lock that is done. Raises IndexUnreachable, LockFault or MatrixError
-    before anything is written: a lock is written only when all are resolved.
+    `progress` is called with the name of every finished lock. Raises IndexUnreachable, LockFault or MatrixError before
+    anything is written: locks are written only when all are resolved.
     """
     wanted = read_wanted(folder)
     pythons = wanted.pythons
@@ -86,9 +86,9 @@ def lock_all(
 
 
 def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, ...]:
-    """The locks that there should be, given the releases of each package. Pure.
+    """The wanted locks, given the releases of each package. Pure.
 
-    Raises LockFault with every selector of `wanted.toml` that means nothing.
+    Raises LockFault with every selector of `wanted.toml` that selects nothing.
     """
     found = [
         _package_task(kind, wish, version)
@@ -101,7 +101,9 @@ def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, 
         if (wish := wanted.packages.get(kind.follows))
         for version in select(wish.specifier, releases[wish.package])
     ]
-    named = {task.name: task for task in reversed(_combined_tasks(wanted, releases))}  # of two rows, the first holds
+    named = {
+        task.name: task for task in reversed(_combined_tasks(wanted, releases))
+    }  # of two rows, the first one counts
     return (*found, *reversed(named.values()))
 
 
@@ -134,7 +136,7 @@ def _combined_tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> li
 
 
 def _meant(terms: Sequence[str], releases: Sequence[str], place: str, faults: list[str]) -> tuple[str, ...]:
-    """The releases that a row's selectors name."""
+    """The releases that a row's selectors select."""
     versions: list[str] = []
     for term in terms:
         try:
@@ -147,7 +149,7 @@ def _meant(terms: Sequence[str], releases: Sequence[str], place: str, faults: li
 def _of_its_minor(
     version: str, packages: Sequence[str], releases: Mapping[str, Sequence[str]]
 ) -> dict[str, str] | None:
-    """The newest release of each package of the same minor release as a version; None where one has none."""
+    """For each package, the newest release with the same minor release as a version; None if one has none."""
     minor = Version(version).release[:2]
     found = {}
     for package in packages:
@@ -189,7 +191,7 @@ def _resolve_all(
     before: Mapping[str, str],
     progress: Callable[[str], None] | None,
 ) -> dict[str, str | None]:
-    """The text of each task's lock; None for a CPU variant whose index is not reached."""
+    """The text of each task's lock; None for a CPU variant whose index does not answer."""
     from concurrent.futures import ThreadPoolExecutor, as_completed
 
     pool = ThreadPoolExecutor(RESOLUTIONS_AT_ONCE)
@@ -219,7 +221,7 @@ def _previous(task: Task, before: Mapping[str, str]) -> str:
 
 
 def resolve(task: Task, pythons: Sequence[str], index: Resolver, previous: str) -> str:
-    """A lock's whole text. Where the lowest Python is refused because it is too old, the next ones are tried."""
+    """The whole text of a lock. If the lowest Python is refused because it is too old, the next ones are tried."""
     head = header(task.pins)
     first_reason = ""
     for python in _from(task.lowest_python, pythons):
@@ -263,7 +265,7 @@ def _write(folder: Path, name: str, before: str | None, text: str) -> LockChange
 
 
 def _difference(before: str, text: str) -> str:
-    """`numpy 2.3.4 -> 2.4.6`, for every package whose versions differ; `hashes` where only these do."""
+    """`numpy 2.3.4 -> 2.4.6`, for every package with a new version; `hashes` if only these changed."""
     old, new = _versions(before), _versions(text)
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     words = [f"{name} {'/'.join(old.get(name, ['-']))} -> {'/'.join(new.get(name, ['-']))}" for name in names]

@@ -1,4 +1,5 @@
-"""The containers of a run: made for a job, kept for the next one of the same environment, ended with what is theirs."""
+"""The containers of a run: created for a job, kept for the next one of the same environment, and removed with their
+files."""
 
 from __future__ import annotations
 
@@ -28,24 +29,24 @@ SCRATCH = ("/tmp", "/dev/shm", "/dev/mqueue")
 RUN_LABEL = f"{LABEL_PREFIX}.run"
 STORE_LABEL = f"{LABEL_PREFIX}.store"
 WORKER_BYTES = 256 << 20
-"""Memory of a container beside that of its job: the worker, and pages of tmpfs, which count as memory."""
+"""Memory of a container besides that of its job: for the worker, and for pages of tmpfs, which count as memory."""
 SCRATCH_BYTES = 2 << 30
 FILE_BYTES = 16 << 30
 FOLDER_BYTES = 16 << 30
-"""What all files that a job leaves may hold together. Looked at now and then (`look_seconds` of an exchange): the disk
-must have room for what is written in between, and for what a job writes into files that it has removed, each at most
+"""The limit for all files of a job together. It is checked from time to time (`look_seconds` of an exchange): the disk
+must have space for the bytes written in between, and for files that the job has removed but keeps open, each at most
 FILE_BYTES."""
 SMALL = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20)
-"""Of a container that only opens folders."""
+"""For a container that only makes folders accessible."""
 ENDERS = 8
-"""Containers that are ended at the same time; the daemon takes 0.1 to 0.3 s for one."""
+"""Containers that are removed at the same time; the daemon takes 0.1 to 0.3 s for one."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Box:
-    """A container with its worker and the exchange of its files; `busy` is the key of the job in it.
+    """A container with its worker and the exchange of its files; `busy` is the key of its current job.
 
-    `gate` is held while the container is made and while it is ended: what is ended is never made afterwards.
+    `gate` is held while the container is created and while it is removed: a removed one is never created afterwards.
     """
 
     environment: Environment
@@ -65,7 +66,7 @@ class Box:
 
 
 class Boxes:
-    """All containers of one run. `labels` are what they carry, `closing` says that the run is being ended."""
+    """All containers of one run. `labels` are their labels; `closing` tells that the run is being stopped."""
 
     folder_bytes = FOLDER_BYTES
 
@@ -77,22 +78,22 @@ class Boxes:
         self._all: list[Box] = []
         self._enders = ThreadPoolExecutor(ENDERS, thread_name_prefix="ends containers")
         self.copies: bool | None = None
-        """The daemon does not see our folders: files are copied. None: nobody knows yet."""
+        """Whether the daemon cannot see our folders, so that files are copied. None: not known yet."""
         self.cold: set[str] = set()
-        """Digests of environments whose warm imports crash."""
+        """Digests of environments whose warm imports fail."""
 
     @property
     def _daemon(self) -> Daemon:
         return self._images.daemon
 
     def remove_left(self) -> None:
-        """What killed runs left: their containers, and folders that only the user of those can open."""
+        """Removes the remains of killed runs: their containers, and folders that only the user of those can access."""
         self._daemon.remove_left(RUN_LABEL, _alive)
         for folder in self._scratch.parent.glob(f"*{DEAD_SUFFIX}"):
             self._remove_folder(folder)
 
     def take(self, job: Job, environment: Environment) -> Box:
-        """A container's memory is that of its first job: it takes others of the same limit only."""
+        """The memory limit of a container is that of its first job: it only takes others with the same limit."""
         wanted = (environment.digest, job.limits.memory_bytes)
         for box in self._all:
             free = not (box.busy or box.fresh or job.script) and box.usable
@@ -144,18 +145,18 @@ class Boxes:
             box.worker = Worker(channel=channel, on_event=on_event, name=box.environment.request_label)
 
     def watch(self, box: Box, key: str) -> None:
-        """Ends the container of a job that writes too much. A thread a job, gone with it."""
+        """Ends the container of a job that writes too much. One thread for each job; it ends with the job."""
         while not self._closing.wait(box.exchange.look_seconds) and box.busy == key:
             try:
                 held = box.exchange.held()
-            except MatrixError:  # it is over, or the daemon is: others say so
+            except MatrixError:  # the job or the daemon has ended: other threads report it
                 return
             if held > self.folder_bytes and box.busy == key:
                 box.fault = filled(held, self.folder_bytes)
                 self._daemon.remove(box.container)
 
     def give_back(self, box: Box) -> None:
-        """Its job is over. Nothing of a job is seen by another one: where it cannot be emptied, the container ends."""
+        """Its job has ended. No job may see the files of another: if they cannot be removed, the container is."""
         emptied = box.usable and not box.fresh and box.exchange.empty()
         if not emptied:
             self._all.remove(box)
@@ -163,7 +164,7 @@ class Boxes:
         box.busy = ""
 
     def end(self) -> None:
-        """Ends all of them; `close` waits for it."""
+        """Starts to remove all containers; `close` waits for it."""
         for box in self._all:
             self._enders.submit(self._end, box)
         self._all.clear()
@@ -181,13 +182,13 @@ class Boxes:
         self._remove_folder(box.exchange.folder, box.environment)
 
     def _remove_folder(self, folder: Path, environment: Environment | None = None) -> None:
-        """Where a job closed a folder to us, its own user has to open it: in a short container of the same image, or of
-        any where it is not known."""
+        """If a job has closed a folder to us, a container with its user opens it: of the same image, or of any if that
+        is unknown."""
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.is_dir() or self.copies:
             return
         for place, _, _ in os.walk(folder):
-            with contextlib.suppress(OSError):  # that user's
+            with contextlib.suppress(OSError):  # the files belong to that user
                 Path(place).chmod(0o755)
         with contextlib.suppress(MatrixError):
             if image := self._images.name(environment) if environment else self._daemon.any_image():
@@ -199,13 +200,13 @@ class Boxes:
 
 
 def python_of(environment: Environment) -> str:
-    """The interpreter of an environment, on which its worker runs."""
+    """The interpreter of an environment, which runs its worker."""
     return tool_line(("python",), environment)[0]
 
 
 def _alive(run: str) -> bool:
-    """A run is alive while its scratch folder is there: the next opening of its store removes or renames it."""
+    """A run is alive while its scratch folder exists: the next opening of its store removes or renames it."""
     try:
         return Path(run).is_dir()
-    except OSError:  # another user's
+    except OSError:  # of another user
         return True

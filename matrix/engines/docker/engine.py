@@ -1,8 +1,8 @@
-"""Locked-down containers whose images are assembled from the locks.
+"""Confined containers whose images are assembled from the locks.
 
-One container an environment is kept for the run, its worker spoken to over the attached socket, one job at a time; more
-containers where more cores wait. A job that runs a user's code (export) has a container of its own. How files get in
-and out, and that nothing of a job is left for the next, is the business of `matrix.engines.docker.exchange`.
+Each environment has one container during the run, whose worker is reached by the attached socket and runs one job at a
+time; more containers if more cores are free. A job with a user's code (export) has its own container.
+`matrix.engines.docker.exchange` moves the files and makes sure that no job sees those of another.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class DockerEngine:
         return self._images.free_bytes()
 
     def close_worker(self, request: EnvironmentRequest) -> None:
-        pass  # an export has a container of its own, which is gone already
+        pass  # an export has its own container, which is removed already
 
     # -- jobs
 
@@ -99,7 +99,7 @@ class DockerEngine:
         self._pool.submit(self._launch, box, job, dict(inputs))
 
     def _launch(self, box: Box, job: Job, inputs: Mapping[str, Path]) -> None:
-        """On a thread of the pool: whatever goes wrong becomes the end of the job."""
+        """Runs on a thread of the pool: any error becomes the end of the job."""
         try:
             if not self._closing.is_set():
                 self._hand_over(box, job, inputs)
@@ -143,16 +143,16 @@ class DockerEngine:
         )
 
     def _say(self, box: Box, event: WorkerEvent) -> None:
-        """A lost worker takes its container along and nothing else: the next job has a new one.
+        """A lost worker loses only its container: the next job gets a new one.
 
-        Only where the daemon itself is gone with it, no further job can run.
+        If the daemon is gone too, no further job can run.
         """
         if not isinstance(event, Lost):
             self._on_event(self._fetched(box, event) if isinstance(event, Finished) else event)
             return
         if self._closing.is_set():
             return
-        if box.worker is not None and not box.worker.greeted:  # its imports crash: then the job's own do, on record
+        if box.worker is not None and not box.worker.greeted:  # its imports fail: then each job reports it
             self._boxes.cold.add(box.environment.digest)
         try:
             self._daemon.asked(self._daemon.client.ping)
@@ -163,7 +163,7 @@ class DockerEngine:
             self._on_event(replace(event, reason=box.fault or f"its container {event.reason}"))
 
     def _fetched(self, box: Box, event: Finished) -> Finished:
-        """On the thread that reads from the worker: its next job waits for this anyhow."""
+        """Runs on the thread that reads from the worker: its next job waits for this anyway."""
         job = self._running.get(event.end.key)
         if job is None or event.end.end == "killed":
             return event

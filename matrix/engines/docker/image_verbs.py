@@ -1,4 +1,4 @@
-"""The `image` verbs of the engine docker: images computed, made, compared, pushed, removed."""
+"""The `image` verbs of the engine docker: compute, build, compare, push and remove images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from matrix.plan.locks import kind_of, load_locks
 
 
 def _plan(work: ImageWork) -> int:
-    """Says which images the environments have; needs neither daemon nor network and touches nothing."""
+    """Prints the images of the environments; needs neither daemon nor network, and changes nothing."""
     rows = work.choose(work.options.environment)
     loaded = _loaded_digests()
     table = [_plan_row(row, work.committed, work.places.files, loaded) for row in rows]
@@ -60,7 +60,7 @@ def _plan_row(row: CommittedImage, committed: Committed, files: Path, loaded: se
 
 
 def _build(work: ImageWork) -> int:
-    """Fetches, assembles and loads what the daemon lacks."""
+    """Fetches, assembles and loads the images that the daemon lacks."""
     rows = _made(work)
     with _daemon() as daemon:
         ours = {digest for row in rows if row.image for digest in _digests(row.image)}
@@ -99,7 +99,7 @@ def _list(_: ImageWork) -> int:
 
 
 def _current(images: Sequence[LoadedImage]) -> set[str]:
-    """The IDs that the committed tables give now for the environments that these images name."""
+    """The current IDs, by the committed tables, of the environments in these images."""
     locks = {lock.name: lock for lock in load_locks(data_root() / "images" / "locks").locks}
     tables: dict[str, Committed] = {}
     now: set[str] = set()
@@ -114,7 +114,7 @@ def _current(images: Sequence[LoadedImage]) -> set[str]:
 
 
 def _verify(work: ImageWork) -> int:
-    """Assembles images again from the files and compares. Raises ImageFault with all that differ."""
+    """Assembles images again from the files and compares them. Raises ImageFault with all that differ."""
     committed, machine = work.committed, work.committed.machine
     rows = sample(work.choose(work.options.environment), work.options)
     faults = []
@@ -144,7 +144,7 @@ def _verify(work: ImageWork) -> int:
 
 
 def _daemon_fault(row: CommittedImage, loaded: Sequence[LoadedImage], machine: str) -> str:
-    """The daemon has an image of the very same lock, but another one."""
+    """Whether the daemon has another image of exactly the same lock."""
     assert row.image is not None
     same = [
         image
@@ -162,7 +162,7 @@ def _daemon_fault(row: CommittedImage, loaded: Sequence[LoadedImage], machine: s
 
 
 def _push(work: ImageWork) -> int:
-    """Sends images to a registry, those that are not loaded are built first."""
+    """Pushes images to a registry; builds those that are not loaded first."""
     registry, slash, name = work.options.repository.partition("/")
     if not slash or not registry or not name or ":" in name:
         raise UsageError(
@@ -180,7 +180,7 @@ def _push(work: ImageWork) -> int:
 
 
 def _remove(work: ImageWork) -> int:
-    """Removes the project's images that were loaded before a time; never others'."""
+    """Removes the project's images that were loaded before a time; never other images."""
     options = work.options
     before = datetime.now(UTC) - timedelta(days=options.older_than)
     rows = []
@@ -200,7 +200,7 @@ def _remove(work: ImageWork) -> int:
 
 
 def _digests(image: Image) -> set[str]:
-    """The IDs that a daemon may give an image: of its config, or of its manifest."""
+    """The IDs that a daemon may give an image: the digests of its config and of its manifest."""
     return {image.digest, image.manifest_digest}
 
 
@@ -232,7 +232,7 @@ def _daemon_if_any() -> Iterator[Daemon | None]:
 
 
 def disk_line(daemon: Daemon, images: Sequence[LoadedImage]) -> str:
-    """What these images take on the daemon's disk, beside the sum of their sizes."""
+    """The space of these images on the daemon's disk, and the sum of their sizes."""
     layers = layers_held(daemon, {f"sha256:{image.digest}": image.layers for image in images})
     alone, together = sum(image.size for image in images), sum(layers.values())
     return (

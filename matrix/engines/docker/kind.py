@@ -1,4 +1,4 @@
-"""The engine docker as a record. Its client is imported only where a daemon is asked."""
+"""The engine docker as a record. The client is imported only to talk to a daemon."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _shell_line(made: HandMade) -> str:
 
 
 def _examine() -> Finding:
-    """The client and the daemon are two questions: the client is often there without the other."""
+    """Client and daemon are two checks: often there is a client without a daemon."""
     if shutil.which("docker") is None:
         advice = "only --engine docker needs it; the default engine does not"
         return Finding(name="Docker", state="missing", found="not on the PATH", advice=advice)

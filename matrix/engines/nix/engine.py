@@ -1,8 +1,8 @@
 """Environments as paths of the Nix store, built from the locks by Nix; jobs run in a sandbox around them.
 
-An environment is entered once: a worker in a sandbox of its own, in which it lies where a container has it. Jobs of one
-environment share that sandbox, each with a folder of its own; their inputs are read-only. Where the machine allows no
-sandbox, the worker and the tools are started by the base's own dynamic loader (the `programs` of the expression).
+Each environment has one worker in its own sandbox, where it has the same path as in a container. The jobs of one
+environment share the sandbox; each has its own folder, and its inputs are read-only. If the machine allows no sandbox,
+the worker and the tools are started by the base's dynamic loader (the `programs` of the expression).
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from matrix.plan.stages import worker_of
 
 NIX_ENVIRONMENT_FORMAT = 1
 SANDBOX_INPUTS, SANDBOX_OUTPUTS, SANDBOX_SCRIPTS = "/in", "/out", "/scripts"
-"""Where a sandbox shows the inputs of jobs, their folders, and `scripts/`."""
+"""The paths in a sandbox of the jobs' inputs, of their folders, and of `scripts/`."""
 GOOD = ("exited", 0)
 
 Standing = tuple[int, int]
-"""The inodes of a base and an environment: those of one that was collected and built anew are others."""
+"""The inodes of a base and an environment: they change if the environment is collected and built again."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Entered:
-    """An environment with a worker in it. `shown` holds what the jobs see read-only, `folder` their own folders."""
+    """An environment with a worker in it. `shown` has the files that the jobs see read-only, `folder` their own
+    folders."""
 
     place: StoreEnvironment
     worker: Worker
@@ -71,7 +72,7 @@ class NixEngine:
         offline: bool = False,
         sandbox: Sandbox | None = None,
     ) -> None:
-        """`roots`: the folder of the links that keep environments from the collector.
+        """`roots`: the folder of the garbage collector roots of the environments.
 
         Raises EngineMissing unless `offline`.
         """
@@ -95,7 +96,7 @@ class NixEngine:
         return self._digest(self.place(request))
 
     def place(self, request: EnvironmentRequest) -> StoreEnvironment:
-        """Where the environment is, or will be. Raises EngineMissing, NoImage."""
+        """The paths of the environment, whether it exists or not. Raises EngineMissing, NoImage."""
         return self._look(request)[1]
 
     def _look(self, request: EnvironmentRequest) -> tuple[Image, StoreEnvironment]:
@@ -108,7 +109,8 @@ class NixEngine:
         return self._known[request]
 
     def _digest(self, place: StoreEnvironment) -> str:
-        """Of all that is realised, known before it is. A sandbox changes what a job meets, so it is part of it."""
+        """The digest, known before the environment is realised. It includes the sandbox, because that changes what a
+        job sees."""
         return digest(
             {
                 "format": NIX_ENVIRONMENT_FORMAT,
@@ -120,7 +122,7 @@ class NixEngine:
         )
 
     def _root(self, place: StoreEnvironment) -> Path:
-        """The link that keeps an environment from the collector: readable names, kept apart by the digest."""
+        """The garbage collector root of the environment: a readable name with the digest."""
         return self._roots / f"{place.name}-{self._digest(place)[:ROOT_DIGITS]}"
 
     def load(self, request: EnvironmentRequest) -> Environment | None:
@@ -145,8 +147,8 @@ class NixEngine:
         return self._environment(request, programs)
 
     def _environment(self, request: EnvironmentRequest, programs: Path) -> Environment:
-        """In a sandbox the tools are where a container has them, else below `programs`. The evidence has the closure
-        once the environment was realised here: a mere look asks Nix nothing."""
+        """In a sandbox the tools have the same paths as in a container, else they are below `programs`. The evidence
+        has the closure after the environment was realised here: a lookup does not ask Nix."""
         image, place = self._look(request)
         paths = self._closures.get(programs, ())
         shut_in = self._sandbox.works
@@ -170,7 +172,7 @@ class NixEngine:
         )
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:  # noqa: ARG002
-        """Of those that it has found or made so far, as archives; the base that they share counts once."""
+        """The bytes (as archives) of the environments that it has found or made so far; a shared base counts once."""
         return sum(self._found.copy().values())
 
     def free_bytes(self) -> int | None:
@@ -212,12 +214,12 @@ class NixEngine:
         )
 
     def _enter(self, job: Job, environment: Environment) -> Entered:
-        """The worker of an environment; a new one where it is gone, or the environment was collected under it."""
+        """The worker of an environment; a new one if it is gone, or if the environment was collected meanwhile."""
         place = self._by_digest[environment.digest]
         entered = self._entered.get(environment.digest)
         if entered and not entered.worker.gone and entered.standing == _standing(place):
             return entered
-        cold = entered is not None and not entered.worker.greeted  # its imports crash: then each job's own do
+        cold = entered is not None and not entered.worker.greeted  # its imports fail: then each job reports it
         if entered:
             self._left.append(entered)
         if _standing(place) is None:
@@ -231,7 +233,7 @@ class NixEngine:
         shown.mkdir()
         folder.mkdir()
         standing = _standing(place)
-        assert standing is not None  # it was made a moment ago
+        assert standing is not None  # it was just made
         shut_in = self._sandbox.works
         scripts = Path(SANDBOX_SCRIPTS) if shut_in else self._scripts
         mounts = {
@@ -253,7 +255,7 @@ class NixEngine:
         return Entered(place=place, worker=worker, standing=standing, shown=shown, folder=folder)
 
     def _say(self, event: WorkerEvent) -> None:
-        """What fails while its environment is taken away is our fault, not IREE's."""
+        """A failure while the environment is removed from under it is our fault, not IREE's."""
         if isinstance(event, Finished) and event.end.end != "killed" and (event.end.end, event.end.exit_code) != GOOD:
             entered, _ = self._jobs.get(event.end.key, (None, None))
             if entered and _standing(entered.place) != entered.standing:
@@ -286,7 +288,7 @@ class NixEngine:
 
 
 def _standing(place: StoreEnvironment) -> Standing | None:
-    """None where the store does not have it."""
+    """None if the store does not have it."""
     try:
         return place.base.stat().st_ino, place.tree.stat().st_ino
     except OSError:

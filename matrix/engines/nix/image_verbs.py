@@ -17,13 +17,13 @@ from matrix.engines.nix.store import NixStore
 from matrix.images.nix.table import ORCHESTRATOR, NixTables, StoreEnvironment, pythons_with_tables
 
 BUILDS_AT_ONCE = 4
-"""Builds at the same time: Nix hashes one on one core while another is unpacked."""
+"""Builds at the same time: Nix hashes one on one core while it unpacks another."""
 Located = tuple[CommittedImage, StoreEnvironment | None, str]
-"""An environment, where it is, else why it is nowhere."""
+"""An environment with its paths, or the reason why it has none."""
 
 
 def _plan(work: ImageWork) -> int:
-    """Says where the environments are or will be; needs no Nix and touches nothing."""
+    """Prints the paths of the environments, whether they exist or not; needs no Nix and changes nothing."""
     table = []
     for row, place, reason in _places(work, work.options.environment):
         if place is None:
@@ -38,8 +38,8 @@ def _plan(work: ImageWork) -> int:
 
 
 def _build(work: ImageWork) -> int:
-    """Fetches what Nix needs and has it build what its store lacks; then says what all take. `matrix` among the
-    environments is this project's own."""
+    """Fetches the inputs and lets Nix build what its store lacks; then prints the sizes. `matrix` is the project's own
+    environment."""
     began = time.monotonic()
     chosen = work.options.environment
     names = [name for name in chosen if name != ORCHESTRATOR]
@@ -62,7 +62,7 @@ def _build(work: ImageWork) -> int:
 
 
 def _make_own(work: ImageWork) -> None:
-    """This project's own environment, which the app of the flake starts in."""
+    """The project's own environment, in which the app of the flake starts."""
     maker = nix_maker(work.places)
     for python in pythons_with_tables(data_root() / "images" / "nix", work.committed.machine):
         place = maker.own(python)
@@ -71,7 +71,7 @@ def _make_own(work: ImageWork) -> None:
 
 
 def _verify(work: ImageWork) -> int:
-    """Lets Nix build environments again and compare. Raises ImageFault with all that differ."""
+    """Lets Nix build environments again and compare them. Raises ImageFault with all that differ."""
     found = sample(_here(work, work.options.environment), work.options)
     with threads(BUILDS_AT_ONCE) as pool:
         maker = nix_maker(work.places)
@@ -89,7 +89,7 @@ def _verify(work: ImageWork) -> int:
 
 
 def _verified(maker: Maker, place: StoreEnvironment | None, reason: str) -> tuple[str, str]:
-    """What is wrong, and what to say."""
+    """What is wrong, and the message."""
     if place is None:
         return "", f"not verified: {reason}"
     began = time.monotonic()
@@ -99,7 +99,7 @@ def _verified(maker: Maker, place: StoreEnvironment | None, reason: str) -> tupl
 
 
 def _here(work: ImageWork, names: Sequence[str]) -> list[Located]:
-    """The same, where Nix is to build them. Raises UsageError for another machine's."""
+    """The environments to build. Raises UsageError for those of another machine."""
     machine = work.committed.machine
     if machine != platform.machine():
         raise UsageError(
@@ -110,7 +110,7 @@ def _here(work: ImageWork, names: Sequence[str]) -> list[Located]:
 
 
 def _places(work: ImageWork, names: Sequence[str]) -> list[Located]:
-    """The environments that were asked for."""
+    """The requested environments."""
     places = NixTables(data_root() / "images" / "nix", work.committed.machine)
     found: list[Located] = []
     for row in work.choose(names):

@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from matrix.engines.nix.making import Maker
 
 PROGRAMS = "nix_programs"
-"""In an environment's evidence: the path whose `bin` has the tools, for whoever repeats a job by hand. STORE_PATHS are
-all that it needs, as Nix says, `nix_base` and `nix_path` among them; `nix_closure_bytes` is what they hold as
-archives."""
+"""Keys in an environment's evidence: the path whose `bin` has the tools, for repeating a job by hand. STORE_PATHS are
+all paths of its closure, including `nix_base` and `nix_path`; `nix_closure_bytes` is their size as archives."""
 
 
 def nix_maker(places: StorePlaces) -> Maker:
-    """What makes environments stand in the machine's Nix places."""
+    """The maker of environments in the machine's Nix store."""
     from matrix.engines.nix.making import Maker
 
     return Maker(workshop(places), platform.machine(), code=PACKAGE_FOLDER.parent)
@@ -47,14 +46,14 @@ def _make(setting: EngineSetting) -> Engine:
 
 
 def _shell_line(made: HandMade) -> str:
-    """Outside of a sandbox a tool is started from the programs beside the environment."""
+    """Without a sandbox a tool is started from the programs beside the environment."""
     tool, *words = python_line(made) if made.script else tool_line(made.job.command, made.environment)
     programs = dict(made.environment.evidence).get(PROGRAMS)
     return in_folder(made, (f"{programs}/bin/{Path(tool).name}" if programs else tool, *words))
 
 
 def _examine() -> Finding:
-    """Nix, whether it builds in a sandbox, and whether jobs of its environments can be shut in."""
+    """Checks Nix, whether it builds in a sandbox, and whether jobs of its environments can be sandboxed."""
     from matrix.engines.nix.sandbox import find_sandbox
     from matrix.engines.nix.store import NixStore, settings
 
@@ -72,8 +71,8 @@ def _examine() -> Finding:
 
 
 def _clean(cleaning: Cleaning) -> Mapping[str, int]:
-    """Drops the roots of environments that no result names (`environments`: of all), and from the Nix store what they
-    and the wheels held there and nothing else does."""
+    """Removes the roots of environments that no result names (`environments`: of all), and from the Nix store the paths
+    that only they and the wheels kept."""
     from matrix.engines.nix.store import NixStore
     from matrix.images.nix.nar import file_path
     from matrix.images.nix.table import ORCHESTRATOR, ROOT_DIGITS
@@ -92,7 +91,7 @@ def _clean(cleaning: Cleaning) -> Mapping[str, int]:
         there = [path for path in paths if Path(path).exists()]
         needed = nix.closure(*there) if there else {}
         freed = nix.delete(dict.fromkeys([*paths, *sorted(needed), *filter(os.path.exists, wheels)]))
-    except MatrixError:  # Nix is gone: what it keeps is its own business
+    except MatrixError:  # Nix was uninstalled: its store is left alone
         freed = 0
     return {"paths of the Nix store": freed}
 

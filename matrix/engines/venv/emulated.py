@@ -1,7 +1,7 @@
 """Environments of another machine: the programs of its wheels, its C library, and the emulator that runs them here.
 
-The tools in the wheels are native binaries, so no Python of that machine is needed: a job starts the emulator, and that
-the tool. The emulator is called by name; nothing is registered with the kernel, and no root is needed.
+The tools in the wheels are native binaries, so no Python of that machine is needed: a job starts the emulator with the
+tool. The emulator is started by name; nothing is registered with the kernel, and no root rights are needed.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from matrix.plan.backends.source_builds import RUNNER
 EMULATED_FORMAT = 1
 EMULATOR_SECONDS = 60.0
 SITE, EMULATOR, ROOT = "site", "emulator", "sysroot"
-"""What an environment's folder holds: the wheels' files, and links to the emulator and to the C library's folder."""
+"""The content of an environment's folder: the files of the wheels, and links to the emulator and to the C library."""
 SYSROOT_LIBRARIES = ("lib*", "usr/lib*")
-"""Folders of a sysroot that hold shared libraries."""
+"""Folders of a sysroot with shared libraries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Makes such environments of a store: `shop` has its locks and fetched files, `store` is its folder."""
+    """Makes such environments in a store: `shop` has its locks and fetched files, `store` is its folder."""
 
     shop: Workshop
     store: Path
 
     def recipe(self, request: EnvironmentRequest) -> str:
-        """sha256 over all that decides what would be realised. Raises EngineMissing where this machine lacks it."""
+        """sha256 of all inputs of an environment. Raises EngineMissing if this machine lacks one."""
         words = list(_platform(request).emulator)
         asked: dict[str, Json] = {"format": EMULATED_FORMAT, "lock": request.lock.digest, "python": request.python}
         return digest({**asked, "launcher": words, **self._identity(request)})
 
     def realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
-        """The environment at `folder`, built if it is not there yet.
+        """The environment at `folder`, built if it does not exist yet.
 
-        Raises NotRunnable where the emulator does not run its tools, EngineMissing, and what fetching raises.
+        Raises NotRunnable if the emulator does not run its tools, EngineMissing, and the errors of fetching.
         """
         return installed.realise_with(request, folder, lambda root: self._build(request, root))
 
@@ -83,26 +83,26 @@ class Foreign:
     # -- tools
 
     def _tools(self, request: EnvironmentRequest, root: Path) -> tuple[dict[str, str], dict[str, str]]:
-        """(tool -> path relative to `root`, what they are by digest)."""
+        """(tool -> path relative to `root`, the digests of the tools)."""
         if request.built:
             return {}, {}
         if request.toolchain:
             return install_toolchain(request.toolchain, root), {"toolchain": request.toolchain.digest}
         python, machine = request.python, _platform(request).machine
-        named = {name for name, _ in request.lock.pins}  # what stands beside them serves their Python side
+        named = {name for name, _ in request.lock.pins}  # the other packages are for the Python of the pinned ones
         wanted = [package for package in pinned_packages(request.lock, python=python, machine=machine) if package.name in named]
         glibc, index, files = self._base(request).glibc, self.shop.index, self.shop.files
         wheels = fetch_wheels(wanted, python=python, machine=machine, glibc=glibc, index=index, files=files)
         for wheel in wheels:
             path = self.shop.files.find(wheel.sha256)
-            assert path is not None  # fetched a moment ago
+            assert path is not None  # it was just fetched
             unpack_wheel(path, root / SITE)
         return dict(_programs(root)), {wheel.file: wheel.sha256 for wheel in wheels}
 
     # -- emulator and C library
 
     def _identity(self, request: EnvironmentRequest) -> dict[str, str]:
-        """The emulator's program and the C library, each by its content. The emulator's words stand in the jobs."""
+        """The digests of the emulator and the C library. The emulator's options are in the commands of the jobs."""
         platform = _platform(request)
         return {
             "machine": platform.machine,
@@ -119,7 +119,7 @@ class Foreign:
         return read_set(self.shop.images / "armv6", "qemu")
 
     def _program(self, platform: Platform) -> Path:
-        """The emulator's file; locked ones are fetched and unpacked where they are not there."""
+        """The path of the emulator. A locked one is fetched and unpacked if it is missing."""
         if not _is_locked(platform):
             return _on_this_machine(platform)
         tree = unpack_debs(self._emulators(), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
@@ -130,7 +130,7 @@ class Foreign:
         return path
 
     def _libraries(self, request: EnvironmentRequest) -> str:
-        """What the C library is, by content."""
+        """The C library, by its digest."""
         given, among = _platform(request).sysroot, _platform(request).packages
         if among:
             return f"{among} of {self._set(among).on(TOOLS_MACHINE).layer}"
@@ -150,7 +150,7 @@ class Foreign:
         )
 
     def _sysroot(self, request: EnvironmentRequest) -> Path:
-        """The folder with the C library; locked packages are fetched and unpacked where they are not there."""
+        """The folder with the C library. Locked packages are fetched and unpacked if they are missing."""
         platform = _platform(request)
         if platform.sysroot is not None:
             return platform.sysroot
@@ -181,7 +181,7 @@ class Foreign:
 
 
 def _platform(request: EnvironmentRequest) -> Platform:
-    assert request.platform is not None  # the engine asks for such environments only
+    assert request.platform is not None  # the engine only asks for such environments
     return request.platform
 
 
@@ -190,7 +190,7 @@ def _uses_sysroot(platform: Platform) -> bool:
 
 
 def _is_locked(platform: Platform) -> bool:
-    """Debian's names of static emulators; the locked ones are programs of one machine."""
+    """Debian's names of static emulators; the locked ones are programs for one machine."""
     name = platform.emulator[0]
     return not platform.program and name.startswith("qemu-") and name.endswith("-static") and os.uname().machine == TOOLS_MACHINE
 
@@ -206,7 +206,7 @@ def _on_this_machine(platform: Platform) -> Path:
 
 
 def _shared_libraries(sysroot: Path) -> str:
-    """sha256 over the shared libraries of a user's own folder."""
+    """sha256 of the shared libraries in a user's own folder."""
     if not sysroot.is_dir():
         raise EngineMissing(f"the sysroot {sysroot} is no folder", tip="`sysroot` is relative to the spec's folder")
     found = sorted(path for folder in SYSROOT_LIBRARIES for path in sysroot.glob(f"{folder}/**/*.so*") if path.is_file())
@@ -214,7 +214,7 @@ def _shared_libraries(sysroot: Path) -> str:
 
 
 def _link(place: Path, target: Path) -> None:
-    """By a relative path within the store, so that it may be moved."""
+    """A relative path within the store, so that the store can be moved."""
     inside = target.is_relative_to(place.parents[2])
     place.symlink_to(os.path.relpath(target, place.parent) if inside else target)
 
@@ -228,13 +228,14 @@ def _programs(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _version(program: Path) -> str:
-    """The first line of what an emulator says of itself."""
+    """The first line of the emulator's `--version`."""
     done = processes.run([str(program), "--version"], timeout=EMULATOR_SECONDS)
     return (done.stdout.splitlines() or [program.name])[0]
 
 
 def _try(environment: Environment, platform: Platform) -> None:
-    """Starts a tool, so that what the emulator refuses is said once and not of every job. Raises NotRunnable."""
+    """Starts a tool once, so that a refusal of the emulator is reported once and not for every job. Raises
+    NotRunnable."""
     tool = RUNNER
     line = tool_line((*platform.emulator, tool, PROBE_OPTIONS[tool]), environment)
     done = processes.run(line, timeout=EMULATOR_SECONDS, env={"PATH": os.defpath, "LANG": "C"})

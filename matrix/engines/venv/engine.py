@@ -1,7 +1,7 @@
-"""The embedded default: plain venvs in the store, no daemon.
+"""The default engine: plain virtual environments in the store, no daemon.
 
-One worker spawns the tools of all compiler and runtime environments (31 interpreters would cost more than the work);
-each exporter environment has a warm worker of its own, whose jobs are forks of it.
+One worker spawns the tools of all compiler and runtime environments (31 interpreters would cost more than the work).
+Each exporter environment has its own warm worker, whose forks run the jobs.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class VenvEngine:
 
     @functools.cached_property
     def _foreign(self) -> Foreign:
-        """Brings readers of archives along, which a run on this machine's own needs not."""
+        """Imports readers of archives, which a run for this machine does not need."""
         from matrix.engines.venv.emulated import Foreign
 
         return Foreign(shop=self._workshop(), store=self._environments.parent)
@@ -97,13 +97,13 @@ class VenvEngine:
         return Furnisher(shop=self._workshop(), store=self._environments.parent)
 
     def _python(self, request: EnvironmentRequest) -> PythonInfo:
-        with self._finding:  # one look for an interpreter, however many environments wait for it
+        with self._finding:  # one search for an interpreter, however many environments wait for it
             if request.python not in self._pythons:
                 self._pythons[request.python] = interpreters.find(request.python, offline=self._offline)
         return self._pythons[request.python]
 
     def folder(self, request: EnvironmentRequest) -> Path:
-        """Where the environment stands: readable names, kept apart by the recipe."""
+        """The path of the environment: a readable name with the digest of its inputs."""
         name = request.lock.name.replace("/", "-")
         machine = f"-{request.platform.machine}" if request.platform else ""
         return self._environments / f"{name}{machine}-py{request.python}-{self.recipe(request)[:12]}"
@@ -180,7 +180,7 @@ class VenvEngine:
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         folder = self._folders[job.key] = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=self._scratch))
         for name, blob in inputs.items():
-            if name in job.programs:  # an emulator wants it executable too
+            if name in job.programs:  # an emulator needs it to be executable too
                 shutil.copyfile(blob, folder / name)
                 (folder / name).chmod(0o755)
             else:
@@ -243,7 +243,7 @@ class VenvEngine:
     def _exporter(self, environment: Environment, job: Job) -> WorkerProcess:
         worker = self._exporters.get(environment.root)
         if worker is None or worker.gone:
-            cold = worker is not None and not worker.greeted  # its imports crash: then each job's own do, on record
+            cold = worker is not None and not worker.greeted  # its imports fail: then each job reports it
             worker = self._exporters[environment.root] = WorkerProcess(
                 interpreter=environment.root / "bin" / "python",
                 script=self._scripts / "worker.py",
@@ -258,8 +258,8 @@ class VenvEngine:
 
 
 def _arguments(job: Job, folder: Path) -> dict[str, str]:
-    """A model may read what lies beside it: it is loaded from where its user has it, as long as it still is the input
-    that the job's key names."""
+    """A model may read files beside it, so it is loaded from the user's path if that is still the input in the job's
+    key."""
     arguments, digests = script_arguments(job, folder), dict(job.inputs)
     for name, value in job.arguments:
         own = Path(value)

@@ -1,4 +1,4 @@
-"""The engine venv as a record: the embedded default."""
+"""The engine venv as a record: the default."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def _shell_line(made: HandMade) -> str:
 
 
 def python_line(made: HandMade) -> tuple[str, ...]:
-    """The script, on the environment's Python."""
+    """The script, run by the environment's Python."""
     return (*tool_line(("python",), made.environment), str(made.scripts / made.script), made.model, *made.words)
 
 
 def in_folder(made: HandMade, line: tuple[str, ...]) -> str:
-    """A line in a new folder with the job's files."""
+    """A command in a new folder with the job's files."""
     links = "".join(f"ln -s {shlex.quote(str(path))} {name} && " for name, path in made.files.items())
     return f'cd "$(mktemp -d)" && {links}{shlex.join(line)}'
 
 
 def _clean(cleaning: Cleaning) -> Mapping[str, int]:
-    """Unfinished environments; then, where asked or while too much is held, environments, oldest first: they are made
-    again when needed. And wheels that no environment has."""
+    """Removes unfinished environments. Then, if asked or while the store is too large, environments, the oldest first:
+    they are made again when needed. And wheels that no environment has."""
     from matrix.environments.wheel_cache import Footprint, WheelCache
 
     places, standing = cleaning.places, []
     freed = {"unfinished environments": 0, "environments": 0}
     for path in sorted(places.environments.iterdir()):
-        if not path.is_dir():  # the claim on making an environment; nobody holds it while we are alone
+        if not path.is_dir():  # the claim of an environment; nothing holds it, because cleaning is exclusive
             path.unlink()
         elif ".partial-" in path.name:
             freed["unfinished environments"] += _remove(path)
