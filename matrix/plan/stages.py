@@ -75,6 +75,32 @@ def front_end() -> StageKind:
     return next(kind for kind in kinds().values() if kind.extended)
 
 
+def exchanged(names: Iterable[str]) -> str:
+    """The artifact among these that front ends write and compilers take; empty where there is none."""
+    return next((name for name in names if any(name == backend.exchanged for backend in BACKENDS)), "")
+
+
+def module_of(names: Iterable[str]) -> str:
+    """The artifact among these that compilers make of it; empty where there is none."""
+    return next((name for name in names if any(name == backend.module for backend in BACKENDS)), "")
+
+
+def axes_of(stage: Stage) -> tuple[str, ...]:
+    """The axes of a stage; none of one that is not known."""
+    return kinds()[stage].axes if stage in kinds() else ()
+
+
+def later_axes(stage: Stage) -> frozenset[str]:
+    """The axes of the stages behind this one that neither it nor one before it depends on; none if it is not known."""
+    backend = _table(BACKENDS).backends.get(stage)
+    if backend is None:
+        return frozenset()
+    stages = [kind.name for kind in backend.stages]
+    place = stages.index(stage) + 1
+    before, behind = ({axis for name in part for axis in axes_of(name)} for part in (stages[:place], stages[place:]))
+    return frozenset(behind - before)
+
+
 def forms() -> Mapping[str, ModelForm]:
     """All forms of a model by name."""
     return _table(BACKENDS).forms

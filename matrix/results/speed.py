@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from matrix.core.records import Outcome
-from matrix.plan.backends.iree import COMPILER
+from matrix.plan.axes import NONE
+from matrix.plan.stages import axes_of
 from matrix.results.run import Cell, FinishedJob, Recompiled, Run, Timed, Times, Verdict
 
 CONFIDENCE = 0.85
@@ -199,14 +200,19 @@ def _logs(these: Mapping[Any, float], those: Mapping[Any, float], rounds: Sequen
     return [math.log(these[number] / those[number]) for number in rounds if number in these and number in those]
 
 
-def recompiled_of(subjects: Iterable[Subject], order: Sequence[str]) -> tuple[Recompiled, ...]:
+def recompiled_of(subjects: Iterable[Subject], order: Mapping[str, Sequence[str]]) -> tuple[Recompiled, ...]:
     """One record for each compiler release with a repeated compile, in the order of the axis."""
-    seen: dict[str, dict[str, list[FinishedJob]]] = {}
+    seen: dict[tuple[str, str], dict[str, list[FinishedJob]]] = {}
     for subject in subjects:
         if len(jobs := subject.compiles) > 1:
-            seen.setdefault(subject.cell.axes[COMPILER], {})[jobs[0].key] = jobs
-    labels = sorted(seen, key=lambda label: order.index(label) if label in order else len(order))
-    return tuple(_recompiled(label, list(seen[label].values())) for label in labels)
+            axis = next(iter(axes_of(jobs[0].stage)), "")
+            seen.setdefault((axis, subject.cell.axes.get(axis, NONE)), {})[jobs[0].key] = jobs
+
+    def place(release: tuple[str, str]) -> int:
+        labels = order.get(release[0], ())
+        return labels.index(release[1]) if release[1] in labels else len(labels)
+
+    return tuple(_recompiled(release[1], list(seen[release].values())) for release in sorted(seen, key=place))
 
 
 def _recompiled(compiler: str, modules: list[list[FinishedJob]]) -> Recompiled:

@@ -14,10 +14,9 @@ from matrix.core.records import DEFAULT_ENGINE, AxisValue, JobResult, Outcome
 from matrix.core.store_paths import STORE_PATHS, StorePath
 from matrix.plan.axes import NONE, ordered_axes
 from matrix.plan.backends.backend import EXPECTED, JOB_LOG, OUTPUT, matching
-from matrix.plan.backends.iree import COMPILER, MLIR, VMFB
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
-from matrix.plan.stages import Node, kinds, last_stage
+from matrix.plan.stages import Node, exchanged, kinds, last_stage, module_of
 from matrix.results import signatures
 from matrix.results.judge import EQUAL, Comparison, compare_outputs
 from matrix.results.run import Cell, CellTable, File, FinishedJob, Module, RealisedEnvironment, Run, RunAxis, RunValue
@@ -90,7 +89,7 @@ class Judge:
             signatures=self._steps,
             times=times_of(subjects, plan.baseline, wanted.rounds, wanted.passes) if plan.spec.timed else (),
             modules=tuple(self._modules.values()),
-            compiled_again=recompiled_of(subjects, _labels(plan.axes.get(COMPILER, ()))),
+            compiled_again=recompiled_of(subjects, {name: _labels(values) for name, values in plan.axes.items()}),
         )
 
     def _subject(self, cell: PlannedCell) -> Subject:
@@ -133,13 +132,14 @@ class Judge:
             compared=not wanted or comparison is not None,
             **self._told(signature),
         )
-        compiled = next((job for job in jobs if MLIR in job.inputs), None)
+        compiled = next((job for job in jobs if exchanged(job.inputs)), None)
         self._look_into(told, compiled, artifacts)
+        taken = exchanged(artifacts)
         return Subject(
             cell=told,
             compiled=compiled,
             repeats=repeats,
-            mlir_bytes=self._size(artifacts[MLIR]) if self._size and jobs and MLIR in artifacts else None,
+            mlir_bytes=self._size(artifacts[taken]) if self._size and jobs and taken else None,
         )
 
     def _told(self, signature: Signature | None) -> dict[str, Any]:
@@ -157,8 +157,8 @@ class Judge:
     def _look_into(self, cell: Cell, compiled: FinishedJob | None, artifacts: Mapping[str, str]) -> None:
         """The module of a cell with times; cells that differ only in later stages share one."""
         key = compiled.key if compiled else cell.axes["model"]  # a model may be a `.vmfb`
-        if self._audit and VMFB in artifacts and key not in self._modules:
-            found = self._audit(artifacts[VMFB])
+        if self._audit and (module := module_of(artifacts)) and key not in self._modules:
+            found = self._audit(artifacts[module])
             strings = {kind: found.count(kind) for kind in LEAKS.values()}
             self._modules[key] = Module(
                 axes=cell.axes,

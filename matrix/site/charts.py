@@ -12,7 +12,7 @@ from pathlib import Path
 from matrix.core.records import Outcome
 from matrix.core.text import mark_controls
 from matrix.core.versions import releases_first
-from matrix.plan.backends.iree import MLIR, RUNTIME, VMFB
+from matrix.plan.stages import exchanged, later_axes, module_of
 from matrix.results.formats import without_formulas
 from matrix.results.run import FinishedJob, Run, Timed, Times
 from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
@@ -231,8 +231,9 @@ def _compiles(run: Run) -> Iterator[tuple[Mapping[str, str], FinishedJob]]:
     """Every compile once, with the axes that it can depend on: cells of several runtimes share it."""
     seen: set[tuple[str, ...]] = set()
     for cell in run.cells:
-        axes = {axis: label for axis, label in cell.axes.items() if axis != RUNTIME}
-        compiled = next((job for job in run.jobs_of(cell) if MLIR in job.inputs), None)
+        compiled = next((job for job in run.jobs_of(cell) if exchanged(job.inputs)), None)
+        later = later_axes(compiled.stage) if compiled else ()
+        axes = {axis: label for axis, label in cell.axes.items() if axis not in later}
         if compiled and tuple(axes.values()) not in seen:
             seen.add(tuple(axes.values()))
             yield axes, compiled
@@ -243,7 +244,7 @@ def _passed(job: FinishedJob, value: float) -> float | None:
 
 
 def _module_bytes(job: FinishedJob) -> float | None:
-    module = job.artifacts.get(VMFB)
+    module = job.artifacts.get(module_of(job.artifacts))
     return float(module.bytes) if module else None
 
 

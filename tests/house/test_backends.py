@@ -49,11 +49,7 @@ IREES_OWN = {
     "matrix/plan/stages.py",  # the table of backends
     "matrix/results/migrations.py",  # files of format 1 know no other backend
     "matrix/results/sentences.py",  # wheels beside builds, front ends
-    "matrix/results/speed.py",  # second compiles
-    "matrix/results/times.py",
     "matrix/results/weights.py",  # what a `.vmfb` weighs
-    "matrix/run/judging.py",
-    "matrix/site/charts.py",
 }
 """What says something of IREE's stages or axes that is so of no other backend. This list only shrinks."""
 
