@@ -1,4 +1,4 @@
-"""The command line: one module a group of verbs; `main` is the entry point and the one error boundary.
+"""The command line: one module for each group of verbs; `main` is the entry point and the one error boundary.
 
-Imports any room. Nothing imports it but `matrix.__main__`.
+Imports any room. Only `matrix.__main__` imports it.
 """

@@ -1,4 +1,4 @@
-"""The verbs that answer from published runs alone: nothing is installed, run or looked up elsewhere."""
+"""The verbs that answer from published runs alone: they install, run and look up nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb `bisect`: since which release a model works or does not, with as few jobs as halving needs."""
+"""The verb `bisect`: since which release a model works or fails, with as few jobs as bisection needs."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ from matrix.run.store import Store
 
 BOARD_PRESET = "armv6-smoke"
 WHOLE = 1 << 20
-"""Bytes of MLIR from which on a model is a whole one, which VMVX interprets for minutes."""
+"""From this number of bytes of MLIR on, a model is a whole one, which VMVX interprets for minutes."""
 
 
 def expected_path() -> Path:
@@ -60,7 +60,7 @@ def expected_path() -> Path:
 
 
 def do_armv6_smoke(options: Namespace) -> int:
-    """From toolchains to models on the emulated board; exit status 1 where an outcome is not the committed one."""
+    """From toolchains to models on the emulated board; exit status 1 if an outcome is not the committed one."""
     expected = read_expected(expected_path()) if expected_path().exists() and not options.accept else None
     spec = board_spec(options.source, options.model)
     axes = {COMPILER: (options.compiler,)} if options.compiler else {}
@@ -81,7 +81,7 @@ def do_armv6_smoke(options: Namespace) -> int:
 
 
 def tell(found: BoardFindings, runners: Sequence[BoardRuntime], expected: Outcomes | None, options: Namespace) -> int:
-    """Prints the cells, how to link, and what is not as expected; accepts it instead where that is asked."""
+    """Prints the cells, how to link, and the differences from the expectation; accepts these instead if asked to."""
     for row in found.rows:
         _say(f"   {row.cell}: {row.outcome.value}{f': {row.detail}' if row.detail else ''}")
     for runner in (runner for runner in runners if runner.whole):
@@ -106,8 +106,8 @@ def tell(found: BoardFindings, runners: Sequence[BoardRuntime], expected: Outcom
 
 
 def board_spec(source: Path | None, models: Sequence[str]) -> Spec:
-    """The preset with IREE's sources from a folder of one's own, and with the models that are MLIR as `export --arrays`
-    leaves it. Raises ModelMissing."""
+    """The preset with IREE's sources from a user's folder, and with the models that are MLIR as `export --arrays`
+    writes it. Raises ModelMissing."""
     spec = load_spec(BOARD_PRESET)
     builds = {
         name: replace(build, source=str(source.absolute()) if source else build.source)
@@ -123,12 +123,12 @@ def board_spec(source: Path | None, models: Sequence[str]) -> Spec:
 
 
 def model_words(models: Sequence[str]) -> tuple[str, ...]:
-    """What the plan calls them: MLIR by its name in the spec, other files by their paths."""
+    """The names of the models in the plan: MLIR by its name in the spec, other files by their paths."""
     return tuple(Path(word).stem if word.endswith(".mlir") else word for word in models)
 
 
 def exported_model(mlir: Path) -> UserModel:
-    """A model as `python -m matrix export --arrays` leaves it: FILE.mlir, FILE.input_0.npy …, FILE.expected_0.npy.
+    """A model as `python -m matrix export --arrays` writes it: FILE.mlir, FILE.input_0.npy …, FILE.expected_0.npy.
 
     Raises ModelMissing.
     """
@@ -152,7 +152,7 @@ def _compilers(plan: Plan) -> tuple[str, ...]:
 
 
 def board_tools(plan: Plan, store: Store) -> dict[str, BoardTools]:
-    """The environments that build runtimes, made real, by the runtime's name. Raises what making them raises."""
+    """Makes the environments that build runtimes, by the runtime's name. Raises the errors of making them."""
     engine = engine_maker(DEFAULT_ENGINE, store.places, cores=1)(lambda _: None)
     qemu = _furnisher(store).packages("qemu").path / "usr" / "bin" / "qemu-arm-static"
     try:
@@ -174,7 +174,7 @@ def _furnisher(store: Store) -> Furnisher:
 
 
 def _found(run: Run, plan: Plan, checks: Mapping[str, str]) -> BoardFindings:
-    """What a run came to, beside what was checked before it."""
+    """The results of a run, with those of the checks before it."""
     builds = {request.build.name: request.build for request in plan.environments() if request.build}
     ends = {f"runtime {name}": "not built" for name in builds}
     cells = [cell for cell in run.cells if cell.outcome is not Outcome.EXCLUDED]
@@ -219,7 +219,7 @@ def _runners(run: Run, plan: Plan, store: Store) -> list[BoardRuntime]:
 
 
 def check_bundle(options: Namespace) -> None:
-    """Before minutes of work. Raises UsageError, BundleRefused."""
+    """Checks the request before minutes of work. Raises UsageError, BundleRefused."""
     spec = load_spec(BOARD_PRESET)
     routes = tuple(name for name, value in spec.own_axes["route"].items() if not value.flags.get(LINK))
     for option, name, known in (
@@ -235,7 +235,7 @@ def check_bundle(options: Namespace) -> None:
 
 
 def do_bundle(options: Namespace) -> int:
-    """Runs one cell of the preset, and writes a folder for a real board of what it ran."""
+    """Runs one cell of the preset, and writes a folder for a real board from its files."""
     check_bundle(options)
     spec = replace(board_spec(options.source, [options.model]), exclude=())
     asked = {axis: getattr(options, axis) for axis in (COMPILER, "python", TORCH, TURBINE)}
@@ -308,7 +308,7 @@ def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, opti
 
 
 def do_armv6_lld(options: Namespace) -> int:
-    """Makes a folder with the repaired linker for one compiler release, and says how to use it."""
+    """Makes a folder with the repaired linker for one compiler release, and prints how to use it."""
     folder: Path = options.folder
     if folder.exists() and any(folder.iterdir()):
         raise StoreUnusable(f"{folder} is not empty", tip="name a folder that is yours to fill")
@@ -321,7 +321,7 @@ def do_armv6_lld(options: Namespace) -> int:
 
 
 def _released_linker(compiler: str, store: Store) -> Path:
-    """The linker of a compiler release. Raises SpecError for one that is not locked."""
+    """The linker of a compiler release. Raises SpecError for one without a lock."""
     axes = {COMPILER: (compiler,)} if compiler else {}
     plan = plan_for(load_spec(BOARD_PRESET), Question(preset=BOARD_PRESET, axes=axes), store.folder)
     engine = engine_maker(DEFAULT_ENGINE, store.places, cores=1)(lambda _: None)

@@ -1,4 +1,4 @@
-"""One model to MLIR: the words of `export` as a plan of one job, and what that job left as files."""
+"""One model to MLIR: the options of `export` as a plan of one job, and the files of that job."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def model_path(word: str) -> Path:
 
 
 def newest_exporter(locks: LockIndex, torch: str, turbine: str, *, variant: str) -> tuple[str, str]:
-    """(torch, turbine): the newest turbine, with the newest torch, that a lock pairs. "" is any. Raises UsageError."""
+    """(torch, turbine): the newest turbine, with the newest torch, that a lock combines. "" is any. Raises
+    UsageError."""
     exporters = [lock for lock in locks.locks if kind_of(lock) == "exporter" and variant_of(lock) == variant]
     pairs = [
         (pins[TORCH], pins["iree-turbine"]) for pins in (dict(lock.pins) for lock in exporters if not lock.refusal)
@@ -90,7 +91,7 @@ def newest_exporter(locks: LockIndex, torch: str, turbine: str, *, variant: str)
 
 
 def keep_files(run: Run, store: Store, options: Namespace) -> Iterator[tuple[Path, int]]:
-    """Writes what was asked for; (path, bytes) of each file. Raises ExportFailed, UsageError."""
+    """Writes the requested files; yields (path, bytes) of each. Raises ExportFailed, UsageError."""
     (cell,) = run.cells
     if not cell.passed:
         advice = run.next_step(cell.signature) or "`doctor` looks at this machine"
@@ -117,7 +118,7 @@ def keep_files(run: Run, store: Store, options: Namespace) -> Iterator[tuple[Pat
 
 
 def do_export(options: Namespace) -> int:
-    """Exports one model, as a run would, and writes the files."""
+    """Exports one model, like a run, and writes the files."""
     from matrix.cli.export import export_plan, keep_files
 
     plan = resolved(lambda: export_plan(options))

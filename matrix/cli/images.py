@@ -1,4 +1,4 @@
-"""`python -m matrix image …`: which environments and images are meant. Engines do the rest; what needs none is here."""
+"""`python -m matrix image …`: selects environments and images. Engines do the rest; verbs that need none are here."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from matrix.run.planning import plan_of, question_of
 from matrix.run.store import Store
 
 LOOKS = ("plan", "list", "remove", "sbom")
-"""Verbs that make nothing in the store, and none where there is none."""
+"""Verbs that change nothing in the store, and create none."""
 
 
 def do_image(options: Namespace) -> int:
-    """Carries out the verb below `image`: here, or by the engine that was named, or by the first that has it."""
+    """Carries out the verb below `image`: here, or by the named engine, or by the first engine that has it."""
     committed = Committed(options.machine)
     with _places(options) as places:
         work = ImageWork(
@@ -103,7 +103,7 @@ def _sbom(work: ImageWork) -> int:
 
 
 def _chosen(options: Namespace, committed: Committed, names: Sequence[str]) -> list[CommittedImage]:
-    """The environments of the preset's plan; or those of them, and of all other locks, that are named."""
+    """The environments of the preset's plan; or those among them, and among all other locks, that are named."""
     planned = plan_of(question_of(options), options.store)
     requests = list(planned.environments())
     known = {request.lock.name for request in requests}
@@ -114,7 +114,7 @@ def _chosen(options: Namespace, committed: Committed, names: Sequence[str]) -> l
 
 
 def _request(name: str, python: str) -> EnvironmentRequest:
-    """Of a lock that the preset does not ask for. Raises UsageError."""
+    """The environments of a lock that the preset does not use. Raises UsageError."""
     locks = {lock.name: lock for lock in load_locks(data_root() / "images" / "locks").locks}
     if name not in locks:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The command line, and its one error boundary: no traceback reaches a person, every error says what to do next."""
+"""The command line, and its one error boundary: no traceback reaches a user, and every error says what to do next."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_uninterrupted() -> None:
-    """A Ctrl-C from here on has nothing to stop, and must not change the exit status."""
+    """From here on a Ctrl-C has nothing to stop, and must not change the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -1,4 +1,4 @@
-"""The options of the verbs, and a parser that faults with the nearest spelling."""
+"""The options of the verbs, and a parser whose errors name the nearest spelling."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def add_format(command: argparse.ArgumentParser) -> None:
 
 
 def add_means(command: argparse.ArgumentParser) -> None:
-    """What a run may use of this machine."""
+    """The resources of this machine for a run."""
     command.add_argument(
         "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
     )
@@ -105,7 +105,7 @@ def _add_engine(command: argparse.ArgumentParser, what: str = "") -> None:
 
 
 def _usual_engine() -> str:
-    """The default, or what IREE_MATRIX_ENGINE says: the flake's app has Nix and no other Python."""
+    """The default, or IREE_MATRIX_ENGINE: the flake's app has Nix and no other Python."""
     read, names = os.environ.get(ENGINE_VARIABLE, "") or DEFAULT_ENGINE, engine_names()
     if read not in names:
         raise UsageError(
@@ -122,7 +122,7 @@ def add_question(command: argparse.ArgumentParser) -> None:
 
 
 def add_question_of_preset(command: argparse.ArgumentParser) -> None:
-    """The same, where words without an option mean something else."""
+    """The same, for verbs whose positional arguments have another meaning."""
     command.add_argument("--preset", help=PRESET_HELP)
     _add_engine(command)
     _add_choice(command)
@@ -169,7 +169,7 @@ def add_export(command: argparse.ArgumentParser) -> None:
 
 
 def _add_exporter(command: argparse.ArgumentParser, *, more: str = "") -> None:
-    """What is exported, and by what."""
+    """What is exported, and with which releases."""
     command.add_argument(
         "model", metavar="MODEL", help="a shipped model, or the path of a .py file with model(), inputs()" + more
     )
@@ -205,7 +205,7 @@ def add_images(image: argparse.ArgumentParser) -> None:
 
 
 def place(text: str) -> Path:
-    """A folder that commands which run elsewhere also find."""
+    """A folder as an absolute path, for commands that run elsewhere."""
     return Path(text).absolute()
 
 
@@ -218,7 +218,7 @@ def add_whatis(command: argparse.ArgumentParser) -> None:
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:
-    """Of what is built from source."""
+    """The options of verbs that build from source."""
     command.set_defaults(engine=DEFAULT_ENGINE)  # which builds from source
     command.add_argument(
         "--source", type=Path, metavar="FOLDER", help="an IREE source tree in place of the pinned crate"
@@ -302,7 +302,7 @@ def _add_results(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_pages(metavar: str, text: str = "the file to write") -> Callable[[argparse.ArgumentParser], None]:
-    """Of what shows runs: where it is written, and which."""
+    """The options of verbs that show runs: the runs, and the output file."""
 
     def add(command: argparse.ArgumentParser) -> None:
         command.add_argument("-o", "--output", type=Path, required=True, metavar=metavar, help=text)

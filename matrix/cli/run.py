@@ -1,4 +1,4 @@
-"""The verbs of the command line: each takes the parsed options, prints, and returns the exit status."""
+"""The verbs that plan, run, show and compare. Each takes the parsed options, prints, and returns the exit status."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def do_run(options: Namespace) -> int:
 
 
 def do_plan(options: Namespace) -> int:
-    """Says what a run would do, at most, and touches nothing."""
+    """Prints what a run would do, as an upper bound, and changes nothing."""
     planned = plan_of(question_of(options), options.store)
     schedule, standing, missing, seconds = Schedule(planned), 0, dict[str, int](), {}
     if (options.store / "store.sqlite").is_file():
@@ -78,7 +78,7 @@ def do_plan(options: Namespace) -> int:
 
 
 def _decided(cell: PlannedCell, states: Sequence[NodeState]) -> str:
-    """`done`, or `untested` where this machine cannot, or empty where jobs are left."""
+    """`done`, or `untested` if this machine cannot run it, or empty if jobs remain."""
     obstacles = {state.obstacle[0] for state in (states[node] for node in cell.nodes) if state.obstacle}
     if Outcome.UNTESTED in obstacles:
         return "untested"
@@ -90,7 +90,7 @@ def _staying(decided: Mapping[str, int]) -> list[str]:
 
 
 def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
-    """How many environments stand, and how many cannot be made on this machine, by reason."""
+    """How many environments exist, and how many cannot be made on this machine, by reason."""
     standing, missing = 0, Counter[str]()
     for request in planned.environments():
         try:
@@ -103,7 +103,7 @@ def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
 
 
 def do_show(options: Namespace) -> int:
-    """Prints the table of what is in the store, or of a results file."""
+    """Prints the table of the results in the store, or of a results file."""
     asked = question_of(options)
     if asked.preset.endswith(".json"):
         if asked != Question(preset=asked.preset, torch_variant=asked.torch_variant):
@@ -121,7 +121,7 @@ def do_show(options: Namespace) -> int:
 
 
 def do_compare(options: Namespace) -> int:
-    """Compares two runs and prints what differs."""
+    """Compares two runs and prints the differences."""
     from matrix.answers.equality import compare_runs, comparison_lines
 
     compared = compare_runs(read_run(options.before), read_run(options.after))

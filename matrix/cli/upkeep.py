@@ -1,4 +1,4 @@
-"""What this machine can do, and what to install for the rest. Asks everything, changes nothing, raises nothing."""
+"""The verbs `doctor`, `lock` and `clean`: what this machine can do, new locks, and free space."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 CHECK_SECONDS = 10.0
 
 PORTABILITY_BYTES = 12 * 10**9
-"""What a run of the `portability` preset needs: 7.5 GB of environments, the wheels in uv's cache, artifacts."""
+"""The disk space for a run of the `portability` preset: 7.5 GB of environments, the wheels in uv's cache, artifacts."""
 
 OLDEST_UV = (0, 8)
 
 V3_FLAGS = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
-"""x86-64-v3 as /proc/cpuinfo spells it (abm is lzcnt): what the shipped x86_64 target is compiled for."""
+"""x86-64-v3 as in /proc/cpuinfo (abm is lzcnt): the shipped x86_64 target is compiled for it."""
 
 Check: TypeAlias = Callable[[], Finding]
 
@@ -131,7 +131,8 @@ def _disk(store: Path) -> Finding:
 
 
 def _cache(store: Path) -> Finding:
-    """Environments are hard links into uv's cache where both are on one disk: seconds and no space, else copies."""
+    """Environments are hard links into uv's cache if both are on one disk: this takes seconds and no space. Else they
+    are copies."""
     asked = processes.run([interpreters.uv_binary(), "cache", "dir"], timeout=CHECK_SECONDS, cwd=Path("/"))
     cache = existing(Path(asked.stdout.strip()))
     if cache.stat().st_dev == existing(store).stat().st_dev:
@@ -156,7 +157,7 @@ def _cpu(cpuinfo: Path, machine: str) -> Finding:
 
 
 def _isolation() -> Finding:
-    """A PID namespace takes all descendants of a killed worker along."""
+    """A PID namespace ends all descendants of a killed worker."""
     name = "process isolation"
     for user in ((), ("--user",)):
         argv = ["unshare", *user, "--fork", "--pid", "--kill-child", "true"]
@@ -188,9 +189,8 @@ def _qemu(machine: str) -> Finding:
 
 
 def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, environments: bool) -> dict[str, int]:
-    """Removes results older than that which no table shows, blobs that no result names, and what engines keep without
-    need; then, where asked or while the store is larger than `max_bytes`, environments, which are made again when
-    needed.
+    """Removes older results that no table shows, blobs that no result names, and unneeded data of engines; then, if
+    asked or while the store is larger than `max_bytes`, environments, which are made again when needed.
 
     Returns the bytes freed by part. Raises StoreUnusable while a run uses the store.
     """
@@ -211,7 +211,7 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
 
 
 def do_doctor(options: Namespace) -> int:
-    """Looks at the machine and says what to install for the rest."""
+    """Checks the machine and prints what to install for the rest."""
     findings = examine(options.store)
     rows = [[finding.state, finding.name, finding.found, finding.advice] for finding in findings]
     print(plain_rows(rows, headers=("state", "what", "found", "what to do")))
@@ -219,7 +219,8 @@ def do_doctor(options: Namespace) -> int:
 
 
 def do_lock(options: Namespace) -> int:
-    """Writes the locks, the bases, the tables of layers and store paths anew; the difference reads as an upgrade."""
+    """Writes the locks, the bases, and the tables of layers and store paths again; the difference reads as an
+    upgrade."""
     from matrix.environments.locking import lock_all
     from matrix.plan.locks import LockOutcome
 
@@ -239,7 +240,8 @@ def do_lock(options: Namespace) -> int:
 
 
 def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockChange]:
-    """What follows from the locks of wheels, and what stands beside them; `nix_only`: the store paths alone."""
+    """Locks what depends on the locks of wheels: bases, layers, store paths, and the tools; `nix_only`: the store paths
+    alone."""
     from matrix.images.debian.base_locking import lock_all_bases
     from matrix.images.debian.tool_locking import lock_sets, lock_tools
     from matrix.images.nix.locking import lock_nix

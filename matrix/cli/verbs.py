@@ -1,4 +1,4 @@
-"""The verbs of the command line: what each is for, its options, and the module that carries it out."""
+"""The verbs of the command line: their help, their options, and the modules that carry them out."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ VERB_MODULES = {
     "upkeep": ("clean", "doctor", "lock"),
     "why": ("why",),
 }
-"""Module of `matrix.cli` -> its verbs, each a function `do_VERB`. It is imported when one of them is called: a verb
-then loads nothing that it does not use."""
+"""Module of `matrix.cli` -> its verbs, each a function `do_VERB`. A module is imported when one of its verbs is called,
+so a verb imports nothing that it does not use."""
 
 
 OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
@@ -73,11 +73,11 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "armv6-lld": (options.add_linker, options.add_compiler),
     "image": (options.add_images,),
 }
-"""What adds the words of each verb, in the order of its help."""
+"""The functions that add the options of each verb, in the order of its help."""
 
 
 def function_of(verb: str) -> Callable[[argparse.Namespace], int]:
-    """Carries out a verb; its module is imported when it is called."""
+    """The function that carries out a verb; its module is imported when it is called."""
     module = next(module for module, verbs in VERB_MODULES.items() if verb in verbs)
 
     def call(asked: argparse.Namespace) -> int:

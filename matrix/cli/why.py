@@ -27,8 +27,8 @@ from matrix.run.store import Store
 
 
 def do_why(options: Namespace) -> int:
-    """Prints the evidence of one cell: of the store; of the committed results where the store has none of it, of any
-    preset if none was named; for releases that nobody measured what the gates predict."""
+    """Prints the evidence of one cell: from the store; else from the committed results, of any preset if none was
+    named; else, for unmeasured releases, the prediction of the gates."""
     asked = question_of(options)
     anywhere = not (options.results or asked.preset or asked.options or asked.only)
     try:
@@ -47,7 +47,7 @@ def do_why(options: Namespace) -> int:
 
 
 def _foretold(choices: Sequence[str]) -> list[str]:
-    """What the gates alone say of a compiler and a runtime; empty where theirs are not known."""
+    """The prediction of the gates for a compiler and a runtime; empty if their gates are unknown."""
     axes = dict(word.split("=", 1) for word in choices)
     found = predictions.prediction_of(axes, predictions.committed())
     if found is None:
@@ -85,7 +85,7 @@ def _told(options: Namespace) -> int:
 
 
 def _published(planned: Plan) -> tuple[Run, ...]:
-    """The committed runs that answer for a shipped preset as it is; a spec of one's own is another question."""
+    """The committed runs for an unchanged shipped preset; a user's own spec is another question."""
     if planned.spec.source not in presets() or planned.spec.options:
         return ()
     return read_runs(path for path in run_files(data_root() / "results") if path.stem == planned.spec.name)
@@ -172,7 +172,7 @@ def _job_lines(job: FinishedJob) -> list[str]:
 
 
 def shell_command(plan: Plan, run: Run, cell: Cell, store: Store, engine: Engine) -> str:
-    """One line for a shell that repeats the cell's last job by hand, with the files of the store."""
+    """A shell command that repeats the cell's last job by hand, with the files of the store."""
     job = store.result(cell.jobs[-1])
     planned = plan.cells[run.cells.index(cell)]
     node = plan.nodes[planned.nodes[len(cell.jobs) - 1]]

@@ -1,7 +1,7 @@
 """One line of the results as a badge for a README: which releases pass with a model. Pure; it says what was measured.
 
-A template and no library: those on the package index measure text in a font of theirs and put it into the SVG as it
-is, so a `<` in a model's name makes a file that no browser opens.
+It is a template without a library: those on the package index measure text in their own font and put it into the SVG
+unescaped, so a `<` in a model's name makes a file that no browser opens.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from matrix.results.run import Cell
 from matrix.results.square import headings, span
 
 BADGE_LETTER, BADGE_EDGE = 6.3, 10
-"""Pixels of a letter on average and beside a text; the SVG stretches the text to what it was given."""
+"""Pixels of an average letter, and beside a text; the SVG stretches the text to its width."""
 BADGE_COLOURS = {"good": "#0b7a6b", "some": "#8a5a00", "bad": "#a33a1f", "unknown": "#566169"}
-"""What stands behind the white text, with a contrast of 4.5 and more. The words say it without colour."""
+"""The background of the white text, with a contrast of 4.5 or more. The words say the same without colour."""
 LONGEST = 60
 BADGE_TEMPLATE = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{{ left + right }}" height="20" role="img" aria-label="{{ said }}">
@@ -40,8 +40,8 @@ BADGE_TEMPLATE = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Badge:
-    """`standing` is a key of COLOURS: the newest release that was measured passes, only an older one, none, or nothing
-    was measured."""
+    """`standing` is a key of BADGE_COLOURS: the newest measured release passes, only an older one, none, or nothing was
+    measured."""
 
     label: str
     message: str
@@ -50,11 +50,11 @@ class Badge:
 
 
 def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> Badge:
-    """Which compilers pass with what is wanted (a model, and more if one likes), or which runtimes where a compiler is.
+    """The compilers that pass with the wanted values (a model, perhaps more), or the runtimes if a compiler is given.
 
-    Without a compiler and a runtime each compiler is asked with the runtime of its own release. A release passes if a
-    cell of it was compared and is right: with the axes that are not named, a combination that works is known. Raises
-    NoAnswer where no result has what is wanted.
+    Without a compiler and a runtime, each compiler is combined with the runtime of its own release. A release passes if
+    one of its cells was compared and is right: then a combination with the other axes is known to work. Raises NoAnswer
+    if no result has the wanted values.
     """
     meant = {axis: meant_by(axis, term, cells) for axis, term in wanted.items()}
     fitting = [cell for cell in cells if all(cell.axes.get(axis) in labels for axis, labels in meant.items())]

@@ -1,4 +1,4 @@
-"""Writes the site: pages, style, script and data into one folder that replaces an older site, and nothing else."""
+"""Writes the site: pages, style, script and data in one folder. It replaces an older site, and nothing else."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from matrix.site.squares import FIRST, find_squares, slug_of, without_repeats
 
 SITE_FORMAT = 1
 MARKER = "site.json"
-"""Tells a folder that may be replaced from one that may not."""
+"""Marks a folder that may be replaced."""
 STATIC = ("site.css", "site.js", "icon.svg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltSite:
-    """What was written."""
+    """The written site."""
 
     cells: int
     pages: int
@@ -43,8 +43,8 @@ class BuiltSite:
 
 
 def build_site(folder: Path, results: Sequence[Path]) -> BuiltSite:
-    """Raises ResultsFault for results that cannot be read, UsageError for a folder that holds something else,
-    ExtraMissing where there are charts and nothing that draws them."""
+    """Raises ResultsFault for results that cannot be read, UsageError for a folder with other files, ExtraMissing if
+    there are charts and matplotlib is missing."""
     if folder.exists() and not _may_be_replaced(folder):
         raise UsageError(
             f"{folder}: expected a new folder, an empty one or an older site, found something else",
@@ -70,8 +70,8 @@ def build_site(folder: Path, results: Sequence[Path]) -> BuiltSite:
 
 
 def runs_of_pages(results: Sequence[Path]) -> list[Run]:
-    """The runs with all text inert, in the order of the pages. Raises ResultsFault, and UsageError where there is
-    nothing to show or two files are of one preset."""
+    """The runs with all text made safe, in the order of the pages. Raises ResultsFault, and UsageError if there is
+    nothing to show or if two files are of one preset."""
     if not results:
         raise UsageError("no results to publish", tip="name the JSON of a run: `show --format json --output FILE`")
     read = [inert_run(run) for run in read_runs(results)]
@@ -90,12 +90,12 @@ def first_square(results: Sequence[Path]) -> str:
 
 
 def charts_of(runs: Sequence[Run]) -> list[Chart]:
-    """The charts of all runs: those of times first, of these the one of the quietest machine."""
+    """The charts of all runs: those of times first, of the quietest machine first."""
     return [chart for run in sorted(runs, key=_noise) for chart in find_charts(run)]
 
 
 def _noise(run: Run) -> float:
-    """The largest noise floor of a run's times; a run without any has no end of it."""
+    """The largest noise floor of a run's times; infinite for a run without any."""
     return max((table.noise_floor for table in run.times if table.noise_floor), default=math.inf)
 
 
@@ -104,7 +104,7 @@ def _may_be_replaced(folder: Path) -> bool:
 
 
 def _is_first(run: Run) -> bool:
-    """It answers the question of the start page: releases of both axes, each with others than its own."""
+    """It answers the question of the start page: releases of both axes, each with other releases."""
     pairs = {tuple(cell.axes.get(axis) for axis in FIRST) for cell in run.cells}
     several = all(len(set(labels)) > 1 for labels in zip(*pairs, strict=True))
     return several and any(one != other for one, other in pairs)
@@ -144,7 +144,7 @@ def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Square], char
     static = resources.files("matrix.site") / "static"
     for name in STATIC:
         (folder / name).write_bytes((static / name).read_bytes())
-    (folder / ".nojekyll").write_text("")  # GitHub Pages: serve the files as they are
+    (folder / ".nojekyll").write_text("")  # GitHub Pages: serve the files unchanged
     sources = [
         {"preset": run.preset, "file": mark_controls(Path(run.source).name, LABEL), "date": run.date} for run in runs
     ]
@@ -154,7 +154,7 @@ def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Square], char
 
 
 def _write_charts(folder: Path, charts: Sequence[Chart]) -> None:
-    """Four files a chart. What draws is imported where there is something to draw. Raises ExtraMissing."""
+    """Four files for each chart. matplotlib is imported if there is one. Raises ExtraMissing."""
     if not charts:
         return
     from matrix.site.drawing import draw
@@ -168,7 +168,7 @@ def _write_charts(folder: Path, charts: Sequence[Chart]) -> None:
 
 
 def _write_badges(folder: Path, runs: Sequence[Run]) -> None:
-    """One for each model that was measured."""
+    """One badge for each model that was measured."""
     by_model: dict[str, list[Cell]] = {}
     for cell in cells_of(runs):
         by_model.setdefault(cell.axes.get("model", NONE), []).append(cell)

@@ -1,4 +1,4 @@
-"""What a run's numbers say over the releases: charts that are still data, and these as files. `drawing` draws them."""
+"""Charts of a run's numbers over the releases, as data and as files. `drawing` draws them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from matrix.site.releases import products
 from matrix.site.squares import ordered
 
 PANELS = 12
-"""Series that one chart shows; those beyond are in the data of the run."""
+"""The most series in one chart; the others are in the data of the run."""
 MOST_AXES = 2
-"""Beside the releases; what differs along more of them is a question for a square and not for a line of panels."""
+"""The most axes besides the releases; values along more axes are for a square, not for a line of panels."""
 SIZE, SECONDS, CPU_SECONDS, RATIO = "bytes", "seconds", "seconds of CPU time", "ratio"
 BASELINE = "baseline"
-"""The verdict of what others are compared with."""
+"""The verdict of the release that others are compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """`value` is None where there is nothing to show. `low` and `high` are the spread (the quartiles of the rounds), a
-    ratio within `floor` (1.01 is 1 %) of 1 says nothing. `verdict` is one of `speed.Verdict`, or BASELINE."""
+    """`value` is None if there is none. `low` and `high` are the spread (the quartiles of the rounds); a ratio within
+    `floor` (1.01 is 1 %) of 1 means nothing. `verdict` is one of `speed.Verdict`, or BASELINE."""
 
     value: float | None
     low: float | None = None
@@ -44,14 +44,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A panel: `axes` is what it stands for, `points` are by their value on the chart's axis."""
+    """A panel: `axes` are its labels, `points` are by their value on the chart's axis."""
 
     axes: Mapping[str, str]
     points: Mapping[str, Point]
 
     @property
     def name(self) -> str:
-        """`mobilenet_v2`; `model linear, flags O3`: a model needs no word before it where it stands alone."""
+        """`mobilenet_v2`; `model linear, flags O3`: a model alone needs no word before it."""
         if set(self.axes) == {"model"}:
             return self.axes["model"]
         return ", ".join(f"{axis} {label}" for axis, label in self.axes.items())
@@ -59,8 +59,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """`measure` is what the values are (SIZE, SECONDS, CPU_SECONDS or RATIO), `reading` how to read it. `left_out`
-    counts the series beyond PANELS, `empty` names those without a number. `source` stands under it wherever it goes."""
+    """`measure` is the kind of values (SIZE, SECONDS, CPU_SECONDS or RATIO), `reading` how to read it. `left_out`
+    counts the series beyond PANELS, `empty` names those without a number. `source` is printed below it everywhere."""
 
     run: Run
     kind: str
@@ -80,14 +80,14 @@ class Chart:
 
     @property
     def source(self) -> str:
-        """Where the numbers come from and of which day: a chart is passed on without its page."""
+        """The source and date of the numbers: a chart is passed on without its page."""
         file = mark_controls(Path(self.run.source).name, LABEL)
         said = (f"Source: IREE matrix, {file}", f"measured {self.run.date}", self.machine)
         return ", ".join(part for part in said if part)
 
     @property
     def summary(self) -> str:
-        """A sentence in the place of the picture."""
+        """A sentence instead of the picture."""
         shown = ", ".join(each.name for each in self.series)
         return f"{self.title}; {self.x_axis} {self.x[0]} to {self.x[-1]}: {shown}. The numbers are in a table below."
 
@@ -105,11 +105,11 @@ def value_words(value: float, measure: str) -> str:
 
 
 PointRow = tuple[Mapping[str, str], Point]
-"""A point, and the axes that it was measured at."""
+"""A point, and the axes at which it was measured."""
 
 
 def find_charts(run: Run) -> list[Chart]:
-    """The charts of a run, in the order of a page; none where it measured nothing over several releases."""
+    """The charts of a run, in the order of a page; none if it measured nothing over several releases."""
     compiles = list(_compiles(run))
     machine = _machines(job for _, job in compiles)
     sizes = [(axes, Point(value=_module_bytes(job))) for axes, job in compiles]
@@ -127,7 +127,7 @@ def find_charts(run: Run) -> list[Chart]:
 
 
 def _chart(run: Run, rows: Sequence[PointRow], *, machine: str, **words: str) -> Chart | None:
-    """Rows over the first axis of releases that has several values, a series for each combination of the others."""
+    """Rows over the first axis of releases with several values, a series for each combination of the others."""
     if all(point.value is None for _, point in rows):
         return None
     free = _free([axes for axes, _ in rows])
@@ -155,8 +155,8 @@ def _chart(run: Run, rows: Sequence[PointRow], *, machine: str, **words: str) ->
 
 
 def _free(places: Sequence[Mapping[str, str]]) -> list[str]:
-    """The axes with several values, but those that follow from an earlier one: a runtime that goes with its compiler,
-    an exporter that a model does not need."""
+    """The axes with several values, except those that follow an earlier one: a runtime that follows its compiler, an
+    exporter that a model does not need."""
     kept: dict[str, tuple[str, ...]] = {}
     for axis in ordered(axis for axes in places for axis in axes):
         column = tuple(axes.get(axis, "-") for axes in places)
@@ -178,7 +178,7 @@ MEDIANS: Mapping[str, str] = {
 
 
 def _ratios(run: Run, timed: Sequence[TimedRow], machine: str) -> Chart | None:
-    """A series whose baseline has no time has no ratio; it stands among the latencies."""
+    """A series whose baseline has no time has no ratio; it is among the latencies."""
     baseline = _baseline(timed)
     return _chart(
         run,
@@ -203,14 +203,14 @@ def _median(row: Timed) -> Point:
 
 
 def _baseline(timed: Sequence[TimedRow]) -> str:
-    """What all baselines have in common, of what has several values."""
+    """The common labels of all baselines, on axes with several values."""
     bases = [axes for axes, row, _ in timed if row.baseline]
     labels = {axis: {axes.get(axis, "-") for axes in bases} for axis in _free([axes for axes, _, _ in timed])}
     said = [f"{axis} {next(iter(found))}" for axis, found in labels.items() if len(found) == 1]
     return ", ".join(said) or "the baseline"
 
 
-# -- what compiling costs, and what it leaves
+# -- the cost of compiling, and its output
 
 SIZES: Mapping[str, str] = {
     "kind": "size",
@@ -228,7 +228,7 @@ QUICKEST: Mapping[str, str] = {**ONCE, "reading": f"CPU time of the quickest com
 
 
 def _compiles(run: Run) -> Iterator[tuple[Mapping[str, str], FinishedJob]]:
-    """Every compile once, with the axes that it can depend on: cells of several runtimes share it."""
+    """Every compile once, with the axes that can affect it: cells of several runtimes share it."""
     seen: set[tuple[str, ...]] = set()
     for cell in run.cells:
         compiled = next((job for job in run.jobs_of(cell) if exchanged(job.inputs)), None)
@@ -252,11 +252,11 @@ def _machines(jobs: Iterable[FinishedJob]) -> str:
     return "; ".join(dict.fromkeys(job.machine for job in jobs))
 
 
-# -- to take away
+# -- files
 
 
 def chart_csv(chart: Chart) -> str:
-    """A row a point."""
+    """One row for each point."""
     axes = list(chart.series[0].axes)
     rows = [[*axes, chart.x_axis, chart.measure, "low", "high", "noise_floor", "verdict"]]
     for series, x, point in _points(chart):
@@ -268,7 +268,7 @@ def chart_csv(chart: Chart) -> str:
 
 
 def chart_json(chart: Chart) -> str:
-    """The points with the words that stand on the chart."""
+    """The points with the words in the chart."""
     content = {
         "title": chart.title,
         "reading": chart.reading,

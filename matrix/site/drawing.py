@@ -1,5 +1,5 @@
-"""Charts as SVG and PNG, by matplotlib. It is imported here, when the first one is drawn: 0.5 s and 100 MB that the
-rest of the project does without, so it is an extra (`charts`) and no dependency."""
+"""Draws charts as SVG and PNG with matplotlib. It is imported here, for the first chart: it takes 0.5 s and 100 MB, and
+the rest of the project does not need it, so it is an extra (`charts`) and no dependency."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARKERS = {
     Verdict.TOO_FEW: ("o", "white", "passes disagree"),
     BASELINE: ("D", INK, "baseline"),
 }
-"""Verdict -> shape, fill, word. The shape says it without colour, which is one that the colour-blind tell apart."""
+"""Verdict -> shape, fill, word. The shape says it without colour; colour-blind people can distinguish the colours."""
 MARKER_EDGE: Mapping[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 0.7, "markersize": 6}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -45,19 +45,19 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "legend.frameon": False,
-    "text.parse_math": False,  # a name with two dollars in it is a name
-    "svg.fonttype": "none",  # text stays text: it is searched, read aloud, and a fifth of the size
-    "svg.hashsalt": "iree-matrix",  # the same chart is the same file
+    "text.parse_math": False,  # a name with two dollars stays a name
+    "svg.fonttype": "none",  # text stays text: it can be searched and read aloud, and is a fifth of the size
+    "svg.hashsalt": "iree-matrix",  # the same chart gives the same file
 }
 BESIDE: Mapping[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5, "color": INK}
-"""The number at a marker that says something, on its far side from 1."""
+"""The number at a significant marker, on the side away from 1."""
 NO_NUMBER = "\N{MULTIPLICATION SIGN}"
-"""Stands where a release has no number: it failed, or was not measured."""
+"""The mark of a release without a number: it failed, or was not measured."""
 NO_TRACES = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-"""What matplotlib would write of itself and of the day."""
+"""The metadata that matplotlib would write: itself and the date."""
 DOTS = 150
 SLIDE_INCHES = 10.0
-"""Inches; a slide of 16 to 9 is filled by two rows of panels."""
+"""Inches; two rows of panels fill a slide of 16 to 9."""
 
 
 def draw(chart: Chart, *forms: str) -> dict[str, bytes]:
@@ -82,12 +82,12 @@ def _matplotlib() -> Iterator[None]:
             tip="python3 -m pip install 'iree-matrix[charts]', or from a checkout: pip install -e '.[charts]'",
         ) from None
     with library.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that no font here has becomes a box
+        warnings.simplefilter("ignore")  # a letter without a font becomes a box
         yield
 
 
 def _figure(chart: Chart) -> Figure:
-    """A panel a series, the axis shared. The figure is drawn without pyplot, so nothing of it stays behind."""
+    """A panel for each series, with a common axis. The figure is drawn without pyplot, which would keep it."""
     from matplotlib.figure import Figure
 
     columns = 1 if len(chart.series) == 1 else 2

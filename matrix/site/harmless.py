@@ -1,4 +1,4 @@
-"""A published run as the pages show it: every text of it harmless and of a length to read. Pure."""
+"""Makes a published run safe for the pages: every text of it visible, and short enough to read. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matrix.core.text import mark_controls
 from matrix.results.run import Run
 
 LABEL = 80
-"""Characters of a name that are shown."""
+"""How many characters of a name are shown."""
 PROSE = frozenset(
     {
         "command",
@@ -32,11 +32,11 @@ PROSE = frozenset(
 )
 """Fields whose texts are sentences or paths; all others hold names."""
 AS_READ = frozenset({"source"})
-"""Where the run was read: it is opened again, and stands on no page."""
+"""The path of the run's file: it is read again, and is on no page."""
 
 
 def inert_run(run: Run) -> Run:
-    """The run with its texts made visible, whatever field or mapping they stand in."""
+    """The run with all its texts made safe, in any field or mapping."""
     changed = _inert(run, prose=False)
     assert isinstance(changed, Run)
     return changed
@@ -58,14 +58,14 @@ def _inert(value: object, *, prose: bool) -> object:
 
 
 def label(text: str) -> str:
-    """A name. Where it is cut, a digest keeps it apart from another one with the same beginning."""
+    """A name. A cut name gets a digest, so that two names with the same beginning stay different."""
     if len(text) <= LABEL:
         return mark_controls(text)
     return f"{mark_controls(text[:LABEL])}…{_digest(text)}"
 
 
 def slug(text: str) -> str:
-    """A file name or anchor; a text that cannot be one as it is gets a digest, so that no two texts share one."""
+    """A file name or anchor. A text with other characters gets a digest, so that no two texts share one."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:LABEL]
     if plain and plain == text:
         return plain

@@ -1,5 +1,5 @@
-"""One page for a presentation: squares, islands, charts, tables, sources and dates in a single file that asks for
-nothing else. It holds no script, and its policy lets none run."""
+"""One page for a presentation: squares, islands, charts, tables, sources and dates in a single file without external
+resources. It contains no script, and its policy allows none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from matrix.site.squares import find_squares, without_repeats
 from matrix.site.views import numbers, signature_view, signed, square_view, templates
 
 SQUARES = 24
-"""Squares of one run that the page shows; the site has them all."""
+"""The most squares of one run on the page; the site has them all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class PageRun:
 
 
 def one_file(results: Sequence[Path]) -> str:
-    """The page. Raises ResultsFault, UsageError for results without cells, ExtraMissing where nothing can draw."""
+    """The page. Raises ResultsFault, UsageError for results without cells, ExtraMissing if matplotlib is missing."""
     runs = runs_of_pages(results)
     tables = without_repeats(table for run in runs for table in find_squares(run))
     parts = [_part(run, [table for table in tables if table.run is run]) for run in runs]
@@ -51,7 +51,7 @@ def one_file(results: Sequence[Path]) -> str:
         templates()
         .get_template("report.html")
         .render(
-            style=Markup(style),  # the project's own file: nothing of the results is in it
+            style=Markup(style),  # the project's own file: it contains nothing of the results
             style_digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
             version=__version__,
             date=latest(runs),
@@ -75,7 +75,7 @@ def _part(run: Run, tables: Sequence[Square]) -> PageRun:
 
 
 def _address(chart: Chart) -> str:
-    """The chart as the address of an image: a browser runs nothing in one."""
+    """The chart as the address of an image: a browser runs no code in one."""
     from matrix.site.drawing import draw
 
     return f"data:image/svg+xml;base64,{base64.b64encode(draw(chart, 'svg')['svg']).decode()}"

@@ -1,4 +1,4 @@
-"""The pages: for each a path and its text, one after the other, so that a big site needs little memory."""
+"""The pages, each with its path and text, one after the other, so that a large site needs little memory."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Found:
 
 
 def first_table(tables: Sequence[Square]) -> Square:
-    """The square that the start page shows."""
+    """The square of the start page."""
     return next((table for table in tables if (table.row_axis, table.column_axis) == FIRST), tables[0])
 
 
 def latest(runs: Sequence[Run]) -> str:
-    """The day of the newest job of all; empty where there is none."""
+    """The date of the newest job of all; empty if there is none."""
     return max((run.date for run in runs), default="")
 
 
 class Site:
-    """All pages of the given runs; the first square over compilers and runtimes is the start page's."""
+    """All pages of the given runs; the first square over compilers and runtimes is on the start page."""
 
     def __init__(self, runs: Sequence[Run], tables: Sequence[Square], charts: Sequence[Chart]) -> None:
         self._runs, self._tables, self._charts = runs, tables, charts
@@ -103,7 +103,7 @@ class Site:
         return [(run, [table for table in self._tables if table.run is run]) for run in self._runs]
 
     def _evidence(self, table: Square, row: str) -> tuple[str, str]:
-        """Jobs that several cells of the row share stand once, before the cells."""
+        """Jobs that several cells of the row share are shown once, before the cells."""
         cells = table.row(row)
         times = Counter(key for _, cell in cells for key in cell.evidence)
         shared = [key for key in times if times[key] > 1]
@@ -127,7 +127,7 @@ class Site:
         return before, of_product[place - 1] if place else None
 
     def _index(self) -> dict[str, list[Found]]:
-        """Every page but those of environments, by what it is about."""
+        """Every page except those of environments, by subject."""
         squares = [
             Found(
                 title=each.run.question,
@@ -165,7 +165,7 @@ class Site:
 
 
 def apart(tables: Sequence[Square]) -> dict[str, str]:
-    """Slug -> what tells the square from the others of its run on the same two axes."""
+    """Slug -> what distinguishes the square from the others of its run with the same two axes."""
     found = {}
     for table in tables:
         alike = [each for each in tables if each.run is table.run and _shown(each) == _shown(table)]
@@ -187,7 +187,7 @@ def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
 
 
 def changed(release: Release) -> list[tuple[ReleaseRow, list[Square]]]:
-    """What a release changed, once for all squares that say the same, beside its nearest predecessor first."""
+    """What a release changed, once for all squares with the same text, compared with the nearest predecessor first."""
     found: dict[tuple[object, ...], tuple[ReleaseRow, list[Square]]] = {}
     for each in (each for each in release.sections if each.changed):
         found.setdefault(each.said, (each, []))[1].append(each.table)
@@ -205,7 +205,7 @@ def _models(tables: Sequence[Square]) -> dict[str, list[Square]]:
 
 
 def _model(model: str, tables: Sequence[Square]) -> dict[str, Any]:
-    """For each square with the model: its cells by outcome; what its exports left; what the run notes of it."""
+    """For each square with the model: its cells by outcome, what its exports made, and the run's notes about it."""
     questions: dict[str, list[tuple[Square, list[tuple[str, int]], str]]] = {}
     exports: dict[str, FinishedJob] = {}
     first = [kind.name for kind in kinds().values() if not (kind.after or kind.apart)]

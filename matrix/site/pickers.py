@@ -1,4 +1,4 @@
-"""From one square to the one that holds another model, exporter or target: what the picker of a page offers. Pure."""
+"""From one square to the one with another model, exporter or target: the choices of the picker on a page. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from matrix.site.harmless import slug
 from matrix.site.squares import ordered, slug_of
 
 MOST_OFFERED = 400
-"""Values of one axis that a picker offers; beyond it the search is the way."""
+"""The most values of one axis in a picker; beyond it there is the search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A value of an axis; `link` leads to the nearest square that has it, and is empty for the one that is shown."""
+    """A value of an axis; `link` leads to the nearest square with it, and is empty for the current one."""
 
     label: str
     short: str
@@ -26,7 +26,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picker:
-    """What a square's page offers of one axis that is neither down nor across."""
+    """The choices for one axis that is neither down nor across."""
 
     axis: str
     shown: str
@@ -34,8 +34,8 @@ class Picker:
 
 
 class Finder:
-    """All squares, by what they hold. The nearest one keeps most of the values that stand, then the axes across and
-    down, and comes early on the site."""
+    """All squares, by their values. The nearest one has most of the current values, then the same axes across and down,
+    and comes early on the site."""
 
     def __init__(self, tables: Sequence[Square]) -> None:
         self._place = {id(table): place for place, table in enumerate(tables)}
@@ -47,7 +47,7 @@ class Finder:
                     self._holding.setdefault(axis, {}).setdefault(label, []).append(table)
 
     def pickers(self, table: Square) -> tuple[Picker, ...]:
-        """Of every axis that some square has several values of; the usual axes first."""
+        """The choices for every axis on which some square has several values; the usual axes first."""
         shown = (table.row_axis, table.column_axis, *table.ties)
         found = []
         for axis in ordered((*(axis for axis in axis_rows() if axis in self._holding), *self._holding)):
@@ -86,14 +86,14 @@ class Finder:
 
 
 def _labels(table: Square) -> Mapping[str, frozenset[str]]:
-    """Every value that the square stands for, by axis."""
+    """All values of the square, by axis."""
     found = {axis: frozenset((label,)) for axis, label in table.others.items()}
     found |= {table.row_axis: frozenset(table.rows), table.column_axis: frozenset(table.columns)}
     return found | {axis: found[other] for axis, other in table.ties.items()}
 
 
 def _link(target: Square, table: Square, axis: str, label: str) -> str:
-    """The square with the value lit up, and with those that stand here and are an axis there."""
+    """The link to a square with the value highlighted, and with those current values that are an axis there."""
     axis = target.ties.get(axis, axis)
     lit = {**table.others, axis: label}
     shown = [

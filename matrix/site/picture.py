@@ -1,6 +1,6 @@
-"""A square as one SVG, for a README or a slide: titled, with its legend, its islands, its source and its date. Pure.
+"""A square as one SVG, for a README or a slide: with title, legend, islands, source and date. Pure.
 
-A template and no library: it is rectangles and words in a raster, as the page's table is.
+It is a template without a library: rectangles and words in a grid, like the table on the page.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from matrix.site.squares import edges, kind, mark, marks_of
 WIDE_PICTURE, HIGH, GAP = 44, 28, 2
 """Pixels of a cell, and between two."""
 PICTURE_LETTER = 7.2
-"""Pixels of a letter on average, at the size of the labels."""
+"""Pixels of an average letter, at the size of the labels."""
 SIDE, SIDE_LETTERS = 330, 42
-"""The column beside the square: pixels, and letters of a line in it."""
+"""The column beside the square: pixels, and letters per line."""
 TOP, MARGIN, LINE = 92, 28, 19
 NO_MARK = "\N{EN DASH}"
-"""Stands where a cell has no mark."""
+"""The mark of a cell without an outcome."""
 MOST = 12
-"""Sentences beside the square."""
+"""The most sentences beside the square."""
 CELL_COLOURS = {"passed": ("#cfeee6", "#064a41"), "red": ("#f7ece8", "#7d2f1c"), "open": ("#eef1f3", "#47525a")}
-"""Kind of a cell -> what stands behind its mark, and the mark's own colour: contrast 4.5 and more. The mark and the
-outline say the same without colour."""
+"""Kind of a cell -> the background and colour of its mark, with a contrast of 4.5 or more. The mark and the outline say
+the same without colour."""
 PICTURE_TEMPLATE = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {{ width }} {{ height }}" \
 width="{{ width }}" height="{{ height }}" role="img" aria-labelledby="title about" \
@@ -76,7 +76,7 @@ class _Cell:
 
 
 def square_svg(table: Square) -> str:
-    """Everything filled in is escaped."""
+    """All values are escaped."""
     islands = table.islands
     left = MARGIN + round(PICTURE_LETTER * max(map(len, [*table.short_rows.values(), f"{table.row_axis}  "]))) + 14
     right = left + len(table.columns) * (WIDE_PICTURE + GAP) + 34
@@ -141,7 +141,7 @@ def _outline(table: Square, left: int) -> Iterator[str]:
 
 
 def _notes(table: Square, islands: Sequence[str], x: int) -> Iterator[tuple[int, int, str, bool]]:
-    """What stands beside the square: (x, y, text, bold)."""
+    """The texts beside the square: (x, y, text, bold)."""
     y = TOP + 16
     yield x, y, "Islands", True
     for sentence in islands:

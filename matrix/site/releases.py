@@ -1,4 +1,4 @@
-"""What a release changed beside its predecessor: the same cell with the older value, outcome beside outcome. Pure."""
+"""What a release changed: each cell compared with the same cell at the predecessor. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Squares found in the cells of a published run: which two axes, what stands in them, and answers in words. Pure."""
+"""The squares of a published run: finds their two axes, gives the marks of cells, and answers in words. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the templates fill in: a square, its legend, an error signature, the numbers of a chart, the tables of a run."""
+"""The values for the templates: a square, its legend, an error signature, the numbers of a chart, the tables of a
+run."""
 
 from __future__ import annotations
 
@@ -35,15 +36,15 @@ from matrix.site.squares import (
 )
 
 EXAMPLES = 5
-"""Messages of one signature, and lines of one list, that a page shows before it counts the rest."""
+"""The most messages of one signature, and lines of one list, on a page; the others are counted."""
 LINES = 60
 FEW = 8
-"""Squares of a question that the start page names."""
+"""The most squares of a question on the start page."""
 
 
 @functools.cache
 def templates() -> jinja2.Environment:
-    """Everything that is filled in is escaped; a name that a page lacks is an error, never an empty place."""
+    """All values are escaped; a missing value is an error, never an empty place."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("matrix.site"),
         autoescape=True,
@@ -68,12 +69,12 @@ def templates() -> jinja2.Environment:
 
 
 def sentences_of(run: Run) -> list[str]:
-    """What a run says beside its squares."""
+    """What a run says besides its squares."""
     return [*sentences_beside(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
 
 
 def tables_of(run: Run) -> list[Block]:
-    """What the sections of a run show beside its squares."""
+    """What the sections of a run show besides its squares."""
     return [block for section in sections() if section.on_site for block in section.blocks(run)]
 
 
@@ -83,7 +84,7 @@ def tables_link(run: Run) -> str:
 
 
 def foreseen_words(cell: Cell) -> str:
-    """What the gates say of a cell beside what was observed; empty where nothing is predicted."""
+    """The gates' prediction for a cell, beside the observation; empty if nothing is predicted."""
     return predictions.beside_words(cell, predictions.committed())
 
 
@@ -101,7 +102,7 @@ def size_words(size: int) -> str:
 
 
 def numbers(chart: Chart) -> list[tuple[str, list[str]]]:
-    """A chart as a table: for each release what stands in each panel."""
+    """A chart as a table: the values of each panel for each release."""
     return [(x, [_number(series.points.get(x), chart.measure) for series in chart.series]) for x in chart.x]
 
 
@@ -115,7 +116,7 @@ def _number(point: Point | None, measure: str) -> str:
 
 
 def square_view(table: Square) -> dict[str, Any]:
-    """What the template of a square fills in."""
+    """The values for the template of a square."""
     rows = []
     for row in table.rows:
         places: list[dict[str, str] | None] = []
@@ -159,7 +160,7 @@ def signed(tables: Sequence[Square]) -> Mapping[str, Signed]:
 
 
 def signature_view(name: str, group: Signed) -> dict[str, Any]:
-    """What the templates say of an error signature. A cell of two runs has a row in both squares and counts once."""
+    """The values for an error signature. A cell of two runs is in both squares and counts once."""
     cells = {frozenset(cell.axes.items()): cell for _, _, cell in group}.values()
     messages = Counter(cell.means or cell.message for cell in cells)
     first = {cell.means or cell.message: cell for _, _, cell in reversed(group)}
