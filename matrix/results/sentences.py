@@ -12,9 +12,8 @@ from packaging.version import InvalidVersion, Version
 
 from matrix.core.records import Outcome
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import COMPILER, FLAGS, MLIR, RUNTIME, TORCH, TURBINE, VMFB
-from matrix.plan.stages import kinds
-from matrix.results.run import Cell, FinishedJob, Run
+from matrix.plan.stages import axes_of, exchanged, front_end, kinds, module_of
+from matrix.results.run import Cell, FinishedJob, Run, RunAxis
 from matrix.results.square import placed, span
 
 Place = tuple[str, ...]
@@ -69,7 +68,9 @@ class _Cells:
     def __init__(self, run: Run) -> None:
         self.axes = [axis.name for axis in run.axes if axis.name != "target"]
         self.targets = run.axis("target").labels
-        self.releases = {value.label: value.release for value in run.axis(RUNTIME).values if value.release}
+        built = next((axis for axis in run.axes if any(value.release for value in axis.values)), RunAxis(name=""))
+        self.built = built.name
+        self.releases = {value.label: value.release for value in built.values if value.release}
         self.found: dict[str, dict[Place, Cell]] = {target: {} for target in self.targets}
         for cell in run.cells:  # a target that an [[include]] adds to one cell is not on the axis
             place = tuple(cell.axes.get(axis, NONE) for axis in self.axes)
@@ -78,7 +79,7 @@ class _Cells:
 
     def on_the_wheel(self, place: Place) -> Place | None:
         """The place with the wheel of the release that its runtime is built from."""
-        runtime = self.axes.index(RUNTIME) if self.releases else 0
+        runtime = self.axes.index(self.built) if self.releases else 0
         release = self.releases.get(place[runtime])
         return (*place[:runtime], release, *place[runtime + 1 :]) if release else None
 
@@ -97,7 +98,7 @@ class _Cells:
         for cells in self.found.values():
             for place, cell in cells.items():
                 wheel = self.on_the_wheel(place)
-                if cell.axes[RUNTIME] == runtime and wheel in cells:
+                if cell.axes[self.built] == runtime and wheel in cells:
                     yield _Pair(first=cells[wheel], second=cell, built=False)
 
 
@@ -157,13 +158,9 @@ def _targets(run: Run) -> tuple[str, ...]:
 
 # -- the MLIR of exporters
 
-EXPORTER = ("python", TORCH, TURBINE)
 AXIS_TITLES = {"python": "Python"}
-OLDER_THAN_TURBINE, SAME_AS_TURBINE, NEWER_THAN_TURBINE = (
-    "older than turbine",
-    "of turbine's minor release",
-    "newer than turbine",
-)
+OLDER, SAME_RELEASE, NEWER = "older than {}", "of {}'s minor release", "newer than {}"
+"""How a compiler stands to the last tool of the exporter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,12 +199,12 @@ def groups(run: Run) -> tuple[IdenticalExports, ...]:
 
 def exporter_axes(run: Run) -> tuple[str, ...]:
     """The labels that make an exporter: Python, torch, turbine, and the run's own axes with packages for it."""
-    return (*EXPORTER, *(axis.name for axis in run.axes if axis.exporter))
+    return (*front_end().axes, *(axis.name for axis in run.axes if axis.exporter))
 
 
 def _mlir(run: Run, cell: Cell) -> str:
     """The digest of the MLIR of the cell's export."""
-    return next((job.artifacts[MLIR].sha256 for job in run.jobs_of(cell) if MLIR in job.artifacts), "")
+    return next((job.artifacts[name].sha256 for job in run.jobs_of(cell) if (name := exchanged(job.artifacts))), "")
 
 
 def _order(axis: str, run: Run) -> tuple[str, ...]:
@@ -263,53 +260,54 @@ def portability(run: Run) -> tuple[str, ...]:
     Empty if only one exporter, or only one compiler, was measured.
     """
     axes = exporter_axes(run)
-    models: dict[str, dict[tuple[str, ...], Cell]] = {}
+    models: dict[str, dict[tuple[tuple[str, ...], tuple[str, ...]], Cell]] = {}
     for cell in run.cells:
-        if _mlir(run, cell) and _took(run, cell, MLIR):
-            pair = tuple(cell.axes.get(axis, NONE) for axis in (*axes, COMPILER, FLAGS))
-            models.setdefault(cell.axes.get("model", NONE), {})[pair] = cell
+        if _mlir(run, cell) and (took := _compiles(run, cell)):
+            exporter, compiler = (
+                tuple(cell.axes.get(axis, NONE) for axis in names) for names in (axes, axes_of(took[0].stage))
+            )
+            models.setdefault(cell.axes.get("model", NONE), {})[exporter, compiler] = cell
     return tuple(
         f"{model}: {_said(run, list(pairs.values()))}"
         for model, pairs in models.items()
-        if len({pair[:-2] for pair in pairs}) > 1 and len({pair[-2] for pair in pairs}) > 1
+        if len({exporter for exporter, _ in pairs}) > 1 and len({compiler[:1] for _, compiler in pairs}) > 1
     )
 
 
 def _said(run: Run, cells: Sequence[Cell]) -> str:
     """`530 of 540 pairs of exporter and compiler compile: compiler older than turbine 110 of 120, ...`."""
-    tried: Counter[str] = Counter(_relation(cell) for cell in cells)
-    good: Counter[str] = Counter(_relation(cell) for cell in cells if _compiled(run, cell))
+    tried: Counter[str] = Counter(_relation(run, cell) for cell in cells)
+    good: Counter[str] = Counter(_relation(run, cell) for cell in cells if _compiled(run, cell))
     count = f"all {len(cells)}" if good.total() == len(cells) else f"{good.total()} of {len(cells)}"
     parts = ", ".join(
-        f"{name} {good[name]} of {tried[name]}"
-        for name in (OLDER_THAN_TURBINE, SAME_AS_TURBINE, NEWER_THAN_TURBINE)
+        f"{name.format(front_end().axes[-1])} {good[name]} of {tried[name]}"
+        for name in (OLDER, SAME_RELEASE, NEWER)
         if tried[name]
     )
     failed = Counter(cell.words for cell in cells if not _compiled(run, cell))
     why = "; what does not: " + ", ".join(f"{words} ({n})" for words, n in failed.most_common()) if failed else ""
-    ran = [cell for cell in cells if _took(run, cell, VMFB)]
+    ran = [cell for cell in cells if any(module_of(job.inputs) for job in run.jobs_of(cell))]
     right = sum(cell.outcome is Outcome.PASSED for cell in ran)
     numbers = f"; {right} of {len(ran)} that ran give torch's numbers" if ran else ""
     return f"{count} pairs of exporter and compiler compile (compiler {parts}){why}{numbers}"
 
 
 def _compiled(run: Run, cell: Cell) -> bool:
-    return any(job.outcome is Outcome.PASSED for job in _took(run, cell, MLIR))
+    return any(job.outcome is Outcome.PASSED for job in _compiles(run, cell))
 
 
-def _took(run: Run, cell: Cell, name: str) -> list[FinishedJob]:
-    """The jobs that had an artifact as input."""
-    return [job for job in run.jobs_of(cell) if name in job.inputs]
+def _compiles(run: Run, cell: Cell) -> list[FinishedJob]:
+    """The jobs that had the exporter's artifact as input."""
+    return [job for job in run.jobs_of(cell) if exchanged(job.inputs)]
 
 
-def _relation(cell: Cell) -> str:
+def _relation(run: Run, cell: Cell) -> str:
+    axes = (front_end().axes[-1], (*axes_of(_compiles(run, cell)[0].stage), "")[0])
     try:
-        turbine, compiler = (Version(cell.axes.get(axis, NONE)).release[:2] for axis in (TURBINE, COMPILER))
+        exporter, compiler = (Version(cell.axes.get(axis, NONE)).release[:2] for axis in axes)
     except InvalidVersion:  # a user's own build
-        return NEWER_THAN_TURBINE
-    return (
-        SAME_AS_TURBINE if compiler == turbine else (OLDER_THAN_TURBINE if compiler < turbine else NEWER_THAN_TURBINE)
-    )
+        return NEWER
+    return SAME_RELEASE if compiler == exporter else (OLDER if compiler < exporter else NEWER)
 
 
 # -- all sentences

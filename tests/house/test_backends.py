@@ -48,7 +48,6 @@ IREES_OWN = {
     "matrix/cli/export.py",
     "matrix/plan/stages.py",  # the table of backends
     "matrix/results/migrations.py",  # files of format 1 know no other backend
-    "matrix/results/sentences.py",  # wheels beside builds, front ends
     "matrix/results/weights.py",  # what a `.vmfb` weighs
 }
 """What says something of IREE's stages or axes that is so of no other backend. This list only shrinks."""
