@@ -28,7 +28,7 @@ from matrix.run.evidence import store_run
 
 
 def runs_of(options: Namespace) -> tuple[Run, ...]:
-    """Of `--results`, of the store's `--preset`, or the committed ones. Raises ResultsFault, StoreUnusable."""
+    """The runs of `--results`, of the store's `--preset`, or the committed ones. Raises ResultsFault, StoreUnusable."""
     if options.preset:
         return (store_run(options.preset, options.store, engine=options.engine), *read_runs(options.results))
     paths = options.results or run_files(data_root() / "results")
@@ -77,7 +77,7 @@ def do_badge(options: Namespace) -> int:
 
 
 def do_candidates(options: Namespace) -> int:
-    """Prints the releases, best first, and what the order is made of."""
+    """Prints the releases, best first, and the facts behind the order."""
     weights = dict(ranking.DEFAULT_WEIGHTS)
     for word in options.weight:
         weights |= _weight(word)
@@ -148,7 +148,8 @@ def _diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> d
 
 
 def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Path | None) -> list[str]:
-    """Writes the first file to `output` and the others beside it, named by their environments; says what is where."""
+    """Writes the first file to `output` and the others beside it, named after their environments; prints which is
+    which."""
     said = []
     for index, file in enumerate(files):
         what = f"{' and '.join(each.request.kind for each in file.environments)} on Python {file.python}"

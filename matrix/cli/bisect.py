@@ -28,16 +28,16 @@ from matrix.run.planning import load_spec, plan_of, question_of
 from matrix.run.store import Store
 
 PRESET = "models"
-"""Where none is named: in it the compiler is that of the runtime's release."""
+"""The default preset: in it the compiler has the release of the runtime."""
 EVERY = "latest-minors"
-"""What an axis of releases is gone through by where the spec has one value of it."""
+"""The values for an axis of releases that has only one in the spec."""
 SAYS = {End.GOOD: "passes", End.BAD: "fails", End.UNKNOWN: "cannot be measured"}
 
 
 @dataclass(slots=True, kw_only=True)
 class Search:
-    """`cells` are those that were looked at, by their value on the axis, each with the run that it stands in.
-    `jobs` were run for them."""
+    """`cells` are the known cells by their value on the axis, each with its run. `jobs` is the number of jobs that were
+    run for them."""
 
     plan: Plan
     axis: str
@@ -61,7 +61,7 @@ def end_of(cell: Cell) -> End:
 
 
 def do_bisect(options: Namespace) -> int:
-    """Measures what halving asks for, and prints the first turn of the outcome with its evidence."""
+    """Measures what bisection asks for, and prints the first turn of the outcome with its evidence."""
     question = asked(question_of(options), options.axis)
     plan = plan_of(question, options.store)
     search = Search(plan=plan, axis=options.axis, order=line_of(plan, options.axis, options.good, options.bad))
@@ -80,7 +80,7 @@ def do_bisect(options: Namespace) -> int:
 
 
 def asked(question: Question, axis: str) -> Question:
-    """The question with a line along the axis: every other axis has one value, or goes along with it."""
+    """The question with a line along the axis: every other axis has one value, or follows the axis."""
     if not question.preset and question.spec_name != FIELD_PRESET:
         newest = {} if {axis, *question.axes} & {*tool_axes()} else {tool_axes()[0]: ("latest",)}
         question = replace(question, preset=PRESET, axes={**question.axes, **newest})
@@ -95,7 +95,7 @@ def asked(question: Question, axis: str) -> Question:
 
 
 def _whole(spec: Spec, question: Question, axis: str) -> dict[str, tuple[str, ...]]:
-    """What to say of the axis so that it has all its values; nothing where it has them already, or by a tie."""
+    """The selectors that give the axis all its values; empty if it has them already, or by a tie."""
     partners = {one for pair in spec.ties.items() if axis in pair for one in pair} - {axis}
     if partners and not partners & question.axes.keys():
         return {}
@@ -106,7 +106,7 @@ def _whole(spec: Spec, question: Question, axis: str) -> dict[str, tuple[str, ..
 
 
 def line_of(plan: Plan, axis: str, good: str, bad: str) -> tuple[str, ...]:
-    """The values from one end to the other, oldest first. Raises UsageError where the cells are no such line."""
+    """The values from one end to the other, oldest first. Raises UsageError if the cells are not on such a line."""
     cells: dict[str, list[dict[str, str]]] = {}
     for cell in plan.cells:
         if cell.labels[axis] != NONE:
@@ -136,7 +136,7 @@ def line_of(plan: Plan, axis: str, good: str, bad: str) -> tuple[str, ...]:
 
 
 def _place(word: str, order: Sequence[str], option: str, default: int) -> int:
-    """Where on the line an end is. Raises UsageError."""
+    """The position of an end on the line. Raises UsageError."""
     if not word:
         return default
     try:
@@ -151,7 +151,7 @@ def _place(word: str, order: Sequence[str], option: str, default: int) -> int:
 
 
 def _part(question: Question, options: Namespace, labels: Sequence[str]) -> Plan:
-    """The plan of these values alone. An `--only` of the axis has cut the line already."""
+    """The plan of these values alone. An `--only` of the axis has shortened the line already."""
     others = [word for word in question.only if word.partition("=")[0] != options.axis]
     only = (*others, *(f"{options.axis}={label}" for label in labels))
     return resolved(lambda: plan_of(replace(question, only=only), options.store))
@@ -164,8 +164,8 @@ def _note(search: Search, run: Run, *, only_measured: bool) -> None:
 
 
 def answer_lines(search: Search, options: Namespace) -> list[str]:
-    """The turn, its evidence, and what the search does not say. Raises NoAnswer where nothing turns, or where an end is
-    not what it was given as."""
+    """The turn, its evidence, and what the search does not show. Raises NoAnswer if nothing turns, or if an end does
+    not have the outcome that it was given with."""
     _refuse_wrong_ends(search, options)
     known = search.known
     found = turns(search.order, known)
@@ -198,7 +198,7 @@ def answer_lines(search: Search, options: Namespace) -> list[str]:
 
 
 def _with(search: Search) -> str:
-    """What the line has in common, and what goes along with the axis."""
+    """The common values of the line, and the axes that follow the axis."""
     line = [cell.labels for cell in search.plan.cells if cell.labels[search.axis] in search.order]
     others = [(name, label) for name, label in line[0].items() if name != search.axis and label != NONE]
     return ", ".join(
@@ -235,7 +235,7 @@ def _why_not(search: Search, label: str) -> str:
 
 
 def _besides(search: Search, found: Sequence[Turn], cell: Cell) -> Iterator[str]:
-    """What the headline does not say: more turns, another failure elsewhere, what was not looked at, what it cost."""
+    """What the headline does not say: more turns, other failures, unmeasured values, the cost."""
     known = search.known
     for turn in found[1:]:
         yield f"it turns again: {turn.before} {SAYS[known[turn.before]]}, {turn.after} {SAYS[known[turn.after]]}"
@@ -257,7 +257,7 @@ def _rest(search: Search) -> str:
 
 
 def _commands(search: Search, cell: Cell, options: Namespace) -> Iterator[str]:
-    """The evidence from this store, and what measures the cell anywhere."""
+    """The evidence from this store, and the command that measures the cell anywhere."""
     spec = search.plan.spec
     store = [] if options.store == default_store() else ["--store", str(options.store)]
     engine = [] if options.engine == DEFAULT_ENGINE else ["--engine", options.engine]

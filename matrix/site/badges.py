@@ -97,7 +97,7 @@ def _message(passing: Sequence[str], order: Sequence[str]) -> str:
 
 
 def as_svg(badge: Badge) -> str:
-    """A picture of 20 pixels' height that holds its words as text. Everything filled in is escaped."""
+    """A picture of 20 pixels' height with its words as text. All values are escaped."""
     made = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(BADGE_TEMPLATE)
     return made.render(
         left=round(BADGE_LETTER * len(badge.label)) + BADGE_EDGE,

@@ -17,21 +17,21 @@ from matrix.site.squares import column_answer, evidence_of, labels_text, row_ans
 
 
 def products() -> dict[str, str]:
-    """Axes whose values are releases, those of usual tables first -> what was released."""
+    """Axes of releases, those of the usual tables first -> the released product."""
     first = [axis for backend in backends() for axis in backend.square]
     names = sorted(newest_first(), key=lambda name: first.index(name) if name in first else len(first))
     return {name: axis_rows()[name].product.lower() or name for name in names}
 
 
 def product_names() -> dict[str, str]:
-    """What was released -> its name, in the order of the site."""
+    """Product -> its name, in the order of the site."""
     rows = {product: axis_rows()[name] for name, product in products().items()}
     return {product: row.product or row.package or row.name for product, row in rows.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """Neighbouring cells that changed in the same way: `where` in words, the evidence of the first of them."""
+    """Neighbouring cells that changed in the same way: `where` in words, and the evidence of the first of them."""
 
     where: str
     words: str
@@ -41,7 +41,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRow:
-    """One axis of one square at one release: its answer, and what is other than at the release before."""
+    """One axis of one square at one release: its sentence, and the differences from the release before."""
 
     axis: str
     table: Square
@@ -59,7 +59,7 @@ class ReleaseRow:
 
     @property
     def said(self) -> tuple[object, ...]:
-        """What a page says of it, whatever the square."""
+        """What a page says of it, for any square."""
         parts = (self.broke, self.repaired, self.otherwise)
         lines = tuple(tuple((change.where, change.words) for change in part) for part in parts)
         return self.axis, self.before, self.answer, self.same, lines
@@ -87,7 +87,7 @@ def release_link(product: str, version: str) -> str:
 
 
 def link_of(axis: str, label: str) -> str:
-    """The page of an axis's value; empty for what has none."""
+    """The page of an axis's value; empty if it has none."""
     if axis == "model":
         return f"model/{slug(label)}.html"
     product = products().get(axis)
@@ -95,7 +95,7 @@ def link_of(axis: str, label: str) -> str:
 
 
 def find_releases(tables: Sequence[Square]) -> list[Release]:
-    """Every release on an axis of the squares, or beside them, newest first in each product, builds behind them."""
+    """Every release on an axis of the squares, or besides them, newest first in each product, then builds."""
     found: dict[tuple[str, str], list[ReleaseRow]] = {}
     product_of = products()
     for table in tables:

@@ -32,17 +32,17 @@ from matrix.results.square import (
 from matrix.site.harmless import slug
 
 FILLED = 0.6
-"""The part of a square that must be measured before two axes are worth one; less is a cross of two other squares."""
+"""The smallest measured part of a square that makes two axes useful; with less it is a cross of two other squares."""
 BIGGEST = 4000
-"""Cells of one square on a page; beyond it the rows go on over several."""
+"""The most cells of one square on a page; its rows continue on more pages."""
 FIRST = backends()[0].square
-"""The axes of the question that most people come with."""
+"""The axes of the most common question."""
 OTHERWISE = "≠"
-"""Stands behind the mark of a cell that the gates predict to end in another way."""
+"""After the mark of a cell for which the gates predict another end."""
 
 
 def slug_of(square: Square) -> str:
-    """Named by what it shows alone, so that a link stays when other squares come."""
+    """The name depends only on the content of the square, so that a link stays valid when other squares are added."""
     model = [square.others["model"]] if "model" in square.others else []
     fixed = hashlib.sha256(repr(sorted(square.others.items())).encode()).hexdigest()[:6]
     part = square.part.split()[:1]
@@ -74,13 +74,13 @@ def find_squares(run: Run) -> list[Square]:
 
 
 def _usefulness(tables: Sequence[Square]) -> tuple[bool, bool, int]:
-    """The usual question first, then releases by releases, then models; of these what takes few squares."""
+    """The usual question first, then releases by releases, then models; of these, the ones with few squares."""
     pair = (tables[0].row_axis, tables[0].column_axis)
     return pair != FIRST, "model" in pair, len(tables)
 
 
 def without_repeats(tables: Iterable[Square]) -> list[Square]:
-    """The tables but for those all of whose cells stand in tables of earlier runs and ended alike there."""
+    """The tables, except those whose cells are all in tables of earlier runs with the same end."""
     kept: list[Square] = []
     seen: set[tuple[object, ...]] = set()
     for table in tables:
@@ -92,8 +92,8 @@ def without_repeats(tables: Iterable[Square]) -> list[Square]:
 
 
 def mark(run: Run, cell: Cell) -> str:
-    """The mark of a cell, as in the tables of the command line; `(ok)` where it is only predicted, `ok≠` where it ended
-    otherwise than predicted."""
+    """The mark of a cell, as in the tables of the command line; `(ok)` if it is only predicted, `ok≠` if it ended
+    differently than predicted."""
     if found := predictions.only_predicted(cell, predictions.committed()):
         return f"({signatures.codes().get(found.gate, '?') if found.gate else OUTCOME_MARKS[Outcome.PASSED]})"
     return mark_of(run, cell) + (OTHERWISE if predictions.surprising(cell, predictions.committed()) else "")
@@ -121,14 +121,14 @@ def meaning(cell: Cell) -> str:
 
 
 def kind(cell: Cell) -> str:
-    """What colours a cell: `passed`, `red` or `open`; the mark says the same without colour."""
+    """The colour of a cell: `passed`, `red` or `open`; the mark says the same without colour."""
     if cell.outcome is Outcome.PASSED:
         return "passed"
     return "red" if cell.outcome.red else "open"
 
 
 def edges(table: Square, row: str, column: str) -> str:
-    """The sides on which a passed cell ends its island: letters of `top`, `right`, `bottom`, `left`."""
+    """The sides on which a passed cell ends its island: of `top`, `right`, `bottom`, `left`."""
     down, across = table.rows.index(row), table.columns.index(column)
     beside = {"t": (down - 1, across), "r": (down, across + 1), "b": (down + 1, across), "l": (down, across - 1)}
     return " ".join(side for side, (y, x) in beside.items() if not _passes(table, y, x))
@@ -153,8 +153,8 @@ def column_answer(table: Square, column: str) -> str:
 
 
 def labels_text(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
-    """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime tried here`: others may be tried in
-    other squares."""
+    """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime tried here`: other squares may have
+    others."""
     if not labels:
         return f"no {axis} tried here"
     if len(labels) == 1:
@@ -196,7 +196,7 @@ def _ties(run: Run) -> dict[str, str]:
 
 
 def _pairs(free: Sequence[str]) -> list[tuple[str, str]]:
-    """Axes that may make a square, each pair in the axes' own order."""
+    """Axes that may make a square; each pair is in the order of the axes."""
     if len(free) >= 2:
         return list(itertools.combinations(free, 2))
     shown = [*free, *(axis for axis in FIRST if axis not in free)][:2]
@@ -211,7 +211,7 @@ def _of_pair(run: Run, pair: tuple[str, str], ties: Mapping[str, str], cells: Se
 
 
 def _dense(table: Square) -> Square:
-    """The square without rows and columns that touch it in one cell only, where it is mostly empty with them: they are
+    """The square without rows and columns that have only one of its cells, if it is mostly empty with them: they are
     lines of another square."""
     if _is_filled(table):
         return table
@@ -233,7 +233,7 @@ def _is_filled(table: Square) -> bool:
 
 
 def _parts(table: Square) -> Iterator[Square]:
-    """The square itself, or blocks of its rows where it is too big for a page."""
+    """The square itself, or blocks of its rows if it is too large for a page."""
     if len(table.cells) <= BIGGEST:
         yield table
         return
