@@ -8,9 +8,12 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from matrix.cli.verbs import VERB_MODULES, VERBS
 from matrix.engines.choice import ENGINE_KINDS
@@ -168,6 +171,13 @@ def test_every_verb_is_a_function_of_its_module():
     assert set(verbs) == set(VERBS)
     for verb, module in verbs.items():
         assert callable(getattr(importlib.import_module(f"matrix.cli.{module}"), "do_" + verb.replace("-", "_"))), verb
+
+
+def test_the_flakes_lock_has_what_the_package_depends_on():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    locked = (ROOT / "images" / "nix" / "matrix.txt").read_text(encoding="utf-8")
+    assert wanted <= set(re.findall(r"(?m)^([a-z0-9-]+)==", locked)), "run `nox -s lock -- --nix-only`"
 
 
 def test_names_say_something():

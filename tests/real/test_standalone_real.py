@@ -35,7 +35,7 @@ from matrix.plan.locks import LockOutcome
 pytestmark = pytest.mark.real
 PYTHON, RELEASE = "3.12", "3.8.0"
 LEFT_OUT = ("test", "__pycache__", "site-packages", "idlelib", "tkinter", "ensurepip", "pkgconfig")
-TABLES = f'format = 1\n[[table]]\npython = "{PYTHON}"\nmachine = "x86_64"\nkinds = ["compiler", "runtime"]\n'
+TABLES = f'format = 1\n[[table]]\npython = "{PYTHON}"\nmachine = "x86_64"\nlocks = ["compiler/*", "runtime/*"]\n'
 ROW = f'[[base]]\npython = "{PYTHON}"\nsuite = "bookworm"\nstandalone = true\n'
 
 
