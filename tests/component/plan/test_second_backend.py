@@ -75,6 +75,7 @@ def test_it_stands_alone_in_a_spec_that_does_not_name_iree(spec, tmp_path, capsy
     (tmp_path / "run.json").write_text(said(capsys, "show", spec, "--store", tmp_path / "store", "--format", "json"))
     said(capsys, "site", "-o", tmp_path / "site", tmp_path / "run.json")
     assert "Which releases of scaler are right" in (tmp_path / "site" / "index.html").read_text()
+    assert len([*(tmp_path / "site" / "release").glob("scaler-*.html")]) == 3, "each release has its page"
 
 
 def test_a_second_run_does_nothing_again(measured, capsys):

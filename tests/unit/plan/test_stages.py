@@ -8,7 +8,7 @@ from samples import plan_of
 
 from matrix.core.records import Job
 from matrix.plan.backends.backend import INPUT, matching
-from matrix.plan.stages import Node, make_job
+from matrix.plan.stages import Node, axes_of, exchanged, later_axes, make_job, module_of
 
 BODY = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"
 ARTIFACTS = {
@@ -76,3 +76,19 @@ def test_limits_are_in_the_key():
     same, other = plan_of(BODY), plan_of(BODY + "[limits.run]\nseconds = 7\n")
     assert job(same.nodes[2]).key != job(other.nodes[2]).key
     assert job(same.nodes[1]).key == job(other.nodes[1]).key
+
+
+def test_a_compile_does_not_depend_on_the_axes_of_later_stages():
+    assert later_axes("compile") == {"runtime"}
+    assert later_axes("export") == {"compiler", "runtime", "flags"}
+    assert later_axes("benchmark") == frozenset()
+
+
+def test_a_stage_of_a_published_run_may_be_unknown():
+    assert (axes_of("no-such"), later_axes("no-such")) == ((), frozenset())
+
+
+def test_the_artifacts_between_the_tools_are_found_among_others():
+    names = ["input_0.npy", "module.mlir", "module.vmfb"]
+    assert (exchanged(names), module_of(names)) == ("module.mlir", "module.vmfb")
+    assert (exchanged(names[:1]), module_of(())) == ("", "")
