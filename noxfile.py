@@ -25,7 +25,7 @@ def matrix(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, real IREE releases among them: nox -s tests -- tests/unit for the fast ones without a network."""
     session.install("-q", "-e", ".[test]")
-    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # off: a thousand processes would each compile the package anew
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # off: a thousand processes would each compile the package again
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
@@ -51,7 +51,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write images/locks anew from the package index: a new IREE release becomes a reviewable diff."""
+    """Write images/locks again from the package index: a new IREE release becomes a reviewable diff."""
     session.install("-q", "-e", ".")
     session.run("python", "-m", "matrix", "lock", *session.posargs)
 
@@ -95,7 +95,7 @@ def armv6_smoke(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write docs/reference.md anew from the code: verbs, options, exit statuses."""
+    """Write docs/reference.md again from the code: verbs, options, exit statuses."""
     session.install("-q", "-e", ".")
     session.run("python", "docs/make_reference.py")
 

@@ -189,7 +189,7 @@ def _refuse_leaks(folder: Path, words: Sequence[str]) -> None:
         found += [f"{path.name}: {leak}" for leak in leaks]
     if found:
         raise BundleRefused(
-            "the bundle tells of the machine that made it\n" + "\n".join(f"  {line}" for line in found[:10]),
+            "the bundle reveals the machine that made it\n" + "\n".join(f"  {line}" for line in found[:10]),
             tip="nothing was written; report it with this text",
         )
 

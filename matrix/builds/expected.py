@@ -88,7 +88,7 @@ def read_expected(path: Path) -> Outcomes:
         read = json.loads(path.read_bytes())
         return {"checks": dict(read["checks"]), "cells": dict(read["cells"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LockFault(f"{path.name} cannot be read: {error}", tip="write it anew: armv6-smoke --accept") from error
+        raise LockFault(f"{path.name} cannot be read: {error}", tip="write it again: armv6-smoke --accept") from error
 
 
 def accept(found: BoardFindings, path: Path, images: Path) -> None:

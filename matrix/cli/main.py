@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(str(error), error.tip, error.exit_code)
     except KeyboardInterrupt:
         _end_uninterrupted()
-        return _report("interrupted", "the same command goes on from there", EXIT_INTERRUPTED)
+        return _report("interrupted", "the same command continues from there", EXIT_INTERRUPTED)
     except BrokenPipeError:  # `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -180,7 +180,7 @@ def _qemu(machine: str) -> Finding:
     name = f"qemu-{machine}"
     binary = shutil.which(name) or shutil.which(f"{name}-static")
     if binary is None:
-        advice = "nothing: the shipped targets bring their own; a target of one's own may name one of the PATH"
+        advice = "nothing: the shipped targets bring their own; a target of your own may name one of the PATH"
         return Finding(name=name, state="missing", found="not on the PATH", advice=advice)
     asked = processes.run([binary, "--version"], timeout=CHECK_SECONDS)
     if not asked.ok:

@@ -27,7 +27,7 @@ VERBS = {
     "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
     "doctor": "what this machine can do, and what to install for the rest",
-    "lock": "write the locks anew from the index: a new release is a reviewable diff",
+    "lock": "write the locks again from the index: a new release is a reviewable diff",
     "clean": "free space in the store, never what a shown table needs",
     "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
     "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",

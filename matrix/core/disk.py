@@ -71,7 +71,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 def disk_full(folder: Path) -> DiskFull:
     return DiskFull(
         f"no space left on the disk of {folder}; what was finished is kept",
-        tip="free space or give another folder with --store, then run again: it goes on where it stopped",
+        tip="free space or give another folder with --store, then run again: it continues where it stopped",
     )
 
 

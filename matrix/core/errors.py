@@ -32,7 +32,7 @@ STATUSES: Mapping[int, str] = MappingProxyType(
         EXIT_ENVIRONMENT: "An environment cannot be made, does not start, or is not what its lock says.",
         EXIT_STORE: "The store or its disk cannot be used.",
         EXIT_DEFECT: "This project has a defect. The message names a file to report.",
-        EXIT_INTERRUPTED: "The command was interrupted. The same command goes on from there.",
+        EXIT_INTERRUPTED: "The command was interrupted. The same command continues from there.",
     }
 )
 """The exit statuses for scripts; the message has the details. `docs/reference.md` is made from this table."""
@@ -198,7 +198,7 @@ class NoAnswer(MatrixError):
 
 class BundleRefused(MatrixError):
     exit_code = EXIT_NO
-    meaning = "`bundle`: the model would not pass on the board, or the bundle tells of this machine"
+    meaning = "`bundle`: the model would not pass on the board, or the bundle reveals this machine"
 
 
 class NotAllMeasured(MatrixError):

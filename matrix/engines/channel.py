@@ -114,7 +114,7 @@ class ProcessChannel:
 
 
 def _start(command: Sequence[str], env: Mapping[str, str] | None, interpreter: Path) -> subprocess.Popen[bytes]:
-    tip = "the environment may be damaged; remove its folder and it is made anew"
+    tip = "the environment may be damaged; remove its folder and it is made again"
     if not os.access(interpreter, os.X_OK):
         raise errors.WorkerLost(f"no interpreter at {interpreter}", tip=tip)
     try:

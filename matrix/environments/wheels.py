@@ -95,7 +95,7 @@ class FetchedFiles:
             if sha256(path) != digest:
                 raise HashMismatch(
                     f"{path.name}: its bytes changed on this disk, expected sha256 {digest}",
-                    tip=f"remove {place} and run again: it is fetched anew",
+                    tip=f"remove {place} and run again: it is fetched again",
                 )
             return path
         return None

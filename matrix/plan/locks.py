@@ -25,7 +25,7 @@ from matrix.plan.wanted import PIN, axis_packages, read_wanted
 
 PINS = "# pins: "
 REFUSED = "# not installable: "
-RELOCK = "write it anew: nox -s lock"
+RELOCK = "write it again: nox -s lock"
 NOWHERE = Path("/nonexistent")
 """In place of a store's folder of locks."""
 

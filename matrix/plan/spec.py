@@ -162,7 +162,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         told = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
-        tip = "correct that line, or what it lacks before it; texts and versions stand in quotes"
+        tip = "correct that line, or what it lacks before it; texts and versions need quotes"
         raise SpecSyntax(f"{source}: not TOML: {told}", tip=tip) from None
     faults: list[str] = []
     top = Table(content, "", faults)

@@ -66,7 +66,7 @@ def read_models(top: Table) -> dict[str, UserModel]:
             if form == "file" and len(given) == 1 and key in row.content:
                 row.fault(key, "does not go with `file`: the Python file says it")
         if form != "file" and "parameters" in row.content:
-            row.fault("parameters", "goes only with `file`: how an export keeps the weights")
+            row.fault("parameters", "needs `file`: how an export keeps the weights")
         opset = row.text("opset_version")
         if opset and (form != "onnx" or not opset.isdigit()):
             row.fault("opset_version", f"read {opset!r}, expected a number such as '17', and only with `onnx`")

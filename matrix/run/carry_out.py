@@ -57,7 +57,7 @@ def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> Run
     store.remember_run(name, [state.result.key for state in summary.states if state.result])
     _tell(summary)
     if summary.interrupted:
-        print("interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print("interrupted; what was finished is kept, the same command continues from there", file=sys.stderr)
     return summary
 
 

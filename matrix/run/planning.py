@@ -230,7 +230,7 @@ def _beside(model: UserModel, path: Path, name: str) -> Path:
     if Path(name).name != name or name in taken or name.endswith(".npy"):
         raise ModelUnusable(
             f"model {model.name}: {path.name} has weights in {name!r}, expected a file beside it, as {path.name}.data",
-            tip="save it anew: onnx.save(model, path, save_as_external_data=True, location='model.data')",
+            tip="save it again: onnx.save(model, path, save_as_external_data=True, location='model.data')",
         )
     return _existing(model, path.with_name(name))
 

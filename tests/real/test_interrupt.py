@@ -59,7 +59,7 @@ def test_one_signal_finishes_what_runs(tmp_path, store, number):
     os.kill(process.pid, number)
     ran = end(process)
     assert ran.status == 130
-    assert "the same command goes on from there" in ran.err
+    assert "the same command continues from there" in ran.err
     assert ran.out == ""
     wait_until_gone(tmp_path)
     first = started(log)

@@ -137,7 +137,7 @@ def _verify(work: ImageWork) -> int:
     all_have(rows)
     if faults:
         raise ImageFault(
-            "\n".join(faults), tip="remove a damaged file, it is fetched anew; `nox -s lock` shows a changed layer"
+            "\n".join(faults), tip="remove a damaged file, it is fetched again; `nox -s lock` shows a changed layer"
         )
     print(f"{len(rows)} images are what is committed")
     return EXIT_OK

@@ -117,7 +117,7 @@ def test_external_parameters_reach_every_stage(tmp_path):
 def test_parameters_of_a_model_are_inline_or_external_and_of_a_python_file():
     with pytest.raises(SpecError, match=r"models\.mine\.parameters: read 'outside', expected one of inline, external"):
         spec_of(EXTERNAL.replace('"external"', '"outside"'))
-    with pytest.raises(SpecError, match="goes only with `file`"):
+    with pytest.raises(SpecError, match="needs `file`"):
         spec_of(EXTERNAL.replace("file =", "expected = 'y.npy'\nmlir ="))
 
 
