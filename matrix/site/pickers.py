@@ -85,10 +85,10 @@ class Finder:
         return min(self._holding[axis][label], key=distance)
 
 
-def _labels(table: Square) -> Mapping[str, frozenset[str]]:
-    """All values of the square, by axis."""
-    found = {axis: frozenset((label,)) for axis, label in table.others.items()}
-    found |= {table.row_axis: frozenset(table.rows), table.column_axis: frozenset(table.columns)}
+def _labels(table: Square) -> Mapping[str, tuple[str, ...]]:
+    """All values of the square, by axis, in their order."""
+    found: dict[str, tuple[str, ...]] = {axis: (label,) for axis, label in table.others.items()}
+    found |= {table.row_axis: table.rows, table.column_axis: table.columns}
     return found | {axis: found[other] for axis, other in table.ties.items()}
 
 
