@@ -1,4 +1,4 @@
-"""What a program for a board weighs, section by section, and what it gives away of the machine that made it."""
+"""The sizes of a program for a board, section by section, and what it reveals of the machine that built it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from pathlib import Path
 from matrix.artifacts.elf import Elf, read_elf
 
 SYSTEM = ("bin", "dev", "etc", "lib", "proc", "sys", "tmp", "usr/bin", "usr/lib", "usr/share", "var", "path/to")
-"""Where every Linux has what a C library looks for, and the example in IREE's help. Any other absolute path is of the
+"""Paths of every Linux where a C library searches, and the example in IREE's help. Any other absolute path is of the
 machine that built the program."""
 SHORT_NAME = 5
 LONG_TEXT = 16
-"""A name of fewer letters than SHORT_NAME stands in any megabyte of numbers. It is looked for as a whole word, in texts
-of so many characters, which chance does not write."""
+"""A name shorter than SHORT_NAME occurs in any megabyte of numbers by chance. It is searched as a whole word, in texts
+of this many characters, which do not occur by chance."""
 OF_ANY_PROGRAM = frozenset(
     {"admin", "arm", "arm64", "build", "data", "debian", "dev", "git", "host", "iree", "linux", "local", "localhost"}
     | {"main", "max", "node", "root", "runner", "test", "user", "vm", "work", "www"}
 )
-"""Names that are words of IREE's runtime or its tools: that they stand in a program tells nothing. What does, the home
-folder of such a user and any other path, is found all the same."""
+"""Names that are also words in IREE's runtime or its tools: they reveal nothing in a program. The home folder of such a
+user, and any other path, is still found."""
 OF_THE_C_LIBRARY = ("keld@dkuug.dk",)
-"""The author of ISO's locale data stands in glibc."""
+"""The author of ISO's locale data is named in glibc."""
 NUMBERS = re.compile(r"\.debug_(?:abbrev|addr|aranges|frame|loc|loclists|ranges|rnglists)|\.eh_frame|\.ARM\.\w+")
-"""Sections without texts. As in code, a few bytes in a million look like one."""
+"""Sections without texts. As in code, a few bytes in a million look like a text."""
 TEXT = re.compile(rb"(?:[\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]{1,3}){5,}")
 TEXT_ENDS = b"\0\t\n\r"
-"""What may stand behind a text. Between the names of files in `.debug_line` are numbers, and some look like one."""
+"""What may follow a text. Between the names of files in `.debug_line` are numbers, and some look like one."""
 LONGER = re.compile(rb"[\x20-\x7e]{%d,}" % LONG_TEXT)
 PATH = re.compile(r"(?<![\w.+@~$/:<%-])(?=.{6})(?:/[\w.+@~$-]+){2,}")
 TRACES = (
@@ -52,10 +52,10 @@ class ProgramAudit:
 
 
 def audit_program(content: bytes, place: str, *, words: Iterable[str] = ()) -> ProgramAudit:
-    """Audit an ELF program. `words` are names of the machine that built it: host, user, folders.
+    """Audits an ELF program. `words` are names of the machine that built it: host, user, folders.
 
-    Debug sections are looked through too: what is delivered must not have them. In code and sections of numbers only
-    `words` are looked for. Raises FileFault where it is no ELF.
+    Debug sections are searched too: a delivered program must not have them. Code and sections of numbers are only
+    searched for `words`. Raises FileFault if it is no ELF.
     """
     elf = read_elf(content, place)
     sizes = sorted(((each.name, each.size) for each in elf.sections if each.size), key=lambda pair: (-pair[1], pair[0]))
@@ -68,7 +68,7 @@ def audit_program(content: bytes, place: str, *, words: Iterable[str] = ()) -> P
 
 
 def _texts(content: bytes, elf: Elf) -> bytes:
-    """The file with nothing in the place of code and numbers. What is in no section is looked through."""
+    """The file without code and numbers. Bytes outside of sections are searched."""
     left = bytearray(content)
     for section in elf.sections:
         if section.code or NUMBERS.fullmatch(section.name):
@@ -77,7 +77,7 @@ def _texts(content: bytes, elf: Elf) -> bytes:
 
 
 def leaks_in(content: bytes) -> Iterator[str]:
-    """What the readable strings of a program give away, a line each. At the end of the file a text may end too."""
+    """What the readable strings of a program reveal, one per line. At the end of the file a text may end too."""
     for match in TEXT.finditer(content):
         if content[match.end() : match.end() + 1] not in TEXT_ENDS:
             continue
@@ -92,7 +92,7 @@ def leaks_in(content: bytes) -> Iterator[str]:
 
 
 def names_in(content: bytes, words: Iterable[str]) -> Iterator[str]:
-    """Which of a machine's names stand anywhere in a file; short ones as whole words of its longer texts."""
+    """The machine's names that occur in a file; short ones as whole words of its longer texts."""
     yield from (f"a name of this machine: {word}" for word in words if _stands_in(content, word.encode()))
 
 
@@ -104,7 +104,7 @@ def _stands_in(content: bytes, word: bytes) -> bool:
 
 
 def names_of_this_machine(*places: Path) -> tuple[str, ...]:
-    """Host, user and folders as words to look for, without those that stand in any program (OF_ANY_PROGRAM)."""
+    """Host, user and folders as words to search for, without those in any program (OF_ANY_PROGRAM)."""
     said = [socket.gethostname(), *(str(place) for place in places)]
     with contextlib.suppress(OSError, KeyError, RuntimeError):  # a user without a name, as in some containers
         said += [getpass.getuser(), str(Path.home())]

@@ -140,7 +140,7 @@ class Boxes:
                 volumes=box.exchange.volumes,
                 labels=self._labels,
             )
-            box.exchange.equip(box.container)
+            box.exchange.attach(box.container)
             channel = ContainerChannel(self._daemon, box.container)
             box.worker = Worker(channel=channel, on_event=on_event, name=box.environment.request_label)
 
@@ -148,7 +148,7 @@ class Boxes:
         """Ends the container of a job that writes too much. One thread for each job; it ends with the job."""
         while not self._closing.wait(box.exchange.look_seconds) and box.busy == key:
             try:
-                held = box.exchange.held()
+                held = box.exchange.disk_bytes()
             except MatrixError:  # the job or the daemon has ended: other threads report it
                 return
             if held > self.folder_bytes and box.busy == key:
@@ -157,7 +157,7 @@ class Boxes:
 
     def give_back(self, box: Box) -> None:
         """Its job has ended. No job may see the files of another: if they cannot be removed, the container is."""
-        emptied = box.usable and not box.fresh and box.exchange.empty()
+        emptied = box.usable and not box.fresh and box.exchange.clear()
         if not emptied:
             self._all.remove(box)
             self._enders.submit(self._end, box)

@@ -18,12 +18,12 @@ class ContainerChannel:
     def __init__(self, daemon: Daemon, name: str) -> None:
         self._daemon, self._name = daemon, name
         params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        attached = daemon.asked(lambda: daemon.client.api.attach_socket(name, params=params))
+        attached = daemon.call(lambda: daemon.client.api.attach_socket(name, params=params))
         self._holder = attached
         self._socket: socket.socket = getattr(attached, "_sock", attached)
         self._socket.settimeout(None)
         self._buffer = bytearray()
-        daemon.asked(lambda: daemon.client.api.start(name))
+        daemon.call(lambda: daemon.client.api.start(name))
 
     def write(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -68,7 +68,7 @@ class ContainerChannel:
     def wait(self, seconds: float | None) -> int | None:
         api = self._daemon.client.api
         try:
-            status = self._daemon.asked(lambda: api.wait(self._name, timeout=seconds or PATIENCE))
+            status = self._daemon.call(lambda: api.wait(self._name, timeout=seconds or PATIENCE))
         except ImageFault:
             return 137  # the container was removed
         except DaemonGone as error:

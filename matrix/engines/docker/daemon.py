@@ -82,7 +82,7 @@ class Daemon:
         if self._relay:
             self._relay.close()
 
-    def asked(self, question: Callable[[], T]) -> T:
+    def call(self, question: Callable[[], T]) -> T:
         """Calls the daemon. Raises DaemonGone, ImageFault or DiskFull instead of the errors of the SDK."""
         import requests
 
@@ -107,15 +107,13 @@ class Daemon:
     def inspected(self, name: str) -> Any:  # noqa: ANN401 - the SDK has no types
         """What the daemon reports of an image, by name or ID; None where it does not have it."""
         try:
-            return self.asked(lambda: self.client.api.inspect_image(name))
+            return self.call(lambda: self.client.api.inspect_image(name))
         except ImageFault:
             return None
 
     def layers(self) -> list[list[str]]:
         """The layers (diff IDs without `sha256:`) of each image of the project."""
-        found = set(
-            self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True))
-        )
+        found = set(self.call(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True)))
         for name in found - self._layers.keys():  # the layers of an image never change
             if said := self.inspected(name):
                 self._layers[name] = [layer.removeprefix("sha256:") for layer in said["RootFS"]["Layers"]]
@@ -124,11 +122,11 @@ class Daemon:
     def name(self, image: Image, tag: str) -> None:
         """Tags an image. Daemons note the time of tagging, but not of loading: this makes its age known."""
         repository, _, version = tag.rpartition(":")
-        self.asked(lambda: self.client.api.tag(self.find(image), repository, version))
+        self.call(lambda: self.client.api.tag(self.find(image), repository, version))
 
     def any_image(self) -> str | None:
         """Any image of the project: each has a Python."""
-        found = self.asked(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True))
+        found = self.call(lambda: self.client.api.images(filters={"label": f"{LABEL_PREFIX}.project"}, quiet=True))
         return str(found[0]) if found else None
 
     def load(self, archive: Iterator[bytes]) -> None:
@@ -149,7 +147,7 @@ class Daemon:
                     raise _refusal(str(said["error"]))
 
         try:
-            self.asked(ask)
+            self.call(ask)
         except MatrixError:
             if broken:
                 raise broken[0] from None
@@ -180,7 +178,7 @@ class Daemon:
         """Creates a confined container, and does not start it. Returns its ID. `mounts`: host folder -> (path, `ro` or
         `rw`); `volumes`: paths on the daemon's disk that belong to root and are removed with the container."""
         host = self._host_config(confinement, mounts, volumes, {**PROJECT, **labels})
-        made = self.asked(
+        made = self.call(
             lambda: self.client.api.create_container(
                 image,
                 command=list(command),
@@ -233,24 +231,24 @@ class Daemon:
 
     def put(self, name: str, place: str, archive: Iterator[bytes]) -> None:
         """Unpacks a streamed tar below a path of a container, as root. An entry replaces a folder of the same name."""
-        self.asked(lambda: self.client.api.put_archive(name, place, archive))
+        self.call(lambda: self.client.api.put_archive(name, place, archive))
 
     def get(self, name: str, place: str, read: Callable[[Iterator[bytes]], T]) -> T:
         """The result of `read` for a streamed tar of a path of a container."""
-        return self.asked(lambda: read(self.client.api.get_archive(name, place)[0]))
+        return self.call(lambda: read(self.client.api.get_archive(name, place)[0]))
 
     def run_in(self, name: str, argv: Sequence[str]) -> str:
         """Runs a program in a running container, as its user. Returns its output."""
         api = self.client.api
-        started = self.asked(lambda: api.exec_create(name, list(argv)))
-        said: bytes = self.asked(lambda: api.exec_start(started["Id"]))
+        started = self.call(lambda: api.exec_create(name, list(argv)))
+        said: bytes = self.call(lambda: api.exec_start(started["Id"]))
         return said.decode(errors="replace")
 
     def run(self, name: str) -> None:
         """Starts a container, waits for its end, and removes it."""
         try:
-            self.asked(lambda: self.client.api.start(name))
-            self.asked(lambda: self.client.api.wait(name, timeout=PATIENCE))
+            self.call(lambda: self.client.api.start(name))
+            self.call(lambda: self.client.api.wait(name, timeout=PATIENCE))
         finally:
             self.remove(name)
 
@@ -260,7 +258,7 @@ class Daemon:
         A daemon may serve several hosts; containers that another host started are left alone.
         """
         filters = {"label": [f"{LABEL_PREFIX}.project", f"{HOST_LABEL}={host_mark()}", label]}
-        found = self.asked(lambda: self.client.api.containers(all=True, filters=filters))
+        found = self.call(lambda: self.client.api.containers(all=True, filters=filters))
         for each in found:
             if not alive(each["Labels"][label]):
                 self.remove(each["Id"])
@@ -268,7 +266,7 @@ class Daemon:
     def remove(self, name: str) -> None:
         """Stops and removes a container and its volumes. A container that does not exist is no error."""
         with contextlib.suppress(ImageFault, DaemonGone):
-            self.asked(lambda: self.client.api.remove_container(name, force=True, v=True))
+            self.call(lambda: self.client.api.remove_container(name, force=True, v=True))
 
 
 def host_mark() -> str:

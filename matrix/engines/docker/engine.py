@@ -113,7 +113,7 @@ class DockerEngine:
         if box.worker is None:
             self._boxes.open(box, job, partial(self._say, box))
         assert box.worker is not None
-        box.exchange.lay(inputs)
+        box.exchange.put_inputs(inputs)
         if job.key in self._cancelled:
             self._on_event(Finished(worker=box.exchange.folder.name, end=JobEnd(key=job.key, end="killed")))
             return
@@ -155,7 +155,7 @@ class DockerEngine:
         if box.worker is not None and not box.worker.greeted:  # its imports fail: then each job reports it
             self._boxes.cold.add(box.environment.digest)
         try:
-            self._daemon.asked(self._daemon.client.ping)
+            self._daemon.call(self._daemon.client.ping)
         except MatrixError as error:
             if isinstance(error, DaemonGone):
                 self._broken = self._broken or error
@@ -168,7 +168,7 @@ class DockerEngine:
         if job is None or event.end.end == "killed":
             return event
         try:
-            box.exchange.fetch(job)
+            box.exchange.fetch_outputs(job)
         except (MatrixError, OSError) as error:
             if isinstance(error, DaemonGone | DiskFull):
                 self._broken = self._broken or error

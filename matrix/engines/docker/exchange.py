@@ -62,7 +62,7 @@ class Exchange(Protocol):
     """The files of one container, for one job after another. `folder` is its folder on this machine.
 
     The container is created with `mounts` (host folder -> (path, `ro` or `rw`)) and `volumes`. `look_seconds` is the
-    shortest time between two calls of `held`.
+    shortest time between two calls of `disk_bytes`.
     """
 
     folder: Path
@@ -75,22 +75,22 @@ class Exchange(Protocol):
     @property
     def volumes(self) -> Sequence[str]: ...
 
-    def equip(self, container: str) -> None:
+    def attach(self, container: str) -> None:
         """Once, before the container starts: it gets the scripts."""
 
-    def lay(self, inputs: Mapping[str, Path]) -> None:
+    def put_inputs(self, inputs: Mapping[str, Path]) -> None:
         """Provides the inputs of a job (name -> file of the store), and removes all files of the job before it."""
 
-    def fetch(self, job: Job) -> None:
+    def fetch_outputs(self, job: Job) -> None:
         """After a job: makes its output files readable on this machine."""
 
     def collect(self, job: Job) -> dict[str, Path]:
-        """The output files (name -> path) after `fetch`."""
+        """The output files (name -> path) after `fetch_outputs`."""
 
-    def held(self) -> int:
+    def disk_bytes(self) -> int:
         """The bytes on the disk of the running job's files."""
 
-    def empty(self) -> bool:
+    def clear(self) -> bool:
         """Removes the job's files. Returns whether none is left for the next job to see."""
 
 
@@ -118,25 +118,25 @@ class Mounted:
             self._out: (self.places.outputs, "rw"),
         }
 
-    def equip(self, container: str) -> None:
+    def attach(self, container: str) -> None:
         self._container = container  # everything is mounted
 
-    def lay(self, inputs: Mapping[str, Path]) -> None:
+    def put_inputs(self, inputs: Mapping[str, Path]) -> None:
         link_inputs(inputs, self._in)
         for name in inputs:
             (self._out / name).symlink_to(PurePosixPath(self.places.inputs) / name)
 
-    def fetch(self, job: Job) -> None:  # noqa: ARG002 - nothing has to be brought
+    def fetch_outputs(self, job: Job) -> None:  # noqa: ARG002 - nothing has to be brought
         if any(_closed(path) for path in self._out.iterdir()):
             self._daemon.run_in(self._container, opener(self.places.outputs, self._python))
 
     def collect(self, job: Job) -> dict[str, Path]:
         return outputs_in(self._out, job)
 
-    def held(self) -> int:
+    def disk_bytes(self) -> int:
         return held_bytes(self._out)
 
-    def empty(self) -> bool:
+    def clear(self) -> bool:
         return all([empty(self._in), empty(self._out)])
 
 
@@ -157,7 +157,7 @@ class Copied:
         self._out = folder / "out"
         self._out.mkdir()
 
-    def equip(self, container: str) -> None:
+    def attach(self, container: str) -> None:
         self._container = container
         files = {
             f"scripts/{path.relative_to(self._scripts)}": path
@@ -167,12 +167,12 @@ class Copied:
         folders = {str(parent): 0o755 for name in files for parent in PurePosixPath(name).parents if parent.name}
         self._daemon.put(self._container, self._top, _tar(sorted(folders.items()), files, {}))
 
-    def lay(self, inputs: Mapping[str, Path]) -> None:
+    def put_inputs(self, inputs: Mapping[str, Path]) -> None:
         links = {f"out/{name}": f"{self.places.inputs}/{name}" for name in inputs}
         files = {f"in/{name}": blob for name, blob in inputs.items()}
         self._daemon.put(self._container, self._top, _tar([("in", 0o755), ("out", 0o777)], files, links))
 
-    def fetch(self, job: Job) -> None:
+    def fetch_outputs(self, job: Job) -> None:
         self._daemon.get(self._container, self.places.outputs, lambda archive: self._unpack(archive, job))
 
     def _unpack(self, archive: Iterator[bytes], job: Job) -> None:
@@ -206,11 +206,11 @@ class Copied:
     def collect(self, job: Job) -> dict[str, Path]:
         return outputs_in(self._out, job)
 
-    def held(self) -> int:
+    def disk_bytes(self) -> int:
         said = self._daemon.run_in(self._container, [self._python, "-I", "-S", "-c", HELD, self.places.outputs]).strip()
         return int(said) if said.isdigit() else 0  # a file vanished meanwhile; the next call will tell
 
-    def empty(self) -> bool:
+    def clear(self) -> bool:
         return empty(self._out)
 
 

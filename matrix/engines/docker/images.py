@@ -120,7 +120,7 @@ class Images:
 
     def free_bytes(self) -> int | None:
         """The free bytes of the daemon's disk; None where it is on another machine."""
-        place = Path(self.daemon.asked(self.daemon.client.info)["DockerRootDir"])
+        place = Path(self.daemon.call(self.daemon.client.info)["DockerRootDir"])
         return None if self.daemon.remote or not place.is_dir() else shutil.disk_usage(place).free
 
     def _inspected(self, request: EnvironmentRequest, own: Toolchain) -> Environment | None:

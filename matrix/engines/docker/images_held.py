@@ -35,11 +35,11 @@ def loaded_images(daemon: Daemon) -> tuple[LoadedImage, ...]:
     api = daemon.client.api
     # Only with this value of the label: a fork of the project may use another one.
     wanted = {"label": f"{LABEL_PREFIX}.project=iree-matrix"}
-    names = sorted(set(daemon.asked(lambda: api.images(filters=wanted, quiet=True))))
+    names = sorted(set(daemon.call(lambda: api.images(filters=wanted, quiet=True))))
     found = []
     for name in names:
         try:
-            found.append(_loaded(daemon.asked(partial(api.inspect_image, name))))
+            found.append(_loaded(daemon.call(partial(api.inspect_image, name))))
         except ImageFault:
             continue  # removed meanwhile
     return tuple(sorted(found, key=lambda image: (image.environment, image.digest)))
@@ -73,7 +73,7 @@ def layers_held(daemon: Daemon, images: Mapping[str, tuple[str, ...]]) -> dict[t
     layers below it are the same, so the key of a layer is the whole chain."""
     held: dict[tuple[str, ...], int] = {}
     for name, layers in images.items():
-        said = daemon.asked(partial(daemon.client.api.history, name))
+        said = daemon.call(partial(daemon.client.api.history, name))
         sizes = [int(each["Size"]) for each in reversed(said)]
         held |= {layers[: number + 1]: size for number, size in enumerate(sizes)}
     return held
@@ -100,10 +100,10 @@ def files_on_daemon(daemon: Daemon, image: Image, part: ImageLayer) -> dict[str,
     """The files of a layer in the daemon's copy of an image; empty where it does not have the image."""
     for digest in (image.digest, image.manifest_digest):
         try:
-            archive = daemon.asked(partial(daemon.client.api.get_image, f"sha256:{digest}"))
+            archive = daemon.call(partial(daemon.client.api.get_image, f"sha256:{digest}"))
         except ImageFault:
             continue
-        return daemon.asked(partial(layer_in_archive, archive, part.layer.digest))
+        return daemon.call(partial(layer_in_archive, archive, part.layer.digest))
     return {}
 
 
@@ -114,22 +114,22 @@ def push(daemon: Daemon, image: Image, repository: str, tag: str) -> str:
     """
     api, told = daemon.client.api, ""
     digest = image.digest if _known(daemon, image.digest) else image.manifest_digest
-    daemon.asked(lambda: api.tag(f"sha256:{digest}", repository, tag))
+    daemon.call(lambda: api.tag(f"sha256:{digest}", repository, tag))
     try:
-        for said in daemon.asked(lambda: api.push(repository, tag, stream=True, decode=True)):
+        for said in daemon.call(lambda: api.push(repository, tag, stream=True, decode=True)):
             if "error" in said:
                 raise ImageFault(
                     f"{repository}:{tag}: {said['error']}", tip="`docker login` stores the registry's password"
                 )
             told = said.get("aux", {}).get("Digest", told)
     finally:
-        daemon.asked(lambda: api.remove_image(f"{repository}:{tag}", noprune=True))
+        daemon.call(lambda: api.remove_image(f"{repository}:{tag}", noprune=True))
     return told
 
 
 def _known(daemon: Daemon, digest: str) -> bool:
     try:
-        daemon.asked(lambda: daemon.client.api.inspect_image(f"sha256:{digest}"))
+        daemon.call(lambda: daemon.client.api.inspect_image(f"sha256:{digest}"))
     except ImageFault:
         return False
     return True
@@ -140,7 +140,7 @@ def stamp(daemon: Daemon, image: LoadedImage) -> None:
     for name in image.tags:
         if name.startswith(PROJECT_REPOSITORIES):
             repository, _, tag = name.rpartition(":")
-            daemon.asked(partial(daemon.client.api.tag, name, repository, tag))
+            daemon.call(partial(daemon.client.api.tag, name, repository, tag))
 
 
 def remove_images(daemon: Daemon, image: LoadedImage) -> str:
@@ -154,7 +154,7 @@ def remove_images(daemon: Daemon, image: LoadedImage) -> str:
         return f"kept: it is also called {', '.join(others)}"
     try:
         for name in names:
-            daemon.asked(partial(daemon.client.api.remove_image, name))
+            daemon.call(partial(daemon.client.api.remove_image, name))
     except ImageFault as error:
         return f"kept: {error}"
     return ""

@@ -85,7 +85,7 @@ def asked(error):
     def fail():
         raise error
 
-    return daemon.asked(fail)
+    return daemon.call(fail)
 
 
 def test_what_the_daemon_refuses_is_told_apart():

@@ -56,7 +56,7 @@ def copied(tmp_path):
         (scripts / name).write_text("x")
     (tmp_path / "box").mkdir()
     made = Copied(Daemon(), tmp_path / "box", scripts, python="python3", most_bytes=1 << 20)
-    made.equip("container")
+    made.attach("container")
     return made
 
 
@@ -69,9 +69,9 @@ def test_scripts_are_readable_for_all(copied):
 def test_a_job_finds_its_inputs_and_nothing_of_the_one_before(copied, tmp_path):
     big = tmp_path / "big"
     big.write_bytes(bytes(3 << 20))
-    copied.lay({"first": big})
+    copied.put_inputs({"first": big})
     copied._daemon.members["out/left"] = tarfile.TarInfo("out/left")
-    copied.lay({"second" * 30: big})
+    copied.put_inputs({"second" * 30: big})
     members = {name: each for name, each in copied._daemon.members.items() if name.startswith(("in", "out"))}
     assert members.keys() == {"in", "out", f"in/{'second' * 30}", f"out/{'second' * 30}"}
     assert members["out"].isdir()
@@ -89,9 +89,9 @@ def test_only_regular_files_that_the_patterns_name_come_back(copied):
         ("../d.npy", tarfile.REGTYPE, b"outside"),
         ("out/e.npy", tarfile.SYMTYPE, b""),
     )
-    copied.fetch(Job())
+    copied.fetch_outputs(Job())
     assert {name: path.read_bytes() for name, path in copied.collect(Job()).items()} == {"a.npy": b"wanted"}
-    assert copied.empty()
+    assert copied.clear()
     assert copied.collect(Job()) == {}
 
 
@@ -105,7 +105,7 @@ def test_only_regular_files_that_the_patterns_name_come_back(copied):
 def test_too_much_or_no_tar_is_refused(copied, left, says):
     copied._daemon.left = left
     with pytest.raises(ImageFault, match=says):
-        copied.fetch(Job())
+        copied.fetch_outputs(Job())
 
 
 @pytest.mark.parametrize(
