@@ -160,7 +160,7 @@ def difference_lines(found: Diff) -> list[str]:
     for group in found.groups:
         count = f"{len(group.cells)} cells" if len(group.cells) > 1 else "1 cell"
         lines.append(f"{group.turn}: {count}: {group.before} -> {group.after}")
-        lines.append(f"  cells    {where(group.cells, found.order)}")
+        lines.append(f"  cells    {axis_words(group.cells, found.order)}")
         lines += [f"  gate     {group.gate}"] if group.gate else []
         lines += [f"  cause    {text}" for text in group.causes[:3]]
         lines += [f"  cause    and {len(group.causes) - 3} more"] if len(group.causes) > 3 else []
@@ -178,7 +178,7 @@ def difference_lines(found: Diff) -> list[str]:
     return [*lines, total]
 
 
-def where(cells: Sequence[Cell], order: Mapping[str, Sequence[str]]) -> str:
+def axis_words(cells: Sequence[Cell], order: Mapping[str, Sequence[str]]) -> str:
     """`compiler 3.8; runtime 3.4 to 3.7`: the values of each axis with several."""
     said = placed([cell.axes for cell in cells], order)
     return said or (cells[0].name if len(cells) == 1 else "all of one place")

@@ -130,7 +130,7 @@ def _wrote(module: Vmfb, gates: Gates) -> bool:
     )
 
 
-def learn(release: str, modules: Iterable[Vmfb]) -> Gates:
+def learn_gates(release: str, modules: Iterable[Vmfb]) -> Gates:
     """The gates of a release from modules of its compiler. Raises FileFault if the modules contradict each other."""
     read = list(modules)
     versions = {each.bytecode_version for each in read}
@@ -163,7 +163,7 @@ def _least(modules: list[Vmfb], wanted: str) -> list[int]:
     return [least for module in modules for name, least in module.modules if name == wanted]
 
 
-def learn_folder(folder: Path) -> tuple[Gates, ...]:
+def learn_gates_from(folder: Path) -> tuple[Gates, ...]:
     """From FOLDER/RELEASE/*.vmfb, a row for each minor release. Raises FileFault for a folder without such files."""
     files: dict[str, list[Path]] = {}
     try:
@@ -175,7 +175,7 @@ def learn_folder(folder: Path) -> tuple[Gates, ...]:
         ) from error
     if not files:
         raise FileFault(f"{folder}: read no folder, expected one for each release", tip="FOLDER/3.8.0/module.vmfb")
-    return tuple(learn(release, map(read_vmfb, paths)) for release, paths in files.items())
+    return tuple(learn_gates(release, map(read_vmfb, paths)) for release, paths in files.items())
 
 
 def load_gates(path: Path = GATES_FILE) -> tuple[Gates, ...]:

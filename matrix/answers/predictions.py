@@ -48,7 +48,7 @@ def predictions(gates: Sequence[Gates]) -> Predictions:
 
 
 @functools.cache
-def committed() -> Predictions:
+def committed_predictions() -> Predictions:
     """Predictions from the committed gates."""
     return predictions(load_gates())
 
@@ -91,11 +91,11 @@ def prediction_agreement(cells: Iterable[Cell], known: Predictions) -> Agreement
     other = [cell for cell in compared if surprising(cell, known)]
     return Agreement(
         agreeing=len(compared) - len(other),
-        other=tuple(f"{cell.name}: {beside_words(cell, known)}" for cell in other),
+        other=tuple(f"{cell.name}: {compared_words(cell, known)}" for cell in other),
     )
 
 
-def beside_words(cell: Cell, known: Predictions) -> str:
+def compared_words(cell: Cell, known: Predictions) -> str:
     """`predicted: refused at vm-features (the module needs EXT_F64); as observed`; empty if nothing is predicted."""
     found = prediction_of(cell.axes, known)
     if found is None:

@@ -49,7 +49,7 @@ def released_linker(environment: Environment) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Furnisher:
+class BuildTools:
     """`shop` has the store's locks and fetched files, `store` is its folder."""
 
     shop: Workshop

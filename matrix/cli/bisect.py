@@ -13,7 +13,7 @@ from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.records import DEFAULT_ENGINE, Outcome
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import SelectorFault, are_versions, is_selector, releases_first, select
-from matrix.engines.choice import looking_engine
+from matrix.engines.choice import lookup_engine
 from matrix.plan.axes import NONE
 from matrix.plan.graph import Plan
 from matrix.plan.question import FIELD_PRESET, Question
@@ -23,7 +23,7 @@ from matrix.plan.user_inputs import tool_axes
 from matrix.results.run import Cell, Run
 from matrix.results.square import span
 from matrix.run.carry_out import carry_out, resolved
-from matrix.run.evidence import judged, replay
+from matrix.run.evidence import judged_cells, replay
 from matrix.run.planning import load_spec, plan_of, question_of
 from matrix.run.store import Store
 
@@ -62,24 +62,24 @@ def end_of(cell: Cell) -> End:
 
 def do_bisect(options: Namespace) -> int:
     """Measures what bisection asks for, and prints the first turn of the outcome with its evidence."""
-    question = asked(question_of(options), options.axis)
+    question = line_question(question_of(options), options.axis)
     plan = plan_of(question, options.store)
     search = Search(plan=plan, axis=options.axis, order=line_of(plan, options.axis, options.good, options.bad))
     with Store(options.store) as store:
-        engine = looking_engine(options.engine, store.places)
-        _note(search, judged(plan, replay(plan, store, engine).states, store), only_measured=True)
+        engine = lookup_engine(options.engine, store.places)
+        _note(search, judged_cells(plan, replay(plan, store, engine).states, store), only_measured=True)
         while labels := next_to_measure(search.order, search.known):
             part = _part(question, options, labels)
             summary = carry_out(part, store, options, name=f"bisect {options.axis} {part.spec.name} {' '.join(labels)}")
             if summary.interrupted:
                 return EXIT_INTERRUPTED
             search.jobs += summary.jobs_run
-            _note(search, judged(part, summary.states, store), only_measured=False)
+            _note(search, judged_cells(part, summary.states, store), only_measured=False)
     print(escape_controls("\n".join(answer_lines(search, options))))
     return EXIT_OK
 
 
-def asked(question: Question, axis: str) -> Question:
+def line_question(question: Question, axis: str) -> Question:
     """The question with a line along the axis: every other axis has one value, or follows the axis."""
     if not question.preset and question.spec_name != FIELD_PRESET:
         newest = {} if {axis, *question.axes} & {*tool_axes()} else {tool_axes()[0]: ("latest",)}

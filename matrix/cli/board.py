@@ -19,7 +19,7 @@ from matrix.builds.expected import BoardFindings, Outcomes, accept, differences,
 from matrix.builds.linkage import BoardRuntime, advice, linkage_table, programs_of, row_of
 from matrix.builds.linker import LINKER
 from matrix.builds.sources import source_version
-from matrix.builds.tools import TREES, Furnisher, images, released_linker, toolchains
+from matrix.builds.tools import TREES, BuildTools, images, released_linker, toolchains
 from matrix.core.data import data_root
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
@@ -45,8 +45,8 @@ from matrix.plan.spec import Spec
 from matrix.plan.user_inputs import UserModel
 from matrix.results.judge import Comparison
 from matrix.results.run import FinishedJob, Run
-from matrix.run.carry_out import carry_out, complain_of_missing, resolved
-from matrix.run.evidence import judged
+from matrix.run.carry_out import carry_out, report_missing, resolved
+from matrix.run.evidence import judged_cells
 from matrix.run.planning import load_spec, plan_for
 from matrix.run.store import Store
 
@@ -74,8 +74,8 @@ def do_armv6_smoke(options: Namespace) -> int:
             summary = carry_out(plan, store, options, name=" ".join((BOARD_PRESET, *plan.spec.options)))
             if summary.interrupted:
                 return EXIT_INTERRUPTED
-            complain_of_missing(summary)
-            run = judged(plan, summary.states, store)
+            report_missing(summary)
+            run = judged_cells(plan, summary.states, store)
         runners = _runners(run, plan, store)
     return tell(_found(run, plan, checks), runners, expected, options)
 
@@ -169,8 +169,8 @@ def board_tools(plan: Plan, store: Store) -> dict[str, BoardTools]:
         engine.close()
 
 
-def _furnisher(store: Store) -> Furnisher:
-    return Furnisher(shop=workshop(store.places), store=store.folder)
+def _furnisher(store: Store) -> BuildTools:
+    return BuildTools(shop=workshop(store.places), store=store.folder)
 
 
 def _found(run: Run, plan: Plan, checks: Mapping[str, str]) -> BoardFindings:
@@ -251,8 +251,8 @@ def do_bundle(options: Namespace) -> int:
         summary = carry_out(plan, store, options, name=f"bundle {options.model}")
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        complain_of_missing(summary)
-        run = judged(plan, summary.states, store)
+        report_missing(summary)
+        run = judged_cells(plan, summary.states, store)
         (cell,) = run.cells
         if not cell.passed or not cell.comparison:
             raise BundleRefused(

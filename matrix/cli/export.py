@@ -19,8 +19,8 @@ from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, kind_of, load_locks, variant_of
 from matrix.plan.spec import parse_spec
 from matrix.results.run import Run
-from matrix.run.carry_out import carry_out, complain_of_missing, resolved
-from matrix.run.evidence import judged
+from matrix.run.carry_out import carry_out, report_missing, resolved
+from matrix.run.evidence import judged_cells
 from matrix.run.judging import signature_of
 from matrix.run.planning import load_catalogue
 from matrix.run.store import Store
@@ -126,7 +126,7 @@ def do_export(options: Namespace) -> int:
         summary = carry_out(plan, store, options, name=plan.spec.name)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        complain_of_missing(summary)
-        for path, size in keep_files(judged(plan, summary.states, store), store, options):
+        report_missing(summary)
+        for path, size in keep_files(judged_cells(plan, summary.states, store), store, options):
             print(f"{path}  {size / 1e6:.1f} MB")
     return EXIT_OK

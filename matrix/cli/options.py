@@ -186,7 +186,9 @@ def add_images(image: argparse.ArgumentParser) -> None:
     made["push"].add_argument("repository", metavar="REGISTRY/NAME", help="the tags are the environments' names")
     for name, command in made.items():
         command.set_defaults(machine=platform.machine())
-        command.add_argument("--store", type=place, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are")
+        command.add_argument(
+            "--store", type=absolute_folder, default=argparse.SUPPRESS, metavar="FOLDER", help="where files are"
+        )
         if name == "list":
             continue
         command.add_argument(
@@ -204,7 +206,7 @@ def add_images(image: argparse.ArgumentParser) -> None:
     made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
 
 
-def place(text: str) -> Path:
+def absolute_folder(text: str) -> Path:
     """A folder as an absolute path, for commands that run elsewhere."""
     return Path(text).absolute()
 

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from matrix.answers.gates import gates_json, learn_folder, load_gates
+from matrix.answers.gates import gates_json, learn_gates_from, load_gates
 from matrix.answers.whatis import (
     Observed,
     explain_module,
@@ -61,7 +61,7 @@ def do_whatis(options: Namespace) -> int:
     """Prints what a file is; with `--gates`, the table of gates that a folder of modules teaches."""
     path: Path = options.file
     if options.gates:
-        sys.stdout.write(gates_json(learn_folder(path)))
+        sys.stdout.write(gates_json(learn_gates_from(path)))
         return EXIT_OK
     with open_file(path) as file:
         head = file.read(12)

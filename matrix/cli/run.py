@@ -21,15 +21,15 @@ from matrix.core.errors import (
 from matrix.core.machine import usable_cores
 from matrix.core.records import Outcome, Stage
 from matrix.core.text import plain_rows
-from matrix.engines.choice import looking_engine
+from matrix.engines.choice import lookup_engine
 from matrix.engines.contract import Engine
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.question import Question
 from matrix.results.files import read_run
 from matrix.results.formats import FORMATS
-from matrix.run.carry_out import carry_out, complain_of_missing, disk_use, resolved
+from matrix.run.carry_out import carry_out, disk_use, report_missing, resolved
 from matrix.run.cost import estimate
-from matrix.run.evidence import judged, replay
+from matrix.run.evidence import judged_cells, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.schedule import Schedule
 from matrix.run.store import Store
@@ -43,9 +43,9 @@ def do_run(options: Namespace) -> int:
         summary = carry_out(plan, store, options, name=name)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        report = replace(judged(plan, summary.states, store), disk=disk_use(summary.disk))
+        report = replace(judged_cells(plan, summary.states, store), disk=disk_use(summary.disk))
         _write(FORMATS[options.format](report), options.output)
-    complain_of_missing(summary)
+    report_missing(summary)
     return EXIT_OK
 
 
@@ -55,7 +55,7 @@ def do_plan(options: Namespace) -> int:
     schedule, standing, missing, seconds = Schedule(planned), 0, dict[str, int](), {}
     if (options.store / "store.sqlite").is_file():
         with Store(options.store, read_only=True) as store:
-            engine = looking_engine(options.engine, store.places)
+            engine = lookup_engine(options.engine, store.places)
             schedule = replay(planned, store, engine)
             standing, missing = _standing(engine, planned)
             seconds = store.typical_seconds()
@@ -115,8 +115,8 @@ def do_show(options: Namespace) -> int:
         return EXIT_OK
     planned = plan_of(asked, options.store)
     with Store(options.store, read_only=True) as store:
-        schedule = replay(planned, store, looking_engine(options.engine, store.places))
-        _write(FORMATS[options.format](judged(planned, schedule.states, store)), options.output)
+        schedule = replay(planned, store, lookup_engine(options.engine, store.places))
+        _write(FORMATS[options.format](judged_cells(planned, schedule.states, store)), options.output)
     return EXIT_OK
 
 

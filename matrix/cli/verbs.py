@@ -97,6 +97,10 @@ def make_parser() -> options.Parser:
         for add in OPTIONS[verb]:
             add(command)
         command.add_argument(
-            "--store", type=options.place, default=default_store(), metavar="FOLDER", help="where results are kept"
+            "--store",
+            type=options.absolute_folder,
+            default=default_store(),
+            metavar="FOLDER",
+            help="where results are kept",
         )
     return parser

@@ -13,15 +13,15 @@ from matrix.answers.gates import load_gates
 from matrix.core.data import data_root, presets
 from matrix.core.errors import EXIT_OK, CellUnknown, StoreUnusable
 from matrix.core.text import escape_controls
-from matrix.engines.choice import engine_kind, looking_engine
+from matrix.engines.choice import engine_kind, lookup_engine
 from matrix.engines.contract import Engine
-from matrix.engines.kind import HandMade
+from matrix.engines.kind import ManualRepeat
 from matrix.plan.graph import Plan
 from matrix.plan.question import one_of
 from matrix.plan.stages import axes as axis_rows
 from matrix.results.files import read_runs, run_files
 from matrix.results.run import Cell, FinishedJob, Run
-from matrix.run.evidence import judged, one_cell, replay
+from matrix.run.evidence import judged_cells, one_cell, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.store import Store
 
@@ -49,7 +49,7 @@ def do_why(options: Namespace) -> int:
 def _foretold(choices: Sequence[str]) -> list[str]:
     """The prediction of the gates for a compiler and a runtime; empty if their gates are unknown."""
     axes = dict(word.split("=", 1) for word in choices)
-    found = predictions.prediction_of(axes, predictions.committed())
+    found = predictions.prediction_of(axes, predictions.committed_predictions())
     if found is None:
         return []
     return [
@@ -69,8 +69,8 @@ def _told(options: Namespace) -> int:
     planned = plan_of(question_of(options), options.store)
     try:
         with Store(options.store, read_only=True) as store:
-            engine = looking_engine(options.engine, store.places)
-            run = judged(planned, replay(planned, store, engine).states, store)
+            engine = lookup_engine(options.engine, store.places)
+            run = judged_cells(planned, replay(planned, store, engine).states, store)
             cell = one_cell(run, options.cell)
             if not cell.jobs and (runs := _published(planned)) and _has(runs, cell):
                 return _from_runs(runs, options.cell)
@@ -135,7 +135,7 @@ def _evidence(cell: Cell, run: Run, notes: Sequence[str]) -> list[str]:
         lines += [f"message    {cell.message}", f"means      {cell.means}", f"next       {step}"]
     if cell.comparison:
         lines.append(f"outputs    {cell.comparison.words}")
-    if words := predictions.beside_words(cell, predictions.committed()):
+    if words := predictions.compared_words(cell, predictions.committed_predictions()):
         lines.append(f"gates      {words}")
     lines += notes
     lines += [f"reason     {cell.reason}"] if cell.reason else []
@@ -181,7 +181,7 @@ def shell_command(plan: Plan, run: Run, cell: Cell, store: Store, engine: Engine
         return "# the environment was cleaned away; the next line makes it again"
     assert node.request is not None  # it has run
     model = dict(node.parameters).get("model_file", "")
-    made = HandMade(
+    made = ManualRepeat(
         job=job,
         request=node.request,
         environment=environment,

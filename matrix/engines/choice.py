@@ -45,7 +45,7 @@ def engine_maker(
     return make
 
 
-def looking_engine(name: str, places: StorePlaces) -> Engine:
+def lookup_engine(name: str, places: StorePlaces) -> Engine:
     """An engine for lookups."""
     return engine_maker(name, places, cores=1, offline=True)(lambda _: None)
 

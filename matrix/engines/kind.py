@@ -64,7 +64,7 @@ class EngineSetting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandMade:
+class ManualRepeat:
     """A finished job that a person wants to repeat by hand: its environment, and its files (name -> path) on this
     machine.
 
@@ -131,7 +131,7 @@ class EngineKind:
     title: str
     """Its name in `doctor`."""
     make: Callable[[EngineSetting], Engine]
-    shell_line: Callable[[HandMade], str]
+    shell_line: Callable[[ManualRepeat], str]
     """A shell command that repeats a job by hand."""
     takes: frozenset[Feature] = frozenset()
     preferred: Callable[[], bool] | None = None

@@ -56,10 +56,10 @@ def realise(
     *,
     index: PackageIndex | None = None,
     cache: WheelCache | None = None,
-    furnish: Callable[[Path, Environment], Environment] | None = None,
+    add_tools: Callable[[Path, Environment], Environment] | None = None,
 ) -> Environment:
     """The environment at `folder`, built if it does not exist yet. `cache` holds its wheels; None: uv's default cache.
-    `furnish` adds tools to the installed folder, and returns the environment with them.
+    `add_tools` adds tools to the installed folder, and returns the environment with them.
 
     Raises NotInstallable with the reason, IndexUnreachable, HashMismatch, DiskFull, StoreUnusable, MatrixError.
     """
@@ -68,7 +68,7 @@ def realise(
     def build(root: Path) -> Environment:
         with cache.in_use() if cache else contextlib.nullcontext():
             bare = _build(request, info, root, packages)
-        return furnish(root, bare) if furnish else bare
+        return add_tools(root, bare) if add_tools else bare
 
     return realise_with(request, folder, build)
 

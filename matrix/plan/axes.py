@@ -26,7 +26,7 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
     faults: list[str] = []
     axes: dict[str, tuple[AxisValue, ...]] = {}
     for axis, terms in spec.axes.items():
-        labels = labels_meant(axis, terms, spec, catalogue, faults)
+        labels = selected_labels(axis, terms, spec, catalogue, faults)
         axes[axis] = tuple(axis_value(axis, label, spec, catalogue) for label in labels)
     for axis, other in spec.ties.items():
         axes[axis] = tied_values(axis, axes[other], spec, catalogue, faults)
@@ -84,10 +84,10 @@ def _own_tools(row: Axis | None, spec: Spec) -> tuple[str, ...]:
 def labels_by_name(rule: Rule, axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
     """The exact values in a rule's condition: no specifiers, no keywords."""
     terms = [term for term in rule.when[axis] if not is_selector(term)]
-    return labels_meant(axis, terms, spec, catalogue, [])
+    return selected_labels(axis, terms, spec, catalogue, [])
 
 
-def labels_meant(
+def selected_labels(
     axis: str, terms: Sequence[str], spec: Spec, catalogue: Catalogue, faults: list[str], *, place: str = ""
 ) -> tuple[str, ...]:
     """The known values that selectors select. Faults name `place`, or the axis of the spec."""
@@ -141,7 +141,7 @@ def without_value(axis: str) -> AxisValue:
     return AxisValue(axis=axis, label=NONE)
 
 
-def touched(axis: str, spec: Spec) -> Set[Stage] | None:
+def stages_of_axis(axis: str, spec: Spec) -> Set[Stage] | None:
     """The stages that name an axis. For a spec's own axis: the stages of its backends, or those whose environment gets
     packages from it. None for an axis with a value in every cell: backend, model, target."""
     own = spec.own_axes.get(axis)

@@ -13,10 +13,10 @@ from matrix.plan.axes import (
     NONE,
     axis_value,
     labels_by_name,
-    labels_meant,
     ordered_axes,
+    selected_labels,
+    stages_of_axis,
     tied_values,
-    touched,
     without_value,
 )
 from matrix.plan.backends.shared import BACKEND_AXIS, MODEL_AXIS
@@ -33,7 +33,7 @@ def planes_of(
     for view in spec.tables:
         plane = {}
         for axis, terms in view.where.items():
-            labels = labels_meant(axis, terms, spec, catalogue, faults, place=f"{view.place}.{axis}")
+            labels = selected_labels(axis, terms, spec, catalogue, faults, place=f"{view.place}.{axis}")
             plane[axis] = tuple(value for value in axes[axis] if value.label in labels)
             if labels and not plane[axis]:
                 on_it = ", ".join(value.label for value in axes[axis])
@@ -48,7 +48,7 @@ def labels_chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Ca
     """The labels that `only` keeps, for each axis that it names."""
     faults: list[str] = []
     chosen = {
-        axis: frozenset(labels_meant(axis, terms, spec, catalogue, faults, place=f"--only {axis}"))
+        axis: frozenset(selected_labels(axis, terms, spec, catalogue, faults, place=f"--only {axis}"))
         for axis, terms in only.items()
     }
     if faults:
@@ -68,7 +68,7 @@ def points(
 
     names = ordered_axes(rules.spec)
     nothing = {name: without_value(name) for name in names}
-    touches = {name: touched(name, rules.spec) for name in names}
+    touches = {name: stages_of_axis(name, rules.spec) for name in names}
     leading = [name for name in names if name in (BACKEND_AXIS.name, MODEL_AXIS.name)]
 
     def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
@@ -123,7 +123,7 @@ class Rules:
     def _conditions(self, rule: Rule, faults: list[str]) -> dict[int, frozenset[str]]:
         return {
             self.position[axis]: frozenset(
-                labels_meant(axis, terms, self.spec, self.catalogue, faults, place=f"{rule.place}.when.{axis}")
+                selected_labels(axis, terms, self.spec, self.catalogue, faults, place=f"{rule.place}.when.{axis}")
             )
             for axis, terms in rule.when.items()
         }
@@ -144,7 +144,7 @@ class Rules:
             beyond: dict[str, tuple[AxisValue, ...]] = {}
             outside = False
             for axis in rule.when:
-                labels = labels_meant(axis, rule.when[axis], self.spec, self.catalogue, [])
+                labels = selected_labels(axis, rule.when[axis], self.spec, self.catalogue, [])
                 own = [value for value in self.axes[axis] if value.label in labels]
                 named = labels_by_name(rule, axis, self.spec, self.catalogue)
                 new = [label for label in named if label not in {value.label for value in own}]

@@ -14,7 +14,7 @@ from dataclasses import replace
 from matrix.core.errors import SpecError
 from matrix.core.keys import digest
 from matrix.core.records import Outcome, Stage
-from matrix.plan.axes import NEWER_TIP, labels_meant
+from matrix.plan.axes import NEWER_TIP, selected_labels
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import Plan, PlannedCell
 from matrix.plan.stages import Node, kinds
@@ -115,7 +115,7 @@ class _Maker:
         for axis, term in spec.benchmark.baseline.items():
             place = f"benchmark.baseline.{axis}"
             before = len(faults)
-            meant = labels_meant(axis, (term,), spec, self.catalogue, faults, place=place)
+            meant = selected_labels(axis, (term,), spec, self.catalogue, faults, place=place)
             if len(meant) != 1 and len(faults) == before:
                 found = ", ".join(meant) or "none"
                 faults.append(f"{place}: {term!r} means {found}, expected exactly one value")

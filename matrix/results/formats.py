@@ -16,7 +16,7 @@ from matrix.plan.axes import NONE
 from matrix.results.files import run_json
 from matrix.results.run import Run
 from matrix.results.sections import Block, Column, Grid, Lines, Section, Words, grid, measures
-from matrix.results.sentences import recompiled, sentences_beside
+from matrix.results.sentences import comparison_sentences, recompiled
 from matrix.results.square import legend, mark_of, squares, words_of
 from matrix.results.times import TIMES_SECTION
 from matrix.results.weights import BUILDS, MODULE_WEIGHTS
@@ -51,7 +51,7 @@ def _notes(run: Run) -> Iterator[Block]:
 
 
 def _beside(run: Run) -> Iterator[Block]:
-    if said := sentences_beside(run):
+    if said := comparison_sentences(run):
         yield Lines(lines=said)
     yield Lines(lines=recompiled(run), bullets=False)
 

@@ -15,7 +15,7 @@ from matrix.core.versions import SelectorFault, is_version, select
 from matrix.plan.backends.iree import COMPILER, IREE, RUNTIME
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes
-from matrix.results.speed import distinct, median_ratio, waited
+from matrix.results.speed import distinct, median_ratio, waited_for_core
 
 Document = dict[str, Any]
 END = next(kind.name for kind in IREE.stages if kind.compared)
@@ -155,4 +155,4 @@ def _exact(rows: Sequence[Any]) -> Document:
         wall, cpu = (sum(sum(row[name].values()) for row in rows) for name in series)
     except (AttributeError, ArithmeticError, KeyError, TypeError, ValueError):
         return {}
-    return {"waited_for_a_core": waited(cpu, wall)} if wall else {}
+    return {"waited_for_a_core": waited_for_core(cpu, wall)} if wall else {}

@@ -102,14 +102,14 @@ class _Cells:
                     yield _Pair(first=cells[wheel], second=cell, built=False)
 
 
-def beside(run: Run) -> tuple[SubjectComparison, ...]:
+def compare_targets(run: Run) -> tuple[SubjectComparison, ...]:
     """A record for each target after the first that has cells in common with it; none for a run with one target."""
     cells = _Cells(run)
     rows = (_beside(cells, target, cells.targets[0], cells.across(target)) for target in cells.targets[1:])
     return tuple(row for row in rows if row.cells or row.unmeasured)
 
 
-def builds_beside(run: Run) -> tuple[SubjectComparison, ...]:
+def compare_builds(run: Run) -> tuple[SubjectComparison, ...]:
     """A record for each runtime from source that has cells where the wheel of its release has one."""
     cells = _Cells(run)
     rows = (_beside(cells, name, f"the wheel {cells.releases[name]}", cells.builds(name)) for name in cells.releases)
@@ -152,7 +152,7 @@ def _measured(cell: Cell) -> bool:
 
 def _targets(run: Run) -> tuple[str, ...]:
     """The sentences of a run with several targets, and of one with builds."""
-    rows = (*beside(run), *builds_beside(run))
+    rows = (*compare_targets(run), *compare_builds(run))
     return tuple(sentence for row in rows for sentence in (row.words, *row.differences))
 
 
@@ -313,7 +313,7 @@ def _relation(run: Run, cell: Cell) -> str:
 # -- all sentences
 
 
-def sentences_beside(run: Run) -> tuple[str, ...]:
+def comparison_sentences(run: Run) -> tuple[str, ...]:
     """Which exporters write the same MLIR, and which compilers accept it; how targets differ. Empty if there is one of
     each."""
     return (*(group.words for group in groups(run)), *portability(run), *_targets(run))

@@ -83,7 +83,7 @@ def _table(subjects: Sequence[Subject], baseline: Mapping[str, str], passes: Seq
         shared={axis: label for axis, label in cells[0].axes.items() if axis not in baseline},
         axes=distinct(tuple(baseline), [cell.axes for cell in cells]),
         noise_floor=None if floor is None else math.exp(floor),
-        waited_for_a_core=waited(cpu, wall),
+        waited_for_a_core=waited_for_core(cpu, wall),
         highest_load=max((timing["load"] for timing in timings if timing["load"] is not None), default=None),
         passes=len(passes),
         rows=rows,
@@ -159,7 +159,7 @@ def _by_round(values: Mapping[int, float]) -> dict[str, float]:
     return {str(number): value for number, value in sorted(values.items())}
 
 
-def waited(cpu: float, wall: float) -> float:
+def waited_for_core(cpu: float, wall: float) -> float:
     """The part of the time in which calls had no core."""
     return max(0.0, 1 - cpu / wall) if wall else 0.0
 

@@ -61,7 +61,7 @@ def carry_out(plan: Plan, store: Store, options: Namespace, *, name: str) -> Run
     return summary
 
 
-def complain_of_missing(summary: RunSummary) -> None:
+def report_missing(summary: RunSummary) -> None:
     """Raises NotAllMeasured if cells stay untested because this machine lacks something."""
     if summary.missing:
         raise NotAllMeasured(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from matrix.core.errors import EngineMissing
 from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest, Outcome
-from matrix.engines.choice import looking_engine
+from matrix.engines.choice import lookup_engine
 from matrix.engines.contract import Engine
 from matrix.plan.graph import NodeState, Plan
 from matrix.plan.question import Question, one_of
@@ -63,11 +63,11 @@ def store_run(preset: str, folder: Path, *, engine: str = DEFAULT_ENGINE) -> Run
     planning."""
     planned = plan_of(Question(preset=preset), folder)
     with Store(folder, read_only=True) as store:
-        looking = looking_engine(engine, store.places)
-        return judged(planned, replay(planned, store, looking).states, store)
+        looking = lookup_engine(engine, store.places)
+        return judged_cells(planned, replay(planned, store, looking).states, store)
 
 
-def judged(plan: Plan, states: Sequence[NodeState], store: Store) -> Run:
+def judged_cells(plan: Plan, states: Sequence[NodeState], store: Store) -> Run:
     """The cells of a plan in their order, judged with the artifacts of the store."""
     given = {digest: path for node in plan.nodes for _, path, digest in node.given}
 

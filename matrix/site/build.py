@@ -21,7 +21,7 @@ from matrix.results.run import Cell, Run
 from matrix.results.square import Square
 from matrix.site.badges import as_svg, badge_of
 from matrix.site.charts import Chart, chart_csv, chart_json, find_charts
-from matrix.site.harmless import LABEL, inert_run, slug
+from matrix.site.harmless import LABEL, safe_run, slug
 from matrix.site.pages import Site, first_table, latest
 from matrix.site.picture import square_svg
 from matrix.site.squares import FIRST, find_squares, slug_of, without_repeats
@@ -74,7 +74,7 @@ def runs_of_pages(results: Sequence[Path]) -> list[Run]:
     nothing to show or if two files are of one preset."""
     if not results:
         raise UsageError("no results to publish", tip="name the JSON of a run: `show --format json --output FILE`")
-    read = [inert_run(run) for run in read_runs(results)]
+    read = [safe_run(run) for run in read_runs(results)]
     runs = sorted(read, key=lambda run: (not _is_first(run), bool(run.notes("target")), run.preset, run.source))
     if not any(run.cells for run in runs):
         raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")

@@ -35,7 +35,7 @@ AS_READ = frozenset({"source"})
 """The path of the run's file: it is read again, and is on no page."""
 
 
-def inert_run(run: Run) -> Run:
+def safe_run(run: Run) -> Run:
     """The run with all its texts made safe, in any field or mapping."""
     changed = _inert(run, prose=False)
     assert isinstance(changed, Run)

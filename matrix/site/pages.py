@@ -58,7 +58,7 @@ class Site:
             table=start,
             pickers=self._finder.pickers(start),
             squares=self._grouped(),
-            apart=apart(self._tables),
+            apart=distinct_names(self._tables),
             charted={chart.run.preset: chart.slug for chart in reversed(self._charts)},
             releases=by_product(self._releases),
             models=list(self._models),
@@ -164,7 +164,7 @@ class Site:
         }
 
 
-def apart(tables: Sequence[Square]) -> dict[str, str]:
+def distinct_names(tables: Sequence[Square]) -> dict[str, str]:
     """Slug -> what distinguishes the square from the others of its run with the same two axes."""
     found = {}
     for table in tables:

@@ -94,9 +94,9 @@ def without_repeats(tables: Iterable[Square]) -> list[Square]:
 def mark(run: Run, cell: Cell) -> str:
     """The mark of a cell, as in the tables of the command line; `(ok)` if it is only predicted, `ok≠` if it ended
     differently than predicted."""
-    if found := predictions.only_predicted(cell, predictions.committed()):
+    if found := predictions.only_predicted(cell, predictions.committed_predictions()):
         return f"({signatures.codes().get(found.gate, '?') if found.gate else OUTCOME_MARKS[Outcome.PASSED]})"
-    return mark_of(run, cell) + (OTHERWISE if predictions.surprising(cell, predictions.committed()) else "")
+    return mark_of(run, cell) + (OTHERWISE if predictions.surprising(cell, predictions.committed_predictions()) else "")
 
 
 def marks_of(square: Square) -> tuple[LegendRow, ...]:
@@ -105,11 +105,11 @@ def marks_of(square: Square) -> tuple[LegendRow, ...]:
 
 
 def _legend_words(cell: Cell) -> str:
-    known = predictions.committed()
+    known = predictions.committed_predictions()
     if found := predictions.only_predicted(cell, known):
         return f"{cell.words}; {predictions.prediction_words(found)}"
     if predictions.surprising(cell, known):
-        return f"{cell.words}; {predictions.beside_words(cell, known)}"
+        return f"{cell.words}; {predictions.compared_words(cell, known)}"
     return meaning(cell)
 
 

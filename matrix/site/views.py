@@ -16,7 +16,7 @@ from matrix.results import signatures
 from matrix.results.formats import sections
 from matrix.results.run import Cell, Run
 from matrix.results.sections import Block
-from matrix.results.sentences import sentences_beside
+from matrix.results.sentences import comparison_sentences
 from matrix.results.square import Square
 from matrix.site.charts import Chart, Point, value_words
 from matrix.site.harmless import slug
@@ -60,7 +60,7 @@ def templates() -> jinja2.Environment:
         "slug_of": slug_of,
         "link_of": link_of,
         "outcome_kind": kind,
-        "foreseen_words": foreseen_words,
+        "foreseen_words": predicted_words,
         "LINES": LINES,
         "FEW": FEW,
         "FIRST": FIRST,
@@ -70,7 +70,7 @@ def templates() -> jinja2.Environment:
 
 def sentences_of(run: Run) -> list[str]:
     """What a run says besides its squares."""
-    return [*sentences_beside(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
+    return [*comparison_sentences(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
 
 
 def tables_of(run: Run) -> list[Block]:
@@ -83,9 +83,9 @@ def tables_link(run: Run) -> str:
     return f"tables/{slug(run.preset)}.html" if tables_of(run) else ""
 
 
-def foreseen_words(cell: Cell) -> str:
+def predicted_words(cell: Cell) -> str:
     """The gates' prediction for a cell, beside the observation; empty if nothing is predicted."""
-    return predictions.beside_words(cell, predictions.committed())
+    return predictions.compared_words(cell, predictions.committed_predictions())
 
 
 def counted(number: int, name: str) -> str:
@@ -138,7 +138,7 @@ def square_view(table: Square) -> dict[str, Any]:
     answers += [(table.column_axis, column, column_answer(table, column), "") for column in table.columns]
     return {
         "rows": rows,
-        "foreseen": predictions.prediction_agreement(table.cells.values(), predictions.committed()),
+        "foreseen": predictions.prediction_agreement(table.cells.values(), predictions.committed_predictions()),
         "columns": list(table.short_columns.items()),
         "legend": [{"row": row, "kind": kind(row.cell)} for row in marks_of(table)],
         "answers": answers,

@@ -28,7 +28,7 @@ from matrix.plan.backends.backend import (
     StageKind,
 )
 from matrix.plan.backends.iree import IREE, MLIR
-from matrix.plan.backends.iree_values import released
+from matrix.plan.backends.iree_values import release_values
 from matrix.plan.backends.shared import BARE, MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Model
 
@@ -86,7 +86,7 @@ def scaler(folder: Path) -> Backend:
         axes=(
             MODEL_AXIS,
             PYTHON_AXIS,
-            Axis(name="scaler", package="scaler", released=True, value=released("scaler", "scaler", "convert")),
+            Axis(name="scaler", package="scaler", released=True, value=release_values("scaler", "scaler", "convert")),
             TARGET_AXIS,
         ),
         stages=(

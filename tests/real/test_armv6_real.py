@@ -36,12 +36,12 @@ INFINITY = float("inf")
 
 
 @pytest.fixture(scope="module")
-def furnisher(unpacked: Path) -> tools.Furnisher:
-    return tools.Furnisher(shop=workshop(store_places(unpacked)), store=unpacked)
+def furnisher(unpacked: Path) -> tools.BuildTools:
+    return tools.BuildTools(shop=workshop(store_places(unpacked)), store=unpacked)
 
 
 @pytest.fixture(scope="module")
-def static(furnisher: tools.Furnisher, tmp_path_factory: pytest.TempPathFactory) -> BoardTools:
+def static(furnisher: tools.BuildTools, tmp_path_factory: pytest.TempPathFactory) -> BoardTools:
     """The compiler and qemu, fetched and unpacked: a minute."""
     trees = tmp_path_factory.mktemp("trees")
     (trees / "armel").symlink_to(furnisher.packages("armel").path)
@@ -201,7 +201,7 @@ def test_the_oracle_refuses_code_for_armv7(static: BoardTools, tmp_path: Path) -
 
 
 def test_the_audit_finds_this_machine_in_debug_sections_and_not_in_what_goes_on_a_board(
-    static: BoardTools, furnisher: tools.Furnisher, tmp_path: Path
+    static: BoardTools, furnisher: tools.BuildTools, tmp_path: Path
 ) -> None:
     """A real program of Debian's C library: stripped it tells nothing, with debug sections it names the folder."""
     source, words = tools.images() / "smoke" / "hello.c", names_of_this_machine(furnisher.store)
@@ -217,7 +217,7 @@ def test_the_audit_finds_this_machine_in_debug_sections_and_not_in_what_goes_on_
 
 
 @pytest.fixture(scope="module")
-def linker(furnisher: tools.Furnisher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def linker(furnisher: tools.BuildTools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wrapper in front of a program that writes down how it was called."""
     folder = tmp_path_factory.mktemp("linker")
     recorder = folder.parent / f"{folder.name}-recorder"

@@ -71,7 +71,7 @@ def test_a_bundle_runs_with_nothing_else_in_its_root(
     refuse_traces(root, store)
     if toolchain == "zig-static":
         assert (root / RUNNER).stat().st_size < 1_200_000
-    furnisher = tools.Furnisher(shop=workshop(store_places(store)), store=store)
+    furnisher = tools.BuildTools(shop=workshop(store_places(store)), store=store)
     shutil.copy(furnisher.packages("qemu").path / "usr" / "bin" / "qemu-arm-static", root / "qemu")
     if tools.toolchains()[toolchain].dynamic:
         library = furnisher.packages("armel").path / "usr" / "arm-linux-gnueabi" / "lib"

@@ -21,7 +21,7 @@ from matrix.core.errors import ImageFault
 from matrix.core.records import EnvironmentRequest
 from matrix.engines.committed import Committed
 from matrix.engines.docker.daemon import Daemon
-from matrix.engines.docker.images_held import files_on_daemon, loaded_images, was_named
+from matrix.engines.docker.loaded_images import age_known, files_on_daemon, loaded_images
 from matrix.images.image import Image
 from matrix.images.layer_files import Reader, first_difference, layer_files
 from matrix.plan.locks import load_locks
@@ -134,9 +134,9 @@ def test_a_saved_image_loads_after_it_was_removed(store, daemon, tmp_path):
     with (tmp_path / "saved.tar").open("rb") as archive:
         daemon.load(iter(lambda: archive.read(1 << 20), b""))
     assert daemon.has(image)
-    assert not was_named(daemon, image)  # `docker load` keeps no time, and `image remove` goes by age
+    assert not age_known(daemon, image)  # `docker load` keeps no time, and `image remove` goes by age
     assert main(["image", "build", "--store", str(store), *chosen("3.13.0")]) == 0
-    assert was_named(daemon, image)
+    assert age_known(daemon, image)
 
 
 def test_what_is_pushed_is_what_is_pulled(store, daemon, tmp_path, capsys):

@@ -14,16 +14,16 @@ from matrix.core.records import EnvironmentRequest
 from matrix.core.text import plain_rows, say
 from matrix.engines.committed import SHORT, Committed, CommittedImage, all_have, make_all, megabytes, sample
 from matrix.engines.docker.daemon import Daemon
-from matrix.engines.docker.images_held import (
+from matrix.engines.docker.kind import DOCKER
+from matrix.engines.docker.loaded_images import (
     LoadedImage,
     files_on_daemon,
     layers_held,
     loaded_images,
     push,
     remove_images,
-    stamp,
+    retag,
 )
-from matrix.engines.docker.kind import DOCKER
 from matrix.engines.docker.loading import LOADS_AT_ONCE
 from matrix.engines.kind import EngineSetting, ImageWork, workshop
 from matrix.images.image import Image, image_tag
@@ -190,7 +190,7 @@ def _remove(work: ImageWork) -> int:
             if (options.environment and name not in options.environment) or (image.loaded and image.loaded > before):
                 continue
             if image.loaded is None and image.tags and options.older_than > 0:
-                stamp(daemon, image)
+                retag(daemon, image)
                 said = "kept: loaded at a time that the daemon does not know; its age counts from now"
             else:
                 said = remove_images(daemon, image) or "removed"

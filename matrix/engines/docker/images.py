@@ -14,8 +14,8 @@ from matrix.core.records import Environment, EnvironmentRequest, Toolchain
 from matrix.engines.choice import refuse
 from matrix.engines.committed import environment_of
 from matrix.engines.docker.daemon import Daemon
-from matrix.engines.docker.images_held import layers_held, was_named
 from matrix.engines.docker.kind import DOCKER
+from matrix.engines.docker.loaded_images import age_known, layers_held
 from matrix.engines.docker.loading import Loader
 from matrix.engines.docker.user_images import look_inside
 from matrix.images.image import Image, image_tag
@@ -94,7 +94,7 @@ class Images:
             return environment
         image = self._image(request)
         if standing := self.load(request):
-            if not was_named(self.daemon, image):
+            if not age_known(self.daemon, image):
                 self.daemon.name(image, image_tag(request))
             return standing
         self._workshop.fetch(request, self._machine, image)

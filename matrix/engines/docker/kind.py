@@ -12,7 +12,7 @@ from matrix.core import processes
 from matrix.core.errors import EngineMissing
 from matrix.core.records import Toolchain
 from matrix.engines.contract import Engine, tool_line
-from matrix.engines.kind import EngineKind, EngineSetting, Feature, Finding, HandMade, ImageWork, workshop
+from matrix.engines.kind import EngineKind, EngineSetting, Feature, Finding, ImageWork, ManualRepeat, workshop
 
 PING_SECONDS = 10.0
 
@@ -42,7 +42,7 @@ def _answers() -> bool:
     return True
 
 
-def _shell_line(made: HandMade) -> str:
+def _shell_line(made: ManualRepeat) -> str:
     files = {**made.files, **({Path(made.model).name: Path(made.model)} if made.script else {})}
     copies = "".join(f"cp {shlex.quote(str(path))} $d/{shlex.quote(name)} && " for name, path in files.items())
     entry = "--entrypoint '' " if made.request.toolchain else ""

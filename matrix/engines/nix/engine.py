@@ -43,7 +43,7 @@ Standing = tuple[int, int]
 
 
 @dataclass(eq=False, kw_only=True)
-class Entered:
+class SandboxedWorker:
     """An environment with a worker in it. `shown` has the files that the jobs see read-only, `folder` their own
     folders."""
 
@@ -83,9 +83,9 @@ class NixEngine:
         self._by_digest: dict[str, StoreEnvironment] = {}
         self._found: dict[str, int] = {}
         self._closures: dict[Path, tuple[StorePath, ...]] = {}
-        self._entered: dict[str, Entered] = {}
-        self._left: list[Entered] = []
-        self._jobs: dict[str, tuple[Entered, Path]] = {}
+        self._entered: dict[str, SandboxedWorker] = {}
+        self._left: list[SandboxedWorker] = []
+        self._jobs: dict[str, tuple[SandboxedWorker, Path]] = {}
         self._remover = ThreadPoolExecutor(1, thread_name_prefix="removes folders")
         if not offline:
             _ = maker.store
@@ -213,7 +213,7 @@ class NixEngine:
             )
         )
 
-    def _enter(self, job: Job, environment: Environment) -> Entered:
+    def _enter(self, job: Job, environment: Environment) -> SandboxedWorker:
         """The worker of an environment; a new one if it is gone, or if the environment was collected meanwhile."""
         place = self._by_digest[environment.digest]
         entered = self._entered.get(environment.digest)
@@ -227,7 +227,7 @@ class NixEngine:
         made = self._entered[environment.digest] = self._new(job, place, environment, cold=cold)
         return made
 
-    def _new(self, job: Job, place: StoreEnvironment, environment: Environment, *, cold: bool) -> Entered:
+    def _new(self, job: Job, place: StoreEnvironment, environment: Environment, *, cold: bool) -> SandboxedWorker:
         box = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
         shown, folder = box / "in", box / "out"
         shown.mkdir()
@@ -252,7 +252,7 @@ class NixEngine:
         env = {"PATH": os.defpath, "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", **(ONE_THREAD if job.script else {})}
         channel = ProcessChannel(line, env)
         worker = Worker(channel=channel, on_event=self._say, name=environment.request_label)
-        return Entered(place=place, worker=worker, standing=standing, shown=shown, folder=folder)
+        return SandboxedWorker(place=place, worker=worker, standing=standing, shown=shown, folder=folder)
 
     def _say(self, event: WorkerEvent) -> None:
         """A failure while the environment is removed from under it is our fault, not IREE's."""

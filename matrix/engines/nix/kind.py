@@ -13,7 +13,7 @@ from matrix.core.data import PACKAGE_FOLDER
 from matrix.core.disk import StorePlaces
 from matrix.core.errors import MatrixError
 from matrix.engines.contract import Engine, tool_line
-from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Finding, HandMade, ImageWork, State, workshop
+from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Finding, ImageWork, ManualRepeat, State, workshop
 from matrix.engines.venv.kind import in_folder, python_line
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _make(setting: EngineSetting) -> Engine:
     )
 
 
-def _shell_line(made: HandMade) -> str:
+def _shell_line(made: ManualRepeat) -> str:
     """Without a sandbox a tool is started from the programs beside the environment."""
     tool, *words = python_line(made) if made.script else tool_line(made.job.command, made.environment)
     programs = dict(made.environment.evidence).get(PROGRAMS)

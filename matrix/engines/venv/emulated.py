@@ -37,7 +37,7 @@ SYSROOT_LIBRARIES = ("lib*", "usr/lib*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Foreign:
+class EmulatedEnvironments:
     """Makes such environments in a store: `shop` has its locks and fetched files, `store` is its folder."""
 
     shop: Workshop

@@ -31,8 +31,8 @@ from matrix.plan.stages import worker_of
 
 if TYPE_CHECKING:
     from matrix.images.workshop import Workshop
-    from matrix.engines.venv.emulated import Foreign
-    from matrix.builds.tools import Furnisher
+    from matrix.engines.venv.emulated import EmulatedEnvironments
+    from matrix.builds.tools import BuildTools
 
 
 class VenvEngine:
@@ -84,17 +84,17 @@ class VenvEngine:
         return digest({"bare": bare, "beside": self._furnisher.identity(request)}) if request.linked else bare
 
     @functools.cached_property
-    def _foreign(self) -> Foreign:
+    def _foreign(self) -> EmulatedEnvironments:
         """Imports readers of archives, which a run for this machine does not need."""
-        from matrix.engines.venv.emulated import Foreign
+        from matrix.engines.venv.emulated import EmulatedEnvironments
 
-        return Foreign(shop=self._workshop(), store=self._environments.parent)
+        return EmulatedEnvironments(shop=self._workshop(), store=self._environments.parent)
 
     @functools.cached_property
-    def _furnisher(self) -> Furnisher:
-        from matrix.builds.tools import Furnisher
+    def _furnisher(self) -> BuildTools:
+        from matrix.builds.tools import BuildTools
 
-        return Furnisher(shop=self._workshop(), store=self._environments.parent)
+        return BuildTools(shop=self._workshop(), store=self._environments.parent)
 
     def _python(self, request: EnvironmentRequest) -> PythonInfo:
         with self._finding:  # one search for an interpreter, however many environments wait for it
@@ -128,7 +128,7 @@ class VenvEngine:
             return self._furnisher.furnish(request, root, folder, bare)
 
         beside = furnish if request.build or request.linked else None
-        return installed.realise(request, self._python(request), folder, cache=self._cache, furnish=beside)
+        return installed.realise(request, self._python(request), folder, cache=self._cache, add_tools=beside)
 
     def _hold(self, request: EnvironmentRequest) -> bool:
         """From here on no other process removes the environment, until this one ends or removes it."""

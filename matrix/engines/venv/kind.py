@@ -10,7 +10,7 @@ from pathlib import Path
 from matrix.core.disk import size_of
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.engines.contract import Engine, tool_line
-from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Feature, HandMade, workshop
+from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Feature, ManualRepeat, workshop
 
 
 def _make(setting: EngineSetting) -> Engine:
@@ -30,16 +30,16 @@ def _make(setting: EngineSetting) -> Engine:
     )
 
 
-def _shell_line(made: HandMade) -> str:
+def _shell_line(made: ManualRepeat) -> str:
     return in_folder(made, python_line(made) if made.script else tool_line(made.job.command, made.environment))
 
 
-def python_line(made: HandMade) -> tuple[str, ...]:
+def python_line(made: ManualRepeat) -> tuple[str, ...]:
     """The script, run by the environment's Python."""
     return (*tool_line(("python",), made.environment), str(made.scripts / made.script), made.model, *made.words)
 
 
-def in_folder(made: HandMade, line: tuple[str, ...]) -> str:
+def in_folder(made: ManualRepeat, line: tuple[str, ...]) -> str:
     """A command in a new folder with the job's files."""
     links = "".join(f"ln -s {shlex.quote(str(path))} {name} && " for name, path in made.files.items())
     return f'cd "$(mktemp -d)" && {links}{shlex.join(line)}'

@@ -29,7 +29,7 @@ TARGET_FLAGS = {
 DEVICE = ("--device=local-sync",)
 
 
-def released(
+def release_values(
     axis: str, package: str, *stages: Stage, tools_in: Stage = "", built_in: Stage = "", linked_in: Stage = ""
 ) -> Value:
     """The values of an axis of releases. A user's own tools are used in the stage `tools_in`; the other stages need

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from modules import RELEASES, linear_modules, module
 
-from matrix.answers.gates import gates_json, learn, learn_folder, likely_compilers, load_gates, predict
+from matrix.answers.gates import gates_json, learn_gates, learn_gates_from, likely_compilers, load_gates, predict
 from matrix.answers.predictions import prediction_agreement, predictions
 from matrix.answers.whatis import explain_module
 from matrix.artifacts.vmfb import Function, read_vmfb
@@ -58,7 +58,7 @@ def test_the_committed_gates_are_what_the_modules_teach(tmp_path):
         folder = tmp_path / release
         folder.mkdir()
         (folder / "module.vmfb").write_bytes((linear_modules() / f"linear-{release}.vmfb").read_bytes())
-    learnt = {gates.release: gates for gates in learn_folder(tmp_path)}
+    learnt = {gates.release: gates for gates in learn_gates_from(tmp_path)}
     assert list(learnt) == [gates.release for gates in load_gates()]
     for gates in load_gates():
         shown = learnt[gates.release]
@@ -123,12 +123,12 @@ def test_every_release_meets_every_gate_in_the_order_of_the_runtime():
 def test_modules_of_two_releases_are_refused():
     mixed = [read_vmfb(module("linear-3.8.0")), read_vmfb(module("linear-3.10.0"))]
     with pytest.raises(FileFault, match=r"modules of 3\.8: read bytecode \[\(15, 0\), \(16, 0\)\]"):
-        learn("3.8", mixed)
+        learn_gates("3.8", mixed)
 
 
 def test_a_folder_without_modules_is_refused(tmp_path):
     with pytest.raises(FileFault, match="expected one for each release"):
-        learn_folder(tmp_path)
+        learn_gates_from(tmp_path)
     (tmp_path / "models").mkdir()
     with pytest.raises(FileFault, match="expected folders named by release"):
-        learn_folder(tmp_path)
+        learn_gates_from(tmp_path)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from matrix.answers.predictions import beside_words, committed, only_predicted, prediction_agreement, surprising
+from matrix.answers.predictions import (
+    committed_predictions,
+    compared_words,
+    only_predicted,
+    prediction_agreement,
+    surprising,
+)
 from matrix.cli.main import main
 from matrix.core.records import Outcome
 from matrix.results.files import read_run, run_files
@@ -37,44 +43,48 @@ def shown(run: Run, cell: Cell) -> tuple[str, str]:
 @pytest.mark.parametrize("path", run_files(RESULTS), ids=lambda path: path.stem)
 def test_all_committed_cells_end_as_predicted(path):
     """A result that does not is a finding: explain it here and in the documents before it is published."""
-    found = prediction_agreement(read_run(path).cells, committed())
+    found = prediction_agreement(read_run(path).cells, committed_predictions())
     assert found.other == ()
     assert found.agreeing > 0
 
 
 def test_a_cell_that_ends_otherwise_is_marked_counted_and_named(run):
     cell = replace(of(run, "3.8.0", "3.9.0"), outcome=Outcome.FAILED, signature="executable-abi")
-    assert surprising(cell, committed())
+    assert surprising(cell, committed_predictions())
     assert shown(run, cell) == (
         "E≠",
         "failed at run: executable-abi; predicted: it loads; observed: executable-abi",
     )
-    found = prediction_agreement([cell if each.axes == cell.axes else each for each in run.cells], committed())
+    found = prediction_agreement(
+        [cell if each.axes == cell.axes else each for each in run.cells], committed_predictions()
+    )
     assert found.words == "224 of 225 cells ended as the gates alone predict"
     assert len(found.other) == 1 and "compiler=3.8.0 runtime=3.9.0" in found.other[0]
 
 
 def test_wrong_numbers_are_a_module_that_was_loaded(run):
     cell = replace(of(run, "3.8.0", "3.9.0"), outcome=Outcome.WRONG_OUTPUT, signature="")
-    assert not surprising(cell, committed())
-    assert beside_words(cell, committed()) == "predicted: it loads; as observed"
+    assert not surprising(cell, committed_predictions())
+    assert compared_words(cell, committed_predictions()) == "predicted: it loads; as observed"
 
 
 def test_a_crash_where_a_refusal_was_predicted_is_a_surprise(run):
     cell = replace(of(run, "3.8.0", "3.10.0"), outcome=Outcome.CRASHED, signature="")
     assert shown(run, cell)[0] == "cr≠"
-    assert beside_words(cell, committed()).endswith("observed: crashed at run")
+    assert compared_words(cell, committed_predictions()).endswith("observed: crashed at run")
 
 
 def test_what_fails_behind_the_gates_is_no_surprise(run):
     """An executable that imports a symbol, a device that is not there: the module itself was taken."""
     cell = replace(of(run, "3.8.0", "3.9.0"), outcome=Outcome.FAILED, signature="elf-imports")
-    assert not surprising(cell, committed())
-    assert beside_words(cell, committed()) == "predicted: it loads; what failed is none of these gates"
-    found = prediction_agreement([cell if each.axes == cell.axes else each for each in run.cells], committed())
+    assert not surprising(cell, committed_predictions())
+    assert compared_words(cell, committed_predictions()) == "predicted: it loads; what failed is none of these gates"
+    found = prediction_agreement(
+        [cell if each.axes == cell.axes else each for each in run.cells], committed_predictions()
+    )
     assert found.words == "224 of 224 cells ended as the gates alone predict"
     refused = replace(of(run, "3.8.0", "3.10.0"), outcome=Outcome.FAILED, signature="elf-imports")
-    assert surprising(refused, committed())  # it should not have come so far
+    assert surprising(refused, committed_predictions())  # it should not have come so far
 
 
 @pytest.mark.parametrize(("runtime", "mark"), [("3.9.0", "(ok)"), ("3.10.0", "(B)")])
@@ -87,7 +97,7 @@ def test_a_release_that_cannot_be_had_is_predicted_and_marked_so(run, runtime, m
 def test_with_all_outcomes_deleted_it_says_the_same(run, tmp_path, monkeypatch):
     """Of a run of which nothing was measured, with no results about: all 225 marks are predicted as observed."""
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
-    committed.cache_clear()
+    committed_predictions.cache_clear()
     bare = tuple(
         replace(
             cell,
@@ -106,19 +116,19 @@ def test_with_all_outcomes_deleted_it_says_the_same(run, tmp_path, monkeypatch):
     assert len(before.cells) == 225
     for place, cell in before.cells.items():
         assert mark(run, after.cells[place]) == f"({mark(run, cell)})", place
-    assert prediction_agreement(bare, committed()).words == ""
+    assert prediction_agreement(bare, committed_predictions()).words == ""
 
 
 def test_a_cell_that_stopped_at_the_export_is_not_predicted(run):
     cell = replace(of(run, "3.8.0", "3.9.0"), outcome=Outcome.UNTESTED, stage="export", signature="", jobs=())
-    assert only_predicted(cell, committed()) is None
+    assert only_predicted(cell, committed_predictions()) is None
     assert shown(run, cell)[0] == "."
 
 
 def test_releases_without_known_gates_are_not_predicted(run):
     cell = of(run, "3.8.0", "3.9.0")
     for label in ("4.0.0", "my-build", "-"):
-        assert beside_words(replace(cell, axes={**cell.axes, "runtime": label}), committed()) == ""
+        assert compared_words(replace(cell, axes={**cell.axes, "runtime": label}), committed_predictions()) == ""
 
 
 def test_why_predicts_what_nobody_measured(capsys, tmp_path):

@@ -10,7 +10,7 @@ from reports import report_of
 from samples import plan_of as small_plan
 from samples import result
 
-from matrix.cli.bisect import Search, _with, answer_lines, asked, line_of
+from matrix.cli.bisect import Search, _with, answer_lines, line_of, line_question
 from matrix.cli.main import main
 from matrix.core.data import default_store
 from matrix.core.errors import NoAnswer, UsageError
@@ -27,7 +27,7 @@ MISMATCH = (
 
 def line(axis: str, *, good: str = "", bad: str = "", **axes: str) -> tuple[Plan, tuple[str, ...]]:
     question = Question(models=(str(GIVEN),), axes={name: (term,) for name, term in axes.items()})
-    plan = plan_of(asked(question, axis))
+    plan = plan_of(line_question(question, axis))
     return plan, line_of(plan, axis, good, bad)
 
 
@@ -56,7 +56,7 @@ def test_the_compilers_for_one_runtime():
 
 
 def test_exporters_go_with_the_newest_compiler():
-    plan = plan_of(asked(Question(models=("linear",)), "torch"))
+    plan = plan_of(line_question(Question(models=("linear",)), "torch"))
     order = line_of(plan, "torch", "", "")
     assert len(order) > 5
     assert others(plan, "compiler") == others(plan, "runtime") == {"3.13.0"}
@@ -88,7 +88,7 @@ def test_words_that_make_no_line(words, told):
 
 def test_several_cells_for_one_value_are_no_line():
     with pytest.raises(UsageError, match=r"15 cells have compiler 2\.9\.0, expected one .* differ in runtime: 2\.9"):
-        line_of(plan_of(asked(Question(preset="portability"), "compiler")), "compiler", "", "")
+        line_of(plan_of(line_question(Question(preset="portability"), "compiler")), "compiler", "", "")
 
 
 def test_the_axis_must_be_named(capsys):

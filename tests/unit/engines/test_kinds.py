@@ -17,7 +17,7 @@ from matrix.core.errors import EngineMissing
 from matrix.core.processes import Completed
 from matrix.core.records import DEFAULT_ENGINE, Environment, EnvironmentRequest, Lock, Platform, Toolchain
 from matrix.engines import choice
-from matrix.engines.kind import EngineKind, Feature, Finding, HandMade, features_of
+from matrix.engines.kind import EngineKind, Feature, Finding, ManualRepeat, features_of
 
 RUNTIME = Lock(name="runtime/3.8.0", path=Path("x"), digest="d", pins=())
 EMULATED = Platform(machine="aarch64", emulator=("qemu",))
@@ -137,7 +137,7 @@ def test_what_an_engine_does_not_take_names_those_that_do(request_, feature):
             assert (f"--engine {other.name} " in refused.value.tip) == (feature in other.takes)
 
 
-def made_by_hand(stage: str, command: tuple[str, ...], *, root: str, script: str = "", **evidence: str) -> HandMade:
+def made_by_hand(stage: str, command: tuple[str, ...], *, root: str, script: str = "", **evidence: str) -> ManualRepeat:
     environment = Environment(
         request_label="x",
         engine="",
@@ -149,7 +149,7 @@ def made_by_hand(stage: str, command: tuple[str, ...], *, root: str, script: str
         distributions=(),
         evidence=tuple(evidence.items()),
     )
-    return HandMade(
+    return ManualRepeat(
         job=replace(result(stage), command=command),
         request=request_of(),
         environment=environment,

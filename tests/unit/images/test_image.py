@@ -11,7 +11,7 @@ import pytest
 from matrix.cli.main import main
 from matrix.core.errors import UsageError
 from matrix.core.records import EnvironmentRequest, Lock
-from matrix.engines.docker.images_held import LoadedImage, remove_images
+from matrix.engines.docker.loaded_images import LoadedImage, remove_images
 from matrix.images.image import Image, ImageLayer, make_image
 from matrix.images.layer import Layer
 from matrix.images.oci import write_layout

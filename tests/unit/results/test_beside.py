@@ -14,8 +14,8 @@ from matrix.plan.graph import make_plan
 from matrix.results.files import parse_run
 from matrix.results.formats import as_html, as_markdown, as_table, run_as_json
 from matrix.results.run import Run
-from matrix.results.sentences import beside, builds_beside
-from matrix.results.sentences import sentences_beside as sentences
+from matrix.results.sentences import compare_builds, compare_targets
+from matrix.results.sentences import comparison_sentences as sentences
 
 BODY = (
     "[axes]\nmodel='given'\ncompiler=['2.9.0', '3.0.0']\nruntime=['2.9.0', '3.0.0', '3.10.0']\n"
@@ -49,7 +49,7 @@ def test_differences_are_named_with_their_place_the_most_frequent_first():
     failed = result(outcome=Outcome.FAILED, log="error: odd")
     ends = {("aarch64", "3.0.0", runtime): crashed for runtime in ("2.9.0", "3.0.0")}
     both = {("x86_64", "2.9.0", "2.9.0"): failed, ("aarch64", "2.9.0", "2.9.0"): failed}
-    (row,) = beside(report(ends | both | {("x86_64", "2.9.0", "3.10.0"): failed}))
+    (row,) = compare_targets(report(ends | both | {("x86_64", "2.9.0", "3.10.0"): failed}))
     assert (row.cells, row.same, row.unmeasured) == (6, 3, 0)
     assert row.words == "aarch64 ends as x86_64 does in 3 of 6 cells"
     assert row.differences == (
@@ -59,14 +59,14 @@ def test_differences_are_named_with_their_place_the_most_frequent_first():
 
 
 def test_what_one_of_them_lacks_is_counted_and_not_compared():
-    (row,) = beside(report({("aarch64", "2.9.0", "2.9.0"): None}))
+    (row,) = compare_targets(report({("aarch64", "2.9.0", "2.9.0"): None}))
     assert (row.cells, row.same, row.unmeasured) == (5, 5, 1)
     assert row.words.endswith("all 5 cells; 1 more are measured on one of them only")
 
 
 def test_nothing_is_said_to_end_alike_where_one_of_them_has_nothing():
     nothing = {("aarch64", cell.axes["compiler"], cell.axes["runtime"]): None for cell in report({}).cells}
-    (row,) = beside(report(nothing))
+    (row,) = compare_targets(report(nothing))
     assert row.words == "no cell is measured on both aarch64 and x86_64, 6 on one of them only"
 
 
@@ -88,7 +88,10 @@ def test_a_build_stands_beside_the_wheel_of_its_release():
         "releases",
         "mine ends as the wheel 3.0.0 does in all 2 cells",
     )
-    assert [(row.subject, row.built) for row in (*beside(made), *builds_beside(made))] == [("aarch64", 2), ("mine", 0)]
+    assert [(row.subject, row.built) for row in (*compare_targets(made), *compare_builds(made))] == [
+        ("aarch64", 2),
+        ("mine", 0),
+    ]
 
 
 def test_a_build_that_ends_otherwise_is_named():
@@ -107,5 +110,5 @@ def test_a_build_that_fails_says_nothing_of_the_modules():
     place = next(index for index, cell in enumerate(made.cells) if cell.axes["runtime"] == "board")
     failed = dataclasses.replace(made.cells[place], outcome=Outcome.FAILED, stage="build")
     made = dataclasses.replace(made, cells=(*made.cells[:place], failed, *made.cells[place + 1 :]))
-    (row,) = beside(made)
+    (row,) = compare_targets(made)
     assert (row.cells, row.same, row.unmeasured) == (1, 1, 1)

@@ -61,7 +61,7 @@ def _loaded(said: Mapping[str, object]) -> LoadedImage:
     )
 
 
-def was_named(daemon: Daemon, image: Image) -> bool:
+def age_known(daemon: Daemon, image: Image) -> bool:
     """Whether the age of an image is known. `docker load` sets none, and then cleaning by age would skip the image."""
     name = daemon.find(image)
     said = daemon.inspected(name) if name else None
@@ -135,7 +135,7 @@ def _known(daemon: Daemon, digest: str) -> bool:
     return True
 
 
-def stamp(daemon: Daemon, image: LoadedImage) -> None:
+def retag(daemon: Daemon, image: LoadedImage) -> None:
     """Sets the tags of an image again: daemons note the time of tagging, but not of loading."""
     for name in image.tags:
         if name.startswith(PROJECT_REPOSITORIES):
