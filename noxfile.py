@@ -29,10 +29,12 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
-    session.run("python", "-m", "pytest", "tests/unit", "-n", "2", "-m", "not full")
-    alone = ("-n", "2", "--dist", "loadfile", "-m", "not full")  # a file on one process
-    session.run("python", "-m", "pytest", "tests/house", "tests/component", "tests/large", *alone)
-    session.run("python", "-m", "pytest", "tests/real", *alone)
+    session.run("python", "-m", "pytest", "tests/unit", "-n", "2", "-m", "not full", "--timeout", "60")
+    session.run("python", "-m", "pytest", "tests/component", "-m", "exclusive", "--timeout", "60")
+    parallel = ("-n", "2", "--dist", "loadfile", "-m", "not full and not exclusive", "--timeout", "600")
+    again = ("--reruns", "1", "-rR")  # names what passed only then
+    session.run("python", "-m", "pytest", "tests/house", "tests/component", "tests/large", *parallel, *again)
+    session.run("python", "-m", "pytest", "tests/real", *parallel, *again)
 
 
 @nox.session
@@ -69,6 +71,13 @@ def bench(session: nox.Session) -> None:
     """The 240 compile and run jobs beside a shell loop and xargs -P2, as ratios; what engines cost a job."""
     session.install("-q", "-e", ".")
     session.run("python", "tests/bench/bench.py", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Faults done to real runs, and what holds after each: nox -s faults -- --only signals --count 20 for a part."""
+    session.install("-q", "-e", ".[test]")
+    session.run("python", "tests/faults/bed.py", *session.posargs, interrupt_timeout=None)
 
 
 @nox.session

@@ -9,10 +9,10 @@ import contextlib
 import ctypes
 import os
 import resource
-import shutil
 from collections.abc import Callable, Collection, Sequence
 
 import children
+import trees
 
 IPC_RMID = 0
 RESOURCES = sorted({number for name, number in vars(resource).items() if name.startswith("RLIMIT_")})
@@ -31,23 +31,24 @@ class Box:
     def __init__(self, scratch: Sequence[str]) -> None:
         """`scratch`: the folders that are emptied."""
         self.scratch = scratch
-        self.limits = worker_limits()
+        self.limits = own_limits()
 
     def clean(self, unkillable: Collection[int]) -> None:
         """Cleans up after a job; `unkillable` are its remaining processes. Raises Spoiled if another job could see
         something of it: then the worker ends, and its container too."""
         if unkillable:
             raise Spoiled(f"processes outlived SIGKILL: {sorted(unkillable)}")
-        if worker_limits() != self.limits:
+        if own_limits() != self.limits:
             raise Spoiled("a job changed the limits of its worker")
         for folder in self.scratch:
-            empty(folder)
+            if not trees.empty(folder):
+                raise Spoiled(f"a job left files in {folder} that cannot be removed")
         left = remove_system_v_objects()
         if left:
             raise Spoiled(f"a job left System V objects: {', '.join(left)}")
 
 
-def worker_limits() -> tuple[object, ...]:
+def own_limits() -> tuple[object, ...]:
     """The limits of this process that other processes of its user can change."""
     return (
         [resource.getrlimit(number) for number in RESOURCES],
@@ -78,23 +79,3 @@ def system_v_objects(kind: str) -> list[int]:
     with contextlib.suppress(FileNotFoundError), open(f"{children.PROC}/sysvipc/{kind}", "rb") as file:
         return [int(line.split()[1]) for line in file.readlines()[1:]]
     return []
-
-
-def empty(folder: str) -> None:
-    """Empties a folder of this worker, so that the next job cannot read the files of the last one."""
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, onerror=_make_removable)
-        else:
-            os.unlink(entry.path)
-
-
-def _make_removable(_: object, path: str, __: object) -> None:
-    """Makes a path removable: a folder without write permission keeps its content."""
-    for place in (os.path.dirname(path), path):
-        with contextlib.suppress(OSError):
-            os.chmod(place, 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)

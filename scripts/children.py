@@ -16,6 +16,7 @@ PROC = "/proc"
 READ_BYTES = 1 << 16
 """The default size of a pipe: one read empties it."""
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
@@ -59,9 +60,14 @@ def prepare_this_process() -> None:
     can access its own memory again after `exec`, or after `restore_access`.
     """
     prctl(PR_SET_DUMPABLE, 0)
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of what is below it and loses its own."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with(parent: int) -> None:
@@ -72,14 +78,17 @@ def die_with(parent: int) -> None:
 
 
 def restore_access() -> None:
-    """For a fork: gives it access to its /proc/self, and offers it, not its parent, to the OOM killer."""
+    """For a job: gives it access to its /proc/self. If the machine runs out of memory, the kernel kills it, and not the
+    worker or the orchestrator."""
     prctl(PR_SET_DUMPABLE, 1)
-    offer_to_oom_killer(os.getpid())
+    with contextlib.suppress(OSError):
+        score = os.open(f"{PROC}/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, b"1000")
+        os.close(score)
 
 
 def prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+    if _LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
         raise OSError(ctypes.get_errno(), f"prctl({option}, {value}) failed")
 
 
@@ -98,19 +107,6 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def session_of(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
-
-
-def offer_to_oom_killer(pid: int) -> None:
-    """If the machine runs out of memory, the kernel kills the job, not the worker or the orchestrator."""
-    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/oom_score_adj", "wb", buffering=0) as file:
-        file.write(b"1000")
-
-
 def oom_kills() -> int:
     """How many processes the OOM killer has killed since boot, in cgroups or outside.
 
@@ -123,17 +119,16 @@ def oom_kills() -> int:
     return 0
 
 
-def own_children(known: set[int]) -> list[int]:
-    """The children of this process (zombies too), without those in `known`.
+def children_of(parent: int) -> list[int]:
+    """The children of a process with one thread (zombies too).
 
     This is one read where the kernel lists children (`CONFIG_PROC_CHILDREN`), else a scan of all processes: in its
     own PID namespace a worker has few.
     """
-    me = os.getpid()
-    listed = _listed_children(me, me)
+    listed = _listed_children(parent, parent)
     if listed is not None:
-        return [pid for pid in listed if pid not in known]
-    return [pid for pid in _all_pids() if pid not in known and pid != me and _parent(pid) == me]
+        return listed
+    return [pid for pid in _all_pids() if pid != parent and _parent(pid) == parent]
 
 
 def family() -> dict[int, list[int]]:
@@ -154,10 +149,10 @@ def family() -> dict[int, list[int]]:
 
 
 def descendants(pid: int, children: dict[int, list[int]]) -> list[int]:
-    """`pid` and all its descendants."""
-    found = [pid]
+    """All processes below `pid`."""
+    found = list(children.get(pid, ()))
     for each in found:
-        found += children.get(each, [])
+        found += children.get(each, ())
     return found
 
 
@@ -188,6 +183,13 @@ def _parent(pid: int) -> int:
             return int(file.read(1024).rpartition(b")")[2].split(None, 2)[1])
     except (FileNotFoundError, ProcessLookupError):
         return 0
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal."""
+    with contextlib.suppress(OSError), open(f"{PROC}/{pid}/stat", "rb", buffering=0) as file:
+        return file.read(1024).rpartition(b")")[2].split(None, 1)[0] == b"T"
+    return False
 
 
 def _tasks(pid: int) -> list[int]:

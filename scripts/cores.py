@@ -6,7 +6,6 @@ threads each than with one each (measured on iree-compile 2.9 to 3.13).
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 
@@ -17,16 +16,14 @@ class Shares:
         cores = sorted(os.sched_getaffinity(0))
         several = 1 < slots <= len(cores)
         self.free: list[frozenset[int]] = [frozenset(cores[slot::slots]) for slot in range(slots)] if several else []
-        self.taken: dict[int, frozenset[int]] = {}
+        self.taken: dict[str, frozenset[int]] = {}
 
-    def give(self, pid: int) -> None:
-        """Restricts a process, and its future children, to a free share."""
+    def give(self, job: str) -> frozenset[int]:
+        """A free share for a job; empty where no job is restricted."""
         if self.free:
-            share = self.free.pop()
-            self.taken[pid] = share
-            with contextlib.suppress(OSError):  # it may have ended already
-                os.sched_setaffinity(pid, share)
+            self.taken[job] = self.free.pop()
+        return self.taken.get(job, frozenset())
 
-    def take_back(self, pid: int) -> None:
-        if pid in self.taken:
-            self.free.append(self.taken.pop(pid))
+    def take_back(self, job: str) -> None:
+        if job in self.taken:
+            self.free.append(self.taken.pop(job))

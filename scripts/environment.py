@@ -41,9 +41,11 @@ def first_installed(names: list[str]) -> str:
 
 def versions_of(distributions: list[str]) -> dict[str, str]:
     """The installed versions; a distribution that is not installed is left out."""
+    found = {}
+    if not distributions:
+        return found
     from importlib import metadata
 
-    found = {}
     for name in distributions:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
@@ -57,7 +59,7 @@ def hello(slots: int, versions: dict[str, str], warm_error: str) -> dict[str, An
         "python": platform.python_version(),
         "implementation": sys.implementation.name,
         "c_library": " ".join(platform.libc_ver()).strip(),
-        "machine": platform.machine(),
+        "machine": os.uname().machine,
         "pid": os.getpid(),
         "slots": slots,
         "versions": versions,

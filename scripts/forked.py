@@ -1,44 +1,26 @@
-"""A fork of the worker: from a copy of it to a process that runs one Python function."""
+"""A job that is a Python function, in a fork of the worker: its warm imports are there."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import os
-import signal
 import sys
 import traceback
-from collections.abc import Sequence
 from typing import Any
 
-import children
 from jobs import Job
 
 
-def fork(job: Job, output: int, *, inherited: Sequence[int], warm_error: str) -> int:
-    """The pid of a copy of this process that runs the job. Raises OSError where its script or folder is missing."""
-    for path in (job.script, job.cwd):
-        os.stat(path)
-    worker = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        become(job, worker=worker, output=output, inherited=inherited, warm_error=warm_error)
-    return pid
-
-
-def become(job: Job, *, worker: int, output: int, inherited: Sequence[int], warm_error: str) -> None:
-    """Runs the job and exits: 0, or 1 with a traceback. Never returns, whatever happens.
-
-    `worker` is the parent's pid; `output` becomes stdout and stderr; the worker's open files (`inherited`) are closed.
-    """
+def run(job: Job, *, warm_error: str) -> None:
+    """Runs the job in this process and exits: 0, or 1 with a traceback. Never returns, whatever happens."""
     code = 1
     try:
-        os.setsid()
-        children.die_with(worker)
-        forget_the_worker(output, inherited)
-        children.restore_access()
+        sys.stdout.reconfigure(line_buffering=True)  # keeps the order of stdout and stderr
+        os.environ.clear()
         os.environ.update(job.env)
-        os.chdir(job.cwd)
+        if "tempfile" in sys.modules:  # a warm import may have asked it for the worker's folder
+            sys.modules["tempfile"].tempdir = None
         if warm_error:
             sys.stderr.write(warm_error)
         else:
@@ -51,17 +33,6 @@ def become(job: Job, *, worker: int, output: int, inherited: Sequence[int], warm
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-
-
-def forget_the_worker(output: int, inherited: Sequence[int]) -> None:
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    for fd in inherited:
-        os.close(fd)
-    sys.stdout.reconfigure(line_buffering=True)  # keeps the order of stdout and stderr
 
 
 def run_script(path: str, arguments: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import onnx
 from iree.compiler.tools.import_onnx import __main__ as importer
 from onnx.reference import ReferenceEvaluator
 
-FORMAT = 1
+FORMAT = 2
 MODEL = "model.onnx"
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
         "function": model.graph.name,
         "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "reference": refer(model) if reference else "given",
+        **(refer(model) if reference else {"reference": "given", "unmoved": "the expected outputs were given"}),
     }
     with open("import.json", "w", encoding="utf-8") as file:
         json.dump(record, file, indent=1, sort_keys=True)
@@ -50,9 +50,9 @@ def settle_weights() -> None:
                 shutil.copyfile(content, entry.value)
 
 
-def refer(model: onnx.ModelProto) -> str:
-    """Leaves the inputs and the expected outputs. The words say what the outputs are compared with: where there is no
-    reference, the MLIR is good all the same."""
+def refer(model: onnx.ModelProto) -> dict[str, object]:
+    """Leaves the inputs and the expected outputs. `reference` says what the outputs are compared with: where there is
+    none, the MLIR is good all the same. `outputs` say how far each moves on other inputs, or `unmoved` why not."""
     try:
         wanted = [entry for entry in model.graph.input if entry.name not in {w.name for w in model.graph.initializer}]
         given = {entry.name: loaded(number) for number, entry in enumerate(wanted)}
@@ -61,13 +61,61 @@ def refer(model: onnx.ModelProto) -> str:
         missing = [name for name, array in given.items() if array is None]
         if missing:
             raise ValueError("no input is given for " + ", ".join(missing))
-        outputs = ReferenceEvaluator(model).run(None, given)
-        for number, output in enumerate(outputs):
-            numpy.save(f"expected_{number}.npy", numpy.ascontiguousarray(output))
+        outputs = [numpy.ascontiguousarray(output) for output in ReferenceEvaluator(model).run(None, given)]
+        if any(output.dtype.kind in "fc" and numpy.isnan(output).any() for output in outputs):
+            raise ValueError("the model gives NaN, which nothing can be equal to")
     except Exception as error:  # noqa: BLE001 - an operator without a reference may raise anything
         print(f"no reference: {type(error).__name__}: {error}", file=sys.stderr)
-        return f"none: {type(error).__name__}: {error}"
-    return "onnx.reference"
+        return {"reference": f"none: {type(error).__name__}: {error}"}
+    for number, output in enumerate(outputs):
+        numpy.save(f"expected_{number}.npy", output)
+    try:
+        others = ReferenceEvaluator(model).run(None, {name: changed(array) for name, array in given.items()})
+        moved = [distance(output, numpy.asarray(others[number])) for number, output in enumerate(outputs)]
+    except Exception as error:  # noqa: BLE001 - other inputs may not be ones that it takes
+        return {"reference": "onnx.reference", "unmoved": f"{type(error).__name__}: {error}"}
+    rows = [
+        {
+            "name": f"expected_{number}.npy",
+            "dtype": str(output.dtype),
+            "shape": list(output.shape),
+            "moved": moved[number],
+        }
+        for number, output in enumerate(outputs)
+    ]
+    return {"reference": "onnx.reference", "outputs": rows}
+
+
+def changed(array: numpy.ndarray) -> numpy.ndarray:
+    """Other values of the range of these, as `export.py` makes them of an input."""
+    if array.dtype.kind not in "iufc" or not array.size:
+        return array
+    if array.dtype.kind in "fc":
+        draw = numpy.random.default_rng(2)
+        part = draw.random(array.shape)
+        if not array.any():
+            return part.astype(array.dtype)
+        return (draw.permutation(array.flatten()).reshape(array.shape) * (part / 2 + 0.5)).astype(array.dtype)
+    low, high = array.min(), array.max()
+    if low < high:
+        return low + high - array
+    return array // 2 if low else numpy.ones_like(array)
+
+
+def distance(one: numpy.ndarray, other: numpy.ndarray) -> float:
+    """The largest |other - one| / max |one|, 0 to 1. Raises ValueError where the other holds NaN."""
+    if one.shape != other.shape:
+        return 1.0
+    wide = "complex128" if one.dtype.kind == "c" else "float64"
+    with numpy.errstate(all="ignore"):
+        first, second = numpy.asarray(one.astype(wide)), numpy.asarray(other.astype(wide))
+        if numpy.isnan(second).any():
+            raise ValueError("the model gives NaN on other inputs")
+        most = numpy.where(one == other, 0.0, numpy.abs(second - first)).max(initial=0.0)
+        scale = numpy.abs(first[numpy.isfinite(first)]).max(initial=0.0)
+    if not scale or not numpy.isfinite(most):
+        return 1.0 if most else 0.0
+    return float(f"{min(1.0, most / scale):.2g}")
 
 
 def loaded(number: int) -> numpy.ndarray | None:

@@ -20,6 +20,10 @@ class Protocol:
         os.close(nothing)
         os.dup2(2, 1)
 
+    @property
+    def files(self) -> tuple[int, int]:
+        return self.requests, self.answers
+
     def send(self, message: dict[str, Any]) -> None:
         """Raises BrokenPipeError where the orchestrator does not listen any more."""
         data = memoryview(json.dumps(message, separators=(",", ":")).encode() + b"\n")

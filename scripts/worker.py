@@ -3,9 +3,9 @@
     python -I worker.py --slots N [--warm MODULE]... [--version-of DISTRIBUTION]... [--box FOLDER]...
 
 The orchestrator starts this file once in an environment. The protocol is JSON lines on stdin and stdout (requests:
-job, kill, close; answers: hello, started, finished, error). A job is either a binary to spawn (`argv`), or the function
-`run(arguments)` of a Python file (`script`). That is called in a fork of this process, which has imported the modules
-of `--warm`: importing torch takes seconds, a fork milliseconds.
+job, kill, close, ping; answers: hello, started, finished, pong, error). A job is either a binary to spawn (`argv`), or
+the function `run(arguments)` of a Python file (`script`). That is called in a fork of this process, which has imported
+the modules of `--warm`: importing torch takes seconds, a fork milliseconds.
 
 It is one thread with one `epoll` loop, because a process that forks must have no other threads. Standard library only,
 CPython 3.9 to 3.14, Linux 4.5 or newer.
@@ -27,11 +27,11 @@ from typing import Any, Optional
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # -I leaves a script's own folder out
 
 import children
-import forked
 from box import Box, Spoiled
 from cores import Shares
 from environment import hello, versions_of, warm_up
 from jobs import Job, field
+from keeper import Keeper
 from protocol import Protocol
 
 POLL_AFTER = 0.1
@@ -54,10 +54,9 @@ class Worker:
         self.closing = False
         self.queue: dict[str, Job] = {}
         self.running: dict[str, Job] = {}
-        self.owners: dict[int, Job] = {}
+        self.keepers: dict[int, Keeper] = {}
         self.unkillable: set[int] = set()
         self.polled = 0.0
-        self.oom_kills = children.oom_kills()
         self.selector = selectors.EpollSelector()
         self.signals, self.signals_end = os.pipe()
         self.listen()
@@ -108,10 +107,12 @@ class Worker:
             self.accept(Job(message))
         elif kind == "kill":
             self.kill(field(message, "id", str), message.get("queued_only") is True)
+        elif kind == "ping":
+            self.send({"type": "pong"})
         elif kind == "close":
             self.closing = True
         else:
-            raise ValueError(f"unknown type {kind!r}, expected job, kill or close")
+            raise ValueError(f"unknown type {kind!r}, expected job, kill, ping or close")
 
     def accept(self, job: Job) -> None:
         if self.closing:
@@ -146,27 +147,48 @@ class Worker:
 
     def start(self, job: Job) -> None:
         job.note_start()
-        job.pipe, write_end = os.pipe()
+        job.look_for_its_paths()
+        job.oom_kills = children.oom_kills()
+        if not job.alone:
+            job.cores = self.shares.give(job.id)
+        job.pipe, output = os.pipe()
         job.started = job.over = time.monotonic()
         try:
-            job.pid = self.fork(job, write_end) if job.script else job.spawn(write_end)
+            job.keeper = self.give(job, output)
         except BaseException:
             os.close(job.pipe)
+            self.shares.take_back(job.id)
             raise
         finally:
-            os.close(write_end)
-        if not job.alone:
-            self.shares.give(job.pid)
-        self.running[job.id] = self.owners[job.pid] = job
+            os.close(output)
+        self.running[job.id] = job
         os.set_blocking(job.pipe, False)
         self.selector.register(job.pipe, selectors.EVENT_READ, functools.partial(self.read_log, job))
-        children.offer_to_oom_killer(job.pid)
-        self.send({"type": "started", "id": job.id, "pid": job.pid})
+        self.send({"type": "started", "id": job.id, "pid": job.keeper})
 
-    def fork(self, job: Job, output: int) -> int:
-        pipes = [job.pipe, *(other.pipe for other in self.running.values() if other.pipe >= 0)]
-        loop = [self.protocol.requests, self.protocol.answers, self.signals, self.signals_end, self.selector.fileno()]
-        return forked.fork(job, output, inherited=[output, *pipes, *loop], warm_error=self.warm_error)
+    def give(self, job: Job, output: int) -> int:
+        """Gives a job to a keeper that has none, or to a new one. Returns its pid."""
+        for keeper in [each for each in self.keepers.values() if not each.job]:
+            if keeper.take(job, output):
+                return keeper.pid
+            self.dismiss(keeper)
+        keeper = Keeper(job, output, inherited=self.open_files(job), warm_error=self.warm_error)
+        self.keepers[keeper.pid] = keeper
+        self.selector.register(keeper.line, selectors.EVENT_READ, functools.partial(self.read_report, keeper))
+        return keeper.pid
+
+    def dismiss(self, keeper: Keeper) -> None:
+        """It gets no further job."""
+        children.kill(keeper.pid)
+        del self.keepers[keeper.pid]
+        self.selector.unregister(keeper.line)
+        keeper.line.close()
+
+    def open_files(self, job: Job) -> list[int]:
+        """The files of this process that no job may have."""
+        pipes = [each.pipe for each in (job, *self.running.values()) if each.pipe >= 0]
+        lines = [keeper.line.fileno() for keeper in self.keepers.values()]
+        return [*pipes, *lines, *self.protocol.files, self.signals, self.signals_end, self.selector.fileno()]
 
     # Watching
 
@@ -185,22 +207,17 @@ class Worker:
         running = [job for job in self.running.values() if not job.ending]
         for job in running:
             if now >= job.started + job.seconds_limit:
-                self.end_job(job, "timed_out")
+                self.end_job(job, job.end_at_limit())
         old = [job for job in running if now >= job.started + POLL_AFTER]
         if old and now >= self.polled + POLL_EVERY:
             self.polled = now
-            self.enforce_memory(old)
+            self.enforce_sizes(old)
 
-    def enforce_memory(self, jobs: list[Job]) -> None:
+    def enforce_sizes(self, jobs: list[Job]) -> None:
         family = children.family()
-        orphans = [pid for pid in family.get(os.getpid(), []) if pid not in self.owners]
         for job in jobs:
-            roots = [job.pid, *(pid for pid in orphans if children.session_of(pid) == job.pid)]
-            members = [pid for root in roots for pid in children.descendants(root, family)]
-            used = sum(children.private_bytes(pid) for pid in members)
-            job.peak_bytes = max(job.peak_bytes, used)
-            if used > job.memory_limit:
-                self.end_job(job, "out_of_memory")
+            if end := job.end_by_size(family):
+                self.end_job(job, end)
 
     def read_log(self, job: Job) -> bool:
         """Reads once. True while there may be more."""
@@ -219,6 +236,13 @@ class Worker:
         os.close(job.pipe)
         job.pipe = -1
 
+    def read_report(self, keeper: Keeper) -> bool:
+        """Reads once what a keeper says. True while there may be more."""
+        said = keeper.said()
+        if said and keeper.job:
+            keeper.job.heed(said)
+        return bool(said)
+
     def read_signals(self) -> None:
         received = os.read(self.signals, children.READ_BYTES)
         self.reap()
@@ -226,30 +250,21 @@ class Worker:
             self.stop()
 
     def reap(self) -> None:
-        """Reaps every child that has ended: jobs, and orphans that this process has adopted."""
+        """Reaps every child that has ended: keepers, and what lost its keeper."""
         while True:
             try:
-                dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                pid, _ = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
-            if dead is None:
+            if pid == 0:
                 return
-            job = self.owner(dead.si_pid)
-            pid, status, usage = os.wait4(dead.si_pid, 0)
-            self.owners.pop(pid, None)
             self.unkillable.discard(pid)
-            if job is None:
-                continue
-            job.cpu_seconds += usage.ru_utime + usage.ru_stime
-            job.note_peak(usage.ru_maxrss)
-            if pid == job.pid:
-                job.status = status
-                job.over = time.monotonic()
-
-    def owner(self, pid: int) -> Job | None:
-        """The job of a dead child, by its session, which is known until the child is reaped."""
-        session = children.session_of(pid)
-        return self.owners.get(pid) or next((job for job in self.running.values() if job.pid == session), None)
+            if keeper := self.keepers.get(pid):
+                while self.read_report(keeper):
+                    pass
+                if keeper.job:
+                    keeper.job.kept = False
+                self.dismiss(keeper)
 
     # Ending
 
@@ -257,66 +272,52 @@ class Worker:
         if not job.ending:
             job.end = end
             job.over = time.monotonic()
-            children.kill_group(job.pid)
+            if job.pid:
+                children.kill_group(job.pid)
 
     def settle(self) -> None:
         """Finishes the jobs whose process has ended and which have no other process left.
 
-        The remaining processes of a job become children of this process. Killing those until there are none ends any
-        tree, level by level, with or without setsid.
+        The remaining processes of a job become children of its keeper. Killing those until there are none ends any
+        tree, level by level, with or without setsid. Then the keeper is ready for another.
         """
         ending = [job for job in self.running.values() if job.ending]
         if not ending:
             return
-        strays = self.strays(ending)
+        lost = [pid for pid in children.children_of(os.getpid()) if pid not in self.keepers]
+        strays = [pid for pid in lost if pid not in self.unkillable]  # a job has killed its keeper: it is ending
         for pid in strays:
             children.kill(pid)
         now = time.monotonic()
         for job in ending:
-            if job.status is not None and not strays:
+            left = self.kill_below(job)
+            if not job.kept and not strays:
                 self.finish(job)
             elif now >= job.over + GIVE_UP_AFTER:
-                left = strays if job.status is not None else [job.pid, *strays]
-                self.unkillable.update(left)
-                self.finish(job, f"processes outlived SIGKILL: {left}")
+                self.unkillable.update([job.keeper, *strays])
+                self.finish(job, f"processes outlived SIGKILL: {[*left, *strays]}")
 
-    def strays(self, ending: list[Job]) -> list[int]:
-        """Children of this process that belong to no running job.
-
-        An orphan in the session of a running job is spared. An orphan in no job's session counts as a leftover of the
-        jobs that are ending: Linux does not tell where it came from.
-        """
-        mains = {job.pid for job in self.running.values() if job.status is None}
-        by_session = {job.pid: job for job in ending}
-        spared = {job.pid for job in self.running.values() if not job.ending}
-        found = []
-        for pid in children.own_children(mains | self.unkillable):
-            session = children.session_of(pid)
-            if session not in spared:
-                self.owners.setdefault(pid, by_session.get(session, ending[0]))
-                found.append(pid)
-        return found
+    def kill_below(self, job: Job) -> list[int]:
+        """Kills the processes of a job. Returns them."""
+        left = children.children_of(job.keeper) if job.kept else []
+        for pid in left:
+            children.kill(pid)
+        return left
 
     def finish(self, job: Job, error: str = "") -> None:
         while job.pipe >= 0 and self.read_log(job):
             pass
         if job.pipe >= 0:
             self.close_log(job)
+        if keeper := self.keepers.get(job.keeper):
+            keeper.job = None
+            if job.kept:
+                self.dismiss(keeper)
         del self.running[job.id]
-        self.shares.take_back(job.pid)
-        self.send(job.finished(job.end or self.natural_end(job), error))
+        self.shares.take_back(job.id)
+        self.send(job.finished(job.end or job.natural_end(boxed=bool(self.box)), error or job.error))
         if self.box and not self.running:
             self.box.clean(self.unkillable)
-
-    def natural_end(self, job: Job) -> str:
-        """exited, signalled, or out_of_memory if the kernel's OOM killer has killed a process meanwhile."""
-        if job.status is None or os.WIFEXITED(job.status):
-            return "exited"
-        if os.WTERMSIG(job.status) == signal.SIGKILL:
-            before, self.oom_kills = self.oom_kills, children.oom_kills()
-            if self.oom_kills > before:
-                return "out_of_memory"
-        return "signalled"
 
 
 def main() -> None:

@@ -30,17 +30,27 @@ class Turn:
     between: tuple[str, ...]
 
 
-def turns(order: Sequence[str], known: Mapping[str, End]) -> tuple[Turn, ...]:
+def verdicts(order: Sequence[str], ends: Mapping[str, End], words: Mapping[str, str]) -> dict[str, str]:
+    """What is compared along the line: good or bad; where both ends are bad and fail differently, how each fails
+    (`words`)."""
+    first, last = order[0], order[-1]
+    both_bad = ends.get(first) is End.BAD and ends.get(last) is End.BAD
+    if not both_bad or words[first] == words[last]:
+        return {**ends}
+    return {label: words[label] if end is End.BAD else end for label, end in ends.items()}
+
+
+def turns(order: Sequence[str], known: Mapping[str, str]) -> tuple[Turn, ...]:
     """All turns among the known values, in order."""
-    measured = [place for place, label in enumerate(order) if known.get(label, End.UNKNOWN) is not End.UNKNOWN]
+    measured = [place for place, label in enumerate(order) if known.get(label, End.UNKNOWN) != End.UNKNOWN]
     return tuple(
         Turn(before=order[one], after=order[other], between=tuple(order[one + 1 : other]))
         for one, other in itertools.pairwise(measured)
-        if known[order[one]] is not known[order[other]]
+        if known[order[one]] != known[order[other]]
     )
 
 
-def next_to_measure(order: Sequence[str], known: Mapping[str, End]) -> tuple[str, ...]:
+def next_to_measure(order: Sequence[str], known: Mapping[str, str]) -> tuple[str, ...]:
     """The values to measure next: the ends, then the middle of the first turn; none if it is found, or if nothing
     turns. Values that are already known are free, and narrow it down."""
     if ends := tuple(label for label in dict.fromkeys((order[0], order[-1])) if label not in known):

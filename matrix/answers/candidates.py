@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.answers.causes import cells_of
+from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, minor, releases_first
-from matrix.plan.backends.iree import COMPILE, COMPILER, FLAGS, MLIR, RUN, RUNTIME, TORCH, TURBINE, VMFB
+from matrix.plan.backends.iree import COMPILE, MLIR, RUN, VMFB
+from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
 from matrix.results.run import Cell, Run
 from matrix.results.speed import timed_rows
 
@@ -63,7 +65,9 @@ def rank_compilers(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking
     cells = [cell for cell in cells_of(runs) if cell.measured and cell.axes.get(FLAGS, "default") == "default"]
     labels = [label for label in releases_first(cell.axes.get(COMPILER, "") for cell in cells) if are_versions([label])]
     releases = tuple(dict.fromkeys(map(minor, labels)))
-    by_release = {release: [cell for cell in cells if minor(cell.axes[COMPILER]) == release] for release in releases}
+    by_release = {
+        release: [cell for cell in cells if minor(cell.axes.get(COMPILER, "")) == release] for release in releases
+    }
     named = {release: ", ".join(label for label in labels if minor(label) == release) for release in releases}
     counts = {name: {release: count(by_release[release]) for release in releases} for name, count in COUNTS.items()}
     columns = {name: _counted(column) for name, column in counts.items()}
@@ -165,13 +169,18 @@ def _speeds(runs: Iterable[Run], releases: Iterable[str]) -> dict[str, float]:
 
 def _sizes(runs: Sequence[Run], by_release: Mapping[str, Sequence[Cell]]) -> dict[str, float]:
     """Modules from the same MLIR, compared with the smallest of them."""
-    jobs = {key: job for run in runs for key, job in run.jobs.items() if job.stage == COMPILE}
+    jobs = {
+        key: job
+        for run in runs
+        for key, job in run.jobs.items()
+        if job.stage == COMPILE and job.outcome is Outcome.PASSED
+    }
     made: dict[str, dict[tuple[str, str], int]] = {release: {} for release in by_release}
     for release, cells in by_release.items():
         for cell in cells:
             for job in (jobs[key] for key in cell.jobs if key in jobs):
                 module, mlir = job.artifacts.get(VMFB), job.inputs.get(MLIR, "")
-                if module and mlir:
+                if module and mlir and module.bytes > 0:
                     made[release][mlir, cell.axes.get("target", "")] = module.bytes
     smallest: dict[tuple[str, str], int] = {}
     for sizes in made.values():

@@ -16,6 +16,8 @@ from matrix.results.square import placed
 
 Pair = tuple[Cell | None, Cell | None]
 """A cell before and after; None if it is not there."""
+PairOfRuns = tuple[Run, Cell | None, Run, Cell | None]
+"""The same, each with the run that it is of."""
 
 
 class Direction(StrEnum):
@@ -60,25 +62,37 @@ class Diff:
 
 def diff_runs(before: Run, after: Run) -> Diff:
     """Compares two runs, cell by cell, by the values of their axes."""
-    old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
-    pairs = [(old.get(name), new.get(name)) for name in dict.fromkeys((*old, *new))]
+    pairs = [(old, new) for _, old, _, new in run_pairs(before, after)]
     return _diff(pairs, tuple(_surroundings(before, after)))
 
 
+def run_pairs(before: Run, after: Run) -> list[PairOfRuns]:
+    """The cells of two runs by the values of their axes."""
+    old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
+    return [(before, old.get(name), after, new.get(name)) for name in dict.fromkeys((*old, *new))]
+
+
 def diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> Diff:
-    """Compares two releases of an axis; all other axes stay the same. An axis that is tied to it in a run moves with
-    it."""
-    pairs: dict[str, Pair] = {}
+    """Compares two releases of an axis, by `release_pairs`."""
+    pairs = [(old, new) for _, old, _, new in release_pairs(runs, axis, before, after)]
+    return _diff(pairs, (), gone_words=f"not measured with {axis} {after}")
+
+
+def release_pairs(runs: Sequence[Run], axis: str, before: str, after: str) -> list[PairOfRuns]:
+    """The cells of two releases of an axis; all other axes stay the same. An axis that is tied to it in a run moves
+    with it, so that a cell of two runs may have two partners."""
+    pairs: dict[tuple[str, str], PairOfRuns] = {}
     for run in runs:
         known = {cell.name: cell for cell in run.cells}
         tied = [other for other in run.names if all(cell.axes.get(other) == cell.axes.get(axis) for cell in run.cells)]
         for cell in run.cells:
             if cell.axes.get(axis) == before:
                 moved = {name: after if name in tied else label for name, label in cell.axes.items()}
-                there = known.get(" ".join(f"{name}={label}" for name, label in moved.items()))
-                if there or cell.name not in pairs:  # another run may have measured the cell on the other side
-                    pairs[cell.name] = (cell, there)
-    return _diff(list(pairs.values()), (), gone_words=f"not measured with {axis} {after}")
+                place = " ".join(f"{name}={label}" for name, label in moved.items())
+                there = known.get(place)
+                if there or (cell.name, place) not in pairs:  # another run may have measured it on the other side
+                    pairs[cell.name, place] = (run, cell, run, there)
+    return list(pairs.values())
 
 
 def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: str = "gone") -> Diff:

@@ -12,16 +12,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import InvalidVersion
 
+from matrix.artifacts.json_reader import read_json
 from matrix.artifacts.vmfb import Vmfb, feature_names, read_vmfb
 from matrix.core.data import DATA
 from matrix.core.errors import FileFault
-from matrix.core.versions import minor
+from matrix.core.versions import is_dated, minor, release_key
 
 GATES_FORMAT = 1
 
 GATES_FILE = DATA / "gates.json"
+
+OLDER_GATES_FILE = DATA / "older_gates.json"
+"""What modules of the dated releases say. It tells their compilers from each other. What the dated runtimes accept is
+not predicted: modules of 20231113.707 ask for less than its runtime has, and have instructions of their own."""
+
+FIRST_BYTECODE = 15
+"""The first version in the layout of today; 13 was laid out otherwise."""
+
+GONE_TYPES = frozenset(("!hal.descriptor_set_layout", "!hal.pipeline_layout"))
+"""All modules of releases up to 20240724.964 have them. Since then none has, and no runtime knows them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +65,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a module requires of a runtime; `library_abis` are those of its native executables."""
+    """What a module requires of a runtime; `library_abis` are those of its native executables, `gone` are types that
+    numbered releases do not have."""
 
     bytecode_version: tuple[int, int]
     features: int
     modules: Mapping[str, int]
     imports: Mapping[str, str]
     library_abis: tuple[int, ...]
+    gone: tuple[str, ...] = ()
 
 
 def predict(module: Vmfb, gates: Gates) -> Prediction:
@@ -71,6 +84,7 @@ def predict(module: Vmfb, gates: Gates) -> Prediction:
         modules=dict(module.modules),
         imports={each.name: each.signature for each in module.imports},
         library_abis=tuple(each.library_abi for each in module.executables if each.library_abi is not None),
+        gone=tuple(each for each in module.types if each in GONE_TYPES),
     )
     return _predicted(needs, gates)
 
@@ -95,6 +109,8 @@ def _predicted(needs: Needs, gates: Gates) -> Prediction:
 
 
 def _refusals(needs: Needs, gates: Gates) -> Iterable[tuple[str, str]]:
+    if (needs.bytecode_version[0] < FIRST_BYTECODE) != (gates.bytecode_version[0] < FIRST_BYTECODE):
+        yield "module-layout", "the layout of the file changed in April 2023, after 20230228.444"
     lacking = needs.features & ~gates.features
     if lacking:
         yield "vm-features", f"the module needs {', '.join(feature_names(lacking))}"
@@ -102,6 +118,8 @@ def _refusals(needs: Needs, gates: Gates) -> Iterable[tuple[str, str]]:
     wrote_major, wrote_minor = needs.bytecode_version
     if wrote_major != major or wrote_minor > minor:
         yield "vm-bytecode-version", f"runtime reads {major}.{minor}, module has {wrote_major}.{wrote_minor}"
+    if needs.gone and not is_dated(gates.release):
+        yield "type-missing", f"the module uses {needs.gone[0]}, which no release since 20240828.999 has"
     for name, least in needs.modules.items():
         have = gates.modules.get(name)
         if have is not None and have < least:
@@ -167,11 +185,12 @@ def learn_gates_from(folder: Path) -> tuple[Gates, ...]:
     """From FOLDER/RELEASE/*.vmfb, a row for each minor release. Raises FileFault for a folder without such files."""
     files: dict[str, list[Path]] = {}
     try:
-        for _, each in sorted((Version(each.name), each) for each in folder.iterdir() if each.is_dir()):
+        for _, each in sorted((release_key(each.name), each) for each in folder.iterdir() if each.is_dir()):
             files.setdefault(minor(each.name), []).extend(sorted(each.glob("*.vmfb")))
     except (OSError, InvalidVersion) as error:
+        read = error.strerror if isinstance(error, OSError) else error
         raise FileFault(
-            f"{folder}: {error}, expected folders named by release", tip="FOLDER/3.8.0/module.vmfb"
+            f"{folder}: read {read}, expected a folder of folders named by release", tip="FOLDER/3.8.0/module.vmfb"
         ) from error
     if not files:
         raise FileFault(f"{folder}: read no folder, expected one for each release", tip="FOLDER/3.8.0/module.vmfb")
@@ -180,7 +199,7 @@ def learn_gates_from(folder: Path) -> tuple[Gates, ...]:
 
 def load_gates(path: Path = GATES_FILE) -> tuple[Gates, ...]:
     """The committed gates, oldest release first."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path.read_text(encoding="utf-8"))
     return tuple(
         Gates(
             release=release,

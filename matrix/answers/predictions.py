@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from matrix.answers.gates import Gates, Prediction, load_gates, predict_release
 from matrix.core.records import Outcome
+from matrix.core.text import counted
 from matrix.core.versions import minor
-from matrix.plan.backends.iree import BENCHMARK, COMPILE, COMPILER, RUN, RUNTIME
+from matrix.plan.backends.iree import BENCHMARK, COMPILE, RUN
+from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
 from matrix.results.run import Cell
 
 LOADED = (Outcome.PASSED, Outcome.WRONG_OUTPUT)
@@ -39,7 +41,7 @@ class Agreement:
     def words(self) -> str:
         """Empty if nothing was predicted, or nothing observed."""
         total = self.agreeing + len(self.other)
-        return f"{self.agreeing} of {total} cells ended as the gates alone predict" if total else ""
+        return f"{self.agreeing} of {counted(total, 'cell')} ended as the gates alone predict" if total else ""
 
 
 def predictions(gates: Sequence[Gates]) -> Predictions:

@@ -7,16 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from matrix.answers.gates import Gates, Prediction, likely_compilers, predict
+from matrix.artifacts.contents.cpu_needs import CpuNeeds
 from matrix.artifacts.mlir import Mlir
 from matrix.artifacts.vmfb import Executable, Vmfb
 from matrix.artifacts.vmfb_audit import VmfbAudit
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import minor
-from matrix.plan.backends.iree import COMPILER, RUNTIME
+from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
 from matrix.results.run import Run
 from matrix.results.square import ends_with
 
 WHATIS_FORMAT = 1
+OLDER_NOTE = (
+    "dated releases and modules of their compilers: observed in results/history.json (model affine, x86_64). What\n"
+    "dated runtimes accept is not predicted"
+)
 
 Observed = Mapping[tuple[str, str], str]
 """(compiler, runtime) as minor releases -> how the cell ended: an outcome, or the signature of a failure."""
@@ -27,21 +32,33 @@ class Answer:
     """In addition to the module's facts: its likely compilers, and for each runtime the prediction and the
     observations.
 
-    `observed` is how modules of the likely compilers ended on that runtime ('' if none was run).
+    `observed` is how modules of the likely compilers ended on that runtime ('' if none was run), `older` the same for
+    the runtimes of dated releases, of which nothing is predicted; `cpu_needs` is by machine.
     """
 
     compilers: tuple[str, ...]
     predictions: tuple[Prediction, ...]
     observed: tuple[str, ...]
+    older: tuple[tuple[str, str], ...] = ()
+    cpu_needs: tuple[CpuNeeds, ...] = ()
 
 
-def explain_module(module: Vmfb, gates: Sequence[Gates], observed: Observed) -> Answer:
-    """The predictions use the module and the gates alone; observations are shown beside them."""
-    compilers = likely_compilers(module, gates)
+def explain_module(
+    module: Vmfb,
+    gates: Sequence[Gates],
+    observed: Observed,
+    needs: tuple[CpuNeeds, ...] = (),
+    older: Sequence[Gates] = (),
+) -> Answer:
+    """The predictions use the module and the gates alone; observations are shown beside them. `older` are what is known
+    of dated releases."""
+    compilers = likely_compilers(module, (*older, *gates))
     return Answer(
         compilers=compilers,
         predictions=tuple(predict(module, each) for each in gates),
         observed=tuple(_observed(compilers, each.release, observed) for each in gates),
+        older=tuple((each.release, _observed(compilers, each.release, observed)) for each in older),
+        cpu_needs=needs,
     )
 
 
@@ -54,7 +71,7 @@ def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
     return {
         (minor(cell.axes[COMPILER]), minor(cell.axes[RUNTIME])): cell.signature or cell.outcome
         for cell in run.cells
-        if ends_with(run, cell.stage)
+        if ends_with(run, cell.stage) and {COMPILER, RUNTIME} <= cell.axes.keys()
     }
 
 
@@ -69,11 +86,13 @@ def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
         "modules": dict(module.modules),
         "leaks": [asdict(leak) for leak in audit.leaks],
         "unscanned": audit.unscanned,
+        "cpu_needs": [{**asdict(each), "words": each.words} for each in found.cpu_needs],
         "likely_compilers": found.compilers,
         "runtimes": [
             {**asdict(prediction), "observed": seen or None}
             for prediction, seen in zip(found.predictions, found.observed, strict=True)
         ],
+        "older_runtimes": [{"release": release, "observed": seen or None} for release, seen in found.older],
     }
     return json.dumps(content, indent=1) + "\n"
 
@@ -93,6 +112,10 @@ def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str
         ["imports", f"{len(module.imports)} functions of the runtime"],
         ["executables", "; ".join(map(_executable, module.executables)) or "none"],
         ["target CPU", ", ".join(module.cpus) or "not said"],
+        [
+            "needs CPU",
+            "; ".join(map(_needs, found.cpu_needs)) or "not known: no machine code that is disassembled here",
+        ],
         ["constants", f"{dict(module.parts)['constants']} bytes"],
         ["debug information", "a source map of the VM's code" if module.debug_database else "stripped from the VM"],
         ["likely compilers", ", ".join(found.compilers) or "none of those in the table of gates"],
@@ -100,14 +123,19 @@ def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str
     parts = [[name, str(size), f"{100 * size / module.size:.1f} %"] for name, size in module.parts if size]
     leaks = [[leak.kind, str(leak.count), ", ".join(leak.examples)] for leak in audit.leaks]
     runtimes = [_row(each, seen) for each, seen in zip(found.predictions, found.observed, strict=True)]
-    blocks = [
-        plain_rows(facts, headers=()),
+    blocks = [plain_rows(facts, headers=())]
+    if extensions := _extension_rows(found.cpu_needs):
+        blocks.append(plain_rows(extensions, headers=("extension", "level", "instructions", "such as", "in")))
+    blocks += [
         plain_rows(parts, headers=("part", "bytes", "share")),
         plain_rows(leaks, headers=("tells", "times", "such as")) if leaks else "no string that tells of its origin",
         plain_rows(runtimes, headers=(RUNTIME, "predicted", "observed", "detail")),
         "predicted: from this file and matrix/data/gates.json; observed: results/portability.json, modules of the\n"
         "likely compilers (model linear, x86_64)",
     ]
+    if found.older:
+        rows = [[release, seen or "-"] for release, seen in found.older]
+        blocks += [plain_rows(rows, headers=(RUNTIME, "observed")), OLDER_NOTE]
     if audit.unscanned:
         blocks.append(f"{audit.unscanned} bytes were not looked through for strings")
     return escape_controls("\n\n".join(blocks)) + "\n"
@@ -124,6 +152,22 @@ def _executable(each: Executable) -> str:
     if each.library_abi is not None:
         words.append(f"library ABI {each.library_abi}")
     return f"{each.name}: {', '.join(word for word in words if word)}, {each.size} bytes"
+
+
+def _needs(found: CpuNeeds) -> str:
+    left = [f"{found.unknown} bytes of code are not known"] * bool(found.unknown)
+    left += [f"{found.unseen} bytes of code were not looked at"] * bool(found.unseen)
+    more = f"; more may be needed: {', '.join(left)}" if left else ""
+    return ("" if found.certain else "at least ") + found.words + more
+
+
+def _extension_rows(every: Iterable[CpuNeeds]) -> list[list[str]]:
+    """Each extension that instructions belong to, with one of them."""
+    return [
+        [each.name, each.level, str(each.instructions), each.example, each.dispatch]
+        for found in every
+        for each in found.extensions
+    ]
 
 
 def _row(prediction: Prediction, seen: str) -> list[str]:

@@ -8,6 +8,8 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from matrix.artifacts.json_reader import JsonFault, read_json
+
 KEPT_CONTEXT = ("num_cpus", "mhz_per_cpu", "cpu_scaling_enabled", "aslr_enabled", "load_avg", "library_build_type")
 """The kept facts of the machine and its state. The others are the host name, the executable's path and the date."""
 UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -32,9 +34,9 @@ class Timing:
 def strip_private_data(content: bytes) -> bytes:
     """The JSON, or the log, without the host name and paths of the machine."""
     try:
-        read = json.loads(content)
-    except ValueError:
-        return _EXECUTABLE.sub(b"", content)
+        read = read_json(content)
+    except JsonFault:
+        return b"{}" if content.lstrip().startswith(b"{") else _EXECUTABLE.sub(b"", content)
     try:
         context = {name: read["context"][name] for name in KEPT_CONTEXT if name in read["context"]}
         kept = {"context": context, "benchmarks": read["benchmarks"]}
@@ -46,18 +48,16 @@ def strip_private_data(content: bytes) -> bytes:
 def read_timing(content: bytes) -> Timing | None:
     """The round in a stored JSON; None where it has no sample."""
     try:
-        document = json.loads(content)
+        document = read_json(content)
         samples = [row for row in document.get("benchmarks", []) if _is_sample(row)]
-        times = [row["real_time"] * UNIT_SECONDS[row["time_unit"]] for row in samples]
-        cpu = [row["cpu_time"] * UNIT_SECONDS[row["time_unit"]] for row in samples]
-        load = document.get("context", {}).get("load_avg") or [None]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        times = [float(row["real_time"] * UNIT_SECONDS[row["time_unit"]]) for row in samples]
+        cpu = [float(row["cpu_time"] * UNIT_SECONDS[row["time_unit"]]) for row in samples]
+        load = next((float(each) for each in document.get("context", {}).get("load_avg") or ()), None)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    if not times or min(times) <= 0:
+    if not times or min(times) <= 0 or min(cpu) < 0:
         return None
-    return Timing(
-        seconds=statistics.median(times), cpu_seconds=statistics.median(cpu), samples=len(times), load=load[0]
-    )
+    return Timing(seconds=statistics.median(times), cpu_seconds=statistics.median(cpu), samples=len(times), load=load)
 
 
 def device_peak(log: str) -> int | None:

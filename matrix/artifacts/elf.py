@@ -22,12 +22,14 @@ ELF_MACHINES = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElfSection:
-    """`offset` and `size` in bytes of the file; a section without bytes in the file has size 0."""
+    """`offset` and `size` in bytes of the file; a section without bytes in the file has size 0. `address` is where it
+    is in memory, relative to where the file is loaded."""
 
     name: str
     offset: int
     size: int
     code: bool
+    address: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,26 +73,27 @@ def read_elf(content: bytes, place: str) -> Elf:
     )
 
 
-def _row(content: bytes, order: str, wide: bool, at: int) -> tuple[int, int, int, int, int]:
-    """(name, type, flags, offset, size) of one section."""
-    name, kind, flags, _, offset, size = struct.unpack_from(order + ("IIQQQQ" if wide else "IIIIII"), content, at)
-    return name, kind, flags, offset, size
+def _row(content: bytes, order: str, wide: bool, at: int) -> tuple[int, int, int, int, int, int]:
+    """(name, type, flags, address, offset, size) of one section."""
+    name, kind, flags, address, offset, size = struct.unpack_from(order + ("IIQQQQ" if wide else "IIIIII"), content, at)
+    return name, kind, flags, address, offset, size
 
 
 def _sections(
-    content: bytes, rows: list[tuple[int, int, int, int, int]], names: int, place: str
+    content: bytes, rows: list[tuple[int, int, int, int, int, int]], names: int, place: str
 ) -> tuple[ElfSection, ...]:
     if names >= len(rows):
         raise _fault(place, f"section {names} as the one of names, of {len(rows)}")
-    start, end = rows[names][3], rows[names][3] + rows[names][4]
+    start, end = rows[names][4], rows[names][4] + rows[names][5]
     found = []
-    for name, kind, flags, offset, size in rows:
+    for name, kind, flags, address, offset, size in rows:
         room = 0 if kind in (0, NO_BITS) else size
         if room and offset + room > len(content):
             raise _fault(place, f"a section of {room} bytes at {offset}, of {len(content)}")
         text = content[start + name : min(end, start + name + LONGEST_NAME)].partition(b"\0")[0]
         decoded = text.decode("ascii", errors="replace")
-        found.append(ElfSection(name=decoded, offset=offset, size=room, code=bool(flags & EXECUTABLE)))
+        code = bool(flags & EXECUTABLE)
+        found.append(ElfSection(name=decoded, offset=offset, size=room, code=code, address=address))
     return tuple(found)
 
 

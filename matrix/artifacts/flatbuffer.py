@@ -7,7 +7,7 @@ in circles, or let a million vector elements share one long text: the budget sto
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from matrix.core.errors import FileFault
 
@@ -44,11 +44,14 @@ class FlatTable:
     Every reader raises FileFault where an offset leads out of the buffer, or where the budget is spent.
     """
 
-    def __init__(self, content: bytes, position: int, budget: Budget) -> None:
+    def __init__(
+        self, content: bytes, position: int, budget: Budget, *, slots: Mapping[int, int] | None = None
+    ) -> None:
         if not 0 <= position <= len(content) - 4:
             raise fault(budget.place, f"a table at {position} of {len(content)} bytes")
         from flatbuffers.table import Table  # imports numpy, half a second: only few verbs read such a file
 
+        self._slots = slots
         self._content = content
         self._budget = budget
         self._table = Table(content, position)
@@ -60,11 +63,18 @@ class FlatTable:
     def _field(self, slot: int) -> int:
         """The position of the field's value; 0 where the field is absent."""
         self._budget.take(1)
+        if self._slots is not None and slot not in self._slots:
+            return 0
         try:
-            offset = int(self._table.Offset(4 + 2 * slot))
+            offset = int(self._table.Offset(4 + 2 * (self._slots[slot] if self._slots else slot)))
         except _FAULTS as error:
             raise self._broken(slot, error) from error
         return self.position + offset if offset else 0
+
+    def renumbered(self, slots: Mapping[int, int]) -> FlatTable:
+        """The same table, written by another schema: `slots` leads from the slots that are asked for to its own. It has
+        no other fields."""
+        return FlatTable(self._content, self.position, self._budget, slots=slots)
 
     def _broken(self, slot: int, error: Exception) -> FileFault:
         return fault(self._budget.place, f"field {slot} of the table at {self.position}, which leads nowhere ({error})")

@@ -14,6 +14,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_OPSET, _GRAPH_NAME, _OPSET_DOMAIN, _OPSET_VERSION = 7, 8, 2, 1, 2
 _GRAPH_WEIGHT, _WEIGHT_LOCATION, _ENTRY_KEY, _ENTRY_VALUE = 5, 13, 1, 2
 """Field numbers of onnx.proto."""
+_LONGEST = 1024
+"""The bytes of a name, and the characters of all opsets: in a damaged file a name may be the rest of the file."""
 
 
 class _Damaged(ValueError):
@@ -48,7 +50,7 @@ def onnx_facts(path: Path) -> OnnxFacts:
                     opsets.append(f"{_text(file, start, length, _OPSET_DOMAIN)} {version}".strip())
         except _Damaged:
             pass
-    return OnnxFacts(graph=graph, opset=", ".join(opsets), weight_files=weight_files)
+    return OnnxFacts(graph=graph, opset=", ".join(opsets)[:_LONGEST], weight_files=weight_files)
 
 
 def _weight_files(file: IO[bytes], start: int, length: int) -> set[str]:
@@ -68,7 +70,7 @@ def _text(file: IO[bytes], start: int, length: int, wanted: int) -> str:
     for number, begin, size in _fields(file, start, length):
         if number == wanted:
             file.seek(begin)
-            return file.read(size).decode("utf-8", "replace")
+            return file.read(min(size, _LONGEST)).decode("utf-8", "replace")
     return ""
 
 

@@ -1,6 +1,7 @@
 """Reads a `.vmfb` without IREE: versions, imports, executables, sizes. Nothing in the file is executed.
 
-The slots are those of IREE's `bytecode_module_def.fbs`, the same from 2.9 to 3.13.
+The slots are those of IREE's `bytecode_module_def.fbs`, the same from 20230404.479 to 3.13. Before, bytecode 13 was in
+other ones.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from matrix.core.errors import FileFault
 
 FEATURES = {0: "EXT_F32", 1: "EXT_F64"}
 """The bits whose names the runtimes print. They print garbage for later bits, so those have no name here."""
+
+OLDER_SLOTS = {0: 0, 4: 3, 5: 4, 6: 5, 7: 6, 9: 7, 10: 8, 11: 9, 12: 10, 13: 11, 14: 12, 15: 13}
+"""The slots of the root -> those up to 20230228.444, which had no features and a signature in each export."""
 
 LARGEST_EXECUTABLE = 48 << 20
 
@@ -89,7 +93,7 @@ class Segment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vmfb:
     """A module. `parts` are (name, bytes) pairs whose sum is `size`; `modules` are (name, minimum version) pairs;
-    `cpus` are the CPUs that it was compiled for, from the module's messages."""
+    `types` are those of its VM code; `cpus` are the CPUs that it was compiled for, from the module's messages."""
 
     name: str
     size: int
@@ -101,6 +105,7 @@ class Vmfb:
     exports: tuple[Function, ...]
     executables: tuple[Executable, ...]
     segments: tuple[Segment, ...]
+    types: tuple[str, ...] = ()
     cpus: tuple[str, ...]
     debug_database: bool
     parts: tuple[tuple[str, int], ...]
@@ -127,6 +132,8 @@ def read_vmfb(path: Path) -> Vmfb:
 def read_container(container: Container) -> tuple[Vmfb, tuple[LoadedExecutable, ...], range]:
     """The module, its executables with their bytes, and the range of the debug database in the module."""
     root = root_table(container.module, IDENTIFIER, container.place)
+    if older := root.vector(14, 1) == (0, 0):  # the bytecode; it was no further than 12
+        root = root.renumbered(OLDER_SLOTS)
     segments = _segments(root, container)
     loaded = tuple(_executables(container, segments, _only_format(container.module, segments)))
     version = root.u32(13)
@@ -139,9 +146,10 @@ def read_container(container: Container) -> tuple[Vmfb, tuple[LoadedExecutable, 
         features=root.u32(2),
         modules=tuple((each.text(0), each.u32(1)) for each in root.tables(5)),
         imports=tuple(_import(each) for each in root.tables(6)),
-        exports=_exports(root),
+        exports=tuple(map(_older_export, root.tables(7))) if older else _exports(root),
         executables=tuple(each.executable for each in loaded),
         segments=segments,
+        types=tuple(each.text(0) for each in root.tables(4)),
         cpus=_cpus(container.module),
         debug_database=len(debug) > 0,
         parts=_parts(container, segments, loaded, debug=len(debug), bytecode=root.vector(14, 1)[1]),
@@ -161,6 +169,10 @@ def _import(table: FlatTable) -> Function:
 
 def _convention(table: FlatTable | None) -> str:
     return table.text(0) if table else ""
+
+
+def _older_export(table: FlatTable) -> Function:
+    return Function(name=table.text(0), signature=_convention(table.table(1)))
 
 
 def _exports(root: FlatTable) -> tuple[Function, ...]:

@@ -39,13 +39,15 @@ class ZipEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """An open file. `base` is the origin of the offsets of external segments; `zipped`: the module is in a zip."""
+    """An open file. `start` is where the module begins in it, `base` the origin of the offsets of external segments;
+    `zipped`: the module is in a zip."""
 
     file: BinaryIO
     place: str
     size: int
     zipped: bool
     module: bytes
+    start: int
     base: int
     entries: tuple[ZipEntry, ...]
 
@@ -97,7 +99,11 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
         with path.open("rb") as file:
             yield file
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise FileFault(f"{path}: cannot be read: {error}", tip="give the path of a file that you may read") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FileFault(
+            f"{path}: read no file ({reason}), expected one to look into",
+            tip="give the path of a file that you may read",
+        ) from error
 
 
 @contextmanager
@@ -115,13 +121,21 @@ def open_container(path: Path) -> Iterator[Container]:
             raise damaged(str(path), f"{head[:4]!r} as its first bytes", "a zip or a FlatBuffer of IREE's")
 
 
+def open_content(content: bytes, place: str) -> Container:
+    """A module inside of another file, such as the code of IREE's VM as an executable."""
+    file, size = io.BytesIO(content), len(content)
+    if content[:4] == b"PK\x03\x04":
+        return _zip(file, place, size)
+    return _bare(file, place, size)
+
+
 def is_container(head: bytes) -> bool:
     return head[:4] == b"PK\x03\x04" or head[8:12] == IDENTIFIER
 
 
 def _bare(file: BinaryIO, place: str, size: int) -> Container:
     module, base = _module(file, place, 0, size)
-    return Container(file=file, place=place, size=size, zipped=False, module=module, base=base, entries=())
+    return Container(file=file, place=place, size=size, zipped=False, module=module, start=4, base=base, entries=())
 
 
 def _module(file: BinaryIO, place: str, start: int, size: int) -> tuple[bytes, int]:
@@ -148,7 +162,10 @@ def _zip(file: BinaryIO, place: str, size: int) -> Container:
     if zlib.crc32(file.read(entry.size)) != entry.crc:
         raise damaged(place, "a module.fb that is not what its checksum says", "whole bytes")
     others = tuple(each for each in entries if each is not entry)
-    return Container(file=file, place=place, size=size, zipped=True, module=module, base=base, entries=others)
+    start = entry.offset + 4
+    return Container(
+        file=file, place=place, size=size, zipped=True, module=module, start=start, base=base, entries=others
+    )
 
 
 def _entries(file: BinaryIO, place: str, size: int) -> list[ZipEntry]:

@@ -113,8 +113,12 @@ def write_bundle(
 
 def refuse_filled(folder: Path) -> None:
     """Raises UsageError."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty", tip="name a folder that is yours to fill")
+    found = next(folder.iterdir(), None) if folder.is_dir() else folder if folder.exists() else None
+    if found is not None:
+        raise UsageError(
+            f"{folder} is not empty: read {found.name!r} there, expected an empty folder or none",
+            tip="name a folder that is yours to fill",
+        )
 
 
 def _files(model: BundledModel, runner: Path, module: Path) -> Mapping[str, Path]:

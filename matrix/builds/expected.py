@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from matrix.artifacts.json_reader import read_json
 from matrix.builds.linkage import BoardCell
 from matrix.core.disk import atomic_write
 from matrix.core.errors import LockFault
@@ -85,7 +86,7 @@ class BoardFindings:
 def read_expected(path: Path) -> Outcomes:
     """Raises LockFault."""
     try:
-        read = json.loads(path.read_bytes())
+        read = read_json(path.read_bytes())
         return {"checks": dict(read["checks"]), "cells": dict(read["cells"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LockFault(f"{path.name} cannot be read: {error}", tip="write it again: armv6-smoke --accept") from error

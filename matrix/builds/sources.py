@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
+from matrix.artifacts.json_reader import JsonFault, read_json
 from matrix.core import processes
 from matrix.core.errors import EngineMissing, HashMismatch, IndexUnreachable, LockFault, MatrixError
 from matrix.core.keys import tree_digest
@@ -50,8 +50,14 @@ def pinned_sources(pins: Path, release: str) -> Tree:
     done = processes.run(words, timeout=FETCH_SECONDS)
     if not done.ok:
         raise _not_fetched(done, release)
-    packages = json.loads(done.stdout)["packages"]
-    return own_sources(next(Path(row["manifest_path"]).parent / "iree" for row in packages if row["name"] == CRATE))
+    try:
+        packages = read_json(done.stdout)["packages"]
+        found = next(Path(row["manifest_path"]).parent / "iree" for row in packages if row["name"] == CRATE)
+    except (JsonFault, KeyError, TypeError, StopIteration) as error:
+        raise LockFault(
+            f"cargo metadata: no place of {CRATE} in it: {error!r}", tip="upgrade cargo, or name an IREE tree of yours"
+        ) from None
+    return own_sources(found)
 
 
 def _not_fetched(done: processes.Completed, release: str) -> MatrixError:
@@ -71,7 +77,7 @@ def _not_fetched(done: processes.Completed, release: str) -> MatrixError:
 def source_version(source: Tree) -> str:
     """`3.13.0` of `3.13.0.dev`, the version in IREE's tree."""
     try:
-        text = json.loads((source.path / "runtime" / "version.json").read_bytes())["package-version"]
+        text = read_json((source.path / "runtime" / "version.json").read_bytes())["package-version"]
     except (OSError, ValueError, KeyError) as error:
         raise LockFault(
             f"{source.path}/runtime/version.json cannot be read: {error}", tip="give IREE's own tree"

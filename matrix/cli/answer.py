@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
+import json
+import platform
+import shlex
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matrix.answers import advice, differences
 from matrix.answers import candidates as ranking
 from matrix.answers.causes import cells_of
-from matrix.core.data import data_root
-from matrix.core.disk import write_output
-from matrix.core.errors import EXIT_NO, EXIT_OK, ResultsFault, UsageError
-from matrix.core.text import escape_controls, plain_rows
-from matrix.core.versions import did_you_mean, releases_first
-from matrix.images.requirements import (
+from matrix.answers.compiled import module_lines, release_module_lines
+from matrix.answers.costs import CostChange, cost_changes, cost_lines
+from matrix.answers.pins import checking, verdicts
+from matrix.answers.pins.pinned_set import install_in_order, read_pinned_set
+from matrix.answers.pins.recommendations import heading_of, recommendation_rows
+from matrix.answers.pins.requirements import (
     RequirementsFile,
     environments_of,
-    image_words,
     requirements_files,
     requirements_text,
 )
+from matrix.artifacts.vmfb_archive import is_container, open_file
+from matrix.core.data import STORE_LOCKS, data_root, model_files
+from matrix.core.disk import write_output
+from matrix.core.errors import (
+    EXIT_NO,
+    EXIT_OK,
+    EXIT_UNMEASURED,
+    FileFault,
+    ModelMissing,
+    NoAnswer,
+    ResultsFault,
+    UsageError,
+)
+from matrix.core.keys import sha256
+from matrix.core.text import escape_controls, plain_rows
+from matrix.core.versions import are_versions, did_you_mean, releases_first
+from matrix.images.tested_image import image_words
+from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes as axis_rows
+from matrix.plan.stages import is_file
 from matrix.results.files import read_run, read_runs, run_files
+from matrix.results.published.address import read_published
 from matrix.results.run import Run
-from matrix.run.evidence import store_run
+from matrix.run.evidence import found_runs, label_of, store_run
+from matrix.run.store import Store
+
+if TYPE_CHECKING:
+    from matrix.answers.releases.triage import Triaged
 
 
 def runs_of(options: Namespace) -> tuple[Run, ...]:
-    """The runs of `--results`, of the store's `--preset`, or the committed ones. Raises ResultsFault, StoreUnusable."""
+    """The runs of `--results`, of the store's `--preset`, or the committed ones. Raises what these raise."""
+    named = read_published(options.results, options.store)
     if options.preset:
-        return (store_run(options.preset, options.store, engine=options.engine), *read_runs(options.results))
-    paths = options.results or run_files(data_root() / "results")
+        named = (store_run(options.preset, options.store, engine=options.engine), *named)
+    if named:
+        return named
+    paths = run_files(data_root() / "results")
     if not paths:
         raise ResultsFault(f"{data_root() / 'results'}: read no .json, expected runs", tip="name some with --results")
     return read_runs(paths)
@@ -40,22 +71,15 @@ def runs_of(options: Namespace) -> tuple[Run, ...]:
 def do_advise(options: Namespace) -> int:
     """Prints the newest tested combination that passes, and writes its requirements."""
     wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
-    found = advice.find_advice(runs_of(options), wanted)
+    runs = _runs_of_model(options)
+    wanted[MODEL_AXIS.name] = label_of(options.model)
+    found = advice.find_advice(advice.KnownCells(runs), wanted)
     images = data_root() / "images"
-    environments = environments_of(found.run, found.cell, images)
+    environments = environments_of(found.run, found.cell, images, place=options.store / STORE_LOCKS)
     files = requirements_files(environments)
-    rows = advice.advice_rows(found, wanted)
-    pythons = {each.request.python for each in environments} - {found.cell.axes.get("python", "")}
-    if pythons and "python" in wanted:
-        rows.append(
-            ("not tested", f"the tools on Python {wanted['python']}: they were run on {', '.join(sorted(pythons))}")
-        )
+    rows = recommendation_rows(found, wanted, environments)
     rows += [("image", image_words(each, images)) for each in environments]
-    heading = [
-        f"{advice.combination(found.cell)}; model {found.cell.axes['model']}",
-        *(f"{a}: {t}" for a, t in rows if a == "tested"),
-    ]
-    rows += [("requirements", text) for text in _write(files, heading, options.output)]
+    rows += [("requirements", text) for text in _write(files, heading_of(found), options.output)]
     shown, before = [], ""
     for name, text in rows:
         shown.append(["" if name == before else name, text])
@@ -64,9 +88,80 @@ def do_advise(options: Namespace) -> int:
     return EXIT_OK
 
 
+def _runs_of_model(options: Namespace) -> tuple[Run, ...]:
+    """The runs with the model: also what the store has of it, if it is a file or no published run has its name. Raises
+    NoAnswer if no run measured a file."""
+    runs = runs_of(options)
+    named = is_file(options.model)
+    if options.preset or options.results or not (named or not _measured(runs, options.model)):
+        return runs
+    if named and not Path(options.model).is_file():
+        raise ModelMissing(
+            f"--model: read {options.model!r}, expected a file, and there is none", tip="or the name of a model"
+        )
+    own: tuple[Run, ...] = ()
+    if (options.store / "store.sqlite").is_file():
+        with Store(options.store, read_only=True) as store:
+            own = tuple(found.run for found in found_runs(store, options.model))
+    label, files = label_of(options.model), model_files()
+    shipped = named and label in files and sha256(files[label]) == sha256(Path(options.model))
+    if named and not shipped and not _measured(own, label):
+        raise NoAnswer(
+            f"no run with the store {options.store} has measured {options.model} as it is now",
+            tip=f"measure it: `python -m matrix run --model {shlex.quote(options.model)}`, then ask again",
+        )
+    return (*own, *(runs if shipped or not own else ()))
+
+
+def _measured(runs: Sequence[Run], model: str) -> bool:
+    return any(cell.axes.get(MODEL_AXIS.name) == model and cell.jobs for run in runs for cell in run.cells)
+
+
+def do_check(options: Namespace) -> int:
+    """Prints whether a set of pins was measured, the verdict of each stage, and the smallest change that mends it."""
+    runs = runs_of(options)
+    known = advice.KnownCells(runs)
+    given = _given(options, known)
+    python = given.get(PYTHON_AXIS.name, PYTHON_AXIS.default[0])
+    sets = [read_pinned_set(path, python=python, machine=platform.machine()) for path in options.files]
+    versions, replaced = install_in_order(sets)
+    if not (pins := checking.pins_of(versions, known, runs)):
+        raise FileFault(
+            f"{', '.join(map(str, options.files))}: read no exact version, expected one of a package of "
+            f"{', '.join(checking.packages().values())}",
+            tip="`pip freeze > set.txt` writes those that are installed",
+        )
+    checked = checking.check_set(pins, given, known, one_environment=not options.apart)
+    clashes = verdicts.conflicts(sets, replaced)
+    if options.format == "json":
+        print(json.dumps(verdicts.check_json(checked, sets, given, clashes), indent=1))
+    else:
+        rows = [list(row) for row in verdicts.check_rows(checked, sets, given, clashes)]
+        print(escape_controls(plain_rows(rows, headers=())))
+    if checked.fails or clashes:
+        return EXIT_NO
+    return EXIT_OK if checked.measured else EXIT_UNMEASURED
+
+
+def _given(options: Namespace, known: advice.KnownCells) -> dict[str, str]:
+    """The model, target and Python in question. Raises UsageError for one that no result has."""
+    given = {axis.name: getattr(options, axis.name) for axis in (MODEL_AXIS, TARGET_AXIS, PYTHON_AXIS)}
+    for axis, label in given.items():
+        labels = known.labels.get(axis, ())
+        if label and label not in labels:
+            raise UsageError(
+                f"--{axis}: read {label!r}, expected one of {', '.join(labels)}{did_you_mean(label, labels)}",
+                tip="give other results with --results",
+            )
+    here = platform.machine()
+    if not given[TARGET_AXIS.name] and here in known.labels.get(TARGET_AXIS.name, ()):
+        given[TARGET_AXIS.name] = here
+    return {axis: label for axis, label in given.items() if label}
+
+
 def do_badge(options: Namespace) -> int:
     """Writes a badge of what passes with a model."""
-    from matrix.site.badges import as_svg, badge_of
+    from matrix.site.pictures.badges import as_svg, badge_of
 
     runs = runs_of(options)
     wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
@@ -120,31 +215,124 @@ def _weight(word: str) -> dict[str, float]:
 
 
 def do_diff(options: Namespace) -> int:
-    """Prints what changed between two runs or two releases. Exit status 1 if something is worse."""
-    if len(options.what) == 2 and not (options.what[0] in axis_rows() and not Path(options.what[0]).exists()):
+    """Prints what changed between two runs, two releases or two modules. Exit status 1 if something is worse, or any
+    byte of two modules differs."""
+    if len(options.what) == 2 and all(map(_is_module, options.what)):
+        return _diff_modules(*options.what)
+    if options.report or options.issue:
+        return _triage(options)
+    if _are_files(options.what):
         first, second = (read_run(Path(word)) for word in options.what)
-        found = differences.diff_runs(first, second)
+        found, lines = differences.diff_runs(first, second), module_lines(differences.run_pairs(first, second))
     elif len(options.what) == 3 and options.what[0] in axis_rows():
-        found = _diff_releases(runs_of(options), *options.what)
+        runs = runs_of(options)
+        axis, *ends = _two_releases(runs, *options.what)
+        found = differences.diff_releases(runs, axis, *ends)
+        lines = ["", *cost_lines(cost_changes(runs, axis, *ends)), *release_module_lines(runs, axis, *ends)]
     else:
-        raise UsageError(
-            f"diff: read {' '.join(options.what)}, expected two files, or an axis and two of its values",
-            tip="`diff before.json after.json`, or `diff compiler 3.8.0 3.9.0`",
-        )
-    print(escape_controls("\n".join(differences.difference_lines(found))))
+        raise _not_two(options.what)
+    print(escape_controls("\n".join([*differences.difference_lines(found), *lines])))
     return EXIT_NO if found.worse else EXIT_OK
 
 
-def _diff_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> differences.Diff:
+def _are_files(words: Sequence[str]) -> bool:
+    return len(words) == 2 and not (words[0] in axis_rows() and not Path(words[0]).exists())
+
+
+def _not_two(words: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"diff: read {' '.join(words)}, expected two files, or an axis and two of its values",
+        tip="`diff before.json after.json`, `diff before.vmfb after.vmfb`, or `diff compiler 3.8.0 3.9.0`",
+    )
+
+
+def _triage(options: Namespace) -> int:
+    """Prints the report on a release, or one issue of it, as Markdown."""
+    from matrix.answers.releases import report
+    from matrix.answers.releases.triage import Triage, triage
+
+    if _are_files(options.what):
+        first, second = (read_run(Path(word)) for word in options.what)
+        pairs = differences.run_pairs(first, second)
+        costs: tuple[CostChange, ...] = ()  # numbers of two runs may be of two machines
+        ends = "the run", f"of {first.date}", f"of {second.date}"
+    elif len(options.what) == 3 and options.what[0] in axis_rows():
+        runs = runs_of(options)
+        ends = _two_releases(runs, *options.what)
+        pairs, costs = differences.release_pairs(runs, *ends), cost_changes(runs, *ends)
+    else:
+        raise _not_two(options.what)
+    found = triage(pairs)
+    axis, before, after = ends
+    if options.issue:
+        lines = _issue(found, costs, ends, options.issue)
+    else:
+        lines = list(report.report_lines(f"{axis} {after}, compared with {axis} {before}", found, costs))
+    print(escape_controls("\n".join(lines)))
+    return EXIT_NO if found.count(Triage.NEW) else EXIT_OK
+
+
+def _issue(found: Triaged, costs: Sequence[CostChange], ends: tuple[str, str, str], number: int) -> list[str]:
+    """The lines of one issue: first the confirmed new failures, then what costs more."""
+    from matrix.answers.releases.issue import cost_issue, failure_issue
+    from matrix.answers.releases.triage import significant
+
+    worse = [change for change in significant(costs) if change.verdict == change.measure.more]
+    count = len(found.accused) + len(worse)
+    if not count:
+        return ["nothing to report: no new failure is confirmed, and nothing costs more beyond its noise"]
+    if number > count:
+        raise UsageError(
+            f"--issue: read {number}, expected 1 to {count}", tip="`--report` lists what changed, in the same order"
+        )
+    if number <= len(found.accused):
+        lines = list(failure_issue(found.accused[number - 1], *ends))
+    else:
+        lines = list(cost_issue(worse[number - 1 - len(found.accused)], *ends))
+    return [*lines, *([f"<!-- issue {number} of {count}: --issue N prints another one -->"] if count > 1 else [])]
+
+
+def _is_module(word: str) -> bool:
+    """Whether it is a file that begins as a module does, whatever its name."""
+    if not Path(word).is_file():
+        return False
+    with open_file(Path(word)) as file:
+        return is_container(file.read(12))
+
+
+def _diff_modules(before: str, after: str) -> int:
+    from matrix.answers.modules.comparison import compare_modules, comparison_text
+
+    found = compare_modules(Path(before), Path(after))
+    sys.stdout.write(comparison_text(before, after, found))
+    return EXIT_OK if found.differing == (0, 0) else EXIT_NO
+
+
+PREVIOUS = "previous"
+"""The release before the other one."""
+
+
+def _two_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> tuple[str, str, str]:
+    """The axis, and the newest measured release that each term means."""
     cells = cells_of(runs)
-    ends = []
-    for term in (before, after):
-        meant = releases_first(advice.meant_by(axis, term, cells))
-        if not meant:
-            known = ", ".join(releases_first(cell.axes[axis] for cell in cells if axis in cell.axes))
-            raise UsageError(f"no result has {axis} {term}; tested: {known}", tip="give other results with --results")
-        ends.append(meant[-1])
-    return differences.diff_releases(runs, axis, *ends)
+    labels = releases_first(cell.axes[axis] for cell in cells if axis in cell.axes)
+    newer = _release(axis, after, labels)
+    if before != PREVIOUS:
+        return axis, _release(axis, before, labels), newer
+    older = labels[: labels.index(newer)]
+    if not older or not are_versions((*older, newer)):
+        raise UsageError(f"{axis}: read {PREVIOUS!r}, and no release before {newer}", tip="name one of the results")
+    return axis, older[-1], newer
+
+
+def _release(axis: str, term: str, labels: Sequence[str]) -> str:
+    meant = releases_first(advice.meant_by(term, labels))
+    if not meant:
+        raise UsageError(
+            f"{axis}: read {term!r}, which no result has, expected one of {', '.join(labels)}",
+            tip="give other results with --results",
+        )
+    return meant[-1]
 
 
 def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Path | None) -> list[str]:

@@ -7,12 +7,19 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from matrix.answers.bisection import End, Turn, next_to_measure, turns
-from matrix.core.data import default_store
+from matrix.answers.bisection import End, Turn, next_to_measure, turns, verdicts
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
-from matrix.core.records import DEFAULT_ENGINE, Outcome
+from matrix.core.records import Outcome
 from matrix.core.text import escape_controls, plain_rows
-from matrix.core.versions import SelectorFault, are_versions, is_selector, releases_first, select
+from matrix.core.versions import (
+    NIGHTLIES,
+    SelectorFault,
+    are_versions,
+    is_nightly,
+    is_selector,
+    releases_first,
+    select,
+)
 from matrix.engines.choice import lookup_engine
 from matrix.plan.axes import NONE
 from matrix.plan.graph import Plan
@@ -22,8 +29,8 @@ from matrix.plan.stages import axes
 from matrix.plan.user_inputs import tool_axes
 from matrix.results.run import Cell, Run
 from matrix.results.square import span
-from matrix.run.carry_out import carry_out, resolved
-from matrix.run.evidence import judged_cells, replay
+from matrix.run.carry_out import carry_out, report_gaps, resolved
+from matrix.run.evidence import judged_cells, repeated, replay
 from matrix.run.planning import load_spec, plan_of, question_of
 from matrix.run.store import Store
 
@@ -46,8 +53,23 @@ class Search:
     jobs: int = 0
 
     @property
-    def known(self) -> dict[str, End]:
+    def ends(self) -> dict[str, End]:
         return {label: end_of(cell) for label, (_, cell) in self.cells.items()}
+
+    @property
+    def known(self) -> dict[str, str]:
+        """The verdicts that are compared along the line."""
+        return verdicts(self.order, self.ends, {label: cell.words for label, (_, cell) in self.cells.items()})
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The values to measure next: of releases, then of the nightly builds between two of them."""
+        ends = (self.order[0], self.order[-1])
+        releases = [label for label in self.order if label in ends or not is_nightly(label)]
+        return next_to_measure(releases, self.known) or next_to_measure(self.order, self.known)
+
+    def says(self, label: str) -> str:
+        return SAYS[self.ends[label]]
 
     def words(self, label: str) -> str:
         """`3.8.0 (failed at run: executable-abi)`."""
@@ -68,11 +90,14 @@ def do_bisect(options: Namespace) -> int:
     with Store(options.store) as store:
         engine = lookup_engine(options.engine, store.places)
         _note(search, judged_cells(plan, replay(plan, store, engine).states, store), only_measured=True)
-        while labels := next_to_measure(search.order, search.known):
+        while labels := search.missing:
             part = _part(question, options, labels)
-            summary = carry_out(part, store, options, name=f"bisect {options.axis} {part.spec.name} {' '.join(labels)}")
+            words = ["bisect", *question.only, options.axis, *labels]
+            summary = carry_out(part, store, options, words=words, question=question)
             if summary.interrupted:
                 return EXIT_INTERRUPTED
+            if summary.faults:  # neither end is known then, and the same command goes on from here
+                report_gaps(summary)
             search.jobs += summary.jobs_run
             _note(search, judged_cells(part, summary.states, store), only_measured=False)
     print(escape_controls("\n".join(answer_lines(search, options))))
@@ -89,9 +114,12 @@ def line_question(question: Question, axis: str) -> Question:
         raise UsageError(
             f"--axis: read {axis!r}, expected one of {', '.join(spec.axes)}", tip="for example: --axis compiler"
         )
-    return (
-        question if axis in question.axes else replace(question, axes={**question.axes, **_whole(spec, question, axis)})
-    )
+    if axis in question.axes:
+        return question
+    whole = _whole(spec, question, axis)
+    if axis in tool_axes() and (question.find_links or question.indexes or spec.find_links or spec.indexes):
+        whole[axis] = (*whole.get(axis, spec.axes[spec.ties.get(axis, axis)]), NIGHTLIES)
+    return replace(question, axes={**question.axes, **whole})
 
 
 def _whole(spec: Spec, question: Question, axis: str) -> dict[str, tuple[str, ...]]:
@@ -176,25 +204,33 @@ def answer_lines(search: Search, options: Namespace) -> list[str]:
             tip="`run` with the same words measures every value",
         )
     turn = found[0]
-    worse = known[turn.after] is End.BAD
-    run, cell = search.cells[turn.after if worse else turn.before]
+    worse = search.ends[turn.after] is End.BAD
+    both = worse and search.ends[turn.before] is End.BAD
+    _, cell = search.cells[turn.after if worse else turn.before]
     rows = [["turn", f"{label}: {search.cells[label][1].words}"] for label in (turn.before, turn.after)]
     rows += [["between", f"{label}: {_why_not(search, label)}"] for label in turn.between]
     rows.append(["with", _with(search)])
-    if cell.signature:
-        rows += [
-            ["message", cell.message],
-            ["means", cell.means],
-            ["next", run.next_step(cell.signature)],
-        ]
+    for label in (turn.before, turn.after) if both else (turn.after if worse else turn.before,):
+        rows += _meaning(*search.cells[label], f"{label}: " if both else "")
     rows += [["besides", text] for text in _besides(search, found, cell)]
     rows += [["evidence", line] for line in _commands(search, cell, options)]
-    verb = "fails" if worse else "passes"
+    if both:
+        rows += [["", line] for line in _commands(search, search.cells[turn.before][1], options)]
+    verb = "fails differently" if both else "fails" if worse else "passes"
+    none = "; none that was measured passes" if both and End.GOOD not in search.ends.values() else ""
     return [
-        f"{search.axis} {turn.after} is the first that {verb}" + (_reservation(turn) if turn.between else ""),
+        f"{search.axis} {turn.after} is the first that {verb}" + (_reservation(turn) if turn.between else "") + none,
         "",
         plain_rows(_once(rows), headers=()),
     ]
+
+
+def _meaning(run: Run, cell: Cell, of: str) -> list[list[str]]:
+    """What the message of a cell says; `of` stands before each line where there are two."""
+    if not cell.signature:
+        return []
+    texts = {"message": cell.message, "means": cell.means, "next": run.next_step(cell.signature)}
+    return [[name, f"{of}{text}"] for name, text in texts.items()]
 
 
 def _with(search: Search) -> str:
@@ -214,7 +250,7 @@ def _reservation(turn: Turn) -> str:
 def _refuse_wrong_ends(search: Search, options: Namespace) -> None:
     first, last = search.order[0], search.order[-1]
     for label in (first, last):
-        if search.known[label] is End.UNKNOWN:
+        if search.ends[label] is End.UNKNOWN:
             raise NoAnswer(
                 f"{search.axis} {label} cannot be measured: {_why_not(search, label)}",
                 tip="give another end with --good or --bad",
@@ -222,9 +258,9 @@ def _refuse_wrong_ends(search: Search, options: Namespace) -> None:
     for option, word, wanted in (("--good", options.good, End.GOOD), ("--bad", options.bad, End.BAD)):
         if word:
             (label,) = select(word, search.order)
-            if search.known[label] is not wanted:
+            if search.ends[label] is not wanted:
                 raise NoAnswer(
-                    f"{option} {word}: {search.axis} {search.words(label)}, so it {SAYS[search.known[label]]}",
+                    f"{option} {word}: {search.axis} {search.words(label)}, so it {search.says(label)}",
                     tip="leave the ends out: they are then the oldest and the newest, and which is good is measured",
                 )
 
@@ -236,14 +272,18 @@ def _why_not(search: Search, label: str) -> str:
 
 def _besides(search: Search, found: Sequence[Turn], cell: Cell) -> Iterator[str]:
     """What the headline does not say: more turns, other failures, unmeasured values, the cost."""
-    known = search.known
+    ends = search.ends
     for turn in found[1:]:
-        yield f"it turns again: {turn.before} {SAYS[known[turn.before]]}, {turn.after} {SAYS[known[turn.after]]}"
-    bad = [label for label in search.order if known.get(label) is End.BAD]
+        differently = " differently" if ends[turn.before] is ends[turn.after] else ""
+        yield (
+            f"it turns again: {turn.before} {search.says(turn.before)}, {turn.after} {search.says(turn.after)}"
+            + differently
+        )
+    bad = [label for label in search.order if ends.get(label) is End.BAD]
     for words in dict.fromkeys(search.cells[label][1].words for label in bad):
         if words != cell.words:
             labels = [label for label in bad if search.cells[label][1].words == words]
-            yield f"it fails in another way at {span(labels, search.order)}: {words}"
+            yield f"it fails differently at {span(labels, search.order)}: {words}"
     yield _rest(search)
     whole = sum(search.plan.jobs(stage) for stage in search.plan.stages)
     yield f"{search.jobs} jobs run; the whole axis is at most {whole}"
@@ -259,10 +299,9 @@ def _rest(search: Search) -> str:
 def _commands(search: Search, cell: Cell, options: Namespace) -> Iterator[str]:
     """The evidence from this store, and the command that measures the cell anywhere."""
     spec = search.plan.spec
-    store = [] if options.store == default_store() else ["--store", str(options.store)]
-    engine = [] if options.engine == DEFAULT_ENGINE else ["--engine", options.engine]
-    words = ["--preset", spec.source, *spec.options, *engine, *store, f"{search.axis}={cell.axes[search.axis]}"]
-    yield f"python -m matrix why {shlex.join(words)}"
+    kept = [f"--only {shlex.quote(word)}" for word in options.only if word.partition("=")[0] != search.axis]
+    words = [shlex.join(["--preset", spec.source, *spec.options, *repeated(options)]), *kept]
+    yield f"python -m matrix why {' '.join(words)} {search.axis}={cell.axes[search.axis]}"
     yield cell.reproduce
 
 

@@ -20,14 +20,13 @@ from matrix.builds.linkage import BoardRuntime, advice, linkage_table, programs_
 from matrix.builds.linker import LINKER
 from matrix.builds.sources import source_version
 from matrix.builds.tools import TREES, BuildTools, images, released_linker, toolchains
-from matrix.core.data import data_root
+from matrix.core.data import BOARD_PRESET, data_root
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_NO,
     EXIT_OK,
     BundleRefused,
     ModelMissing,
-    StoreUnusable,
     UsageError,
 )
 from matrix.core.records import DEFAULT_ENGINE, Outcome
@@ -37,7 +36,8 @@ from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
 from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
-from matrix.plan.backends.iree import BUILD, COMPILER, FLAGS, LINK, RUNTIME, TORCH, TURBINE, VMFB
+from matrix.plan.backends.iree import BUILD, LINK, VMFB
+from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
 from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
@@ -45,12 +45,11 @@ from matrix.plan.spec import Spec
 from matrix.plan.user_inputs import UserModel
 from matrix.results.judge import Comparison
 from matrix.results.run import FinishedJob, Run
-from matrix.run.carry_out import carry_out, report_missing, resolved
+from matrix.run.carry_out import carry_out, report_gaps, resolved
 from matrix.run.evidence import judged_cells
 from matrix.run.planning import load_spec, plan_for
 from matrix.run.store import Store
 
-BOARD_PRESET = "armv6-smoke"
 WHOLE = 1 << 20
 """From this number of bytes of MLIR on, a model is a whole one, which VMVX interprets for minutes."""
 
@@ -71,10 +70,10 @@ def do_armv6_smoke(options: Namespace) -> int:
             tools = board_tools(plan, store)
         checks = check_board(tools, images() / "smoke" / "hello.c", Path(scratch), say=_say)
         with _step(f"IREE's runtime from source, and models by every route, compiled by {', '.join(_compilers(plan))}"):
-            summary = carry_out(plan, store, options, name=" ".join((BOARD_PRESET, *plan.spec.options)))
+            summary = carry_out(plan, store, options, words=["armv6-smoke", f"{options.source}"])
             if summary.interrupted:
                 return EXIT_INTERRUPTED
-            report_missing(summary)
+            report_gaps(summary)
             run = judged_cells(plan, summary.states, store)
         runners = _runners(run, plan, store)
     return tell(_found(run, plan, checks), runners, expected, options)
@@ -136,7 +135,8 @@ def exported_model(mlir: Path) -> UserModel:
     if not mlir.is_file() or not expected:
         missing = mlir if not mlir.is_file() else mlir.with_name(f"{mlir.stem}.expected_0.npy")
         raise ModelMissing(
-            f"{missing} does not exist", tip=f"make it: python -m matrix export MODEL -o {mlir} --arrays"
+            f"MODEL: read {str(missing)!r}, expected a file, and there is none",
+            tip=f"make it: python -m matrix export MODEL -o {mlir} --arrays",
         )
     return UserModel(name=mlir.stem, form="mlir", path=str(mlir.absolute()), inputs=inputs, expected=expected)
 
@@ -237,6 +237,7 @@ def check_bundle(options: Namespace) -> None:
 def do_bundle(options: Namespace) -> int:
     """Runs one cell of the preset, and writes a folder for a real board from its files."""
     check_bundle(options)
+    _say(f"== {options.model} by {options.route}, runtime {options.toolchain}: built, compiled and run")
     spec = replace(board_spec(options.source, [options.model]), exclude=())
     asked = {axis: getattr(options, axis) for axis in (COMPILER, "python", TORCH, TURBINE)}
     question = Question(
@@ -248,10 +249,10 @@ def do_bundle(options: Namespace) -> int:
     )
     plan = resolved(lambda: plan_for(spec, question, options.store))
     with Store(options.store) as store:
-        summary = carry_out(plan, store, options, name=f"bundle {options.model}")
+        summary = carry_out(plan, store, options, words=["bundle", f"{options.source}", *question.only])
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        report_missing(summary)
+        report_gaps(summary)
         run = judged_cells(plan, summary.states, store)
         (cell,) = run.cells
         if not cell.passed or not cell.comparison:
@@ -275,7 +276,10 @@ def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, opti
         function=dict(plan.nodes[planned.nodes[-1]].parameters)["function"],
         inputs=tuple(files[name] for name in matching(names, INPUT)),
         expected=tuple(files[name] for name in matching(names, EXPECTED)),
-        tolerance=plan.spec.tolerance["float32"],
+        tolerance=plan.spec.tolerance["float32"].atol,
+    )
+    _say(
+        f"== {model.name} passes on the emulated board ({compared.words.partition(';')[0]}); memory of an idle program"
     )
     (tools,) = board_tools(plan, store).values()
     with tempfile.TemporaryDirectory() as scratch:
@@ -296,6 +300,7 @@ def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, opti
         idle_bytes=idle,
         compared=compared,
     )
+    _say(f"== {options.output}: files, checksums, and its run.sh on the emulated board")
     write_bundle(
         options.output,
         model,
@@ -310,8 +315,7 @@ def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, opti
 def do_armv6_lld(options: Namespace) -> int:
     """Makes a folder with the repaired linker for one compiler release, and prints how to use it."""
     folder: Path = options.folder
-    if folder.exists() and any(folder.iterdir()):
-        raise StoreUnusable(f"{folder} is not empty", tip="name a folder that is yours to fill")
+    refuse_filled(folder)
     with Store(options.store) as store:
         lld = options.iree_lld or _released_linker(options.compiler, store)
         folder.mkdir(parents=True, exist_ok=True)

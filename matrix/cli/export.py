@@ -13,15 +13,16 @@ from packaging.version import Version
 from matrix.core.data import STORE_LOCKS, data_root, model_files
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, ExportFailed, UsageError
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
-from matrix.plan.backends.iree import MLIR, PARAMETERS, TORCH, TURBINE
+from matrix.plan.backends.iree import MLIR, PARAMETERS
+from matrix.plan.backends.iree_environments import TORCH, TURBINE
 from matrix.plan.catalogue import model_missing
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, kind_of, load_locks, variant_of
 from matrix.plan.spec import parse_spec
 from matrix.results.run import Run
-from matrix.run.carry_out import carry_out, report_missing, resolved
+from matrix.results.signatures import signature_of
+from matrix.run.carry_out import carry_out, report_gaps, resolved
 from matrix.run.evidence import judged_cells
-from matrix.run.judging import signature_of
 from matrix.run.planning import load_catalogue
 from matrix.run.store import Store
 
@@ -67,7 +68,7 @@ def model_path(word: str) -> Path:
     if word in shipped:
         return shipped[word]
     if not word.endswith(".py") or not Path(word).is_file():
-        raise model_missing(word, shipped)
+        raise model_missing(word, shipped, place="MODEL")
     return Path(word).resolve()
 
 
@@ -84,7 +85,7 @@ def newest_exporter(locks: LockIndex, torch: str, turbine: str, *, variant: str)
         known = ", ".join(f"torch {one} with turbine {other}" for one, other in pairs) or "none is locked"
         asked = f"torch {torch or '(any)'} with turbine {turbine or '(any)'}"
         raise UsageError(
-            f"no lock for {asked} and a {variant} build of torch, expected one of: {known}",
+            f"--torch, --turbine: no lock for {asked} and a {variant} build of torch, expected one of: {known}",
             tip="leave out --torch or --turbine, or add the row to images/locks/wanted.toml and run `nox -s lock`",
         )
     return max(fitting, key=lambda pair: (Version(pair[1]), Version(pair[0])))
@@ -123,10 +124,10 @@ def do_export(options: Namespace) -> int:
 
     plan = resolved(lambda: export_plan(options))
     with Store(options.store) as store:
-        summary = carry_out(plan, store, options, name=plan.spec.name)
+        summary = carry_out(plan, store, options, words=[options.model, *plan.cells[0].labels.values()])
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        report_missing(summary)
+        report_gaps(summary)
         for path, size in keep_files(judged_cells(plan, summary.states, store), store, options):
             print(f"{path}  {size / 1e6:.1f} MB")
     return EXIT_OK

@@ -8,15 +8,19 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
 
 from matrix.cli.verbs import make_parser
 from matrix.core.errors import EXIT_DEFECT, EXIT_INTERRUPTED, MatrixError
+from matrix.core.processes import STOP_SIGNALS, leave_terminal
+from matrix.core.text import escape_controls
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit status, one of `errors.STATUSES`."""
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _stop_like_ctrl_c()
         options = make_parser().parse_args(arguments)
         status: int = options.command(options)
         sys.stdout.flush()
@@ -29,26 +33,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _disk_fault(error)
     except Exception as error:  # noqa: BLE001 - the boundary: a defect of ours, kept in a file instead of printed
         return _defect(error)
     return status
 
 
+def _stop_like_ctrl_c() -> None:
+    """SIGTERM and a closed terminal end every verb as Ctrl-C does; what is ignored (`nohup`) stays ignored."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in STOP_SIGNALS:
+        if number != signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
 def _end_uninterrupted() -> None:
-    """From here on a Ctrl-C has nothing to stop, and must not change the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """From here on these signals have nothing to stop, and must not change the exit status."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _report(message: str, tip: str, status: int) -> int:
     red, bold, plain = ("\033[31;1m", "\033[1m", "\033[0m") if _colours() else ("", "", "")
-    print(f"{red}ERROR{plain} {message}", file=sys.stderr)
+    print(f"{red}ERROR{plain} {escape_controls(message.expandtabs())}", file=sys.stderr)
     if tip:
-        print(f"{bold}TIP{plain} {tip}", file=sys.stderr)
+        print(f"{bold}TIP{plain} {escape_controls(tip)}", file=sys.stderr)
     return status
 
 
 def _colours() -> bool:
     return sys.stderr.isatty() and "NO_COLOR" not in os.environ
+
+
+def _disk_fault(error: OSError) -> int:
+    """A disk can end at any write and any read: that is no defect."""
+    from matrix.core.disk import disk_fault
+
+    fault = disk_fault(error, Path(error.filename or tempfile.gettempdir()))
+    return _report(str(fault), fault.tip, fault.exit_code) if fault else _defect(error)
 
 
 def _defect(error: Exception) -> int:

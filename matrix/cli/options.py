@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from matrix.cli.arguments.results import add_results
+from matrix.core.data import BOARD
 from matrix.core.errors import UsageError
 from matrix.core.records import DEFAULT_ENGINE
+from matrix.core.text import absolute_folder, days, gigabytes, gigabytes_from_none, in_our_words, whole_number
 from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_names, image_engines
 from matrix.plan.backends.shared import MODEL_AXIS
@@ -35,7 +39,31 @@ class Parser(argparse.ArgumentParser):
     """Reports through the error boundary, with the nearest spelling."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", tip=f"`{self.prog} --help` lists what there is")
+        raise UsageError(f"{self.prog}: {in_our_words(message)}", tip=f"`{self.prog} --help` lists what there is")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
+        """As argparse does it, but the parser of the verb itself reports a word that it does not know."""
+        args = self._with_literal(sys.argv[1:] if args is None else args)
+        found, strange = super().parse_known_args(args, namespace)
+        if strange:
+            close = did_you_mean(strange[0], self._option_string_actions)
+            self.error(f"read {strange[0]!r}, expected no such word{close}")
+        return found, strange
+
+    def _with_literal(self, words: Sequence[str]) -> list[str]:
+        """`--flags --name=value` as `--flags=--name=value`: argparse would take the second word for an option."""
+        literal = {f"--{name}" for name, axis in axes().items() if axis.literal} & self._option_string_actions.keys()
+        joined: list[str] = []
+        for word in words:
+            name, _, value = word.partition("=")
+            option = name in self._option_string_actions
+            if option and value == "--":  # argparse would make it a list
+                self.error(f"argument {name}: expected one argument")
+            if joined and joined[-1] in literal and word.startswith("-") and not option and word != "--":
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return joined
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
@@ -56,37 +84,20 @@ def add_format(command: argparse.ArgumentParser) -> None:
 def add_means(command: argparse.ArgumentParser) -> None:
     """The resources of this machine for a run."""
     command.add_argument(
-        "--disk-budget", type=_gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
+        "--disk-budget", type=gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
     )
-    command.add_argument("--jobs", type=_count, metavar="N", help="jobs at a time; default: the cores")
+    command.add_argument("--jobs", type=whole_number, metavar="N", help="jobs at a time; default: the cores")
+
+
+def add_again(command: argparse.ArgumentParser) -> None:
+    text = "measure again what has a result: all of it, or what ended so, such as crashed or flaky; repeatable"
+    command.add_argument("--again", nargs="?", const="", action="append", default=[], metavar="OUTCOME", help=text)
 
 
 def add_cell(command: argparse.ArgumentParser) -> None:
     command.add_argument("cell", nargs="*", metavar="AXIS=VALUE", help="enough of them to name one cell")
-    _add_results(command, "default: the store, and the committed results where it has no such cell")
-
-
-def add_two_runs(command: argparse.ArgumentParser) -> None:
-    for name in ("before", "after"):
-        command.add_argument(name, type=Path, metavar=f"{name.upper()}.json", help="of `show --format json`")
-
-
-def add_weights(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--weight",
-        action="append",
-        default=[],
-        metavar="NAME=NUMBER",
-        help="such as runtimes=4; repeatable; the output states all",
-    )
-    _add_results(command, "default: the committed ones")
-
-
-def add_difference(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "what", nargs="+", metavar="WHAT", help="BEFORE.json AFTER.json, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
-    )
-    _add_results(command, "of two releases; default: the committed ones")
+    command.add_argument("--log", action="store_true", help="the whole log of its last job, not only an excerpt")
+    add_results(command, "default: the store, and the committed results where it has no such cell")
 
 
 def add_locking(command: argparse.ArgumentParser) -> None:
@@ -143,21 +154,32 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
         if axis is not MODEL_AXIS:
             path = ", a toolchain's path or image:NAME" if axis.tool else ""
             group.add_argument(f"--{name}", action="append", default=[], metavar="VALUE", help=axis.help + path)
+    for name, metavar, what in (
+        ("find-links", "PLACE", "a folder, or a page with links, that has wheels of IREE releases without a lock here"),
+        ("index", "ADDRESS", "an index of such: nightly builds, release candidates"),
+    ):
+        group.add_argument(f"--{name}", action="append", default=[], metavar=metavar, help=f"{what}; may be repeated")
     command.add_argument(
         "--only", action="append", default=[], metavar="AXIS=SELECTOR", help="cut an axis down; may be repeated"
     )
 
 
 def _add_own(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--model", action="append", default=[], help="a shipped model, or a .py, .mlir, .onnx or .vmfb; may be repeated"
-    )
+    forms = "a shipped model, or a .py, .mlir, .onnx or .vmfb (a stranger's: with --engine docker); may be repeated"
+    group.add_argument("--model", action="append", default=[], help=forms)
     for name, what in (("inputs", "an input"), ("expected", "an expected output")):
         group.add_argument(
             f"--{name}", action="append", default=[], metavar="FILE.npy", help=f"{what}, in order; may be repeated"
         )
+    for name, known, what in (
+        ("parameters", ("inline", "external"), "where an exported .py keeps its weights; default: inline"),
+        ("strict", ("true", "false"), "torch.export's strict mode; default: the exporter's"),
+    ):
+        group.add_argument(f"--{name}", choices=known, default="", help=what)
     group.add_argument("--function", default="", metavar="NAME", help="the entry point; default: the usual one")
-    group.add_argument("--opset-version", type=_count, metavar="N", help="raise the opset of an .onnx while importing")
+    group.add_argument(
+        "--opset-version", type=whole_number, metavar="N", help="raise the opset of an .onnx while importing"
+    )
 
 
 def add_export(command: argparse.ArgumentParser) -> None:
@@ -200,15 +222,10 @@ def add_images(image: argparse.ArgumentParser) -> None:
             command.add_argument("--engine", choices=engines, default=engines[0], help="default: %(default)s")
         if name in ("plan", "verify", "save", "sbom"):
             command.add_argument("--machine", default=platform.machine(), help="default: %(default)s")
-    made["verify"].add_argument("--sample", type=_count, metavar="N", help="only so many, chosen at random")
+    made["verify"].add_argument("--sample", type=whole_number, metavar="N", help="only so many, chosen at random")
     made["verify"].add_argument("--seed", type=int, metavar="S", help="choose the same sample again")
     made["sbom"].add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")
-    made["remove"].add_argument("--older-than", type=float, required=True, metavar="DAYS", help="by when they came")
-
-
-def absolute_folder(text: str) -> Path:
-    """A folder as an absolute path, for commands that run elsewhere."""
-    return Path(text).absolute()
+    made["remove"].add_argument("--older-than", type=days, required=True, metavar="DAYS", help="by when they came")
 
 
 def add_whatis(command: argparse.ArgumentParser) -> None:
@@ -217,6 +234,7 @@ def add_whatis(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
     )
+    add_results(command, "of the observed outcomes; default: the committed ones")
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:
@@ -248,7 +266,7 @@ def add_linker(command: argparse.ArgumentParser) -> None:
 
 
 def add_bundle(command: argparse.ArgumentParser) -> None:
-    command.add_argument("target", choices=("armv6",), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
+    command.add_argument("target", choices=(BOARD,), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
     _add_exporter(command, more=", or a .mlir file as `export --arrays` leaves it")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made and filled")
     for option, default, text in (
@@ -276,7 +294,7 @@ def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
         command.add_argument(
             f"--{axis}", metavar="VALUE", help=f"a release, a minor one, a specifier, a name; {default}"
         )
-    _add_results(command, "default: the committed ones")
+    add_results(command, "default: the committed ones")
 
 
 def add_bisect(command: argparse.ArgumentParser) -> None:
@@ -289,17 +307,6 @@ def add_own_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", help="what the store has of a preset or spec, in place of the committed runs")
     command.add_argument(
         "--engine", choices=engine_names(), default=_usual_engine(), help="of that run; default: %(default)s"
-    )
-
-
-def _add_results(command: argparse.ArgumentParser, default: str) -> None:
-    command.add_argument(
-        "--results",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.json",
-        help=f"a run as JSON; repeatable; {default}",
     )
 
 
@@ -321,23 +328,9 @@ def add_pages(metavar: str, text: str = "the file to write") -> Callable[[argpar
 
 def add_cleaning(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--older-than", type=float, default=30.0, metavar="DAYS", help="results that no table shows; default: 30"
+        "--older-than", type=days, default=30.0, metavar="DAYS", help="results that no table shows; default: 30"
     )
-    command.add_argument("--max-size", type=float, metavar="GB", help="remove environments until the store is smaller")
+    command.add_argument(
+        "--max-size", type=gigabytes_from_none, metavar="GB", help="remove environments until the store is smaller"
+    )
     command.add_argument("--environments", action="store_true", help="remove all environments; a run makes them again")
-
-
-def _gigabytes(text: str) -> int:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"read {text!r}, expected gigabytes above 0, such as 12 or 0.5")
-    return int(value * 1e9)
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"read {text!r}, expected a whole number from 1")
-    return int(text)

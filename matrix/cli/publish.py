@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from matrix.answers.gates import gates_json, learn_gates_from, load_gates
+from matrix.answers.gates import OLDER_GATES_FILE, gates_json, learn_gates_from, load_gates
 from matrix.answers.whatis import (
     Observed,
     explain_module,
@@ -16,22 +19,42 @@ from matrix.answers.whatis import (
     module_text,
     observed_outcomes,
 )
+from matrix.artifacts.contents.cpu_needs import cpu_needs
+from matrix.artifacts.contents.regions import read_regions
 from matrix.artifacts.mlir import is_mlir, read_mlir
 from matrix.artifacts.vmfb_archive import is_container, open_container, open_file
 from matrix.artifacts.vmfb_audit import audit_container
 from matrix.core.data import data_root
 from matrix.core.disk import write_output
 from matrix.core.errors import EXIT_OK, FileFault
-from matrix.results.files import read_run, run_files
+from matrix.core.text import counted
+from matrix.results.files import machine_files, read_runs, run_files
+from matrix.results.published.address import read_published
+
+ORIGIN = re.compile(r"""\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)""", re.MULTILINE)
+"""Where a checkout came from, in git's own file."""
 
 
 def do_site(options: Namespace) -> int:
     """Builds the site from the named results, or from the committed ones."""
     from matrix.site.build import build_site
 
-    built = build_site(options.output, _results(options))
-    print(f"{options.output}: {built.cells} cells on {built.pages} pages, {built.size / 1e6:.1f} MB")
+    built = build_site(options.output, _of_all_machines(options), repository=repository_address(data_root()))
+    print(
+        f"{options.output}: {counted(built.cells, 'cell')} on {counted(built.pages, 'page')}, {built.size / 1e6:.1f} MB"
+    )
     return EXIT_OK
+
+
+def repository_address(root: Path) -> str:
+    """The https address that a checkout was cloned from, without a name or password in it; empty for others."""
+    file = root / ".git" / "config"
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    found = ORIGIN.search(text)
+    parts = urlsplit(found[1]) if found else None
+    if parts is None or parts.scheme != "https" or not parts.hostname:
+        return ""
+    return f"https://{parts.hostname}{parts.path.removesuffix('/').removesuffix('.git')}"
 
 
 def do_picture(options: Namespace) -> int:
@@ -47,7 +70,7 @@ def do_report(options: Namespace) -> int:
     """Writes one self-contained page of the named results, or of the committed ones."""
     from matrix.site.one_page import one_file
 
-    page = one_file(_results(options))
+    page = one_file(_of_all_machines(options))
     write_output(options.output, page)
     print(f"{options.output}: {len(page.encode()) / 1e6:.1f} MB, open it in a browser")
     return EXIT_OK
@@ -55,6 +78,11 @@ def do_report(options: Namespace) -> int:
 
 def _results(options: Namespace) -> tuple[Path, ...]:
     return tuple(options.results) or run_files(data_root() / "results")
+
+
+def _of_all_machines(options: Namespace) -> tuple[Path, ...]:
+    """The same, with the committed runs of further machines."""
+    return (*_results(options), *(() if options.results else machine_files(data_root() / "results")))
 
 
 def do_whatis(options: Namespace) -> int:
@@ -76,13 +104,22 @@ def do_whatis(options: Namespace) -> int:
         )
     with open_container(path) as container:
         module, audit = audit_container(container)
-    known = explain_module(module, load_gates(), committed_outcomes())
+        needs = cpu_needs(container, read_regions(container)[1])
+    observed = observed_of(options.results, options.store)
+    known = explain_module(module, load_gates(), observed, needs, load_gates(OLDER_GATES_FILE))
     as_text = options.format != "json"
     sys.stdout.write(module_text(str(path), module, audit, known) if as_text else module_json(module, audit, known))
     return EXIT_OK
 
 
-def committed_outcomes() -> Observed:
-    """The committed outcomes; none where this copy of the project has no results."""
-    file = data_root() / "results" / "portability.json"
-    return observed_outcomes(read_run(file)) if file.is_file() else {}
+OBSERVED = ("history", "portability")
+"""The presets with every pair of a compiler and a runtime; a later one wins."""
+
+
+def observed_of(results: Sequence[str], store: Path) -> Observed:
+    """The outcomes of published results, or the committed ones, with dated releases too; none where this copy of the
+    project has no results. Raises ResultsFault."""
+    files = [data_root() / "results" / f"{name}.json" for name in OBSERVED]
+    runs = read_published(results, store) if results else read_runs(file for file in files if file.is_file())
+    named = [run for name in OBSERVED for run in runs if run.preset == name]
+    return {pair: ended for run in named or runs for pair, ended in observed_outcomes(run).items()}

@@ -19,17 +19,17 @@ from matrix.core.errors import (
     UsageError,
 )
 from matrix.core.machine import usable_cores
-from matrix.core.records import Outcome, Stage
-from matrix.core.text import plain_rows
+from matrix.core.records import EnvironmentRequest, Outcome, Stage
+from matrix.core.text import escape_controls, plain_rows
 from matrix.engines.choice import lookup_engine
 from matrix.engines.contract import Engine
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.question import Question
 from matrix.results.files import read_run
 from matrix.results.formats import FORMATS
-from matrix.run.carry_out import carry_out, disk_use, report_missing, resolved
+from matrix.run.carry_out import carry_out, disk_use, measured_again, report_gaps, resolved
 from matrix.run.cost import estimate
-from matrix.run.evidence import judged_cells, replay
+from matrix.run.evidence import judged_cells, no_result, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.schedule import Schedule
 from matrix.run.store import Store
@@ -37,38 +37,40 @@ from matrix.run.store import Store
 
 def do_run(options: Namespace) -> int:
     """Runs what is missing and prints the table."""
-    plan = resolved(lambda: plan_of(question_of(options), options.store))
+    question = question_of(options)
+    plan = resolved(lambda: plan_of(question, options.store))
     with Store(options.store) as store:
-        name = " ".join((plan.spec.source, plan.spec.name, *plan.spec.options, *options.only))
-        summary = carry_out(plan, store, options, name=name)
+        again = measured_again(options.again, plan, store, options.engine) if options.again else no_result
+        summary = carry_out(plan, store, options, words=options.only, again=again, question=question)
         if summary.interrupted:
             return EXIT_INTERRUPTED
         report = replace(judged_cells(plan, summary.states, store), disk=disk_use(summary.disk))
         _write(FORMATS[options.format](report), options.output)
-    report_missing(summary)
+    report_gaps(summary, report.cells)
     return EXIT_OK
 
 
 def do_plan(options: Namespace) -> int:
     """Prints what a run would do, as an upper bound, and changes nothing."""
     planned = plan_of(question_of(options), options.store)
-    schedule, standing, missing, seconds = Schedule(planned), 0, dict[str, int](), {}
+    schedule, standing, lacking, seconds = Schedule(planned), set[EnvironmentRequest](), dict[str, int](), {}
     if (options.store / "store.sqlite").is_file():
         with Store(options.store, read_only=True) as store:
             engine = lookup_engine(options.engine, store.places)
             schedule = replay(planned, store, engine)
-            standing, missing = _standing(engine, planned)
+            standing, lacking = _standing(engine, planned)
             seconds = store.typical_seconds()
     requests = planned.environments()
     done = {stage: _done(planned, schedule, stage) for stage in planned.stages}
     decided = Counter(filter(None, (_decided(cell, schedule.states) for cell in planned.cells)))
-    cost = estimate(planned, done=done, standing=standing, seconds=seconds, cores=options.jobs or usable_cores())
+    missing = [request for request in requests if request not in standing and schedule.needs(request)]
+    cost = estimate(planned, done=done, missing=missing, seconds=seconds, cores=options.jobs or usable_cores())
     rows = [
         ["question", planned.spec.question],
         ["cells", ", ".join([str(len(planned.cells)), f"{decided['done']} done", *_staying(decided)])],
         *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.stages),
-        ["environments", f"{len(requests)}, {standing} ready"],
-        *(["missing", f"{reason}: {count} environments stay untested"] for reason, count in missing.items()),
+        ["environments", f"{len(requests)}, {len(standing)} ready, {len(missing)} to be made"],
+        *(["missing", f"{reason}: {count} environments stay untested"] for reason, count in lacking.items()),
         ["download", f"at most {cost.download_bytes / 1e9:.1f} GB"],
         ["disk", f"at most {cost.disk_bytes / 1e9:.1f} GB{_kept_to(options.disk_budget, cost.disk_bytes)}"],
         ["time", f"about {cost.seconds:.0f} s"],
@@ -89,17 +91,18 @@ def _staying(decided: Mapping[str, int]) -> list[str]:
     return [f"{decided['untested']} stay untested"] if decided["untested"] else []
 
 
-def _standing(engine: Engine, planned: Plan) -> tuple[int, dict[str, int]]:
-    """How many environments exist, and how many cannot be made on this machine, by reason."""
-    standing, missing = 0, Counter[str]()
+def _standing(engine: Engine, planned: Plan) -> tuple[set[EnvironmentRequest], dict[str, int]]:
+    """The environments that exist, and how many cannot be made on this machine, by reason."""
+    standing, lacking = set[EnvironmentRequest](), Counter[str]()
     for request in planned.environments():
         try:
-            standing += engine.load(request) is not None
+            if engine.load(request) is not None:
+                standing.add(request)
         except EngineMissing as error:
-            missing[str(error)] += 1
+            lacking[str(error)] += 1
         except NotInstallable:
             continue
-    return standing, missing
+    return standing, lacking
 
 
 def do_show(options: Namespace) -> int:
@@ -107,8 +110,9 @@ def do_show(options: Namespace) -> int:
     asked = question_of(options)
     if asked.preset.endswith(".json"):
         if asked != Question(preset=asked.preset, torch_variant=asked.torch_variant):
+            more = " ".join((*(f"--only {word}" for word in asked.only), *asked.options))
             raise UsageError(
-                f"show {asked.preset}: read more words about cells, expected a results file alone",
+                f"show {asked.preset}: read {more} beside it, expected a results file alone",
                 tip="a preset in its place takes --only and axes",
             )
         _write(FORMATS[options.format](read_run(Path(asked.preset))), options.output)
@@ -125,7 +129,7 @@ def do_compare(options: Namespace) -> int:
     from matrix.answers.equality import compare_runs, comparison_lines
 
     compared = compare_runs(read_run(options.before), read_run(options.after))
-    print("\n".join(comparison_lines(compared)))
+    print(escape_controls("\n".join(comparison_lines(compared))))
     return EXIT_NO if compared.unexplained else EXIT_OK
 
 

@@ -15,6 +15,7 @@ from matrix.core.disk import size_of
 from matrix.core.errors import EXIT_OK, StoreUnusable
 from matrix.core.text import plain_rows, say
 from matrix.engines.choice import ENGINE_KINDS
+from matrix.engines.confinement import examine_confinement
 from matrix.engines.kind import Cleaning, Finding, workshop
 from matrix.environments import interpreters
 from matrix.environments.index import configured_index
@@ -52,6 +53,7 @@ def examine(store: Path, *, locks: Path | None = None) -> list[Finding]:
         ("uv's cache", lambda: _cache(store)),
         ("CPU", lambda: _cpu(Path("/proc/cpuinfo"), os.uname().machine)),
         ("process isolation", _isolation),
+        ("confinement of jobs", examine_confinement),
         ("git", _git),
         *((kind.title, kind.examine) for kind in ENGINE_KINDS if kind.examine),
         ("qemu-aarch64", lambda: _qemu("aarch64")),
@@ -267,5 +269,8 @@ def do_clean(options: Namespace) -> int:
             max_bytes=None if options.max_size is None else int(options.max_size * 1e9),
             environments=options.environments,
         )
+        damage = store.shown_damage
     print(plain_rows([[part, f"{size / 1e6:.1f} MB"] for part, size in freed.items()], headers=("removed", "freed")))
+    if damage:
+        say(f"no result was removed: {damage}; run your tables again (finished jobs are reused), then clean")
     return EXIT_OK

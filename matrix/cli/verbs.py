@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
+from matrix.cli.arguments import answers
 from matrix.core.data import default_store
+from matrix.core.text import absolute_folder
 
 VERBS = {
     "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
@@ -19,8 +21,9 @@ VERBS = {
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
-    "diff": "what got worse or better, and why: two runs as JSON, or two releases; exit status 1 only if worse",
+    "diff": "what got worse or better, and why: two runs or releases; status 1 only if worse. Or two modules",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
+    "check": "whether pinned releases work together, as measured, and what mends them; exit status 1 if they fail",
     "badge": "an SVG for a README, from the results: which releases pass with a model",
     "report": "one self-contained page for a presentation: squares, islands, charts, tables, sources",
     "picture": "one square as SVG, from the results, for a README or a slide; default: the committed results",
@@ -35,7 +38,7 @@ VERBS = {
     "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
 }
 VERB_MODULES = {
-    "answer": ("advise", "badge", "candidates", "diff"),
+    "answer": ("advise", "badge", "candidates", "check", "diff"),
     "bisect": ("bisect",),
     "export": ("export",),
     "publish": ("picture", "report", "site", "whatis"),
@@ -51,15 +54,16 @@ so a verb imports nothing that it does not use."""
 
 OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "plan": (options.add_question, options.add_means),
-    "run": (options.add_question, options.add_format, options.add_means),
+    "run": (options.add_question, options.add_format, options.add_means, options.add_again),
     "show": (options.add_question, options.add_format),
     "why": (options.add_question_of_preset, options.add_cell),
     "advise": (options.add_advise, options.add_own_run),
     "whatis": (options.add_whatis,),
     "bisect": (options.add_question_of_preset, options.add_means, options.add_bisect),
-    "candidates": (options.add_weights, options.add_own_run),
-    "diff": (options.add_own_run, options.add_difference),
-    "compare": (options.add_two_runs,),
+    "candidates": (answers.add_weights, options.add_own_run),
+    "diff": (options.add_own_run, answers.add_difference),
+    "compare": (answers.add_two_runs,),
+    "check": (answers.add_check, options.add_own_run),
     "badge": (options.add_badge, options.add_own_run),
     "report": (options.add_pages("FILE.html"),),
     "picture": (options.add_pages("FILE.svg"),),
@@ -98,7 +102,7 @@ def make_parser() -> options.Parser:
             add(command)
         command.add_argument(
             "--store",
-            type=options.absolute_folder,
+            type=absolute_folder,
             default=default_store(),
             metavar="FOLDER",
             help="where results are kept",

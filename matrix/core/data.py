@@ -31,6 +31,10 @@ def data_root() -> Path:
     return checkout if (checkout / "images" / "locks").is_dir() else PACKAGE_FOLDER / "_bundled"
 
 
+BOARD, BOARD_PRESET = "armv6", "armv6-smoke"
+"""The target that `bundle` makes folders for, and the preset that it takes their parts from."""
+
+
 def presets() -> tuple[str, ...]:
     """The names of the shipped presets."""
     return tuple(sorted(path.stem for path in (DATA / "presets").glob("*.toml")))

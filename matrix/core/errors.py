@@ -1,4 +1,4 @@
-"""Every error for users, in one tree in one file. Each class has one of ten exit statuses.
+"""Every error for users, in one tree in one file. Each class has one of eleven exit statuses.
 
 Outcomes of jobs are not errors: a compiler that crashes is a finding and stays in the table. An error ends the command.
 It says what happened (`str(error)`) and what to do next (`error.tip`).
@@ -17,20 +17,26 @@ EXIT_UNMEASURED = 4
 EXIT_UNREACHABLE = 5
 EXIT_ENVIRONMENT = 6
 EXIT_STORE = 7
+EXIT_FAULTED = 8
 EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
 
 STATUSES: Mapping[int, str] = MappingProxyType(
     {
         EXIT_OK: "The command did what it was asked. A red cell is a finding, so it is no error of the run.",
-        EXIT_NO: "The command did its work, and the answer is no. `diff`: something is worse; `compare`: something "
-        "differs; `armv6-smoke`: an outcome is not the committed one.",
+        EXIT_NO: "The command did its work, and the answer is no. `diff`: something is worse, or a module's byte "
+        "differs; `compare`: something differs; `check`: the set would fail; `armv6-smoke`: an outcome is not the "
+        "committed one.",
         EXIT_BAD_INPUT: "The command cannot use what it was given: its words, a spec, a model, a lock or another file.",
         EXIT_MISSING: "This machine lacks what the command needs. Nothing was measured.",
-        EXIT_UNMEASURED: "The run is over and the table is printed, but not all that was planned was measured.",
-        EXIT_UNREACHABLE: "A server does not answer: the package index, a mirror, or a container daemon in mid-run.",
+        EXIT_UNMEASURED: "The run is over and the table is printed, but not all that was planned was measured. "
+        "`check`: nothing shows that the set would fail, but it was not measured as it is.",
+        EXIT_UNREACHABLE: "A server does not answer: the package index, a mirror, published results, or a container "
+        "daemon in mid-run.",
         EXIT_ENVIRONMENT: "An environment cannot be made, does not start, or is not what its lock says.",
         EXIT_STORE: "The store or its disk cannot be used.",
+        EXIT_FAULTED: "The run is over and the table is printed, but a fault of this machine, the network or this "
+        "project kept something from being measured. The same command tries it again.",
         EXIT_DEFECT: "This project has a defect. The message names a file to report.",
         EXIT_INTERRUPTED: "The command was interrupted. The same command continues from there.",
     }
@@ -76,6 +82,30 @@ class IndexUnreachable(MatrixError):
     meaning = "the package index or a mirror does not answer, or lacks what every index has"
 
 
+class PackageUnknown(IndexUnreachable):
+    exit_code = EXIT_UNREACHABLE
+    meaning = "the package index has no package of a name"
+
+    def __init__(self, message: str, *, tip: str = "", package: str = "") -> None:
+        self.package = package
+        super().__init__(message, tip=tip)
+
+
+class WheelLacking(IndexUnreachable):
+    exit_code = EXIT_UNREACHABLE
+    meaning = "the package index does not offer all wheels that a lock names"
+
+
+class PublishedUnreachable(MatrixError):
+    exit_code = EXIT_UNREACHABLE
+    meaning = "`--results`: the server of an address does not answer, or has no such file, and the store has no copy"
+
+    def __init__(self, message: str, *, tip: str = "", answered: bool = False) -> None:
+        """`answered`: the server said that there is no such file."""
+        self.answered = answered
+        super().__init__(message, tip=tip)
+
+
 class HashMismatch(MatrixError):
     exit_code = EXIT_ENVIRONMENT
     meaning = "a file has another sha256 than its lock names"
@@ -94,6 +124,11 @@ class StoreTooNew(MatrixError):
 class StoreUnusable(MatrixError):
     exit_code = EXIT_STORE
     meaning = "the store does not exist, cannot be written or is damaged"
+
+
+class BlobDamaged(MatrixError):
+    exit_code = EXIT_STORE
+    meaning = "an artifact of the store is missing, or its bytes changed on this disk"
 
 
 class PresetUnknown(MatrixError):
@@ -166,6 +201,11 @@ class ToolchainFault(MatrixError):
     meaning = "a toolchain of your own is not there, or lacks what its axis needs"
 
 
+class WheelFault(MatrixError):
+    exit_code = EXIT_BAD_INPUT
+    meaning = "a folder or an index of your own has no wheel that fits, or one that is damaged"
+
+
 class ModelUnusable(MatrixError):
     exit_code = EXIT_BAD_INPUT
     meaning = "a model of your own has no known kind, several entry points, or packages or weights that mean nothing"
@@ -206,6 +246,18 @@ class NotAllMeasured(MatrixError):
 
     exit_code = EXIT_UNMEASURED
     meaning = "some cells stay untested: this machine lacks an engine, a Python, an emulator or a compiler"
+
+
+class ProgramKilled(MatrixError):
+    exit_code = EXIT_FAULTED
+    meaning = "a program that makes environments was killed by a signal, and again when it was started once more"
+
+
+class RunFaulted(MatrixError):
+    """Raised after the table is printed."""
+
+    exit_code = EXIT_FAULTED
+    meaning = "jobs of some cells were lost or not started, and not by a release: the message says how many and why"
 
 
 class NotInstallable(Exception):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from matrix.core.records import Limits, Stage
+from matrix.core.records import OUTPUT_BYTES, Limits, Stage
 
 KEY_VERSION = 1
 """Part of every key. Raise it when the meaning of a key's parts changes: then old results answer no new job."""
@@ -83,6 +83,7 @@ def job_key(
                 "seconds": limits.seconds,
                 "memory_bytes": limits.memory_bytes,
                 "log_bytes": limits.log_bytes,
+                **({} if limits.output_bytes == OUTPUT_BYTES else {"output_bytes": limits.output_bytes}),
             },
             "repeat": repeat,
         }

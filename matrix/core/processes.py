@@ -1,4 +1,5 @@
-"""The only place that starts programs: argv lists, always a timeout, and the whole process group is killed.
+"""The only place that starts programs: argv lists, always a timeout, and the whole process group is killed. Also the
+signals that ask this program to stop.
 
 `run` never raises for a program: one that is missing, fails or takes too long is described by the returned
 `Completed`, and the caller decides what it means.
@@ -16,17 +17,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-from matrix.core.errors import MatrixError
+from matrix.core.errors import MatrixError, ProgramKilled
 
 NOT_FOUND = 127
 """The exit code of a program that could not be started, as in a shell."""
 TERMINATION_SECONDS = 2.0
 """The time between SIGTERM and SIGKILL for a process group."""
 TAIL_LINES = 20
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a service manager or a batch system, a closed terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,4 +182,35 @@ def failure(completed: Completed, what: str, *, tip: str = "") -> MatrixError:
         ending = f"ended with exit code {completed.exit_code}"
     lines = [f"{what}: the command {ending}", f"  {completed.command}"]
     lines += [f"  | {line}" for line in completed.tail.splitlines()]
+    if completed.exit_code < 0 and not completed.timed_out:
+        return ProgramKilled("\n".join(lines), tip="run the same command again; the kernel ends what takes all memory")
     return MatrixError("\n".join(lines), tip=tip or "run the command above by hand to see more")
+
+
+@contextlib.contextmanager
+def stop_signals(heed: Callable[[], None]) -> Iterator[None]:
+    """Calls `heed` for each of these signals. One that is ignored stays ignored: `nohup` does this for SIGHUP."""
+
+    def note(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            leave_terminal()
+        heed()
+
+    heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_terminal() -> None:
+    """Lets output go nowhere that would go to a terminal that is closed: writing there is an error."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)

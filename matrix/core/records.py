@@ -25,6 +25,7 @@ class Outcome(StrEnum):
     CRASHED = "crashed"
     TIMED_OUT = "timed_out"
     OUT_OF_MEMORY = "out_of_memory"
+    FLAKY = "flaky"
     NOT_INSTALLABLE = "not_installable"
     EXCLUDED = "excluded"
     BLOCKED = "blocked"
@@ -33,7 +34,8 @@ class Outcome(StrEnum):
 
     @property
     def red(self) -> bool:
-        """Whether it is a finding against a release; not a pass, a rule, or a cell that was not measured."""
+        """Whether it is a finding against a release; not a pass, a rule, two attempts that ended differently, or a
+        cell that was not measured."""
         return self in RED
 
 
@@ -53,6 +55,9 @@ DEFAULT_ENGINE = "venv"
 """The default engine. Printed commands do not name it."""
 
 
+OUTPUT_BYTES = 8 << 30
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The limits of one job. They decide outcomes, so they are part of the job's key."""
@@ -60,6 +65,8 @@ class Limits:
     seconds: float = 600.0
     memory_bytes: int = 8 << 30
     log_bytes: int = 64 << 10
+    output_bytes: int = OUTPUT_BYTES
+    """All files that it leaves for later stages, together. In the key only where it is not the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,8 @@ class Lock:
     the lock holds nothing else).
 
     A lock of the store `extends` a committed one by `packages`, which a model requires. Until it is resolved its digest
-    is "", and `path` is where it will be.
+    is "", and `path` is where it will be. So is that of a release whose wheels lie at `places` of the user's own: uv's
+    options for them.
     """
 
     name: str
@@ -81,6 +89,7 @@ class Lock:
     refusal: str = ""
     extends: Lock | None = None
     packages: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +214,13 @@ class Part:
     `pins` choose the environment's lock and `python` its interpreter; a `toolchain` replaces them. `flags` are added to
     the tool's command line as they are. `parameters` are further facts for the stage (model name, digest of the model's
     file). `packages` are requirements that extend the environment's lock. `platform` is the machine of the
-    environment's programs if it is not this one.
+    environment's programs if it is not this one. `renamed`: (a flag's name of today, the tool's own name for it).
     """
 
     pins: tuple[tuple[str, str], ...] = ()
     python: str = ""
     flags: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
     parameters: tuple[tuple[str, str], ...] = ()
     toolchain: Toolchain | None = None
     machine_bound: bool = False
@@ -281,10 +291,10 @@ class Job:
 class JobEnd:
     """A worker's report of a job that has ended.
 
-    `end` is one of exited, signalled, timed_out, out_of_memory, killed, not_started, lost. `log` holds the start and
-    the end of stdout and stderr, `log_bytes` their full size. Times are in seconds, memory in bytes; `cpu_seconds` is
-    the user and system time of the job's processes. `peak_bytes` is 0 where it is unknown: the peak of a small tool is
-    hidden by that of the worker that started it.
+    `end` is one of exited, signalled, timed_out, out_of_memory, over_limit (of its outputs or processes), killed (by
+    us), not_started, lost, crowded_out (this machine ran out of memory before the job reached its limit). `log` has the
+    start and the end of stdout and stderr, `log_bytes` their full size. Times are in seconds, memory in bytes, both of
+    all its processes. `peak_bytes` is 0 where it is unknown: the worker's own hides the peak of a small tool.
     """
 
     key: str
@@ -298,10 +308,16 @@ class JobEnd:
     log_bytes: int = 0
     error: str = ""
 
+    @property
+    def status(self) -> str:
+        """`exit code 1`, `signalled 11`, `timed_out`."""
+        return f"exit code {self.exit_code}" if self.end == "exited" else f"{self.end} {self.signal or ''}".strip()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """A finished job in the store: what it was, how it ended, what it produced."""
+    """A finished job in the store: what it was, how it ended, what it produced. `attempts` are the ends before `end`: a
+    crash or a limit is confirmed before it is recorded."""
 
     key: str
     stage: Stage
@@ -315,21 +331,4 @@ class JobResult:
     finished_at: str
     machine: str
     engine: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Disk:
-    """How a run used the disk: `budget_bytes` for environments (0: no budget), their peak, and how many were made and
-    removed. `kept`: the engine keeps them elsewhere, on a daemon's disk or in the Nix store."""
-
-    budget_bytes: int
-    kept: bool = False
-    held_bytes: int = 0
-    peak_bytes: int = 0
-    made: int = 0
-    removed: int = 0
-    made_again: list[str] = field(default_factory=list)
-
-    def note(self, held: int) -> None:
-        self.held_bytes = held
-        self.peak_bytes = max(self.peak_bytes, held)
+    attempts: tuple[JobEnd, ...] = ()

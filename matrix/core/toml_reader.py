@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,41 @@ from typing import Any
 
 from matrix.core.errors import LockFault
 from matrix.core.versions import did_you_mean
+
+LONGEST_TOML_LINE, LONGEST_TOML, LONGEST_SHOWN = 8192, 1 << 20, 80
+"""Characters of a line, of a file, and of a line in a message: a key of thousands of parts would take minutes."""
+
+
+LONGEST_TOML_FAULT = 2000
+"""Characters."""
+MOST_OF_A_LIMIT = 1e12
+"""Where a number of seconds or of MiB ends."""
+
+
+class TomlFault(ValueError):
+    """No TOML. The text is the end of a fault, after the name of the file."""
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a text. Raises TomlFault with the line, what was read there and what was expected."""
+    lines = text.splitlines() or [""]
+    number = next((index for index, line in enumerate(lines, 1) if len(line) > LONGEST_TOML_LINE), 0)
+    try:
+        if not number and len(text) <= LONGEST_TOML:
+            return tomllib.loads(text)
+        reason = f"{len(lines[number - 1])} characters in a line" if number else f"{len(text)} characters"
+    except tomllib.TOMLDecodeError as error:
+        found = _AT.search(str(error))
+        number = int(found[1]) if found else len(lines)
+        reason = str(error).replace(found[0], "") if found else str(error).replace("at end of document", "at the end")
+    except (RecursionError, ValueError) as error:
+        reason = "too many lists in each other" if isinstance(error, RecursionError) else str(error)
+    number = max(1, number)
+    read = lines[number - 1][:LONGEST_SHOWN]
+    raise TomlFault(f"line {number}: read {read!r}, not TOML: {reason}; expected KEY = VALUE or [TABLE]")
+
+
+_AT = re.compile(r"\s*\(at line (\d+), column \d+\)")
 
 
 class Table:
@@ -25,6 +59,9 @@ class Table:
         return f"{self.place}.{key}" if self.place else key
 
     def fault(self, key: str, text: str) -> None:
+        """A fault at a key. Of a long text its ends: what was read, and what was expected."""
+        if len(text) > LONGEST_TOML_FAULT:
+            text = f"{text[: LONGEST_TOML_FAULT // 2]} … {text[-LONGEST_TOML_FAULT // 2 :]}"
         self.faults.append(f"{self.at(key)}: {text}")
 
     def only(self, known: Iterable[str], *, kind: str = "key") -> None:
@@ -101,8 +138,8 @@ class Table:
 
     def positive(self, key: str, default: float) -> float:
         value = self.content.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            self.fault(key, f"read {value!r}, expected a number above 0")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < MOST_OF_A_LIMIT:
+            self.fault(key, f"read {value!r}, expected a number above 0, below {MOST_OF_A_LIMIT:g}")
             return default
         return float(value)
 
@@ -126,10 +163,14 @@ def read_toml(path: Path, name: str, *, file_format: int, tip: str) -> Table:
     Raises LockFault where the file cannot be read.
     """
     try:
-        table = Table(tomllib.loads(path.read_text(encoding="utf-8")), "", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise LockFault(f"{name} cannot be read: {reason}", tip=tip) from error
+        table = Table(parse_toml(path.read_text(encoding="utf-8")), "", [])
+    except OSError as error:
+        raise LockFault(f"{name}: cannot be read ({error.strerror}), expected TOML", tip=tip) from error
+    except UnicodeDecodeError as error:
+        raise LockFault(f"{name}: read bytes that are no text ({error}), expected TOML in UTF-8", tip=tip) from error
+    except TomlFault as error:
+        raise LockFault(f"{name}: {error}", tip=tip) from error
     if table.content.get("format") != file_format:
-        table.fault("format", f"read {table.content.get('format')!r}, expected {file_format}")
+        said = f"read {table.content['format']!r}" if "format" in table.content else "is missing"
+        table.fault("format", f"{said}, expected {file_format}")
     return table

@@ -38,6 +38,9 @@ class Channel(Protocol):
     def wait(self, seconds: float | None) -> int | None:
         """The exit status (negative: a signal), or None if the worker has not ended in time."""
 
+    def is_stopped(self) -> bool:
+        """Whether the worker or one of its jobs is stopped or frozen from outside. Where nobody can say: no."""
+
     def kill(self) -> None:
         """Kills the worker and all its descendants. May be called more than once."""
 
@@ -94,6 +97,11 @@ class ProcessChannel:
             return self._process.wait(seconds)
         return None
 
+    def is_stopped(self) -> bool:
+        if self._process.poll() is not None:
+            return False
+        return any(_state(pid) == "T" for pid in (self._process.pid, *_descendants(self._process.pid)))
+
     def kill(self) -> None:
         """A namespace ends with its first process. Without one, only the end of its stdin makes the worker end its jobs
         in order; afterwards its descendants must be found first."""
@@ -134,6 +142,13 @@ def _start(command: Sequence[str], env: Mapping[str, str] | None, interpreter: P
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     assert stream is not None  # all three were requested
     return stream
+
+
+def _state(pid: int) -> str:
+    """A process's state in /proc: T is stopped by a signal. Empty where it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
+    return ""
 
 
 def _descendants(root: int) -> list[int]:

@@ -14,6 +14,9 @@ from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.plan.backends.source_builds import LINK_FOLDER
 from matrix.plan.graph import LINK_PLACE
 
+EVERYWHERE = {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}
+"""Variables of every job and worker. The user's are not among them: `ATEN_CPU_CAPABILITY` or `LD_PRELOAD` would change
+results whose key does not have them, and a secret is nothing for a model."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """A parent that has run an OpenMP region makes every fork of it hang."""
 
@@ -89,6 +92,18 @@ class Removing(Measuring, Protocol):
         """Removes the unused environments of other presets: all but these. Returns their number."""
 
 
+@runtime_checkable
+class Verifying(Protocol):
+    """An engine that can compare an environment with what was made. Each method may be called from any thread."""
+
+    def damage(self, request: EnvironmentRequest, *, every_byte: bool) -> str:
+        """How an environment that was loaded differs from what was made, in one line; empty: not at all. Without
+        `every_byte` by what is quick to know, such as names and sizes."""
+
+    def discard(self, request: EnvironmentRequest) -> None:
+        """Takes a damaged environment away, in use or not: it is made again, of files that are whole."""
+
+
 def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
     """The command line of a tool's job, with the program as a path. `python` is that of the environment.
 
@@ -101,6 +116,11 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
     own = name.startswith("./")  # it came with the job, from a build
     program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))
     return (*launcher, program, *(word.replace(LINK_PLACE, str(environment.root / LINK_FOLDER)) for word in arguments))
+
+
+def job_variables(folder: PurePath) -> dict[str, str]:
+    """The variables of a job that has a folder of its own for all that it writes."""
+    return {**EVERYWHERE, "HOME": str(folder), "TMPDIR": str(folder)}
 
 
 def script_arguments(job: Job, folder: PurePath) -> dict[str, str]:
@@ -118,6 +138,7 @@ def link_inputs(inputs: Mapping[str, Path], folder: Path) -> None:
             place.hardlink_to(blob)
         except OSError:  # another disk, or a file of another user
             shutil.copyfile(blob, place)
+            place.chmod(0o444)  # whatever the umask is: the job may have another user
 
 
 def outputs_in(folder: Path, job: Job) -> dict[str, Path]:

@@ -26,6 +26,7 @@ class Feature(StrEnum):
     PACKAGES = "packages that a model of your own asks for"
     FOLDERS = "tools from a folder or a wheel of your own"
     IMAGES = "tools from a container image of your own"
+    PLACES = "releases from a folder or an index of your own"
     BUILDS = "runtimes built from source, and no repaired linker"
     EMULATION = "programs of another machine"
     BARE = "environments without a package"
@@ -36,6 +37,7 @@ def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
         Feature.PACKAGES: request.lock.extends is not None,
         Feature.FOLDERS: request.toolchain is not None and not request.toolchain.in_image,
         Feature.IMAGES: request.toolchain is not None and request.toolchain.in_image,
+        Feature.PLACES: bool(request.lock.places),
         Feature.BUILDS: bool(request.build or request.built or request.linked),
         Feature.EMULATION: request.platform is not None,
         Feature.BARE: request.bare,

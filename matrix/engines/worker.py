@@ -10,34 +10,32 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from matrix.artifacts.json_reader import read_json
 from matrix.core.records import JobEnd, Limits
 from matrix.engines import channel as channels
 from matrix.engines.channel import STDERR, Channel, ProcessChannel
+from matrix.engines.protocol import ProtocolFault, WorkerHello, hello_of, job_end_of, text_of
 
-PROTOCOL = 1
 HELLO_SECONDS = 300.0
 """Importing torch takes 4 s from a warm disk, and minutes from a cold or network disk."""
+SEE_SECONDS = 1.0
+"""So often a worker that has not said hello is looked at."""
+STOPPED_MOST = 3
+"""So often in a row it may be found stopped (SIGSTOP, a frozen container); then it is ended."""
 STDERR_BYTES = 16 << 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerHello:
-    """A worker's description of its environment. `warm_error`: the traceback of a failed warm import."""
-
-    protocol: int
-    python: str
-    implementation: str
-    c_library: str
-    machine: str
-    slots: int
-    versions: Mapping[str, str]
-    warm_error: str = ""
+ASK_SECONDS = 10.0
+"""So long a worker with jobs may say nothing before it is asked for a sign of life."""
+ASKED_MOST = 6
+"""So often it is asked; then it is stopped (SIGSTOP, a frozen container), and ended. Waits are counted and not seconds:
+while this program itself is stopped or the machine sleeps, no worker is to blame."""
+ASKED_STOPPED = 2
+"""So often it is asked where it, or one of its jobs, is seen to be stopped: it answers while a job is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +54,8 @@ class Order:
     arguments: Mapping[str, object] = field(default_factory=dict)
     alone: bool = False
     """It runs alone: it is not restricted to a share of the cores."""
+    confined: bool = False
+    """It writes in `cwd` alone, as far as the kernel can see to that."""
 
     def message(self) -> dict[str, object]:
         what: dict[str, object] = (
@@ -65,8 +65,9 @@ class Order:
             "seconds": self.limits.seconds,
             "memory_bytes": self.limits.memory_bytes,
             "log_bytes": self.limits.log_bytes,
+            "output_bytes": self.limits.output_bytes,
         }
-        alone = {"alone": True} if self.alone else {}
+        marks = {name: True for name in ("alone", "confined") if getattr(self, name)}
         return {
             "type": "job",
             "id": self.job_id,
@@ -74,7 +75,7 @@ class Order:
             "env": dict(self.env),
             "limits": limits,
             **what,
-            **alone,
+            **marks,
         }
 
 
@@ -113,10 +114,6 @@ class Lost:
 WorkerEvent = Ready | Started | Finished | Lost
 
 
-class _Broken(Exception):
-    """The other side does not follow this protocol."""
-
-
 class Worker:
     """A worker at the other end of a channel: takes orders, and reports events by `on_event`, on a thread of this
     object. `Ready` comes when its warm imports have ended."""
@@ -126,10 +123,11 @@ class Worker:
         self._channel = channel
         self._on_event = on_event
         self._closing = False
-        self._lost = False
+        self._lost = self._leaving = False
         self.greeted = False
         """Whether its warm imports have ended, well or badly. A worker that is gone before was ended by them."""
         self._unfinished: dict[str, None] = {}
+        self._killed: set[str] = set()
         self._lock = threading.Lock()
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
         self._stderr = bytearray()
@@ -139,8 +137,8 @@ class Worker:
 
     @property
     def gone(self) -> bool:
-        """Whether it ended without being asked to; then it must be replaced."""
-        return self._lost
+        """Whether it ended, or is about to, without being asked to; then it must be replaced."""
+        return self._lost or self._leaving
 
     def submit(self, order: Order) -> None:
         """Submits a job; never blocks. At a worker that is gone the job finishes at once, as `lost`."""
@@ -157,6 +155,7 @@ class Worker:
     def kill(self, job_id: str, *, queued_only: bool = False) -> None:
         """Ends a job, queued or (unless `queued_only`) running. It still gets `Finished`. A finished or unknown job is
         ignored."""
+        self._killed.add(job_id)
         self._send({"type": "kill", "id": job_id, "queued_only": queued_only})
 
     def close(self, *, seconds: float = 5.0) -> None:
@@ -191,7 +190,7 @@ class Worker:
 
     def _write(self) -> None:
         """Writes on its own thread: while a worker imports torch it reads nothing, and a pipe holds only 64 KiB."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # the latter: the other thread has closed the channel
             while (data := self._outgoing.get()) is not None:
                 self._channel.write(data)
         self._channel.end_input()
@@ -200,7 +199,7 @@ class Worker:
         reason = ""
         try:
             self._read_all()
-        except _Broken as broken:
+        except ProtocolFault as broken:
             reason = str(broken)
             self._channel.kill()
         self._outgoing.put(None)
@@ -215,7 +214,7 @@ class Worker:
             self._on_event(
                 Lost(
                     worker=self.name,
-                    reason=reason or f"ended by itself with status {status}",
+                    reason=reason or f"ended without being asked to, with status {status}",
                     exit_status=status,
                     stderr_tail=self._stderr[-STDERR_BYTES:].decode("utf-8", "backslashreplace"),
                     job_ids=unfinished,
@@ -223,78 +222,78 @@ class Worker:
             )
 
     def _read_all(self) -> None:
-        """Reads until the worker's stdout ends. Raises _Broken for an invalid message."""
+        """Reads until the worker's stdout ends. Raises ProtocolFault for an invalid message, and if none comes."""
         deadline: float | None = time.monotonic() + HELLO_SECONDS
-        rest = b""
+        rest, asked = b"", 0
         while True:
-            came = self._channel.read(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            came = self._channel.read(ASK_SECONDS if deadline is None else SEE_SECONDS)
             if came is None:
-                raise _Broken(f"no hello within {HELLO_SECONDS:g} s")
+                asked = self._ask(asked) if deadline is None else self._look(asked, deadline)
+                continue
             stream, data = came
             if stream == STDERR:
                 self._keep_stderr(data)
             elif not data:
                 return
             else:
+                asked = 0
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    self._on_event(self._event(line, greeted=deadline is None))
+                    if event := self._event(line, greeted=deadline is None):
+                        self._on_event(event)
                     deadline = None
+
+    def _look(self, stopped: int, deadline: float) -> int:
+        """After a wait for its hello: returns how often in a row it was found stopped."""
+        if time.monotonic() > deadline:
+            raise ProtocolFault(f"no hello within {HELLO_SECONDS:g} s")
+        stopped = stopped + 1 if self._channel.is_stopped() else 0
+        if stopped == STOPPED_MOST:
+            raise ProtocolFault("was stopped from outside before its first word")
+        return stopped
+
+    def _ask(self, asked: int) -> int:
+        """After a wait for nothing: asks a worker with jobs for a sign of life. Returns how often it was asked."""
+        if not self._unfinished:
+            return 0
+        if asked == ASKED_MOST or (asked >= ASKED_STOPPED and self._channel.is_stopped()):
+            raise ProtocolFault(f"gave no sign of life for {ASK_SECONDS * asked:g} s: it was stopped from outside")
+        self._send({"type": "ping"})
+        return asked + 1
 
     def _keep_stderr(self, data: bytes) -> None:
         self._stderr += data
         if len(self._stderr) > 2 * STDERR_BYTES:
             del self._stderr[:-STDERR_BYTES]
 
-    def _event(self, line: bytes, *, greeted: bool) -> WorkerEvent:
+    def _event(self, line: bytes, *, greeted: bool) -> WorkerEvent | None:
+        """None for a mere sign of life."""
         try:
-            message = json.loads(line)
+            message = read_json(line)
             kind = message["type"]
             if not greeted:
                 self.greeted = True
-                return Ready(worker=self.name, hello=_hello(message))
+                return Ready(worker=self.name, hello=hello_of(message))
             if kind == "started":
-                return Started(worker=self.name, job_id=message["id"])
+                return Started(worker=self.name, job_id=text_of(message, "id"))
             if kind == "finished":
-                end = _job_end(message)
-                with self._lock:
-                    self._unfinished.pop(end.key, None)
-                return Finished(worker=self.name, end=end)
+                return self._finished(job_end_of(message))
+            if kind == "pong":
+                return None
         except (ValueError, TypeError, KeyError) as error:
-            raise _Broken(f"not this protocol: {error!r} in {line[:200]!r}") from error
-        raise _Broken(str(message.get("message", f"unknown message {kind!r}")))
+            raise ProtocolFault(f"not this protocol: {error!r} in {line[:200]!r}") from error
+        raise ProtocolFault(str(message.get("message", f"unknown message {kind!r}")))
 
-
-def _hello(message: Mapping[str, Any]) -> WorkerHello:
-    if message["type"] != "hello":
-        raise _Broken(f"the first message is {message['type']!r}, expected 'hello'")
-    if message["protocol"] != PROTOCOL:
-        raise _Broken(f"speaks version {message['protocol']} of the protocol, expected {PROTOCOL}")
-    return WorkerHello(
-        protocol=message["protocol"],
-        python=message["python"],
-        implementation=message["implementation"],
-        c_library=message["c_library"],
-        machine=message["machine"],
-        slots=message["slots"],
-        versions=message["versions"],
-        warm_error=message.get("warm_error", ""),
-    )
-
-
-def _job_end(message: Mapping[str, Any]) -> JobEnd:
-    return JobEnd(
-        key=message["id"],
-        end=message["end"],
-        exit_code=message["exit_code"],
-        signal=message["signal"],
-        seconds=message["seconds"],
-        cpu_seconds=message["cpu_seconds"],
-        peak_bytes=message["peak_bytes"],
-        log=message["log"],
-        log_bytes=message["log_bytes"],
-        error=message["error"],
-    )
+    def _finished(self, end: JobEnd) -> Finished:
+        """Only what this side has ended is `killed`: a worker ends its jobs too if another process sends it SIGTERM."""
+        with self._lock:
+            if end.key not in self._unfinished:
+                raise ProtocolFault(f"finished {end.key[:80]!r}, which is none of its jobs")
+            del self._unfinished[end.key]
+        if end.end == "killed" and not (self._closing or end.key in self._killed):
+            self._leaving = True
+            end = replace(end, end="lost", error=f"worker {self.name} was told to end by another process")
+        return Finished(worker=self.name, end=end)
 
 
 class WorkerProcess(Worker):

@@ -9,12 +9,12 @@ import re
 from collections.abc import Sequence
 
 from matrix.core import processes
-from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, NotInstallable
+from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, NotInstallable, PackageUnknown
 from matrix.core.processes import Completed
 
 INDEX_TIP = (
     "check the network and the configured index (`python -m pip config list`, PIP_INDEX_URL, "
-    "UV_DEFAULT_INDEX); what is cached still works with --offline"
+    "UV_DEFAULT_INDEX); with UV_OFFLINE=1 what is cached still works"
 )
 
 YANKED = re.compile(r"^warning: `?(?P<what>[^`\s]+)`? is yanked(?: \(reason: \"(?P<why>.*)\"\))?", re.MULTILINE)
@@ -23,14 +23,21 @@ FULL = re.compile(r"No space left on device|os error 28|Disk quota exceeded")
 
 MISMATCH = re.compile(r"Hash mismatch for `(?P<what>[^`]+)`")
 
+BAD_ARCHIVE = re.compile(r"Failed to extract archive: (?P<what>\S+)")
+"""uv unpacks a wheel while it comes, and may find that it is none before it knows its hash."""
+
 OFFLINE = re.compile(r"network (?:connectivity )?(?:was|is) disabled|was(?: not|n't) found in the cache", re.IGNORECASE)
 
 UNREACHABLE = re.compile(
     r"Request failed after|error sending request|tcp connect error|dns error|Could not connect|Failed to fetch"
+    r"|error reading a body|end of file before message length"
     r"|HTTP status (?:client|server) error|operation timed out|connection broken by|Could not fetch URL"
     r"|was not found in the package registry|could not be queried due to|\b(?:401|403|407) (?:Client Error|Forbidden)",
     re.IGNORECASE,
 )
+
+UNKNOWN = re.compile(r"\b(?P<what>[A-Za-z0-9][\w.-]{0,200}) was not found in the package registry")
+"""uv says this of a misspelled package, and also where an index answers everything so."""
 
 RESOLVER_REFUSED = re.compile(
     r"No solution found|has no wheels with a matching|marked as `--no-build` but has no binary distribution"
@@ -40,7 +47,19 @@ RESOLVER_REFUSED = re.compile(
 NO_WHEEL = re.compile(r"No matching distribution found for (?P<what>\S+)")
 """pip says this of a release without a wheel that fits, and also where the index did not answer."""
 
+TORN = re.compile(r"^error: Failed to install: \S+ \((?P<what>[^=]+)==", re.MULTILINE)
+"""uv says this of a wheel in its cache that lost a file that it needs."""
+
+RETRIED = re.compile(r"connection broken by '.*?[>)]: (?P<why>[^'\"]+)")
+"""pip's line: the cause stands behind its object, `<…>`, or since pip 26 behind its host and port, `(…)`."""
+
 ASKED = re.compile(r"(?P<why>.*) and you require (?P<what>.+)$")
+
+
+def torn_in_cache(done: Completed) -> str:
+    """The package that uv could not install although it was fetched; empty: none, or the disk is full."""
+    found = TORN.search(done.output)
+    return found["what"] if found and not done.ok and not FULL.search(done.output) else ""
 
 
 def versions_in(asked: Completed) -> list[str]:
@@ -49,7 +68,7 @@ def versions_in(asked: Completed) -> list[str]:
         if line.startswith("Available versions:"):
             return [word.strip() for word in line.partition(":")[2].split(",") if word.strip()]
     if asked.timed_out or UNREACHABLE.search(asked.output):
-        raise IndexUnreachable(f"the package index does not answer: {_cause(asked.output)}", tip=INDEX_TIP)
+        raise IndexUnreachable(f"the package index does not answer: {cause_in(asked.output)}", tip=INDEX_TIP)
     if "No matching distribution found" in asked.output:
         return []
     raise processes.failure(asked, "cannot ask the package index")
@@ -84,9 +103,21 @@ def classify_failure(done: Completed, *, what: str, where: str) -> Exception:
             tip="if the index replaced the wheel, check it and lock again (nox -s lock); if not, do not use this index",
         )
     elif OFFLINE.search(said):
-        error = IndexUnreachable(f"{what}: not in the cache, and the network is off", tip="run once without --offline")
+        error = IndexUnreachable(
+            f"{what}: not in the cache, and the network is off", tip="unset UV_OFFLINE for one run"
+        )
+    elif unknown := UNKNOWN.search(said):
+        error = PackageUnknown(
+            f"{what}: the package index has no package {unknown['what']}", tip=INDEX_TIP, package=unknown["what"]
+        )
     elif UNREACHABLE.search(said):
-        error = IndexUnreachable(f"{what}: the package index does not answer: {_cause(said)}", tip=INDEX_TIP)
+        error = IndexUnreachable(f"{what}: the package index does not answer: {cause_in(said)}", tip=INDEX_TIP)
+    elif bad := BAD_ARCHIVE.search(said):
+        error = HashMismatch(
+            f"{what}: {bad['what']} is no whole wheel: {cause_in(said)}",
+            tip=f"the index, or what is between it and this machine, sends other bytes than {where} names: run again, "
+            "or use another index",
+        )
     elif RESOLVER_REFUSED.search(said):
         error = NotInstallable(reason_in(said))
     elif done.timed_out:
@@ -109,9 +140,11 @@ def reason_in(said: str) -> str:
     return line.rstrip(".") if len(line) <= 400 else line[:397] + "..."
 
 
-def _cause(said: str) -> str:
+def cause_in(said: str) -> str:
     """The line of the output with the cause, without addresses: they may hold a password."""
     lines = [line.strip() for line in said.splitlines() if UNREACHABLE.search(line)]
     last = [line.strip().removeprefix("cause: ") for line in said.splitlines() if line.strip().startswith("cause: ")]
     line = (last or lines or ["no answer"])[-1]
+    if retried := RETRIED.search(line):
+        line = retried["why"]
     return re.sub(r"\w+://\S+", "<address>", line)[:200]

@@ -1,36 +1,25 @@
-"""Virtual environments in the store: from a lock to a folder whose tools can be started.
-
-A folder gets its name by one rename, once it is complete. A process that is killed while it builds leaves a folder
-`<name>.partial-<pid>-…`, which the next process removes. `<name>.lock` is the claim on the environment.
-"""
+"""Virtual environments in the store: from a lock to a folder whose tools can be started."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import json
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from glob import escape
 from pathlib import Path
-from typing import IO
 
-from matrix.core.disk import claimed
-from matrix.core.errors import DiskFull, NotInstallable, StoreUnusable
+from matrix.core.errors import HashMismatch, NotInstallable
 from matrix.core.keys import digest
 from matrix.core.records import DEFAULT_ENGINE, Environment, EnvironmentRequest, Toolchain
 from matrix.environments import user_tools
+from matrix.environments.folders import ENVIRONMENT_FORMAT, realise_with
 from matrix.environments.index import PackageIndex, configured_index
 from matrix.environments.interpreters import PythonInfo
+from matrix.environments.manifest import torn_wheels
 from matrix.environments.wheel_cache import WheelCache
+from matrix.environments.wheels import confirmed
+from matrix.plan.locks import pinned_packages, variant_of
 
-ENVIRONMENT_FORMAT = 1
-CLAIM_SECONDS = 1.0
-"""How long a removal waits for the claim on an environment."""
-DESCRIPTION = "environment.json"
 ENTRY_POINTS = "../../../bin/"
 INSTALLER_FILES = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
 """Files in a `.dist-info` that come from the installer, not from the wheel."""
@@ -73,111 +62,13 @@ def realise(
     return realise_with(request, folder, build)
 
 
-def realise_with(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Environment]) -> Environment:
-    """The environment at `folder`. If it does not exist yet, `build` makes it in a temporary folder.
-
-    Raises what `build` raises, DiskFull, StoreUnusable.
-    """
-    if known := load(folder):
-        return known
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with claimed(_claim_of(folder)):  # waits for another process or thread that builds it
-            return load(folder) or _make(request, folder, build)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"cannot realise {request.label}: no space left on the disk") from error
-        raise StoreUnusable(f"cannot realise {request.label}: {error}") from error
-
-
-def _claim_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")
-
-
-@contextlib.contextmanager
-def in_use(folder: Path) -> Iterator[bool]:
-    """Keeps an environment from being removed; yields False while another process builds or removes it."""
-    with _claim_of(folder).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield folder.is_dir()
-
-
-def remove_environment(folder: Path) -> bool:
-    """Removes an environment that is not in use. Returns whether it is removed."""
-    import shutil
-
-    with _claim_of(folder).open("ab") as file:
-        if not _claim_exclusively(file):
-            return False
-        if folder.is_symlink():  # the environment belongs to another store
-            folder.unlink()
-            return True
-        (folder / DESCRIPTION).unlink(missing_ok=True)  # no environment from here on, even if this process is killed
-        shutil.rmtree(folder, ignore_errors=True)
-    return not folder.exists()
-
-
-def _claim_exclusively(file: IO[bytes]) -> bool:
-    """Takes the claim exclusively. Between fork and exec a child process holds our own open files, and so the claim:
-    this is over in a moment, so a busy claim is tried again for CLAIM_SECONDS."""
-    end = time.monotonic() + CLAIM_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.02)
-        else:
-            return True
-
-
-def remove_unfinished(parent: Path) -> None:
-    """Removes the partial environments of killed processes. One that is being built stays."""
-    import shutil
-
-    for left in parent.glob("*.partial-*"):
-        claim = parent / f"{left.name.rpartition('.partial-')[0]}.lock"
-        with claim.open("ab") as file, contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
+def forget_wheels(packages: Sequence[str], cache: WheelCache | None) -> None:
+    """Removes packages from the cache of wheels: their files were found damaged, and an environment links them."""
+    _from_cache(configured_index(), cache).forget(packages)
 
 
 def _from_cache(index: PackageIndex, cache: WheelCache | None) -> PackageIndex:
     return replace(index, environment={**index.environment, "UV_CACHE_DIR": str(cache.folder)}) if cache else index
-
-
-def _make(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Environment]) -> Environment:
-    import shutil
-    import tempfile
-
-    note_install(request)
-
-    for left in folder.parent.glob(f"{escape(folder.name)}.partial-*"):  # of a killed process: this one holds the claim
-        shutil.rmtree(left, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-{os.getpid()}-", dir=folder.parent))
-    try:
-        _describe(build(partial), partial)
-        if folder.exists():  # damaged, or of another format
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    environment = load(folder)
-    if environment is None:
-        raise StoreUnusable(f"{folder} holds no environment after it was built", tip="remove it and run again")
-    return environment
-
-
-def note_install(request: EnvironmentRequest) -> None:
-    """Lets tests count installs independently of the orchestrator's records."""
-    if log := os.environ.get("IREE_MATRIX_INSTALL_LOG"):
-        with Path(log).open("a", encoding="utf-8") as file:
-            file.write(f"{request.label}\n")
 
 
 def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: PackageIndex) -> Environment:
@@ -186,8 +77,23 @@ def _build(request: EnvironmentRequest, info: PythonInfo, root: Path, index: Pac
     if request.built:
         return _without_tools(request, info, root)
     index.venv(root, info.path)
+    index = index.at(request.lock.places)
     if not request.bare:
-        index.install(root, request.lock)
+        try:
+            index.install(root, request.lock)
+        except NotInstallable as refused:
+            packages = pinned_packages(request.lock, python=request.python, machine=info.machine)
+            what = f"cannot install {request.lock.name}"
+            raise confirmed(refused, packages, index, what=what, variant=variant_of(request.lock)) from None
+        if torn := torn_wheels(root):
+            index.forget(sorted(torn))
+            index.install(root, request.lock, again=sorted(torn))
+        if torn := torn_wheels(root):
+            name, path = next(iter(torn.items()))
+            raise HashMismatch(
+                f"{request.label}: the wheel of {name} does not hold what its RECORD says: {path}",
+                tip="uv's cache is damaged (`uv cache clean`), or this wheel is",
+            )
     return inspect(request, info, root)
 
 
@@ -203,26 +109,6 @@ def _without_tools(request: EnvironmentRequest, info: PythonInfo, root: Path) ->
         tools={},
         distributions=(),
     )
-
-
-def _describe(environment: Environment, root: Path) -> None:
-    """Writes the description that makes a folder an environment."""
-    record = {
-        "format": ENVIRONMENT_FORMAT,
-        "request": environment.request_label,
-        "engine": environment.engine,
-        "digest": environment.digest,
-        "python_version": environment.python_version,
-        "c_library": environment.c_library,
-        "tools": dict(environment.tools),
-        "distributions": [list(pair) for pair in environment.distributions],
-        "launcher": list(environment.launcher),
-        "emulator": environment.emulator,
-    }
-    with (root / DESCRIPTION).open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _of_user_tools(request: EnvironmentRequest, toolchain: Toolchain, info: PythonInfo, root: Path) -> Environment:
@@ -243,28 +129,6 @@ def _of_user_tools(request: EnvironmentRequest, toolchain: Toolchain, info: Pyth
         tools=tools,
         distributions=user_tools.tool_versions(root, tools),
     )
-
-
-def load(folder: Path) -> Environment | None:
-    """The environment at `folder`; None if there is none, or one of another format."""
-    try:
-        read = json.loads((folder / DESCRIPTION).read_bytes())
-        if read["format"] != ENVIRONMENT_FORMAT:
-            return None
-        return Environment(
-            request_label=read["request"],
-            engine=read["engine"],
-            digest=read["digest"],
-            root=folder,
-            python_version=read["python_version"],
-            c_library=read["c_library"],
-            tools=read["tools"],
-            distributions=tuple((name, version) for name, version in read["distributions"]),
-            launcher=tuple(read.get("launcher", ())),
-            emulator=read.get("emulator", ""),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def inspect(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Environment:

@@ -7,7 +7,6 @@ it has run, and its path is the one that it reports.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from matrix.artifacts.json_reader import read_json
 from matrix.core import processes
 from matrix.core.errors import EngineMissing
 
@@ -110,7 +110,7 @@ def _ask(python: Path) -> PythonInfo | None:
     if not asked.ok:
         return None
     try:
-        read = json.loads(asked.stdout)
+        read = read_json(asked.stdout)
         return PythonInfo(
             path=Path(read["path"]),
             version=read["version"],

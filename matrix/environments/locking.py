@@ -6,10 +6,12 @@ change every environment, and with it every job. `upgrade` takes the newest vers
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,11 +21,15 @@ from packaging.version import Version
 from matrix.core import processes
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
 from matrix.core.versions import SelectorFault, ascending, select
-from matrix.plan.locks import REFUSED, LockChange, LockOutcome, header, lock_name, normal
+from matrix.plan.locks import DATES, REFUSED, LockChange, LockOutcome, header, lock_name, normal, release_dates
 from matrix.plan.stages import environments
 from matrix.plan.wanted import WANTED, CombinedWish, PackageWish, Wanted, axis_packages, read_wanted
 
 RESOLUTIONS_AT_ONCE = 4
+DATES_HEAD = """\
+# The day (UTC) on which the package index got each release: its first wheel. Written by `nox -s lock`.
+format = 1
+"""
 PYTHON_FROM = "# python: "
 BECAUSE_OF_PYTHON = re.compile(r"Python ?[<>=!~]|Python version|Python (?:implementation |ABI )?tag", re.IGNORECASE)
 """Marks a resolver's reason that another Python may solve."""
@@ -34,9 +40,15 @@ class Resolver(Protocol):
 
     def releases(self, package: str, *, pythons: Sequence[str]) -> list[str]: ...
 
+    def uploaded(self, requirement: str) -> datetime.date | None: ...
+
     def resolve(
         self, requirements: Sequence[str], *, lowest_python: str, variant: str = "cuda", previous: str = ""
     ) -> str: ...
+
+    def at(self, places: tuple[str, ...]) -> Resolver: ...
+
+    def build_wheel(self, source: Path, folder: Path, python: Path, *, what: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +78,13 @@ def lock_all(
     """
     wanted = read_wanted(folder)
     pythons = wanted.pythons
-    packages = {wish.package for wish in wanted.packages.values()}
+    packages = {wish.package for wish in (*wanted.packages.values(), *wanted.older.values())}
     for kind in {wish.kind for wish in wanted.combined}:
         packages |= {*axis_packages(kind).values(), *environments()[kind].beside}
     found = {package: index.releases(package, pythons=pythons) for package in sorted(packages)}
     todo = tasks(wanted, found)
     before = {name: _text(folder, name) for name in _present(folder)}
+    days = _days(release_dates(folder), index, {pin for task in todo for pin in task.pins})
     resolved = _resolve_all(todo, pythons, index, {} if upgrade else before, progress)
     changes = [
         LockChange(name=name, change=LockOutcome.SKIPPED, detail="torch's CPU index is not reached")
@@ -82,7 +95,7 @@ def lock_all(
     for name in sorted(before.keys() - resolved.keys()):
         _path(folder, name).unlink()
         changes.append(LockChange(name=name, change=LockOutcome.REMOVED))
-    return tuple(changes)
+    return (*changes, *_write_dates(folder / DATES, days))
 
 
 def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, ...]:
@@ -92,7 +105,7 @@ def tasks(wanted: Wanted, releases: Mapping[str, Sequence[str]]) -> tuple[Task, 
     """
     found = [
         _package_task(kind, wish, version)
-        for kind, wish in wanted.packages.items()
+        for kind, wish in (*wanted.packages.items(), *wanted.older.items())
         for version in select(wish.specifier, releases[wish.package])
     ]
     found += [
@@ -262,6 +275,37 @@ def _write(folder: Path, name: str, before: str | None, text: str) -> LockChange
     if before is None:
         return LockChange(name=name, change=LockOutcome.ADDED)
     return LockChange(name=name, change=LockOutcome.CHANGED, detail=_difference(before, text))
+
+
+def _days(
+    known: Mapping[str, Mapping[str, datetime.date]], index: Resolver, pins: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], datetime.date]:
+    """The day on which each package and version was uploaded. What is known is not asked again: an upload has one day
+    for ever. A release whose day the index does not say has none. Raises IndexUnreachable, DiskFull."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    days = {(package, version): known.get(package, {}).get(version) for package, version in sorted(pins)}
+    unknown = [pin for pin, day in days.items() if day is None]
+    with ThreadPoolExecutor(RESOLUTIONS_AT_ONCE) as pool:
+        answers = list(pool.map(lambda pin: index.uploaded("==".join(pin)), unknown))
+    return {pin: day for pin, day in (days | dict(zip(unknown, answers, strict=True))).items() if day}
+
+
+def _write_dates(path: Path, days: Mapping[tuple[str, str], datetime.date]) -> list[LockChange]:
+    """The change, if there is any."""
+    lines = [DATES_HEAD]
+    for package in sorted({package for package, _ in days}):
+        lines.append(f"\n[{package}]\n")
+        versions = ascending(version for name, version in days if name == package)
+        lines += [f"{json.dumps(version)} = {days[package, version].isoformat()}\n" for version in versions]
+    text = "".join(lines)
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    if before == text:
+        return []
+    partial = path.with_suffix(f".partial-{os.getpid()}")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
+    return [LockChange(name=path.stem, change=LockOutcome.ADDED if before is None else LockOutcome.CHANGED)]
 
 
 def _difference(before: str, text: str) -> str:

@@ -57,6 +57,16 @@ def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
     )
 
 
+def unchanged(toolchain: Toolchain) -> bool:
+    """Whether the tools are those that the toolchain was found with."""
+    try:
+        if toolchain.path.is_file():
+            return sha256(toolchain.path) == toolchain.digest
+        return _content({tool: toolchain.path / place for tool, place in toolchain.tools}) == toolchain.digest
+    except OSError:
+        return False
+
+
 def _fault(name: str, path: Path, expected: str) -> ToolchainFault:
     return ToolchainFault(
         f"toolchain {name}: read {str(path)!r}, expected {expected}",

@@ -11,23 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from matrix.core.errors import HashMismatch, LockFault
+from matrix.core.errors import HashMismatch, NotInstallable, WheelLacking
 from matrix.core.keys import sha256
-from matrix.core.records import Lock
 from matrix.environments.index import PackageIndex
-from matrix.plan.locks import RELOCK
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinnedPackage:
-    """One package of a lock: its exact version, and the sha256 of every wheel that the lock allows."""
-
-    name: str
-    version: str
-    hashes: frozenset[str]
+from matrix.environments.index_failures import INDEX_TIP
+from matrix.plan.locks import PinnedPackage, parse_pinned_packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,48 +28,6 @@ class WheelFile:
     file: str
     sha256: str
     size: int
-
-
-def pinned_packages(lock: Lock, *, python: str, machine: str) -> tuple[PinnedPackage, ...]:
-    """The packages of a lock that a Python (`3.11`) on a machine (`x86_64`) needs. Raises LockFault."""
-    return parse_pinned_packages(lock.path.read_text(encoding="utf-8"), lock.name, python=python, machine=machine)
-
-
-def parse_pinned_packages(content: str, name: str, *, python: str, machine: str) -> tuple[PinnedPackage, ...]:
-    """The packages in the text of a lock. Raises LockFault."""
-    target = _marker_environment(python, machine)
-    found = []
-    for line in content.replace("\\\n", " ").splitlines():
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        words, *hashes = text.split("--hash=sha256:")
-        try:
-            requirement = Requirement(words.strip())
-        except InvalidRequirement as error:
-            raise LockFault(f"{name}.txt: {error}", tip=RELOCK) from None
-        if requirement.marker is None or requirement.marker.evaluate(target):
-            version = next(iter(requirement.specifier)).version
-            digests = frozenset(digest.strip() for digest in hashes)
-            found.append(PinnedPackage(name=canonicalize_name(requirement.name), version=version, hashes=digests))
-    return tuple(found)
-
-
-def _marker_environment(python: str, machine: str) -> dict[str, str]:
-    """The variables of PEP 508 markers for the target, not for this interpreter."""
-    return {
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "implementation_version": f"{python}.0",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-        "platform_machine": machine,
-        "platform_system": "Linux",
-        "platform_release": "",
-        "platform_version": "",
-        "sys_platform": "linux",
-        "os_name": "posix",
-    }
 
 
 class FetchedFiles:
@@ -131,8 +79,32 @@ def fetch_wheels(
         )
         wanted = folder / "wanted.txt"
         wanted.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        index.download(wanted, python=python, machine=machine, glibc=glibc, folder=folder / "wheels")
+        try:
+            index.download(wanted, python=python, machine=machine, glibc=glibc, folder=folder / "wheels")
+        except NotInstallable as refused:
+            raise confirmed(refused, packages, index, what=f"cannot fetch wheels for {machine}") from None
         return tuple(_store_wheel(path, packages, files) for path in sorted((folder / "wheels").iterdir()))
+
+
+def confirmed(
+    refused: NotInstallable, packages: Sequence[PinnedPackage], index: PackageIndex, *, what: str, variant: str = "cuda"
+) -> Exception:
+    """What a refusal is: a finding only where the index offers every wheel that a lock names, and none of them fits.
+    Those wheels exist, so an index without one of them (a mirror, or none at all) says nothing about a release."""
+    text = index.offered([f"{package.name}=={package.version}" for package in packages], variant=variant)
+    offered = {
+        (package.name, package.version): package.hashes
+        for package in parse_pinned_packages(text, "the index", python="3.11", machine="")
+    }
+    for package in packages:
+        lacking = package.hashes - offered.get((package.name, package.version), frozenset())
+        if lacking:
+            return WheelLacking(
+                f"{what}: the package index lacks {len(lacking)} of the {len(package.hashes)} wheels of {package.name} "
+                f"{package.version} that the lock names; it says: {refused.reason}",
+                tip=INDEX_TIP,
+            )
+    return refused
 
 
 def _store_wheel(path: Path, packages: Iterable[PinnedPackage], files: FetchedFiles) -> WheelFile:

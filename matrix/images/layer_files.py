@@ -7,7 +7,7 @@ import io
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +15,8 @@ from matrix.images.layer import BLOCK_BYTES
 
 FileFacts = tuple[str, int, int, int, str, str]
 """Type, mode, owner, size in bytes, target of a link, sha256."""
+BLOBS = "blobs/sha256/"
+"""Where parts of an image are in an archive, each with its digest as its name."""
 FACT_NAMES = ("type", "mode", "owner", "size", "link", "sha256")
 
 
@@ -89,8 +91,27 @@ def layer_in_archive(archive: Iterable[bytes], digest: str) -> dict[str, FileFac
     return {}
 
 
+def damage_in_archive(archive: Iterable[bytes], layers: Sequence[str]) -> str:
+    """Which part of a `docker save` stream has not the digest that it should have, such as one of these layers (diff
+    IDs); empty: all do. Layers may be compressed where the name of each part is its digest."""
+    found, named = set[str](), False
+    with tarfile.open(fileobj=io.BufferedReader(Reader(archive), BLOCK_BYTES), mode="r|") as outer:
+        for member in outer:
+            content = outer.extractfile(member) if member.isreg() else None
+            if content is None or not _may_be_layer(member.name):
+                continue
+            digest, name = Reader(blocks_of(content)).finish(), member.name.rpartition("/")[2]
+            found.add(digest)
+            if member.name.startswith(BLOBS):
+                named = True
+                if digest != name:
+                    return f"{name[:12]} has other bytes"
+    missing = [layer for layer in layers if layer not in found]
+    return f"layer {missing[0][:12]} has other bytes" if missing and not named else ""
+
+
 def _may_be_layer(name: str) -> bool:
-    return name.endswith(".tar") or name.startswith("blobs/sha256/")
+    return name.endswith(".tar") or name.startswith(BLOBS)
 
 
 def first_difference(ours: Mapping[str, FileFacts], theirs: Mapping[str, FileFacts]) -> str:

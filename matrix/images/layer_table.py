@@ -13,14 +13,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from matrix.artifacts.json_reader import read_json
 from matrix.core.errors import LockFault, NoImage
 from matrix.core.records import EnvironmentRequest
 from matrix.core.toml_reader import read_toml
-from matrix.environments.wheels import PinnedPackage, pinned_packages
 from matrix.images.debian.lock import BaseLock
 from matrix.images.image import Image, ImageLayer, make_image
 from matrix.images.layer import Layer
-from matrix.plan.locks import RELOCK
+from matrix.plan.locks import RELOCK, PinnedPackage, pinned_packages
 from matrix.plan.wanted import WANTED
 
 LAYERS_FORMAT = 1
@@ -96,7 +96,7 @@ def read_layer_table(folder: Path, python: str, machine: str) -> LayerTable | No
     """The committed table, or None where there is none. Raises LockFault."""
     path = table_path(folder, python, machine)
     try:
-        read: Any = json.loads(path.read_bytes())
+        read: Any = read_json(path.read_bytes())
         if read["format"] != LAYERS_FORMAT:
             raise ValueError(f"format {read['format']!r}, expected {LAYERS_FORMAT}")
         return LayerTable(

@@ -25,7 +25,7 @@ from matrix.core.errors import ImageFault
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import PackageIndex
 from matrix.environments.user_tools import WHEEL_FOLDERS
-from matrix.environments.wheels import FetchedFiles, PinnedPackage, fetch_wheels, pinned_packages
+from matrix.environments.wheels import FetchedFiles, fetch_wheels
 from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import BaseLock, load_bases
@@ -43,7 +43,7 @@ from matrix.images.layer_table import (
     table_path,
 )
 from matrix.images.wheel_layer import wheel_tree
-from matrix.plan.locks import LockChange, LockOutcome, load_locks
+from matrix.plan.locks import LockChange, LockOutcome, PinnedPackage, load_locks, pinned_packages
 
 Write = Callable[[BinaryIO | None], Layer]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from matrix.core.errors import MatrixEmpty, SpecError
 from matrix.core.records import AxisValue, Part, Stage
-from matrix.core.versions import SelectorFault, did_you_mean, is_selector, select
+from matrix.core.versions import NIGHTLIES, SelectorFault, did_you_mean, is_selector, select
 from matrix.plan.backends.backend import Axis
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Catalogue, model_missing
@@ -14,7 +15,12 @@ from matrix.plan.spec import Rule, Spec
 
 NONE = "-"
 """The label of an axis without a value in a cell."""
-NEWER_TIP = "`nox -s lock` looks for newer releases; `plan` shows what a spec means"
+OF_BOTH = ("latest", NIGHTLIES)
+"""The keywords that select what tied axes have too."""
+NEWER_TIP = (
+    "`nox -s lock` looks for newer releases, --find-links and --index take nightly builds; `plan` shows what a spec "
+    "means"
+)
 NAMED_TIP = "`plan` shows what a spec means; CONTRIBUTING.md says where one is added"
 
 
@@ -37,7 +43,7 @@ def resolve_axes(spec: Spec, catalogue: Catalogue) -> dict[str, tuple[AxisValue,
         )
     if not spec.axes[MODEL_AXIS.name]:
         raise MatrixEmpty(
-            f"{spec.source}: no model is named: {spec.question}",
+            f"{spec.source}: axes.model: read none, expected at least one: {spec.question}",
             tip="name the files: --model old.vmfb --model older.vmfb, or `model` in the spec's [axes]",
         )
     for axis, values in axes.items():
@@ -81,6 +87,14 @@ def _own_tools(row: Axis | None, spec: Spec) -> tuple[str, ...]:
     return (*(spec.toolchains if row.tool else ()), *(spec.builds if row.built else ()))
 
 
+def _shared_releases(axis: str, releases: Sequence[str], spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
+    """The releases that the axes tied to this one have too: the latest of a minor release is the latest that all have,
+    as compiler 3.7.1 has no runtime of its number."""
+    tied = [name for name, other in spec.ties.items() if other == axis and name in spec.axis_rows]
+    others = [{*catalogue.locks.releases(name)} for name in tied if spec.axis_rows[name].released]
+    return tuple(each for each in releases if all(each in known for known in others)) or tuple(releases)
+
+
 def labels_by_name(rule: Rule, axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]:
     """The exact values in a rule's condition: no specifiers, no keywords."""
     terms = [term for term in rule.when[axis] if not is_selector(term)]
@@ -95,13 +109,14 @@ def selected_labels(
     labels: dict[str, None] = {}
     own = _own_tools(row, spec)
     releases = catalogue.locks.releases(axis) if row and row.released else ()
+    shared = _shared_releases(axis, releases, spec, catalogue)
     for index, term in enumerate(terms):
         where = (place or f"axes.{axis}") + (f"[{index}]" if len(terms) > 1 else "")
         if term in own:
             labels[term] = None
         elif row and row.released:
             try:
-                labels.update(dict.fromkeys(select(term, releases)))
+                labels.update(dict.fromkeys(select(term, shared if term.strip().startswith(OF_BOTH) else releases)))
             except SelectorFault as fault:
                 faults.append(f"{where}: {fault}")
         elif row is TARGET_AXIS and term == "host":
@@ -128,12 +143,19 @@ def selected_labels(
 def axis_value(axis: str, label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """The record of one value, with its part for each stage."""
     if row := spec.axis_rows.get(axis):
-        return row.value(label, spec, catalogue)
+        return _alike(row.value(label, spec, catalogue), spec)
     own = spec.own_axes[axis][label]
     parts = {stage: Part(flags=flags) for stage, flags in own.flags.items() if flags}
     if own.packages:
         parts |= {kind.name: Part(packages=own.packages) for kind in spec.stage_kinds if kind.extended}
-    return AxisValue(axis=axis, label=label, parts=parts)
+    return _alike(AxisValue(axis=axis, label=label, parts=parts), spec)
+
+
+def _alike(value: AxisValue, spec: Spec) -> AxisValue:
+    """The value with its parts for the stages that are like another."""
+    missing = (kind for kind in spec.stage_kinds if kind.like in value.parts and kind.name not in value.parts)
+    parts = {kind.name: value.parts[kind.like] for kind in missing}
+    return replace(value, parts={**value.parts, **parts}) if parts else value
 
 
 def without_value(axis: str) -> AxisValue:

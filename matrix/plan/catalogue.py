@@ -25,8 +25,12 @@ class Model:
     digest: str = ""
     external_parameters: bool = False
     """The export writes the weights to a separate file."""
+    strict: str = ""
+    """"true" or "false": the strict mode of its export; "": the exporter's own."""
     packages: tuple[str, ...] = ()
     """Requirements besides those of its exporter."""
+    files: tuple[tuple[str, Path, str], ...] = ()
+    """The files beside a Python file that it declares: (name in its folder, file, sha256)."""
     artifacts: tuple[tuple[str, Path, str], ...] = ()
     function: str = "main"
     opset_version: str = ""
@@ -69,9 +73,9 @@ class Catalogue:
     """The machine in the key of a job whose result depends on it."""
 
 
-def model_missing(name: str, known: Iterable[str]) -> ModelMissing:
+def model_missing(name: str, known: Iterable[str], *, place: str = "axes.model") -> ModelMissing:
     names = sorted(known)
     return ModelMissing(
-        f"axes.model: unknown model {name!r}, expected one of {', '.join(names)}{did_you_mean(name, names)}",
+        f"{place}: unknown model {name!r}, expected one of {', '.join(names)}{did_you_mean(name, names)}",
         tip="a model of your own: --model with its path, or a [models.NAME] table in the spec",
     )

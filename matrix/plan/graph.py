@@ -81,6 +81,9 @@ class Plan:
         return sum(1 for node in self.nodes if node.stage == stage and not node.obstacle)
 
 
+ONLY_TIP = "`plan` without it lists the axes"
+
+
 def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
     """The plan of a spec; `only` (axis -> selectors) reduces it to some of its cells.
 
@@ -100,7 +103,7 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
         )
     if not cells:
         asked = " ".join(f"{axis}={term}" for axis, terms in (only or {}).items() for term in terms)
-        raise MatrixEmpty(f"{spec.source}: --only {asked} leaves no cell", tip="`plan` without it lists the axes")
+        raise MatrixEmpty(f"{spec.source}: --only {asked} leaves no cell, expected at least one", tip=ONLY_TIP)
     if all(cell.excluded for cell in cells):
         places = ", ".join(sorted({rule.place for rule in spec.exclude}))
         raise MatrixEmpty(
@@ -245,6 +248,8 @@ class _Graph:
 
     def _request(self, kind: StageKind, parts: Sequence[Part]) -> EnvironmentRequest | str:
         """The environment of a node, or why there is none."""
+        if kind.counted and not any(part.platform for part in parts):
+            return "not counted: the target names no `counter`, an emulator that counts its instructions"
         build = next((part.build for part in parts if part.build), None)
         if build:
             return self._built_request(kind, build, parts)
@@ -289,6 +294,8 @@ class _Graph:
         if not kind.on_target:
             lock = Lock(name=f"builder/{build.name}", path=build.tools, digest=build.digest, pins=())
             return EnvironmentRequest(kind=kind.environment, python=python, lock=lock, build=build)
+        if kind.counted and not build.benchmark:
+            return f"not counted: builds.{build.name} has no iree-benchmark-module, which calls a module more than once"
         platform = next((part.platform for part in parts if part.platform), None)
         machine = platform.machine if platform else self.catalogue.machine
         if machine != build.machine:
@@ -300,13 +307,16 @@ class _Graph:
 def joined(parts: Sequence[Part]) -> tuple[str, ...]:
     """The flags of all parts. A flag of a later axis overrides one of the same name of an earlier axis.
 
-    So `cpu=host` of a flag set overrides the target's baseline. One part may repeat a flag.
+    So `cpu=host` of a flag set overrides the target's baseline. One part may repeat a flag. At the end flags get the
+    names that the tool knows.
     """
     flags: list[str] = []
     for part in parts:
         own = {flag.partition("=")[0] for flag in part.flags}
         flags = [flag for flag in flags if flag.partition("=")[0] not in own] + list(part.flags)
-    return tuple(flags)
+    known = dict(pair for part in parts for pair in part.renamed)
+    named = (flag.partition("=") for flag in flags)
+    return tuple(known.get(name, name) + equal + value for name, equal, value in named)
 
 
 def _obstacle(

@@ -1,12 +1,14 @@
 """The locks in `images/locks` and their pins. Reads that folder and nothing else.
 
 A lock is a requirements file with hashes, as installers read it. Its first lines are comments: the requested pins and,
-where no set of wheels exists, the resolver's reason. Only these lines are parsed here.
+where no set of wheels exists, the resolver's reason. `load_locks` reads only these lines of all locks;
+`pinned_packages` reads the packages of one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -14,10 +16,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from matrix.core.errors import LockFault
 from matrix.core.records import Lock
+from matrix.core.toml_reader import read_toml
 from matrix.core.versions import ascending
 from matrix.plan.stages import axes, environments, kinds
 from matrix.plan.user_inputs import key_of, names, pins_fit
@@ -26,8 +31,14 @@ from matrix.plan.wanted import PIN, axis_packages, read_wanted
 PINS = "# pins: "
 REFUSED = "# not installable: "
 RELOCK = "write it again: nox -s lock"
+OWN_WHEELS, OWN_LOCKS = "wheels", "own"
+"""Folders beside the locks of a store: wheels of users' own packages; locks of releases that have no committed one."""
 NOWHERE = Path("/nonexistent")
 """In place of a store's folder of locks."""
+
+
+DATES = "dates.toml"
+"""The file, beside the locks, with the day on which each release was uploaded."""
 
 
 class LockOutcome(StrEnum):
@@ -52,6 +63,15 @@ class LockChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedPackage:
+    """One package of a lock: its exact version, and the sha256 of every wheel that the lock allows."""
+
+    name: str
+    version: str
+    hashes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LockIndex:
     """The locks of a folder, by name."""
 
@@ -63,13 +83,19 @@ class LockIndex:
     """The folder of these locks."""
 
     def releases(self, axis: str) -> tuple[str, ...]:
-        """The versions in the locks for an axis of releases, ascending by PEP 440."""
-        package = axes()[axis].package
-        if not package:
-            return self.pythons
+        """The versions in the locks for an axis of releases, ascending."""
+        return ascending(self._packages(axis)) if axes()[axis].package else self.pythons
+
+    def package(self, axis: str, release: str) -> str:
+        """The package of which a release of an axis is one: it may have had another name before."""
+        return self._packages(axis).get(release, axes()[axis].package)
+
+    def _packages(self, axis: str) -> dict[str, str]:
+        """The releases of an axis that the locks pin, with the package of each."""
         kind = next(each.name for each in environments().values() if axis in each.axes and not each.follows)
-        found = (dict(lock.pins).get(package, "") for lock in self.locks if kind_of(lock) == kind)
-        return ascending(version for version in found if version)
+        row = axes()[axis]
+        pins = (pin for lock in self.locks if kind_of(lock) == kind for pin in lock.pins)
+        return {version: package for package, version in pins if package in (row.package, row.older_package)}
 
     def find(self, kind: str, pins: Mapping[str, str], *, variant: str = "cuda") -> Lock | None:
         """The lock with exactly these pins. `variant` only distinguishes exporters."""
@@ -91,8 +117,10 @@ class LockIndex:
         if fitting:
             return max(fitting, key=lambda lock: [Version(beyond[lock][package]) for package in sorted(beyond[lock])])
         key = key_of(base.digest, packages, python)
-        if found := self.extended.get(key):
-            return replace(found, extends=base, packages=packages)
+        own = [self.place / OWN_WHEELS / each for each in own_digests(packages)]
+        places = tuple(f"--find-links={folder}" for folder in own)
+        if (found := self.extended.get(key)) and all(folder.is_dir() for folder in own):
+            return replace(found, extends=base, packages=packages, places=places)
         name, dot, variant = base.name.rpartition(".")
         return Lock(
             name="+".join((name, *names(packages))) + dot + variant,
@@ -101,7 +129,14 @@ class LockIndex:
             pins=base.pins,
             extends=base,
             packages=packages,
+            places=places,
         )
+
+
+def own_digests(packages: Iterable[str]) -> tuple[str, ...]:
+    """The digests of the required packages that are files or folders of a user."""
+    addresses = (Requirement(word).url or "" for word in packages)
+    return tuple(address.rpartition("=")[2] for address in addresses if address)
 
 
 def kind_of(lock: Lock) -> str:
@@ -123,7 +158,9 @@ def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
     """The path below `images/locks`, without `.txt`, of the lock with these pins. Raises KeyError for other pins."""
     packages = axis_packages(kind)
     if len(packages) == 1:
-        return f"{kind}/{''.join(pins[package] for package in packages.values())}"
+        ((axis, package),) = packages.items()
+        older = axes()[axis].older_package
+        return f"{kind}/{pins[older] if older in pins else pins[package]}"
     named = [(axis, pins[package]) for axis, package in packages.items()]
     further = [(package, pins[package]) for package in sorted(pins.keys() - set(packages.values()))]
     return f"{kind}/{'+'.join(f'{name}-{version}' for name, version in (*named, *further))}.{variant}"
@@ -147,10 +184,10 @@ def load_locks(folder: Path, place: Path = NOWHERE) -> LockIndex:
             faults.append(str(fault))
     if faults:
         raise LockFault("\n".join(faults), tip=RELOCK)
-    return LockIndex(locks=tuple(locks), pythons=wanted.pythons, extended=_extended(place), place=place)
+    return LockIndex(locks=tuple(locks), pythons=wanted.pythons, extended=extended_locks(place), place=place)
 
 
-def _extended(place: Path) -> dict[str, Lock]:
+def extended_locks(place: Path) -> dict[str, Lock]:
     """The locks of a store. One that cannot be read is left out: it is resolved again."""
     found = {}
     for path in sorted(place.glob("*.txt")):
@@ -168,13 +205,16 @@ def read_lock(path: Path, name: str, *, variant: str = "") -> Lock:
     except OSError as error:
         raise LockFault(f"{name}.txt: cannot be read: {error.strerror}", tip=RELOCK) from error
     except UnicodeDecodeError:
-        raise LockFault(f"{name}.txt: is not text", tip=RELOCK) from None
-    pins = _pins(name or path.stem, comments)
+        raise LockFault(f"{name}.txt: read bytes that are no text, expected a lock", tip=RELOCK) from None
+    first = content.partition(b"\n")[0].decode(errors="replace")
+    pins = _pins(name or path.stem, first)
     name = name or lock_name(_kind_of_extended(dict(pins)), dict(pins), variant)
     _check_name(name, pins)
     refusal = next((line.removeprefix(REFUSED).strip() for line in comments if line.startswith(REFUSED)), "")
     if not refusal and b"--hash=sha256:" not in content:
-        raise LockFault(f"{name}.txt: holds neither wheels with hashes nor a line {REFUSED.strip()!r}", tip=RELOCK)
+        raise LockFault(
+            f"{name}.txt: read no wheel with a hash, expected some, or a line {REFUSED.strip()!r}", tip=RELOCK
+        )
     return Lock(name=name, path=path, digest=hashlib.sha256(content).hexdigest(), pins=pins, refusal=refusal)
 
 
@@ -187,12 +227,14 @@ def _comments(content: bytes) -> list[str]:
     return lines
 
 
-def _pins(name: str, comments: list[str]) -> tuple[tuple[str, str], ...]:
-    if not comments or not comments[0].startswith(PINS):
-        raise LockFault(f"{name}.txt: the first line is not {PINS.strip()!r} and the pins", tip=RELOCK)
-    matches = [PIN.match(word) for word in comments[0].removeprefix(PINS).split()]
+def _pins(name: str, first: str) -> tuple[tuple[str, str], ...]:
+    if not first.startswith(PINS):
+        raise LockFault(
+            f"{name}.txt: the first line: read {first[:80]!r}, expected {PINS.strip()!r} and the pins", tip=RELOCK
+        )
+    matches = [PIN.match(word) for word in first.removeprefix(PINS).split()]
     if not matches or None in matches:
-        raise LockFault(f"{name}.txt: read {comments[0]!r}, expected package==version and more of them", tip=RELOCK)
+        raise LockFault(f"{name}.txt: read {first[:400]!r}, expected package==version and more of them", tip=RELOCK)
     return tuple((normal(match[1]), match[2]) for match in matches if match)
 
 
@@ -211,4 +253,66 @@ def _check_name(name: str, pins: tuple[tuple[str, str], ...]) -> None:
         raise LockFault(f"{name}.txt: pins no {error.args[0]}", tip=RELOCK) from None
     variants = environments()[kind].variants
     if expected != name or (variants and variant not in variants):
-        raise LockFault(f"{name}.txt: its pins belong into {expected}.txt", tip=RELOCK)
+        raise LockFault(f"{name}.txt: read pins that belong into {expected}.txt, expected its own", tip=RELOCK)
+
+
+# -- the packages below the comments
+
+
+def pinned_packages(lock: Lock, *, python: str, machine: str) -> tuple[PinnedPackage, ...]:
+    """The packages of a lock that a Python (`3.11`) on a machine (`x86_64`) needs. Raises LockFault."""
+    return parse_pinned_packages(lock.path.read_text(encoding="utf-8"), lock.name, python=python, machine=machine)
+
+
+def parse_pinned_packages(content: str, name: str, *, python: str, machine: str) -> tuple[PinnedPackage, ...]:
+    """The packages in the text of a lock. Raises LockFault."""
+    target = marker_environment(python, machine)
+    found = []
+    for line in content.replace("\\\n", " ").splitlines():
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        words, *hashes = text.split("--hash=sha256:")
+        try:
+            requirement = Requirement(words.strip())
+        except InvalidRequirement as error:
+            raise LockFault(f"{name}.txt: {error}", tip=RELOCK) from None
+        if requirement.marker is None or requirement.marker.evaluate(target):
+            version = next(iter(requirement.specifier)).version
+            digests = frozenset(digest.strip() for digest in hashes)
+            found.append(PinnedPackage(name=canonicalize_name(requirement.name), version=version, hashes=digests))
+    return tuple(found)
+
+
+def release_dates(folder: Path) -> dict[str, dict[str, datetime.date]]:
+    """Package -> version -> the day (UTC) on which its first wheel was uploaded, as `dates.toml` has them; empty for a
+    folder without the file. Raises LockFault."""
+    if not (folder / DATES).exists():
+        return {}
+    top = read_toml(folder / DATES, str(folder / DATES), file_format=1, tip=RELOCK)
+    found: dict[str, dict[str, datetime.date]] = {}
+    for package in (key for key in top.content if key != "format"):
+        rows = top.table(package)
+        for version, day in rows.content.items():
+            if type(day) is not datetime.date:
+                rows.fault(version, f"read {day!r}, expected a date such as 2025-11-25, without quotes")
+        found[package] = dict(rows.content)
+    top.raise_faults(DATES, tip=RELOCK)
+    return found
+
+
+def marker_environment(python: str, machine: str) -> dict[str, str]:
+    """The variables of PEP 508 markers for the target, not for this interpreter."""
+    return {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "implementation_version": f"{python}.0",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "platform_machine": machine,
+        "platform_system": "Linux",
+        "platform_release": "",
+        "platform_version": "",
+        "sys_platform": "linux",
+        "os_name": "posix",
+    }

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from matrix.core.errors import CellUnknown, UsageError
 from matrix.core.versions import releases_first
 from matrix.plan.axes import ordered_axes
+from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.spec import Spec
+from matrix.plan.stages import is_file
 from matrix.plan.user_inputs import (
     UserModel,
     form_of,
@@ -46,6 +50,13 @@ class Question:
     expected: tuple[str, ...] = ()
     function: str = ""
     opset_version: str = ""
+    parameters: str = ""
+    """How models in Python are exported: where their weights go,"""
+    strict: str = ""
+    """and whether torch.export is strict; "": the usual way."""
+    find_links: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    """Where wheels of releases are that have no committed lock: folders or pages, and indexes."""
 
     @property
     def spec_name(self) -> str:
@@ -61,8 +72,35 @@ class Question:
         words += [("--inputs", path) for path in self.inputs] + [("--expected", path) for path in self.expected]
         words += [("--function", self.function)] if self.function else []
         words += [("--opset-version", self.opset_version)] if self.opset_version else []
+        words += [("--parameters", self.parameters)] if self.parameters else []
+        words += [("--strict", self.strict)] if self.strict else []
+        words += [("--find-links", place) for place in self.find_links]
+        words += [("--index", address) for address in self.indexes]
         words += [("--torch-build", self.torch_variant)] if self.torch_variant != "cuda" else []
         return tuple(word for pair in words for word in pair)
+
+
+def question_text(question: Question, engine: str) -> str:
+    """A question and its engine as JSON, for a store. It means the same in every folder: its paths are absolute."""
+    said = asdict(question)
+    said["models"] = [_absolute(word) if is_file(word) else word for word in question.models]
+    for name in ("inputs", "expected"):
+        said[name] = [_absolute(word) for word in said[name]]
+    said["find_links"] = [_absolute_place(word) for word in question.find_links]
+    own = {term for axis, terms in question.axes.items() for term in terms if is_toolchain(axis, term)}
+    for axis, terms in question.axes.items():
+        said["axes"][axis] = [_absolute(term) if term in own and not image_of(term) else term for term in terms]
+    if question.preset.endswith(".toml"):
+        said["preset"] = _absolute(question.preset)
+    return json.dumps({**said, "engine": engine}, sort_keys=True)
+
+
+def question_from(text: str) -> tuple[Question, str]:
+    """The question and the engine of such a text."""
+    said: dict[str, Any] = json.loads(text)
+    engine, axes = said.pop("engine"), {axis: tuple(terms) for axis, terms in said.pop("axes").items()}
+    words: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in said.items()}
+    return Question(axes=axes, **words), engine
 
 
 def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
@@ -74,14 +112,7 @@ def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
         )
     axes = {**spec.axes, **question.axes}
     own = _own_models(spec, question, shipped)
-    files = [model for model in own.values() if model.form != "file"]
-    if not files and (question.inputs or question.expected or question.function or question.opset_version):
-        raise UsageError(
-            "--inputs, --expected, --function and --opset-version need a model that is a file, and there is none",
-            tip="name one: --model my.mlir, my.onnx or my.vmfb; a Python file has inputs() of its own",
-        )
-    if question.opset_version and any(model.form != "onnx" for model in files):
-        raise UsageError("--opset-version is for .onnx files only", tip="name other models in a call of their own")
+    _refuse_alone(question, own)
     if question.models:
         names = {model.path: name for name, model in own.items()}
         axes["model"] = tuple(names.get(_absolute(word), word) for word in question.models)
@@ -97,7 +128,39 @@ def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
     }
     ties = _follow_ties(spec, question, axes)
     models = {**spec.models, **own}
-    return replace(spec, axes=axes, ties=ties, models=models, toolchains=toolchains, options=question.options)
+    return replace(
+        spec,
+        axes=axes,
+        ties=ties,
+        models=models,
+        toolchains=toolchains,
+        find_links=(*spec.find_links, *map(_absolute_place, question.find_links)),
+        indexes=(*spec.indexes, *question.indexes),
+        options=question.options,
+    )
+
+
+def _refuse_alone(question: Question, own: Mapping[str, UserModel]) -> None:
+    """Raises UsageError for an option of a model that is not there."""
+    files = [model for model in own.values() if model.form != "file"]
+    if not files and (question.inputs or question.expected or question.function or question.opset_version):
+        word, read = next((f"--{word}", read) for word, read in _of_files(question) if read)
+        raise UsageError(
+            f"{word}: read {read!r}, expected a model that is a file beside it, and there is none",
+            tip="name one: --model my.mlir, my.onnx or my.vmfb; a Python file has inputs() of its own",
+        )
+    exported = [model for model in own.values() if model.form == "file"]
+    if not exported and (question.parameters or question.strict):
+        word, read = ("parameters", question.parameters) if question.parameters else ("strict", question.strict)
+        raise UsageError(
+            f"--{word}: read {read!r}, expected a model beside it that is a Python file, and there is none",
+            tip="name one: --model my.py; a shipped one by its path: --model scripts/models/linear.py",
+        )
+    if question.opset_version and any(model.form != "onnx" for model in files):
+        raise UsageError(
+            f"--opset-version: read {question.opset_version!r}, expected it with .onnx files only",
+            tip="name other models in a call of their own",
+        )
 
 
 def _follow_ties(spec: Spec, question: Question, axes: dict[str, tuple[str, ...]]) -> dict[str, str]:
@@ -114,8 +177,19 @@ def _follow_ties(spec: Spec, question: Question, axes: dict[str, tuple[str, ...]
     return ties
 
 
+def _of_files(question: Question) -> tuple[tuple[str, str], ...]:
+    """The options that only a model in a file has."""
+    inputs, expected = next(iter(question.inputs), ""), next(iter(question.expected), "")
+    options = (("inputs", inputs), ("expected", expected), ("function", question.function))
+    return (*options, ("opset-version", question.opset_version))
+
+
 def _absolute(word: str) -> str:
     return str(Path(word).absolute())
+
+
+def _absolute_place(word: str) -> str:
+    return word if "://" in word else _absolute(word)
 
 
 def _own_models(spec: Spec, question: Question, shipped: Collection[str]) -> dict[str, UserModel]:
@@ -135,6 +209,8 @@ def _own_models(spec: Spec, question: Question, shipped: Collection[str]) -> dic
             expected=tuple(map(_absolute, question.expected)) if given else (),
             function=question.function if given else "",
             opset_version=question.opset_version if given else "",
+            parameters=(question.parameters or "inline") if not given else "inline",
+            strict=question.strict if not given else "",
         )
     return models
 
@@ -143,28 +219,37 @@ def selectors(only: Sequence[str], spec: Spec) -> dict[str, tuple[str, ...]]:
     """Axis -> selectors, of AXIS=SELECTOR words. Raises UsageError."""
     chosen: dict[str, tuple[str, ...]] = {}
     for word in only:
-        axis, selector = split_choice(word, ordered_axes(spec))
+        axis, selector = split_choice(word, ordered_axes(spec), place="--only")
         chosen[axis] = (*chosen.get(axis, ()), selector)
     return chosen
 
 
-def split_choice(word: str, axes: Sequence[str]) -> tuple[str, str]:
-    """AXIS and SELECTOR of AXIS=SELECTOR. Raises UsageError."""
+def split_choice(word: str, axes: Sequence[str], *, place: str) -> tuple[str, str]:
+    """AXIS and SELECTOR of AXIS=SELECTOR. Raises UsageError, which names the place."""
     axis, equals, selector = word.partition("=")
     if not equals or axis not in axes or not selector:
         close = difflib.get_close_matches(axis, axes, n=1)
         meant = f"; did you mean {close[0]!r}?" if close else ""
         raise UsageError(
-            f"read {word!r}, expected AXIS=VALUE with an axis of {', '.join(axes)}{meant}",
+            f"{place}: read {word!r}, expected AXIS=VALUE with an axis of {', '.join(axes)}{meant}",
             tip="for example: compiler=3.8.0 runtime=3.11.0",
         )
+    if axis == MODEL_AXIS.name and is_file(selector):
+        selector = next(iter(model_names([selector]).values()))
     return axis, selector
 
 
-def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes: Sequence[str], name: str) -> int:
-    """The index of the one cell that AXIS=VALUE words select; `3.8` means 3.8.0 if no value is exactly `3.8`. Raises
-    CellUnknown, UsageError."""
-    wanted = dict(split_choice(word, axes) for word in choices)
+def one_of(
+    labels: Sequence[Mapping[str, str]],
+    choices: Sequence[str],
+    *,
+    axes: Sequence[str],
+    name: str,
+    words: Sequence[str] = (),
+) -> int:
+    """The index of the one cell that AXIS=VALUE words select; `3.8` means 3.8.0 if no value is exactly `3.8`. `words`
+    stand before them in the command that an error proposes. Raises CellUnknown, UsageError."""
+    wanted = dict(split_choice(word, axes, place="AXIS=VALUE") for word in choices)
     found = [index for index, cell in enumerate(labels) if wanted.items() <= cell.items()]
     if not found:
         found = [index for index, cell in enumerate(labels) if _begin_with(cell, wanted)]
@@ -178,8 +263,9 @@ def one_of(labels: Sequence[Mapping[str, str]], choices: Sequence[str], *, axes:
     named = [axis for axis in axes if axis in first and (axis in wanted or len(open_axes[axis]) > 1)]
     example = " ".join(shlex.quote(f"{axis}={first[axis]}") for axis in named) or "compiler=3.8.0 runtime=3.11.0"
     raise CellUnknown(
-        f"{count} {' '.join(choices) or 'no choice'}, expected exactly one; the values of {name}:\n{listed}",
-        tip=f"for example: why {example}",
+        f"AXIS=VALUE: {count} {' '.join(choices) or 'no choice'}, expected exactly one; the values of {name}:\n"
+        f"{listed}",
+        tip=f"for example: python -m matrix why {' '.join([*map(shlex.quote, words), example])}",
         several=bool(found),
     )
 

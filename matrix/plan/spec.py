@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from matrix.core.errors import SpecError, SpecSyntax
 from matrix.core.records import Limits, Stage
-from matrix.core.toml_reader import Table
+from matrix.core.toml_reader import Table, TomlFault, parse_toml
 from matrix.core.versions import KEYWORDS, did_you_mean
 from matrix.plan.backends.backend import Axis, Backend, StageKind
 from matrix.plan.backends.shared import BACKEND_AXIS
@@ -17,22 +17,21 @@ from matrix.plan.backends.source_builds import CrossToolchain
 from matrix.plan.stages import backends, kinds
 from matrix.plan.targets import Target, read_targets
 from matrix.plan.user_inputs import (
+    DEFAULT_TOLERANCE,
     OwnValue,
+    Tolerance,
     UserBuild,
     UserModel,
     read_builds,
     read_models,
     read_own_axes,
+    read_tolerance,
     read_user_toolchains,
 )
 
 SPEC_FORMAT = 1
-
-DEFAULT_TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}
-"""Largest |output - reference| / max |reference| by dtype; integers and booleans must be equal.
-
-Measured: 6e-8 (Linear) to 2e-6 (QuartzNet, 0.017 of 7808) in float32.
-"""
+SYNTAX_TIP = "correct that line, or what it lacks before it; texts and versions need quotes"
+PYTHON = re.compile(r"3\.\d{1,2}")
 
 
 def default_limits() -> dict[Stage, Limits]:
@@ -85,12 +84,16 @@ class Spec:
     exclude: tuple[Rule, ...] = ()
     include: tuple[Rule, ...] = ()
     limits: Mapping[Stage, Limits] = field(default_factory=default_limits)
-    tolerance: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
+    tolerance: Mapping[str, Tolerance] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
     tables: tuple[View, ...]
     """The tables of the answer. The cells are those of all tables: each takes the whole axes except for its `where`."""
     models: Mapping[str, UserModel] = field(default_factory=dict)
     toolchains: Mapping[str, str] = field(default_factory=dict)
     """A user's own tools by name: paths relative to `base`. The names are values of the axes that accept tools."""
+    find_links: tuple[str, ...] = ()
+    """Folders, relative to `base`, and pages with wheels of releases that have no committed lock,"""
+    indexes: tuple[str, ...] = ()
+    """and indexes of such."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """A user's own targets by name, besides the shipped ones."""
     builds: Mapping[str, UserBuild] = field(default_factory=dict)
@@ -146,6 +149,8 @@ SPEC_KEYS = (
     "table",
     "models",
     "toolchains",
+    "find_links",
+    "index",
     "targets",
     "builds",
     "benchmark",
@@ -159,16 +164,15 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
     Raises SpecSyntax (not TOML, with the line) or SpecError (all faults of the file together).
     """
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        told = str(error).replace("at end of document", f"at the end, line {len(text.splitlines())}")
-        tip = "correct that line, or what it lacks before it; texts and versions need quotes"
-        raise SpecSyntax(f"{source}: not TOML: {told}", tip=tip) from None
+        content = parse_toml(text)
+    except TomlFault as fault:
+        raise SpecSyntax(f"{source}: {fault}", tip=SYNTAX_TIP) from None
     faults: list[str] = []
     top = Table(content, "", faults)
     top.only(SPEC_KEYS)
-    if (read := content.get("format")) != SPEC_FORMAT:
-        top.fault("format", f"read {read!r}, expected {SPEC_FORMAT}, the format that this version reads")
+    if (read := content.get("format")) != SPEC_FORMAT or type(read) is not int:
+        said = f"read {read!r}" if "format" in content else "is missing"
+        top.fault("format", f"{said}, expected {SPEC_FORMAT}, the format that this version reads")
     meant = _backends(top)
     rows = {axis.name: axis for backend in meant for axis in backend.axes}
     flagged = [kind.name for backend in meant for kind in backend.stages if kind.flags]
@@ -189,14 +193,16 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         exclude=_rules(top, "exclude", names),
         include=_rules(top, "include", names, ties),
         limits=_limits(top),
-        tolerance=_tolerance(top),
+        tolerance=read_tolerance(top),
         models=read_models(top),
         toolchains=read_user_toolchains(top, taken=KEYWORDS),
+        find_links=top.texts("find_links"),
+        indexes=top.texts("index"),
         targets=read_targets(top.table("targets")),
         builds=read_builds(top, taken=(*KEYWORDS, *top.table("toolchains").content)),
         benchmark=_benchmark(top, names, stages),
         repeats=_repeats(top),
-        tools_python=top.text("tools_python", "3.11"),
+        tools_python=_tools_python(top),
         tables=_views(top, names, ties, meant[0].square),
     )
     if faults:
@@ -227,7 +233,7 @@ def _stages(top: Table, meant: Sequence[Backend]) -> tuple[Stage, ...]:
             )
     chosen = tuple(name for name in names if name in read)
     if not chosen and "stages" in top.content:
-        top.fault("stages", f"no stage, expected at least one of {', '.join(names)}")
+        top.fault("stages", f"read none, expected at least one of {', '.join(names)}")
     if any(stage in names and stage not in chosen for name in chosen for stage in kinds()[name].after):
         expected = f"expected no gap: a stage needs all before it ({', '.join(names)})"
         top.fault("stages", f"read {', '.join(read)}, {expected}")
@@ -288,17 +294,13 @@ def _limits(top: Table) -> dict[Stage, Limits]:
     limits = default_limits()
     for stage in limits:
         row = table.table(stage)
-        row.only(("seconds", "memory_mib"))
+        row.only(("seconds", "memory_mib", "output_mib"))
         seconds = row.positive("seconds", limits[stage].seconds)
         memory = row.positive("memory_mib", limits[stage].memory_bytes / (1 << 20))
-        limits[stage] = replace(limits[stage], seconds=seconds, memory_bytes=int(memory * (1 << 20)))
+        output = row.positive("output_mib", limits[stage].output_bytes / (1 << 20))
+        sizes = {"memory_bytes": int(memory * (1 << 20)), "output_bytes": int(output * (1 << 20))}
+        limits[stage] = replace(limits[stage], seconds=seconds, **sizes)
     return limits
-
-
-def _tolerance(top: Table) -> dict[str, float]:
-    table = top.table("tolerance")
-    table.only(DEFAULT_TOLERANCE, kind="dtype")
-    return {dtype: table.positive(dtype, default) for dtype, default in DEFAULT_TOLERANCE.items()}
 
 
 def _views(top: Table, names: Sequence[str], ties: Mapping[str, str], square: tuple[str, str]) -> tuple[View, ...]:
@@ -331,6 +333,13 @@ def _benchmark(top: Table, names: Collection[str], stages: Sequence[Stage]) -> B
     if not baseline and any(kinds()[stage].rounds for stage in stages):
         table.fault("baseline", 'is missing, expected the release to compare with, such as { compiler = "3.8.0" }')
     return BenchmarkPlan(rounds=table.count("rounds", 7), passes=table.count("passes", 2), baseline=baseline)
+
+
+def _tools_python(top: Table) -> str:
+    read = top.text("tools_python", "3.11")
+    if not PYTHON.fullmatch(read):
+        top.fault("tools_python", f"read {read!r}, expected a Python such as '3.11'")
+    return read
 
 
 def _repeats(top: Table) -> dict[Stage, int]:

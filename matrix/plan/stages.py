@@ -85,6 +85,11 @@ def module_of(names: Iterable[str]) -> str:
     return next((name for name in names if any(name == backend.module for backend in BACKENDS)), "")
 
 
+def record_of(artifacts: Mapping[str, str]) -> str:
+    """The digest of the record that a front end left beside the reference; empty where there is none."""
+    return next((artifacts[kind.record] for kind in kinds().values() if kind.record in artifacts), "")
+
+
 def axes_of(stage: Stage) -> tuple[str, ...]:
     """The axes of a stage; none of one that is not known."""
     return kinds()[stage].axes if stage in kinds() else ()
@@ -104,6 +109,16 @@ def later_axes(stage: Stage) -> frozenset[str]:
 def forms() -> Mapping[str, ModelForm]:
     """All forms of a model by name."""
     return _table(BACKENDS).forms
+
+
+def is_file(word: str) -> bool:
+    """Whether a word names a model by its file, and not by its name."""
+    return "/" in word or has_form(word)
+
+
+def has_form(word: str) -> bool:
+    """Whether a word ends as a model file."""
+    return any(Path(word).suffix.lower() in form.suffixes for form in forms().values())
 
 
 def stages_in_order(stages: Iterable[Stage]) -> tuple[Stage, ...]:
@@ -164,15 +179,14 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str]) -> J
     artifacts above it to their sha256.
 
     A script's parameter whose name ends in `_file` is the path of an input on this machine. The key has its digest as
-    another parameter, and not the path.
+    another parameter, and not the path; likewise those of the files beside it.
     """
     kind = node.kind
     wanted = [Path(program).name for program in kind.programs]
     wanted += [name for pattern in kind.inputs for name in matching(artifacts, pattern)]
     wanted += [value for name, value in node.parameters if name == "weights"]
     inputs = tuple((name, artifacts[name]) for name in wanted)
-    paths = {value for name, value in node.parameters if kind.script and name.endswith("_file")}
-    files = tuple((name, digest) for name, path, digest in node.given if str(path) in paths)
+    files = tuple((name, digest) for name, _, digest in node.given if kind.script and name not in wanted)
     launcher = node.request.platform.emulator if node.request and node.request.platform else ()
     given = Given(flags=node.flags, parameters=dict(node.parameters), artifacts=artifacts)
     command = (*launcher, *kind.command(given))

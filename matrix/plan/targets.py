@@ -14,9 +14,10 @@ from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchai
 from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 
-TARGET_KEYS = ("emulator", "sysroot", "packages", "toolchain")
-SYSROOT = "{sysroot}"
+TARGET_KEYS = ("emulator", "counter", "sysroot", "packages", "toolchain")
+SYSROOT, COUNTER = "{sysroot}", "{counter}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
+COUNTER_EXAMPLE = 'counter = ["qemu-x86_64", "-cpu", "max", "-plugin", "{counter}", "-L", "{sysroot}"]'
 WORDS = ("host", "all")
 """Words with another meaning on the axis."""
 
@@ -37,6 +38,8 @@ class Target:
     sysroot: str = ""
     packages: str = ""
     """Instead of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
+    counter: tuple[str, ...] = ()
+    """The argv of a locked emulator in which `{counter}` is the plugin that counts its programs' instructions."""
     toolchain: CrossToolchain | None = None
     """The toolchain that builds IREE's runtime for it: then the `toolchain` of a build is the target's name."""
 
@@ -57,18 +60,23 @@ def _target(name: str, row: Table) -> Target:
     triple, emulator, sysroot = row.text("triple"), row.texts("emulator"), row.text("sysroot")
     machine = row.text("machine") or triple.partition("-")[0]
     if emulator and not machine:
-        row.fault("emulator", "is given without `machine` or `triple`, expected one of them: whose programs it runs")
+        row.fault(
+            "emulator",
+            f"read {list(emulator)} without `machine` or `triple`, expected one of them: whose programs it runs",
+        )
     packages = row.text("packages")
     if sysroot and packages:
-        row.fault("packages", "is given beside `sysroot`, expected one of them: where the C library is")
+        row.fault("packages", f"read {packages!r} beside `sysroot`, expected one of them: where the C library is")
     if (sysroot or packages) and not any(SYSROOT in word for word in emulator):
         row.fault(
             "sysroot" if sysroot else "packages",
-            f"no word of `emulator` names it, expected {SYSROOT} in one, as in {EXAMPLE}",
+            f"read {sysroot or packages!r}, which no word of `emulator` names, expected {SYSROOT} in one, as in "
+            f"{EXAMPLE}",
         )
     for index, word in enumerate(emulator):
         if "{" in word.replace(SYSROOT, ""):
             row.fault(f"emulator[{index}]", f"read {word!r}, expected no other place than {SYSROOT}")
+    counter = _counter(row, machine)
     return Target(
         name=name,
         machine=machine,
@@ -76,5 +84,16 @@ def _target(name: str, row: Table) -> Target:
         emulator=emulator,
         sysroot=sysroot,
         packages=packages,
+        counter=counter,
         toolchain=read_own_toolchain(name, row.table("toolchain"), machine) if "toolchain" in row.content else None,
     )
+
+
+def _counter(row: Table, machine: str) -> tuple[str, ...]:
+    """The argv that counts. Faults go into `row`."""
+    words = row.texts("counter")
+    if words and not machine:
+        row.fault("counter", f"read {list(words)} without `machine` or `triple`, expected one of them")
+    if words and ("/" in words[0] or COUNTER not in words):
+        row.fault("counter", f"read {list(words)}, expected a locked emulator, as in {COUNTER_EXAMPLE}")
+    return words

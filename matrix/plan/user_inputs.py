@@ -1,4 +1,5 @@
-"""What users bring: models and toolchains, as a spec or a command line names them. Does not read their files."""
+"""What users bring: models, toolchains and tolerances, as a spec or a command line names them. Does not read
+their files."""
 
 from __future__ import annotations
 
@@ -30,6 +31,36 @@ IMAGE = "image:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far an output may lie from its reference, element by element: |output - reference| <= atol + rtol *
+    |reference|, as numpy.testing and torch.testing say it.
+
+    `atol` is a part of the scale of the element's channel, or an `absolute` number.
+    """
+
+    rtol: float = 0.0
+    atol: float = 0.0
+    absolute: bool = False
+
+    @property
+    def words(self) -> str:
+        """`rtol 0.0001, atol 2e-05 of the scale`."""
+        return f"rtol {self.rtol:.3g}, atol {self.atol:.3g}" + ("" if self.absolute else " of the scale")
+
+
+DEFAULT_TOLERANCE = {
+    "float64": Tolerance(rtol=1e-6, atol=2e-7),
+    "float32": Tolerance(rtol=1e-4, atol=2e-5),
+    "float16": Tolerance(rtol=1e-2, atol=5e-3),
+    "bfloat16": Tolerance(rtol=3e-2, atol=1.5e-2),
+}
+"""By dtype; a complex number has that of its parts, integers and booleans must be equal.
+
+Measured in float32, all models and releases: at most 2.9e-6 of the scale (MobileNetV2 on ARMv6).
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserModel:
     """A `[models.NAME]` table, or a file of `--model`.
 
@@ -47,6 +78,8 @@ class UserModel:
     function: str = ""
     opset_version: str = ""
     parameters: str = "inline"
+    strict: str = ""
+    """Of a Python file: "true" or "false", torch.export's strict mode; "" for the exporter's own."""
 
 
 def read_models(top: Table) -> dict[str, UserModel]:
@@ -56,17 +89,21 @@ def read_models(top: Table) -> dict[str, UserModel]:
     for name in table.content:
         named(table, name)
         row = table.table(name)
-        row.only((*known, "inputs", "expected", "function", "opset_version", "parameters"))
+        row.only((*known, "inputs", "expected", "function", "opset_version", "parameters", "strict"))
         given = [form for form in known if row.text(form)]
         form = given[0] if given else "file"
         if len(given) != 1:
             others = [f"`{form}`" for form in known if form != "file"]
-            table.fault(name, f"expected one of `file` (Python), {', '.join(others[:-1])} and {others[-1]}")
+            read = " and ".join(given) or "none"
+            table.fault(
+                name, f"read {read}, expected one of `file` (Python), {', '.join(others[:-1])} and {others[-1]}"
+            )
         for key in ("inputs", "expected", "function"):
             if form == "file" and len(given) == 1 and key in row.content:
-                row.fault(key, "does not go with `file`: the Python file says it")
+                row.fault(key, f"read {row.content[key]!r}, expected nothing beside `file`: the Python file says it")
         if form != "file" and "parameters" in row.content:
-            row.fault("parameters", "needs `file`: how an export keeps the weights")
+            read = row.content["parameters"]
+            row.fault("parameters", f"read {read!r}, expected it beside `file` only: how an export keeps the weights")
         opset = row.text("opset_version")
         if opset and (form != "onnx" or not opset.isdigit()):
             row.fault("opset_version", f"read {opset!r}, expected a number such as '17', and only with `onnx`")
@@ -79,6 +116,7 @@ def read_models(top: Table) -> dict[str, UserModel]:
             function=row.text("function"),
             opset_version=opset,
             parameters=row.choice("parameters", ("inline", "external"), "inline"),
+            strict=row.choice("strict", ("", "true", "false"), ""),
         )
     return models
 
@@ -91,12 +129,12 @@ def read_user_toolchains(top: Table, *, taken: Iterable[str] = ()) -> dict[str, 
     for name in table.content:
         named(table, name)
         if name in taken or name[:1].isdigit():
-            table.fault(name, "reads like a release or a keyword, expected a name that begins with a letter")
+            table.fault(name, f"read {name!r}, a release or a keyword, expected a name that begins with a letter")
         row = table.table(name)
         row.only(("path", "image"))
         image = row.text("image")
         if image and "path" in row.content:
-            row.fault("image", "does not go with `path`: the tools are in one of them")
+            row.fault("image", f"read {image!r} beside `path`, expected one of them: where the tools are")
         toolchains[name] = f"{IMAGE}{image}" if image else row.text("path", required=True)
     return toolchains
 
@@ -122,7 +160,7 @@ def read_builds(top: Table, *, taken: Iterable[str] = ()) -> dict[str, UserBuild
     for name in table.content:
         named(table, name)
         if name in taken or name[:1].isdigit():
-            table.fault(name, "reads like a release or a keyword, expected a name that begins with a letter")
+            table.fault(name, f"read {name!r}, a release or a keyword, expected a name that begins with a letter")
         row = table.table(name)
         row.only(("source", "toolchain", "options"))
         options = row.texts("options")
@@ -172,6 +210,22 @@ def _packages(table: Table) -> tuple[str, ...]:
     for index, word in enumerate(read):
         if fault := fault_of(word):
             table.fault(f"packages[{index}]", fault)
+    return read
+
+
+def read_tolerance(top: Table) -> dict[str, Tolerance]:
+    """The table `[tolerance]`: a number, rtol, which atol follows; or a table with both, in which atol is absolute."""
+    table, read = top.table("tolerance"), dict(DEFAULT_TOLERANCE)
+    table.only(DEFAULT_TOLERANCE, kind="dtype")
+    for dtype in (dtype for dtype in read if dtype in table.content):
+        if isinstance(table.content[dtype], Mapping):
+            row = table.table(dtype)
+            row.only(("rtol", "atol"))
+            rtol, atol = (row.positive(key, 0.0) if key in row.content else 0.0 for key in ("rtol", "atol"))
+            read[dtype] = Tolerance(rtol=rtol, atol=atol, absolute=True)
+        else:
+            rtol, usual = table.positive(dtype, read[dtype].rtol), read[dtype]
+            read[dtype] = Tolerance(rtol=rtol, atol=rtol * usual.atol / usual.rtol)
     return read
 
 
@@ -268,7 +322,7 @@ def fault_of(word: str) -> str:
         return f"read {word!r}, expected a requirement such as 'transformers==4.57.1'"
     if requirement.url:
         return f"read {word!r}, expected a package of the index, no address: only such a one has a hash to lock"
-    if canonicalize_name(requirement.name) in {axis.package for axis in axes().values()}:
+    if any(canonicalize_name(requirement.name) in (axis.package, axis.older_package) for axis in axes().values()):
         return f"read {word!r}, expected another package: {requirement.name} is chosen by an axis of the matrix"
     return ""
 
@@ -279,7 +333,7 @@ def pins_fit(pins: Mapping[str, str], packages: Iterable[str]) -> bool:
     named = {canonicalize_name(requirement.name) for requirement in asked}
     return pins.keys() == named and all(
         requirement.specifier.contains(pins[canonicalize_name(requirement.name)], prereleases=True)
-        and not (requirement.extras or requirement.marker)  # packages that these add are not pinned
+        and not (requirement.extras or requirement.marker or requirement.url)  # what these add is not pinned
         for requirement in asked
     )
 

@@ -12,6 +12,8 @@ from matrix.core.versions import ascending
 from matrix.plan.stages import axes, environments
 
 WANTED = "wanted.toml"
+_OLDER = "older"
+"""The table, in that of a package, of the releases under its older name."""
 BELONGS = "it belongs into images/locks as TOML"
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)\Z")
 _VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*\Z")
@@ -47,6 +49,8 @@ class Wanted:
 
     pythons: tuple[str, ...]
     packages: Mapping[str, PackageWish]
+    older: Mapping[str, PackageWish]
+    """By kind: the releases that a package had under its older name."""
     combined: tuple[CombinedWish, ...]
     beside: Mapping[str, Mapping[str, str]]
     """Release of a combination's last axis -> package -> version, if those packages have no release with its minor
@@ -60,17 +64,20 @@ def axis_packages(kind: str) -> dict[str, str]:
 
 def read_wanted(folder: Path) -> Wanted:
     """`wanted.toml`. Raises LockFault with all its faults."""
-    top = read_toml(folder / WANTED, WANTED, file_format=1, tip=BELONGS)
+    top = read_toml(folder / WANTED, str(folder / WANTED), file_format=1, tip=BELONGS)
     kinds = {kind: axis_packages(kind) for kind, each in environments().items() if each.axes and not each.follows}
     top.only(("format", "pythons", *kinds, "beside"))
-    single = {kind: packages for kind, packages in kinds.items() if len(packages) == 1}
+    single = {kind: next(iter(packages)) for kind, packages in kinds.items() if len(packages) == 1}
+    tables = {kind: top.table(kind) for kind in single if kind in top.content}
     wanted = Wanted(
         pythons=_pythons(top),
         packages={
-            kind: _package_wish(package, top.table(kind))
-            for kind, packages in single.items()
-            for package in packages.values()
-            if kind in top.content
+            kind: _package_wish(axes()[single[kind]].package, table, (_OLDER,)) for kind, table in tables.items()
+        },
+        older={
+            kind: _package_wish(axes()[single[kind]].older_package, table.table(_OLDER))
+            for kind, table in tables.items()
+            if _OLDER in table.content
         },
         combined=tuple(_combined_wish(kind, row) for kind in kinds if kind not in single for row in top.tables(kind)),
         beside=_beside(top.table("beside")),
@@ -99,10 +106,10 @@ def _formed(table: Table, key: str, form: re.Pattern[str], what: str) -> str:
     return read
 
 
-def _package_wish(package: str, table: Table) -> PackageWish:
+def _package_wish(package: str, table: Table, further: tuple[str, ...] = ()) -> PackageWish:
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    table.only(("package", "specifier", "lowest_python"))
+    table.only(("package", "specifier", "lowest_python", *further))
     specifier = table.text("specifier", required=True)
     try:
         SpecifierSet(specifier)

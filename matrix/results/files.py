@@ -11,20 +11,25 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from matrix.artifacts.json_reader import JsonFault, read_json
 from matrix.core.errors import ResultsFault
 from matrix.core.records import Outcome
 from matrix.core.store_paths import StorePath
 from matrix.core.text import mark_controls
 from matrix.core.versions import did_you_mean
+from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.results.judge import Comparison, Movement
 from matrix.results.migrations import FORMAT_MIGRATIONS
-from matrix.results.run import Cell, CellTable, RealisedEnvironment, Run, RunAxis, RunValue
+from matrix.results.run import Cell, CellTable, RealisedEnvironment, Recompiled, Run, RunAxis, RunValue
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-RESULTS_FORMAT = 2
+Record = TypeVar("Record")
+
+RESULTS_FORMAT = 3
 """The format of the JSON. Raise it together with a new row of FORMAT_MIGRATIONS."""
 RESULTS_TIP = "`python -m matrix show --format json --output FILE` writes one"
 MOST_FAULTS = 10
@@ -34,13 +39,19 @@ VERDICT = ("axes", "outcome", "stage", "signature")
 """The first keys of a cell; the others are its evidence."""
 KEYED = {"jobs": "key", "environments": "digest", "store_paths": "path"}
 """Tables of a run whose rows are records with their own name."""
-SPARSE = (Run, RunAxis, RunValue, CellTable, Cell, RealisedEnvironment, StorePath)
+SPARSE = (Movement, Run, RunAxis, RunValue, CellTable, Cell, RealisedEnvironment, StorePath)
 """Records that are written without default values."""
 
 
 def run_files(folder: Path) -> tuple[Path, ...]:
     """The published runs of a folder, by name."""
     return tuple(sorted(folder.glob("*.json")))
+
+
+def machine_files(folder: Path) -> tuple[Path, ...]:
+    """The published runs of other machines, `MACHINE/PRESET.json` beside `PRESET.json`, by name."""
+    here = {path.name for path in run_files(folder)}
+    return tuple(path for path in sorted(folder.glob("*/*.json")) if path.name in here)
 
 
 def read_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
@@ -51,31 +62,36 @@ def read_runs(paths: Iterable[Path]) -> tuple[Run, ...]:
 def read_run(path: Path) -> Run:
     """Reads one file. Raises ResultsFault with its faults, each with its place."""
     try:
-        document: object = json.loads(path.read_text(encoding="utf-8"))
+        document: object = read_json(path.read_bytes())
     except OSError as error:
-        raise ResultsFault(f"{path}: cannot be read: {error.strerror}", tip=RESULTS_TIP) from None
-    except (ValueError, RecursionError) as error:
+        raise ResultsFault(
+            f"{path}: read nothing ({error.strerror}), expected a results file", tip=RESULTS_TIP
+        ) from None
+    except JsonFault as error:
         raise ResultsFault(f"{path}: not JSON: {error}", tip=RESULTS_TIP) from None
     return parse_run(document, source=str(path))
 
 
 def parse_run(document: object, *, source: str) -> Run:
     """The run in a document of this format or an older one. Raises ResultsFault."""
-    from cattrs.errors import BaseValidationError
-
     content = _migrated(document, source)
-    faults: list[str] = []
-    run = None
-    try:
-        run = converter().structure({**_opened(content), "source": source}, Run)
-    except (BaseValidationError, Unfit) as error:
-        faults += _faults(error, "")
+    run, faults = structured({**_opened(content), "source": source}, Run)
     faults += _loose_ends(content)
     if faults or run is None:
         more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
         listed = "\n".join(f"  {mark_controls(fault, LONGEST_FAULT)}" for fault in [*faults[:MOST_FAULTS], *more])
         raise ResultsFault(f"{source}: not a run of format {RESULTS_FORMAT}:\n{listed}", tip=RESULTS_TIP)
     return run
+
+
+def structured(document: object, kind: type[Record]) -> tuple[Record | None, list[str]]:
+    """A record of a document of texts, numbers, lists and tables; or None and its faults, each with its place."""
+    from cattrs.errors import BaseValidationError
+
+    try:
+        return converter().structure(document, kind), []
+    except (BaseValidationError, Unfit) as error:
+        return None, list(_faults(error, ""))
 
 
 def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
@@ -90,12 +106,23 @@ def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
     return json.dumps({**head, "sentences": list(sentences), **content}, indent=1, allow_nan=False) + "\n"
 
 
+def _head(document: object) -> str:
+    """What stands where a run has its format and its cells."""
+    if not isinstance(document, dict):
+        return f"a {type(document).__name__}"
+    cells = document.get("cells")
+    return (
+        f"`format` {document.get('format')!r:.40}, `cells` {'a list' if isinstance(cells, list) else repr(cells)[:40]}"
+    )
+
+
 def _migrated(document: object, source: str) -> dict[str, Any]:
     """The document in the newest format."""
     read = document.get("format") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or not isinstance(read, int) or not isinstance(document.get("cells"), list):
+    if not isinstance(document, dict) or type(read) is not int or not isinstance(document.get("cells"), list):
         raise ResultsFault(
-            f"{source}: read no `format` with a list of `cells`, expected a run as JSON", tip=RESULTS_TIP
+            f"{source}: read {_head(document)}, expected a run as JSON: a number as `format`, a list of `cells`",
+            tip=RESULTS_TIP,
         )
     if read > RESULTS_FORMAT:
         raise ResultsFault(
@@ -105,7 +132,12 @@ def _migrated(document: object, source: str) -> dict[str, Any]:
     for step in range(read, RESULTS_FORMAT):
         if step not in FORMAT_MIGRATIONS:
             raise ResultsFault(f"{source}: read format {read}, expected {RESULTS_FORMAT}", tip=RESULTS_TIP)
-        document = FORMAT_MIGRATIONS[step](document)
+        try:
+            document = FORMAT_MIGRATIONS[step](document)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ResultsFault(
+                f"{source}: not a run of format {read}: {error!r:.{LONGEST_FAULT}}", tip=RESULTS_TIP
+            ) from None
     return document
 
 
@@ -147,6 +179,10 @@ def converter() -> Converter:
         return make_dict_unstructure_fn(kind, made, _cattrs_omit_if_default=kind in SPARSE, **renamed(kind))
 
     def renamed(kind: type) -> dict[str, Any]:
+        if kind is Comparison:  # the fields that came later
+            return {name: override(omit_if_default=True) for name in ("absolute", "relative", "wrong", "allowed")}
+        if kind is Recompiled:
+            return {"differing": override(omit_if_default=True)}
         return {"size": override(rename="bytes")} if kind is StorePath else {}
 
     for kind, words, fits in SCALARS:
@@ -209,7 +245,7 @@ def _opened(content: Mapping[str, Any]) -> dict[str, Any]:
     return opened
 
 
-def _flat(cell: object) -> object:
+def _flat(cell: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
     evidence = cell.get("evidence") if isinstance(cell, dict) else None
     return {**cell, **evidence} if isinstance(cell, dict) and isinstance(evidence, dict) else cell
 
@@ -227,8 +263,9 @@ def _closed(content: dict[str, Any]) -> dict[str, Any]:
     for row in closed["environments"].values():
         row.update(row.pop("evidence", {}))
     for job in closed["jobs"].values():
-        if not job["measurements"]:
-            del job["measurements"]
+        for name in ("measurements", "attempts"):
+            if not job[name]:
+                del job[name]
     return {field.name: closed[field.name] for field in dataclasses.fields(Run) if field.name in closed}
 
 
@@ -241,7 +278,7 @@ def _faults(error: BaseException, place: str) -> Iterator[str]:
 
     if not isinstance(error, BaseValidationError):
         lacks = isinstance(error, KeyError)
-        yield f"{place or 'the file'}: " + ("is missing" if lacks else str(error))
+        yield f"{place or 'the file'}: " + ("is missing, expected a value" if lacks else str(error))
         return
     cell = getattr(error, "cl", None) is Cell
     for each, note in error.group_exceptions()[0]:  # type: ignore[attr-defined]
@@ -258,16 +295,18 @@ def _faults(error: BaseException, place: str) -> Iterator[str]:
 
 def _loose_ends(content: Mapping[str, Any]) -> Iterator[str]:
     """Names in cells without a target. The converter reports what is no cell at all."""
-    jobs: Any = content.get("jobs", {})
-    stages: Any = content.get("stages")
+    jobs: Any = content.get("jobs") or {}
+    named = content.get("stages")
+    stages = [stage for stage in named if isinstance(stage, str)] if isinstance(named, list) else []
+    yield from _unnamed(content)
     for index, cell in enumerate(content["cells"]):
         if not isinstance(cell, dict):
             continue
         if not cell.get("axes"):
             yield f"cells[{index}].axes: is missing or empty, expected a value for each axis"
         stage = cell.get("stage")
-        if isinstance(stage, str) and isinstance(stages, list) and stage not in stages:
-            yield f"cells[{index}].stage: read {stage!r}, expected one of {', '.join(map(str, stages))}" + did_you_mean(
+        if isinstance(stage, str) and isinstance(named, list) and stage not in stages:
+            yield f"cells[{index}].stage: read {stage!r}, expected one of {', '.join(stages)}" + did_you_mean(
                 stage, stages
             )
         evidence = cell.get("evidence", {})
@@ -275,7 +314,26 @@ def _loose_ends(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"cells[{index}].evidence: read {evidence!r}, expected a table"
             continue
         for name in ("jobs", "beside"):
-            keys = evidence.get(name)
+            keys = _flat(cell).get(name)
             for place, key in enumerate(keys if isinstance(keys, list) and isinstance(jobs, dict) else ()):
                 if isinstance(key, str) and key not in jobs:
                     yield f"cells[{index}].evidence.{name}[{place}]: read {key!r}, expected a key of `jobs`"
+
+
+def _unnamed(content: Mapping[str, Any]) -> Iterator[str]:
+    """Cells and rows of times without a label for an axis that they need."""
+    names = [axis.get("name") for axis in _tables(content.get("axes"))]
+    places = [(f"cells[{index}]", cell, [MODEL_AXIS.name, *names]) for index, cell in enumerate(content["cells"])]
+    for index, table in enumerate(_tables(content.get("times"))):
+        wanted = table.get("axes")
+        for place, row in enumerate(_tables(table.get("rows"))):
+            places.append((f"times[{index}].rows[{place}]", row, wanted if isinstance(wanted, list) else []))
+    for name, row, wanted in places:
+        labels = row.get("axes") if isinstance(row, dict) else None
+        for axis in dict.fromkeys(each for each in wanted if isinstance(each, str)):
+            if isinstance(labels, dict) and labels and axis not in labels:
+                yield f"{name}.axes: read no {mark_controls(axis, LONGEST_FAULT)}, expected a value for each axis"
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

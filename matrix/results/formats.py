@@ -6,12 +6,14 @@ import csv
 import html
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from xml.etree import ElementTree
 
 from tabulate import tabulate
 
 from matrix.core.records import Outcome
+from matrix.core.text import counted, escape_controls
 from matrix.plan.axes import NONE
 from matrix.results.files import run_json
 from matrix.results.run import Run
@@ -19,7 +21,7 @@ from matrix.results.sections import Block, Column, Grid, Lines, Section, Words, 
 from matrix.results.sentences import comparison_sentences, recompiled
 from matrix.results.square import legend, mark_of, squares, words_of
 from matrix.results.times import TIMES_SECTION
-from matrix.results.weights import BUILDS, MODULE_WEIGHTS
+from matrix.results.weights import BUILDS, COMPILE_STATISTICS, MODULE_WEIGHTS
 
 LEGEND = (
     Column(title="mark", value=lambda row: row.mark, align="center"),
@@ -68,6 +70,7 @@ def sections() -> tuple[Section, ...]:
         MODULE_WEIGHTS,
         Section(name="squares", blocks=_squares, on_site=False),
         BUILDS,
+        COMPILE_STATISTICS,
         measures(),
         Section(name="notes", blocks=_notes, on_site=False),
         Section(name="beside", blocks=_beside, on_site=False),
@@ -77,9 +80,12 @@ def sections() -> tuple[Section, ...]:
 
 def totals(run: Run) -> str:
     """`225 cells: 51 passed, 174 failed`."""
-    counted = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in run.counts().items())
+    ends = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in run.counts().items())
     ran = sum(1 for cell in run.cells if not cell.compared)
-    return f"{len(run.cells)} cells: {counted}" + (f"; {ran} of the passed ones are not compared" if ran else "")
+    still = sum(1 for cell in run.cells if cell.degenerate)
+    doubts = [f"{ran} of the passed ones are not compared"] * bool(ran)
+    doubts += [f"{still} of the passed ones are degenerate"] * bool(still)
+    return "; ".join([f"{counted(len(run.cells), 'cell')}: {ends}", *doubts])
 
 
 def _blocks(run: Run) -> Iterator[Block]:
@@ -150,7 +156,8 @@ def as_csv(run: Run) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     more = [name for names, _ in data for name in names]
-    writer.writerow([*axes, "outcome", "stage", "signature", "message", "error", "reproduce", *more])
+    named = ("outcome", "stage", "signature", "message", "error", "reproduce")
+    writer.writerow(without_formulas([*axes, *named, *more]))
     for cell in run.cells:
         error = (
             "" if not cell.comparison else f"{math.inf if cell.comparison.error is None else cell.comparison.error:.3g}"
@@ -162,9 +169,14 @@ def as_csv(run: Run) -> str:
     return stream.getvalue()
 
 
+FORMULA = re.compile(r"[\s\x00-\x1f]*([=+@\uff1d\uff0b\uff20]|[-\uff0d]\S)|[\t\r\n]")
+"""What spreadsheets take for a formula: also behind white space, and in wide forms. A lone dash is an axis without a
+value."""
+
+
 def without_formulas(row: Iterable[str]) -> list[str]:
     """A text that a spreadsheet would take for a formula gets an apostrophe."""
-    return [f"'{text}" if text[:1] in ("=", "+", "@") or (text[:1] == "-" and len(text) > 1) else text for text in row]
+    return [f"'{text}" if FORMULA.match(text) else text for text in row]
 
 
 def run_as_json(run: Run) -> str:
@@ -189,7 +201,7 @@ def as_junit(run: Run) -> str:
         seconds = sum(job.seconds for job in run.jobs_of(cell)[-1:])
         name = " ".join(f"{axis}={label}" for axis, label in cell.axes.items())
         case = ElementTree.SubElement(suite, "testcase", classname=run.preset, name=name, time=f"{seconds:.3f}")
-        message = _printable(cell.said)
+        message = escape_controls(cell.said)
         if cell.outcome.red:
             ElementTree.SubElement(case, "failure", type=cell.words, message=message).text = cell.reproduce
         elif cell.outcome is not Outcome.PASSED:
@@ -198,16 +210,16 @@ def as_junit(run: Run) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
 
+def _safe(form: Callable[[Run], str]) -> Callable[[Run], str]:
+    """The format without control characters: a terminal would obey them, XML 1.0 does not allow them."""
+    return lambda run: escape_controls(form(run))
+
+
 FORMATS: Mapping[str, Callable[[Run], str]] = {
-    "table": as_table,
-    "markdown": as_markdown,
-    "html": as_html,
-    "csv": as_csv,
+    "table": _safe(as_table),
+    "markdown": _safe(as_markdown),
+    "html": _safe(as_html),
+    "csv": _safe(as_csv),
     "json": run_as_json,
-    "junit": as_junit,
+    "junit": _safe(as_junit),
 }
-
-
-def _printable(text: str) -> str:
-    """XML 1.0 allows no control characters, and IREE prints some."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

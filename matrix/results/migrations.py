@@ -1,8 +1,9 @@
 """Upgrades results files of older formats, step by step.
 
 Format 1 had cells, jobs and environments, and sentences about them instead of the axes and tables that the sentences
-are made from. Those are derived from the cells, and from the shipped preset with the file's name. What does not fit is
-left as it is: the reader of the newest format reports it.
+are made from. Those are derived from the cells, and from the shipped preset with the file's name. Format 2 had the time
+of a compile that failed, which looks like a quick one, and said "no difference" of a module that is the same bytes and
+of times whose noise hid any difference. What does not fit is left as it is: the reader of the newest format reports it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Any
 
 from matrix.core.data import DATA, presets
 from matrix.core.versions import SelectorFault, is_version, select
-from matrix.plan.backends.iree import COMPILER, IREE, RUNTIME
+from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes
-from matrix.results.speed import distinct, median_ratio, waited_for_core
+from matrix.results.run import Verdict
+from matrix.results.speed import WIDEST_FLOOR, distinct, median_ratio, waited_for_core
 
 Document = dict[str, Any]
 END = next(kind.name for kind in IREE.stages if kind.compared)
@@ -29,7 +32,9 @@ def from_format_1(old: Document) -> Document:
     cells = [cell for cell in old["cells"] if isinstance(cell, dict) and isinstance(cell.get("axes"), dict)]
     jobs = [job for job in _rows(old.get("jobs")).values() if isinstance(job, dict)]
     ran = {job.get("stage") for job in jobs}
-    asked = [kind for kind in IREE.stages if not kind.comes_with and (kind.judged or old.get("times"))]
+    asked = [
+        kind for kind in IREE.stages if not kind.comes_with and (kind.judged or (kind.rounds and old.get("times")))
+    ]
     kinds = [kind for kind in IREE.stages if kind in asked or kind.name in ran]
     last = [kind.name for kind in kinds if kind.judged and kind.name in ran] or [END]
     found = _axes(old, cells, spec)
@@ -47,7 +52,25 @@ def from_format_1(old: Document) -> Document:
     }
 
 
-FORMAT_MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {1: from_format_1}
+def from_format_2(old: Document) -> Document:
+    """Rows of times without the times of compiles that left no module; the verdict on times that are the baseline's
+    own, or where the noise hides any difference."""
+    for table in map(_rows, _list(old.get("times"))):
+        rows = [row for row in _list(table.get("rows")) if isinstance(row, dict)]
+        base = next((row.get("seconds_by_round") for row in rows if row.get("baseline")), None)
+        floor = table.get("noise_floor")
+        equal = Verdict.UNDECIDED if isinstance(floor, float) and floor > WIDEST_FLOOR else Verdict.SAME
+        for row in rows:
+            if row.get("vmfb_bytes") is None:
+                row.update(dict.fromkeys(COMPILE_TIMES))
+            told = Verdict.SAME_BYTES if base and row.get("seconds_by_round") == base else equal
+            verdicts = _list(row.get("verdicts"))
+            row["verdicts"] = [told.value if each == Verdict.SAME else each for each in verdicts]
+    return {**old, "format": 3}
+
+
+COMPILE_TIMES = ("compile_seconds", "compile_cpu_seconds")
+FORMAT_MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {1: from_format_1, 2: from_format_2}
 """Format -> the function that upgrades it to the next one."""
 
 
@@ -58,6 +81,10 @@ def _preset(name: str) -> Spec:
 
 def _rows(value: object) -> Document:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
 
 
 def _axes(old: Document, cells: Sequence[Document], spec: Spec | None) -> list[Document]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from matrix.core.records import Outcome
 from matrix.core.store_paths import StorePath
-from matrix.results.judge import Comparison
+from matrix.results.judge import Attempt, Comparison, Movement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,11 @@ class FinishedJob:
     finished_at: str = ""
     machine: str = ""
     measurements: Mapping[str, Any] = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def status(self) -> str:
-        """`exit code 1`, `signalled 11`, `timed_out`."""
+        """As that of a `JobEnd`."""
         return f"exit code {self.exit_code}" if self.end == "exited" else f"{self.end} {self.signal or ''}".strip()
 
 
@@ -61,7 +62,8 @@ class Cell:
 
     `stage` is where it ended, `jobs` are the keys of its stages' jobs in order, `beside` those of the measuring jobs.
     `message`, `means` and `values` belong to its `signature`, `reason` says why there is no measurement, `included` by
-    which rule it exists. It is not `compared` if it ran to its end without expected outputs.
+    which rule it exists. It is not `compared` if it ran to its end without expected outputs. `movement` says whether
+    the reference depends on the inputs, where a front end knows it.
     """
 
     axes: Mapping[str, str]
@@ -78,6 +80,7 @@ class Cell:
     included: str = ""
     comparison: Comparison | None = None
     compared: bool = True
+    movement: Movement | None = None
 
     @property
     def name(self) -> str:
@@ -95,8 +98,14 @@ class Cell:
 
     @property
     def right(self) -> bool:
-        """It passed, and its outputs were compared with the reference: only such cells support advice."""
-        return self.passed and self.comparison is not None
+        """It passed, and its outputs were compared with a reference that depends on its inputs, as far as that is
+        known: only such cells support advice."""
+        return self.passed and self.comparison is not None and not self.degenerate
+
+    @property
+    def degenerate(self) -> bool:
+        """It passed, and would have with other inputs: an output of the reference hardly depends on them."""
+        return self.passed and self.movement is not None and bool(self.movement.degenerate)
 
     @property
     def measured(self) -> bool:
@@ -107,6 +116,8 @@ class Cell:
         """The outcome with its stage and signature: `failed at run: vm-bytecode-version`."""
         if not self.compared:
             return "passed, not compared"
+        if self.degenerate:
+            return "passed, degenerate"
         where = f" at {self.stage}" if self.stage and not self.passed else ""
         return f"{self.outcome}{where}" + (f": {self.signature}" if self.signature else "")
 
@@ -140,6 +151,8 @@ class Verdict(StrEnum):
     FASTER = "faster"
     SLOWER = "slower"
     SAME = "no difference"
+    SAME_BYTES = "the same bytes"
+    UNDECIDED = "undecided"
     UNSETTLED = "unsettled"
     TOO_FEW = "too few rounds"
 
@@ -148,8 +161,8 @@ class Verdict(StrEnum):
 class Timed:
     """The times of a cell, in seconds: the median over its rounds, the quartiles, `ratio` to the baseline (the median
     of the rounds'), one verdict for each pass. None if there is nothing; then `reason` says why. `compile_seconds` is
-    that of the quickest compile, `peak_bytes` and `device_peak_bytes` are the maximum over all rounds, `command` is
-    that of the first."""
+    that of the quickest compile that passed, `peak_bytes` and `device_peak_bytes` are the maximum over all rounds,
+    `command` is that of the first."""
 
     axes: Mapping[str, str]
     baseline: bool = False
@@ -212,13 +225,13 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recompiled:
-    """Modules of one compiler release that were compiled more than once, the `unequal` ones among them, and those whose
-    outcomes differ (`ends`)."""
+    """Modules that were compiled again: the `unequal`, those with other outcomes, and class of bytes -> `differing`."""
 
     compiler: str
     modules: int
     unequal: int
     ends: int
+    differing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +286,7 @@ class Run:
 
     `source` is its name in messages, `stages` are those of its jobs in order, `last_stage` is the one in which a cell
     ends if all goes well (`other_last_stages`: of further backends). `baseline` is what times are compared with, a
-    label by axis. `signatures` have a `next` step.
+    label by axis. `tolerance` is rtol by dtype, `allowed` all of it in words. `signatures` have a `next` step.
     """
 
     source: str = ""
@@ -286,6 +299,7 @@ class Run:
     tables: tuple[CellTable, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=dict)
+    allowed: Mapping[str, str] = field(default_factory=dict)
     cells: tuple[Cell, ...]
     jobs: Mapping[str, FinishedJob] = field(default_factory=dict)
     environments: Mapping[str, RealisedEnvironment] = field(default_factory=dict)

@@ -3,12 +3,16 @@ Text, Markdown, HTML, CSV, JSON and the site are made from the same description.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from matrix.core.records import Outcome
+from matrix.core.text import counted
 from matrix.plan.axes import NONE
+from matrix.plan.backends.counting import COUNT_FIGURES
 from matrix.results.run import Cell, Run
 
 
@@ -115,7 +119,13 @@ def differing(axes: Iterable[str], rows: Sequence[Mapping[str, str]], *, always:
 
 # -- the measurements of stages
 
-MEASURES: tuple[Column, ...] = ()
+
+def _count_of(name: str) -> Column:
+    """A whole number of a call of a module. How long it takes is another figure."""
+    return Column(key=name, title=name, value=lambda found: found.get(name), text="{:,}".format)
+
+
+MEASURES: tuple[Column, ...] = tuple(map(_count_of, COUNT_FIGURES))
 """Columns for the measurements of stages: `value` gets the measurements of a cell's jobs together, by name. Those of a
 benchmark have their own section."""
 
@@ -143,6 +153,11 @@ def _measures(run: Run) -> Iterator[Block]:
         columns = [replace(each, value=partial(_second, each.value)) for each in MEASURES]
         yield Words(text="what the stages measured")
         yield grid([*by_axes(axes, lambda row: row[0].axes), *columns], rows.values())
+    lacking = Counter(
+        cell.reason for cell in run.cells if cell.outcome is Outcome.PASSED and cell.compared and cell.reason
+    )
+    if lacking:
+        yield Lines(lines=tuple(f"{counted(count, 'cell')}: {reason}" for reason, count in lacking.items()))
 
 
 def measures() -> Section:

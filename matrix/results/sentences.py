@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import InvalidVersion
 
 from matrix.core.records import Outcome
+from matrix.core.text import counted
+from matrix.core.versions import minor, release_key
 from matrix.plan.axes import NONE
 from matrix.plan.stages import axes_of, exchanged, front_end, kinds, module_of
-from matrix.results.run import Cell, FinishedJob, Run, RunAxis
+from matrix.results.run import Cell, FinishedJob, Recompiled, Run, RunAxis
 from matrix.results.square import placed, span
 
 Place = tuple[str, ...]
@@ -41,9 +43,10 @@ class SubjectComparison:
     def words(self) -> str:
         if not self.cells:
             return f"no cell is measured on both {self.subject} and {self.first}, {self.unmeasured} on one of them only"
-        count = f"all {self.cells}" if self.same == self.cells else f"{self.same} of {self.cells}"
+        count = counted(self.cells, "cell")
+        part = ("all " if self.cells > 1 else "") if self.same == self.cells else f"{self.same} of "
         missing = f"; {self.unmeasured} more are measured on one of them only" if self.unmeasured else ""
-        return f"{self.subject} ends as {self.first} does in {count} cells{self._how}{missing}"
+        return f"{self.subject} ends as {self.first} does in {part}{count}{self._how}{missing}"
 
     @property
     def _how(self) -> str:
@@ -212,7 +215,7 @@ def _order(axis: str, run: Run) -> tuple[str, ...]:
     labels = dict.fromkeys(run.axis(axis).labels)
     labels |= dict.fromkeys(cell.axes.get(axis, NONE) for cell in run.cells)
     try:
-        return tuple(sorted(labels, key=Version))
+        return tuple(sorted(labels, key=release_key))
     except InvalidVersion:
         return tuple(labels)
 
@@ -287,7 +290,7 @@ def _said(run: Run, cells: Sequence[Cell]) -> str:
     failed = Counter(cell.words for cell in cells if not _compiled(run, cell))
     why = "; what does not: " + ", ".join(f"{words} ({n})" for words, n in failed.most_common()) if failed else ""
     ran = [cell for cell in cells if any(module_of(job.inputs) for job in run.jobs_of(cell))]
-    right = sum(cell.outcome is Outcome.PASSED for cell in ran)
+    right = sum(cell.outcome is Outcome.PASSED and not cell.degenerate for cell in ran)
     numbers = f"; {right} of {len(ran)} that ran give torch's numbers" if ran else ""
     return f"{count} pairs of exporter and compiler compile (compiler {parts}){why}{numbers}"
 
@@ -304,7 +307,7 @@ def _compiles(run: Run, cell: Cell) -> list[FinishedJob]:
 def _relation(run: Run, cell: Cell) -> str:
     axes = (front_end().axes[-1], (*axes_of(_compiles(run, cell)[0].stage), "")[0])
     try:
-        exporter, compiler = (Version(cell.axes.get(axis, NONE)).release[:2] for axis in axes)
+        exporter, compiler = (release_key(minor(cell.axes.get(axis, NONE))) for axis in axes)
     except InvalidVersion:  # a user's own build
         return NEWER
     return SAME_RELEASE if compiler == exporter else (OLDER if compiler < exporter else NEWER)
@@ -327,10 +330,16 @@ def recompiled(run: Run) -> tuple[str, ...]:
         if row.unequal:
             told.append(
                 f"compiler {row.compiler} is not deterministic: {row.unequal} of {row.modules} modules came out with "
-                f"other bytes when compiled again{ends}"
+                f"other bytes when compiled again{_classes(row)}{ends}"
             )
     steady = [row for row in run.compiled_again if not row.unequal]
     if steady:
         releases = ", ".join(row.compiler for row in steady)
         told.append(f"compiled again, the same bytes: all {sum(row.modules for row in steady)} modules of {releases}")
     return tuple(told)
+
+
+def _classes(row: Recompiled) -> str:
+    """`: VM bytecode in 4, dispatches in 1`; nothing where nobody looked."""
+    found = sorted(row.differing.items(), key=lambda item: (-item[1], item[0]))
+    return ": " + ", ".join(f"{name} in {count}" for name, count in found) if found else ""

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import functools
 import re
+import signal
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matrix.core.data import DATA
-from matrix.core.records import Outcome
-from matrix.plan.stages import backends
+from matrix.core.records import JobResult, Outcome
+from matrix.plan.stages import backends, kinds
 
 UNRECOGNISED = "unrecognised"
 NO_OUTPUT = "no-output"
+MODEL_CRASHED, MODEL_MEMORY = "model-crashed", "model-memory"
+OWN_CODE, EXPORTING = "in the model's own code: ", "exporting with "
+"""How the lines begin with which an export says what is under way: see scripts/export.py."""
+OWN_CODES = {UNRECOGNISED: "?", NO_OUTPUT: "Z", MODEL_CRASHED: "MX", MODEL_MEMORY: "MY"}
+OWN_CODE_NEXT = "correct the model file: it ends so in plain torch; the log (`why --log`) has the stack"
+FRAME = re.compile(r" {0,3}#\d{1,4} 0x[0-9a-f]{1,16} (\S.{0,1600}) (?:\S{1,300}:\d{1,9}:\d{1,9}|\(/[^()]{1,600}\))$")
+"""A line of LLVM's stack dump: ` #4 0x… name file:line:column`, or the library in its place."""
+REPORTING = re.compile(r"llvm::sys::|SignalHandler|\(/|gsignal|raise\b|abort\b|__assert|__pthread_kill")
+LONGEST_LOG = 64 << 10
+"""How many characters of a log are searched, from its end: as many as a worker keeps (`Limits.log_bytes`). The repeats
+of patterns are bounded, so that no log of this length takes one longer than 50 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +82,7 @@ def _rows(files: tuple[str, ...]) -> tuple[SignatureRow, ...]:
 
 def codes() -> dict[str, str]:
     """The letters of each signature in the square."""
-    return {row.name: row.code for row in rows()} | {UNRECOGNISED: "?", NO_OUTPUT: "Z"}
+    return {row.name: row.code for row in rows()} | OWN_CODES
 
 
 def gates() -> dict[str, str]:
@@ -83,12 +95,14 @@ def legends() -> dict[str, str]:
     return {row.name: row.legend for row in rows()} | {
         UNRECOGNISED: "no row of signatures.toml knows the message",
         NO_OUTPUT: "the job printed nothing, or wrote not all of its outputs",
+        MODEL_CRASHED: "the model's own Python crashed, in plain torch, before any export",
+        MODEL_MEMORY: "the model's own Python needs more memory than the limit, in plain torch",
     }
 
 
 def recognise(log: str) -> Signature:
     """The signature of a failed job's log. An unknown message stays visible as `unrecognised`, with its text."""
-    return _recognise(log, rows())
+    return _recognise(log[-LONGEST_LOG:], rows())
 
 
 @functools.lru_cache(maxsize=4096)
@@ -130,3 +144,75 @@ def _last_words(log: str) -> str:
     telling = [line for line in lines if re.search(r"error|fail|exception|abort", line, re.IGNORECASE)]
     chosen = telling[:1] or lines[-1:]
     return chosen[0][:600] if chosen else "the job printed nothing"
+
+
+def signature_of(result: JobResult) -> Signature:
+    """The facts in the log of a job that did not pass."""
+    end = result.end
+    if end.end == "over_limit":
+        return _own("output-limit", end.error, "raise [limits] in the spec if it needs more")
+    if result.outcome is Outcome.FAILED and (end.exit_code == 0 or _silent(end.log)):
+        said = end.error or ("wrote not all of its outputs" if end.exit_code == 0 else "printed nothing")
+        next_step = kinds()[result.stage].quiet or READ_LOG
+        return _own(NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", next_step)
+    if result.outcome is Outcome.TIMED_OUT:
+        return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
+    if result.outcome is Outcome.OUT_OF_MEMORY and end.end == "out_of_memory":  # else its log says so
+        return _memory(result)
+    recognised = recognise(end.log)
+    return _crash(result, recognised) if result.outcome is Outcome.CRASHED else recognised
+
+
+def _memory(result: JobResult) -> Signature:
+    peak = f"ended at {result.end.peak_bytes / (1 << 20):.0f} MiB"
+    if place := _own_code(result.end.log):
+        means = f"the model's own Python needs more memory than the limit, in plain torch: {place} {peak}"
+        return _own(MODEL_MEMORY, f"{place} {peak}", f"raise [limits] in the spec, or {OWN_CODE_NEXT}", means=means)
+    return _own("memory-limit", peak, "raise [limits] in the spec if it needs more")
+
+
+def _crash(result: JobResult, recognised: Signature) -> Signature:
+    """Of a crash: the model's own, a message that is known, or the signal."""
+    end = result.end
+    if place := _own_code(end.log):
+        text = f"{place} ended by {_signal_name(end.signal)}{_frame(end.log)}"
+        return _own(MODEL_CRASHED, text, OWN_CODE_NEXT, means=f"the model's own Python crashed, in plain torch: {text}")
+    if recognised.name == UNRECOGNISED:
+        where = _native_frame(end.log) or recognised.message
+        return _own(f"signal-{end.signal}", f"killed by signal {end.signal}; {where}")
+    return recognised
+
+
+READ_LOG = "read the log of the job (`why`)"
+
+
+def _own_code(log: str) -> str:
+    """The place in the model's own code that was under way when a job ended; empty if it was not the model's."""
+    last = [line for line in log.splitlines() if line.startswith((OWN_CODE, EXPORTING))][-1:]
+    return last[0].removeprefix(OWN_CODE)[:160] if last and last[0].startswith(OWN_CODE) else ""
+
+
+def _silent(log: str) -> bool:
+    return not any(line.strip() and not line.startswith((OWN_CODE, EXPORTING)) for line in log.splitlines())
+
+
+def _signal_name(number: int) -> str:
+    known = {each.value: each.name for each in signal.Signals}
+    return f"signal {number} ({known[number]})" if number in known else f"signal {number}"
+
+
+def _frame(log: str) -> str:
+    """The innermost line of the model's file in the Python stack that a crash leaves; empty without one."""
+    found = re.search(r'File "[^"\n]{0,400}/model/(?P<file>[^"\n]{1,200})", line (?P<line>\d{1,9})', log)
+    return f", at line {found['line']} of {found['file']}" if found else ""
+
+
+def _native_frame(log: str) -> str:
+    """The first frame of LLVM's stack dump that belongs to the work, and not to the report of the crash; empty without
+    one."""
+    names = (found[1] for line in log.splitlines() if (found := FRAME.match(line[:2000])))
+    return next((f"in {name[:400]}" for name in names if not REPORTING.match(name)), "")
+
+
+def _own(name: str, message: str, next_step: str = READ_LOG, *, means: str = "") -> Signature:
+    return Signature(name=name, values=(), message=message, means=means or message, next_step=next_step)

@@ -4,26 +4,35 @@ The rule for a verdict: A release and the baseline are measured in the same roun
 their latencies. In one pass a release is *slower* (*faster*) if the median of its ratios is beyond the noise floor and
 a confidence interval for that median (exact, from order statistics, 85 % or more) lies completely above (below) 1. The
 noise floor is the largest distance from 1 of that interval for the baseline's twin, the same release once more, over
-all passes, and 1 % at least. Passes that agree give the verdict, else it is *unsettled*. With two passes of seven
-rounds of pure noise, a release with the same cost gets a wrong verdict less than once in 100.
+all passes, and 1 % at least; within one above 25 % nothing is called equal but *undecided*. Passes that agree give the
+verdict, else it is *unsettled*. With two passes of seven rounds of pure noise, a release with the same cost gets a
+wrong verdict less than once in 100.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from matrix.core.records import Outcome
 from matrix.plan.axes import NONE
-from matrix.plan.stages import axes_of
-from matrix.results.run import Cell, FinishedJob, Recompiled, Run, Timed, Times, Verdict
+from matrix.plan.stages import axes_of, kinds
+from matrix.results.run import Cell, File, FinishedJob, Recompiled, Run, Timed, Times, Verdict
 
 CONFIDENCE = 0.85
 LEAST_FLOOR = 0.01
 """The position of code in memory has effects of this size; nobody changes a release for it."""
+WIDEST_FLOOR = 1.25
+"""With a higher noise floor (a ratio), a difference that matters would not be seen: none is claimed to be absent."""
+
+
+DifferingClasses = Callable[[str, str], Iterable[str]]
+"""(digest, digest) of two modules -> the classes of bytes in which they differ; none where they cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +45,11 @@ class Repeat:
     again: bool = False
     job: FinishedJob | None = None
     reason: str = ""
+
+    @property
+    def lacking(self) -> str:
+        """Why a stage that measures without rounds left no figure."""
+        return "" if self.round or self.again else self.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +71,12 @@ class Subject:
         """All compiles of the module, the first one first."""
         again = [each.job for each in self.repeats if each.again and each.job]
         return [job for job in (self.compiled, *again) if job and self.compiled and job.stage == self.compiled.stage]
+
+    @property
+    def quickest(self) -> FinishedJob | None:
+        """The quickest compile of those that passed: one that failed would look quick."""
+        passed = (job for job in self.compiles if job.outcome is Outcome.PASSED)
+        return min(passed, key=lambda job: job.seconds, default=None)
 
 
 def times_of(subjects: Iterable[Subject], baseline: Mapping[str, str], rounds: int, passes: int) -> tuple[Times, ...]:
@@ -109,8 +129,8 @@ def _timed(
     axes: Sequence[str],
 ) -> Timed:
     cell, jobs = subject.cell, subject.rounds()
-    compiled = min(subject.compiles, key=lambda job: job.seconds, default=None)
-    module = next(iter(subject.compiled.artifacts.values()), None) if subject.compiled else None
+    compiled = subject.quickest
+    module = next(iter(compiled.artifacts.values()), None) if compiled else None
     row = Timed(
         axes={axis: label for axis, label in cell.axes.items() if axis in axes},
         baseline=subject is base,
@@ -132,13 +152,16 @@ def _timed(
     times, logs = sorted(seconds.values()), _logs(seconds, levels, tuple(seconds))
     quarter = statistics.quantiles(times, n=4, method="inclusive") if len(times) > 1 else times * 3
     judged = () if row.baseline or not logs else passes
+    same = base is not None and _keys(jobs) == _keys(base.rounds())  # the same modules on the same runtime
     return replace(
         row,
         median_seconds=statistics.median(times),
         quartile_1_seconds=quarter[0],
         quartile_3_seconds=quarter[2],
         ratio=median_ratio(seconds, levels),
-        verdicts=tuple(verdict_of(_logs(seconds, levels, numbers), floor) for numbers in judged),
+        verdicts=tuple(
+            Verdict.SAME_BYTES if same else verdict_of(_logs(seconds, levels, numbers), floor) for numbers in judged
+        ),
         seconds_by_round=_by_round(seconds),
         cpu_seconds_by_round=_by_round({number: job.measurements["cpu_seconds"] for number, job in jobs.items()}),
     )
@@ -153,6 +176,10 @@ def _why_untimed(subject: Subject, jobs: Mapping[int, FinishedJob]) -> str:
 
 def _seconds(jobs: Mapping[int, FinishedJob]) -> dict[int, float]:
     return {number: job.measurements["seconds"] for number, job in jobs.items()}
+
+
+def _keys(jobs: Mapping[int, FinishedJob]) -> dict[int, str]:
+    return {number: job.key for number, job in jobs.items()}
 
 
 def _by_round(values: Mapping[int, float]) -> dict[str, float]:
@@ -181,14 +208,9 @@ def timed_rows(run: Run) -> Iterator[TimedRow]:
             yield {axis.name: axes.pop(axis.name) for axis in run.axes if axis.name in axes} | axes, row, table
 
 
-def ratio_quartiles(row: Timed, table: Times) -> tuple[float, float] | None:
-    """The quartiles of the ratios to the baseline over the rounds; None for fewer than two."""
-    base = table.base.seconds_by_round if table.base else {}
-    ratios = [
-        seconds / base[number]
-        for number, seconds in row.seconds_by_round.items()
-        if seconds > 0 and base.get(number, 0) > 0
-    ]
+def ratio_quartiles(these: Mapping[str, float], those: Mapping[str, float]) -> tuple[float, float] | None:
+    """The quartiles of the ratios of seconds by round, over the rounds that both have; None for fewer than two."""
+    ratios = [seconds / those[number] for number, seconds in these.items() if seconds > 0 and those.get(number, 0) > 0]
     if len(ratios) < 2:
         return None
     low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
@@ -200,7 +222,9 @@ def _logs(these: Mapping[Any, float], those: Mapping[Any, float], rounds: Sequen
     return [math.log(these[number] / those[number]) for number in rounds if number in these and number in those]
 
 
-def recompiled_of(subjects: Iterable[Subject], order: Mapping[str, Sequence[str]]) -> tuple[Recompiled, ...]:
+def recompiled_of(
+    subjects: Iterable[Subject], order: Mapping[str, Sequence[str]], differ: DifferingClasses | None = None
+) -> tuple[Recompiled, ...]:
     """One record for each compiler release with a repeated compile, in the order of the axis."""
     seen: dict[tuple[str, str], dict[str, list[FinishedJob]]] = {}
     for subject in subjects:
@@ -212,17 +236,36 @@ def recompiled_of(subjects: Iterable[Subject], order: Mapping[str, Sequence[str]
         labels = order.get(release[0], ())
         return labels.index(release[1]) if release[1] in labels else len(labels)
 
-    return tuple(_recompiled(release[1], list(seen[release].values())) for release in sorted(seen, key=place))
+    return tuple(_recompiled(release[1], list(seen[release].values()), differ) for release in sorted(seen, key=place))
 
 
-def _recompiled(compiler: str, modules: list[list[FinishedJob]]) -> Recompiled:
-    first = [(jobs[0].artifacts, jobs[0].outcome) for jobs in modules]
+def _recompiled(compiler: str, modules: list[list[FinishedJob]], differ: DifferingClasses | None) -> Recompiled:
+    first = [(_made(jobs[0]), jobs[0].outcome) for jobs in modules]
+    classes = Counter(name for jobs in modules for name in (_differing(jobs, differ) if differ else ()))
     return Recompiled(
         compiler=compiler,
         modules=len(modules),
-        unequal=sum(any(job.artifacts != made for job in jobs) for jobs, (made, _) in zip(modules, first, strict=True)),
+        unequal=sum(any(_made(job) != made for job in jobs) for jobs, (made, _) in zip(modules, first, strict=True)),
         ends=sum(any(job.outcome != end for job in jobs) for jobs, (_, end) in zip(modules, first, strict=True)),
+        differing=dict(classes),
     )
+
+
+def _made(job: FinishedJob) -> dict[str, File]:
+    """What a compile is for, without what it says of that."""
+    read = kinds()[job.stage].reads if job.stage in kinds() else ()
+    return {name: file for name, file in job.artifacts.items() if not any(fnmatchcase(name, each) for each in read)}
+
+
+def _differing(jobs: Sequence[FinishedJob], differ: DifferingClasses) -> set[str]:
+    """The classes of bytes in which the artifacts of later jobs differ from those of the first."""
+    pairs = {
+        (made.sha256, again.sha256)
+        for name, made in _made(jobs[0]).items()
+        for job in jobs[1:]
+        if (again := job.artifacts.get(name)) and again.sha256 != made.sha256
+    }
+    return {name for pair in pairs for name in differ(*pair)}
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -249,6 +292,20 @@ def noise_floor(passes: Sequence[Sequence[float]]) -> float | None:
     return max(math.log1p(LEAST_FLOOR), *(abs(end) for interval in found for end in interval))
 
 
+def pass_rounds(table: Times) -> list[list[str]]:
+    """The numbers of the rounds, pass by pass, as the rows of the table name them."""
+    numbers = sorted({int(number) for row in table.rows for number in row.seconds_by_round})
+    size = -(-len(numbers) // table.passes) or 1
+    return [[str(number) for number in numbers[start : start + size]] for start in range(0, len(numbers), size)]
+
+
+def verdict_between(
+    these: Mapping[str, float], those: Mapping[str, float], rounds: Sequence[str], noise_floor: float | None
+) -> Verdict:
+    """The verdict of one pass on a series of seconds by round compared with another; `noise_floor` is a ratio."""
+    return verdict_of(_logs(these, those, rounds), None if noise_floor is None else math.log(noise_floor))
+
+
 def verdict_of(logs: Sequence[float], floor: float | None) -> Verdict:
     """The verdict of one pass, from the logarithms of its ratios."""
     interval = median_interval(logs)
@@ -259,4 +316,4 @@ def verdict_of(logs: Sequence[float], floor: float | None) -> Verdict:
         return Verdict.SLOWER
     if middle < -floor and interval[1] < 0:
         return Verdict.FASTER
-    return Verdict.SAME
+    return Verdict.SAME if floor <= math.log(WIDEST_FLOOR) else Verdict.UNDECIDED

@@ -24,6 +24,7 @@ OUTCOME_MARKS = {
     Outcome.CRASHED: "cr",
     Outcome.TIMED_OUT: "to",
     Outcome.OUT_OF_MEMORY: "om",
+    Outcome.FLAKY: "fl",
     Outcome.NOT_INSTALLABLE: "ni",
     Outcome.EXCLUDED: "ex",
     Outcome.BLOCKED: "bl",
@@ -35,6 +36,8 @@ last."""
 
 RAN = "ran"
 """It passed, as far as that is known: it has no expected outputs."""
+DEGENERATE = "dg"
+"""It passed, and that says little: its expected outputs hardly depend on its inputs."""
 OUTCOMES: Mapping[Outcome, str] = {
     Outcome.PASSED: "it ran, and its outputs equal torch eager's within the tolerance (relative to their scale)",
     Outcome.WRONG_OUTPUT: "it ran, and its outputs differ from torch eager's by more than the tolerance",
@@ -42,6 +45,7 @@ OUTCOMES: Mapping[Outcome, str] = {
     Outcome.CRASHED: "a signal ended it",
     Outcome.TIMED_OUT: "the time limit ended it",
     Outcome.OUT_OF_MEMORY: "the memory limit ended it",
+    Outcome.FLAKY: "two attempts at the same job ended differently: no verdict; the cell has both",
     Outcome.NOT_INSTALLABLE: "the index has no wheels for it, or the resolver refuses; the cell has the reason",
     Outcome.EXCLUDED: "a rule of the question took it out; the cell has the reason",
     Outcome.BLOCKED: "an earlier stage failed",
@@ -104,7 +108,14 @@ class Square:
     def islands(self) -> tuple[str, ...]:
         """The islands, in words."""
         passing = {row: self._held(row) for row in self.rows}
-        return islands(self.row_axis, self.column_axis, passing, self.columns)
+        known = {axis: self.known(axis) for axis in (self.row_axis, self.column_axis)}
+        return islands(self.row_axis, self.column_axis, passing, self.columns, known)
+
+    def known(self, axis: str) -> tuple[str, ...]:
+        """All values of one of the two axes in its run, measured in this square or not."""
+        tried = self.rows if axis == self.row_axis else self.columns
+        labels = releases_first((*self.run.axis(axis).labels, *tried))
+        return labels if are_versions(labels) and not self.part else tried
 
     def _held(self, row: str) -> tuple[str, ...] | None:
         """The columns on which a row passes; None if it passes on none and is not completely measured."""
@@ -179,14 +190,18 @@ def mark_of(run: Run, cell: Cell) -> str:
     """The mark of a cell in the square."""
     if not cell.compared:
         return RAN
+    if cell.degenerate:
+        return DEGENERATE
     early = cell.stage[:1] if not ends_with(run, cell.stage) else ""
     if cell.outcome is Outcome.FAILED and cell.signature:
         return early + signatures.codes().get(cell.signature, "?")
-    return (early if cell.outcome.red else "") + OUTCOME_MARKS[cell.outcome]
+    return (early if cell.outcome.red or cell.outcome is Outcome.FLAKY else "") + OUTCOME_MARKS[cell.outcome]
 
 
 def words_of(cell: Cell) -> str:
     """The meaning of a mark, for a legend."""
+    if cell.degenerate:
+        return "passed, degenerate: its outputs equal the reference's, which hardly depend on its inputs"
     if cell.passed:
         return "passed" if cell.compared else "ran to its end; its outputs are not compared with anything"
     if cell.signature and cell.outcome is Outcome.FAILED:
@@ -201,9 +216,14 @@ def outcome_words(words: str, outcome: Outcome) -> str:
 
 
 def islands(
-    row_axis: str, column_axis: str, passing: Mapping[str, Sequence[str] | None], columns: Sequence[str]
+    row_axis: str,
+    column_axis: str,
+    passing: Mapping[str, Sequence[str] | None],
+    columns: Sequence[str],
+    known: Mapping[str, Sequence[str]],
 ) -> tuple[str, ...]:
-    """Neighbouring rows that pass on the same columns, in words: releases that one can move between.
+    """Neighbouring rows that pass on the same columns, in words: releases that one can move between. `known` has all
+    values of both axes.
 
     Nothing is said of rows whose columns are None: they are not measured.
     """
@@ -213,10 +233,12 @@ def islands(
         if held is None:
             continue
         who, verb = (
-            f"{_plural(row_axis, len(rows))} {span(rows, tuple(passing))}",
+            f"{_plural(row_axis, len(rows))} {tried_words(rows, tuple(passing), known[row_axis])}",
             "passes" if len(rows) == 1 else "pass",
         )
-        where = f"{_plural(column_axis, len(held))} {span(held, tuple(columns))}" if held else f"no {column_axis}"
+        where = f"no {column_axis}"
+        if held:
+            where = f"{_plural(column_axis, len(held))} {tried_words(held, columns, known[column_axis])}"
         if made := made_between(row_axis, column_axis):
             sentences.append(f"{made} of {who} run on {where}")
         else:
@@ -237,6 +259,12 @@ def plural_of(axis: str) -> str:
 def made_between(down: str, across: str) -> str:
     """What one axis makes for the other, where they are a backend's usual two; else empty."""
     return next((backend.made for backend in backends() if backend.square == (down, across)), "")
+
+
+def tried_words(labels: Sequence[str], tried: Sequence[str], known: Sequence[str]) -> str:
+    """`3.4 to 3.7`, in which every known release was tried; `2.5, 2.7 and 2.15 (of 13 releases)` if not all were."""
+    rest = f" ({len(tried)} of {len(known)} releases were tried)"
+    return span(labels, known) + (rest if len(labels) > 1 and len(known) > len(tried) else "")
 
 
 def span(labels: Sequence[str], order: Sequence[str]) -> str:
@@ -268,9 +296,13 @@ def placed(cells: Sequence[Mapping[str, str]], order: Mapping[str, Sequence[str]
 
 
 def headings(labels: Sequence[str]) -> tuple[str, ...]:
-    """Short versions (`3.10` for 3.10.0) if they distinguish all labels, else the labels themselves."""
+    """Short versions (`3.10` for 3.10.0) if they distinguish all labels, else the labels themselves. A nightly build
+    or a candidate keeps its own."""
     if not are_versions(labels):
         return tuple(labels)
     parsed = [Version(label) for label in labels]
-    short = [f"{version.major}.{version.minor}" for version in parsed]
+    short = [
+        label if version.is_prerelease else f"{version.major}.{version.minor}"
+        for label, version in zip(labels, parsed, strict=True)
+    ]
     return tuple(short) if len(set(short)) == len(short) else tuple(labels)

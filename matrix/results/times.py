@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from matrix.core.machine import CPU_FLAGS
 from matrix.core.versions import releases_first
 from matrix.plan.stages import kinds
 from matrix.results.run import Run, Timed, Times, Verdict
@@ -12,14 +14,29 @@ from matrix.results.sections import Block, Column, Grid, Section, Words, by_axes
 from matrix.results.speed import timed_rows
 from matrix.results.square import Square, headings, mark_of, squares
 
-VERDICT_MARKS = {Verdict.SAME: "=", Verdict.UNSETTLED: "?", Verdict.TOO_FEW: "few"}
+VERDICT_MARKS = {
+    Verdict.SAME: "=",
+    Verdict.SAME_BYTES: "==",
+    Verdict.UNDECIDED: "~",
+    Verdict.UNSETTLED: "?",
+    Verdict.TOO_FEW: "few",
+}
 """Instead of a ratio that cannot be distinguished from 1. The table of the group has the number."""
 BUSY = 0.05
 """From this part of time without a core on, the table says that the machine was not quiet."""
-SIGNS = "= no difference beyond the noise floor, ? passes disagree, - no time, ms: the baseline has no time"
+PLACEMENT = (
+    "a difference of a few per cent may come from where the code lies in memory: the noise floor is that of the same "
+    "bytes measured twice, which cannot show it"
+)
+"""Stands beside all verdicts: the twin of the baseline runs the baseline's own module and runtime."""
+SIGNS = (
+    "== the same bytes, = no difference beyond the noise floor, ~ undecided: the noise floor is over 25 %, ? passes "
+    f"disagree, - no time, ms: the baseline has no time; {PLACEMENT}"
+)
 HOW_TO_READ = (
     "median: latency of a call, over all rounds; ratio: to the baseline in the same round, median; verdict: slower or "
     "faster only beyond the noise floor and in (nearly) all rounds of every pass, unsettled where passes disagree; "
+    f"{PLACEMENT}; "
     "compile: seconds of the quickest compile; memory: of the process, buffers: IREE's own, both at their peak"
 )
 
@@ -105,6 +122,8 @@ def _blocks(run: Run) -> Iterator[Block]:
     """Empty if no times were asked for."""
     if not run.times:
         return
+    if conditions := measured_on(run):
+        yield Words(text=f"times: {conditions}")
     known = rows_of(run)
     for square in squares(run):
         yield from _glance(square, known)
@@ -129,12 +148,39 @@ def caption(table: Times) -> str:
         return f"times; {shared}; no baseline{why}"
     noise = "noise floor unknown"
     if table.noise_floor is not None:
-        noise = f"noise floor {100 * (table.noise_floor - 1):.1f} % (it, twice)"
+        noise = f"noise floor {100 * (table.noise_floor - 1):.1f} % (it, twice, the same bytes)"
     busy = f"; the machine was NOT quiet: calls waited for a core {table.waited_for_a_core:.0%} of the time"
     load = "" if table.highest_load is None else f", load of the machine up to {table.highest_load:.1f}"
     name = _name(table, base, ", ")
     told = f"times; {shared}; baseline {name}: {duration(base.median_seconds)}, {noise}{load}"
     return told + (busy if table.waited_for_a_core > BUSY else "")
+
+
+def measured_on(run: Run) -> str:
+    """What the times of a run rest on: rounds, passes, noise floors, load, machine. Empty for a run without times."""
+    rows = [row for table in run.times for row in table.rows if row.seconds_by_round]
+    if not rows:
+        return ""
+    passes = max(table.passes for table in run.times)
+    rounds = max(len(row.seconds_by_round) for row in rows)
+    floors = [100 * (table.noise_floor - 1) for table in run.times if table.noise_floor is not None]
+    floor = f"noise floor {min(floors):.0f} to {max(floors):.0f} %" if floors else "noise floor unknown"
+    loads = [table.highest_load for table in run.times if table.highest_load is not None]
+    load = f"; load of the machine up to {max(loads):.1f}" if loads else ""
+    waited = max(table.waited_for_a_core for table in run.times)
+    quiet = f"; NOT quiet: calls waited for a core {waited:.0%} of the time" if waited > BUSY else "; quiet"
+    return f"{rounds} rounds in {passes} passes; {floor}{load}{quiet}; {' and '.join(machines_of(run))}; {run.date}"
+
+
+def machines_of(run: Run) -> tuple[str, ...]:
+    """The machines of its jobs, each with the flags of its CPU, or that they were not recorded."""
+    found = dict.fromkeys(machine_words(job.machine) for job in run.jobs.values() if job.machine)
+    return tuple(each if CPU_FLAGS in each else f"{each} ({CPU_FLAGS} not recorded)" for each in found)
+
+
+def machine_words(machine: str) -> str:
+    """A machine class as results have it; older ones say `1 cores`."""
+    return re.sub(r"\b1 cores\b", "1 core", machine)
 
 
 def repeat_agreement(tables: Sequence[Times]) -> str:

@@ -4,10 +4,13 @@ a runtime from source, with the memory that modules need on it. No times. Pure."
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from dataclasses import fields
 from functools import partial
 
+from matrix.artifacts.compiler.statistics import CompileStatistics
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import COMPILER, FLAGS, RUNTIME, VMFB
+from matrix.plan.backends.iree import VMFB
+from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME
 from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
 from matrix.results.run import Cell, FinishedJob, Module, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
@@ -64,6 +67,33 @@ def _modules(run: Run) -> Iterator[Block]:
 
 
 MODULE_WEIGHTS = Section(name="modules", blocks=_modules)
+
+
+STATISTIC_NAMES = tuple(field.name for field in fields(CompileStatistics))
+
+
+def statistics_of(run: Run, cell: Cell) -> dict[str, int]:
+    """What the compiler said of the cell's module, by the names of `CompileStatistics`; empty if it did not."""
+    found = {name: value for job in run.jobs_of(cell) for name, value in job.measurements.items()}
+    return {name: found[name] for name in STATISTIC_NAMES if type(found.get(name)) is int}
+
+
+def _statistics(run: Run) -> dict[str, dict[str, int]]:
+    found = {cell.name: statistics_of(run, cell) for cell in run.cells}
+    return {name: each for name, each in found.items() if each}
+
+
+def _figure(row: dict[str, int], name: str) -> int | None:
+    return row.get(name)
+
+
+COMPILE_STATISTICS = Section(
+    name="compile statistics",
+    blocks=lambda _: (),  # a line a compile would be longer than all the rest; `why`, `diff` and the data have them
+    columns=tuple(Column(key=name, value=partial(_figure, name=name)) for name in STATISTIC_NAMES),
+    rows=_statistics,
+    on_site=False,
+)
 
 
 def recipe(run: Run) -> Iterator[str]:

@@ -8,12 +8,52 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from matrix.core.disk import DEAD_SUFFIX
+from matrix.core.disk import DEAD_SUFFIX, remove_tree
+from matrix.core.errors import StoreUnusable
+from matrix.core.records import Job
+
+SHARED_DISKS = frozenset(
+    """9p afs beegfs ceph cifs davfs fuse.cephfs fuse.davfs fuse.gcsfuse fuse.glusterfs fuse.juicefs fuse.rclone
+    fuse.s3fs fuse.sshfs gpfs lustre ncpfs nfs nfs4 orangefs smb3 smbfs""".split()  # noqa: SIM905 - read as a list
+)
+"""File systems of other machines. SQLite's WAL needs memory that all its processes share, so it does not work there
+(https://sqlite.org/wal.html), and locks may hold on one machine only, or not at all."""
+MOUNTS = Path("/proc/self/mountinfo")
+ALONE = "a job that must be alone on the machine"
+
+
+def mounted_at(folder: Path, mounts: str) -> tuple[str, str]:
+    """The file system of an absolute path and where it is mounted, from the text of /proc/PID/mountinfo (proc(5)): the
+    last mount of the longest path. Empty if the text has none."""
+    found = ("", "")
+    for line in mounts.splitlines():
+        place, _, kind = line.partition(" - ")
+        words = place.split(" ")
+        if len(words) < 5 or not kind:
+            continue
+        root = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), words[4])
+        if folder.is_relative_to(root) and len(root) >= len(found[1]):
+            found = (kind.split(" ")[0], root)
+    return found
+
+
+def refuse_shared_disk(folder: Path, mounts: Path = MOUNTS) -> None:
+    """Raises StoreUnusable where the folder is on a disk of another machine."""
+    try:
+        kind, root = mounted_at(folder.resolve(), mounts.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, RuntimeError):  # no Linux, no /proc, or a link to itself: nothing is known
+        return
+    if kind in SHARED_DISKS:
+        raise StoreUnusable(
+            f"{folder}: read the file system {kind} of {root}, expected one of this machine: on a network disk neither "
+            "the database nor the locks that keep two runs apart can be trusted",
+            tip="give a folder on a local disk with --store; a store that is there can be copied: `cp -a`",
+        )
 
 
 class Claims:
@@ -48,6 +88,23 @@ class Claims:
             self._held.discard(key)
             fcntl.lockf(self._jobs, fcntl.LOCK_UN, 1, _offset(key))
 
+    def take_job(self, job: Job) -> bool:
+        """Claims a job as `take` does. One that must run alone also waits for such a job of another run on this
+        store."""
+        if job.alone and not self.take(ALONE):
+            return False
+        if self.take(job.key):
+            return True
+        if job.alone:
+            self.release(ALONE)
+        return False
+
+    def release_job(self, job: Job) -> None:
+        """Releases what `take_job` took."""
+        self.release(job.key)
+        if job.alone:
+            self.release(ALONE)
+
     def take_store(self, *, alone: bool) -> bool:
         """Marks the store as in use (shared), or claims it exclusively for cleaning. False if claims of others prevent
         it."""
@@ -79,7 +136,7 @@ class Claims:
     def close(self) -> None:
         """Releases all claims and removes the scratch folder."""
         if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove_tree(self._scratch)
         for descriptor in self._descriptors:
             os.close(descriptor)
 
@@ -90,7 +147,7 @@ def _remove_dead(folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         dead = folder if folder.suffix == DEAD_SUFFIX else folder.rename(folder.with_name(folder.name + DEAD_SUFFIX))
-        shutil.rmtree(dead, ignore_errors=True)
+        remove_tree(dead)
     finally:
         os.close(descriptor)
 

@@ -38,9 +38,11 @@ def disk_cost(request: EnvironmentRequest, others: Iterable[EnvironmentRequest])
     return cost_beside(request, others).disk_bytes
 
 
-def environment_costs(requests: Sequence[EnvironmentRequest]) -> EnvironmentCost:
-    """The total cost of environments, each added to those before it."""
-    found = [cost_beside(request, requests[:index]) for index, request in enumerate(requests)]
+def environment_costs(
+    requests: Sequence[EnvironmentRequest], standing: Sequence[EnvironmentRequest] = ()
+) -> EnvironmentCost:
+    """The total cost of environments, each added to the `standing` ones and to those before it."""
+    found = [cost_beside(request, (*standing, *requests[:index])) for index, request in enumerate(requests)]
     return EnvironmentCost(
         download_bytes=sum(cost.download_bytes for cost in found),
         disk_bytes=sum(cost.disk_bytes for cost in found),
@@ -55,20 +57,25 @@ class Cost:
     seconds: float
 
 
-def estimate(plan: Plan, *, done: Mapping[Stage, int], standing: int, seconds: Mapping[str, float], cores: int) -> Cost:
-    """The cost of the remaining work. `standing` environments exist already, `seconds` are typical times by stage."""
-    requests = plan.environments()
-    share = 1 - standing / max(1, len(requests))
-    made = environment_costs(requests)
+def estimate(
+    plan: Plan,
+    *,
+    done: Mapping[Stage, int],
+    missing: Sequence[EnvironmentRequest],
+    seconds: Mapping[str, float],
+    cores: int,
+) -> Cost:
+    """The cost of the remaining work. `missing` are the environments to make, `seconds` are typical times by stage."""
+    made = environment_costs(missing, [request for request in plan.environments() if request not in missing])
     typical = stage_seconds(plan, seconds)
     work = sum(
         (plan.jobs(stage) - done[stage]) * typical[stage] / (1 if kinds()[stage].alone else cores)
         for stage in plan.stages
     )
     return Cost(
-        download_bytes=int(made.download_bytes * share),
-        disk_bytes=int(made.disk_bytes * share),
-        seconds=made.seconds * share + work,
+        download_bytes=made.download_bytes,
+        disk_bytes=made.disk_bytes,
+        seconds=made.seconds + work,
     )
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matrix.core.errors import EngineMissing
-from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest, Outcome
+from matrix.core.blobs import RUN_AGAIN, read_exactly
+from matrix.core.data import default_store
+from matrix.core.errors import BlobDamaged, EngineMissing, FileFault, MatrixError
+from matrix.core.keys import sha256
+from matrix.core.records import DEFAULT_ENGINE, AxisValue, EnvironmentRequest, JobResult, Outcome
 from matrix.engines.choice import lookup_engine
 from matrix.engines.contract import Engine
+from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.graph import NodeState, Plan
-from matrix.plan.question import Question, one_of
-from matrix.plan.stages import make_job
+from matrix.plan.question import Question, one_of, question_from
+from matrix.plan.stages import is_file, make_job
+from matrix.plan.user_inputs import model_names
 from matrix.results.run import Cell, Run
 from matrix.run.judging import Judge
+from matrix.run.own.models import files_of
 from matrix.run.planning import plan_of
 from matrix.run.schedule import Schedule
 from matrix.run.store import Store
@@ -23,8 +31,14 @@ if TYPE_CHECKING:
     from matrix.artifacts.vmfb_audit import VmfbAudit
 
 
-def replay(plan: Plan, store: Store, engine: Engine) -> Schedule:
-    """A schedule that has advanced as far as the store's results allow. Nodes without a result stay as they are."""
+def no_result(_: JobResult) -> bool:
+    """Chooses no result to be measured again."""
+    return False
+
+
+def replay(plan: Plan, store: Store, engine: Engine, *, again: Callable[[JobResult], bool] = no_result) -> Schedule:
+    """A schedule that has advanced as far as the store's results allow, without those that `again` chooses. Nodes
+    without a result stay as they are."""
     schedule = Schedule(plan)
     digests = known_digests(plan, store, engine, schedule)
     while (node := schedule.take()) is not None:
@@ -37,7 +51,7 @@ def replay(plan: Plan, store: Store, engine: Engine) -> Schedule:
             artifacts=schedule.artifacts(node),
         )
         result = store.result(job.key)
-        if result is not None:
+        if result is not None and not again(result):
             schedule.finish(node.index, result)
     return schedule
 
@@ -69,27 +83,118 @@ def store_run(preset: str, folder: Path, *, engine: str = DEFAULT_ENGINE) -> Run
 
 def judged_cells(plan: Plan, states: Sequence[NodeState], store: Store) -> Run:
     """The cells of a plan in their order, judged with the artifacts of the store."""
+    return judge_of(plan, states, store).run()
+
+
+def judge_of(plan: Plan, states: Sequence[NodeState], store: Store) -> Judge:
+    """A judge that reads the artifacts of the store."""
     given = {digest: path for node in plan.nodes for _, path, digest in node.given}
 
     def place(digest: str) -> Path:
         return given.get(digest, store.blob(digest))
 
+    def size(digest: str) -> int:
+        try:
+            return place(digest).stat().st_size
+        except OSError:  # who reads it says so
+            return 0
+
     def audit(digest: str) -> VmfbAudit:
         from matrix.artifacts import vmfb_audit  # it imports numpy, which few verbs need
 
+        if sha256(place(digest)) != digest:
+            raise BlobDamaged(f"the artifact {digest[:12]}…: its bytes changed on this disk", tip=RUN_AGAIN)
         return vmfb_audit.audit(place(digest))
+
+    def differ(first: str, second: str) -> tuple[str, ...]:
+        from matrix.answers.modules.comparison import compare_modules
+
+        try:
+            return compare_modules(place(first), place(second)).classes
+        except FileFault:  # no module, or one that `clean` took away
+            return ()
 
     return Judge(
         plan,
         states,
-        lambda digest: place(digest).read_bytes(),
+        lambda digest: read_exactly(place(digest), digest),
         store.environment_records(),
-        size=lambda digest: place(digest).stat().st_size,
+        size=size,
         audit=audit,
-    ).run()
+        differ=differ,
+    )
 
 
-def one_cell(run: Run, choices: Sequence[str]) -> Cell:
-    """The one cell that AXIS=VALUE words select. Raises CellUnknown if there is none, or more than one."""
+def one_cell(run: Run, choices: Sequence[str], *, words: Sequence[str] = ()) -> Cell:
+    """The one cell that AXIS=VALUE words select. `words` are the options of the question, for a command in an error.
+    Raises CellUnknown if there is none, or more than one."""
     labels = [cell.axes for cell in run.cells]
-    return run.cells[one_of(labels, choices, axes=[axis.name for axis in run.axes], name=run.preset)]
+    axes = [axis.name for axis in run.axes]
+    return run.cells[one_of(labels, choices, axes=axes, name=run.preset, words=words)]
+
+
+def repeated(options: Namespace) -> list[str]:
+    """The words that name the same engine and store again; none for the usual ones."""
+    store = [] if options.store == default_store() else ["--store", str(options.store)]
+    return [*([] if options.engine == DEFAULT_ENGINE else ["--engine", options.engine]), *store]
+
+
+# -- the whole store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What the store has of a question that was run before."""
+
+    plan: Plan
+    run: Run
+    engine: Engine
+
+
+def found_runs(store: Store, model: str) -> tuple[Answered, ...]:
+    """What the store has of a model in all questions that were ever asked of it: `model` is a name, or a file, which is
+    found by its digest under whatever name it was measured. In the records it has the name that the file gives it."""
+    found = []
+    for question, engine_name in map(question_from, dict.fromkeys(store.questions())):
+        for asked in _with_model(question, model):
+            try:
+                plan = plan_of(asked, store.folder)
+                labels = {value.label for value in plan.axes[MODEL_AXIS.name] if _is_model(value, model)}
+                if not labels:
+                    continue
+                engine = lookup_engine(engine_name, store.places)
+                run = judged_cells(plan, replay(plan, store, engine).states, store)
+            except MatrixError:  # a spec, a file or an engine of then is gone
+                continue
+            name = label_of(model)
+            cells = (cell if cell.axes[MODEL_AXIS.name] not in labels else _named(cell, name) for cell in run.cells)
+            found.append(Answered(plan=plan, run=replace(run, cells=tuple(cells)), engine=engine))
+            break
+    return tuple(found)
+
+
+def label_of(model: str) -> str:
+    """The name of a model in tables: of a file, what its file name gives."""
+    return next(iter(model_names([model]).values())) if is_file(model) else model
+
+
+def _with_model(question: Question, model: str) -> Iterator[Question]:
+    """The question, and the same one asked of a file: what was measured of a file that was moved has its digest."""
+    only = tuple(word for word in question.only if word.partition("=")[0] != MODEL_AXIS.name)
+    yield replace(question, only=only)
+    if is_file(model):
+        yield replace(question, only=only, models=(model,))
+
+
+def _is_model(value: AxisValue, model: str) -> bool:
+    if not is_file(model):
+        return value.label == model
+    path = Path(model)
+    if not path.is_file() or not value.given or value.given[0][2] != sha256(path):
+        return False
+    beside = [digest for _, _, digest in value.given[1:]]
+    return path.suffix != ".py" or beside == [digest for _, _, digest in files_of(path)]
+
+
+def _named(cell: Cell, name: str) -> Cell:
+    return replace(cell, axes={**cell.axes, MODEL_AXIS.name: name})

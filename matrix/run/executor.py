@@ -6,23 +6,30 @@ machine (`matrix.run.local`), or pass work to other machines with the same store
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from matrix.core.records import Artifact, Disk, EnvironmentRequest, Job, JobEnd, Outcome
+from matrix.core.records import Artifact, EnvironmentRequest, Job, JobEnd, Outcome
 
 Rank: TypeAlias = tuple[int, ...]
+Origins: TypeAlias = tuple[tuple[EnvironmentRequest, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """A job and the request for its environment, which the job itself names only by digest. The work with the lowest
-    `rank` starts first."""
+    `rank` starts first. `again`: the store has a result, which this one is to replace. `origins` are the environments
+    in which its inputs were made, directly or through other jobs, each with the digests that it left; `compared` has,
+    of each node that waits for a job whose outputs are compared, the artifacts above it, name -> sha256. Both are asked
+    for when the job has ended: until then nodes join that share it, and whose references differ."""
 
     job: Job
     request: EnvironmentRequest
     rank: Rank = ()
+    again: bool = False
+    origins: Callable[[], Origins] = tuple
+    compared: Callable[[], Sequence[Mapping[str, str]]] = tuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +84,40 @@ class WorkAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something that people should know, and that ends nothing."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorFault:
     """No further work can be carried out."""
 
     error: BaseException
 
 
-Event: TypeAlias = EnvironmentKnown | EnvironmentRefused | WorkStarted | WorkFinished | WorkAnswered | ExecutorFault
+Event: TypeAlias = (
+    EnvironmentKnown | EnvironmentRefused | WorkStarted | WorkFinished | WorkAnswered | Noted | ExecutorFault
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Disk:
+    """How a run used the disk: `budget_bytes` for environments (0: no budget), their peak, and how many were made and
+    removed. `kept`: the engine keeps them elsewhere, on a daemon's disk or in the Nix store."""
+
+    budget_bytes: int
+    kept: bool = False
+    held_bytes: int = 0
+    peak_bytes: int = 0
+    made: int = 0
+    removed: int = 0
+    made_again: list[str] = field(default_factory=list)
+
+    def note(self, held: int) -> None:
+        self.held_bytes = held
+        self.peak_bytes = max(self.peak_bytes, held)
 
 
 class Executor(Protocol):

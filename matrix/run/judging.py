@@ -10,18 +10,28 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matrix.core.records import DEFAULT_ENGINE, AxisValue, JobResult, Outcome
+from matrix.core.errors import BlobDamaged
+from matrix.core.records import DEFAULT_ENGINE, AxisValue, JobEnd, JobResult, Outcome
 from matrix.core.store_paths import STORE_PATHS, StorePath
 from matrix.plan.axes import NONE, ordered_axes
-from matrix.plan.backends.backend import EXPECTED, JOB_LOG, OUTPUT, matching
+from matrix.plan.backends.backend import EXPECTED, OUTPUT, matching
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
-from matrix.plan.stages import Node, exchanged, kinds, last_stage, module_of
-from matrix.results import signatures
-from matrix.results.judge import EQUAL, Comparison, compare_outputs
-from matrix.results.run import Cell, CellTable, File, FinishedJob, Module, RealisedEnvironment, Run, RunAxis, RunValue
-from matrix.results.signatures import Signature
-from matrix.results.speed import Repeat, Subject, recompiled_of, times_of
+from matrix.plan.stages import Node, exchanged, kinds, last_stage, module_of, record_of
+from matrix.results.judge import Attempt, Comparison, Movement, compare_outputs, far_larger, read_dtypes, read_movement
+from matrix.results.run import (
+    Cell,
+    CellTable,
+    File,
+    FinishedJob,
+    Module,
+    RealisedEnvironment,
+    Run,
+    RunAxis,
+    RunValue,
+)
+from matrix.results.signatures import Signature, signature_of
+from matrix.results.speed import DifferingClasses, Repeat, Subject, recompiled_of, times_of
 from matrix.results.weights import LEAKS
 
 if TYPE_CHECKING:
@@ -49,11 +59,13 @@ class Judge:
         *,
         size: Callable[[str], int] | None = None,
         audit: Callable[[str], VmfbAudit] | None = None,
+        differ: DifferingClasses | None = None,
     ) -> None:
         self._plan, self._states, self._read, self._environments = plan, states, read, environments
-        self._size = size
+        self._size, self._differ = size, differ
         self._audit = audit if plan.spec.timed else None
         self._compared: dict[tuple[tuple[str, ...], tuple[str, ...]], Comparison] = {}
+        self._movements: dict[str, Movement] = {}
         self._jobs: dict[int, FinishedJob] = {}
         self._steps: dict[str, dict[str, str]] = {}
         self._modules: dict[str, Module] = {}
@@ -81,7 +93,8 @@ class Judge:
                 for view, plane in zip(plan.spec.tables, plan.planes, strict=True)
             ),
             baseline=plan.baseline,
-            tolerance=plan.spec.tolerance,
+            tolerance={dtype: each.rtol for dtype, each in plan.spec.tolerance.items()},
+            allowed={dtype: each.words for dtype, each in plan.spec.tolerance.items()},
             cells=tuple(subject.cell for subject in subjects),
             jobs=jobs,
             environments=environments,
@@ -89,7 +102,9 @@ class Judge:
             signatures=self._steps,
             times=times_of(subjects, plan.baseline, wanted.rounds, wanted.passes) if plan.spec.timed else (),
             modules=tuple(self._modules.values()),
-            compiled_again=recompiled_of(subjects, {name: _labels(values) for name, values in plan.axes.items()}),
+            compiled_again=recompiled_of(
+                subjects, {name: _labels(values) for name, values in plan.axes.items()}, self._differ
+            ),
         )
 
     def _subject(self, cell: PlannedCell) -> Subject:
@@ -110,16 +125,16 @@ class Judge:
             jobs.append(self._job(index, state.result))
             artifacts |= {artifact.name: artifact.digest for artifact in state.result.outputs}
             if outcome is not Outcome.PASSED:
-                signature = signature_of(state.result)
+                signature = signature_of(state.result) if outcome is not Outcome.FLAKY else None
                 break
-        comparison = None
+        comparison = movement = None
         wanted = outcome is Outcome.PASSED and kinds()[stage].compared
         if wanted and matching(artifacts, EXPECTED):
-            comparison = self._compare(artifacts)
-            outcome = Outcome.PASSED if comparison.equal else Outcome.WRONG_OUTPUT
+            comparison, movement, outcome, reason = self._compared_outputs(artifacts)
         elif wanted:
             reason = NOT_COMPARED
         repeats = tuple(self._repeat(index) for index in cell.repeats)
+        reason = reason or "; ".join(each.lacking for each in repeats if each.lacking and outcome is Outcome.PASSED)
         told = replace(
             told,
             outcome=outcome,
@@ -129,6 +144,7 @@ class Judge:
             reproduce=_reproduce(self._plan, cell, jobs),
             reason=without_folders(reason),
             comparison=comparison,
+            movement=movement,
             compared=not wanted or comparison is not None,
             **self._told(signature),
         )
@@ -158,7 +174,10 @@ class Judge:
         """The module of a cell with times; cells that differ only in later stages share one."""
         key = compiled.key if compiled else cell.axes["model"]  # a model may be a `.vmfb`
         if self._audit and (module := module_of(artifacts)) and key not in self._modules:
-            found = self._audit(artifacts[module])
+            try:
+                found = self._audit(artifacts[module])
+            except BlobDamaged:  # the next run that needs it makes it again
+                return
             strings = {kind: found.count(kind) for kind in LEAKS.values()}
             self._modules[key] = Module(
                 axes=cell.axes,
@@ -171,8 +190,8 @@ class Judge:
     def _job(self, index: int, result: JobResult) -> FinishedJob:
         if index not in self._jobs:
             node, end = self._plan.nodes[index], result.end
-            read = node.kind.read if result.outcome is Outcome.PASSED else None
-            files = {each.name: self._read(each.digest) for each in result.outputs} if read else {}
+            made = {each.name: each.digest for each in result.outputs}
+            measured = node.kind.measure(made, end.log, self._read) if result.outcome is Outcome.PASSED else {}
             self._jobs[index] = FinishedJob(
                 key=result.key,
                 stage=result.stage,
@@ -193,7 +212,8 @@ class Judge:
                 log_bytes=end.log_bytes,
                 finished_at=result.finished_at,
                 machine=result.machine,
-                measurements=read({**files, JOB_LOG: end.log.encode()}) if read else {},
+                measurements=measured,
+                attempts=tuple(map(_attempt, result.attempts)),
             )
         return self._jobs[index]
 
@@ -205,8 +225,9 @@ class Judge:
         if state.result is None:
             return replace(repeat, reason=reason)
         job = self._job(index, state.result)
-        if outcome is not Outcome.PASSED:
-            reason = f"{outcome} at {node.stage}: {signature_of(state.result).name}"
+        if outcome not in (Outcome.PASSED, Outcome.FLAKY):
+            found = signature_of(state.result)
+            reason = f"{outcome} at {node.stage}: {found.name if number else found.means or found.name}"
         elif number and not job.measurements:
             reason = f"{Path(job.command[0]).name} wrote no sample"
         return replace(repeat, job=job, reason=reason)
@@ -222,18 +243,42 @@ class Judge:
             environments[digest] = _environment(digest, record)
         return environments, dict(sorted(paths.items()))
 
+    def is_wrong(self, artifacts: Mapping[str, str]) -> bool:
+        """Whether a cell that ran to its end with these artifacts has wrong outputs."""
+        return bool(matching(artifacts, EXPECTED)) and self._compared_outputs(artifacts)[2] is Outcome.WRONG_OUTPUT
+
+    def _compared_outputs(
+        self, artifacts: Mapping[str, str]
+    ) -> tuple[Comparison | None, Movement | None, Outcome, str]:
+        """What a cell that ran is found to be. Bytes that changed on this disk say nothing about a release."""
+        try:
+            comparison, movement = self._compare(artifacts), self._movement(artifacts)
+        except BlobDamaged as damaged:
+            return None, None, Outcome.INFRASTRUCTURE, f"{damaged}; {damaged.tip}"
+        return comparison, movement, Outcome.PASSED if comparison.equal else Outcome.WRONG_OUTPUT, ""
+
     def _compare(self, artifacts: Mapping[str, str]) -> Comparison:
         outputs = tuple(artifacts[name] for name in matching(artifacts, OUTPUT))
         expected = tuple(artifacts[name] for name in matching(artifacts, EXPECTED))
-        if outputs == expected:  # by their digests, without reading anything
-            return EQUAL
         key = (outputs, expected)
         if key not in self._compared:
-            tolerance = self._plan.spec.tolerance
-            self._compared[key] = compare_outputs(
-                [self._read(digest) for digest in outputs], [self._read(digest) for digest in expected], tolerance
+            size = self._size or (lambda _: 0)
+            refused = far_larger([size(digest) for digest in outputs], [size(digest) for digest in expected])
+            self._compared[key] = refused or compare_outputs(
+                [self._read(digest) for digest in outputs],
+                [self._read(digest) for digest in expected],
+                self._plan.spec.tolerance,
+                read_dtypes(self._read(record)) if (record := record_of(artifacts)) else (),
             )
         return self._compared[key]
+
+    def _movement(self, artifacts: Mapping[str, str]) -> Movement | None:
+        """What the front end of a cell says of its reference; None where it has none, or the reference was given."""
+        digest = record_of(artifacts)
+        if digest and digest not in self._movements:
+            said = read_movement(self._read(digest), self._plan.spec.tolerance)
+            self._movements[digest] = replace(said, unknown=without_folders(said.unknown))
+        return self._movements.get(digest)
 
 
 def _environment(digest: str, record: Mapping[str, Any]) -> RealisedEnvironment:
@@ -242,6 +287,16 @@ def _environment(digest: str, record: Mapping[str, Any]) -> RealisedEnvironment:
     known = {name: record[name] for name, kind in kinds_of.items() if isinstance(record.get(name), kind)}
     rest = {name: value for name, value in record.items() if name not in known}
     return RealisedEnvironment(**{**known, "digest": digest, "evidence": rest})
+
+
+def _attempt(end: JobEnd) -> Attempt:
+    return Attempt(
+        status=end.status,
+        seconds=end.seconds,
+        cpu_seconds=end.cpu_seconds,
+        peak_bytes=end.peak_bytes or None,
+        log_bytes=end.log_bytes,
+    )
 
 
 def _labels(values: Iterable[AxisValue]) -> tuple[str, ...]:
@@ -280,33 +335,15 @@ def _reproduce(plan: Plan, cell: PlannedCell, jobs: Sequence[FinishedJob]) -> st
 
 def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:
     if state.result is not None:
-        end = state.result.end
-        return state.result.outcome, end.error
+        return state.result.outcome, _reason(state.result)
     if state.obstacle is not None:
         return state.obstacle
     return Outcome.UNTESTED, f"{node.stage} is planned, not run yet"
 
 
-def signature_of(result: JobResult) -> Signature:
-    """The facts in the log of a job that did not pass."""
-    end = result.end
-    if result.outcome is Outcome.FAILED and (end.exit_code == 0 or not end.log.strip()):
-        said = "wrote not all of its outputs" if end.exit_code == 0 else "printed nothing"
-        next_step = kinds()[result.stage].quiet or READ_LOG
-        return _own(signatures.NO_OUTPUT, f"the job ended with exit code {end.exit_code} and {said}", next_step)
-    if result.outcome is Outcome.TIMED_OUT:
-        return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
-    if result.outcome is Outcome.OUT_OF_MEMORY and end.end == "out_of_memory":  # else its log says so
-        peak = f"ended at {end.peak_bytes / (1 << 20):.0f} MiB"
-        return _own("memory-limit", peak, "raise [limits] in the spec if it needs more")
-    recognised = signatures.recognise(end.log)
-    if result.outcome is Outcome.CRASHED and recognised.name == signatures.UNRECOGNISED:
-        return _own(f"signal-{end.signal}", f"killed by signal {end.signal}; {recognised.message}")
-    return recognised
-
-
-READ_LOG = "read the log of the job (`why`)"
-
-
-def _own(name: str, message: str, next_step: str = READ_LOG) -> Signature:
-    return Signature(name=name, values=(), message=message, means=message, next_step=next_step)
+def _reason(result: JobResult) -> str:
+    """Why a job that ended has no verdict."""
+    if result.outcome is not Outcome.FLAKY:
+        return result.end.error
+    ends = ", then ".join(each.status for each in (*result.attempts, result.end))
+    return f"the same job ended differently each time: {ends}"

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import difflib
 import gc
 import platform
+import re
+import shlex
 import tomllib
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from matrix.artifacts.onnx import onnx_facts
-from matrix.artifacts.vmfb import entry_points
 from matrix.builds.planning import planned_build
 from matrix.core.data import DATA, STORE_LOCKS, data_root, model_files, presets, shipped_models
-from matrix.core.errors import ModelMissing, ModelUnusable, PresetUnknown, SpecError
-from matrix.core.keys import sha256
+from matrix.core.errors import PresetUnknown, SpecError
+from matrix.core.keys import digest, sha256
 from matrix.core.machine import machine_identity
 from matrix.core.records import Toolchain
 from matrix.core.toml_reader import Table
@@ -27,27 +26,50 @@ from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.catalogue import Catalogue, FlagRow, Model
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import NOWHERE, load_locks
-from matrix.plan.question import Question, ask, selectors
+from matrix.plan.question import Question, ask, question_from, selectors
 from matrix.plan.rounds import with_repeats
 from matrix.plan.spec import Spec, parse_spec
-from matrix.plan.stages import axes, forms, kinds
+from matrix.plan.stages import axes, has_form, is_file, kinds
 from matrix.plan.targets import Target, read_targets
-from matrix.plan.user_inputs import UserModel, fault_of, image_of, tool_axes
+from matrix.plan.user_inputs import image_of, model_names, tool_axes
+from matrix.run.own.models import packages_of, user_model
+from matrix.run.own.releases import with_own_releases
+from matrix.run.store import Store
 
 
 def question_of(options: Namespace) -> Question:
-    """The question of a parsed command line."""
+    """The question of a parsed command line. A model in the place of the preset (`run my.py`) is the model."""
+    preset = options.preset or ""
+    models = [*([preset] if has_form(preset) else []), *options.model]
     return Question(
-        preset=options.preset or "",
+        preset="" if has_form(preset) else preset,
         only=tuple(options.only),
         torch_variant=options.torch_build,
         axes={axis: tuple(terms) for axis in axes() if axis != MODEL_AXIS.name and (terms := getattr(options, axis))},
-        models=tuple(options.model),
+        models=tuple(_file_of(word, options) for word in models),
         inputs=tuple(options.inputs),
         expected=tuple(options.expected),
         function=options.function,
         opset_version=str(options.opset_version or ""),
+        parameters=options.parameters,
+        strict=options.strict,
+        find_links=tuple(options.find_links),
+        indexes=tuple(options.index),
     )
+
+
+def _file_of(word: str, options: Namespace) -> str:
+    """A model as it was named; of a name that neither the preset nor this project has, the file that a run with this
+    store measured under it."""
+    preset = options.preset or ""
+    if is_file(word) or word in shipped_models() or (preset and word in load_spec(preset).models):
+        return word
+    if not (options.store / "store.sqlite").is_file():
+        return word
+    with Store(options.store, read_only=True) as store:
+        asked = [question_from(text)[0] for text in store.questions()]
+    files = [each for question in asked for each in question.models if Path(each).is_file()]
+    return next((file for file, name in model_names(files).items() if name == word), word)
 
 
 def load_spec(name: str) -> Spec:
@@ -128,13 +150,15 @@ def load_catalogue(
     for name, path in model_files().items():
         models[name] = Model(name=name, path=path, digest=sha256(path), packages=packages_of(path))
     for model in spec.models.values():
-        models[model.name] = _user_model(model, spec.base)
+        models[model.name] = user_model(model, spec.base)
     timed = platform.machine() if spec.timed else ""
+    own = {kind.script for kind in spec.stage_kinds if kind.script}
+    programs = {file for kind in spec.stage_kinds for file in kind.programs}
     return Catalogue(
-        locks=load_locks(data_root() / "images" / "locks", place),
+        locks=with_own_releases(load_locks(data_root() / "images" / "locks", place), spec),
         models=models,
         targets=_targets(spec),
-        flags=_rows(DATA / "flags.toml"),
+        flags={**_rows(DATA / "flags.toml"), **_literal_flags(spec)},
         machine=platform.machine(),
         torch_variant=torch_variant,
         special=frozenset(model_files("*")) - spec.models.keys(),
@@ -149,11 +173,18 @@ def load_catalogue(
             if any(name in spec.terms(axis) for axis, row in spec.axis_rows.items() if row.built)
         },
         programs={
-            file: (Path(file).name, scripts / file, sha256(scripts / file))
-            for file in {file for kind in spec.stage_kinds for file in (kind.script, *kind.programs) if file}
+            **{file: (Path(file).name, scripts / file, sha256(scripts / file)) for file in programs},
+            **{file: (Path(file).name, scripts / file, _script_digest(scripts / file)) for file in own},
         },
         machine_class=machine_class,
     )
+
+
+def _script_digest(script: Path) -> str:
+    """The digest of a script and of the scripts beside it that it imports."""
+    words = re.findall(r"^(?:from|import) (\w+)", script.read_text(encoding="utf-8"), re.MULTILINE)
+    beside = [path for word in words if (path := script.with_name(f"{word}.py")).is_file()]
+    return digest([sha256(path) for path in (script, *beside)]) if beside else sha256(script)
 
 
 def asked_toolchains(spec: Spec, axis: str) -> dict[str, str]:
@@ -174,6 +205,26 @@ def _rows(path: Path) -> dict[str, FlagRow]:
     }
 
 
+def _literal_flags(spec: Spec) -> dict[str, FlagRow]:
+    """The values of axes that are flags themselves. Raises SpecError."""
+    found, faults = {}, []
+    for axis, row in spec.axis_rows.items():
+        for term in (term for term in spec.terms(axis) if row.literal and term.startswith("-")):
+            try:
+                words = tuple(shlex.split(term))
+            except ValueError:
+                words = ()
+            if not words or not all(
+                word.startswith("-") and word not in ("-", "--") and not word.startswith("-o") for word in words
+            ):
+                faults.append(f"axes.{axis}: read {term!r}, expected flags such as '--iree-opt-level=O3 --NAME=VALUE'")
+            bound = any(word.endswith("=host") for word in words)
+            found[term] = FlagRow(name=term, flags={row.literal: words}, machine_bound=bound)
+    if faults:
+        raise SpecError(spec.source, faults, tip="each flag begins with a dash, and its value follows `=`")
+    return found
+
+
 def _targets(spec: Spec) -> dict[str, Target]:
     """The shipped targets and those of a spec. Raises SpecError where one would hide another."""
     shipped = read_targets(Table(tomllib.loads((DATA / "targets.toml").read_text(encoding="utf-8")), "", []))
@@ -181,117 +232,3 @@ def _targets(spec: Spec) -> dict[str, Target]:
         faults = [f"targets.{name}: {name!r} is shipped, expected a name of its own" for name in taken]
         raise SpecError(spec.source, faults, tip="copy the shipped table of targets.toml under another name")
     return {**shipped, **spec.targets}
-
-
-def _user_model(model: UserModel, base: Path) -> Model:
-    path = _existing(model, base / model.path)
-    if model.form == "file":
-        external = model.parameters == "external"
-        return Model(
-            name=model.name,
-            path=path,
-            digest=sha256(path),
-            external_parameters=external,
-            packages=packages_of(path),
-        )
-    files = [(forms()[model.form].artifact, path)]
-    files += [(f"input_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.inputs)]
-    files += [(f"expected_{index}.npy", _existing(model, base / name)) for index, name in enumerate(model.expected)]
-    function, note = model.function or "main", ""
-    weights: tuple[str, ...] = ()
-    if model.form == "onnx":
-        facts = onnx_facts(path)
-        weights = facts.weight_files
-        files += [(name, _beside(model, path, name)) for name in weights]
-        function = model.function or facts.graph or "main_graph"
-        raised = f", imported as {model.opset_version}" if model.opset_version else ""
-        note = f"ONNX opset {facts.opset}{raised}" if facts.opset else ""
-    elif model.form == "vmfb" and not model.function:
-        function = _only_entry_point(model, path)
-    return Model(
-        name=model.name,
-        form=model.form,
-        artifacts=tuple((name, file, sha256(file)) for name, file in files),
-        function=function,
-        opset_version=model.opset_version,
-        note=note,
-        weights=weights,
-    )
-
-
-def _beside(model: UserModel, path: Path, name: str) -> Path:
-    """A file with weights of an `.onnx`. A job has all its files in one folder, so each needs its own name."""
-    taken = {
-        "",
-        "..",
-        *(form.artifact for form in forms().values()),
-        *(Path(program).name for kind in kinds().values() for program in kind.programs),
-    }
-    if Path(name).name != name or name in taken or name.endswith(".npy"):
-        raise ModelUnusable(
-            f"model {model.name}: {path.name} has weights in {name!r}, expected a file beside it, as {path.name}.data",
-            tip="save it again: onnx.save(model, path, save_as_external_data=True, location='model.data')",
-        )
-    return _existing(model, path.with_name(name))
-
-
-def _only_entry_point(model: UserModel, path: Path) -> str:
-    """The function of a `.vmfb`. For a damaged file there is none: running it reports the fault."""
-    names = entry_points(path)
-    if len(names) > 1:
-        raise ModelUnusable(
-            f"model {model.name}: {path.name} has the entry points {', '.join(names)}, expected one of them",
-            tip="name it: --function NAME on the command line, `function` in the spec",
-        )
-    return names[0] if names else "main"
-
-
-def _existing(model: UserModel, path: Path) -> Path:
-    if not path.is_file():
-        raise ModelMissing(
-            f"models.{model.name}: read {str(path)!r}, expected a file, and there is none",
-            tip="paths in a spec are relative to its folder, paths on the command line to the folder you are in",
-        )
-    return path.resolve()
-
-
-PACKAGES = "PACKAGES"
-"""The name in a model file whose value is its requirements besides torch."""
-
-
-def packages_of(path: Path) -> tuple[str, ...]:
-    """The PACKAGES of a model in Python, read without running it. Raises ModelUnusable where they have no meaning."""
-    content = path.read_bytes()
-    if PACKAGES.encode() not in content:
-        return ()
-    try:
-        statements = ast.parse(content).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
-    said = [value for statement in statements if (value := _assigned(statement, PACKAGES))]
-    if not said:
-        return ()
-    try:
-        read = ast.literal_eval(said[-1])
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        read = ast.unparse(said[-1])
-    words = read if isinstance(read, tuple | list) and all(isinstance(word, str) for word in read) else None
-    faults = [f"read {read!r}, expected a tuple of texts"] if words is None else [fault_of(word) for word in words]
-    if fault := next(filter(None, faults), ""):
-        raise ModelUnusable(
-            f"{path.name}: {PACKAGES}: {fault}",
-            tip='write it out: PACKAGES = ("transformers==4.57.1",); it is read and not run',
-        )
-    return tuple(words or ())
-
-
-def _assigned(statement: ast.stmt, name: str) -> ast.expr | None:
-    """The value that a statement assigns to a name."""
-    if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    elif isinstance(statement, ast.AnnAssign):
-        targets = [statement.target]
-    else:
-        return None
-    named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
-    return statement.value if named else None

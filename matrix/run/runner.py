@@ -5,39 +5,33 @@ It decides what is carried out; an executor does it. Everything happens on the c
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from types import FrameType
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from matrix.core.errors import MatrixError, ModelMissing
-from matrix.core.keys import now
-from matrix.core.records import Disk, EnvironmentRequest, Job, JobResult, Outcome
+from matrix.core.processes import stop_signals
+from matrix.core.records import EnvironmentRequest, Job, JobResult, Outcome
 from matrix.plan.graph import NodeState, Plan
-from matrix.plan.stages import Node, complete, make_job
-from matrix.results import signatures
-from matrix.results.judge import outcome_of
+from matrix.plan.stages import Node, kinds, make_job
 from matrix.run.cost import Pace, stage_seconds
 from matrix.run.executor import (
+    Disk,
     EnvironmentKnown,
     EnvironmentRefused,
     Event,
     Executor,
     ExecutorFault,
+    Noted,
     Work,
     WorkAnswered,
     WorkFinished,
     WorkStarted,
 )
 from matrix.run.progress import Progress, Snapshot
-from matrix.run.schedule import Schedule, node_rank
+from matrix.run.schedule import Attempts, Schedule, job_result, node_rank
 from matrix.run.store import Store
 
-ATTEMPTS = 2
-"""How often a job is tried in one run while the fault is ours."""
 TICK = 0.25
 """Seconds between updates of the display, and between checks of other processes."""
 
@@ -54,6 +48,10 @@ class RunSummary:
     seconds: float = 0.0
     tool_cpu_seconds: float = 0.0
     missing: set[str] = field(default_factory=set)
+    """What this machine lacks for some of the cells."""
+    faults: dict[int, str] = field(default_factory=dict)
+    """Why a node was not measured although this machine can: a fault that is not a release's. By its index."""
+    faulted_cells: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,13 +66,23 @@ class Flight:
 class Runner:
     """One run of one plan on one executor. Call `run()` once."""
 
-    def __init__(self, *, plan: Plan, store: Store, progress: Progress, executor: Executor) -> None:
-        self.plan, self.store, self.progress, self.executor = plan, store, progress, executor
-        self.schedule = Schedule(plan)
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        store: Store,
+        progress: Progress,
+        executor: Executor,
+        again: Callable[[JobResult], bool] = lambda _: False,
+        is_wrong: Callable[[Mapping[str, str]], bool] = lambda _: False,
+    ) -> None:
+        """`again` chooses the results of earlier runs that are measured again; `is_wrong` is for the `Schedule`."""
+        self.plan, self.store, self.progress, self.executor, self._again = plan, store, progress, executor, again
+        self.schedule = Schedule(plan, is_wrong)
         self.summary = RunSummary(states=self.schedule.states, disk=executor.disk)
         self.digests: dict[EnvironmentRequest, str] = {}
         self.flights: dict[str, Flight] = {}
-        self.attempts: dict[str, int] = defaultdict(int)
+        self.attempts = Attempts()
         self.finished: set[str] = set()
         """The keys of jobs that this run has finished."""
         typical = stage_seconds(plan, store.typical_seconds())
@@ -88,7 +96,7 @@ class Runner:
         """Runs what is not in the store. Raises the error that ended it early; finished results are kept."""
         in_order = False
         try:
-            with self._signals():
+            with stop_signals(self._note_signal):
                 self.executor.prepare(self.plan.environments(), self.schedule.needs)
                 self._loop()
             in_order = not (self.fatal or self.summary.interrupted)
@@ -101,6 +109,14 @@ class Runner:
         self._show()
         if self.fatal:
             raise self.fatal
+        if not self.summary.interrupted:
+            for node, state in zip(self.plan.nodes, self.schedule.states, strict=True):
+                if not state.over:
+                    self.summary.faults[node.index] = f"{node.stage}: planned, and never ended"
+                elif state.obstacle and state.obstacle[0] is Outcome.INFRASTRUCTURE:
+                    self.summary.faults[node.index] = state.obstacle[1]
+            places = (self.summary.faults.keys() & {*cell.nodes, *cell.repeats} for cell in self.plan.cells)
+            self.summary.faulted_cells = sum(map(bool, places))
         return self.summary
 
     def _loop(self) -> None:
@@ -139,29 +155,63 @@ class Runner:
         if job.key in self.flights:
             self.summary.jobs_reused += 1
             self.flights[job.key].nodes.append(node.index)
-        elif not self._reuse(node.index, job):
-            self._submit(Flight(work=Work(job=job, request=node.request, rank=node_rank(node)), nodes=[node.index]))
+        elif not self._reuse(node.index, job) and self._inputs_stand(node, job):
+            self._submit(node, job, known=self.store.result(job.key) is not None)
 
-    def _submit(self, flight: Flight) -> None:
-        self.flights[flight.work.job.key] = flight
-        self.attempts[flight.work.job.key] += 1
-        self.executor.submit(flight.work)
+    def _submit(self, node: Node, job: Job, *, known: bool) -> None:
+        """`known`: it has a result, and is measured again."""
+        assert node.request is not None
+        if self.attempts.alone(job.key):
+            job = replace(job, alone=True)
+        nodes = [node.index]
+
+        def waiting() -> list[Node]:
+            return [self.plan.nodes[index] for index in nodes]
+
+        work = Work(
+            job=job,
+            request=node.request,
+            rank=node_rank(node),
+            again=known,
+            origins=lambda: self.schedule.origins(waiting()),
+            compared=lambda: [self.schedule.artifacts(each) for each in waiting() if each.kind.compared],
+        )
+        self.flights[job.key] = Flight(work=work, nodes=nodes)
+        self.executor.submit(work)
 
     def _keep_given(self, node: Node) -> None:
         """Puts the files of a value into the store: later stages read them from there, even if this job has a
         result."""
         for name, path, digest in node.given:
-            if not self.store.blob(digest).exists() and self.store.put_copy(path, name).digest != digest:
+            if not self.store.whole(digest) and self.store.put_copy(path, name).digest != digest:
                 raise ModelMissing(f"{path}: it was changed since this run began", tip="run again: the new one is read")
 
     def _reuse(self, index: int, job: Job) -> bool:
         result = self.store.result(job.key)
-        if result is not None:
-            self.summary.jobs_reused += 1
-            if job.key in self.finished:
-                self.pace.note(job.stage, 0.0)
-            self.schedule.finish(index, result)
-        return result is not None
+        if result is None or (self._again(result) and job.key not in self.finished):
+            return False
+        looked_into = kinds()[job.stage].looked_into
+        if self._drop_damaged(job, [each.digest for each in result.outputs if looked_into(each.name)]):
+            return False
+        self.summary.jobs_reused += 1
+        if job.key in self.finished:
+            self.pace.note(job.stage, 0.0)
+        self.schedule.finish(index, result)
+        return True
+
+    def _inputs_stand(self, node: Node, job: Job) -> bool:
+        """Whether a job can start. Where an input is damaged, the job that made it is done again before."""
+        if damaged := self._drop_damaged(job, [digest for _, digest in job.inputs]):
+            self.schedule.redo(node, damaged)
+        return not damaged
+
+    def _drop_damaged(self, job: Job, digests: Iterable[str]) -> list[str]:
+        """Removes the damaged ones of these artifacts. Returns them."""
+        damaged = [digest for digest in digests if not self.store.whole(digest)]
+        for digest in damaged:
+            self.store.drop(digest)
+            self.progress.note(f"{job.stage} {job.label}: an artifact was damaged on this disk; it is made again")
+        return damaged
 
     # -- events
 
@@ -181,6 +231,8 @@ class Runner:
                 self.schedule.unpark(event.request)
             case EnvironmentRefused():
                 self._refused(event)
+            case Noted():
+                self.progress.note(event.text)
             case ExecutorFault():
                 if not isinstance(event.error, MatrixError):
                     raise event.error
@@ -208,15 +260,16 @@ class Runner:
         if flight is None:
             return
         job = flight.work.job
-        if event.end.end == "killed" or (self.stopping and event.end.end == "lost"):  # by us: it never happened
+        if event.end.end == "killed":  # by us: it never happened
             return
-        result = _result(job, event)
-        if result.outcome is Outcome.INFRASTRUCTURE and self.attempts[job.key] < ATTEMPTS:
-            self.progress.note(f"{job.stage} {job.label}: {event.end.error or event.end.end}; tried again")
+        result = self._judged(job, event)
+        if result is None:
             self._put_back(flight)
             return
+        if self.signals and result.outcome is not Outcome.PASSED:
+            return  # what stops this run may have ended the job too
         try:
-            self.store.record(result)
+            kept = self._record(result)
         except MatrixError as error:
             self.fatal = self.fatal or error
             return
@@ -224,8 +277,29 @@ class Runner:
         self.finished.add(job.key)
         self.pace.note(job.stage, event.seconds, nodes=len(flight.nodes))
         self.summary.tool_cpu_seconds += event.end.cpu_seconds
-        for index in flight.nodes:
-            self.schedule.finish(index, result)
+        for node in map(self.plan.nodes.__getitem__, flight.nodes):
+            if not self.schedule.current(node, job.inputs):
+                self.schedule.put_back(node)
+                continue
+            if result.outcome is Outcome.INFRASTRUCTURE:
+                self.summary.faults[node.index] = result.end.error or result.end.status
+            self.schedule.finish(node.index, kept)
+
+    def _judged(self, job: Job, event: WorkFinished) -> JobResult | None:
+        """None if the job must be tried again."""
+        result = job_result(job, event)
+        judged = self.attempts.judged(result)
+        if judged is None and not self.signals:
+            then = "tried again" if result.outcome is Outcome.INFRASTRUCTURE else "started once more to confirm it"
+            self.progress.note(f"{job.stage} {job.label}: {event.end.error or event.end.status}; {then}")
+        return judged
+
+    def _record(self, result: JobResult) -> JobResult:
+        """Returns what the store has from now on: a fault of ours does not replace an earlier result."""
+        if result.outcome is Outcome.INFRASTRUCTURE and (earlier := self.store.result(result.key)):
+            return earlier
+        self.store.record(result)
+        return result
 
     # -- signals and progress
 
@@ -238,18 +312,9 @@ class Runner:
             self.executor.stop()
             self.progress.note("stopping: running jobs are finished first; Ctrl-C again stops at once")
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        def note(_number: int, _frame: FrameType | None) -> None:
-            self.signals += 1
-            self.executor.wake()
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _note_signal(self) -> None:
+        self.signals += 1
+        self.executor.wake()
 
     def _show(self) -> None:
         running = sum(flight.started for flight in self.flights.values())
@@ -269,24 +334,3 @@ class Runner:
                 left=None if installing else self.pace.left(self.schedule.left),
             )
         )
-
-
-def _result(job: Job, event: WorkFinished) -> JobResult:
-    good = event.end.end == "exited" and event.end.exit_code == 0
-    known = None if good else signatures.recognise(event.end.log).outcome
-    has_outputs = complete(job, [artifact.name for artifact in event.outputs])
-    words = (f"{name}={value}" for name, value in job.arguments if not name.endswith("_file"))
-    return JobResult(
-        key=job.key,
-        stage=job.stage,
-        outcome=outcome_of(event.end, has_outputs=has_outputs, recognised=known),
-        label=job.label,
-        environment=event.environment,
-        end=event.end,
-        outputs=event.outputs,
-        command=job.argv or (job.script, *words),
-        inputs=job.inputs,
-        finished_at=now(),
-        machine=event.machine,
-        engine=event.engine,
-    )

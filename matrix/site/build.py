@@ -5,25 +5,36 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from matrix import __version__
+from matrix.answers.advice import KnownCells
 from matrix.answers.causes import cells_of
+from matrix.answers.pins.recommendations import Recommendation, questions, recommend
+from matrix.core.data import data_root
 from matrix.core.errors import UsageError
 from matrix.core.text import mark_controls
+from matrix.core.versions import is_dated, is_version
 from matrix.plan.axes import NONE
+from matrix.plan.locks import release_dates
 from matrix.results.files import read_runs
 from matrix.results.formats import as_csv
 from matrix.results.run import Cell, Run
 from matrix.results.square import Square
-from matrix.site.badges import as_svg, badge_of
-from matrix.site.charts import Chart, chart_csv, chart_json, find_charts
+from matrix.site.api.documents import run_path
+from matrix.site.api.files import api_files
 from matrix.site.harmless import LABEL, safe_run, slug
+from matrix.site.machines import named_apart, nearest_first
 from matrix.site.pages import Site, first_table, latest
-from matrix.site.picture import square_svg
+from matrix.site.pictures.badges import as_svg, badge_of
+from matrix.site.pictures.chart import Chart
+from matrix.site.pictures.chart_files import chart_csv, chart_json
+from matrix.site.pictures.charts import find_charts
+from matrix.site.pictures.picture import square_svg
+from matrix.site.pins import pin_files
 from matrix.site.squares import FIRST, find_squares, slug_of, without_repeats
 
 SITE_FORMAT = 1
@@ -42,21 +53,24 @@ class BuiltSite:
     size: int
 
 
-def build_site(folder: Path, results: Sequence[Path]) -> BuiltSite:
-    """Raises ResultsFault for results that cannot be read, UsageError for a folder with other files, ExtraMissing if
-    there are charts and matplotlib is missing."""
+def build_site(folder: Path, results: Sequence[Path], *, repository: str = "") -> BuiltSite:
+    """`repository` is the address of this project, for a link on every page; empty if it is not known. Raises
+    ResultsFault for results that cannot be read, UsageError for a folder with other files, ExtraMissing if there are
+    charts and matplotlib is missing."""
     if folder.exists() and not _may_be_replaced(folder):
+        found = next(folder.iterdir()).name if folder.is_dir() else "a file"
         raise UsageError(
-            f"{folder}: expected a new folder, an empty one or an older site, found something else",
+            f"{folder}: read {found} there, expected a new folder, an empty one or an older site",
             tip="give another folder with -o",
         )
     runs = runs_of_pages(results)
     tables = without_repeats(table for run in runs for table in find_squares(run))
     charts = charts_of(runs)
+    pins = recommendations_of(runs)
     making = folder.with_name(f"{folder.name}.partial")
     if making.exists():
         shutil.rmtree(making)
-    pages = _write_all(making, runs, tables, charts)
+    pages = _write_all(making, runs, tables, charts, pins, repository=repository)
     if folder.exists():
         shutil.rmtree(folder)
     making.rename(folder)
@@ -71,15 +85,23 @@ def build_site(folder: Path, results: Sequence[Path]) -> BuiltSite:
 
 def runs_of_pages(results: Sequence[Path]) -> list[Run]:
     """The runs with all text made safe, in the order of the pages. Raises ResultsFault, and UsageError if there is
-    nothing to show or if two files are of one preset."""
+    nothing to show or if two files are of one preset and machine."""
     if not results:
         raise UsageError("no results to publish", tip="name the JSON of a run: `show --format json --output FILE`")
     read = [safe_run(run) for run in read_runs(results)]
-    runs = sorted(read, key=lambda run: (not _is_first(run), bool(run.notes("target")), run.preset, run.source))
+    runs = named_apart(sorted(read, key=_order))
     if not any(run.cells for run in runs):
-        raise UsageError("the results hold no cells", tip="name the JSON of a run that has some")
-    _refuse_twins(runs)
+        raise UsageError("the results hold no cells, expected some", tip="name the JSON of a run that has some")
     return runs
+
+
+def _order(run: Run) -> tuple[bool, bool, bool, str, tuple[int, str]]:
+    return not _is_first(run), bool(run.notes("target")), _reaches_back(run), run.preset, nearest_first(run.source)
+
+
+def _reaches_back(run: Run) -> bool:
+    """It has releases from before the numbered ones, which few people still use."""
+    return any(is_dated(label) for axis in FIRST for label in run.axis(axis).labels if is_version(label))
 
 
 def first_square(results: Sequence[Path]) -> str:
@@ -92,6 +114,12 @@ def first_square(results: Sequence[Path]) -> str:
 def charts_of(runs: Sequence[Run]) -> list[Chart]:
     """The charts of all runs: those of times first, of the quietest machine first."""
     return [chart for run in sorted(runs, key=_noise) for chart in find_charts(run)]
+
+
+def recommendations_of(runs: Sequence[Run]) -> list[Recommendation]:
+    """What to pin, for every question that the runs have."""
+    known = KnownCells(runs)
+    return [recommend(known, wanted, data_root() / "images") for wanted in questions(known)]
 
 
 def _noise(run: Run) -> float:
@@ -110,34 +138,41 @@ def _is_first(run: Run) -> bool:
     return several and any(one != other for one, other in pairs)
 
 
-def _refuse_twins(runs: Sequence[Run]) -> None:
-    """Two files of one preset would write the same pages."""
-    by_name: dict[str, Run] = {}
-    for run in runs:
-        if other := by_name.get(run.preset):
-            raise UsageError(
-                f"{other.source} and {run.source}: both are of the preset {run.preset}", tip="publish one of the two"
-            )
-        by_name[run.preset] = run
-
-
-def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Square], charts: Sequence[Chart]) -> int:
+def _write_texts(folder: Path, texts: Iterable[tuple[str, str]]) -> int:
+    """How many there were."""
     made = {folder}
-    folder.mkdir(parents=True)
-    pages = 0
-    for path, text in Site(runs, tables, charts).pages():
+    count = 0
+    for path, text in texts:
         target = folder / path
         if target.parent not in made:
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             made.add(target.parent)
         target.write_text(text, encoding="utf-8")
-        pages += 1
+        count += 1
+    return count
+
+
+def _write_all(
+    folder: Path,
+    runs: Sequence[Run],
+    tables: Sequence[Square],
+    charts: Sequence[Chart],
+    pins: Sequence[Recommendation],
+    *,
+    repository: str,
+) -> int:
+    folder.mkdir(parents=True)
+    dates = release_dates(data_root() / "images" / "locks")
+    site = Site(runs, tables, charts, pins, dates=dates, repository=repository)
+    pages = _write_texts(folder, site.pages())
+    _write_texts(folder, pin_files(pins))
+    _write_texts(folder, api_files(site, runs, tables, pins))
     for table in tables:
         picture = square_svg(table)
         (folder / "square" / f"{slug_of(table)}.svg").write_text(picture, encoding="utf-8")
     (folder / "data").mkdir()
     for run in runs:
-        shutil.copyfile(run.source, folder / "data" / f"{slug(run.preset)}.json")
+        shutil.copyfile(run.source, folder / run_path(run))
         (folder / "data" / f"{slug(run.preset)}.csv").write_text(as_csv(run), encoding="utf-8")
     _write_charts(folder / "chart", charts)
     _write_badges(folder / "badge", runs)
@@ -154,14 +189,15 @@ def _write_all(folder: Path, runs: Sequence[Run], tables: Sequence[Square], char
 
 
 def _write_charts(folder: Path, charts: Sequence[Chart]) -> None:
-    """Four files for each chart. matplotlib is imported if there is one. Raises ExtraMissing."""
+    """Four files for each chart, two if nothing is to be drawn. matplotlib is imported if there is one. Raises
+    ExtraMissing."""
     if not charts:
         return
-    from matrix.site.drawing import draw
+    from matrix.site.pictures.drawing import draw
 
     folder.mkdir()
     for chart in charts:
-        for form, picture in draw(chart, "svg", "png").items():
+        for form, picture in draw(chart, "svg", "png").items() if chart.series else ():
             (folder / f"{chart.slug}.{form}").write_bytes(picture)
         (folder / f"{chart.slug}.csv").write_text(chart_csv(chart), encoding="utf-8")
         (folder / f"{chart.slug}.json").write_text(chart_json(chart), encoding="utf-8")

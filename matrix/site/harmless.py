@@ -17,6 +17,7 @@ PROSE = frozenset(
     {
         "command",
         "included",
+        "machine",
         "means",
         "message",
         "nix_programs",

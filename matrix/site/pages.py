@@ -2,36 +2,65 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from matrix.answers.costs import CostChange
+from matrix.answers.pins.recommendations import Recommendation
 from matrix.core.store_paths import path_closure
-from matrix.core.versions import releases_first
+from matrix.core.versions import are_versions, is_dated, releases_first
 from matrix.plan.stages import kinds
 from matrix.results.run import FinishedJob, Run
 from matrix.results.square import OUTCOMES, Square
-from matrix.site.charts import Chart
+from matrix.site.cells import CellTexts
+from matrix.site.finding.pickers import Finder
+from matrix.site.finding.search import index_of
 from matrix.site.harmless import slug
-from matrix.site.pickers import Finder
-from matrix.site.releases import Release, ReleaseRow, find_releases, link_of, product_names
-from matrix.site.squares import FIRST, evidence_of, mark, meaning, row_answer, slug_of
-from matrix.site.views import numbers, signature_view, signed, square_view, tables_link, tables_of, templates
+from matrix.site.machines import OnMachine, on_machines
+from matrix.site.notices import Head, head_of, join_heads, labels_of
+from matrix.site.pictures.chart import Chart
+from matrix.site.pins import PINS_PAGE, asked_words, pin_link, pin_view, pins_table
+from matrix.site.releases import (
+    Dates,
+    Release,
+    ReleaseRow,
+    compare_link,
+    find_releases,
+    link_of,
+    product_names,
+    products,
+    release_costs,
+)
+from matrix.site.squares import FIRST, conclusions, evidence_of, mark, ordered, row_answer, slug_of
+from matrix.site.triaged import triage_views
+from matrix.site.views import (
+    charts_view,
+    cost_views,
+    signature_view,
+    signed,
+    square_view,
+    tables_link,
+    tables_of,
+    templates,
+)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A row of the index of all pages."""
-
-    title: str
-    link: str
-    text: str = ""
+LOADS_PAGE, RELEASES_PAGE = "loads.html", "releases.html"
+MOST_COMPARED = 20
+"""The most releases of a product of which every two have a page; a site with more compares neighbours."""
 
 
 def first_table(tables: Sequence[Square]) -> Square:
     """The square of the start page."""
     return next((table for table in tables if (table.row_axis, table.column_axis) == FIRST), tables[0])
+
+
+def install_words(repository: str) -> str:
+    """The lines that make `python -m matrix` work; without an address of this project, those inside a copy of it."""
+    install = "python3 -m pip install -e ."
+    return f"git clone {repository} iree-matrix && cd iree-matrix && {install}" if repository else install
 
 
 def latest(runs: Sequence[Run]) -> str:
@@ -42,67 +71,103 @@ def latest(runs: Sequence[Run]) -> str:
 class Site:
     """All pages of the given runs; the first square over compilers and runtimes is on the start page."""
 
-    def __init__(self, runs: Sequence[Run], tables: Sequence[Square], charts: Sequence[Chart]) -> None:
-        self._runs, self._tables, self._charts = runs, tables, charts
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        tables: Sequence[Square],
+        charts: Sequence[Chart],
+        pins: Sequence[Recommendation] = (),
+        *,
+        dates: Dates | None = None,
+        repository: str = "",
+    ) -> None:
+        self._repository = repository
+        self._runs, self._tables, self._charts, self._pins = runs, tables, charts, pins
         self._finder = Finder(tables)
-        self._releases = find_releases(tables)
+        self.releases = find_releases(tables, dates or {})
         self._models = _models(tables)
-        self._signed = signed(tables)
+        self.signed = signed(tables)
+        self._known_costs: dict[str, tuple[str, list[CostChange]]] = {}
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """(path below the site's folder, text)."""
+        yield from self._start()
+        for table in self._tables:
+            pickers = self._finder.pickers(table)
+            yield self._page(f"square/{slug_of(table)}.html", "square.html", table=table, pickers=pickers)
+            texts = CellTexts(table)
+            for row in table.rows:
+                yield self._evidence(table, row, texts)
+        for release in self.releases:
+            yield self._release(release)
+        for before, after in self._pairs:
+            yield self._compared(before, after)
+        for model, tables in self._models.items():
+            pins = [each for each in self._pins if each.advice and each.wanted.get("model") == model]
+            named = [(asked_words(each.wanted), pin_link(each.wanted)) for each in pins]
+            yield self._page(link_of("model", model), "model.html", **_model(model, tables), pins=named)
+        for name, group in self.signed.items():
+            yield self._page(f"signature/{slug(name)}.html", "signature.html", **signature_view(name, group))
+        yield from self._environments()
+        for run in self._runs:
+            if blocks := tables_of(run):
+                head = head_of(run, {axis.name: axis.labels for axis in run.axes})
+                yield self._page(tables_link(run), "tables.html", run=run, blocks=blocks, head=head)
+        if self._charts:
+            yield self._page("charts.html", "charts.html", **charts_view(self._charts))
+        yield from self._pin_pages()
+        yield self._page(RELEASES_PAGE, "releases.html", releases=by_product(self.releases))
+        yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables)
+        yield self._page("about.html", "about.html", outcomes=OUTCOMES.items())
+        found = index_of(
+            tables=self._tables,
+            charts=self._charts,
+            pins=self._pins,
+            releases=self.releases,
+            models=list(self._models),
+            errors=self.signed,
+            costs={release.link: self.costs(release)[1] for release in self.releases},
+        )
+        axes = ordered(axis for run in self._runs for axis in run.names)
+        yield self._page("search.html", "search.html", found=found, axes=axes)
+
+    def _start(self) -> Iterator[tuple[str, str]]:
         start = first_table(self._tables)
         yield self._page(
             "index.html",
             "index.html",
             table=start,
             pickers=self._finder.pickers(start),
+            concluded=conclusions(start),
+            newest=next((each for each in self.releases if each.product == products().get(FIRST[1])), None),
             squares=self._grouped(),
             apart=distinct_names(self._tables),
             charted={chart.run.preset: chart.slug for chart in reversed(self._charts)},
-            releases=by_product(self._releases),
+            releases=by_product(self.releases),
             models=list(self._models),
-            signatures=[signature_view(name, group) for name, group in self._signed.items()],
+            signatures=[signature_view(name, group) for name, group in self.signed.items()],
         )
-        for table in self._tables:
-            pickers = self._finder.pickers(table)
-            yield self._page(f"square/{slug_of(table)}.html", "square.html", table=table, pickers=pickers)
-            for row in table.rows:
-                yield self._evidence(table, row)
-        for release in self._releases:
-            parts = {"changed": changed(release), "same": [each for each in release.sections if not each.changed]}
-            yield self._page(release.link, "release.html", release=release, neighbours=self._beside(release), **parts)
-        for model, tables in self._models.items():
-            yield self._page(link_of("model", model), "model.html", **_model(model, tables))
-        for name, group in self._signed.items():
-            yield self._page(f"signature/{slug(name)}.html", "signature.html", **signature_view(name, group))
-        for run in self._runs:
-            for environment in run.environments.values():
-                yield self._page(
-                    f"environment/{slug(environment.digest[:16])}.html",
-                    "environment.html",
-                    environment=environment,
-                    paths=path_closure(run.store_paths.values(), environment.nix_programs),
-                )
-            if blocks := tables_of(run):
-                yield self._page(tables_link(run), "tables.html", run=run, blocks=blocks)
-        if self._charts:
-            yield self._page("charts.html", "charts.html", charts=[(each, numbers(each)) for each in self._charts])
-        yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables)
-        yield self._page("about.html", "about.html", outcomes=OUTCOMES.items())
-        yield self._page("search.html", "search.html", found=self._index())
+        yield self._page(LOADS_PAGE, "loads.html", table=start, answers=square_view(start)["answers"])
 
     def _page(self, path: str, template: str, **context: object) -> tuple[str, str]:
         up = "../" * path.count("/")
         views = {"square": square_view}
         page = templates().get_template(template)
-        shared = {"up": up, "date": latest(self._runs), "views": views, "path": path}
+        shared = {"up": up, "date": latest(self._runs), "views": views, "path": path, "machines": self._machines}
+        shared |= {"repository": self._repository, "install": install_words(self._repository)}
         return path, page.render(**shared, has_charts=bool(self._charts), **context)
+
+    def _machines(self, run: Run, kind: str = "") -> tuple[OnMachine, ...]:
+        """The selector of machines of a run's page of tables, or of its chart of this kind."""
+        if not kind:
+            return on_machines(run, self._runs, tables_link)
+        links = {each.run.preset: f"charts.html#{each.slug}" for each in self._charts if each.kind.name == kind}
+        return on_machines(run, self._runs, lambda each: links.get(each.preset, ""))
 
     def _grouped(self) -> list[tuple[Run, list[Square]]]:
         return [(run, [table for table in self._tables if table.run is run]) for run in self._runs]
 
-    def _evidence(self, table: Square, row: str) -> tuple[str, str]:
+    def _evidence(self, table: Square, row: str, texts: CellTexts) -> tuple[str, str]:
         """Jobs that several cells of the row share are shown once, before the cells."""
         cells = table.row(row)
         times = Counter(key for _, cell in cells for key in cell.evidence)
@@ -115,53 +180,97 @@ class Site:
             table=table,
             row=row,
             answer=row_answer(table, row),
+            head=head_of(table.run, {**labels_of(table), table.row_axis: (row,)}),
+            texts=texts,
             cells=[(column, cell, mark(table.run, cell), own[column]) for column, cell in cells],
             shared=[jobs[key] for key in shared],
         )
 
+    def _release(self, release: Release) -> tuple[str, str]:
+        base, costs = self.costs(release)
+        older, newer = self._beside(release)
+        triaged = triage_views(self._runs, release.product, older.version, release.version) if older else []
+        others = [pair for pair in self._pairs if release in pair]
+        return self._page(
+            release.link,
+            "release.html",
+            release=release,
+            head=self._head(release),
+            neighbours=(older, newer),
+            triaged=triaged,
+            changed=changed(release),
+            same=[each for each in release.sections if not each.changed],
+            base=base,
+            costs=cost_views(costs),
+            others=[(old if old is not release else new, compare_link(old, new)) for old, new in others],
+        )
+
+    def _head(self, release: Release) -> Head:
+        """Of a runtime built from source: what it is, and that its targets are emulated."""
+        axes = [axis for axis, product in products().items() if product == release.product]
+        runs = [run for run in self._runs if any(release.version in run.notes(axis) for axis in axes)]
+        tables = [each.table for each in release.sections if each.table.run in runs]
+        targets = dict.fromkeys(cell.axes.get("target", "") for table in tables for cell in table.cells.values())
+        asked = {**dict.fromkeys(axes, (release.version,)), "target": tuple(targets)}
+        return join_heads(head_of(run, asked) for run in runs)
+
+    def costs(self, release: Release) -> tuple[str, list[CostChange]]:
+        """What it costs compared with the nearest older release measured in the same run, and which that is."""
+        if release.link not in self._known_costs:
+            self._known_costs[release.link] = self._found_costs(release)
+        return self._known_costs[release.link]
+
+    def _found_costs(self, release: Release) -> tuple[str, list[CostChange]]:
+        versions = [each.version for each in self.releases if each.product == release.product]
+        for older in versions[versions.index(release.version) + 1 :]:
+            if costs := release_costs(self._runs, release.product, older, release.version):
+                return older, costs
+        return "", []
+
+    @functools.cached_property
+    def _pairs(self) -> list[tuple[Release, Release]]:
+        """Every two releases of a product, the older one first; none of a product with too many. Dated releases count
+        apart, and only the newest of them is compared with a numbered one, its successor."""
+        found = []
+        for product in product_names():
+            versions = [each for each in self.releases if each.product == product and are_versions([each.version])]
+            lines = [list(line) for _, line in itertools.groupby(versions, key=lambda each: is_dated(each.version))]
+            for line in lines:
+                if len(line) <= MOST_COMPARED:
+                    found += [(old, new) for new, old in itertools.combinations(line, 2)]
+            found += [(older[0], newer[-1]) for newer, older in itertools.pairwise(lines)]
+        return found
+
+    def _compared(self, before: Release, after: Release) -> tuple[str, str]:
+        return self._page(
+            compare_link(before, after),
+            "compare.html",
+            before=before,
+            after=after,
+            triaged=triage_views(self._runs, before.product, before.version, after.version),
+            costs=cost_views(release_costs(self._runs, before.product, before.version, after.version)),
+        )
+
+    def _environments(self) -> Iterator[tuple[str, str]]:
+        """Each environment once: several runs share some."""
+        found = {each.digest[:16]: (run, each) for run in self._runs for each in run.environments.values()}
+        for digest, (run, environment) in found.items():
+            paths = path_closure(run.store_paths.values(), environment.nix_programs)
+            path = f"environment/{slug(digest)}.html"
+            yield self._page(path, "environment.html", environment=environment, paths=paths)
+
+    def _pin_pages(self) -> Iterator[tuple[str, str]]:
+        known = {release.link for release in self.releases}
+        for each in self._pins:
+            yield self._page(pin_link(each.wanted), "pin.html", known=known, **pin_view(each, self._pins, self._runs))
+        yield self._page(PINS_PAGE, "pins.html", table=pins_table(self._pins))
+
     def _beside(self, release: Release) -> tuple[Release | None, Release | None]:
         """The release before and the one after."""
-        of_product = [each for each in self._releases if each.product == release.product]
+        of_product = [each for each in self.releases if each.product == release.product]
         place = of_product.index(release)
         before = of_product[place + 1] if place + 1 < len(of_product) else None
         return before, of_product[place - 1] if place else None
-
-    def _index(self) -> dict[str, list[Found]]:
-        """Every page except those of environments, by subject."""
-        squares = [
-            Found(
-                title=each.run.question,
-                link=f"square/{slug_of(each)}.html",
-                text=f"{each.run.preset}, {each.row_axis} by {each.column_axis}, {each.title}",
-            )
-            for each in self._tables
-        ]
-        evidence = [
-            Found(
-                title=f"{table.row_axis} {row}", link=evidence_of(table, row), text=f"{table.run.preset}, {table.title}"
-            )
-            for table in self._tables
-            for row in table.rows
-        ]
-        errors = [
-            Found(
-                title=name,
-                link=f"signature/{slug(name)}.html",
-                text=f"{meaning(group[0][2])} {group[0][2].message[:160]}",
-            )
-            for name, group in self._signed.items()
-        ]
-        return {
-            "Releases": [Found(title=release.name, link=release.link) for release in self._releases],
-            "Error signatures": errors,
-            "Charts": [
-                Found(title=f"{each.title}, {each.run.preset}", link=f"charts.html#{each.slug}", text=each.summary)
-                for each in self._charts
-            ],
-            "Models": [Found(title=model, link=link_of("model", model)) for model in self._models],
-            "Squares": squares,
-            "Evidence": evidence,
-        }
 
 
 def distinct_names(tables: Sequence[Square]) -> dict[str, str]:
@@ -218,4 +327,17 @@ def _model(model: str, tables: Sequence[Square]) -> dict[str, Any]:
         answer = row_answer(table, model) if table.row_axis == "model" else ""
         questions.setdefault(table.run.question, []).append((table, counts.most_common(), answer))
     notes = {note: None for table in tables if (note := table.run.notes("model").get(model))}
-    return {"model": model, "questions": questions, "notes": list(notes), "exports": list(exports.values())}
+    heads = (head_of(table.run, {"model": (model,), "target": _targets(table, model)}) for table in tables)
+    return {
+        "model": model,
+        "head": join_heads(heads),
+        "questions": questions,
+        "notes": list(notes),
+        "exports": list(exports.values()),
+    }
+
+
+def _targets(table: Square, model: str) -> tuple[str, ...]:
+    """The targets on which a model was measured, those first on which it passed."""
+    cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model and cell.measured]
+    return tuple(dict.fromkeys(cell.axes.get("target", "") for cell in sorted(cells, key=lambda cell: not cell.passed)))

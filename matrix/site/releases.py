@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.answers.advice import newest_first
+from matrix.answers.costs import CostChange, cost_changes
 from matrix.answers.differences import Direction, turn_of
-from matrix.core.versions import are_versions, releases_first
+from matrix.core.versions import are_versions, is_dated, is_version, releases_first
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
-from matrix.results.run import Cell
+from matrix.results.run import Cell, Run
 from matrix.results.square import Square
 from matrix.site.harmless import slug
 from matrix.site.squares import column_answer, evidence_of, labels_text, row_answer
+
+Dates = Mapping[str, Mapping[str, datetime.date]]
+"""Package -> version -> the day of its upload."""
 
 
 def products() -> dict[str, str]:
@@ -67,11 +72,27 @@ class ReleaseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A page: `IREE 3.8.0`."""
+    """A page: `IREE 3.8.0`. `days` are those on which its packages were uploaded; none of a build or of a Python.
+    `notes` is the address of its release notes; empty if none is known."""
 
     product: str
     version: str
     sections: tuple[ReleaseRow, ...]
+    days: Mapping[str, datetime.date]
+    notes: str
+
+    @property
+    def day(self) -> str:
+        """The first of them."""
+        return min(self.days.values()).isoformat() if self.days else ""
+
+    @property
+    def released(self) -> str:
+        """When which packages were uploaded: `2025-11-25 (iree-base-compiler, iree-base-runtime)`."""
+        by_day: dict[datetime.date, list[str]] = {}
+        for package, day in self.days.items():
+            by_day.setdefault(day, []).append(package)
+        return ", ".join(f"{day.isoformat()} ({', '.join(packages)})" for day, packages in by_day.items())
 
     @property
     def name(self) -> str:
@@ -94,8 +115,9 @@ def link_of(axis: str, label: str) -> str:
     return release_link(product, label) if product and label != "-" else ""
 
 
-def find_releases(tables: Sequence[Square]) -> list[Release]:
-    """Every release on an axis of the squares, or besides them, newest first in each product, then builds."""
+def find_releases(tables: Sequence[Square], dates: Dates) -> list[Release]:
+    """Every release on an axis of the squares, or besides them, newest first in each product, then builds. `dates` are
+    those of `release_dates`."""
     found: dict[tuple[str, str], list[ReleaseRow]] = {}
     product_of = products()
     for table in tables:
@@ -111,11 +133,41 @@ def find_releases(tables: Sequence[Square]) -> list[Release]:
     for product in product_names():
         versions = releases_first(version for name, version in found if name == product)
         newest_first = sorted(reversed(versions), key=lambda version: not are_versions([version]))  # builds at the end
-        releases += [
-            Release(product=product, version=version, sections=tuple(found[product, version]))
-            for version in newest_first
-        ]
+        releases += [_release(product, version, found[product, version], dates) for version in newest_first]
     return releases
+
+
+def _release(product: str, version: str, sections: Sequence[ReleaseRow], dates: Dates) -> Release:
+    """Notes are known of a release of all packages of its product: one package alone may have been mended later."""
+    rows = [axis_rows()[name] for name, of in products().items() if of == product]
+    dated = is_version(version) and is_dated(version)
+    packages = [name for row in rows if (name := row.older_package if dated else row.package)]
+    days = {name: day for name in packages if (day := dates.get(name, {}).get(version))}
+    notes = next((text for row in rows if (text := row.older_notes if dated else row.notes)), "")
+    whole = days and len(days) == len(packages)
+    return Release(
+        product=product,
+        version=version,
+        sections=tuple(sections),
+        days=days,
+        notes=notes.format(version=version) if whole else "",
+    )
+
+
+def release_costs(runs: Sequence[Run], product: str, before: str, after: str) -> list[CostChange]:
+    """What a release costs compared with another one of its product: each measure of each model once, also where two
+    axes of the product move together."""
+    axes = [axis for axis, of in products().items() if of == product]
+    found: dict[tuple[object, ...], CostChange] = {}
+    for axis in axes:
+        for change in cost_changes(runs, axis, before, after):
+            place = tuple((name, label) for name, label in change.axes.items() if name not in axes)
+            found.setdefault((id(change.run), place, change.measure.name), change)
+    return list(found.values())
+
+
+def compare_link(before: Release, after: Release) -> str:
+    return f"compare/{before.product}-{slug(before.version)}--{slug(after.version)}.html"
 
 
 def _beside(table: Square, axis: str, label: str, before: str) -> ReleaseRow:
@@ -157,10 +209,10 @@ def _changes(table: Square, axis: str, label: str, rows: Iterable[tuple[str, Cel
     for place, old, new in rows:
         grouped.setdefault((old.words, new.words), []).append(place)
     across = axis == table.column_axis
-    other, order = (table.row_axis, table.rows) if across else (table.column_axis, table.columns)
+    other = table.row_axis if across else table.column_axis
     for (old_words, new_words), places in grouped.items():
         yield Changed(
-            where=labels_text(other, places, order),
+            where=labels_text(table, other, places),
             words=f"{old_words} → {new_words}",
             count=len(places),
             link=f"{evidence_of(table, places[0])}#{slug(label)}"

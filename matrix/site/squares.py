@@ -11,6 +11,7 @@ from dataclasses import replace
 from matrix.answers import predictions
 from matrix.core.records import Outcome
 from matrix.core.versions import releases_first
+from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
 from matrix.results import signatures
@@ -26,8 +27,8 @@ from matrix.results.square import (
     mark_of,
     outcome_words,
     plural_of,
-    span,
     square_of,
+    tried_words,
 )
 from matrix.site.harmless import slug
 
@@ -42,11 +43,17 @@ OTHERWISE = "≠"
 
 
 def slug_of(square: Square) -> str:
-    """The name depends only on the content of the square, so that a link stays valid when other squares are added."""
-    model = [square.others["model"]] if "model" in square.others else []
-    fixed = hashlib.sha256(repr(sorted(square.others.items())).encode()).hexdigest()[:6]
+    """`armv6-compiler-runtime-linear-armv6-system`: the question, both axes, the model, and the labels on other axes of
+    which the run has several. So it can be guessed, and a link stays valid when other squares are added."""
+    run, others = square.run, square.others
+    several = [axis for axis in others if len(run.axis(axis).labels) > 1 and run.ties.get(axis) not in others]
+    varied = [axis for axis in others if axis == MODEL_AXIS.name or axis in several]
+    labels = [square.others[axis] for axis in sorted(varied, key=lambda axis: axis != MODEL_AXIS.name)]
+    # A dash in a label that is not the last could be one between two labels.
+    unclear = any("-" in label for label in labels[:-1])
+    digest = [hashlib.sha256(repr(labels).encode()).hexdigest()[:6]] if unclear else []
     part = square.part.split()[:1]
-    return slug("-".join([square.run.preset, square.row_axis, square.column_axis, *model, fixed, *part]))
+    return slug("-".join([square.run.preset, square.row_axis, square.column_axis, *labels, *digest, *part]))
 
 
 def evidence_of(square: Square, row: str) -> str:
@@ -137,7 +144,7 @@ def edges(table: Square, row: str, column: str) -> str:
 def row_answer(table: Square, row: str) -> str:
     """`Modules of compiler 3.8 load on runtimes 3.8 and 3.9.`"""
     held = [label for label, cell in table.row(row) if cell.outcome is Outcome.PASSED]
-    where = labels_text(table.column_axis, held, table.columns)
+    where = labels_text(table, table.column_axis, held)
     if made := made_between(table.row_axis, table.column_axis):
         return f"{_first_up(made)} of {table.row_axis} {table.short_rows[row]} load on {where}."
     return f"{_first_up(table.row_axis)} {table.short_rows[row]} passes with {where}."
@@ -146,22 +153,50 @@ def row_answer(table: Square, row: str) -> str:
 def column_answer(table: Square, column: str) -> str:
     """`Runtime 3.9 loads modules of compilers 3.8 and 3.9.`"""
     held = [label for label, cell in table.column(column) if cell.outcome is Outcome.PASSED]
-    where = labels_text(table.row_axis, held, table.rows)
+    where = labels_text(table, table.row_axis, held)
     made = made_between(table.row_axis, table.column_axis)
     verb = f"loads {made} of" if made else "passes with"
     return f"{_first_up(table.column_axis)} {table.short_columns[column]} {verb} {where}."
 
 
-def labels_text(axis: str, labels: Sequence[str], order: Sequence[str]) -> str:
+def conclusions(table: Square) -> list[str]:
+    """What a square of compilers and runtimes comes to, in sentences; empty for other squares, and for one in which
+    the runtimes form no groups of their own."""
+    made = made_between(table.row_axis, table.column_axis)
+    held = {row: frozenset(label for label, cell in table.row(row) if cell.passed) for row in table.rows}
+    groups = {columns for columns in held.values() if columns}
+    apart = all(one == other or not one & other for one in groups for other in groups)
+    whole = len(table.cells) == len(table.rows) * len(table.columns) and all(c.measured for c in table.cells.values())
+    if not made or not whole or not apart or len(groups) < 2:
+        return []
+    row, column = table.row_axis, table.column_axis
+    newest, oldest = table.columns[-1], next(row for row in table.rows if held[row])
+    alone = [name for name, columns in held.items() if list(held.values()).count(columns) == len(columns) == 1]
+    said = [
+        f"The releases form {len(groups)} groups: in each, all {made} run on every {column}, and on no other {column}. "
+        f"Ship your {made} with a {column} of the same group, and compile again when you leave it.",
+        f"{column_answer(table, newest).removesuffix('.')}: a new {column} does not load old {made}."
+        if newest not in held[oldest]
+        else column_answer(table, newest),
+    ]
+    short = [table.short_rows[name] for name in alone]
+    if len(short) > 1:
+        said.append(f"{_first_up(plural_of(row))} {' and '.join(short)} stand alone, each with one {column}.")
+    return said
+
+
+def labels_text(table: Square, axis: str, labels: Sequence[str]) -> str:
     """`runtimes 3.4 to 3.7`, `compilers 3.8 and 3.9`, `runtime 3.10`, `no runtime tried here`: other squares may have
-    others."""
+    others. A span has every release of the run between its ends."""
     if not labels:
         return f"no {axis} tried here"
-    if len(labels) == 1:
-        return f"{axis} {span(labels, order)}"
-    short = dict(zip(order, headings(order), strict=True))
-    words = f"{short[labels[0]]} and {short[labels[1]]}" if len(labels) == 2 else span(labels, order)
-    return f"{plural_of(axis)} {words}"
+    known = table.known(axis)
+    tried = table.rows if axis == table.row_axis else table.columns
+    name = axis if len(labels) == 1 else plural_of(axis)
+    if len(labels) == 2 and len(known) == len(tried):
+        short = dict(zip(known, headings(known), strict=True))
+        return f"{name} {short[labels[0]]} and {short[labels[1]]}"
+    return f"{name} {tried_words(labels, tried, known)}"
 
 
 def ordered(axes: Iterable[str]) -> list[str]:

@@ -4,6 +4,8 @@ run."""
 from __future__ import annotations
 
 import functools
+import itertools
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,15 +13,20 @@ from typing import Any
 import jinja2
 
 from matrix.answers import predictions
+from matrix.answers.costs import CostChange
 from matrix.core.store_paths import path_closure, store_path_name
+from matrix.core.text import counted
 from matrix.results import signatures
 from matrix.results.formats import sections
 from matrix.results.run import Cell, Run
 from matrix.results.sections import Block
 from matrix.results.sentences import comparison_sentences
 from matrix.results.square import Square
-from matrix.site.charts import Chart, Point, value_words
+from matrix.results.times import PLACEMENT, machine_words, machines_of, measured_on
+from matrix.site.cells import same_bytes
 from matrix.site.harmless import slug
+from matrix.site.notices import cell_bundle, head_of, is_emulated, labels_of
+from matrix.site.pictures.chart import Chart, Point, value_words
 from matrix.site.releases import link_of
 from matrix.site.squares import (
     FIRST,
@@ -52,13 +59,26 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"slug": slug, "size": size_words, "counted": counted, "name_of": store_path_name}
+    made.filters |= {
+        "slug": slug,
+        "size": size_words,
+        "counted": counted,
+        "name_of": store_path_name,
+        "machine": machine_words,
+    }
     made.globals |= {
+        "PLACEMENT": PLACEMENT,
         "closure": path_closure,
         "sentences_of": sentences_of,
         "tables_link": tables_link,
         "slug_of": slug_of,
         "link_of": link_of,
+        "lock_words": lock_words,
+        "machines_of": machines_of,
+        "measured_on": measured_on,
+        "is_emulated": is_emulated,
+        "same_bytes": same_bytes,
+        "cell_bundle": cell_bundle,
         "outcome_kind": kind,
         "foreseen_words": predicted_words,
         "LINES": LINES,
@@ -88,9 +108,12 @@ def predicted_words(cell: Cell) -> str:
     return predictions.compared_words(cell, predictions.committed_predictions())
 
 
-def counted(number: int, name: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+WHOLE_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def lock_words(lock: str, digest: str) -> str:
+    """A lock with its digest; where an environment has none, what it was made of instead."""
+    return f"{lock}, sha256 {digest}" if WHOLE_DIGEST.fullmatch(digest) else f"no lock of wheels: {digest or lock}"
 
 
 def size_words(size: int) -> str:
@@ -101,9 +124,16 @@ def size_words(size: int) -> str:
     return f"{size} B"
 
 
+def charts_view(charts: Sequence[Chart]) -> dict[str, Any]:
+    """The contents: each run with its charts; and the charts with their numbers."""
+    runs = itertools.groupby(charts, key=lambda chart: chart.run.source)
+    contents = [(found[0].run, found) for found in (list(group) for _, group in runs)]
+    return {"contents": contents, "charts": [(each, numbers(each)) for each in charts]}
+
+
 def numbers(chart: Chart) -> list[tuple[str, list[str]]]:
     """A chart as a table: the values of each panel for each release."""
-    return [(x, [_number(series.points.get(x), chart.measure) for series in chart.series]) for x in chart.x]
+    return [(x, [_number(series.points.get(x), chart.measure) for series in chart.every]) for x in chart.x]
 
 
 def _number(point: Point | None, measure: str) -> str:
@@ -113,6 +143,31 @@ def _number(point: Point | None, measure: str) -> str:
     if point.low is not None and point.high is not None:
         spread = f" ({value_words(point.low, measure)} to {value_words(point.high, measure)})"
     return f"{value_words(point.value, measure)}{spread} {point.verdict}".strip()
+
+
+def cost_views(changes: Sequence[CostChange]) -> list[dict[str, Any]]:
+    """Costs by run: what changed as sentences, every number in a table, and what the numbers rest on."""
+    runs = {id(change.run): change.run for change in changes}
+    return [
+        {
+            "question": run.question,
+            "sentences": [
+                f"{change.place}: {change.measure.name} {change.words}"
+                for change in changes
+                if change.run is run and change.changed
+            ],
+            "rows": [_cost_row(change) for change in changes if change.run is run],
+            "conditions": measured_on(run),
+        }
+        for run in runs.values()
+    ]
+
+
+def _cost_row(change: CostChange) -> tuple[str, ...]:
+    show = change.measure.words
+    floor = f"{100 * (change.noise_floor - 1):.0f} %" if change.noise_floor else "-"
+    numbers = (show(change.before), show(change.after), f"{change.ratio:.3f}")
+    return (change.place, change.measure.name, *numbers, change.verdict, floor)
 
 
 def square_view(table: Square) -> dict[str, Any]:
@@ -138,6 +193,7 @@ def square_view(table: Square) -> dict[str, Any]:
     answers += [(table.column_axis, column, column_answer(table, column), "") for column in table.columns]
     return {
         "rows": rows,
+        "head": head_of(table.run, labels_of(table)),
         "foreseen": predictions.prediction_agreement(table.cells.values(), predictions.committed_predictions()),
         "columns": list(table.short_columns.items()),
         "legend": [{"row": row, "kind": kind(row.cell)} for row in marks_of(table)],
@@ -171,7 +227,7 @@ def signature_view(name: str, group: Signed) -> dict[str, Any]:
         (
             table,
             f"{table.row_axis} {table.short_rows[row]}",
-            labels_text(table.column_axis, columns, table.columns),
+            labels_text(table, table.column_axis, columns),
             f"{evidence_of(table, row)}#{slug(columns[0])}",
         )
         for table, row, columns in rows.values()

@@ -32,7 +32,7 @@ from matrix.core.machine import usable_cores
 SPEC = """
 format = 1
 name = "bench"
-question = "Which runtimes load what which compilers wrote, from a given MLIR?"
+question = "Which IREE runtimes load modules from which compilers, from a given MLIR?"
 [axes]
 model = "given"
 torch = "2.9.1"

@@ -11,11 +11,11 @@ from samples import catalogue, spec_of
 
 from matrix.core.errors import NotInstallable
 from matrix.core.keys import sha256
-from matrix.core.records import Artifact, Disk, Environment, EnvironmentRequest, Job, JobEnd, Outcome
+from matrix.core.records import Artifact, Environment, EnvironmentRequest, Job, JobEnd, Outcome
 from matrix.engines.worker import Finished, WorkerEvent
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.rounds import with_repeats
-from matrix.run.executor import EnvironmentKnown, EnvironmentRefused, Event, Work, WorkFinished, WorkStarted
+from matrix.run.executor import Disk, EnvironmentKnown, EnvironmentRefused, Event, Work, WorkFinished, WorkStarted
 from matrix.run.store import Store
 
 NOISY = b'{"context": {"host_name": "workshop-7", "load_avg": [0]}, "benchmarks": []}'
@@ -28,9 +28,12 @@ def plan_in(folder: Path, body: str) -> Plan:
     path = folder / "linear.py"
     path.write_text("a model")
     known = catalogue()
+    copy = folder / "copy.py"
+    copy.write_text("a model that computes the same")
     given = tuple((name, path, sha256(path)) for name, _, _ in known.models["given"].artifacts)
     models = {
         "linear": replace(known.models["linear"], path=path, digest=sha256(path)),
+        "copy": replace(known.models["copy"], path=copy, digest=sha256(copy)),
         "given": replace(known.models["given"], artifacts=given),
     }
     known = replace(known, machine_class="a machine", models=models)
@@ -106,7 +109,7 @@ class AnsweringEngine:
 
     def collect(self, job: Job) -> dict[str, Path]:
         folder = self.folder / job.key
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for name, content in left_by(job).items():
             (folder / name).write_bytes(content)
         return {path.name: path for path in folder.iterdir()}

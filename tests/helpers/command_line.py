@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matrix.environments.manifest import MANIFEST_FILE, write_manifest
+
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 RELEASES = ("3.8.0", "3.10.0", "3.13.0")
@@ -32,6 +34,8 @@ turbine = "3.9.0"
 compiler = {compilers}
 runtime = {runtimes}
 """
+SLOW = 'sleep {seconds}; exec "{tool}" "$@"\n'
+"""For `before_run_module`: each run job takes a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,12 +174,24 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def replace_tool(environment: Path, tool: str, script: str) -> None:
-    """Puts a shell script in the place of a tool of an environment. Removes first: the file may be a hard link."""
+    """Puts a shell script in the place of a tool of an environment, as if it had been made so. Removes first: the files
+    may be hard links."""
     place = next(environment.glob(f"lib/*/site-packages/iree/*/{tool}"), None)
     place = place or next(environment.glob(f"lib/*/site-packages/iree/*/*/{tool}"))
     place.unlink()
     place.write_text("#!/bin/sh\n" + script, encoding="utf-8")
     place.chmod(0o755)
+    (environment / MANIFEST_FILE).unlink(missing_ok=True)
+    write_manifest(environment)
+
+
+def before_run_module(store: Path, script: str, **words: object) -> None:
+    """Puts a script before iree-run-module 3.10.0 of a store. `{tool}` in it is the path of the real one."""
+    environment = own_copy(store, "runtime-3.10.0")
+    tool = next(environment.glob("lib/*/site-packages/iree/*/iree-run-module"))
+    real = tool.with_name("real-run-module")
+    os.link(tool, real)
+    replace_tool(environment, "iree-run-module", script.format(tool=real, **words))
 
 
 def no_index(cache: Path, port: int) -> dict[str, str]:

@@ -48,12 +48,14 @@ def workshop(folder: Path) -> Workshop:
     )
 
 
-def new_engine(folder: Path, on_event: Callable[[WorkerEvent], None]) -> DockerEngine:
+def new_engine(
+    folder: Path, on_event: Callable[[WorkerEvent], None], *, scripts: Path = ROOT / "scripts"
+) -> DockerEngine:
     """A DockerEngine of which everything lies below `folder`."""
     return DockerEngine(
         folder=folder / "environments",
         scratch=folder / "scratch",
-        scripts=ROOT / "scripts",
+        scripts=scripts,
         slots=2,
         on_event=on_event,
         workshop=workshop(folder),

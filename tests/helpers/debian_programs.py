@@ -12,9 +12,8 @@ ALLOWED = "IREE_MATRIX_TESTS_APT"
 """The environment variable that forbids it: 0."""
 
 
-def program(name: str, *packages: str) -> str:
-    """The path of a program. As root on Debian its packages are installed where it lacks, unless ALLOWED is 0;
-    elsewhere the test is skipped. A skip is not a pass: it says what was not tested."""
+def installed(name: str, *packages: str) -> str | None:
+    """The path of a program. As root on Debian its packages are installed where it lacks, unless ALLOWED is 0."""
     if not shutil.which(name) and shutil.which("apt-get") and os.geteuid() == 0 and os.environ.get(ALLOWED) != "0":
         apt = ["apt-get", "--quiet", "--yes", "-o", "DPkg::Lock::Timeout=300"]
         install = [*apt, "install", "--no-install-recommends", *packages]
@@ -22,7 +21,12 @@ def program(name: str, *packages: str) -> str:
             subprocess.run(words, capture_output=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
             if shutil.which(name):
                 break
-    found = shutil.which(name)
+    return shutil.which(name)
+
+
+def program(name: str, *packages: str) -> str:
+    """As `installed`; where it lacks, the test is skipped. A skip is not a pass: it says what was not tested."""
+    found = installed(name, *packages)
     if not found:
         pytest.skip(f"NOT TESTED: there is no `{name}` here (apt-get install {' '.join(packages)})")
     return found

@@ -51,6 +51,9 @@ BY_NAME = {
     "nox -s armv6_smoke -- --accept": ("tests/unit/builds/test_board_expected.py", '"--accept"'),
     "nox -s bench": ("tests/real/test_full.py", "tests/bench/bench.py"),
     "nox -s docs": ("tests/house/test_documents.py", "make_reference.py"),
+    "nox -s faults": ("tests/real/test_faults_real.py", '"nox", "-s", "faults"'),
+    "nox -s faults -- --only signals --count 20": ("tests/real/test_faults_real.py", '"--only"'),
+    "nox -s faults -- --short": ("tests/real/test_faults_real.py", '"--short"'),
     "nox -s images": ("tests/real/test_images_real.py", '"image", "verify"'),
     "nox -s lint": ("noxfile.py", '"tests/house"'),
     "nox -s lock": ("tests/real/test_locks_real.py", "test_a_lock_is_the_same_twice"),
@@ -70,10 +73,10 @@ BY_NAME = {
     "nox -s tests_full": ("noxfile.py", '"-m", "full"'),
     "python -m matrix armv6-lld FOLDER": ("tests/real/test_armv6_real.py", "linker"),
     "python -m matrix bundle armv6 mobilenet_v2 -o FOLDER": ("tests/real/test_armv6_smoke_full.py", '"bundle"'),
+    "python -m matrix check requirements.txt": ("tests/unit/answers/test_check.py", '"check"'),
     "python -m matrix image build --engine nix": ("tests/real/test_flake_real.py", '"build", "--engine", "nix"'),
     "python -m matrix image verify --engine nix": ("tests/real/test_engine_nix.py", '"verify"'),
     "python -m matrix lock --nix-only": ("tests/real/test_engine_nix.py", "make_table("),
-    "python -m matrix site -o FOLDER results/amd-epyc/flags.json": ("tests/real/test_site_real.py", '"site", "-o"'),
     "python -m matrix site -o FOLDER run.json": ("tests/real/test_site_real.py", '"site", "-o"'),
     "python -m pytest tests/component": ("noxfile.py", '"tests/component"'),
     "python -m pytest tests/large": ("noxfile.py", '"tests/large"'),
@@ -83,6 +86,11 @@ BY_NAME = {
     "python3 -m pip install -e .": ("noxfile.py", '"-e", "."'),
     "python3 -m pip install nox": ("tests/real/test_full.py", '"nox"'),
     "uvx nox -s matrix": ("tests/real/test_full.py", '"nox", "-s", "matrix"'),
+    "python -m matrix run --again crashed --again flaky": ("tests/real/test_signals_real.py", '"--again", "flaky"'),
+    "python -m matrix run quick --only compiler=3.13.0 --again": (
+        "tests/real/test_signals_real.py",
+        '"--only", "compiler=3.10.0", "--again"',
+    ),
 }
 """Commands that stand for themselves -> a test that does what they do, and words in it."""
 RUN = [each for each in ALL_COMMANDS if each.startswith("python -m matrix ") and each not in BY_NAME]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from command_line import DATA, ROOT, wait_until_gone
 
-from matrix.core.errors import MatrixError, NotInstallable
+from matrix.core.errors import MatrixError, WheelLacking
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd, Limits, Lock, Stage
 from matrix.engines.contract import Engine
 from matrix.engines.worker import Finished, Lost, Started, WorkerEvent
@@ -88,8 +88,8 @@ class EngineContract:
         """An engine of which everything lies below `folder`."""
         raise NotImplementedError
 
-    refusal: type[MatrixError] = NotInstallable
-    """What realising a lock without a wheel for this Python raises."""
+    refusal: type[MatrixError] = WheelLacking
+    """What realising a lock with a wheel that nobody offers raises."""
     one_root = False
     """Every environment lies at the same place: each has a file system of its own."""
     shared_by_all = False
@@ -156,8 +156,8 @@ class EngineContract:
         assert elsewhere.digest == made[1].digest != made[0].digest
         assert (elsewhere.root == made[1].root) == self.one_root
 
-    def test_no_wheels_for_a_python_is_a_finding(self, tmp_path):
-        """The lock asks for a wheel that exists for other Pythons only."""
+    def test_a_wheel_that_no_index_has_is_no_finding(self, tmp_path):
+        """The lock names a hash that nobody offers."""
         text = (LOCKS / "runtime" / "3.8.0.txt").read_text()
         old = "\nnumpy==1.19.5 --hash=sha256:" + "0" * 64 + "\n"
         path = tmp_path / "locks" / "runtime" / "3.8.0.txt"
@@ -169,7 +169,7 @@ class EngineContract:
         with pytest.raises(self.refusal) as refused:
             engine.realise(request)
         assert "numpy" in str(refused.value)
-        if self.refusal is NotInstallable:
+        if self.refusal is WheelLacking:
             assert engine.load(request) is None
 
     def test_start_collect_clear(self, driven, made, place):

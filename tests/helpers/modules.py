@@ -25,15 +25,27 @@ EDGES = (0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 @functools.cache
 def linear_modules() -> Path:
     """A folder with `linear-RELEASE.vmfb` for each compiler: 300 KB that differ little, 20 KB in the archive."""
+    return _unpacked("linear")
+
+
+def _unpacked(name: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="matrix-modules-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with tarfile.open(MODULES / "linear.tar.xz") as archive:
+    with tarfile.open(MODULES / f"{name}.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return folder
 
 
+@functools.cache
+def affine_modules() -> Path:
+    """A folder with `affine-RELEASE.vmfb` for each dated compiler."""
+    return _unpacked("affine")
+
+
 def module(name: str) -> Path:
-    return (linear_modules() if name.startswith("linear") else MODULES) / f"{name}.vmfb"
+    archives = {"linear": linear_modules, "affine": affine_modules}
+    folder = archives.get(name.partition("-")[0])
+    return (folder() if folder else MODULES) / f"{name}.vmfb"
 
 
 def mutated(content: bytes, random: Random) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -46,13 +47,18 @@ def read_site(folder: Path) -> dict[Path, Page]:
     return {path: read_page(path) for path in sorted(folder.rglob("*.html"))}
 
 
+RELEASE_NOTES = re.compile(r"https://github\.com/(?:iree-org|pytorch)/[a-z-]+/releases/tag/[A-Za-z0-9._-]+")
+
+
 def broken_links(folder: Path, pages: dict[Path, Page]) -> list[str]:
-    """Links that lead out of the site, to no file, or to no anchor."""
+    """Links that lead out of the site (but to the notes of a release), to no file, or to no anchor."""
     known = {path: set(page.ids) for path, page in pages.items()}
     files = {path.resolve() for path in folder.rglob("*") if path.is_file()}
     broken = []
     for path, page in pages.items():
         for link in page.links:
+            if RELEASE_NOTES.fullmatch(link):
+                continue
             parts = urlsplit(link)
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             fragment = unquote(parts.fragment)

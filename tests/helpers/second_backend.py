@@ -86,7 +86,7 @@ def scaler(folder: Path) -> Backend:
         axes=(
             MODEL_AXIS,
             PYTHON_AXIS,
-            Axis(name="scaler", package="scaler", released=True, value=release_values("scaler", "scaler", "convert")),
+            Axis(name="scaler", package="scaler", released=True, value=release_values("scaler", "convert")),
             TARGET_AXIS,
         ),
         stages=(

@@ -14,6 +14,8 @@ RESULTS = sorted((ROOT / "results").glob("*.json"))
 
 
 PORTABILITY = ROOT / "results" / "portability.json"
+API_RUNS = [ROOT / "results" / f"{name}.json" for name in ("models", "performance", "portability")]
+"""The runs of the site whose API is tested."""
 
 
 def assert_valid(folder: Path, paths: list[Path]) -> None:

@@ -96,7 +96,8 @@ def timed(models: Sequence[str], releases: Sequence[str], ratio: Callable[[int, 
             row = {"axes": axes, "baseline": place == base, "ratio": middle, "verdict": verdict}
             ordered = sorted(seconds.values())
             row |= {"median_seconds": ordered[7], "quartile_1_seconds": ordered[3], "quartile_3_seconds": ordered[10]}
-            rows.append(row | {"seconds_by_round": seconds, "compile_cpu_seconds": 0.5 + place / 8})
+            made = {"vmfb_bytes": module["bytes"], "compile_cpu_seconds": 0.5 + place / 8}
+            rows.append(row | made | {"seconds_by_round": seconds})
         tables.append({"shared": {"model": name}, "noise_floor": 1.012 + model / 200, "rows": rows})
     return document(cells, jobs, name="timed") | {"times": tables}
 

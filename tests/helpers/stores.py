@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from samples import result
@@ -53,8 +54,13 @@ def filled(store: Store) -> None:
     for key, finished_at in (("shown", "2020-01-01T00:00:00Z"), ("old", "2020-01-01T00:00:00Z"), ("new", now())):
         outputs = [put(store, key.encode() * 100)]
         store.record(result("compile", key=key, outputs=outputs, finished_at=finished_at))
-    store.remember_run("portability", ["shown"])
+    show(store, "portability", ["shown"])
     put(store, b"nobody's" * 100)
+
+
+def show(store: Store, name: str, keys: Iterable[str], *, whole: bool = True) -> None:
+    store.begin_table(name)
+    store.remember_shown(keys, whole=whole)
 
 
 def clean(store: Store, *, days: float = 30.0, max_bytes: int | None = None, environments: bool = False):

@@ -31,16 +31,20 @@ OTHER_WORDS = {
     "matrix/engines/docker/kind.py": {"build"},
     "matrix/engines/nix/image_verbs.py": {"build"},
     "matrix/engines/nix/kind.py": {"build"},
-    "matrix/environments/index.py": {"compile", "run"},  # `uv pip compile`, `uv tool run`
+    "matrix/environments/index.py": {"build", "compile", "run"},  # `uv build`, `uv pip compile`, `uv tool run`
+    "matrix/environments/own/packages.py": {"build"},  # a folder
     "matrix/images/layer_files.py": {"link"},  # a kind of member of a tar
     "matrix/plan/spec.py": {"benchmark"},  # the section of a spec
-    "matrix/site/views.py": {"link"},  # an address
+    "matrix/site/api/documents.py": {"run"},  # a key of the documents: the file of a run
+    "matrix/site/api/files.py": {"run"},
+    "matrix/site/views.py": {"count", "link"},  # a number, an address
 }
 """Where the same word is another thing's name."""
 
 IREES_OWN = {
     "matrix/answers/candidates.py",  # compiler releases ranked
     "matrix/answers/causes.py",  # gates of the `.vmfb`
+    "matrix/answers/compiled.py",  # statistics of iree-compile
     "matrix/answers/predictions.py",
     "matrix/answers/whatis.py",
     "matrix/builds/linkage.py",

@@ -113,7 +113,11 @@ def test_scripts_are_python_3_9(path):
 
 
 @pytest.mark.parametrize(
-    "name", ["worker.py", "box.py", "children.py", "cores.py", "jobs.py", "forked.py", "environment.py", "protocol.py"]
+    "name",
+    [
+        *("worker.py", "box.py", "children.py", "confine.py", "cores.py", "jobs.py", "keeper.py", "forked.py"),
+        *("environment.py", "protocol.py"),
+    ],
 )
 def test_the_worker_needs_the_standard_library_only(name):
     own = {path.stem for path in SCRIPTS}
@@ -132,6 +136,7 @@ def test_every_engine_passes_the_contract():
 ENGINES_NAMED = {
     "matrix/core/records.py": "the name of the default",
     "matrix/environments/index.py": "a command of uv",
+    "matrix/environments/own/packages.py": "a folder",
     "matrix/plan/user_inputs.py": "a folder",
     "matrix/images/nix/locking.py": "a folder",
 }

@@ -37,7 +37,7 @@ def test_it_has_the_square_the_islands_and_what_to_do(report):
     assert report.count('title="failed at run: vm-bytecode-version"') == 58
     assert "225 of 225 cells ended as the gates alone predict" in text
     assert "recompile with a compiler of the runtime's own release" in text
-    assert text.index("Which runtimes load what which compilers wrote?") < text.index("Does it work?")
+    assert text.index("Which IREE runtimes load modules from which compilers?") < text.index("Does it work?")
 
 
 def test_it_has_the_charts_as_pictures_and_as_numbers(report):
@@ -47,7 +47,25 @@ def test_it_has_the_charts_as_pictures_and_as_numbers(report):
         assert "compiler" in alt
         text = " ".join(ElementTree.fromstring(base64.b64decode(picture)).itertext())
         assert "Source: IREE matrix" in text
-    assert "1.000 (1.000 to 1.000) no difference" in read(report).text
+    assert "1.000 (1.000 to 1.000) the same bytes" in read(report).text
+
+
+def test_it_begins_with_a_summary_and_contents(report):
+    summary = report[report.index('id="summary"') : report.index('class="sheet"')]
+    said = " ".join(read(summary).text.split())
+    assert "Which IREE runtimes load modules from which compilers? 51 passed, 174 failed of 225 cells" in said
+    assert "Modules of compilers 2.9 to 3.3 run on runtimes 2.9 to 3.3; modules of compilers 3.4 to 3.7" in said
+    assert "The same at every release: one 10 ms, two 10 ms." in said
+    for target in ("question-portability", "charts", "errors", "sources"):
+        assert f'href="#{target}"' in summary and f'<section class="sheet" id="{target}">' in report
+
+
+def test_a_summary_says_nothing_twice():
+    """aarch64 has the islands of x86_64: the summary says them once."""
+    text = one_file([PORTABILITY, PORTABILITY.with_name("aarch64.json")])
+    summary = text[text.index('id="summary"') : text.index('class="sheet"')]
+    assert summary.count("odules of compilers 3.4 to 3.7 run on") == 1
+    assert "Aarch64 ends as x86_64 does in all 234 cells." in summary
 
 
 def test_each_source_stands_with_its_date_and_digest(report):
@@ -57,7 +75,8 @@ def test_each_source_stands_with_its_date_and_digest(report):
 
 def test_it_asks_for_nothing_and_runs_nothing(report):
     page = read(report)
-    assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
+    asked = [link for link in page.links if not link.startswith("data:image/svg+xml;base64,")]
+    assert asked and all(link[:1] == "#" and link[1:] in page.ids for link in asked)  # the contents
     assert page.faults == ["inline style"] and "script" not in page.tags
     assert len(set(page.ids)) == len(page.ids)
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', report)[1]
@@ -109,3 +128,16 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_all_committed_results_make_one_page():
     page = read(one_file(RESULTS))
     assert all(name in page.text for name in (path.name for path in map(Path, RESULTS)))
+
+
+def test_runs_of_one_preset_on_two_machines_are_both_there_with_their_machines(tmp_path):
+    content = timed(("one",), ("3.1.0", "3.2.0"), lambda *_: 1.0)
+    other = timed(("one",), ("3.1.0", "3.2.0"), lambda _, place, __: 1.0 + place)
+    for made in other["jobs"].values():
+        made["machine"] = "x86_64, another CPU, 4 cores"
+    text = one_file([write(tmp_path / "one.json", content), write(tmp_path / "two.json", other)])
+    summary = " ".join(read(text[text.index('id="summary"') : text.index('class="contents"')]).text.split())
+    for machine in ("a CPU, 2 cores", "another CPU, 4 cores"):
+        assert f"On x86_64, {machine} (CPU flags not recorded): 2 passed" in summary
+    alone = one_file([tmp_path / "one.json"])
+    assert "On x86_64, a CPU" not in read(alone).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import platform
 import re
@@ -20,6 +21,7 @@ from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, 
 from matrix.cli.main import main
 from matrix.core.errors import ResultsFault, UsageError
 from matrix.core.text import mark_controls
+from matrix.core.versions import release_key
 from matrix.results.files import read_run
 from matrix.results.run import Run
 from matrix.site.build import build_site
@@ -131,14 +133,20 @@ def test_every_cell_has_its_evidence(site, pages):
 
 def test_a_release_says_what_it_broke_and_repaired(site, pages):
     text = " ".join(pages[site / "release" / "iree-3.8.0.html"].text.split())
-    (card,) = re.findall(r"As compiler, beside 3\.7\.1 .*?(?=As )", text)
-    assert "Broke runtimes 3.4 to 3.7 passed → failed at run: executable-abi" in card
-    beside = re.findall(r"As \w+, beside ([\d.]+)", text)
+    cards = re.findall(r"as compiler, compared with 3\.7\.1 .*?(?=Outcomes: as )", text)
+    broke = "Broke runtimes 3.4 to 3.7 passed → failed at run: executable-abi"
+    (card,) = (card for card in cards if broke in card and "Do modules for aarch64" in card)
+    beside = re.findall(r"as \w+, compared with ([\d.]+)", text)
     assert len(set(beside)) > 2 and beside == sorted(beside, key=Version, reverse=True)  # the nearest first
-    assert card.count("Which runtimes load") == card.count("Do modules for aarch64") == 1  # two squares say the same
+    assert (
+        card.count("Which IREE runtimes load") == card.count("Do modules for aarch64") == 1
+    )  # two squares say the same
     assert "Repaired runtimes 3.8 and 3.9 failed at run: executable-abi → passed" in text
     same = " ".join(pages[site / "release" / "iree-3.9.0.html"].text.split())
-    assert "Nothing else changed" in same and "compiler3.8.015Modules of compiler 3.9 load on runtimes" in same
+    assert (
+        "Squares in which no outcome changed" in same
+        and "compiler3.8.015Modules of compiler 3.9 load on runtimes" in same
+    )
     assert "compilerthe first one measured-Modules of" in " ".join(
         pages[site / "release" / "iree-2.9.0.html"].text.split()
     )
@@ -146,9 +154,10 @@ def test_a_release_says_what_it_broke_and_repaired(site, pages):
 
 def test_releases_are_listed_newest_first_and_builds_behind_them(site, pages):
     text = pages[site / "index.html"].text
-    listed = re.search(r"\bIREE\s+(3\..*?)\s*iree-turbine", text, re.DOTALL).group(1).split()
+    listed = re.search(r"\bIREE\s+(3\..*?)\s*iree-turbine", text, re.DOTALL).group(1)
+    listed = re.sub(r"\b\d{4}-\d\d-\d\d\b", "", listed).split()  # without the days of the releases
     released = [label for label in listed if label[0].isdigit()]
-    assert listed[: len(released)] == released == sorted(released, key=Version, reverse=True)
+    assert listed[: len(released)] == released == sorted(released, key=release_key, reverse=True)
     assert "zig-3.13" in listed[len(released) :]
 
 
@@ -168,7 +177,7 @@ def test_a_signature_says_what_it_means_where_it_is_and_what_to_do(site, pages):
 def test_predictions_stand_beside_what_was_observed(site, pages):
     page = pages[site / "index.html"]
     assert "225 of 225 cells ended as the gates alone predict" in page.text and "≠" not in page.text
-    said = " ".join(pages[site / "cell" / "portability-compiler-runtime-linear-ea104a--3.8.0.html"].text.split())
+    said = " ".join(pages[site / "cell" / "portability-compiler-runtime-linear--3.8.0.html"].text.split())
     assert said.count("Predicted: ".lower()) == said.count("; as observed.") == 15
     assert "predicted: refused at vm-bytecode-version (runtime reads 16.0, module has 15.0); as observed." in said
 
@@ -187,9 +196,11 @@ def all_cells() -> list[dict]:
 
 
 def test_every_value_of_the_picker_leads_to_a_square_that_has_it(site, pages):
-    """By what the results hold: all values of all axes but the square's own; `any` where some cells lack the axis."""
+    """By what the results hold: all values of all axes but the square's own; `any` where the start page has none."""
     axes = {axis for cell in all_cells() for axis in cell["axes"]} - {"compiler", "runtime"}
-    wanted = {axis: {cell["axes"].get(axis, "any") for cell in all_cells()} for axis in axes}
+    labels = {axis: {cell["axes"].get(axis, "-") for cell in all_cells()} for axis in axes}
+    start = json.loads(PORTABILITY.read_text(encoding="utf-8"))["cells"][0]["axes"]  # it has no value of other axes
+    wanted = {axis: (found - {"-"}) | ({"any"} if axis not in start else set()) for axis, found in labels.items()}
     picker = offers(site / "index.html")
     assert {axis: len(values) for axis, values in picker.items()} == {axis: len(all_) for axis, all_ in wanted.items()}
     for path in (site / "index.html", *(site / "square").iterdir()):
@@ -272,7 +283,11 @@ def test_a_cross_of_two_squares_is_no_square(tmp_path):
     """Pythons at one torch, torches at one Python, both over compilers: two squares and not a third, mostly empty."""
     jobs = {"k": job("k", "run", "e")}
     pairs = {(p, "2.9.1") for p in ("3.9", "3.10", "3.11")} | {("3.11", t) for t in ("2.3.1", "2.5.1", "2.9.1")}
-    axes = [{"python": p, "torch": t, "compiler": c} for p, t in sorted(pairs) for c in ("3.1.0", "3.2.0")]
+    axes = [
+        {"model": "linear", "python": p, "torch": t, "compiler": c}
+        for p, t in sorted(pairs)
+        for c in ("3.1.0", "3.2.0")
+    ]
     tables = find_squares(run_of(tmp_path, document([cell(each, ["k"]) for each in axes], jobs)))
     assert sorted((table.row_axis, table.column_axis) for table in tables) == [
         ("python", "compiler"),
@@ -302,7 +317,7 @@ def test_the_command_builds_it_and_replaces_only_its_own(tmp_path, capsys):
         (lambda content: content["cells"][1]["evidence"].update(jobs=["gone"]), "cells[1]"),
         (lambda content: content["jobs"]["e0"].update(seconds="long"), "jobs.e0"),
         (lambda content: content.update(jobs=[]), "jobs: read []"),
-        (lambda content: content.update(format=3), "format 3"),
+        (lambda content: content.update(format=4), "format 4"),
     ],
 )
 def test_damaged_results_are_refused_by_place(tmp_path, damage, place):
@@ -325,3 +340,78 @@ def test_two_presets_share_a_site(tmp_path):
     assert broken_links(tmp_path / "site", pages) == []
     assert "Does it work?" in pages[tmp_path / "site" / "index.html"].text
     assert read_page(tmp_path / "site" / "data.html").text.count("CSV") == 3
+
+
+# -- what to pin
+
+
+@functools.cache
+def raw_cells() -> list[dict]:
+    return [cell for path in RESULTS for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+
+
+def raw_right(model: str, target: str, python: str) -> list[dict[str, str]]:
+    """The axes of the cells that answer a question, as the files have them."""
+    cells = raw_cells()
+    red = {tuple(cell["axes"].items()) for cell in cells if cell["outcome"] not in ("passed", "untested", "excluded")}
+    return [
+        cell["axes"]
+        for cell in cells
+        if (cell["axes"]["model"], cell["axes"]["target"], cell["axes"]["python"]) == (model, target, python)
+        if cell["outcome"] == "passed" and "comparison" in cell["evidence"] and tuple(cell["axes"].items()) not in red
+    ]
+
+
+def test_every_model_target_and_python_has_a_page_of_what_to_pin(site, pages):
+    found = {path.stem: page for path, page in pages.items() if path.parent.name == "pin"}
+    models = {cell["axes"]["model"] for cell in all_cells()}
+    assert len(found) == len(models) * 3 * 6
+    answered = 0
+    for name, page in found.items():
+        model, target, python = name.rsplit("-", 2)
+        right = raw_right(model, target, python)
+        said = re.search(r"runtime (\S+), compiler (\S+), .*: the newest set that was tested and passes", page.text)
+        if not right:
+            assert said is None and "Nothing that was tested passes. No set is guessed." in page.text, name
+            assert "The nearest that passes" in page.text, name
+            continue
+        answered += 1
+        assert any((axes["runtime"], axes["compiler"]) == said.groups() for axes in right), name
+        releases = [Version(axes["runtime"]) for axes in right if re.fullmatch(r"[\d.]+", axes["runtime"])]
+        assert not releases or Version(said[1]) == max(releases), name
+        assert (
+            "not tested" in page.text and "--require-hashes -r requirements.txt" in page.text and "sha256:" in page.text
+        )
+    assert answered == 23
+
+
+def test_what_to_pin_is_two_clicks_away_also_where_nothing_is(site, pages):
+    """For llama_2l on aarch64, which nobody measured."""
+    assert "pins.html" in pages[site / "index.html"].links
+    table = pages[site / "pins.html"]
+    assert "pin/llama_2l-aarch64-3.11.html" in table.links
+    page = " ".join(pages[site / "pin" / "llama_2l-aarch64-3.11.html"].text.split())
+    assert "nothing that passes has model llama_2l, target aarch64" in page
+    assert "model llama_2l -> linear: runtime 3.13.0, compiler 3.13.0" in page
+    assert "target aarch64 -> x86_64: runtime 3.13.0, compiler 3.13.0" in page
+    assert "llama_2l-x86_64-3.11.html" in " ".join(pages[site / "pin" / "llama_2l-aarch64-3.11.html"].links)
+
+
+def test_a_page_to_pin_from_has_the_file_that_advise_writes(site, pages, tmp_path):
+    words = ["--model", "mobilenet_v2", "--target", "x86_64", "--python", "3.12"]
+    assert main(["advise", *words, "-o", str(tmp_path / "requirements.txt")]) == 0
+    folder = site / "pin" / "mobilenet_v2-x86_64-3.12"
+    assert {path.name for path in folder.iterdir()} == {path.name for path in tmp_path.iterdir()}
+    for path in folder.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert text == (tmp_path / path.name).read_text(encoding="utf-8")
+        assert text.strip() in pages[site / "pin" / "mobilenet_v2-x86_64-3.12.html"].text
+    assert "the tools on Python 3.12: they were run on 3.11" in pages[site / "pin" / f"{folder.name}.html"].text
+
+
+def test_a_board_is_said_to_be_emulated_and_its_runtime_to_be_built(pages, site):
+    text = pages[site / "pin" / "mobilenet_v2-armv6-3.11.html"].text
+    assert "armv6 is emulated by QEMU (qemu-arm-static) as the CPU arm1176" in text
+    assert "runtime zig-3.13" in text and "from source with zig-static" in text
+    assert "python -m matrix bundle armv6 mobilenet_v2 --compiler 3.13.0 --route embedded-repaired" in text
+    assert "aarch64 is emulated by QEMU" in pages[site / "pin" / "llama_2l-aarch64-3.11.html"].text

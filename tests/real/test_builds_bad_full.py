@@ -106,7 +106,7 @@ def test_each_is_a_typed_outcome_of_its_stage(
 
 def test_the_next_step_is_said_and_the_log_names_no_folder_of_this_machine(run: tuple[Path, Path, Cells]) -> None:
     spec, store, _ = run
-    why = good("why", "--preset", spec, "--store", store, "runtime=cmake").out
+    why = good("why", "--preset", spec, "--store", store, "runtime=cmake", "--log").out
     assert "lock a newer one" in why
     assert "cmake_minimum_required" in why
     assert str(store.parent) not in why.replace(str(spec), "").replace(str(store), "")

@@ -3,9 +3,11 @@ its log, and ends with 1 if it got anywhere."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import queue
+import re
 import socket
 import textwrap
 import time
@@ -65,6 +67,7 @@ def jail(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boxes, "SCRATCH_BYTES", 64 * MIB)
         patch.setattr(boxes, "FILE_BYTES", 32 * MIB)
+        patch.setattr(boxes, "FOLDER_FILES", 4000)
         patch.setattr(boxes.Boxes, "folder_bytes", 96 * MIB)
         driven = Driven(new_engine, place)
         environment = driven.engine.realise(request_for("runtime", "3.8.0"))
@@ -278,6 +281,62 @@ def test_it_does_not_fill_the_disk_with_many_files(jail):
     assert jail.run("print('next')").log == "next\n"
 
 
+DEEP = """
+        def deep(top, levels):
+            os.chdir(top)
+            for _ in range(levels):
+                os.mkdir("d" * 100)
+                os.chdir("d" * 100)
+        """
+
+
+def test_folders_of_any_depth_are_removed_after_it(jail):
+    """Their paths are too long to open, and a recursion ends there."""
+    end = jail.run(
+        DEEP
+        + """
+        for top in ("/out", "/tmp", "/dev/shm"):
+            deep(top, 3000)
+            open("word", "w").write("left")
+            os.chmod(".", 0)
+        """
+    )
+    assert (end.end, end.exit_code) == ("exited", 0), end
+    before = {each["Id"] for each in containers_of(jail.place)}
+    log = jail.run("print([os.listdir(top) for top in ('/out', '/tmp', '/dev/shm')])").log
+    assert log == "[[], [], []]\n"
+    assert {each["Id"] for each in containers_of(jail.place)} == before, "it was not the same container"
+
+
+def test_what_it_hides_below_long_paths_counts(jail):
+    end = jail.run(
+        DEEP
+        + """
+        deep("/out", 500)
+        for number in range(1000):
+            with open(f"{number}", "wb", buffering=0) as file:
+                for _ in range(16):
+                    file.write(os.urandom(1 << 20))
+            time.sleep(0.05)
+        """
+    )
+    assert end.end == "lost"
+    assert "filled its folder" in end.error
+
+
+def test_it_makes_files_up_to_a_bound(jail):
+    end = jail.run(
+        """
+        for number in range(1000000):
+            open(f"/out/{number}", "x").close()
+        """,
+        seconds=60,
+    )
+    assert end.end == "lost"
+    assert "made too many files" in end.error
+    assert jail.run("print('next')").log == "next\n"
+
+
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "time.sleep(60)"])
 def test_it_does_not_outlive_its_job(jail, ending):
     """A daemon of its own session and group, twice forked, writes on: until its job is over, and no longer."""
@@ -304,7 +363,7 @@ def test_it_does_not_outlive_its_job(jail, ending):
         print("processes:", names)
         """
     )
-    assert len(json.loads(log.rpartition("processes: ")[2].replace("'", '"'))) == 2  # worker, this job
+    assert len(json.loads(log.rpartition("processes: ")[2].replace("'", '"'))) == 3  # worker, keeper, this job
 
 
 def test_it_reaches_neither_memory_nor_files_of_the_worker(jail):
@@ -348,7 +407,7 @@ def test_it_reaches_neither_memory_nor_files_of_the_worker(jail):
             fails(f"compare files of {pid}", libc.syscall, kcmp, number, number, 0, 0, 1)
         """
     )
-    assert "others: ['1']" in log
+    assert re.match(r"others: \['1', '\d+'\]\n", log)  # worker, keeper
     for way in ("open /proc/1/mem", "open /proc/1/fd/1", "list /proc/1/fd", "ptrace attach 1", "write memory of 1"):
         assert f"{way} refused: PermissionError" in log
 
@@ -479,7 +538,7 @@ def test_a_limit_that_it_sets_for_the_worker_meets_no_other_job(jail, tamper, lo
 
 
 def test_the_worker_reaps_orphans(jail):
-    """It is the container's first process: no `init` does it."""
+    """Its keepers do, and it is the container's first process: no `init` does it."""
     log = jail.run(
         """
         for _ in range(200):
@@ -493,7 +552,7 @@ def test_the_worker_reaps_orphans(jail):
                      for line in open(f"/proc/{pid}/status") if line.startswith(("Name", "State:\\tZ"))))
         """
     ).log
-    assert log == "['Name:\\tpython\\n', 'Name:\\tpython\\n']\n"
+    assert ast.literal_eval(log) == 3 * ["Name:\tpython\n"]  # worker, keeper, this job
 
 
 @pytest.mark.parametrize(

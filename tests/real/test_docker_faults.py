@@ -11,15 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import docker
 import pytest
-from command_line import ROOT, begin, end, matrix, open_to_all, rows, surroundings, wait_for, write_spec
+from command_line import ROOT, begin, end, good, matrix, open_to_all, rows, surroundings, wait_for, write_spec
 from containers import containers_of, daemon_or_skip, image_of, volumes_of, wait_until_no_container
 from engine_contract import request_for
+from second_daemon import NoDaemon, second_daemon
 
 from matrix.engines.docker.daemon import Daemon
 
@@ -148,6 +147,32 @@ def test_a_container_killed_from_outside_costs_nothing(tmp_path, spec, files, da
     nothing_left(store)
 
 
+@pytest.mark.parametrize("fault", [("stop", "--time=5"), ("kill",), ("kill", "--signal=TERM"), ("rm", "--force")])
+def test_a_job_whose_container_is_ended_from_outside_is_measured_in_another(tmp_path, spec, daemon, fault):
+    """In the middle of it, once."""
+    store = tmp_path / "store"
+    process = begin_run(spec, store)
+    ended = False
+    while process.poll() is None and not ended:
+        for each in containers_of(store):
+            if "iree-" in command_lines(each["Id"]):
+                done = subprocess.run(["docker", *fault, each["Id"]], capture_output=True, check=False)
+                ended = ended or done.returncode == 0
+    ran = end(process)
+    assert ended
+    assert ran.status == 0, ran.err
+    assert outcomes(ran) == ["passed"] * 12
+    assert "tried again" in ran.err
+    nothing_left(store)
+
+
+def command_lines(container):
+    """What runs in a container."""
+    return subprocess.run(
+        ["docker", "top", container, "-eo", "pid,args"], capture_output=True, text=True, check=False
+    ).stdout
+
+
 def test_what_a_killed_run_left_goes_at_the_next_start(tmp_path, spec, files, daemon):
     """Its own containers and nobody else's."""
     store, image = tmp_path / "store", image_of(request_for("runtime", "3.8.0"), tmp_path / "look")
@@ -190,54 +215,15 @@ def test_ctrl_c_twice_ends_within_seconds(tmp_path, spec, files):
     assert containers_of(store) == []
 
 
-class SecondDaemon:
-    """A dockerd of this test alone, with a small disk.
-
-    In a network namespace of its own: a second dockerd without a bridge removes the first one's `docker0`.
-    """
-
-    def __init__(self, folder, data):
-        self.folder, self.data = folder, data
-        self.address = f"unix://{folder}/d.sock"
-        self.process = None
-
-    def start(self):
-        (self.folder / "config.json").write_text("{}")
-        places = ["--config-file", self.folder / "config.json", "--data-root", self.data, "--exec-root"]
-        places += [self.folder / "exec", "--pidfile", self.folder / "d.pid", "--host", self.address]
-        nothing = ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
-        log = (self.folder / "log").open("w")
-        self.process = subprocess.Popen(
-            ["unshare", "--net", "dockerd", *map(str, places), *nothing], stdout=log, stderr=log
-        )
-        wait_for(lambda: self.process.poll() is not None or self.answers(), seconds=30)
-        if self.process.poll() is not None:
-            last = (self.folder / "log").read_text().splitlines()[-1:]
-            pytest.skip(f"NOT TESTED: no second container daemon can be started here: {last}")
-
-    def answers(self):
-        """It listens long before it answers."""
-        asked = subprocess.run(["docker", "--host", self.address, "version"], capture_output=True, check=False)
-        return asked.returncode == 0
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-
-
 @pytest.fixture
-def second(tmp_path, small_disk):
-    if shutil.which("dockerd") is None or os.geteuid() != 0:
-        pytest.skip("NOT TESTED: a second container daemon needs dockerd and root")
-    folder = Path(tempfile.mkdtemp(prefix="second-"))  # a socket's path has 107 bytes at most
-    daemon = SecondDaemon(folder, small_disk("1500m"))
-    daemon.resize = small_disk
+def second(small_disk):
+    """A daemon of this test alone, with a small disk."""
     try:
-        daemon.start()
-        yield daemon
-    finally:
-        daemon.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        with second_daemon(small_disk("1500m")) as daemon:
+            daemon.resize = small_disk
+            yield daemon
+    except NoDaemon as error:
+        pytest.skip(f"NOT TESTED: {error}")
 
 
 def test_an_image_deleted_in_mid_run_is_loaded_again(tmp_path, spec, files, second, monkeypatch):
@@ -271,6 +257,23 @@ def test_an_image_deleted_in_mid_run_is_loaded_again(tmp_path, spec, files, seco
     nothing_left(store)
 
 
+def test_an_image_that_is_damaged_on_the_daemon_is_loaded_again_before_a_red_counts(
+    tmp_path, spec, files, second, monkeypatch
+):
+    """As a power failure or a bad disk leaves it: the compiler crashes, and that is no finding about it."""
+    store = with_files(tmp_path / "store", files)
+    monkeypatch.setenv("DOCKER_HOST", second.address)
+    good("image", "build", spec, "--store", store)
+    (library,) = second.data.rglob("libIREECompiler.so")
+    with library.open("r+b") as file:
+        file.truncate(library.stat().st_size // 2)
+    ran = run(spec, store)
+    assert ran.status == 0, ran.err
+    assert outcomes(ran) == ["passed"] * 12
+    assert "its image on the daemon is damaged" in ran.err
+    nothing_left(store)
+
+
 def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, second, monkeypatch):
     store = with_files(tmp_path / "store", files)
     monkeypatch.setenv("DOCKER_HOST", second.address)
@@ -289,18 +292,32 @@ def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, se
     nothing_left(store)
 
 
-@pytest.mark.full
-def test_a_daemon_whose_disk_is_full_is_one_message(tmp_path, spec, files, second, monkeypatch):
+def test_a_daemon_without_room_for_the_images_is_told_before_anything_is_loaded(
+    tmp_path, spec, files, second, monkeypatch
+):
     store = with_files(tmp_path / "store", files)
     monkeypatch.setenv("DOCKER_HOST", second.address)
     second.resize("100m")
-    ran = run(spec, store)
-    one_message(ran, 7, "no space left on the daemon's disk", "docker system df")
+    one_message(run(spec, store), 7, "2 are missing, about 0.6 GB, and there is room for 0.1 GB", "--only")
+    assert second.images() == []
     nothing_left(store)
-    daemon = Daemon()
-    assert daemon.client.api.images() == []
-    daemon.close()
-    second.resize("1500m")
+
+
+@pytest.mark.full
+def test_a_daemon_whose_disk_is_full_is_one_message(tmp_path, spec, files, second, monkeypatch):
+    """Filled by somebody else while the images are loaded."""
+    store = with_files(tmp_path / "store", files)
+    monkeypatch.setenv("DOCKER_HOST", second.address)
+    process = begin_run(spec, store)
+    begun = shutil.disk_usage(second.data).used
+    wait_for(
+        lambda: process.poll() is not None or shutil.disk_usage(second.data).used > begun + (50 << 20), seconds=240
+    )
+    filler = second.fill()
+    one_message(end(process), 7, "no space left on the daemon's disk", "docker system df")
+    nothing_left(store)
+    assert len(second.images()) < 2
+    filler.unlink()
     ran = run(spec, store)
     assert outcomes(ran) == ["passed"] * 12, ran.err
     nothing_left(store)

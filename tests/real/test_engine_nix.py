@@ -25,7 +25,7 @@ from matrix.core.store_paths import StorePath
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
 from matrix.engines.nix.store import InputLacking, NixTarget, settings
-from matrix.engines.worker import Started
+from matrix.engines.worker import Finished, Started
 from matrix.images.layer_table import TableWish
 from matrix.images.nix.locking import make_table
 from matrix.images.nix.nar import Nar, nar_of
@@ -258,6 +258,31 @@ WAIT = """
     open("pipe").read()
     import numpy.random
     """
+
+
+BESIDE = """
+    import os
+    open("pipe").read()
+    print(sum(len(folders) for folders in (os.listdir("/in"), os.listdir("/out"))))
+    """
+
+
+def test_jobs_of_one_environment_at_the_same_time_see_only_their_own_folders(driven, runtime, place):
+    if not find_sandbox().works:
+        pytest.skip(f"NOT TESTED: jobs run without a sandbox here: {find_sandbox().reason}")
+    jobs = []
+    for number in (11, 12):
+        os.mkfifo(place / f"pipe-{number}")
+        job, environment = python_job(runtime, BESIDE, number=number)
+        driven.engine.start(job, environment, {"pipe": place / f"pipe-{number}"})
+        jobs.append(job)
+    for number in (11, 12):
+        (place / f"pipe-{number}").write_text("go on")  # waits until the job reads: then both have begun
+    ends: list[str] = []
+    while len(ends) < len(jobs):
+        event = driven.events.get(timeout=60)
+        ends += [event.end.log] if isinstance(event, Finished) else []
+    assert ends == ["2\n", "2\n"]  # one folder of inputs, one of its own
 
 
 @pytest.mark.full

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from command_line import (
     ROOT,
+    SLOW,
+    before_run_module,
     begin,
     end,
     good,
     no_index,
-    own_copy,
     processes_of,
-    replace_tool,
     rows,
     started,
     surroundings,
@@ -31,17 +31,6 @@ from command_line import (
 pytestmark = pytest.mark.real
 
 ONE = ("3.10.0",)
-SLOW = 'sleep {seconds}; exec "{tool}" "$@"\n'
-
-
-def slow_store(store: Path, *, seconds: float) -> Path:
-    """Lets each run job take a while: the real tool, after a sleep."""
-    environment = own_copy(store, "runtime-3.10.0")
-    tool = next(environment.glob("lib/*/site-packages/iree/*/iree-run-module"))
-    real = tool.with_name("real-run-module")
-    os.link(tool, real)
-    replace_tool(environment, "iree-run-module", SLOW.format(seconds=seconds, tool=real))
-    return store
 
 
 def run_jobs(log: Path) -> int:
@@ -51,7 +40,7 @@ def run_jobs(log: Path) -> int:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_finishes_what_runs(tmp_path, store, number):
     spec, log = write_spec(tmp_path, compilers=ONE, runtimes=ONE, variants=6), tmp_path / "starts"
-    slow_store(store, seconds=1)
+    before_run_module(store, SLOW, seconds=3)
     words = ["run", spec, "--store", store, "--jobs", "2", "--format", "csv"]
     process = begin(*words, IREE_MATRIX_START_LOG=str(log))
     wait_for(lambda: run_jobs(log) >= 7)  # 6 compiles and the first run job
@@ -73,7 +62,7 @@ def test_one_signal_finishes_what_runs(tmp_path, store, number):
 
 def test_two_signals_stop_at_once(tmp_path, store):
     spec, log = write_spec(tmp_path, compilers=ONE, runtimes=ONE, variants=3), tmp_path / "starts"
-    slow_store(store, seconds=60)
+    before_run_module(store, SLOW, seconds=60)
     process = begin("run", spec, "--store", store, IREE_MATRIX_START_LOG=str(log))
     wait_for(lambda: run_jobs(log) >= 4 and len(rows(store)) == 3)
     begun = time.monotonic()

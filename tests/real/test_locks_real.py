@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import re
 import socket
@@ -20,10 +21,10 @@ from matrix.core.errors import (
     ResolutionRefused,
 )
 from matrix.core.records import EnvironmentRequest, Lock
-from matrix.environments import installed, interpreters
+from matrix.environments import folders, installed, interpreters
 from matrix.environments.index import PackageIndex, configured_index
 from matrix.environments.interpreters import PythonInfo
-from matrix.plan.locks import load_locks, read_lock
+from matrix.plan.locks import load_locks, read_lock, release_dates
 
 pytestmark = pytest.mark.real
 
@@ -80,7 +81,15 @@ def test_a_compiler_is_installed_and_compiles(tmp_path, index):
     argv += ["--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3"]
     subprocess.run(argv, input=module, text=True, check=True, capture_output=True, timeout=120)
     assert (tmp_path / "f.vmfb").stat().st_size > 1000
-    assert installed.load(made.root) == made
+    assert folders.load(made.root) == made
+
+
+def test_the_index_says_when_a_release_was_uploaded_and_as_committed(index):
+    committed = release_dates(SHIPPED)
+    assert index.uploaded(f"iree-base-compiler=={RELEASE}") == datetime.date(2025, 10, 14)
+    for package, version in (("iree-compiler", "20230209.425"), ("torch", "2.15.0"), ("iree-turbine", "2.3.1")):
+        assert index.uploaded(f"{package}=={version}") == committed[package][version]
+    assert index.uploaded("iree-base-compiler==0.0.1") is None
 
 
 def test_the_same_runtime_has_the_same_digest_in_two_folders(tmp_path, index):
@@ -106,7 +115,7 @@ def test_a_wrong_hash_names_the_wheel(tmp_path, index):
     with pytest.raises(HashMismatch, match=said) as error:
         installed.realise(request_for(wrong, info), info, tmp_path / "store" / "r", index=index)
     assert "nox -s lock" in error.value.tip
-    assert installed.load(tmp_path / "store" / "r") is None
+    assert folders.load(tmp_path / "store" / "r") is None
 
 
 def test_an_index_that_does_not_answer(tmp_path):

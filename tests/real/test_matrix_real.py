@@ -27,6 +27,7 @@ from command_line import (
     table,
     write_spec,
 )
+from pace import allowed
 
 pytestmark = pytest.mark.real
 
@@ -82,13 +83,13 @@ def test_a_second_call_runs_nothing_and_takes_no_second(done):
         assert ran.out == printed
     assert len(started(log)) == 12
     print(f"\na warm run: {min(seconds):.2f} s")
-    assert min(seconds) < 1.0
+    assert min(seconds) < allowed(1.0)
 
 
 def test_every_cell_has_evidence(done):
     spec, store, _, _ = done
     report = json.loads(good("show", spec, "--store", store, "--format", "json").out)
-    assert report["format"] == 2
+    assert report["format"] == 3
     assert len(report["cells"]) == 9
     for cell in report["cells"]:
         assert list(cell["axes"]) == ["model", "python", "torch", "turbine", "compiler", "runtime", "target", "flags"]
@@ -206,20 +207,31 @@ def test_another_input_of_a_compiled_model_is_run_and_not_found_missing(tmp_path
     assert [cell[0] for cell in square_of(ran.out).values()] == ["passed"]
 
 
+def test_why_knows_the_passes_of_other_questions_in_the_store(done):
+    spec, store, _, _ = done
+    for asked in (
+        ["--only", "compiler=3.8.0", "--only", "runtime=3.13.0"],
+        ["--compiler", "3.8.0", "--runtime", "3.13.0"],
+    ):
+        out = good("why", "--preset", spec, "--store", store, *asked).out
+        assert "outcome    failed at run" in out
+        assert "nearest that pass\n  runtime 3.13.0 -> 3.8.0 (" in out
+
+
 def test_plan_touches_nothing(done, tmp_path):
     spec, store, _, _ = done
     fresh = good("plan", spec, "--store", tmp_path / "none").out
     assert not (tmp_path / "none").exists()
     assert re.search(r"^cells +9, 0 done$", fresh, re.MULTILINE)
     assert re.search(r"^compile jobs +at most 3, 0 done$", fresh, re.MULTILINE)
-    assert re.search(r"^environments +6, 0 ready$", fresh, re.MULTILINE)
+    assert re.search(r"^environments +6, 0 ready, 6 to be made$", fresh, re.MULTILINE)
     before = times(store)
     warm = good("plan", spec, "--store", store).out
     good("show", spec, "--store", store)
     good("why", "--preset", spec, "--store", store, "compiler=3.8.0", "runtime=3.8.0")
     assert times(store) == before
     assert re.search(r"^cells +9, 9 done$", warm, re.MULTILINE)
-    assert re.search(r"^environments +6, 6 ready$", warm, re.MULTILINE)
+    assert re.search(r"^environments +6, 6 ready, 0 to be made$", warm, re.MULTILINE)
 
 
 def times(folder: Path) -> dict[str, int]:

@@ -17,8 +17,7 @@ from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import configured_index
 from matrix.environments.interpreters import uv_binary
 from matrix.environments.resolving import resolve_missing
-from matrix.environments.wheels import pinned_packages
-from matrix.plan.locks import load_locks
+from matrix.plan.locks import load_locks, pinned_packages
 
 pytestmark = pytest.mark.real
 

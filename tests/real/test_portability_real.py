@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -24,7 +25,7 @@ PUBLISHED = json.loads((ROOT / "results" / "portability.json").read_text())
 def call(command: str, store: Path) -> subprocess.CompletedProcess[str]:
     """A `python -m matrix ...` line as the documents have it, on a store of the test's own."""
     files = {word: "results/portability.json" for word in ("a.json", "b.json", "run.json")}
-    files |= {"model.vmfb": "tests/data/vmfb/plain-3.13.0.vmfb"}
+    files |= {word: "tests/data/vmfb/plain-3.13.0.vmfb" for word in ("model.vmfb", "a.vmfb", "b.vmfb")}
     made = ("m.mlir", "report.html", "run.html", "linear.svg", "square.svg")
     files |= {word: str(store.parent / word) for word in made}
     words = [files.get(word, word) for word in shlex.split(command)]
@@ -63,7 +64,7 @@ def test_every_cell_is_as_published(first) -> None:
 def test_progress_is_there_from_the_first_seconds(first) -> None:
     moments = [float(moment) for moment in re.findall(r"^\[ *([\d.]+) s\]", first[1].stderr, re.MULTILINE)]
     assert moments[0] < 5
-    assert max(later - earlier for earlier, later in itertools.pairwise(moments)) < 30
+    assert max(later - earlier for earlier, later in itertools.pairwise(moments)) < allowed(30)
 
 
 def test_a_second_call_runs_nothing_and_takes_less_than_a_second(first) -> None:
@@ -96,6 +97,26 @@ def test_the_pasted_command_of_why_gives_the_same_message(first) -> None:
     line = told.split("reproduce\n")[1].splitlines()[0]
     again = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert message and message[1] in again.stderr
+
+
+def test_the_commands_of_an_issue_show_the_failure(first, tmp_path) -> None:
+    told = call("python -m matrix diff compiler 3.9.0 3.10.0 --results run.json --issue", first[0]).stdout
+    message, lines = (text.split("\n```")[0] for text in re.split(r"^```\n", told, flags=re.MULTILINE)[1:4:2])
+    commands = lines.replace("python -m matrix export", f"{shlex.quote(sys.executable)} -m matrix export")
+    export, *others = commands.splitlines()
+    script = "\n".join([f"{export} --store {shlex.quote(str(first[0]))}", *others])
+    words = {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    again = subprocess.run(
+        ["sh", "-ec", script],
+        cwd=tmp_path,
+        env=os.environ | words,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert again.returncode == 1
+    assert message.split(": ", 1)[1].split(";")[1] in again.stderr  # a location of IREE's sources stands before it
 
 
 def test_what_is_published_names_no_machine() -> None:

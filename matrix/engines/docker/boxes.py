@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
 
-from matrix.core.disk import DEAD_SUFFIX
+from matrix.core.disk import DEAD_SUFFIX, remove_tree
 from matrix.core.errors import MatrixError, WorkerLost
-from matrix.core.records import Environment, Job
+from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.engines.contract import tool_line
 from matrix.engines.docker.channel import ContainerChannel
 from matrix.engines.docker.daemon import Confinement, Daemon
-from matrix.engines.docker.exchange import ENVIRONMENT_PYTHON, Copied, Exchange, Mounted, filled, opener
+from matrix.engines.docker.exchange import ENVIRONMENT_PYTHON, TREES_SCRIPT, Copied, Exchange, Mounted, filled
 from matrix.engines.docker.images import Images
 from matrix.engines.worker import Worker, WorkerEvent, worker_arguments
 from matrix.images.image import LABEL_PREFIX
@@ -36,6 +35,9 @@ FOLDER_BYTES = 16 << 30
 """The limit for all files of a job together. It is checked from time to time (`look_seconds` of an exchange): the disk
 must have space for the bytes written in between, and for files that the job has removed but keeps open, each at most
 FILE_BYTES."""
+FOLDER_FILES = 100_000
+"""The limit for the number of files and folders of a job together: to count and to remove them takes this process a
+second."""
 SMALL = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20)
 """For a container that only makes folders accessible."""
 ENDERS = 8
@@ -113,9 +115,8 @@ class Boxes:
         if self.copies is None:
             self.copies = self._daemon.remote or not self._daemon.sees(folder, self._images.standing(environment))
         python = python_of(environment)
-        if self.copies:
-            return Copied(self._daemon, folder, self._scripts, python=python, most_bytes=self.folder_bytes)
-        return Mounted(self._daemon, folder, self._scripts, python=python)
+        kind = Copied if self.copies else Mounted
+        return kind(self._daemon, folder, self._scripts, python=python, most_bytes=self.folder_bytes)
 
     def open(self, box: Box, job: Job, on_event: Callable[[WorkerEvent], None]) -> None:
         image = self._images.standing(box.environment)
@@ -148,12 +149,21 @@ class Boxes:
         """Ends the container of a job that writes too much. One thread for each job; it ends with the job."""
         while not self._closing.wait(box.exchange.look_seconds) and box.busy == key:
             try:
-                held = box.exchange.disk_bytes()
-            except MatrixError:  # the job or the daemon has ended: other threads report it
+                held, files = box.exchange.held()
+            except (MatrixError, OSError):  # the job or the daemon has ended: other threads report it
                 return
-            if held > self.folder_bytes and box.busy == key:
-                box.fault = filled(held, self.folder_bytes)
+            if box.busy == key and (held > self.folder_bytes or files > FOLDER_FILES):
+                many = f"the job made too many files: {files:,}, at most {FOLDER_FILES:,}"
+                box.fault = many if files > FOLDER_FILES else filled(held, self.folder_bytes)
                 self._daemon.remove(box.container)
+
+    def retire(self, request: EnvironmentRequest) -> None:
+        """Ends the containers of a damaged image: their jobs are lost, and the next one gets a new container."""
+        for box in self._all:
+            if box.environment.request_label == request.label:
+                box.fault = "its image is damaged"
+                with box.gate:
+                    self._daemon.remove(box.container)
 
     def give_back(self, box: Box) -> None:
         """Its job has ended. No job may see the files of another: if they cannot be removed, the container is."""
@@ -182,21 +192,21 @@ class Boxes:
         self._remove_folder(box.exchange.folder, box.environment)
 
     def _remove_folder(self, folder: Path, environment: Environment | None = None) -> None:
-        """If a job has closed a folder to us, a container with its user opens it: of the same image, or of any if that
-        is unknown."""
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.is_dir() or self.copies:
+        """What a job has closed to us is removed by a container with its user: of the same image, or of any if that is
+        unknown."""
+        if remove_tree(folder) or self.copies:
             return
-        for place, _, _ in os.walk(folder):
-            with contextlib.suppress(OSError):  # the files belong to that user
-                Path(place).chmod(0o755)
+        for place, names, _ in os.walk(folder):
+            Path(place).chmod(0o777)  # that user may move what is deep to the top
+            names[:] = [name for name in names if Path(place, name).lstat().st_uid == os.geteuid()]
         with contextlib.suppress(MatrixError):
             if image := self._images.name(environment) if environment else self._daemon.any_image():
-                command = opener("/left", python_of(environment) if environment else ENVIRONMENT_PYTHON)
+                python = python_of(environment) if environment else ENVIRONMENT_PYTHON
+                command = [python, "-I", "-S", "-c", (self._scripts / TREES_SCRIPT).read_text(), "empty", "/left"]
                 mounts = {folder: ("/left", "rw")}
                 made = self._daemon.create(image, command, confinement=SMALL, mounts=mounts, labels=self._labels)
                 self._daemon.run(made)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 def python_of(environment: Environment) -> str:

@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 
-from matrix.core.errors import DaemonGone, ImageFault
+from matrix.core.errors import DaemonGone, ImageFault, MatrixError
 from matrix.engines.channel import READ_BYTES, STDOUT
 from matrix.engines.docker.daemon import PATIENCE, Daemon
 
@@ -74,6 +74,16 @@ class ContainerChannel:
         except DaemonGone as error:
             return None if "timed out" in str(error).lower() and seconds is not None else 137
         return int(status["StatusCode"])
+
+    def is_stopped(self) -> bool:
+        """Asks the daemon, which may be on another machine. Its `top` needs a `ps` there."""
+        api = self._daemon.client.api
+        with contextlib.suppress(MatrixError):
+            if self._daemon.call(lambda: api.inspect_container(self._name))["State"]["Paused"]:
+                return True
+            top = self._daemon.call(lambda: api.top(self._name, ps_args="-eo pid,stat"))
+            return any(row[-1].startswith("T") for row in top["Processes"] or [])
+        return False
 
     def kill(self) -> None:
         self._daemon.remove(self._name)

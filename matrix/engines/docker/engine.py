@@ -27,7 +27,7 @@ from matrix.images.workshop import Workshop
 
 
 class DockerEngine:
-    """See `matrix.engines.contract`: an `Engine` that is `Measuring`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Measuring` and `Verifying`."""
 
     name = DOCKER.name
     prefetch = 0
@@ -83,6 +83,13 @@ class DockerEngine:
 
     def free_bytes(self) -> int | None:
         return self._images.free_bytes()
+
+    def damage(self, request: EnvironmentRequest, *, every_byte: bool) -> str:
+        return self._images.damage(request, every_byte=every_byte)
+
+    def discard(self, request: EnvironmentRequest) -> None:
+        self._boxes.retire(request)
+        self._images.discard(request)
 
     def close_worker(self, request: EnvironmentRequest) -> None:
         pass  # an export has its own container, which is removed already

@@ -8,9 +8,11 @@ packs the outputs into a tar. The volume belongs to root, so a job cannot change
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +20,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from matrix.core.disk import disk_errors
-from matrix.core.errors import ImageFault
+from matrix.core.disk import disk_errors, held_below, remove_tree
+from matrix.core.errors import ImageFault, MatrixError
 from matrix.core.records import Job
 from matrix.engines.contract import link_inputs, outputs_in
 from matrix.engines.docker.daemon import Daemon
@@ -28,25 +30,13 @@ from matrix.images.layer_files import Reader
 
 ENVIRONMENT_PYTHON = f"/{ENVIRONMENT}/bin/python"
 """The Python in the project's images."""
-OPENER = """
-import contextlib, os, sys
-for place, folders, files in os.walk(sys.argv[1]):
-    for name in (*folders, *files):
-        path = os.path.join(place, name)
-        with contextlib.suppress(OSError):
-            if not os.path.islink(path):
-                os.chmod(path, 0o777 if name in folders else 0o666)
-"""
-"""Makes the files in a folder readable and writable for all users; runs as the user that owns them."""
-HELD = """
-import os, sys
-walk = os.walk(sys.argv[1])
-print(sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, _, names in walk for name in names))
-"""
+TREES_SCRIPT = "trees.py"
+"""The script for the files of a container's user, which this process may neither read nor remove if it is not root."""
 
 
-def opener(folder: str, python: str) -> list[str]:
-    return [python, "-I", "-S", "-c", OPENER, folder]
+def of_trees(scripts: str, python: str, verb: str, folder: str) -> list[str]:
+    """The command line of `scripts/trees.py` in a container."""
+    return [python, "-I", "-S", f"{scripts}/{TREES_SCRIPT}", verb, folder]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +52,7 @@ class Exchange(Protocol):
     """The files of one container, for one job after another. `folder` is its folder on this machine.
 
     The container is created with `mounts` (host folder -> (path, `ro` or `rw`)) and `volumes`. `look_seconds` is the
-    shortest time between two calls of `disk_bytes`.
+    shortest time between two calls of `held`.
     """
 
     folder: Path
@@ -87,8 +77,8 @@ class Exchange(Protocol):
     def collect(self, job: Job) -> dict[str, Path]:
         """The output files (name -> path) after `fetch_outputs`."""
 
-    def disk_bytes(self) -> int:
-        """The bytes on the disk of the running job's files."""
+    def held(self) -> tuple[int, int]:
+        """The bytes on the disk and the number of the running job's files and folders."""
 
     def clear(self) -> bool:
         """Removes the job's files. Returns whether none is left for the next job to see."""
@@ -101,14 +91,16 @@ class Mounted:
     look_seconds = 0.5
     volumes: Sequence[str] = ()
 
-    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, *, python: str) -> None:
-        self._python = python
-        self._daemon, self.folder, self._scripts = daemon, folder, scripts
-        self._in, self._out = folder / "in", folder / "out"
-        self._container = ""
-        for place, mode in ((self._in, 0o755), (self._out, 0o777)):  # independent of the umask
-            place.mkdir()
-            place.chmod(mode)
+    def __init__(self, daemon: Daemon, folder: Path, scripts: Path, *, python: str, most_bytes: int) -> None:
+        self._python, self._most_bytes = python, most_bytes
+        self._daemon, self.folder, self._container = daemon, folder, ""
+        self._in, self._out, self._scripts = folder / "in", folder / "out", folder / "scripts"
+        self._in.mkdir()
+        self._out.mkdir()
+        shutil.copytree(scripts, self._scripts, ignore=shutil.ignore_patterns("__pycache__"))
+        for place in (self._in, self._scripts, *self._scripts.rglob("*")):  # independent of the umask
+            place.chmod(0o755)
+        self._out.chmod(0o777)
 
     @property
     def mounts(self) -> Mapping[Path, tuple[str, str]]:
@@ -126,18 +118,35 @@ class Mounted:
         for name in inputs:
             (self._out / name).symlink_to(PurePosixPath(self.places.inputs) / name)
 
-    def fetch_outputs(self, job: Job) -> None:  # noqa: ARG002 - nothing has to be brought
+    def fetch_outputs(self, job: Job) -> None:
         if any(_closed(path) for path in self._out.iterdir()):
-            self._daemon.run_in(self._container, opener(self.places.outputs, self._python))
+            self._on_trees("open")
+        files = outputs_in(self._out, job).values()
+        total = sum(path.lstat().st_size for path in files)
+        if total > self._most_bytes:  # of sparse files: they take less of the disk
+            raise ImageFault(filled(total, self._most_bytes), tip="choose a smaller model")
+        with disk_errors(self._out):
+            for path in files:
+                _take_over(path, beside=self.folder / "own")
 
     def collect(self, job: Job) -> dict[str, Path]:
         return outputs_in(self._out, job)
 
-    def disk_bytes(self) -> int:
-        return held_bytes(self._out)
+    def held(self) -> tuple[int, int]:
+        try:
+            return held_below(self._out)
+        except PermissionError:  # the job closed a folder, and this process is not root
+            return held_in(self._on_trees("held"))
 
     def clear(self) -> bool:
+        if not empty(self._out):
+            with contextlib.suppress(MatrixError):  # the container ended
+                self._on_trees("empty")
         return all([empty(self._in), empty(self._out)])
+
+    def _on_trees(self, verb: str) -> str:
+        line = of_trees(self.places.scripts, self._python, verb, self.places.outputs)
+        return self._daemon.run_in(self._container, line)
 
 
 class Copied:
@@ -206,9 +215,9 @@ class Copied:
     def collect(self, job: Job) -> dict[str, Path]:
         return outputs_in(self._out, job)
 
-    def disk_bytes(self) -> int:
-        said = self._daemon.run_in(self._container, [self._python, "-I", "-S", "-c", HELD, self.places.outputs]).strip()
-        return int(said) if said.isdigit() else 0  # a file vanished meanwhile; the next call will tell
+    def held(self) -> tuple[int, int]:
+        line = of_trees(self.places.scripts, self._python, "held", self.places.outputs)
+        return held_in(self._daemon.run_in(self._container, line))
 
     def clear(self) -> bool:
         return empty(self._out)
@@ -244,26 +253,50 @@ def filled(held: int, most: int) -> str:
 
 
 def _closed(path: Path) -> bool:
-    """Whether a path of another user cannot be read, or its content cannot be removed."""
+    """Whether a file of another user cannot be read."""
     facts = path.lstat()
-    if os.geteuid() in (0, facts.st_uid) or path.is_symlink():
-        return False
-    return path.is_dir() or not os.access(path, os.R_OK)
+    return stat.S_ISREG(facts.st_mode) and os.geteuid() not in (0, facts.st_uid) and not os.access(path, os.R_OK)
+
+
+def _take_over(path: Path, *, beside: Path) -> None:
+    """Makes an output of a container's user a file of this process's user. Otherwise the store could neither close it
+    to writers nor link it, and it would belong to whoever gets that number on this machine later."""
+    if path.lstat().st_uid == os.geteuid():
+        return
+    try:
+        os.chown(path, os.geteuid(), os.getegid(), follow_symlinks=False)
+    except PermissionError:  # not root
+        copy_with_holes(path, beside)
+        beside.replace(path)  # the folder is ours
+
+
+def copy_with_holes(source: Path, target: Path) -> None:
+    """Copies a file. What it has no blocks for takes none in the copy."""
+    with source.open("rb", buffering=0) as old, target.open("wb", buffering=0) as new:
+        size, at = os.fstat(old.fileno()).st_size, 0
+        new.truncate(size)
+        while at < size:
+            try:
+                at = os.lseek(old.fileno(), at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                return  # a hole up to the end
+            end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+            new.seek(at)
+            while at < end and (sent := os.sendfile(new.fileno(), old.fileno(), at, end - at)):
+                at += sent
 
 
 def empty(folder: Path) -> bool:
     """Removes the content of a folder. Returns whether nothing is left."""
     for path in folder.iterdir():
         with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            remove_tree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return not any(folder.iterdir())
 
 
-def held_bytes(folder: Path) -> int:
-    """The bytes on the disk of the files below a folder."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118 - a job may make thousands
-    return total
+def held_in(said: str) -> tuple[int, int]:
+    """What `trees.py held` said; nothing, where the container ended meanwhile: others report that."""
+    words = said.split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else (0, 0)

@@ -15,7 +15,7 @@ from matrix.engines.choice import refuse
 from matrix.engines.committed import environment_of
 from matrix.engines.docker.daemon import Daemon
 from matrix.engines.docker.kind import DOCKER
-from matrix.engines.docker.loaded_images import age_known, layers_held
+from matrix.engines.docker.loaded_images import age_known, damage_of, layers_held, remove_sharing
 from matrix.engines.docker.loading import Loader
 from matrix.engines.docker.user_images import look_inside
 from matrix.images.image import Image, image_tag
@@ -40,6 +40,7 @@ class Images:
         self._stands: dict[str, tuple[str, ...]] = {}
         self._held: dict[tuple[str, ...], int] = {}
         self._measured: set[str] = set()
+        self._whole: set[str] = set()
         self._connecting, self._measuring = Lock(), Lock()
         self._connected: tuple[Daemon, Loader] | None = None
 
@@ -109,6 +110,24 @@ class Images:
                 raise EngineMissing("the run is being stopped")
             yield block
 
+    def damage(self, request: EnvironmentRequest, *, every_byte: bool) -> str:
+        """See `matrix.engines.contract.Verifying`. Each image is read once a run."""
+        name = self._name(request)
+        if name is None:
+            return "the daemon does not have its image any more"
+        if not every_byte or name in self._whole:
+            return ""
+        damage = damage_of(self.daemon, name)
+        if not damage:
+            self._whole.add(name)
+        return damage
+
+    def discard(self, request: EnvironmentRequest) -> None:
+        """See `matrix.engines.contract.Verifying`. Nothing uses the image any more. A user's own image stays."""
+        if not _own_image(request):
+            self._whole.clear()
+            remove_sharing(self.daemon, self._image(request))
+
     def held_bytes(self) -> int:
         """The bytes on the daemon's disk of the images that were found or loaded here. Shared layers count once, a
         user's own image does not count."""
@@ -135,7 +154,9 @@ class Images:
 
     def name(self, environment: Environment) -> str | None:
         """The ID under which the daemon has the image of an environment; None where it does not have it."""
-        request = self._by_digest[environment.digest]
+        return self._name(self._by_digest[environment.digest])
+
+    def _name(self, request: EnvironmentRequest) -> str | None:
         if own := _own_image(request):
             return name if self.daemon.inspected(name := f"sha256:{own.digest}") else None
         return self.daemon.find(self._image(request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from functools import partial
 from matrix.core.errors import ImageFault
 from matrix.engines.docker.daemon import Daemon
 from matrix.images.image import LABEL_PREFIX, Image, ImageLayer
-from matrix.images.layer_files import FileFacts, layer_in_archive
+from matrix.images.layer_files import FileFacts, damage_in_archive, layer_in_archive
 
 PROJECT_REPOSITORIES = ("iree-matrix/", "localhost/iree-matrix/")
 """The prefixes of the project's own tags; Podman adds a registry `localhost`. An image with any other tag is kept."""
@@ -105,6 +106,30 @@ def files_on_daemon(daemon: Daemon, image: Image, part: ImageLayer) -> dict[str,
             continue
         return daemon.call(partial(layer_in_archive, archive, part.layer.digest))
     return {}
+
+
+def damage_of(daemon: Daemon, name: str) -> str:
+    """How an image differs from what was loaded, in one line; empty: not at all. Reads all of it back: the daemon
+    itself compares each file with what it unpacked."""
+    said = daemon.inspected(name)
+    if said is None:
+        return "the daemon does not have its image any more"
+    layers = [layer.removeprefix("sha256:") for layer in said["RootFS"]["Layers"]]
+    try:
+        archive = daemon.call(partial(daemon.client.api.get_image, name))
+        found = daemon.call(partial(damage_in_archive, archive, layers))
+    except (ImageFault, tarfile.TarError) as error:
+        found = str(error)
+    return f"its image on the daemon is damaged: {found}" if found else ""
+
+
+def remove_sharing(daemon: Daemon, image: Image) -> None:
+    """Removes an image, and each one of the project that has a layer of it: a daemon keeps a layer, and its damage, as
+    long as any image has it. What a container uses or a user has tagged is kept."""
+    layers = {each.layer.digest for each in image.layers}
+    for each in loaded_images(daemon):
+        if layers & set(each.layers):
+            remove_images(daemon, each)
 
 
 def push(daemon: Daemon, image: Image, repository: str, tag: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matrix.artifacts.json_reader import read_json
 from matrix.core.errors import EngineMissing, ImageFault, NotInstallable, ToolchainFault
 from matrix.core.records import Environment, EnvironmentRequest, Toolchain
 from matrix.engines.channel import STDERR, STDOUT
@@ -26,19 +27,28 @@ PYTHONS = ("python3", "python")
 OLDEST = (3, 9)
 """The oldest Python for the worker (`scripts/worker.py`)."""
 WORKER_MODULES = (
-    *(
-        "__future__",
-        "argparse",
-        "collections",
-        "contextlib",
-        "ctypes",
-        "faulthandler",
-        "functools",
-        "importlib",
-        "json",
-    ),
-    *("numbers", "os", "platform", "resource", "selectors", "shutil", "signal", "subprocess", "sys", "time"),
-    *("traceback", "typing"),
+    "__future__",
+    "argparse",
+    "collections",
+    "contextlib",
+    "ctypes",
+    "faulthandler",
+    "functools",
+    "importlib",
+    "json",
+    "marshal",
+    "numbers",
+    "os",
+    "platform",
+    "resource",
+    "selectors",
+    "signal",
+    "socket",
+    "stat",
+    "sys",
+    "time",
+    "traceback",
+    "typing",
 )
 """The modules of the standard library that the worker imports. A reduced Python may lack some."""
 CONFINEMENT = Confinement(memory_bytes=2 << 30, scratch_bytes=64 << 20, file_bytes=64 << 20)
@@ -132,8 +142,12 @@ def _found(
         if status != 0:
             last = (err.splitlines() or [f"exit code {status}"])[-1]
             raise _fault(name, image, f"{wanted}; {python} in it says: {last}", INSTALL)
-        found: dict[str, Any] = json.loads(out)
-        if tuple(map(int, found["version"].split("."))) < OLDEST:
+        try:
+            found: dict[str, Any] = read_json(out)
+            version = tuple(map(int, found["version"].split(".")))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _fault(name, image, f"{wanted}; {python} in it says something else: {error!r}", INSTALL) from None
+        if version < OLDEST:
             raise _fault(name, image, f"{wanted}; {python} in it is {found['version']}", INSTALL)
         if found["lacks"]:
             raise _fault(name, image, f"{wanted}; {python} in it lacks {', '.join(found['lacks'])}", INSTALL)

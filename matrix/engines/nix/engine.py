@@ -1,13 +1,13 @@
 """Environments as paths of the Nix store, built from the locks by Nix; jobs run in a sandbox around them.
 
-Each environment has one worker in its own sandbox, where it has the same path as in a container. The jobs of one
-environment share the sandbox; each has its own folder, and its inputs are read-only. If the machine allows no sandbox,
+A worker has its own sandbox, where the environment has the same path as in a container, and one job at a time: no other
+job's folder is in its sandbox, and its inputs are read-only. If the machine allows no sandbox,
 the worker and the tools are started by the base's dynamic loader (the `programs` of the expression).
 """
 
 from __future__ import annotations
 
-import os
+import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,18 +15,28 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from matrix.core.disk import remove_tree
 from matrix.core.keys import digest
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.core.store_paths import STORE_PATHS, StorePath, store_paths_data
 from matrix.engines.channel import ProcessChannel
 from matrix.engines.choice import refuse
 from matrix.engines.committed import environment_of
-from matrix.engines.contract import ONE_THREAD, link_inputs, outputs_in, script_arguments, tool_line
+from matrix.engines.confinement import is_confined
+from matrix.engines.contract import (
+    EVERYWHERE,
+    ONE_THREAD,
+    job_variables,
+    link_inputs,
+    outputs_in,
+    script_arguments,
+    tool_line,
+)
 from matrix.engines.nix.kind import NIX, PROGRAMS
 from matrix.engines.nix.making import Maker
 from matrix.engines.nix.sandbox import Sandbox, find_sandbox
 from matrix.engines.worker import Finished, Order, Worker, WorkerEvent, worker_arguments
-from matrix.environments.installed import note_install
+from matrix.environments.folders import note_install
 from matrix.images.image import Image
 from matrix.images.layer import ENVIRONMENT
 from matrix.images.nix.nar import STORE
@@ -44,18 +54,19 @@ Standing = tuple[int, int]
 
 @dataclass(eq=False, kw_only=True)
 class SandboxedWorker:
-    """An environment with a worker in it. `shown` has the files that the jobs see read-only, `folder` their own
-    folders."""
+    """An environment with a worker in it. `shown` has the files that its job sees read-only, `folder` the job's own
+    folder; `job` is the key of the job that it has."""
 
     place: StoreEnvironment
     worker: Worker
     standing: Standing
     shown: Path
     folder: Path
+    job: str = ""
 
 
 class NixEngine:
-    """See `matrix.engines.contract`: an `Engine` that is `Measuring`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Measuring` and `Verifying`."""
 
     name = NIX.name
     prefetch = 0
@@ -83,7 +94,8 @@ class NixEngine:
         self._by_digest: dict[str, StoreEnvironment] = {}
         self._found: dict[str, int] = {}
         self._closures: dict[Path, tuple[StorePath, ...]] = {}
-        self._entered: dict[str, SandboxedWorker] = {}
+        self._entered: dict[str, list[SandboxedWorker]] = {}
+        self._whole: set[str] = set()
         self._left: list[SandboxedWorker] = []
         self._jobs: dict[str, tuple[SandboxedWorker, Path]] = {}
         self._remover = ThreadPoolExecutor(1, thread_name_prefix="removes folders")
@@ -179,13 +191,31 @@ class NixEngine:
         return shutil.disk_usage(STORE).free
 
     def close_worker(self, request: EnvironmentRequest) -> None:
-        if entered := self._entered.pop(self.recipe(request), None):
+        for entered in self._entered.pop(self.recipe(request), ()):
             entered.worker.close()
+
+    def damage(self, request: EnvironmentRequest, *, every_byte: bool) -> str:
+        """Nix compares every byte with its database, or none."""
+        place = self.place(request)
+        if not every_byte or self._digest(place) in self._whole:
+            return ""
+        if changed := self._maker.store.changed(tree.path for tree in place.trees):
+            return changed
+        self._whole.add(self._digest(place))
+        return ""
+
+    def discard(self, request: EnvironmentRequest) -> None:
+        """Nix builds a damaged path again, if this user may let it. Other jobs keep their workers."""
+        place = self.place(request)
+        self._left += self._entered.pop(self._digest(place), ())
+        for tree in place.trees:
+            self._maker.store.repair(tree.path)
 
     # -- jobs
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         entered = self._enter(job, environment)
+        entered.job = job.key
         folder = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=entered.folder))
         shown, seen, cwd = (
             entered.shown / folder.name,
@@ -207,25 +237,30 @@ class NixEngine:
                 script=scripts / job.script if job.script else None,
                 arguments=script_arguments(job, seen),
                 cwd=cwd,
-                env={"PATH": os.defpath, "HOME": str(cwd), "TMPDIR": str(cwd), "LANG": "C.UTF-8", "TZ": "UTC"},
+                env=job_variables(cwd),
                 limits=job.limits,
                 alone=job.alone,
+                confined=is_confined(),
             )
         )
 
     def _enter(self, job: Job, environment: Environment) -> SandboxedWorker:
-        """The worker of an environment; a new one if it is gone, or if the environment was collected meanwhile."""
+        """A worker of an environment that has no job; a new one if there is none. Those that are gone, or whose
+        environment was collected meanwhile, are left."""
         place = self._by_digest[environment.digest]
-        entered = self._entered.get(environment.digest)
-        if entered and not entered.worker.gone and entered.standing == _standing(place):
-            return entered
-        cold = entered is not None and not entered.worker.greeted  # its imports fail: then each job reports it
-        if entered:
-            self._left.append(entered)
-        if _standing(place) is None:
+        before = self._entered.pop(environment.digest, [])
+        standing = _standing(place)
+        entered = [each for each in before if not each.worker.gone and each.standing == standing]
+        left = [each for each in before if each not in entered]
+        cold = any(not each.worker.greeted for each in left)  # its imports fail: then each job reports it
+        self._left += left
+        self._entered[environment.digest] = entered
+        if free := next((each for each in entered if not each.job), None):
+            return free
+        if standing is None:
             self._maker.make(place, self._root(place))
-        made = self._entered[environment.digest] = self._new(job, place, environment, cold=cold)
-        return made
+        entered.append(self._new(job, place, environment, cold=cold))
+        return entered[-1]
 
     def _new(self, job: Job, place: StoreEnvironment, environment: Environment, *, cold: bool) -> SandboxedWorker:
         box = Path(tempfile.mkdtemp(prefix="box-", dir=self._scratch))
@@ -245,11 +280,11 @@ class NixEngine:
         line.append(str(environment.root / "bin" / "python"))
         line += worker_arguments(
             scripts / "worker.py",
-            slots=self._slots,
+            slots=1,
             warm=worker_of(job.stage).warm if job.script and not cold else (),
             version_of=worker_of(job.stage).versions_of if job.script else (),
         )
-        env = {"PATH": os.defpath, "HOME": "/tmp", "LANG": "C.UTF-8", "TZ": "UTC", **(ONE_THREAD if job.script else {})}
+        env = {**EVERYWHERE, "HOME": "/tmp", **(ONE_THREAD if job.script else {})}
         channel = ProcessChannel(line, env)
         worker = Worker(channel=channel, on_event=self._say, name=environment.request_label)
         return SandboxedWorker(place=place, worker=worker, standing=standing, shown=shown, folder=folder)
@@ -269,20 +304,21 @@ class NixEngine:
     def clear(self, job: Job) -> None:
         if found := self._jobs.pop(job.key, None):
             entered, folder = found
+            entered.job = ""
             for place in (folder, entered.shown / folder.name):
-                self._remover.submit(shutil.rmtree, place, ignore_errors=True)
+                self._remover.submit(remove_tree, place)
 
     def cancel(self, key: str) -> None:
         if key in self._jobs:
             self._jobs[key][0].worker.kill(key, queued_only=True)
 
     def close(self) -> None:
-        for entered in (*self._entered.values(), *self._left):
+        for entered in (*itertools.chain.from_iterable(self._entered.values()), *self._left):
             entered.worker.close()
         self._remover.shutdown()
 
     def terminate(self) -> None:
-        for entered in (*self._entered.values(), *self._left):
+        for entered in (*itertools.chain.from_iterable(self._entered.values()), *self._left):
             entered.worker.terminate()
         self._remover.shutdown()
 

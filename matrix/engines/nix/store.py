@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import grp
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from matrix.artifacts.json_reader import read_json
 from matrix.core import processes
 from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
 from matrix.core.processes import Completed
@@ -88,15 +88,16 @@ def settings() -> Settings:
     for words in (("show-config",), ("config", "show")):  # its name before Nix 2.20, and since then
         argv = ["nix", "--extra-experimental-features", "nix-command", *words, "--json"]
         done = processes.run(argv, timeout=NIX_QUERY_SECONDS)
-        with suppress(ValueError, KeyError, TypeError):
-            read = json.loads(done.stdout)
+        with suppress(ValueError, KeyError, TypeError, IndexError):  # the last: it was ended before it said a version
+            read = read_json(done.stdout)
             return Settings(
                 version=said.stdout.split()[-1],
                 sandbox=read["sandbox"]["value"] is True,
                 substituters=tuple(read["substituters"]["value"]) if read["substitute"]["value"] else (),
                 build_users_group=str(read["build-users-group"]["value"]),
             )
-    raise EngineMissing(f"Nix does not report its settings: {done.tail}", tip="try `nix show-config`; " + GETTING_NIX)
+    why = (done if said.ok else said).tail.strip() or "it says nothing"
+    raise EngineMissing(f"Nix does not report its settings: {why}", tip="try `nix show-config`; " + GETTING_NIX)
 
 
 class NixStore:
@@ -160,11 +161,16 @@ class NixStore:
         """The paths whose bytes on the disk have changed, and the commands to repair them; empty: none. Reads every
         byte."""
         done = ((path, self._run("nix-store", "--verify-path", path, seconds=NIX_BUILD_SECONDS)) for path in paths)
+        bad = ((path, _last(each)) for path, each in done if not each.ok)
         return "; ".join(
-            f"{each.tail.strip().splitlines()[-1]} nix-store --repair-path {path} builds it again"
-            for path, each in done
-            if not each.ok
+            f"{said or f'{path}: Nix did not say whether it is whole;'} nix-store --repair-path {path} builds it again"
+            for path, said in bad
         )
+
+    def repair(self, path: str) -> None:
+        """Lets Nix build or fetch a changed path again. Only its owner and trusted users may; a path that was added as
+        it is cannot be built. `changed` says whether it helped."""
+        self._run("nix-store", "--repair-path", path, seconds=NIX_BUILD_SECONDS)
 
     def closure(self, *paths: str | Path) -> dict[str, StorePath]:
         """The paths and all that they refer to, by path; one query if `paths` is complete."""
@@ -229,6 +235,20 @@ SAID: tuple[tuple[tuple[str, ...], type[MatrixError], str, str], ...] = (
 """(texts in Nix's output, error, its meaning, what to do); the first that fits counts."""
 
 
+def _last(done: Completed) -> str:
+    return next(reversed(done.tail.strip().splitlines()), "")
+
+
+def _calm(said: str) -> str:
+    """Nix's output without the traceback of a builder that a signal ended: of what it quotes of the log, the last
+    line."""
+    lines = said.splitlines()
+    quoted = [line for line in lines if line.lstrip().startswith(">")]
+    if not any("Traceback" in line for line in quoted):
+        return said
+    return "\n".join(line for line in lines if line not in quoted[:-1])
+
+
 def nix_failure(done: Completed, what: str) -> MatrixError:
     """The error for a failed command of Nix."""
     lines = [line.strip() for line in done.output.splitlines() if "warning:" not in line]
@@ -236,7 +256,7 @@ def nix_failure(done: Completed, what: str) -> MatrixError:
     for words, kind, meaning, tip in SAID:
         if any(word in done.output for word in words):
             return kind(f"{what}: {meaning}{last}", tip=tip)
-    plain = processes.failure(done, what)
+    plain = processes.failure(replace(done, stdout=_calm(done.stdout), stderr=_calm(done.stderr)), what)
     if "builder for" in done.output:
         return ImageFault(str(plain), tip="the whole log: nix-store --read-log, and that .drv")
     return plain

@@ -6,6 +6,7 @@ tool. The emulator is started by name; nothing is registered with the kernel, an
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.engines.venv.kind import VENV
-from matrix.environments import installed
+from matrix.environments.folders import realise_with
+from matrix.builds.counter import PLUGIN, Counter
 from matrix.core import processes
 from matrix.images.workshop import Workshop
 from matrix.images.debian.lock import BaseLock, MachineBase
@@ -22,11 +24,12 @@ from matrix.engines.contract import tool_line
 from matrix.core.errors import EngineMissing
 from matrix.core.keys import Json, digest, sha256
 from matrix.core.records import Environment, EnvironmentRequest, Platform
-from matrix.plan.targets import SYSROOT
+from matrix.plan.targets import COUNTER, SYSROOT
 from matrix.environments.user_tools import PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set, unpack_debs
-from matrix.environments.wheels import fetch_wheels, pinned_packages
+from matrix.environments.wheels import fetch_wheels
 from matrix.plan.backends.source_builds import RUNNER
+from matrix.plan.locks import pinned_packages
 
 EMULATED_FORMAT = 1
 EMULATOR_SECONDS = 60.0
@@ -54,16 +57,17 @@ class EmulatedEnvironments:
 
         Raises NotRunnable if the emulator does not run its tools, EngineMissing, and the errors of fetching.
         """
-        return installed.realise_with(request, folder, lambda root: self._build(request, root))
+        return realise_with(request, folder, lambda root: self._build(request, root))
 
     def _build(self, request: EnvironmentRequest, root: Path) -> Environment:
         platform = _platform(request)
         tools, held = self._tools(request, root)
-        program = self._program(platform)
+        program = self._counter.install(platform.emulator[0], root) if _counts(platform) else self._program(platform)
         _link(root / EMULATOR, program)
         if _uses_sysroot(platform):
             _link(root / ROOT, self._sysroot(request))
-        words = (word.replace(SYSROOT, f"{{root}}/{ROOT}") for word in platform.emulator[1:])
+        places = {SYSROOT: f"{{root}}/{ROOT}", COUNTER: f"{{root}}/{PLUGIN}"}
+        words = [functools.reduce(lambda said, pair: said.replace(*pair), places.items(), word) for word in platform.emulator]
         environment = Environment(
             request_label=request.label,
             engine=VENV.name,
@@ -73,7 +77,7 @@ class EmulatedEnvironments:
             c_library=self._c_library(request),
             tools=tools,
             distributions=() if request.toolchain or request.built else request.lock.pins,
-            launcher=(f"{{root}}/{EMULATOR}", *words),
+            launcher=(f"{{root}}/{EMULATOR}", *words[1:]),
             emulator=f"{_version(program)}, as {' '.join(platform.emulator)}",
         )
         if not request.built:
@@ -91,7 +95,7 @@ class EmulatedEnvironments:
         python, machine = request.python, _platform(request).machine
         named = {name for name, _ in request.lock.pins}  # the other packages are for the Python of the pinned ones
         wanted = [package for package in pinned_packages(request.lock, python=python, machine=machine) if package.name in named]
-        glibc, index, files = self._base(request).glibc, self.shop.index, self.shop.files
+        glibc, index, files = self._base(request).glibc, self.shop.index.at(request.lock.places), self.shop.files
         wheels = fetch_wheels(wanted, python=python, machine=machine, glibc=glibc, index=index, files=files)
         for wheel in wheels:
             path = self.shop.files.find(wheel.sha256)
@@ -110,7 +114,13 @@ class EmulatedEnvironments:
             "libraries": self._libraries(request) if _uses_sysroot(platform) else "",
         }
 
+    @property
+    def _counter(self) -> Counter:
+        return Counter(shop=self.shop, store=self.store)
+
     def _program_identity(self, platform: Platform) -> str:
+        if _counts(platform):
+            return self._counter.identity(platform.emulator[0])
         if _is_locked(platform):
             return f"{platform.emulator[0]} of {self._emulators().on(TOOLS_MACHINE).layer}"
         return sha256(_on_this_machine(platform))
@@ -187,6 +197,10 @@ def _platform(request: EnvironmentRequest) -> Platform:
 
 def _uses_sysroot(platform: Platform) -> bool:
     return any(SYSROOT in word for word in platform.emulator)
+
+
+def _counts(platform: Platform) -> bool:
+    return COUNTER in platform.emulator
 
 
 def _is_locked(platform: Platform) -> bool:

@@ -15,15 +15,19 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matrix.environments import installed, interpreters
-from matrix.engines.contract import ONE_THREAD, outputs_in, script_arguments, tool_line
+from matrix.environments import folders, installed, interpreters, user_tools
+from matrix.engines.confinement import confinement_words, is_confined
+from matrix.engines.contract import EVERYWHERE, ONE_THREAD, job_variables, outputs_in, script_arguments, tool_line
 from matrix.engines.choice import refuse
+from matrix.engines.venv.checking import FolderCheck
 from matrix.engines.venv.kind import VENV
 from matrix.environments.wheel_cache import Footprint, WheelCache
-from matrix.core.keys import digest, sha256
+from matrix.core.disk import remove_tree
+from matrix.core.keys import digest
 from matrix.environments.interpreters import PythonInfo
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
@@ -35,8 +39,12 @@ if TYPE_CHECKING:
     from matrix.builds.tools import BuildTools
 
 
+KEPT_VARIABLES = ("IREE_MATRIX_START_LOG",)
+"""Variables of the user that a worker has: what counts its jobs."""
+
+
 class VenvEngine:
-    """See `matrix.engines.contract`: an `Engine` that is `Removing`."""
+    """See `matrix.engines.contract`: an `Engine` that is `Removing` and `Verifying`."""
 
     name = VENV.name
     prefetch = 2
@@ -68,6 +76,9 @@ class VenvEngine:
         self._recipes: dict[EnvironmentRequest, str] = {}
         self._pythons: dict[str, PythonInfo] = {}
         self._finding = threading.Lock()
+        self._check = FolderCheck(folder.parent / "trees")
+        self._retired: list[WorkerProcess] = []
+        self._damaged: dict[EnvironmentRequest, set[str]] = {}
 
     def recipe(self, request: EnvironmentRequest) -> str:
         refuse(request, self.name)
@@ -109,18 +120,20 @@ class VenvEngine:
         return self._environments / f"{name}{machine}-py{request.python}-{self.recipe(request)[:12]}"
 
     def load(self, request: EnvironmentRequest) -> Environment | None:
-        found = installed.load(self.folder(request)) if self._offline or self._hold(request) else None
+        found = folders.load(self.folder(request)) if self._offline or self._hold(request) else None
         if found is None and (stack := self._holds.pop(request, None)):
             stack.close()
-        return found
+        return found and _with_evidence(found)
 
     def realise(self, request: EnvironmentRequest) -> Environment:
         while True:
             environment = self._realise(request, self.folder(request))
             if self._hold(request):  # else another process has just removed it
-                return environment
+                return _with_evidence(environment)
 
     def _realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
+        if packages := self._damaged.pop(request, None):
+            installed.forget_wheels(sorted(packages), self._cache)
         if request.platform:
             return self._foreign.realise(request, folder)
 
@@ -135,11 +148,25 @@ class VenvEngine:
         if request in self._holds:
             return True
         stack = contextlib.ExitStack()
-        if not (self.folder(request).is_dir() and stack.enter_context(installed.in_use(self.folder(request)))):
+        if not (self.folder(request).is_dir() and stack.enter_context(folders.in_use(self.folder(request)))):
             stack.close()
             return False
         self._holds[request] = stack
         return True
+
+    def damage(self, request: EnvironmentRequest, *, every_byte: bool) -> str:
+        if every_byte and request.toolchain and not user_tools.unchanged(request.toolchain):
+            return "its tools were changed since the run began"
+        return self._check.damage(self.folder(request), every_byte=every_byte)
+
+    def discard(self, request: EnvironmentRequest) -> None:
+        if worker := self._exporters.pop(self.folder(request), None):
+            self._retired.append(worker)  # its other jobs go on, and are looked at when they end badly
+        if stack := self._holds.pop(request, None):
+            stack.close()
+        self._damaged[request], left = self._check.discard(self.folder(request))
+        for folder in left:
+            self._remover.submit(remove_tree, folder)
 
     def held_bytes(self, made: EnvironmentRequest | None = None) -> int:
         with self._measuring:
@@ -149,14 +176,14 @@ class VenvEngine:
             return self._footprint.add([place, *([self._cache.folder] if self._cache else [])])
 
     def remove_unfinished(self) -> None:
-        installed.remove_unfinished(self._environments)
+        folders.remove_unfinished(self._environments)
         if self._cache:
             self._cache.prune()
 
     def remove_others(self, keep: Collection[EnvironmentRequest]) -> int:
         kept = {self.folder(request) for request in keep}
-        others = {path.parent for path in self._environments.glob(f"*/{installed.DESCRIPTION}")} - kept
-        gone = sum(installed.remove_environment(folder) for folder in others if ".partial-" not in folder.name)
+        others = {path.parent for path in self._environments.glob(f"*/{folders.DESCRIPTION}")} - kept
+        gone = sum(folders.remove_environment(folder) for folder in others if folders.PARTIAL not in folder.name)
         if self._cache:
             self._cache.prune()
         return gone
@@ -172,7 +199,9 @@ class VenvEngine:
         self.close_worker(request)
         if stack := self._holds.pop(request, None):
             stack.close()
-        gone = installed.remove_environment(self.folder(request))
+        gone = folders.remove_environment(self.folder(request))
+        if gone:
+            self._check.forget(self.folder(request))
         if self._cache:
             self._cache.prune()
         return gone
@@ -186,18 +215,18 @@ class VenvEngine:
             else:
                 (folder / name).symlink_to(blob)
         worker = self._exporter(environment, job) if job.script else self._spawn_worker()
-        env = {"PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8", "TZ": "UTC"}
         self._workers[job.key] = worker
         worker.submit(
             Order(
                 job_id=job.key,
                 argv=tool_line(job.argv, environment),
                 script=self._scripts / job.script if job.script else None,
-                arguments=_arguments(job, folder),
+                arguments=script_arguments(job, folder),
                 cwd=folder,
-                env=env,
+                env=job_variables(folder),
                 limits=job.limits,
                 alone=job.alone,
+                confined=is_confined(),
             )
         )
 
@@ -210,7 +239,7 @@ class VenvEngine:
     def clear(self, job: Job) -> None:
         self._workers.pop(job.key, None)
         if folder := self._folders.pop(job.key, None):
-            self._remover.submit(shutil.rmtree, folder, ignore_errors=True)
+            self._remover.submit(remove_tree, folder)
 
     def cancel(self, key: str) -> None:
         if key in self._workers:
@@ -226,8 +255,14 @@ class VenvEngine:
             worker.terminate()
         self._remover.shutdown()
 
+    @functools.cached_property
+    def _variables(self) -> dict[str, str]:
+        """The variables of a worker, and of the modules that it imports."""
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        return {**EVERYWHERE, "HOME": str(self._scratch), "TMPDIR": str(self._scratch), **kept}
+
     def _all(self) -> list[WorkerProcess]:
-        return [*self._exporters.values(), *([self._spawner] if self._spawner else [])]
+        return [*self._exporters.values(), *self._retired, *([self._spawner] if self._spawner else [])]
 
     def _spawn_worker(self) -> WorkerProcess:
         if self._spawner is None or self._spawner.gone:
@@ -236,6 +271,7 @@ class VenvEngine:
                 script=self._scripts / "worker.py",
                 slots=self._slots,
                 on_event=self._on_event,
+                env=self._variables,
                 name="tools",
             )
         return self._spawner
@@ -251,18 +287,11 @@ class VenvEngine:
                 on_event=self._on_event,
                 warm=() if cold else worker_of(job.stage).warm,
                 version_of=worker_of(job.stage).versions_of,
-                env={**os.environ, **ONE_THREAD},
+                env={**self._variables, **ONE_THREAD},
                 name=environment.request_label,
             )
         return worker
 
 
-def _arguments(job: Job, folder: Path) -> dict[str, str]:
-    """A model may read files beside it, so it is loaded from the user's path if that is still the input in the job's
-    key."""
-    arguments, digests = script_arguments(job, folder), dict(job.inputs)
-    for name, value in job.arguments:
-        own = Path(value)
-        if name.endswith("_file") and own.is_file() and sha256(own) == digests[own.name]:
-            arguments[name] = value
-    return arguments
+def _with_evidence(environment: Environment) -> Environment:
+    return replace(environment, evidence=(*environment.evidence, ("sandbox", confinement_words())))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from matrix.core.disk import size_of
+from matrix.core.disk import remove_tree, size_of
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.engines.contract import Engine, tool_line
 from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Feature, ManualRepeat, workshop
@@ -48,6 +47,7 @@ def in_folder(made: ManualRepeat, line: tuple[str, ...]) -> str:
 def _clean(cleaning: Cleaning) -> Mapping[str, int]:
     """Removes unfinished environments. Then, if asked or while the store is too large, environments, the oldest first:
     they are made again when needed. And wheels that no environment has."""
+    from matrix.environments.folders import PARTIAL, take_away
     from matrix.environments.wheel_cache import Footprint, WheelCache
 
     places, standing = cleaning.places, []
@@ -55,14 +55,14 @@ def _clean(cleaning: Cleaning) -> Mapping[str, int]:
     for path in sorted(places.environments.iterdir()):
         if not path.is_dir():  # the claim of an environment; nothing holds it, because cleaning is exclusive
             path.unlink()
-        elif ".partial-" in path.name:
+        elif PARTIAL in path.name:
             freed["unfinished environments"] += _remove(path)
         else:
             standing.append(path)
     excess = cleaning.excess_bytes - freed["unfinished environments"]
     for folder in sorted(standing, key=lambda path: path.stat().st_mtime):
         if cleaning.environments or excess > freed["environments"]:
-            freed["environments"] += _remove(folder)
+            freed["environments"] += _remove(take_away(folder))
     before = Footprint().add([places.wheels])
     WheelCache(places.wheels).prune()
     return {**freed, "wheels": before - Footprint().add([places.wheels])}
@@ -70,7 +70,7 @@ def _clean(cleaning: Cleaning) -> Mapping[str, int]:
 
 def _remove(folder: Path) -> int:
     size = size_of(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)
     return size
 
 

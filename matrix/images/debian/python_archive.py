@@ -6,7 +6,6 @@ uv, sets another address. Each release of the builds lists the sha256 of its fil
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from packaging.version import Version
 
+from matrix.artifacts.json_reader import read_json
 from matrix.core import processes
 from matrix.core.errors import IndexUnreachable, PackageGone, ResolutionRefused
 from matrix.environments.interpreters import uv_binary
@@ -84,7 +84,7 @@ def _newest(python: str, machine: str = "x86_64") -> tuple[str, str]:
     done = processes.run([*argv, "--output-format", "json", python], timeout=60.0)
     if not done.ok:
         raise processes.failure(done, "uv does not list its Pythons")
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    rows: list[dict[str, Any]] = read_json(done.stdout)
     builds = [
         (str(row["version"]), str(row["url"]))
         for row in rows

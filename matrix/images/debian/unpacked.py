@@ -6,16 +6,17 @@ whole by the digest of the tar that they make. Nothing is installed, so no root 
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.core.disk import claimed, disk_errors
+from matrix.core.disk import claimed, disk_errors, remove_tree, sync_disk
 from matrix.core.errors import HashMismatch, LockFault
 from matrix.core.toml_reader import read_toml
+from matrix.environments.folders import PARTIAL
+from matrix.environments.manifest import write_manifest
 from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
 from matrix.images.debian.lock import DEBIAN_FORMAT, TOOLS, DebLock, MachineBase, read_machine
@@ -88,9 +89,9 @@ def unpack_debs(lock: DebLock, machine: str, store: Path, *, source: Callable[[]
 
 
 def _unpack(lock: DebLock, base: MachineBase, files: Path, place: Path) -> None:
-    for left in place.parent.glob(f"partial-{place.name}-*"):  # of a killed process: this one holds the claim
-        shutil.rmtree(left, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"partial-{place.name}-", dir=place.parent))
+    for left in place.parent.glob(f"{place.name}{PARTIAL}*"):  # of a killed process: this one holds the claim
+        remove_tree(left)
+    partial = Path(tempfile.mkdtemp(prefix=f"{place.name}{PARTIAL}", dir=place.parent))
     try:
         archive = partial / "packages.tar"
         with archive.open("wb") as file:
@@ -100,6 +101,8 @@ def _unpack(lock: DebLock, base: MachineBase, files: Path, place: Path) -> None:
         with tarfile.open(archive) as tar:
             tar.extractall(partial / "root", filter="tar")
         (partial / "root").chmod(0o755)
+        write_manifest(partial / "root")
+        sync_disk(partial)
         (partial / "root").rename(place)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial)

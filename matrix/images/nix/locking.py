@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from matrix.core.errors import ImageFault, LockFault, NoImage
 from matrix.core.records import EnvironmentRequest, Lock
 from matrix.environments.index import PackageIndex
-from matrix.environments.wheels import fetch_wheels, parse_pinned_packages
+from matrix.environments.wheels import fetch_wheels
 from matrix.images.debian.base_locking import fetch_base
 from matrix.images.layer_table import TableWish
 from matrix.images.nix.environment_tree import write_environment
@@ -31,7 +31,7 @@ from matrix.images.nix.table import (
     read_nix_table,
 )
 from matrix.images.workshop import Workshop, lock_tables, write_locked
-from matrix.plan.locks import LockChange, kind_of, load_locks
+from matrix.plan.locks import LockChange, kind_of, load_locks, parse_pinned_packages
 
 OWN_LOCK = f"{ORCHESTRATOR}.txt"
 OWN_TOOLS = {"uv": "bin/uv"}

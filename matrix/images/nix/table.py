@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matrix.artifacts.json_reader import read_json
 from matrix.core.errors import LockFault, NoImage
 from matrix.core.records import EnvironmentRequest
 from matrix.images.image import Image
@@ -158,7 +159,7 @@ def read_nix_table(folder: Path, python: str, machine: str) -> NixTable | None:
     """The committed table, or None where there is none. Raises LockFault."""
     path = table_path(folder, python, machine)
     try:
-        read: Any = json.loads(path.read_bytes())
+        read: Any = read_json(path.read_bytes())
         if read["format"] != NIX_FORMAT:
             raise ValueError(f"format {read['format']!r}, expected {NIX_FORMAT}")
         wheels = {file: Wheel(file=file, sha256=digest) for file, digest in read["wheels"].items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
 
+from matrix.core.errors import BlobDamaged
 from matrix.core.keys import Json
 from matrix.core.records import AxisValue, Limits, Part, Stage
 
@@ -77,6 +78,10 @@ class StageKind:
     none."""
     on_target: bool = False
     """It runs programs of the target, which another machine cannot run."""
+    like: Stage = ""
+    """A value that says nothing of it means to it what it means to this stage."""
+    counted: bool = False
+    """It runs programs of the target under the target's counter, on each machine."""
     alone: bool = False
     """No other job may run on the machine at the same time."""
     rounds: bool = False
@@ -96,8 +101,28 @@ class StageKind:
     """Removes host names and paths from an output before it is stored."""
     read: Callable[[Mapping[str, bytes]], Mapping[str, Json]] | None = None
     """Makes measurements for the results from its outputs and its log (name -> content). Empty: no measurements."""
+    reads: tuple[str, ...] = ()
+    """Patterns: the outputs that `read` gets. It gets no other one: a module may have a gigabyte."""
+    record: str = ""
+    """The output, as JSON, in which a front end says what it knows of the reference that it leaves."""
     quiet: str = ""
     """The next step if it ended without a message; "": read its log."""
+
+    def looked_into(self, name: str) -> bool:
+        """Whether an output is read when its cell is judged: it is compared, or figures come from it."""
+        return self.compared or any(fnmatchcase(name, pattern) for pattern in (*self.reads, EXPECTED))
+
+    def measure(self, outputs: Mapping[str, str], log: str, content: Callable[[str], bytes]) -> Mapping[str, Json]:
+        """The measurements from what a job left: its outputs (name -> sha256), whose `content` is read where `reads`
+        names them, and its log. None if one of them was damaged since: the next run makes it again."""
+        if self.read is None:
+            return {}
+        named = dict.fromkeys(name for pattern in self.reads for name in matching(outputs, pattern))
+        try:
+            files = {name: content(outputs[name]) for name in named}
+        except BlobDamaged:
+            return {}
+        return self.read({**files, JOB_LOG: log.encode()})
 
     def leaves(self, artifacts: Mapping[str, str]) -> tuple[str, ...]:
         """The patterns of its outputs, given the artifacts before it."""
@@ -126,12 +151,20 @@ class Axis:
     """The selectors for a spec without any."""
     package: str = ""
     """Its values are releases of this package, each with a lock."""
+    older_package: str = ""
+    """The name of the package before: that of its dated releases."""
+    notes: str = ""
+    """The address of the notes of a release of its product, with `{version}`; "": another axis has it, or none,"""
+    older_notes: str = ""
+    """and that of a dated one."""
     released: bool = False
     """Its values are releases: of the package, or of Python."""
     tool: str = ""
     """A user's own tools can replace a release: those that include this one."""
     tools_beside: tuple[str, ...] = ()
     """Further tools that a stage or the tool may start."""
+    literal: Stage = ""
+    """A value that begins with a dash is literal flags for this stage."""
     built: bool = False
     """A build from source can replace a release, too."""
 

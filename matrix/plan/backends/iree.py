@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from matrix.artifacts.benchmark import device_peak, read_timing, strip_private_data
+from matrix.artifacts.compiler.statistics import read_statistics
 from matrix.core.records import Limits, Part, Stage
 from matrix.plan.backends import iree_values as values
 from matrix.plan.backends.backend import (
@@ -16,11 +17,21 @@ from matrix.plan.backends.backend import (
     OUTPUT,
     Axis,
     Backend,
-    EnvironmentCost,
-    EnvironmentKind,
     Given,
     ModelForm,
     StageKind,
+)
+from matrix.plan.backends.counting import COUNTS_FILE, count_words, read_counts, strip_log
+from matrix.plan.backends.iree_environments import (
+    COMPILER,
+    COMPILER_PACKAGE,
+    ENVIRONMENTS,
+    FLAGS,
+    RUNTIME,
+    RUNTIME_PACKAGE,
+    TORCH,
+    TURBINE,
+    TURBINE_PACKAGE,
 )
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
 from matrix.plan.backends.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
@@ -32,14 +43,20 @@ if TYPE_CHECKING:
     from matrix.core.toml_reader import Table
     from matrix.plan.catalogue import Model
 
-TORCH, TURBINE, COMPILER, RUNTIME, FLAGS = "torch", "turbine", "compiler", "runtime", "flags"
-
-COMPILER_PACKAGE, RUNTIME_PACKAGE, TURBINE_PACKAGE = "iree-base-compiler", "iree-base-runtime", "iree-turbine"
+OLDER_COMPILER_PACKAGE, OLDER_RUNTIME_PACKAGE = "iree-compiler", "iree-runtime"
+"""The packages' names until 20241104.1068; the next release was 2.9.0 under the names of today."""
 
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
-RUN, BENCHMARK = "run", "benchmark"
+RUN, COUNT, BENCHMARK = "run", "count", "benchmark"
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
+FLOAT64 = "float64.json"
+"""An export leaves it where inputs or outputs are float64."""
+KEEP_FLOAT64 = "--iree-input-demote-f64-to-f32"
+"""Compilers make float64 float32 unless this flag is false, in inputs and outputs too."""
+STATISTICS = "statistics.csv"
+DUMP_STATISTICS = "--iree-scheduling-dump-statistics"
+"""Every compile writes them: that leaves the module's bytes as they are, in all releases."""
 TIMES = "benchmark.json"
 TYPES = "types_*.npy"
 """For a program with a linked module: arrays like its outputs, for their types and shapes."""
@@ -66,6 +83,15 @@ def _tool(name: str, given: Given) -> tuple[str, ...]:
     return (tool, f"--module={VMFB}", *parameters, f"--function={given.parameters['function']}", *inputs)
 
 
+def _compile(given: Given) -> tuple[str, ...]:
+    def chosen(name: str) -> bool:
+        return any(flag.startswith(name) for flag in given.flags)
+
+    kept = (f"{KEEP_FLOAT64}=false",) if FLOAT64 in given.artifacts and not chosen(KEEP_FLOAT64) else ()
+    told = () if chosen(DUMP_STATISTICS) else (f"{DUMP_STATISTICS}-format=csv", f"{DUMP_STATISTICS}-file={STATISTICS}")
+    return ("iree-compile", MLIR, "-o", VMFB, *kept, *told, *given.flags)
+
+
 def _run(given: Given) -> tuple[str, ...]:
     outputs = [f"--output=@{name.replace('expected', 'output')}" for name in given.named(EXPECTED)]
     return (*_tool(RUNNER, given), *outputs, *given.flags)
@@ -79,6 +105,11 @@ def _benchmark(given: Given) -> tuple[str, ...]:
     return (*_tool(BENCHMARKER, given), *how, *out, *given.flags)
 
 
+def _statistics(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
+    found = read_statistics(outputs.get(STATISTICS, b""))
+    return asdict(found) if found else {}
+
+
 def _times(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
     timing = read_timing(outputs[TIMES])
     peak = device_peak(outputs[JOB_LOG].decode(errors="replace"))
@@ -90,12 +121,13 @@ STAGES = (
         name=EXPORT,
         environment="exporter",
         inputs=(),
-        outputs=(MLIR, "export.json", INPUT, EXPECTED, PARAMETERS),
+        outputs=(MLIR, "export.json", INPUT, EXPECTED, PARAMETERS, FLOAT64),
         needed=(MLIR, "export.json", EXPECTED),
         axes=(PYTHON_AXIS.name, TORCH, TURBINE),
         extended=True,
         command=lambda _: ("export.py",),
         script="export.py",
+        record="export.json",
         limits=Limits(seconds=900, memory_bytes=16 << 30),
         typical_seconds=10.0,
         quiet="look for what ends the process in the model file and in what it imports: os._exit, C++ code",
@@ -109,6 +141,7 @@ STAGES = (
         axes=(COMPILER,),
         command=_import,
         programs=(IMPORTER,),
+        record="import.json",
         comes_with=COMPILE,
         typical_seconds=2.0,
     ),
@@ -116,13 +149,15 @@ STAGES = (
         name=COMPILE,
         environment=COMPILER,
         inputs=(MLIR,),
-        outputs=(VMFB, OBJECT, HEADER_FILE),
+        outputs=(VMFB, OBJECT, HEADER_FILE, STATISTICS),
         needed=(VMFB,),
         axes=(COMPILER, FLAGS),
         flags=True,
-        command=lambda given: ("iree-compile", MLIR, "-o", VMFB, *given.flags),
+        command=_compile,
         after=(EXPORT, IMPORT),
         repeatable=True,
+        read=_statistics,
+        reads=(STATISTICS,),
         typical_seconds=1.0,
         typical_by_model={  # on one to two cores; the middle of 2.9 to 3.13
             "mobilenet_v2": 12,
@@ -180,6 +215,26 @@ STAGES = (
         typical_seconds=0.03,
     ),
     StageKind(
+        name=COUNT,
+        environment=RUNTIME,
+        inputs=(BENCHMARKER, VMFB, INPUT, PARAMETERS),
+        outputs=(COUNTS_FILE,),
+        needed=(COUNTS_FILE,),
+        axes=(RUNTIME, FLAGS),
+        command=lambda given: (*_tool(BENCHMARKER, given), *count_words(), *given.flags),
+        executable=(BENCHMARKER,),
+        after=(COMPILE, BUILD, RUN),
+        judged=False,
+        on_target=True,
+        like=RUN,
+        counted=True,
+        limits=Limits(seconds=1800, memory_bytes=8 << 30),
+        typical_seconds=3.0,
+        strip=strip_log,
+        read=read_counts,
+        reads=(COUNTS_FILE,),
+    ),
+    StageKind(
         name=BENCHMARK,
         environment=RUNTIME,
         inputs=(BENCHMARKER, VMFB, INPUT, PARAMETERS),
@@ -197,48 +252,9 @@ STAGES = (
         typical_seconds=2.0,
         strip=strip_private_data,
         read=_times,
+        reads=(TIMES,),
     ),
 )
-
-ENVIRONMENTS = (
-    EnvironmentKind(
-        name="exporter",
-        axes=(TORCH, TURBINE),
-        beside=(COMPILER_PACKAGE, RUNTIME_PACKAGE),
-        variants=("cuda", "cpu"),
-        cost=EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=7_700_000_000, seconds=35.0),
-        large=TORCH,
-        # beside another with the same torch it adds IREE and turbine; on another Python also torch, but no CUDA wheels
-        same_large=EnvironmentCost(download_bytes=100_000_000, disk_bytes=700_000_000, seconds=3.0),
-        other_python=EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0),
-        # turbine 2.3 and 2.4 have `aot` under its older name. torch imports networkx during its first export;
-        # 0.9 s against 0.4 s for a fork
-        warm=(TORCH, "iree.turbine.aot|shark_turbine.aot", "networkx"),
-        versions_of=(TORCH, TURBINE_PACKAGE, COMPILER_PACKAGE, RUNTIME_PACKAGE),
-    ),
-    EnvironmentKind(
-        name="importer",
-        axes=(COMPILER,),
-        follows=COMPILER,
-        extra="[onnx]",
-        cost=EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
-    ),
-    EnvironmentKind(
-        name=COMPILER,
-        axes=(COMPILER,),
-        cost=EnvironmentCost(download_bytes=85_000_000, disk_bytes=500_000_000, seconds=1.5),
-    ),
-    EnvironmentKind(
-        name="builder",
-        cost=EnvironmentCost(download_bytes=290_000_000, disk_bytes=1_100_000_000, seconds=30.0),
-    ),
-    EnvironmentKind(
-        name=RUNTIME,
-        axes=(RUNTIME,),
-        cost=EnvironmentCost(download_bytes=15_000_000, disk_bytes=110_000_000, seconds=0.5),
-    ),
-)
-"""Costs were measured on 2026-11-21 with the CUDA build of torch 2.9."""
 
 AXES = (
     MODEL_AXIS,
@@ -247,36 +263,42 @@ AXES = (
         name=TORCH,
         plural="torch releases",
         package=TORCH,
+        notes="https://github.com/pytorch/pytorch/releases/tag/v{version}",
         released=True,
-        value=values.release_values(TORCH, TORCH, EXPORT),
+        value=values.release_values(TORCH, EXPORT),
         help="2.9.1, '>=2.6', latest-minors",
     ),
     Axis(
         name=TURBINE,
         package=TURBINE_PACKAGE,
+        notes="https://github.com/iree-org/iree-turbine/releases/tag/v{version}",
         released=True,
-        value=values.release_values(TURBINE, TURBINE_PACKAGE, EXPORT),
+        value=values.release_values(TURBINE, EXPORT),
         help="3.9.0, '>=3.5', all",
     ),
     Axis(
         name=COMPILER,
         package=COMPILER_PACKAGE,
+        older_package=OLDER_COMPILER_PACKAGE,
+        notes="https://github.com/iree-org/iree/releases/tag/v{version}",
+        older_notes="https://github.com/iree-org/iree/releases/tag/candidate-{version}",
         product="IREE",
         released=True,
         tool="iree-compile",
         tools_beside=("iree-lld",),
-        value=values.release_values(COMPILER, COMPILER_PACKAGE, IMPORT, COMPILE, tools_in=COMPILE),
+        value=values.release_values(COMPILER, IMPORT, COMPILE, tools_in=COMPILE, renamed=values.RENAMED),
         help="3.8.0, '>=3.6', latest-minors",
     ),
     Axis(
         name=RUNTIME,
         package=RUNTIME_PACKAGE,
+        older_package=OLDER_RUNTIME_PACKAGE,
         product="IREE",
         released=True,
         tool=RUNNER,
         tools_beside=(BENCHMARKER, "iree-profile"),
         built=True,
-        value=values.release_values(RUNTIME, RUNTIME_PACKAGE, RUN, tools_in=RUN, built_in=BUILD, linked_in=LINK),
+        value=values.release_values(RUNTIME, RUN, tools_in=RUN, built_in=BUILD, linked_in=LINK),
         help="3.8.0, '>=3.6', latest-minors",
     ),
     TARGET_AXIS,
@@ -284,7 +306,8 @@ AXES = (
         name=FLAGS,
         known=lambda _, catalogue: catalogue.flags,
         value=values.flag_set(FLAGS),
-        help="a table of flags.toml",
+        literal=COMPILE,
+        help="a table of flags.toml, or literal flags of iree-compile: '--iree-opt-level=O3'",
         default=("default",),
     ),
 )

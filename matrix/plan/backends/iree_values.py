@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from matrix.core.keys import canonical
 from matrix.core.records import AxisValue, Part, Stage
+from matrix.core.versions import release_key
 from matrix.plan.backends.backend import Value
 
 if TYPE_CHECKING:
@@ -26,15 +29,32 @@ TARGET_FLAGS = {
     "float_abi": "--iree-llvmcpu-target-float-abi",
 }
 """Key of a target -> the flag of iree-compile that it sets."""
+RENAMED_AFTER = "20230228.444"
+RENAMED = tuple(
+    (f"--iree-llvmcpu-{name}", f"--iree-llvm-{name}")
+    for name in (
+        *("debug-symbols", "embedded-linker-path", "keep-linker-artifacts", "link-embedded", "link-static"),
+        *("list-targets", "loop-interleaving", "loop-unrolling", "loop-vectorization", "sanitize"),
+        *("slp-vectorization", "static-library-output-path", "system-linker-path", "target-abi", "target-cpu"),
+        *("target-cpu-features", "target-float-abi", "target-triple", "wasm-linker-path"),
+    )
+)
+"""Flags of iree-compile (name of today, name before), and the last release that knows them by the other name."""
 DEVICE = ("--device=local-sync",)
 
 
 def release_values(
-    axis: str, package: str, *stages: Stage, tools_in: Stage = "", built_in: Stage = "", linked_in: Stage = ""
+    axis: str,
+    *stages: Stage,
+    tools_in: Stage = "",
+    built_in: Stage = "",
+    linked_in: Stage = "",
+    renamed: tuple[tuple[str, str], ...] = (),
 ) -> Value:
     """The values of an axis of releases. A user's own tools are used in the stage `tools_in`; the other stages need
     Python packages, those of the newest release. A runtime from source is built in `built_in`, and its toolchain links
-    modules in `linked_in`. If no tools run on a Python, the axis python chooses it."""
+    modules in `linked_in`. If no tools run on a Python, the axis python chooses it. The releases up to RENAMED_AFTER
+    know the flags `renamed` by the other name."""
 
     def value(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         if built_in and label in catalogue.builds:
@@ -47,7 +67,10 @@ def release_values(
             return _built(axis, label, planned, parts)
         own = catalogue.toolchains.get((axis, label))
         version = catalogue.locks.releases(axis)[-1] if own and len(stages) > 1 else label
-        part = Part(pins=((package, version),), python=spec.tools_python if tools_in else "")
+        pins = ((catalogue.locks.package(axis, version), version),)
+        part = Part(pins=pins, python=spec.tools_python if tools_in else "")
+        if renamed and release_key(version) <= release_key(RENAMED_AFTER):
+            part = replace(part, renamed=renamed)
         parts = dict.fromkeys(stages, part) | ({tools_in: Part(toolchain=own)} if own else {})
         return AxisValue(axis=axis, label=label, parts=parts)
 
@@ -96,7 +119,10 @@ def model_parts(model: Model, *, export: Stage, importing: Stage, compiling: Sta
     if model.form == "file":
         source = (("model_file", str(model.path)), ("model_digest", model.digest))
         external = (("parameters", "external"),) if model.external_parameters else ()
-        parts[export] = Part(parameters=source + external, packages=model.packages)
+        strict = (("strict", model.strict),) if model.strict else ()
+        named = {name: digest for name, _, digest in model.files}
+        files = (("files", canonical(named).decode()),) if named else ()
+        parts[export] = Part(parameters=source + files + external + strict, packages=model.packages)
     if model.form == "onnx":
         opset = (("opset_version", model.opset_version),) if model.opset_version else ()
         parts[importing] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))

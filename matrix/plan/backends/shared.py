@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from matrix.plan.targets import Target
 
 
+EMULATED = "emulated, no times: "
+"""Before the emulator's words, in the note of a target that is emulated."""
+
+
 def _kinds(spec: Spec) -> Iterable[StageKind]:
     return (kind for backend in spec.backends for kind in backend.stages)
 
@@ -37,7 +41,11 @@ def _model(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         axis=MODEL_AXIS.name,
         label=label,
         parts=parts,
-        given=model.artifacts or ((model.path.name, model.path, model.digest),),
+        given=model.artifacts
+        or (
+            (model.path.name, model.path, model.digest),
+            *((f"file_{number}", path, digest) for number, (_, path, digest) in enumerate(model.files)),
+        ),
         without=frozenset(without),
         note=model.note,
     )
@@ -52,16 +60,20 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """Programs of another machine run with the target's emulator; without one its cells cannot run here."""
     target, machine = catalogue.targets[label], catalogue.machine
     parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
+    for kind in _kinds(spec):
+        if kind.counted:
+            counter = _platform(target, target.counter, spec) if target.counter else None
+            parts[kind.name] = replace(parts.get(kind.like, Part()), platform=counter)
     if target.machine in ("", machine):
         return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts)
     foreign = f"{label} modules need a {target.machine} machine; this one is {machine}"
     note = ""
     if target.emulator:
-        platform = _platform(target, spec)
+        platform = _platform(target, target.emulator, spec)
         for kind in _kinds(spec):
-            if kind.on_target and not kind.rounds:
+            if kind.on_target and not kind.rounds and not kind.counted:
                 parts[kind.name] = replace(parts.get(kind.name, Part()), platform=platform)
-        note = f"emulated, no times: {' '.join(platform.emulator)}"
+        note = EMULATED + " ".join(platform.emulator)
     return AxisValue(
         axis=TARGET_AXIS.name,
         label=label,
@@ -72,9 +84,9 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     )
 
 
-def _platform(target: Target, spec: Spec) -> Platform:
+def _platform(target: Target, words: tuple[str, ...], spec: Spec) -> Platform:
     """Paths are relative to the spec's folder. The command line in a job's key has the emulator's name."""
-    word, *rest = target.emulator
+    word, *rest = words
     return Platform(
         machine=target.machine,
         emulator=(PurePath(word).name, *rest),

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from matrix.core.errors import DiskFull, EngineMissing, NotInstallable
-from matrix.core.records import DEFAULT_ENGINE, Disk, EnvironmentRequest
+from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest
 from matrix.engines.contract import Engine, Measuring, Removing
 from matrix.run.cost import disk_cost, environment_costs
+from matrix.run.executor import Disk
 from matrix.run.local.budget import Room
 
 FLOOR_BYTES = 2_000_000_000
@@ -51,6 +52,11 @@ class EnvironmentDisk:
     def found(self, request: EnvironmentRequest) -> None:
         """Whether an environment exists."""
         self._standing.add(request)
+
+    def lost(self, request: EnvironmentRequest) -> None:
+        """An environment does not exist, or not any more."""
+        self._standing.discard(request)
+        self._sharing.discard(request)
 
     def held(self, made: EnvironmentRequest | None = None) -> int:
         """The bytes of all environments. May be called from any thread."""

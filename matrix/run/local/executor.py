@@ -8,30 +8,40 @@ import itertools
 import queue
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from matrix.core.disk import disk_errors
-from matrix.core.errors import MatrixError, WorkerLost
+from matrix.core.errors import MatrixError
+from matrix.core.machine import memory_bytes
 from matrix.core.records import Artifact, Environment, EnvironmentRequest, JobEnd, Outcome
 from matrix.engines.contract import Engine
 from matrix.engines.worker import Finished, Lost, Started, WorkerEvent
-from matrix.plan.stages import kinds
 from matrix.run.executor import (
     EnvironmentKnown,
     EnvironmentRefused,
     Event,
     ExecutorFault,
+    Noted,
     Rank,
     Work,
     WorkAnswered,
     WorkFinished,
     WorkStarted,
 )
-from matrix.run.local.provision import Provision, ProvisionEvent, ProvisionFault, Realised, RecipeKnown, Removed
+from matrix.run.local.collecting import Collected, Collector
+from matrix.run.local.memory import Memory
+from matrix.run.local.provision import (
+    Damaged,
+    Provision,
+    ProvisionEvent,
+    ProvisionFault,
+    Realised,
+    RecipeKnown,
+    Removed,
+)
+from matrix.run.local.verifying import OF_THE_JOB, EndVerifier, Verified
 from matrix.run.store import Store
-
-ALONE = "a job that must be alone on the machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +51,15 @@ class _Wake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Active:
-    """Work that a worker has, and since when (monotonic clock)."""
+    """Work that a worker has, and since when (monotonic clock). `damage`: what its environment was found to have
+    meanwhile."""
 
     work: Work
     begun: float
+    damage: str = ""
+
+
+_Raw: TypeAlias = WorkerEvent | ProvisionEvent | Collected | Verified | _Wake
 
 
 class LocalExecutor:
@@ -58,14 +73,20 @@ class LocalExecutor:
         machine: str,
         make_engine: Callable[[Callable[[WorkerEvent], None]], Engine],
         budget_bytes: int | None = None,
+        is_wrong: Callable[[Mapping[str, str]], bool] = lambda _: False,
+        memory: int | None = None,
     ) -> None:
         """`machine` is the class of this machine; `budget_bytes` is the limit for environments (see
-        `EnvironmentDisk`)."""
+        `EnvironmentDisk`); `is_wrong` tells of the artifacts of a cell that ran whether its outputs are. `memory`: the
+        bytes that all jobs may use together, by default this machine's."""
         self._store, self._machine = store, machine
-        self._raw: queue.SimpleQueue[WorkerEvent | ProvisionEvent | _Wake] = queue.SimpleQueue()
+        self._raw: queue.SimpleQueue[_Raw] = queue.SimpleQueue()
         self.engine = make_engine(self._raw.put)
         self.cores, self.prefetch = cores, self.engine.prefetch
         self._provision = Provision(engine=self.engine, store=store, announce=self._raw.put, budget_bytes=budget_bytes)
+        self._verifier = EndVerifier(store, self._provision, self._raw.put, is_wrong)
+        self._collector = Collector(store, self._raw.put)
+        self._memory = Memory(memory_bytes() if memory is None else memory, cores)
         self.disk = self._provision.disk.record
         self._needed: Callable[[EnvironmentRequest], bool] = lambda _: True
         self._count = itertools.count()
@@ -153,7 +174,8 @@ class LocalExecutor:
     def _start_waiting(self) -> None:
         while self._waiting and self.has_room:
             entry = heapq.heappop(self._waiting)
-            if entry[-1].job.alone and not self._quiet:
+            job, others = entry[-1].job, [active.work.job for active in self._active.values()]
+            if (job.alone and not self._quiet) or not self._memory.fits(job, others):
                 heapq.heappush(self._waiting, entry)
                 return
             self._begin(entry[-1])
@@ -171,45 +193,30 @@ class LocalExecutor:
             self._provision.ask(work.request)
         elif environment.digest != work.job.environment:
             self._events.append(EnvironmentKnown(request=work.request, digest=environment.digest))
-        elif not self._claim(work):
+        elif not self._store.claims.take_job(work.job):
             self._elsewhere.append(work)
-        elif self._store.result(work.job.key):  # another process finished it between the check and the claim
-            self._release(work)
+        elif not work.again and self._store.result(work.job.key):  # another process was faster: it had the claim
+            self._store.claims.release_job(work.job)
             self._events.append(WorkAnswered(key=work.job.key))
         else:
             self._start(work, environment)
 
     def _start(self, work: Work, environment: Environment) -> None:
-        job = work.job
+        job = replace(work.job, limits=replace(work.job.limits, memory_bytes=self._memory.limit(work.job)))
         self._active[job.key] = _Active(work=work, begun=time.monotonic())
         try:
             self.engine.start(job, environment, {name: self._store.blob(digest) for name, digest in job.inputs})
         except OSError as error:
             self._finished(JobEnd(key=job.key, end="not_started", error=f"{type(error).__name__}: {error}"))
 
-    def _claim(self, work: Work) -> bool:
-        """Claims a job. One that must run alone also waits for such a job of another run on this store."""
-        if work.job.alone and not self._store.claims.take(ALONE):
-            return False
-        if self._store.claims.take(work.job.key):
-            return True
-        if work.job.alone:
-            self._store.claims.release(ALONE)
-        return False
-
-    def _release(self, work: Work) -> None:
-        self._store.claims.release(work.job.key)
-        if work.job.alone:
-            self._store.claims.release(ALONE)
-
     def _release_told(self) -> None:
         for work in self._told:
-            self._release(work)
+            self._store.claims.release_job(work.job)
         self._told = []
 
     # -- events
 
-    def _handle(self, event: WorkerEvent | ProvisionEvent | _Wake) -> None:
+    def _handle(self, event: _Raw) -> None:
         match event:
             case Started():
                 self._events.append(WorkStarted(key=event.job_id))
@@ -221,6 +228,12 @@ class LocalExecutor:
                 self._recipe_known(event)
             case Realised():
                 self._realised(event)
+            case Collected():
+                self._collected(event)
+            case Verified():
+                self._verified(event)
+            case Damaged():
+                self._events.append(Noted(text=f"{event.request.label}: {event.damage}; it is made again"))
             case Removed():
                 self._provision.disk.note_removed(event.request, event.held_bytes, gone=event.gone)
             case ProvisionFault():
@@ -230,17 +243,62 @@ class LocalExecutor:
                 pass
 
     def _finished(self, end: JobEnd) -> None:
-        active = self._active.pop(end.key, None)
+        active = self._active.get(end.key)
         if active is None:
             return
         job = active.work.job
-        try:
-            end, outputs = self._collected(active.work, end)
-        except MatrixError as error:
-            self._events.append(ExecutorFault(error=error))
+        if end.end == "crowded_out" and not (job.alone or self._stopping):
+            self._again(replace(active.work, job=replace(job, alone=True)), f"{end.error}; it runs again, alone")
+        elif (why := self._memory.needs_more(job, end)) and not self._stopping:
+            self._again(active.work, f"{why}; it runs again, as soon as there is more")
+        elif (end.end, end.exit_code) == ("exited", 0):
+            try:
+                self._collector.take(active.work, end, self.engine.collect(active.work.job))
+            except MatrixError as error:
+                self._collected(Collected(end=end, fault=error))
+        else:
+            self._collected(Collected(end=end))
+
+    def _collected(self, event: Collected) -> None:
+        if event.fault:
+            self._events.append(ExecutorFault(error=event.fault))
+        elif self._verifier.doubts(work := self._active[event.end.key].work, event.end, event.outputs):
+            self._verifier.look(work, event.end, event.outputs)
+        else:
+            self._conclude(event.end, event.outputs)
+
+    def _again(self, work: Work, why: str) -> None:
+        """Starts a job again: together with others it needed more memory than this machine has."""
+        self.engine.clear(work.job)
+        self._store.claims.release_job(self._active.pop(work.job.key).work.job)
+        self._events.append(Noted(text=f"{work.job.stage} {work.job.label}: {why}"))
+        self._elsewhere.append(work)
+
+    def _verified(self, event: Verified) -> None:
+        """Takes away what is damaged: then the end says nothing about a release."""
+        if event.fault:
+            self._events.append(ExecutorFault(error=event.fault))
             return
+        found = self._active[event.end.key]
+        for request, damage in event.environments.items():
+            if found.damage and request == found.work.request:
+                continue  # another job found it, and it is made again already
+            self._provision.discard(request)
+            self._warm.discard(request)
+            for key, active in self._active.items():
+                if active.work.request == request and key != event.end.key:
+                    self._active[key] = replace(active, damage=f"{request.label}: {damage}")
+        for digest in (*event.inputs, *event.suspect):
+            self._store.drop(digest)
+        self._conclude(event.end_of(found.work), event.outputs)
+
+    def _conclude(self, end: JobEnd, outputs: tuple[Artifact, ...]) -> None:
+        active = self._active.pop(end.key)
+        job = active.work.job
+        if active.damage and end.end in OF_THE_JOB:
+            end, outputs = JobEnd(key=end.key, end="lost", error=active.damage, log=end.log), ()
         self.engine.clear(job)
-        if job.script:
+        if job.script and end.end != "lost":
             self._warm.add(active.work.request)
         self._told.append(active.work)
         self._tell(active.work, end, outputs, seconds=time.monotonic() - active.begun)
@@ -258,24 +316,8 @@ class LocalExecutor:
             )
         )
 
-    def _collected(self, work: Work, end: JobEnd) -> tuple[JobEnd, tuple[Artifact, ...]]:
-        """Puts the output files of a passed job into the store, without what the stage strips."""
-        good = end.end == "exited" and end.exit_code == 0
-        files = self.engine.collect(work.job) if good else {}
-        if strip := kinds()[work.job.stage].strip:
-            for path in files.values():
-                stripped = strip(path.read_bytes())
-                with disk_errors(path.parent):
-                    path.unlink()  # the file may belong to a container's user, the folder is ours
-                    path.write_bytes(stripped)
-            end = replace(end, log=strip(end.log.encode()).decode())
-        return end, tuple(self._store.put(path, name) for name, path in sorted(files.items()))
-
     def _lost(self, event: Lost) -> None:
-        if not event.job_ids:
-            text = f"worker {event.worker}: {event.reason}\n{event.stderr_tail}".strip()
-            lost = WorkerLost(text, tip="`python -m matrix doctor` looks at this machine")
-            self._events.append(ExecutorFault(error=lost))
+        """A worker that had no job is not missed: the next job gets a new one."""
         for key in event.job_ids:
             self._finished(JobEnd(key=key, end="lost", error=event.reason, log=event.stderr_tail))
 
@@ -295,7 +337,7 @@ class LocalExecutor:
     def _realised(self, event: Realised) -> None:
         self._provision.remember(event)
         if event.environment is None:
-            self._refuse(event.request, Outcome.NOT_INSTALLABLE, event.refusal)
+            self._refuse(event.request, *event.obstacle)
             return
         for work in self._parked.pop(event.request, []):
             if work.job.environment == event.environment.digest:

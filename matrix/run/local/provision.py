@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from matrix.core import processes
-from matrix.core.errors import EngineMissing, NotInstallable, NotRunnable
-from matrix.core.records import Environment, EnvironmentRequest
-from matrix.engines.contract import Engine, Removing
+from matrix.core.errors import EngineMissing, NotInstallable, NotRunnable, ProgramKilled, WheelLacking
+from matrix.core.keys import now
+from matrix.core.records import Environment, EnvironmentRequest, Outcome
+from matrix.engines.contract import Engine, Removing, Verifying
 from matrix.run.local.budget import choose, requests_in_order
 from matrix.run.local.disk import EnvironmentDisk
 from matrix.run.store import KnownEnvironment, Store
 
+REFUSED_FOR = timedelta(days=7)
+"""How long the index is not asked again for an environment that is not installable."""
 INSTALLERS = 4
 """Environments that are made at the same time: downloads overlap with unpacking."""
 
@@ -37,9 +41,16 @@ class Realised:
     request: EnvironmentRequest
     environment: Environment | None = None
     refusal: str = ""
+    fault: str = ""
+    """Why it could not be made this time, which says nothing about a release."""
     held_bytes: int = 0
     stood: bool = False
     """It existed already, made by an earlier run or another process."""
+
+    @property
+    def obstacle(self) -> tuple[Outcome, str]:
+        """What its jobs come to where there is none."""
+        return (Outcome.INFRASTRUCTURE, self.fault) if self.fault else (Outcome.NOT_INSTALLABLE, self.refusal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +63,21 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Damaged:
+    """An environment was found damaged and taken away."""
+
+    request: EnvironmentRequest
+    damage: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionFault:
     """An error that ends the run."""
 
     error: BaseException
 
 
-ProvisionEvent = RecipeKnown | Realised | Removed | ProvisionFault
+ProvisionEvent = RecipeKnown | Realised | Removed | Damaged | ProvisionFault
 
 
 class Provision:
@@ -82,6 +101,8 @@ class Provision:
         self._wanted: set[EnvironmentRequest] = set()
         self._making: dict[EnvironmentRequest, None] = {}
         self._loaded: dict[EnvironmentRequest, Environment] = {}
+        self._fresh: set[EnvironmentRequest] = set()
+        """Made by this run."""
         self._tasks: list[Future[None]] = []
         self._cancelled = False
 
@@ -111,17 +132,34 @@ class Provision:
         self._recipes[event.request] = event.recipe
         if event.stands:
             self.disk.found(event.request)
-        return self._store.environment(event.recipe)
+        known = self._store.environment(event.recipe)
+        return None if known and known.refusal and not _is_recent(known) else known
 
     def environment(self, request: EnvironmentRequest) -> Environment | None:
         """The environment, if it exists."""
         if request not in self._loaded:
-            loaded = self._engine.load(request)
+            loaded = self._whole(request)
             if loaded is None:
+                self.disk.lost(request)
                 return None
             self._loaded[request] = loaded
             self.disk.found(request)
         return self._loaded[request]
+
+    def damage(self, request: EnvironmentRequest, *, older: bool = False) -> str:
+        """How an environment differs from what was made, every byte looked at. May be called from any thread. `older`:
+        only if this run has not made it itself, which has just written its bytes to the disk."""
+        engine = self._engine
+        if older and request in self._fresh:
+            return ""
+        return engine.damage(request, every_byte=True) if isinstance(engine, Verifying) else ""
+
+    def discard(self, request: EnvironmentRequest) -> None:
+        """Takes a damaged environment away. It is made again when work asks for it."""
+        assert isinstance(self._engine, Verifying)
+        self._loaded.pop(request, None)
+        self._engine.discard(request)
+        self.disk.lost(request)
 
     def ask(self, request: EnvironmentRequest) -> None:
         """Asks for an environment, once. It is made as soon as `admit` finds space."""
@@ -166,9 +204,12 @@ class Provision:
     def remember(self, event: Realised) -> None:
         """Records the result of realising an environment, for this run and later ones."""
         self._making.pop(event.request, None)
-        digest, record = "", dict[str, object]()
+        if event.fault:
+            return
+        digest, record = "", dict[str, object](refused_at=now())
         if event.environment:
             self._loaded[event.request] = event.environment
+            self._fresh |= set() if event.stood else {event.request}
             self.disk.note_made(event.request, event.held_bytes, stood=event.stood)
             digest, record = event.environment.digest, _record(event.request, event.environment)
         known = KnownEnvironment(digest=digest, refusal=event.refusal, record=json.dumps(record))
@@ -186,6 +227,17 @@ class Provision:
             processes.kill_all()
             time.sleep(0.05)
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _whole(self, request: EnvironmentRequest) -> Environment | None:
+        """The environment, if it exists and nothing that is quick to know is wrong with it. Called on any thread."""
+        found = self._engine.load(request)
+        if found is None or not isinstance(self._engine, Verifying):
+            return found
+        if damage := self._engine.damage(request, every_byte=False):
+            self._engine.discard(request)
+            self._announce(Damaged(request=request, damage=damage))
+            return None
+        return found
 
     # -- on the threads of the pool
 
@@ -208,18 +260,38 @@ class Provision:
 
     def _realise(self, request: EnvironmentRequest) -> None:
         try:
-            stood = not isinstance(self._engine, Removing) and self._engine.load(request) is not None
-            environment = self._engine.realise(request)
+            stood = self._whole(request) is not None and not isinstance(self._engine, Removing)
+            environment = self._made(request)
             held = self.disk.held(request)
             self._announce(Realised(request=request, environment=environment, held_bytes=held, stood=stood))
         except NotInstallable as refusal:
             self._announce(Realised(request=request, refusal=str(refusal)))
+        except WheelLacking as fault:
+            self._announce(Realised(request=request, fault=f"{fault}; {fault.tip}"))
         except NotRunnable as reason:
             self._announce(RecipeKnown(request=request, missing=str(reason)))
+
+    def _made(self, request: EnvironmentRequest) -> Environment:
+        """Somebody may kill an installer: it is started once more, unless this run is what stops."""
+        try:
+            return self._engine.realise(request)
+        except ProgramKilled:
+            if self._cancelled:
+                raise
+            return self._engine.realise(request)
 
     def _remove(self, request: EnvironmentRequest) -> None:
         gone = self.disk.remove(request)
         self._announce(Removed(request=request, gone=gone, held_bytes=self.disk.held()))
+
+
+def _is_recent(refused: KnownEnvironment) -> bool:
+    """Whether a refusal still counts. Wheels are published later, too."""
+    try:
+        at = datetime.fromisoformat(json.loads(refused.record)["refused_at"])
+        return abs(datetime.now(UTC) - at) < REFUSED_FOR
+    except (ValueError, KeyError, TypeError):  # of an earlier version
+        return False
 
 
 def _record(request: EnvironmentRequest, environment: Environment) -> dict[str, object]:

@@ -32,15 +32,36 @@ function themeButton() {
   say();
 }
 
+const axisOf = word => word.slice(0, word.indexOf("-"));
+const inWords = word => word.replace("-", " ");
+
+function linkTo(href, text) {
+  const link = document.createElement("a");
+  link.href = href;
+  link.textContent = text;
+  return link;
+}
+
 // Another model, exporter or target has its own page. What is lit here stays lit there, if it is there. By arrow keys
-// one passes over values that one does not mean, so these wait for Enter, or for the next field.
-function elsewhere(field) {
+// one passes over values that one does not mean, so these wait for Enter, or for the next field. A value that was not
+// measured with all the others here is not opened: its nearest square is named.
+function elsewhere(field, section) {
   let typed = false;
+  const own = Math.max(0, [...field.options].findIndex(option => option.defaultSelected));
   function go() {
     if (!field.value) return;
+    const { instead } = field.selectedOptions[0].dataset;
+    if (instead) {
+      const asked = field.dataset.axis + " " + field.selectedOptions[0].textContent;
+      const has = instead.split(", ").map(words => words.split(" ")[0]);
+      const here = section.dataset.fixed.split(" ").filter(word => has.includes(axisOf(word))).map(inWords);
+      missing(section, asked + " was not measured with " + here.join(", ") + ". The nearest: ", linkTo(field.value, asked + " with " + instead), ".");
+      field.selectedIndex = own;
+      return;
+    }
     const [page, there] = field.value.split("#");
-    const axes = (there || "").split("&").map(word => word.slice(0, word.indexOf("-")));
-    const here = location.hash.slice(1).split("&").filter(word => word && !axes.includes(word.slice(0, word.indexOf("-"))));
+    const axes = (there || "").split("&").map(axisOf);
+    const here = location.hash.slice(1).split("&").filter(word => word && !axes.includes(axisOf(word)));
     const words = [there, ...here].filter(Boolean).join("&");
     location.href = words ? page + "#" + words : page;
   }
@@ -52,9 +73,32 @@ function elsewhere(field) {
   field.addEventListener("change", () => { if (!typed) go(); });
   field.addEventListener("blur", go);
   window.addEventListener("pageshow", () => {  // back from there: this page shows what it shows
-    const own = [...field.options].findIndex(option => option.defaultSelected);
-    field.selectedIndex = Math.max(0, own);
+    field.selectedIndex = own;
   });
+}
+
+function missing(section, ...parts) {
+  const line = section.querySelector(".missing");
+  line.replaceChildren(...parts);
+  line.hidden = !parts.length;
+}
+
+// What came with the address and is not in this square is said, with the nearest that is.
+function notHere(section, known, words) {
+  const parts = [];
+  const fixed = section.dataset.fixed.split(" ");
+  for (const word of words) {
+    const other = fixed.find(each => axisOf(each) === axisOf(word));
+    const among = [...known].filter(each => axisOf(each) === axisOf(word));
+    if (known.has(word) || other === word || !(other || among.length)) continue;
+    parts.push(inWords(word) + " was not measured in this square. ");
+    if (other) parts.push("It has " + inWords(other) + ". ");
+    if (!among.length) continue;
+    const after = among.findIndex(each => each.localeCompare(word, "en", { numeric: true }) > 0);
+    const near = after < 0 ? among.slice(-1) : among.slice(Math.max(0, after - 1), after + 1);
+    parts.push("The nearest: ", ...near.flatMap(each => [linkTo("#" + each, inWords(each)), " "]));
+  }
+  missing(section, ...parts);
 }
 
 // The choice is the address: "#compiler-3.8.0&runtime-3.9.0" or "#mark-B". So back, reload and links keep it.
@@ -79,6 +123,7 @@ function square(section) {
   }
 
   function choose(words) {
+    missing(section);
     const hash = words.filter(Boolean).map(encodeURIComponent).join("&");
     if (hash !== location.hash.slice(1)) history.pushState(null, "", hash ? "#" + hash : location.pathname + location.search);
     show();
@@ -116,12 +161,9 @@ function square(section) {
       const link = rows.get(row).cells[at].querySelector("a");
       const names = fields.map(field => field.name + " " + field.selectedOptions[0].textContent);
       if (!link) { answer.replaceChildren(names.join(" with ") + ": not measured."); return; }
-      const way = document.createElement("a");
-      way.href = link.href;
-      way.textContent = "evidence";
       const meaning = [...marks.values()].find(each => each.dataset.mark === link.textContent);
       const words = meaning && meaning.parentElement.lastElementChild.querySelector("a");
-      answer.replaceChildren(names.join(" with ") + ": " + link.title + ". ", words ? words.cloneNode(true) : "", way);
+      answer.replaceChildren(names.join(" with ") + ": " + link.title + ". ", words ? words.cloneNode(true) : "", linkTo(link.href, "evidence"));
     } else if (row || column) {
       answer.replaceChildren(...said(row || column));
     } else if (mark) {
@@ -139,8 +181,9 @@ function square(section) {
     event.preventDefault();
     choose(location.hash.slice(1) === encodeURIComponent(id) ? [] : [id]);
   });
+  arrows(grid);
   form.hidden = false;
-  form.querySelectorAll("select[data-axis]").forEach(elsewhere);
+  form.querySelectorAll("select[data-axis]").forEach(field => elsewhere(field, section));
   form.addEventListener("change", event => {
     if (fields.includes(event.target)) choose(fields.map(field => field.value));
   });
@@ -152,6 +195,7 @@ function square(section) {
   window.addEventListener("popstate", show);
   window.addEventListener("hashchange", show);
   show();
+  notHere(section, new Set([...rows.keys(), ...columns.keys()]), decodeURIComponent(location.hash.slice(1)).split("&").filter(Boolean));
   if (location.hash && grid.classList.contains("chosen")) {
     // The browser went to the sentence in the list, and opened the list for it.
     window.addEventListener("load", () => requestAnimationFrame(() => {
@@ -161,21 +205,95 @@ function square(section) {
   }
 }
 
+// The square is one stop of the Tab key; arrows, Home and End move in it, over what was not measured.
+function arrows(grid) {
+  const links = [...grid.querySelectorAll("a")];
+  const at = (row, column) => grid.rows[row] && grid.rows[row].cells[column] && grid.rows[row].cells[column].querySelector("a");
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+  function stop(link) {
+    links.forEach(each => { each.tabIndex = -1; });
+    link.tabIndex = 0;
+  }
+
+  function next(cell, key) {
+    let row = cell.parentElement.rowIndex;
+    let column = cell.cellIndex;
+    const inRow = [...cell.parentElement.querySelectorAll("a")];
+    if (key === "Home") return inRow[0];
+    if (key === "End") return inRow[inRow.length - 1];
+    const [down, across] = steps[key];
+    for (row += down, column += across; grid.rows[row] && grid.rows[row].cells[column]; row += down, column += across) {
+      if (at(row, column)) return at(row, column);
+    }
+    return null;
+  }
+
+  if (!links.length) return;
+  grid.closest(".scroll").removeAttribute("tabindex");
+  stop(links[0]);
+  grid.addEventListener("focusin", event => stop(event.target));
+  grid.addEventListener("keydown", event => {
+    const plain = !(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey);
+    if (!plain || !(event.key in steps || event.key === "Home" || event.key === "End")) return;
+    event.preventDefault();
+    const link = next(event.target.closest("td, th"), event.key);
+    if (link) link.focus();
+  });
+}
+
+// A line as words between blanks: also the parts of mobilenet_v2, and those in one, mobilenetv2.
+function wordsOf(text) {
+  const words = text.toLowerCase().replaceAll("≠", " ").split(/[^a-z0-9._+-]+/).map(word => word.replace(/^[.+-]+|[.+-]+$/g, "")).filter(Boolean);
+  const parts = words.filter(word => /[_-]/.test(word)).flatMap(word => [...word.split(/[_-]+/), word.replace(/[_-]+/g, "")]);
+  return " " + [...words, ...parts].join(" ") + " ";
+}
+
+const UNSAID = new Set("a an and are by can do does for from i in is it load my of on or that the to was what which with".split(" "));
+const isVersion = word => /^\d+(\.\d+)+$/.test(word);
+
+// What must stand in a line: a word's beginning, a whole word of two letters; a release as such (3.1 is not 3.12); "compiler 3.8" together.
+function wanted(query, axes) {
+  const words = wordsOf(query).trim().split(" ").filter(word => word && !UNSAID.has(word));
+  const found = [];
+  for (let place = 0; place < words.length; place++) {
+    const next = words[place + 1];
+    const text = axes.includes(words[place]) && next && isVersion(next) ? words[place++] + " " + next : words[place];
+    found.push(isVersion(text.split(" ").pop()) ? [" " + text + " ", " " + text + "."] : [" " + text + (/^[a-z]{1,2}$/.test(text) ? " " : "")]);
+  }
+  return found;
+}
+
+// How much of a pasted message a line of an error knows, numbers left out.
+function likeness(query, known) {
+  const words = [...new Set(query.toLowerCase().match(/[a-z_]{3,}/g) || [])];
+  return words.length < 3 ? 0 : words.filter(word => known.has(word)).length / words.length;
+}
+
 function search(form) {
   const field = document.getElementById("find");
   const counted = document.getElementById("counted");
-  const lines = [...document.querySelectorAll(".found li")].map(line => [line, line.textContent.toLowerCase()]);
+  const nothing = document.getElementById("nothing");
+  const axes = form.dataset.axes.split(" ");
+  const lines = [...document.querySelectorAll(".found li")].map(line => [line, wordsOf(line.textContent)]);
+  const errors = lines.map(([line]) => line).filter(line => line.dataset.message).map(line => [line, new Set(line.dataset.message.split(" "))]);
   const groups = [...document.querySelectorAll(".found")];
+  function pasted() {
+    const scores = errors.map(([line, known]) => [line, likeness(field.value, known)]);
+    const best = Math.max(0.5, ...scores.map(([, score]) => score));
+    return new Set(scores.filter(([, score]) => score >= best - 0.05 && score >= 0.5).map(([line]) => line));
+  }
   function filter() {
-    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let count = 0;
-    for (const [line, text] of lines) {
-      const found = words.every(word => text.includes(word));
-      if (line.hidden === found) line.hidden = !found;
-      count += found;
+    const all = wanted(field.value, axes);
+    const holds = text => all.every(words => words.some(word => text.includes(word)));
+    let found = new Set(lines.filter(([, text]) => holds(text)).map(([line]) => line));
+    if (!found.size) found = pasted();
+    for (const [line] of lines) {
+      if (line.hidden === found.has(line)) line.hidden = !line.hidden;
     }
     for (const group of groups) group.hidden = !group.querySelector("li:not([hidden])");
-    counted.textContent = words.length ? count + " found" : "";
+    nothing.hidden = found.size > 0;
+    counted.textContent = !all.length ? "" : found.size ? found.size + " found" : "Nothing found.";
   }
   form.hidden = false;
   form.addEventListener("submit", event => event.preventDefault());
@@ -183,13 +301,35 @@ function search(form) {
     filter();
     history.replaceState(null, "", field.value ? "#q=" + encodeURIComponent(field.value) : location.pathname);
   });
-  if (location.hash.startsWith("#q=")) field.value = decodeURIComponent(location.hash.slice(3));
-  filter();
+  function fromAddress() {
+    if (location.hash.startsWith("#q=")) field.value = decodeURIComponent(location.hash.slice(3));
+    filter();
+  }
+  window.addEventListener("hashchange", fromAddress);
+  fromAddress();
   field.focus();
+}
+
+// A button copies the text of the element that it names; where a browser has no clipboard, the text is selected.
+function copyButton(button) {
+  const source = document.getElementById(button.dataset.copy);
+  const name = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(source);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = name; }, 2000);
+  });
 }
 
 document.addEventListener("DOMContentLoaded", () => {
   themeButton();
+  document.querySelectorAll("button.copy").forEach(copyButton);
   document.querySelectorAll(".square").forEach(square);
   document.querySelectorAll(".find").forEach(search);
   document.addEventListener("keydown", event => {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from matrix.core import processes
+from matrix.core.errors import ProgramKilled
 
 
 def python(code: str) -> list[str]:
@@ -57,7 +58,9 @@ def test_exit_code_and_both_streams_are_kept():
 def test_a_signal_is_a_negative_exit_code():
     done = processes.run(python("import os; os.kill(os.getpid(), 9)"), timeout=20)
     assert done.exit_code == -signal.SIGKILL
-    assert "killed by signal 9" in str(processes.failure(done, "cannot do it"))
+    error = processes.failure(done, "cannot do it")
+    assert "killed by signal 9" in str(error)
+    assert isinstance(error, ProgramKilled)
 
 
 def test_a_missing_program_is_told_and_not_raised():

@@ -35,6 +35,20 @@ HELLO = {
     "versions": {},
 }
 
+FINISHED = {
+    "type": "finished",
+    "id": "a",
+    "end": "exited",
+    "exit_code": 0,
+    "signal": 0,
+    "seconds": 0.1,
+    "cpu_seconds": 0.1,
+    "peak_bytes": 1,
+    "log": "",
+    "log_bytes": 0,
+    "error": "",
+}
+
 
 class Client:
     """A WorkerProcess and a queue of its events, as the runner has them."""
@@ -231,7 +245,7 @@ def test_an_interpreter_that_is_not_there(tmp_path):
         ("print('Welcome!')", "not this protocol"),
         ("""print('{"type": "started", "id": "a"}')""", "the first message is 'started', expected 'hello'"),
         (f"print({json.dumps(HELLO)[:-1]!r}[:30] + '}}')", "not this protocol"),
-        ("import sys; sys.exit('no torch here')", "ended by itself with status 1"),
+        ("import sys; sys.exit('no torch here')", "ended without being asked to, with status 1"),
     ],
 )
 def test_who_does_not_speak_the_protocol_is_lost(impostor, code, reason):
@@ -256,7 +270,74 @@ def test_a_workers_error_is_the_end_of_it(impostor):
 
 def test_a_worker_that_never_says_hello(impostor, monkeypatch):
     monkeypatch.setattr(worker, "HELLO_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "SEE_SECONDS", 0.05)
     assert impostor("import time; time.sleep(60)").next().reason == "no hello within 0.1 s"
+
+
+def stopped_early(client: Callable[..., Client], folder: Path, code: str) -> tuple[Client, int]:
+    """A worker that is stopped before its first word, and its pid. The first process of a namespace cannot do it."""
+    (folder / "late.py").write_text(code)
+    c = client(script=folder / "late.py")
+    assert eventually(lambda: b"late.py" in newest_line(c.marker))
+    pid = marked(c.marker)[-1]
+    os.kill(pid, 19)
+    return c, pid
+
+
+def line_of(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def newest_line(marker: str) -> bytes:
+    line = line_of((marked(marker) or [0])[-1])
+    return b"" if b"unshare" in line else line
+
+
+def test_a_worker_that_is_stopped_before_its_hello_is_ended_within_seconds(client, tmp_path, monkeypatch):
+    """Its warm imports may take minutes, so it is not waited for where anybody could see that they will never end."""
+    monkeypatch.setattr(channel, "GRACE_SECONDS", 0.1)
+    begun = time.monotonic()
+    c, _ = stopped_early(client, tmp_path, "import time; time.sleep(60)")
+    assert c.next(20.0).reason == "was stopped from outside before its first word"
+    assert time.monotonic() - begun < 15
+
+
+def test_a_worker_that_goes_on_after_a_stop_is_kept(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "SEE_SECONDS", 0.2)
+    c, pid = stopped_early(client, tmp_path, f"import time; time.sleep(1); print({json.dumps(HELLO)!r}); input()")
+    time.sleep(0.3)
+    os.kill(pid, 18)
+    c.process.close(seconds=5.0)
+    assert isinstance(c.next(), Ready)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("exit_code", None), ("exit_code", "0"), ("exit_code", True), ("signal", -1), ("seconds", "1")],
+        *[("cpu_seconds", [1]), ("peak_bytes", 1.5), ("peak_bytes", 10**30), ("log", 7), ("log_bytes", {})],
+        *[("error", None), ("end", "forged"), ("end", ["exited"]), ("id", ["a"]), ("id", "another")],
+    ],
+)
+def test_a_malformed_end_loses_the_worker_and_its_job(impostor, field, value):
+    """The job is started again in another worker; what was read is in the reason, and nothing of it in a result."""
+    said = json.dumps({**FINISHED, field: value})
+    code = f"print({json.dumps(HELLO)!r}, flush=True); input(); print({said!r}, flush=True); import time; time.sleep(9)"
+    c = impostor(code)
+    c.shell("a", "true")
+    assert isinstance(c.next(), Ready)
+    lost = c.next()
+    assert (type(lost), lost.job_ids) == (Lost, ("a",))
+    assert repr(value) in lost.reason
+
+
+def test_a_job_that_ends_twice_loses_the_worker(impostor):
+    line = f"print({json.dumps(FINISHED)!r}, flush=True); "
+    c = impostor(f"print({json.dumps(HELLO)!r}, flush=True); input(); {line * 2} import time; time.sleep(9)")
+    c.shell("a", "true")
+    assert [type(c.next()) for _ in range(3)] == [Ready, Finished, Lost]
 
 
 def test_stderr_is_kept_in_bounds(impostor):
@@ -273,3 +354,53 @@ def test_submit_never_waits_for_a_worker_that_reads_nothing(impostor):
     for number in range(300):
         c.shell(str(number), "x" * 1000)
     assert time.monotonic() - started < 1
+
+
+def test_a_worker_that_another_process_tells_to_end_loses_its_jobs(client):
+    """Nobody here asked for it: the jobs are lost, and the worker takes no more."""
+    c = client(slots=1)
+    c.shell("a", "sleep 60")
+    c.shell("b", "true")
+    assert [type(c.next()) for _ in range(2)] == [Ready, Started]
+    os.kill(worker_pid(c.marker), 15)
+    finished = c.next()
+    assert (finished.end.key, finished.end.end) == ("a", "lost")
+    assert finished.end.error == "worker w1 was told to end by another process"
+    assert c.process.gone
+    lost = c.next()
+    assert (type(lost), lost.job_ids) == (Lost, ("b",))
+
+
+def test_a_worker_that_is_stopped_is_ended(client, monkeypatch):
+    monkeypatch.setattr(channel, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(worker, "ASK_SECONDS", 0.05)
+    c = client(slots=1)
+    c.shell("a", "sleep 60")
+    assert [type(c.next()) for _ in range(2)] == [Ready, Started]
+    assert not eventually(lambda: not c.events.empty(), seconds=1.0)  # it answers, however long the job takes
+    os.kill(next(pid for pid in marked(c.marker) if line_of(pid).startswith(b"sleep")), 19)
+    assert not eventually(lambda: not c.events.empty(), seconds=1.0)  # and while a job is stopped
+    os.kill(worker_pid(c.marker), 19)
+    lost = c.next()
+    assert (type(lost), lost.job_ids) == (Lost, ("a",))
+    assert lost.reason == "gave no sign of life for 0.1 s: it was stopped from outside"
+    c.process.terminate()
+    if not channel.namespace_prefix():  # a spawned program has no other tie to its worker
+        for pid in marked(c.marker):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
+
+def test_a_worker_without_jobs_may_be_silent(impostor, monkeypatch):
+    monkeypatch.setattr(worker, "ASK_SECONDS", 0.02)
+    c = impostor(f"print({json.dumps(HELLO)!r}, flush=True); input()")
+    assert isinstance(c.next(), Ready)
+    assert not eventually(lambda: not c.events.empty(), seconds=0.5)
+
+
+def test_a_silent_impostor_with_a_job_is_lost(impostor, monkeypatch):
+    monkeypatch.setattr(worker, "ASK_SECONDS", 0.02)
+    c = impostor(f"print({json.dumps(HELLO)!r}, flush=True); import time; time.sleep(60)")
+    assert isinstance(c.next(), Ready)
+    c.shell("a", "true")
+    assert c.next().job_ids == ("a",)

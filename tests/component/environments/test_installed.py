@@ -16,11 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from local_wheels import local_wheel
+from local_wheels import local_index, local_wheel
 
-from matrix.core.errors import HashMismatch, MatrixError, NotInstallable, StoreUnusable
+from matrix.core.errors import (
+    HashMismatch,
+    IndexUnreachable,
+    MatrixError,
+    NotInstallable,
+    StoreUnusable,
+    WheelLacking,
+)
 from matrix.core.records import EnvironmentRequest
-from matrix.environments import installed, interpreters
+from matrix.environments import folders, installed, interpreters
 from matrix.environments.index import PackageIndex
 from matrix.environments.interpreters import PythonInfo
 from matrix.plan.locks import read_lock
@@ -185,10 +192,10 @@ def test_the_wheels_own_binary_comes_before_tracys_and_the_script(tmp_path, inde
 
 def test_loading_gives_back_the_same_and_is_quick(tmp_path, index, compiler):
     made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
-    assert installed.load(made.root) == made
+    assert folders.load(made.root) == made
     begun = time.perf_counter()
     for _ in range(100):
-        installed.load(made.root)
+        folders.load(made.root)
     assert (time.perf_counter() - begun) / 100 < 0.001
 
 
@@ -202,17 +209,9 @@ def test_a_standing_environment_is_not_built_again(tmp_path, index, compiler):
 def test_a_damaged_environment_is_replaced(tmp_path, index, compiler, content):
     made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     (made.root / "environment.json").write_text(content)
-    assert installed.load(made.root) is None
+    assert folders.load(made.root) is None
     assert installed.realise(compiler, INFO, made.root, index=index) == made
     assert leftovers(made.root) == []
-
-
-def test_no_wheel_for_this_python_is_a_finding(tmp_path, index):
-    path = local_wheel(tmp_path / "wheels", "iree-base-compiler", "3.8.0", {"a.py": ""}, tag="cp26-cp26-linux_x86_64")
-    folder = tmp_path / "store" / "one"
-    with pytest.raises(NotInstallable, match=r"iree-base-compiler==3\.8\.0 has no wheels with a matching Python"):
-        installed.realise(request_for(tmp_path, path), INFO, folder, index=index)
-    assert [path.name for path in folder.parent.iterdir()] == ["one.lock"]
 
 
 def test_a_wrong_hash_names_the_wheel_and_the_lock(tmp_path, index, compiler):
@@ -227,7 +226,7 @@ def test_a_lock_without_a_hash_installs_nothing(tmp_path, index, compiler):
     compiler.lock.path.write_text("# pins: iree-base-compiler==3.8.0\nnumpy==2.0.2\n")
     with pytest.raises(MatrixError):
         installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
-    assert installed.load(tmp_path / "store" / "one") is None
+    assert folders.load(tmp_path / "store" / "one") is None
 
 
 def test_a_source_distribution_is_never_built(tmp_path, index):
@@ -251,7 +250,7 @@ def test_a_source_distribution_is_never_built(tmp_path, index):
     path.parent.mkdir()
     path.write_text(text)
     request = EnvironmentRequest(kind="compiler", python=INFO.minor, lock=read_lock(path, "compiler/3.8.0"))
-    with pytest.raises(NotInstallable, match="evil"):
+    with pytest.raises(WheelLacking, match="lacks 1 of the 1 wheels of evil"):
         installed.realise(request, INFO, tmp_path / "store" / "one", index=index)
     assert not trace.exists()
 
@@ -265,7 +264,7 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path, index, compiler):
 def test_threads_that_want_the_same_environment_build_it_once(tmp_path, index, compiler, monkeypatch):
     built: list[Path] = []
     install = PackageIndex.install
-    monkeypatch.setattr(PackageIndex, "install", lambda self, *args: built.append(args[0]) or install(self, *args))
+    monkeypatch.setattr(PackageIndex, "install", lambda self, *args, **_: built.append(args[0]) or install(self, *args))
     folder = tmp_path / "store" / "one"
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda _: installed.realise(compiler, INFO, folder, index=index), range(4)))
@@ -280,6 +279,8 @@ from matrix.environments import installed, interpreters
 from matrix.core.records import EnvironmentRequest, Lock
 
 class Stuck:
+    def at(self, places):
+        return self
     def venv(self, root, python):
         (root / "half").mkdir()
     def install(self, root, lock):
@@ -302,9 +303,9 @@ def test_kill_9_leaves_a_partial_folder_that_the_next_one_removes(tmp_path, inde
         os.kill(dying.pid, signal.SIGKILL)
     assert len(leftovers(folder)) == 1
     assert not folder.exists()
-    assert installed.load(folder) is None
+    assert folders.load(folder) is None
     made = installed.realise(compiler, INFO, folder, index=index)
-    assert installed.load(folder) == made
+    assert folders.load(folder) == made
     assert leftovers(folder) == []
 
 
@@ -325,21 +326,63 @@ def test_an_interpreter_that_is_gone_is_told(tmp_path, index, compiler):
 
 def test_a_claim_that_passes_in_a_moment_does_not_keep_an_environment(tmp_path, monkeypatch):
     """As of a process between its fork and its exec, which has our files open. One that lasts does."""
-    monkeypatch.setattr(installed, "CLAIM_SECONDS", 0.3)
+    monkeypatch.setattr(folders, "CLAIM_SECONDS", 0.3)
     folder = tmp_path / "env"
     folder.mkdir()
-    with installed.in_use(folder):
+    with folders.in_use(folder):
         begun = time.monotonic()
-        assert not installed.remove_environment(folder)
-        assert time.monotonic() - begun >= installed.CLAIM_SECONDS
+        assert not folders.remove_environment(folder)
+        assert time.monotonic() - begun >= folders.CLAIM_SECONDS
     with ThreadPoolExecutor() as pool:
 
         def pass_by():
-            with installed.in_use(folder):
+            with folders.in_use(folder):
                 time.sleep(0.1)
 
         passing = pool.submit(pass_by)
         time.sleep(0.03)
-        assert installed.remove_environment(folder)
+        assert folders.remove_environment(folder)
         passing.result()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        (("cp39", "cp310"), NotInstallable),
+        (("cp39",), WheelLacking),
+        ((), IndexUnreachable),
+        (("another",), WheelLacking),
+        (None, WheelLacking),
+    ],
+    ids=["all of them", "one is missing", "no wheel", "another version", "no index at all"],
+)
+def test_only_an_index_with_all_wheels_of_a_lock_says_that_none_fits(tmp_path, index, offered, expected):
+    """A lock names wheels that exist. A mirror that lacks some, or no index, says nothing about a release."""
+    wheels = tmp_path / "wheels"
+    made = {
+        tag: local_wheel(wheels, "iree-base-compiler", "3.8.0", {}, tag=f"{tag}-{tag}-linux_x86_64")
+        for tag in ("cp39", "cp310")
+    }
+    lines = [f"    --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in made.values()]
+    lock = tmp_path / "compiler" / "3.8.0.txt"
+    lock.parent.mkdir()
+    hashes = " \\\n".join(lines)
+    lock.write_text(f"# pins: iree-base-compiler==3.8.0\niree-base-compiler==3.8.0 \\\n{hashes}\n")
+    made["another"] = local_wheel(wheels, "iree-base-compiler", "3.9.0", {})
+    variables = {name: value for name, value in index.environment.items() if name != "UV_FIND_LINKS"}
+    if offered is not None:
+        address = local_index(tmp_path / "simple", [made[tag] for tag in offered])
+        index = PackageIndex(environment={**variables, "UV_DEFAULT_INDEX": address})
+    else:
+        index = dataclasses.replace(index, environment=variables)
+    request = EnvironmentRequest(kind="compiler", python=INFO.minor, lock=read_lock(lock, "compiler/3.8.0"))
+    folder = tmp_path / "store" / "one"
+    with pytest.raises(expected) as error:
+        installed.realise(request, INFO, folder, index=index)
+    assert [path.name for path in folder.parent.iterdir()] == ["one.lock"]
+    if expected is WheelLacking:
+        assert "of the 2 wheels of iree-base-compiler 3.8.0 that the lock names" in str(error.value)
+        assert "check the network and the configured index" in error.value.tip
+    elif expected is NotInstallable:
+        assert "iree-base-compiler==3.8.0 has no wheels with a matching Python" in str(error.value)

@@ -56,6 +56,7 @@ def counting(program: Path) -> StageKind:
         judged=False,
         typical_seconds=0.1,
         read=lambda outputs: json.loads(outputs["lines.json"]),
+        reads=("lines.json",),
     )
 
 

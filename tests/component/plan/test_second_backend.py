@@ -89,7 +89,7 @@ def test_why_tells_its_message_the_turn_and_the_nearest_that_passes(measured, ca
     assert "failed at convert: scaler-operation" in told
     assert "the converter does not know the operation scale" in told
     assert "scaler 3.0 -> 1.0 (2 down)" in told
-    assert "error 0.01 of the reference's scale" in said(capsys, "why", *measured, "scaler=2.0")
+    assert "% of the elements wrong" in said(capsys, "why", *measured, "scaler=2.0")
 
 
 def test_diff_finds_what_a_release_broke(measured, capsys):

@@ -51,7 +51,7 @@ def test_a_killed_writer_leaves_whole_results_only(folder):
         process.send_signal(signal.SIGKILL)
         process.wait()
     with Store(folder) as store:
-        rows = store._database.execute("SELECT key FROM results").fetchall()
+        rows = store._database.rows("SELECT key FROM results")
         assert len(rows) >= 10
         assert all(store.result(key) for (key,) in rows)
 
@@ -81,7 +81,7 @@ def test_processes_make_the_same_store_at_once(folder):
     ]
     assert [maker.communicate(timeout=30)[1] for maker in makers] == [""] * 4
     with Store(folder) as store:
-        assert store._missing_migrations() == []
+        assert store._database.missing_migrations() == []
 
 
 def test_only_one_can_hold_the_store_alone(folder):

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import glob
 import importlib
-import json
 import os
-import select
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,102 +14,11 @@ from pathlib import Path
 
 import pytest
 from waiting import eventually, marked
+from worker_talk import ENV, LIMITS, PYTHON, PYTHONS, SH, WORKER, Talk
 
-WORKER = Path(__file__).parents[3] / "scripts" / "worker.py"
-LIMITS = {"seconds": 20.0, "memory_bytes": 2 << 30, "log_bytes": 4096}
-ENV = {"PATH": os.environ["PATH"]}
-SH = shutil.which("sh") or "sh"
 EAT = "x = bytearray(200 << 20); import time; time.sleep(60)"
 SETSID_GRANDCHILD = "setsid sh -c 'trap \"\" TERM; sleep 60' & "
 COUNT_CORES = "import os, time; time.sleep(0.05); print(len(os.sched_getaffinity(0)))"
-
-
-def pythons() -> dict[str, str]:
-    """Minor version to interpreter: this one, those on the PATH, pyenv's. A pyenv shim may be there and not work."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    found: dict[str, str] = {}
-
-    def consider(candidate: str) -> None:
-        code = "import sys; print('%d.%d' % sys.version_info[:2])"
-        answer = subprocess.run([candidate, "-ISc", code], capture_output=True, text=True, timeout=20, check=False)
-        if answer.returncode == 0:
-            found.setdefault(answer.stdout.strip(), candidate)
-
-    for candidate in [sys.executable, *glob.glob(f"{pyenv}/versions/3.[19]*/bin/python")]:  # noqa: PTH207 - may be unreadable
-        consider(candidate)
-    for minor in range(9, 15):
-        on_path = shutil.which(f"python3.{minor}")
-        if on_path and f"3.{minor}" not in found:
-            consider(on_path)
-    return found
-
-
-PYTHONS = pythons()
-PYTHON = sys.executable
-
-
-class Talk:
-    """A worker process and its protocol, with a deadline on every answer."""
-
-    def __init__(self, python: str = PYTHON, *options: str, slots: int = 2, env: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [python, "-I", str(WORKER), f"--slots={slots}", *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **(env or {})},
-            bufsize=0,
-            start_new_session=True,
-        )
-        self.buffer = b""
-        self.messages: list[dict] = []
-        self.count = 0
-        self.hello = self.wait_for(lambda message: message["type"] == "hello")
-
-    def send(self, message: object) -> None:
-        self.process.stdin.write(message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n")
-
-    def wait_for(self, wanted, seconds: float = 15.0) -> dict:
-        until = time.monotonic() + seconds
-        while True:
-            for message in self.messages:
-                if wanted(message):
-                    self.messages.remove(message)
-                    return message
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, until - time.monotonic()))
-            assert ready, f"no such message within {seconds} s; there are {self.messages}"
-            data = os.read(self.process.stdout.fileno(), 1 << 20)
-            assert data, f"the worker has gone; there are {self.messages}"
-            *lines, self.buffer = (self.buffer + data).split(b"\n")
-            self.messages += map(json.loads, lines)
-
-    def submit(self, *argv: str, limits: dict | None = None, **fields: object) -> str:
-        self.count += 1
-        job_id = f"job {self.count}"
-        what = {} if "script" in fields else {"argv": argv}
-        common = {"type": "job", "id": job_id, "cwd": "/", "env": ENV, "limits": {**LIMITS, **(limits or {})}}
-        self.send({**common, **what, **fields})
-        return job_id
-
-    def finished(self, job_id: str) -> dict:
-        return self.wait_for(lambda message: message["type"] == "finished" and message["id"] == job_id)
-
-    def started(self, job_id: str) -> dict:
-        return self.wait_for(lambda message: message["type"] == "started" and message["id"] == job_id)
-
-    def run(self, *argv: str, **fields: object) -> dict:
-        return self.finished(self.submit(*argv, **fields))
-
-    def shell(self, code: str, **fields: object) -> dict:
-        return self.run(SH, "-c", code, **fields)
-
-    def still_works(self) -> None:
-        end = self.shell("echo next; exit 4")
-        assert (end["end"], end["exit_code"], end["log"]) == ("exited", 4, "next\n")
-
-    def stop(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module", params=sorted(PYTHONS))
@@ -124,18 +28,6 @@ def talk(request) -> Iterator[Talk]:
     yield talk
     talk.still_works()
     talk.stop()
-
-
-@pytest.fixture
-def fresh() -> Iterator[functools.partial]:
-    with contextlib.ExitStack() as stack:
-
-        def start(*options: str, **more: object) -> Talk:
-            talk = Talk(PYTHON, *options, **more)
-            stack.callback(talk.stop)
-            return talk
-
-        yield start
 
 
 def environment(marker: str) -> dict:
@@ -272,16 +164,7 @@ def test_a_script_that_hangs_in_a_fork_of_its_own(one, tmp_path):
     script = write_script(tmp_path, body)
     end = one.run(script=script, arguments={}, cwd=str(tmp_path), env={}, limits={"seconds": 0.15})
     assert end["end"] == "timed_out"
-    assert direct_children(one.process.pid) == []
-
-
-def direct_children(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
-    return found
+    assert len(tree(one.process.pid)) <= 2  # the worker, and a keeper without a job
 
 
 def test_memory_of_a_grandchild_counts(one):
@@ -440,7 +323,7 @@ def test_sigkill_ends_forked_jobs(fresh, tmp_path):
     talk = fresh(slots=1, env={"MARKER": marker})
     job = talk.submit(script=write_script(tmp_path, "import time; time.sleep(60)"), arguments={}, cwd="/", env={})
     talk.started(job)
-    assert len(marked(marker)) == 2
+    assert eventually(lambda: len(marked(marker)) == 3)  # the worker, the job's keeper, the job
     talk.process.kill()
     assert eventually(lambda: marked(marker) == [])
 
@@ -485,9 +368,9 @@ def test_both_ways_to_find_children_agree(children, monkeypatch, tmp_path, lists
         if lists_children:
             (tmp_path / f"{pid}/task/{pid}/children").write_text("".join(f"{child} " for child in own))
     monkeypatch.setattr(children, "PROC", str(tmp_path))
-    assert sorted(children.own_children({me + 2})) == [me + 1]
-    assert sorted(children.descendants(me, children.family())) == [me, me + 1, me + 2, me + 3]
-    assert children.descendants(me + 1, children.family()) == [me + 1, me + 3]
+    assert sorted(children.children_of(me)) == [me + 1, me + 2]
+    assert sorted(children.descendants(me, children.family())) == [me + 1, me + 2, me + 3]
+    assert children.descendants(me + 1, children.family()) == [me + 3]
 
 
 @pytest.mark.parametrize("piece", [1, 3, 100])
@@ -513,3 +396,45 @@ def test_many_short_jobs_are_cheap(fresh):
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("who", ["job", "keeper", "child"])
+def test_a_job_that_somebody_stops_is_lost_at_its_limit(talk, who):
+    """Its time is no fault of a release."""
+    job_id = talk.submit(SH, "-c", "sleep 60 & wait", limits={"seconds": 3})
+    keeper = talk.started(job_id)["pid"]
+    assert eventually(lambda: len(tree(keeper)) == 3)
+    job, child = tree(keeper)[1:]
+    os.kill({"job": job, "keeper": keeper, "child": child}[who], signal.SIGSTOP)
+    end = talk.finished(job_id)
+    assert (end["end"], end["error"]) == ("lost", "its processes were stopped from outside (SIGSTOP)")
+    assert eventually(lambda: tree(keeper) == [])
+    talk.still_works()
+
+
+@pytest.mark.parametrize(("alone", "ended"), [(False, "exited"), (True, "lost")])
+def test_a_job_that_was_stopped_for_a_while_goes_on_but_its_times_are_worth_nothing(talk, alone, ended):
+    job_id = talk.submit("sleep", "2", alone=alone)
+    keeper = talk.started(job_id)["pid"]
+    assert eventually(lambda: len(tree(keeper)) == 2), tree(keeper)
+    job = tree(keeper)[-1]
+    os.kill(job, signal.SIGSTOP)
+    time.sleep(0.05)
+    os.kill(job, signal.SIGCONT)
+    assert talk.finished(job_id)["end"] == ended
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it, without zombies."""
+    stats = {}
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            state, parent = (process / "stat").read_bytes().rpartition(b")")[2].split()[:2]
+            if state != b"Z":
+                stats[int(process.name)] = int(parent)
+    found = [pid] if pid in stats else []
+    for each in found:
+        found += sorted(child for child, parent in stats.items() if parent == each)
+    return found

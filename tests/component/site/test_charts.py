@@ -19,9 +19,11 @@ from matrix.core.errors import ExtraMissing
 from matrix.results.files import parse_run, read_run
 from matrix.results.formats import FORMATS
 from matrix.site.build import build_site
-from matrix.site.charts import Chart, chart_csv, chart_json, find_charts, value_words
-from matrix.site.drawing import draw
 from matrix.site.harmless import safe_run
+from matrix.site.pictures.chart import Chart, value_words
+from matrix.site.pictures.chart_files import chart_csv, chart_json
+from matrix.site.pictures.charts import find_charts
+from matrix.site.pictures.drawing import draw
 
 ROOT = Path(__file__).parents[3]
 RELEASES = ("3.6.0", "3.7.0", "3.8.0", "3.9.0", "3.10.0")
@@ -42,11 +44,11 @@ def sample() -> dict:
 
 @pytest.fixture(scope="module")
 def charts(sample: dict) -> dict[str, Chart]:
-    return {chart.kind: chart for chart in charts_of(sample)}
+    return {chart.kind.name: chart for chart in charts_of(sample)}
 
 
-def test_a_run_with_times_has_four(charts):
-    assert list(charts) == ["ratio", "latency", "size", "compile-time"]
+def test_a_run_with_times_has_five_latency_first(charts):
+    assert list(charts) == ["latency", "change", "ratio", "size", "compile-time"]
     for chart in charts.values():
         assert (chart.x_axis, chart.x) == ("compiler", RELEASES)
         assert [series.name for series in chart.series] == ["one", "two"]
@@ -55,7 +57,7 @@ def test_a_run_with_times_has_four(charts):
 
 def test_the_ratios_are_those_of_the_file_with_their_spread(charts, sample):
     ratio = charts["ratio"]
-    assert ratio.title == "Latency beside compiler 3.8.0"
+    assert ratio.title == "Latency compared with compiler 3.8.0"
     row = sample["times"][0]["rows"][3]
     point = ratio.series[0].points["3.9.0"]
     assert (point.value, point.verdict, point.floor) == (row["ratio"], "slower", 1.012)
@@ -79,7 +81,7 @@ def test_a_model_whose_baseline_has_no_time_stands_among_the_latencies(sample):
     content = copy.deepcopy(sample)
     for row in content["times"][1]["rows"]:
         row["ratio"] = None
-    ratio, latency, *_ = charts_of(content)
+    latency, _, ratio, *_ = charts_of(content)
     assert ([series.name for series in ratio.series], ratio.empty) == (["one"], ("two",))
     assert [series.name for series in latency.series] == ["one", "two"]
     assert "No number at all: two." in words_of(draw(ratio, "svg")["svg"])
@@ -99,8 +101,8 @@ passes = 2
 baseline = { compiler = "3.7.0", runtime = "3.7.0" }
 """
     report = measured(timed_plan(body), lambda runtime, number, twin: 0.2 if runtime == "3.10.0" else 0.1)
-    ratio, latency, size, _ = charts_of(json.loads(FORMATS["json"](report)))
-    assert ratio.title == "Latency beside compiler 3.7.0"
+    latency, _, ratio, size, *_ = charts_of(json.loads(FORMATS["json"](report)))
+    assert ratio.title == "Latency compared with compiler 3.7.0"
     assert [series.name for series in ratio.series] == ["linear", "given"]
     assert {x: (point.value, point.verdict) for x, point in ratio.series[0].points.items()} == {
         "3.0.0": (1.0, "no difference"),
@@ -108,7 +110,7 @@ baseline = { compiler = "3.7.0", runtime = "3.7.0" }
         "3.10.0": (2.0, "slower"),
     }
     assert [point.value for point in latency.series[0].points.values()] == [0.1, 0.1, 0.2]
-    assert {point.value for point in size.series[0].points.values()} == {1.0}
+    assert (size.series, {point.value for each in size.even for point in each.points.values()}) == ((), {1.0})
 
 
 def test_sets_of_flags_are_series_over_the_releases():
@@ -124,16 +126,19 @@ passes = 1
 baseline = { flags = "default" }
 """
     report = measured(timed_plan(body), lambda runtime, number, twin: 0.1)
-    latency = charts_of(json.loads(FORMATS["json"](report)))[0]
-    assert latency.title == "Latency beside flags default"
-    assert [series.name for series in latency.series] == ["flags default", "flags o3"]
-    assert latency.x == ("3.0.0", "3.7.0")
+    latency, ratio, *_ = charts_of(json.loads(FORMATS["json"](report)))
+    assert ratio.title == "Latency compared with flags default"
+    assert [series.name for series in latency.every] == ["flags default", "flags o3"]
+    assert [series.name for series in ratio.series] == ["flags o3"]  # the baselines alone are no panel
+    assert latency.x == ratio.x == ("3.0.0", "3.7.0")
 
 
 def test_sizes_are_those_of_the_committed_modules():
     content = json.loads((ROOT / "results" / "models.json").read_text(encoding="utf-8"))
-    chart = next(chart for chart in find_charts(read_run(ROOT / "results" / "models.json")) if chart.kind == "size")
-    shown = {series.axes["model"]: series.points for series in chart.series}
+    chart = next(
+        chart for chart in find_charts(read_run(ROOT / "results" / "models.json")) if chart.kind.name == "size"
+    )
+    shown = {series.axes["model"]: series.points for series in chart.every}
     for cell in content["cells"]:
         made = content["jobs"][cell["evidence"]["jobs"][1]]["artifacts"] if len(cell["evidence"]["jobs"]) > 1 else {}
         size = made["module.vmfb"]["bytes"] if "module.vmfb" in made else None
@@ -151,7 +156,7 @@ def test_a_run_of_one_release_has_none():
 
 
 def test_many_series_are_cut_and_counted():
-    chart = charts_of(timed([f"m{number}" for number in range(30)], RELEASES, lambda *_: 1.0))[0]
+    chart = charts_of(timed([f"m{number}" for number in range(30)], RELEASES, lambda model, place, _: 1 + place))[0]
     assert (len(chart.series), chart.left_out) == (12, 18)
 
 
@@ -182,7 +187,7 @@ def test_where_there_is_no_number_the_picture_says_so(pictures):
 
 
 def test_names_of_strangers_are_drawn_as_they_are():
-    content = timed((HOSTILE, "$\\frac{1}{0}$", "\u4e2d\u6587"), RELEASES[:2], lambda *_: 1.0)
+    content = timed((HOSTILE, "$\\frac{1}{0}$", "\u4e2d\u6587"), RELEASES[:2], lambda model, place, _: 1 + place)
     svg = draw(charts_of(content)[0], "svg")["svg"].decode()
     tree = ElementTree.fromstring(svg)
     assert not [each for each in tree.iter() if each.tag.rpartition("}")[2] in ("script", "image", "foreignObject")]
@@ -229,10 +234,10 @@ def test_the_site_has_the_charts(tmp_path, sample):
     folder = tmp_path / "site"
     build_site(folder, [write(tmp_path / "mine.json", sample)])
     made = {path.name for path in (folder / "chart").iterdir()}
-    kinds = ("ratio", "latency", "size", "compile-time")
+    kinds = ("latency", "change", "ratio", "size", "compile-time")
     assert made == {f"timed-{kind}.{form}" for kind in kinds for form in ("svg", "png", "csv", "json")}
     page = (folder / "charts.html").read_text(encoding="utf-8")
-    assert "Latency beside compiler 3.8.0" in page
+    assert "Latency compared with compiler 3.8.0" in page
     assert f"{sample['times'][0]['rows'][3]['ratio']:.3f} (1.1" in page
     assert 'href="charts.html"' in (folder / "index.html").read_text(encoding="utf-8")
 

@@ -13,12 +13,12 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from matrix.answers.advice import find_advice
+from matrix.answers.advice import KnownCells, find_advice
+from matrix.answers.pins.requirements import environments_of, requirements_files, requirements_text
 from matrix.cli.main import main
 from matrix.core.errors import LockFault, NoAnswer
 from matrix.core.records import Outcome
-from matrix.environments.wheels import pinned_packages
-from matrix.images.requirements import environments_of, requirements_files, requirements_text
+from matrix.plan.locks import pinned_packages
 from matrix.results.files import read_run, read_runs, run_files
 from matrix.results.run import Run
 
@@ -78,9 +78,9 @@ def test_an_answer_is_what_the_results_show_as_passed(runs, question):
     assert bool(right) == question["answered"]
     if not right:
         with pytest.raises(NoAnswer, match="no tested combination passes"):
-            find_advice(runs, question["ask"])
+            find_advice(KnownCells(runs), question["ask"])
         return
-    found = find_advice(runs, question["ask"])
+    found = find_advice(KnownCells(runs), question["ask"])
     assert dict(found.cell.axes) in right
     releases = [axes for axes in right if fits(">=0", axes["runtime"])]  # a build is no release: its name says nothing
     assert not [axes for axes in releases if Version(axes["runtime"]) > Version(found.cell.axes["runtime"])]
@@ -99,7 +99,7 @@ def test_there_are_twenty_questions_and_twelve_have_an_answer():
 
 def refusal(runs, **ask: str) -> str:
     with pytest.raises(NoAnswer) as caught:
-        find_advice(runs, BASE | ask)
+        find_advice(KnownCells(runs), BASE | ask)
     return str(caught.value)
 
 
@@ -117,33 +117,50 @@ def test_the_nearest_release_is_nearest_beside_builds_too(run):
     assert "runtime 3.6.0 -> 3.8.0 (2 up): runtime 3.8.0, compiler 3.9.0" in text
 
 
+def test_a_dated_release_is_older_than_any_numbered_one(run):
+    """By PEP 440 alone 20241104.1068 would be the newest, and advised."""
+    right = next(cell for cell in run.cells if cell.right)
+    dated = replace(right, axes={**right.axes, "compiler": "20241104.1068", "runtime": "20241104.1068"})
+    both = replace(run, cells=(*run.cells, dated))
+    assert find_advice(KnownCells([both]), BASE).cell.axes["runtime"] == "3.13.0"
+    assert find_advice(KnownCells([both]), BASE | {"runtime": "20241104"}).cell is dated
+
+
 def test_an_unknown_value_names_the_known_ones(run):
     assert "no result has model linar; tested: linear; did you mean 'linear'?" in refusal([run], model="linar")
-    assert "nothing that passes has this model and target" in refusal([run], target="z80")
+    assert "nothing that passes has model linear, target z80" in refusal([run], target="z80")
     assert "python 9.9 -> 3.11: runtime 3.13.0, compiler 3.13.0" in refusal([run], python="9.9")
     assert "runtime 4.0 -> 3.13.0" in refusal([run], runtime="4.0")
+
+
+def test_a_model_that_no_pass_has_on_a_target_names_the_nearest_of_both():
+    """Of all that is committed: the model on another target, and another model on the target."""
+    said = refusal(read_runs(run_files(ROOT / "results")), model="llama_2l", target="aarch64")
+    assert "nothing that passes has model llama_2l, target aarch64" in said
+    nearest = said.partition("nearest that passes:")[2].splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in nearest] == ["model llama_2l -> linear", "target aarch64 -> x86_64"]
 
 
 def test_what_was_not_compared_is_no_answer(run):
     cells = tuple(replace(cell, comparison=None) for cell in run.cells)
     with pytest.raises(NoAnswer):
-        find_advice([replace(run, cells=cells)], BASE)
+        find_advice(KnownCells([replace(run, cells=cells)]), BASE)
 
 
 def test_what_another_run_refutes_is_no_answer(run):
-    newest = find_advice([run], BASE).cell
+    newest = find_advice(KnownCells([run]), BASE).cell
     wrong = replace(newest, outcome=Outcome.WRONG_OUTPUT)
-    found = find_advice([run, replace(run, cells=(wrong,))], BASE)
+    found = find_advice(KnownCells([run, replace(run, cells=(wrong,))]), BASE)
     assert found.cell.axes != newest.axes
     assert found.cell.right
 
 
 def test_other_models_with_the_same_releases_are_told(run):
-    newest = find_advice([run], BASE).cell
+    newest = find_advice(KnownCells([run]), BASE).cell
     good = replace(newest, axes={**newest.axes, "model": "good"})
     bad = replace(newest, axes={**newest.axes, "model": "bad"}, outcome=Outcome.WRONG_OUTPUT)
     absent = replace(newest, axes={**newest.axes, "model": "absent"}, outcome=Outcome.UNTESTED)
-    found = find_advice([replace(run, cells=(*run.cells, good, bad, absent))], BASE)
+    found = find_advice(KnownCells([replace(run, cells=(*run.cells, good, bad, absent))]), BASE)
     assert (found.also_right, found.wrong, found.unmeasured) == (("good",), ("bad (wrong_output at run)",), ("absent",))
 
 
@@ -151,7 +168,7 @@ def test_other_models_with_the_same_releases_are_told(run):
 
 
 def test_requirements_hold_the_wheels_that_were_tested(run):
-    cell = find_advice([run], BASE).cell
+    cell = find_advice(KnownCells([run]), BASE).cell
     environments = environments_of(run, cell, IMAGES)
     assert [each.request.kind for each in environments] == ["exporter", "compiler", "runtime"]
     tools, exporter = requirements_files(environments)
@@ -170,7 +187,7 @@ def test_requirements_hold_the_wheels_that_were_tested(run):
 
 def test_what_a_requirements_file_says_is_what_a_lock_says(run, tmp_path):
     """Read back by the reader of locks: the same packages with the same hashes."""
-    cell = find_advice([run], BASE).cell
+    cell = find_advice(KnownCells([run]), BASE).cell
     tools = requirements_files(environments_of(run, cell, IMAGES))[0]
     path = tmp_path / "requirements.txt"
     path.write_text(requirements_text(tools, heading=[], name=path.name))
@@ -180,7 +197,7 @@ def test_what_a_requirements_file_says_is_what_a_lock_says(run, tmp_path):
 
 
 def test_one_file_where_all_three_fit(run):
-    cell = find_advice([run], BASE | {"compiler": "3.9", "runtime": "3.9"}).cell
+    cell = find_advice(KnownCells([run]), BASE | {"compiler": "3.9", "runtime": "3.9"}).cell
     (file,) = requirements_files(environments_of(run, cell, IMAGES))
     assert file.name == "runtime-compiler-exporter"
 
@@ -196,7 +213,8 @@ def rewritten(run: Run, numpy: str) -> Run:
 
 
 def test_a_lock_that_was_written_anew_holds_while_its_versions_do(run):
-    cell = find_advice([run], BASE | {"compiler": "2.9", "runtime": "2.9"}).cell  # its wheel says 2.9.0rc20241108
+    wanted = BASE | {"compiler": "2.9", "runtime": "2.9"}  # its wheel says 2.9.0rc20241108
+    cell = find_advice(KnownCells([run]), wanted).cell
     assert len(environments_of(rewritten(run, ""), cell, IMAGES)) == 3
     with pytest.raises(LockFault, match=r"numpy [\d.]+, tested 1\.0"):
         environments_of(rewritten(run, "1.0"), cell, IMAGES)

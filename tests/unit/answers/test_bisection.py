@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matrix.answers.bisection import End, Turn, next_to_measure, turns
+from matrix.answers.bisection import End, Turn, next_to_measure, turns, verdicts
 
 few = settings(derandomize=True, max_examples=40, deadline=None, database=None)
 LETTERS = {"+": End.GOOD, "-": End.BAD, "?": End.UNKNOWN}
@@ -105,3 +105,16 @@ def test_one_turn_is_found_in_logarithmically_many_measurements(size, data):
         Turn(before=str(good - 1), after=str(good), between=()),
     )
     assert len(measured) <= 2 + math.ceil(math.log2(size - 1))
+
+
+def test_where_both_ends_are_bad_their_difference_is_searched():
+    order = ("1", "2", "3", "4", "5")
+    ends = {"1": End.BAD, "5": End.BAD}
+    same = verdicts(order, ends, {"1": "at compile", "5": "at compile"})
+    assert next_to_measure(order, same) == ()
+    other = verdicts(order, ends, {"1": "at compile", "5": "at run"})
+    assert next_to_measure(order, other) == ("3",)
+    found = verdicts(order, {**ends, "3": End.BAD}, {"1": "at compile", "3": "at compile", "5": "at run"})
+    assert next_to_measure(order, found) == ("4",)
+    good = verdicts(order, {"1": End.GOOD, "5": End.BAD, "3": End.BAD}, {"1": "", "3": "at compile", "5": "at run"})
+    assert [(turn.before, turn.after) for turn in turns(order, good)] == [("1", "3")]

@@ -147,7 +147,7 @@ def test_a_measured_cell_wins_over_one_that_is_not(run):
 def test_where_several_cells_fit_the_example_is_one_of_them(tmp_path, capsys):
     ask = ["why", "--store", str(tmp_path / "none"), "compiler=3.7.0", "runtime=3.7.0"]
     assert main(ask) == 2
-    example = capsys.readouterr().err.partition("TIP for example: why ")[2].split()
+    example = capsys.readouterr().err.partition("TIP for example: python -m matrix why ")[2].split()
     assert "compiler=3.7.0" in example and main([*ask[:3], *example]) == 0
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from modules import RELEASES, linear_modules, module
+from modules import RELEASES, affine_modules, linear_modules, module
 
-from matrix.answers.gates import gates_json, learn_gates, learn_gates_from, likely_compilers, load_gates, predict
+from matrix.answers.gates import (
+    GONE_TYPES,
+    OLDER_GATES_FILE,
+    gates_json,
+    learn_gates,
+    learn_gates_from,
+    likely_compilers,
+    load_gates,
+    predict,
+)
 from matrix.answers.predictions import prediction_agreement, predictions
 from matrix.answers.whatis import explain_module
 from matrix.artifacts.vmfb import Function, read_vmfb
 from matrix.cli import publish
+from matrix.cli.main import main
 from matrix.core.data import DATA
 from matrix.core.errors import FileFault
 from matrix.core.versions import minor
@@ -45,9 +56,9 @@ def test_releases_are_predicted_as_their_modules_are():
 
 def test_without_any_outcome_the_predictions_are_the_same(tmp_path, monkeypatch):
     found = read_vmfb(module("linear-3.8.0"))
-    before = explain_module(found, load_gates(), publish.committed_outcomes())
+    before = explain_module(found, load_gates(), publish.observed_of((), tmp_path))
     monkeypatch.setenv("IREE_MATRIX_DATA", str(tmp_path))
-    after = explain_module(found, load_gates(), publish.committed_outcomes())
+    after = explain_module(found, load_gates(), publish.observed_of((), tmp_path))
     assert (after.predictions, after.compilers) == (before.predictions, before.compilers)
     assert set(after.observed) == {""} != set(before.observed)
 
@@ -130,5 +141,64 @@ def test_a_folder_without_modules_is_refused(tmp_path):
     with pytest.raises(FileFault, match="expected one for each release"):
         learn_gates_from(tmp_path)
     (tmp_path / "models").mkdir()
-    with pytest.raises(FileFault, match="expected folders named by release"):
+    with pytest.raises(FileFault, match="expected a folder of folders named by release"):
         learn_gates_from(tmp_path)
+
+
+# -- dated releases
+
+HISTORY = RESULTS.with_name("history.json")
+
+
+def dated_modules():
+    found = {path.stem.removeprefix("affine-"): read_vmfb(path) for path in affine_modules().glob("*.vmfb")}
+    assert len(found) == 16
+    return found
+
+
+def test_numbered_runtimes_are_predicted_for_modules_of_dated_compilers_gate_for_gate():
+    square = {
+        (compiler, gates.release): predict(found, gates)
+        for compiler, found in dated_modules().items()
+        for gates in load_gates()
+    }
+    found = prediction_agreement(read_run(HISTORY).cells, square)
+    assert (found.agreeing, found.other) == (16 * 15, ())
+
+
+def test_types_that_are_gone_are_those_of_all_earlier_modules_alone():
+    dated = dated_modules()
+    earlier = [set(found.types) for release, found in dated.items() if release <= "20240724.964"]
+    later = [set(found.types) for release, found in dated.items() if release > "20240724.964"]
+    later += [set(read_vmfb(module(f"linear-{release}")).types) for release in RELEASES]
+    assert set.intersection(*earlier) - set.union(*later) == GONE_TYPES
+
+
+def test_dated_compilers_are_told_apart_by_their_modules():
+    every = (*load_gates(OLDER_GATES_FILE), *load_gates())
+    found = {release: set(likely_compilers(read, every)) for release, read in dated_modules().items()}
+    assert all(release in compilers for release, compilers in found.items())
+    assert found["20230209.425"] == {"20230209.425", "20230228.444"}
+    assert found["20231004.665"] == {"20231004.665"}
+    assert found["20240724.964"] == {"20240410.859", "20240621.931", "20240724.964"}
+    assert found["20241104.1068"] >= {"20240828.999", "20241104.1068", "2.9", "3.3"}
+
+
+def test_a_module_of_the_layout_before_april_2023_is_read_whole():
+    older, newer = (read_vmfb(module(f"affine-{release}")) for release in ("20230228.444", "20230404.479"))
+    assert (older.bytecode_version, newer.bytecode_version) == ((13, 0), (15, 0))
+    assert (older.types, older.modules, older.imports) == (newer.types, newer.modules, newer.imports)
+    assert [(each.name, each.signature) for each in older.exports] == [("main", "0r_r"), ("__init", "0v_v")]
+    assert sum(size for _, size in older.parts) == older.size
+    assert older.executables[0].library_abi == newer.executables[0].library_abi == 3
+
+
+def test_whatis_says_on_which_dated_runtimes_such_modules_ran(capsys):
+    assert main(["whatis", str(module("affine-20240724.964")), "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    loaded = [row["release"] for row in content["older_runtimes"] if row["observed"] == "passed"]
+    assert loaded == ["20240410.859", "20240621.931", "20240724.964"]
+    assert {row["gate"] for row in content["runtimes"]} == {"type-missing", "vm-bytecode-version"}
+    assert all(row["gate"] == row["observed"] for row in content["runtimes"])
+    assert main(["whatis", str(module("affine-20240724.964"))]) == 0
+    assert "likely compilers   20240410.859, 20240621.931, 20240724.964" in capsys.readouterr().out

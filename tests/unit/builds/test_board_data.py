@@ -58,7 +58,7 @@ def test_all_faults_of_a_lock_are_named_together(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(LockFault, match=r"debian-x\.toml cannot be read") as raised:
+    with pytest.raises(LockFault, match=r"debian-x\.toml: cannot be read") as raised:
         read_set(tmp_path, "x")
     assert "nox -s lock" in raised.value.tip
 
@@ -91,6 +91,8 @@ REFERENCES: dict[str, Callable[..., Array]] = {
     "division": lambda one, other: numpy.trunc(one / other),  # towards zero, as C and MLIR's divsi divide
     "conv": conv,
 }
+AFFINE = {"affine"}
+"""Of the preset `history`."""
 
 
 @pytest.mark.parametrize("model", load_spec("armv6-smoke").models.values(), ids=lambda model: model.name)
@@ -106,4 +108,4 @@ def test_what_is_expected_of_a_module_is_what_numpy_computes_in_double(model: Us
 
 def test_every_module_is_in_the_preset() -> None:
     assert load_spec("armv6-smoke").models.keys() == REFERENCES.keys()
-    assert {path.stem for path in (DATA / "modules").glob("*.mlir")} == REFERENCES.keys()
+    assert {path.stem for path in (DATA / "modules").glob("*.mlir")} - AFFINE == REFERENCES.keys()

@@ -6,6 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from local_wheels import local_wheel
+from packaging.tags import sys_tags
 from reports import report_of
 from samples import plan_of as small_plan
 from samples import result
@@ -86,6 +88,54 @@ def test_words_that_make_no_line(words, told):
     assert caught.value.tip
 
 
+@pytest.fixture
+def nightly(tmp_path: Path) -> Path:
+    """Nightly builds of both packages, and one of the compiler alone."""
+    tag = next(f"py3-none-{tag.platform}" for tag in sys_tags() if tag.platform != "any")
+    for day in range(1, 8):
+        for name in ("iree-base-compiler", "iree-base-runtime"):
+            local_wheel(tmp_path, name, f"3.13.0rc2026100{day}", {}, tag=tag)
+    local_wheel(tmp_path, "iree-base-compiler", "3.13.0rc20261009", {}, tag=tag)
+    return tmp_path
+
+
+def nightly_line(folder: Path, axis: str, **axes: tuple[str, ...]) -> Search:
+    question = line_question(Question(models=(str(GIVEN),), axes=axes, find_links=(str(folder),)), axis)
+    plan = plan_of(question)
+    return Search(plan=plan, axis=axis, order=line_of(plan, axis, "3.11.0", "3.13.0"))
+
+
+@pytest.mark.parametrize("axis", ["compiler", "runtime"])
+def test_nightly_builds_of_both_are_on_the_line(nightly, axis):
+    search = nightly_line(nightly, axis)
+    nightlies = [f"3.13.0rc2026100{day}" for day in range(1, 8)]
+    assert search.order == ("3.11.0", "3.12.0", *nightlies, "3.13.0")
+    assert "runtime = compiler" in _with(search) or "compiler = runtime" in _with(search)
+
+
+def test_those_of_one_axis_beside_another_release(nightly):
+    search = nightly_line(nightly, "compiler", runtime=("3.12.0",))
+    assert len(search.order) == 11
+
+
+def test_a_line_of_ones_own_has_no_more(nightly):
+    assert nightly_line(nightly, "compiler", compiler=("3.11.0", "3.12.0", "3.13.0")).order[1:-1] == ("3.12.0",)
+
+
+@pytest.mark.parametrize("first_bad", range(1, 10))
+def test_releases_come_first_and_nightly_builds_between_two(nightly, first_bad):
+    search, known = nightly_line(nightly, "runtime"), searched("+---+").cells
+    good, bad = known["2.9.0"], known["3.0.0"]
+    asked: list[str] = []
+    while labels := search.missing:
+        asked += labels
+        search.cells |= {label: bad if search.order.index(label) >= first_bad else good for label in labels}
+    assert set(asked[:3]) == {"3.11.0", "3.12.0", "3.13.0"}
+    assert {search.order[first_bad - 1], search.order[first_bad]} <= set(asked)
+    assert len(asked) <= 3 + 3
+    assert first_bad > 1 or asked[3:] == []
+
+
 def test_several_cells_for_one_value_are_no_line():
     with pytest.raises(UsageError, match=r"15 cells have compiler 2\.9\.0, expected one .* differ in runtime: 2\.9"):
         line_of(plan_of(line_question(Question(preset="portability"), "compiler")), "compiler", "", "")
@@ -126,7 +176,7 @@ def searched(marks: str) -> Search:
 
 
 def said(marks: str, *, good: str = "", bad: str = "") -> str:
-    options = Namespace(good=good, bad=bad, store=default_store(), engine="venv", axis="runtime")
+    options = Namespace(good=good, bad=bad, store=default_store(), engine="venv", axis="runtime", only=[])
     return "\n".join(answer_lines(searched(marks), options))
 
 
@@ -153,7 +203,21 @@ def test_more_turns_and_other_failures_are_said():
     assert text.startswith("runtime 3.0.0 is the first that fails\n")
     assert "it turns again: 3.0.0 fails, 3.7.0 passes" in text
     assert "it turns again: 3.7.0 passes, 3.7.1 fails" in text
-    assert "it fails in another way at 3.7.1: crashed at run: signal-11" in text
+    assert "it fails differently at 3.7.1: crashed at run: signal-11" in text
+
+
+def test_where_both_ends_fail_differently_both_failures_are_said():
+    text = said("--?xx").replace(" of those that can be measured; 3.0.0 is the last before it that could be", "")
+    assert text.startswith("runtime 3.7.1 is the first that fails differently; none that was measured passes\n")
+    assert "3.0.0: failed at run: vm-bytecode-version" in text and "3.7.1: crashed at run: signal-11" in text
+    assert "3.0.0: the module's VM bytecode" in text and "3.7.1: killed by signal 11" in text
+    assert "why --preset small.toml runtime=3.7.1" in text and "why --preset small.toml runtime=3.0.0" in text
+
+
+def test_a_pass_between_two_failures_is_found():
+    text = said("-+?xx")
+    assert text.startswith("runtime 3.0.0 is the first that passes\n")
+    assert "it turns again: 3.0.0 passes, 3.7.1 fails" in text
 
 
 def test_a_release_that_cannot_be_measured_leaves_a_range():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from samples import result
-from stores import clean, filled, known, put
+from stores import clean, filled, known, put, show
 
 from matrix.core import processes
 from matrix.core.disk import size_of
@@ -39,17 +39,43 @@ def test_a_shown_result_stays_whatever_is_asked(store, days):
 
 def test_a_second_run_of_a_table_shows_other_results(store):
     filled(store)
-    store.remember_run("portability", ["old"])
-    store.remember_run("another", ["new"])
+    show(store, "portability", ["old"])
+    show(store, "another", ["new"])
     clean(store, days=-1)
     assert known(store) == {"old", "new"}
+
+
+def test_a_second_run_that_is_not_whole_takes_nothing_from_the_table(store):
+    filled(store)
+    show(store, "portability", ["old"], whole=False)
+    clean(store, days=-1)
+    assert known(store) == {"shown", "old"}
+
+
+def test_what_a_killed_run_recorded_stays(store):
+    store.begin_table("portability")
+    store.record(result("compile", key="shown", outputs=()))
+    clean(store, days=-1)
+    assert known(store) == {"shown"}
+
+
+def test_a_result_that_rotted_on_the_disk_is_measured_again_and_keeps_its_place(store):
+    filled(store)
+    with store._database.transaction() as database:
+        database.execute("UPDATE results SET record = replace(record, 'shown', 'shawn') WHERE key = 'shown'")
+        database.execute("UPDATE results SET record = substr(record, 1, 40) WHERE key = 'new'")
+    assert known(store) == {"old"}
+    clean(store)
+    store.record(result("compile", key="shown", outputs=()))
+    clean(store, days=-1)
+    assert known(store) == {"shown"}
 
 
 def test_the_inputs_of_a_kept_result_stay(store):
     given = put(store, b"a user's own module", "module.mlir")
     shown = dataclasses.replace(result(key="shown", outputs=()), inputs=(("module.mlir", given.digest),))
     store.record(shown)
-    store.remember_run("portability", ["shown"])
+    show(store, "portability", ["shown"])
     assert clean(store, days=-1)["blobs"] == 0
     assert store.blob(given.digest).exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from samples import lock, plan_of, result, spec_of
 
 from matrix.cli.export import export_plan, keep_files, model_path, newest_exporter
 from matrix.core.errors import ExportFailed, ModelMissing, SpecError, UsageError
-from matrix.core.records import Outcome
+from matrix.core.records import Job, Outcome
 from matrix.plan.graph import make_plan
 from matrix.plan.locks import LockIndex
 from matrix.plan.stages import complete, make_job
@@ -87,6 +88,23 @@ def test_an_export_is_one_job_and_the_weights_can_be_left_out(tmp_path):
         export_plan(words("linear", python="3.77"))
 
 
+def test_a_file_that_a_model_declares_is_an_input_and_in_the_key(tmp_path):
+    """A changed weight was "3 reused", and `export` wrote the old ones."""
+    (tmp_path / "mine.py").write_text('FILES = ("weights.pt", "data/a")\n')
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").write_text("a")
+
+    def planned(weights: str) -> Job:
+        (tmp_path / "weights.pt").write_text(weights)
+        (node,) = export_plan(words(tmp_path / "mine.py")).nodes
+        return make_job(node, environment="e", artifacts={})
+
+    one, again, other = planned("1"), planned("1"), planned("2")
+    assert [name for name, _ in one.inputs] == ["mine.py", "file_0", "file_1"]
+    assert list(json.loads(dict(one.arguments)["files"])) == ["data/a", "weights.pt"]
+    assert one.key == again.key != other.key
+
+
 EXTERNAL = """
 [axes]
 model = "mine"
@@ -117,7 +135,7 @@ def test_external_parameters_reach_every_stage(tmp_path):
 def test_parameters_of_a_model_are_inline_or_external_and_of_a_python_file():
     with pytest.raises(SpecError, match=r"models\.mine\.parameters: read 'outside', expected one of inline, external"):
         spec_of(EXTERNAL.replace('"external"', '"outside"'))
-    with pytest.raises(SpecError, match="needs `file`"):
+    with pytest.raises(SpecError, match="expected it beside `file` only"):
         spec_of(EXTERNAL.replace("file =", "expected = 'y.npy'\nmlir ="))
 
 

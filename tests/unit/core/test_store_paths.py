@@ -129,7 +129,9 @@ def test_the_report_says_what_each_environment_takes_and_refers_to(file):
 def test_a_page_of_the_site_shows_the_closure_of_its_environment(file):
     path, paths = file
     (run,) = runs_of_pages([path])
-    pages = {name: text for name, text in Site([run], find_squares(run), []).pages() if name.startswith("environment/")}
+    pages = {
+        name: text for name, text in Site([run], find_squares(run), [], []).pages() if name.startswith("environment/")
+    }
     assert len(pages) == 4
     for text in pages.values():
         assert "In the Nix store 52.0 MB with all that it needs." in shown(text)
@@ -140,5 +142,5 @@ def test_a_page_of_the_site_shows_the_closure_of_its_environment(file):
 def test_pages_of_other_engines_do_not_speak_of_nix(tmp_path):
     path = write(tmp_path / "run.json", generated(1, 3))
     (run,) = runs_of_pages([path])
-    pages = dict(Site([run], find_squares(run), []).pages())
+    pages = dict(Site([run], find_squares(run), [], []).pages())
     assert not any("Nix store" in text for text in (one_file([path]), *pages.values()))

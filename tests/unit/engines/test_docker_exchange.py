@@ -10,7 +10,7 @@ import pytest
 
 from matrix.core.errors import ImageFault
 from matrix.engines.docker.address import Address
-from matrix.engines.docker.exchange import Copied
+from matrix.engines.docker.exchange import Copied, copy_with_holes
 
 
 @dataclass
@@ -123,3 +123,17 @@ def test_too_much_or_no_tar_is_refused(copied, left, says):
 )
 def test_an_address_says_whether_the_daemon_is_far(url, remote):
     assert Address(url=url).remote == remote
+
+
+def test_a_copy_of_a_file_with_holes_has_them_too(tmp_path):
+    source, target = tmp_path / "sparse", tmp_path / "copy"
+    with source.open("wb") as file:
+        for place in (1 << 20, 5 << 20):
+            file.seek(place)
+            file.write(b"word" * 2000)
+        file.truncate(1 << 30)
+    copy_with_holes(source, target)
+    assert target.stat().st_size == 1 << 30
+    assert target.stat().st_blocks * 512 < 1 << 20
+    with source.open("rb") as one, target.open("rb") as other:
+        assert one.read(8 << 20) == other.read(8 << 20)

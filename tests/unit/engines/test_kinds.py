@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,9 +58,7 @@ def fourth(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(choice, "ENGINE_KINDS", (kind, *choice.ENGINE_KINDS))
     monkeypatch.setattr("matrix.cli.upkeep.ENGINE_KINDS", (kind,))
-    heeded = signal.getsignal(signal.SIGINT)
-    yield made
-    signal.signal(signal.SIGINT, heeded)  # a command that is over heeds no Ctrl-C
+    return made
 
 
 @pytest.fixture

@@ -38,6 +38,19 @@ def test_a_failure_has_a_class_and_a_next_step(said, kind):
     assert error.tip
 
 
+def test_a_builder_that_was_interrupted_leaves_no_traceback():
+    said = """\
+error: builder for '/nix/store/x.drv' failed with exit code 130;
+       last 3 log lines:
+       > Traceback (most recent call last):
+       >   File "builder.py", line 103, in run_builder
+       > KeyboardInterrupt
+       For full logs, run 'nix log /nix/store/x.drv'."""
+    text = str(nix_failure(ended(said), "cannot build x"))
+    assert "Traceback" not in text and "builder.py" not in text
+    assert "> KeyboardInterrupt" in text and "exit code 130" in text
+
+
 def settings(*substituters: str, group: str = "") -> Settings:
     return Settings(version="2.8.0", sandbox=True, substituters=substituters, build_users_group=group)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, MatrixError, NotInstallable
+from matrix.core.errors import DiskFull, HashMismatch, IndexUnreachable, MatrixError, NotInstallable, PackageUnknown
 from matrix.core.processes import Completed
 from matrix.environments import pip_settings
 from matrix.environments.index import PackageIndex, configured_index, without_hashes
@@ -129,7 +129,7 @@ def test_no_index_is_an_option(home):
 
 def test_variables_that_would_aim_uv_elsewhere_are_dropped(home):
     environ = {**home, "VIRTUAL_ENV": "x", "UV_TORCH_BACKEND": "cpu", "PYTHONPATH": "x", "PATH": "kept"}
-    assert set(configured_index(environ).environment) == {"HOME", "XDG_CONFIG_DIRS", "PATH"}
+    assert set(configured_index(environ).environment) == {"HOME", "XDG_CONFIG_DIRS", "PATH", "COLUMNS"}
 
 
 # -- what uv's words mean
@@ -210,18 +210,31 @@ FULL = """\
 error: Failed to install: numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.whl (numpy==2.4.6)
   cause: failed to copy file from /a to /b: No space left on device (os error 28)
 """
+BAD_ARCHIVE = """\
+error: Failed to download `numpy==2.4.6`
+  cause: Failed to extract archive: numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+  cause: Bad uncompressed size (got 002b3ccb, expected 002b3cd1) for file: numpy.libs/libgfortran-040039e1.so.5.0.0
+"""
+CUT_OFF = """\
+error: Failed to download `numpy==2.4.6`
+  cause: Failed to extract archive: numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl
+  cause: error reading a body from connection
+  cause: end of file before message length reached
+"""
 
 
 @pytest.mark.parametrize(
     ("text", "exit_code", "kind", "words"),
     [
+        (BAD_ARCHIVE, 2, HashMismatch, "manylinux_2_28_x86_64.whl is no whole wheel: Bad uncompressed size"),
+        (CUT_OFF, 2, IndexUnreachable, "end of file before message length reached"),
         (NO_WHEELS, 1, NotInstallable, "has no wheels with a matching Python implementation tag"),
         (DRAWN, 1, NotInstallable, "does not satisfy Python>=3.10"),
         (NO_VERSION, 1, NotInstallable, "there is no version of iree-base-runtime==3.7.1"),
         (REFUSED_CONNECTION, 2, IndexUnreachable, "Connection refused"),
         (OFFLINE, 1, IndexUnreachable, "the network is off"),
         (NOT_CACHED, 1, IndexUnreachable, "the network is off"),
-        (NOT_IN_REGISTRY, 1, IndexUnreachable, "was not found in the package registry"),
+        (NOT_IN_REGISTRY, 1, PackageUnknown, "the package index has no package iree-base-compiler"),
         (WRONG_HASH, 1, HashMismatch, "mpmath==1.3.0"),
         (FULL, 2, DiskFull, "no space left"),
         ("error: something new", 2, MatrixError, "exit code 2"),
@@ -297,14 +310,18 @@ def test_a_package_without_wheels_for_a_python_has_no_versions():
     assert versions_in(said("ERROR: No matching distribution found for torch")) == []
 
 
-def test_pip_without_a_connection():
+@pytest.mark.parametrize("broken", [
+    "NewConnectionError('<x>: Failed to establish a new connection: [Errno 111] Connection refused')",
+    """NewConnectionError("HTTPConnection(host='127.0.0.1', port=9): Failed to establish a new connection: """
+    """[Errno 111] Connection refused")""",  # pip 26.3
+])  # fmt: skip
+def test_pip_without_a_connection(broken):
     text = (
         "WARNING: Retrying (Retry(total=0, connect=None, read=None, redirect=None, status=None)) after connection "
-        "broken by 'NewConnectionError('<x>: Failed to establish a new connection: [Errno 111] Connection refused')'"
-        ": /simple/\n"
+        f"broken by '{broken}': /simple/\n"
         "ERROR: No matching distribution found for torch\n"
     )
-    with pytest.raises(IndexUnreachable):
+    with pytest.raises(IndexUnreachable, match=r"connection: \[Errno 111\] Conn\w+ refused$"):
         versions_in(said(text))
 
 

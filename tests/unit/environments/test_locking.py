@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from matrix.core.errors import IndexUnreachable, LockFault, ResolutionRefused
+from matrix.core.versions import is_dated
 from matrix.environments.locking import lock_all
-from matrix.plan.locks import LockOutcome, load_locks
+from matrix.plan.locks import DATES, LockOutcome, load_locks, release_dates
+from matrix.plan.stages import axes
 
 WANTED = """
 format = 1
@@ -44,10 +47,15 @@ class Table:
         self.refused = refused
         self.numpy = "2.0.2"
         self.asked: list[tuple[str, str, str]] = []
+        self.dated: list[str] = []
 
     def releases(self, package: str, *, pythons: Sequence[str]) -> list[str]:
         assert tuple(pythons) == ("3.9", "3.10", "3.11")
         return self.versions[package]
+
+    def uploaded(self, requirement: str) -> datetime.date | None:
+        self.dated.append(requirement)
+        return None if requirement.startswith("torch") else datetime.date(2025, 1, 1 + len(self.dated) % 28)
 
     def resolve(
         self, requirements: Sequence[str], *, lowest_python: str, variant: str = "cuda", previous: str = ""
@@ -78,7 +86,7 @@ def test_every_admitted_release_gets_a_lock(folder):
         *(f"compiler/{version}" for version in ("3.7.0", "3.7.1", "3.9.0", "3.10.0")),
         *(f"runtime/{version}" for version in ("3.7.0", "3.9.0", "3.10.0")),
         *(f"importer/{version}" for version in ("3.7.0", "3.7.1", "3.9.0", "3.10.0")),
-        *(f"{EXPORTER}.cuda", f"{EXPORTER}.cpu"),
+        *(f"{EXPORTER}.cuda", f"{EXPORTER}.cpu", "dates"),
     ]
     assert {change.change for change in changes} == {LockOutcome.ADDED}
     locks = load_locks(folder)
@@ -87,6 +95,32 @@ def test_every_admitted_release_gets_a_lock(folder):
     assert exporter is not None
     assert "iree-base-compiler==3.9.0" in exporter.path.read_text()
     assert sorted(path.name for path in folder.rglob("*") if "partial" in path.name) == []
+
+
+OLDER = """
+[compiler.older]
+package = "iree-compiler"
+specifier = ">=20230209"
+lowest_python = "3.9"
+"""
+
+
+def test_releases_under_an_older_name_get_locks_beside_the_others(folder):
+    (folder / "wanted.toml").write_text(WANTED + OLDER)
+    index = Table()
+    index.versions["iree-compiler"] = ["20241104.1068", "20230209.425", "20220930.282"]
+    names = [change.name for change in lock_all(folder, index) if "." in change.name and "/20" in change.name]
+    assert names == ["compiler/20230209.425", "compiler/20241104.1068"]
+    assert "iree-compiler==20241104.1068" in (folder / "compiler" / "20241104.1068.txt").read_text()
+    assert load_locks(folder).releases("compiler")[:3] == ("20230209.425", "20241104.1068", "3.7.0")
+
+
+def test_an_older_name_of_another_package_is_a_fault(folder):
+    (folder / "wanted.toml").write_text(WANTED + OLDER.replace('"iree-compiler"', '"iree-runtime"'))
+    with pytest.raises(
+        LockFault, match=r"compiler\.older\.package: read 'iree-runtime', expected one of iree-compiler"
+    ):
+        lock_all(folder, Table())
 
 
 def test_each_variant_is_resolved_as_such(folder):
@@ -233,3 +267,50 @@ def test_all_rows_that_mean_nothing_are_named(tmp_path):
     assert "exporter[0].torch: unknown version '2.9.7'" in str(fault.value)
     assert 'minor release of turbine 2.4.0, expected a table [beside."2.4.0"]' in str(fault.value)
     assert not (tmp_path / "exporter").exists()
+
+
+def test_each_locked_release_gets_the_day_of_its_upload_once(folder):
+    first, second = Table(), Table()
+    changes = lock_all(folder, first)
+    dates, text = release_dates(folder), (folder / DATES).read_text()
+    assert {name: sorted(days) for name, days in dates.items()} == {
+        "iree-base-compiler": ["3.10.0", "3.7.0", "3.7.1", "3.9.0"],
+        "iree-base-runtime": ["3.10.0", "3.7.0", "3.9.0"],
+        "iree-turbine": ["3.9.0"],
+    }
+    assert text.index('"3.9.0"') < text.index('"3.10.0"')
+    assert changes[-1].change is LockOutcome.ADDED
+    second.versions["iree-base-runtime"].insert(0, "3.11.0")
+    lock_all(folder, second)
+    assert second.dated == ["iree-base-runtime==3.11.0", "torch==2.9.1"]  # the index may know that one's day by now
+    added = f'"3.11.0" = {release_dates(folder)["iree-base-runtime"]["3.11.0"]}\n'
+    assert (folder / DATES).read_text().replace(added, "") == text
+    second.versions["iree-base-runtime"].remove("3.11.0")
+    lock_all(folder, second)
+    assert (folder / DATES).read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('format = 1\n[torch]\n"2.9.1" = "2025-11-12"\n', "torch.2.9.1: read '2025-11-12', expected a date"),
+        ('format = 1\n[torch]\n"2.9.1" = 2025-11-12T01:02:03Z\n', "torch.2.9.1: read datetime"),
+        ('format = 2\ntorch = "2.9.1"\n', "format: read 2, expected 1"),
+        ('format = 1\ntorch = "2.9.1"\n', "torch: read '2.9.1', expected a table"),
+    ],
+)
+def test_dates_that_are_none_are_refused_with_their_place(tmp_path, text, place):
+    (tmp_path / DATES).write_text(text)
+    with pytest.raises(LockFault) as error:
+        release_dates(tmp_path)
+    assert place in str(error.value)
+    assert "nox -s lock" in error.value.tip
+
+
+def test_every_release_that_is_locked_here_has_its_day():
+    shipped = Path(__file__).parents[3] / "images" / "locks"
+    dates, locks = release_dates(shipped), load_locks(shipped)
+    for axis, row in axes().items():
+        for version in locks.releases(axis) if row.package else ():
+            package = row.older_package if is_dated(version) else row.package
+            assert dates[package][version].year >= 2023, (package, version)

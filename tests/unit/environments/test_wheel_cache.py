@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from matrix.environments import installed
+from matrix.environments import folders
 from matrix.environments.wheel_cache import Footprint, WheelCache
 
 
@@ -58,14 +58,14 @@ def test_wheels_that_nobody_links_go_and_others_stay(tmp_path):
 
 
 def test_an_environment_in_use_is_not_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(installed, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(folders, "CLAIM_SECONDS", 0.1)
     folder = tmp_path / "compiler-3.8.0"
-    written(folder / installed.DESCRIPTION, 10)
-    with installed.in_use(folder) as held:
+    written(folder / folders.DESCRIPTION, 10)
+    with folders.in_use(folder) as held:
         assert held
-        assert not installed.remove_environment(folder)
-        assert (folder / installed.DESCRIPTION).exists()
-    assert installed.remove_environment(folder)
+        assert not folders.remove_environment(folder)
+        assert (folder / folders.DESCRIPTION).exists()
+    assert folders.remove_environment(folder)
     assert not folder.exists()
-    with installed.in_use(folder) as held:
+    with folders.in_use(folder) as held:
         assert not held

@@ -81,22 +81,23 @@ def test_each_value_touches_its_own_stages_only():
 
     compiler = Part(pins=(("iree-base-compiler", "3.0.0"),), python=spec.tools_python)
     assert parts("compiler", "3.0.0") == {"import": compiler, "compile": compiler}
-    assert list(parts("runtime", "3.0.0")) == ["run"]
+    assert list(parts("runtime", "3.0.0")) == ["run", "count"]
     assert parts("torch", "2.9.1") == {"export": Part(pins=(("torch", "2.9.1"),))}
     assert list(parts("turbine", "3.9.0")) == ["export"]
     assert parts("python", "3.10") == {"export": Part(python="3.10")}
-    assert list(parts("target", "x86_64")) == ["compile", "run"]
+    assert list(parts("target", "x86_64")) == ["compile", "run", "count"]
     assert parts("flags", "default") == {}
     assert parts("flags", "o3") == {"compile": Part(flags=("-O3",))}
-    assert parts("size", "a") == {"compile": Part(flags=("-Os",)), "run": Part(flags=("-v",))}
+    run = Part(flags=("-v",))
+    assert parts("size", "a") == {"compile": Part(flags=("-Os",)), "run": run, "count": run}
     assert parts("size", "b") == {}
-    assert list(parts("model", "linear")) == ["export", "run"]
+    assert list(parts("model", "linear")) == ["export", "run", "count"]
 
 
 def test_a_given_model_brings_its_artifacts_and_has_no_export():
     value = axis_value("model", "given", spec_of(), catalogue())
     assert [name for name, _, _ in value.given] == ["module.mlir", "input_0.npy", "expected_0.npy"]
-    assert dict(value.parts) == {"run": Part(parameters=(("function", "forward"),))}
+    assert dict(value.parts) == dict.fromkeys(("run", "count"), Part(parameters=(("function", "forward"),)))
 
 
 def test_a_foreign_target_says_why_it_is_untested():
@@ -112,3 +113,18 @@ def test_the_order_of_axes_and_what_they_could_be():
     assert ordered_axes(spec) == (*axes(), "size")
     known = dataclasses.replace(catalogue(), flags={})
     assert [known_labels(axis, spec, known) for axis in ("flags", "size", "torch")] == [(), ("a",), ("2.9.1",)]
+
+
+def test_the_latest_of_a_minor_release_is_one_that_a_tied_axis_has_too():
+    """As compiler 3.7.1, which has no runtime of its number."""
+    known = catalogue()
+    locks = tuple(lock for lock in known.locks.locks if lock.name != "runtime/3.7.1")
+    lacking = dataclasses.replace(known, locks=dataclasses.replace(known.locks, locks=locks))
+    tied = spec_of("[axes]\ncompiler = 'latest-minors'\nruntime = '= compiler'\n")
+    labels = [value.label for value in resolve_axes(tied, lacking)["compiler"]]
+    assert "3.7.0" in labels and "3.7.1" not in labels
+    assert labels == [value.label for value in resolve_axes(tied, lacking)["runtime"]]
+    free = resolve_axes(spec_of("[axes]\ncompiler = 'latest-minors'\n"), lacking)
+    assert "3.7.1" in [value.label for value in free["compiler"]]
+    with pytest.raises(SpecError, match=r"3\.7\.1 is no runtime"):
+        resolve_axes(spec_of("[axes]\ncompiler = '3.7.1'\nruntime = '= compiler'\n"), lacking)

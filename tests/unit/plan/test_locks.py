@@ -56,6 +56,35 @@ def test_releases_are_ascending_by_version_not_by_text(tmp_path):
     assert locks.releases("python") == locks.pythons == ("3.9", "3.10", "3.11")
 
 
+OLDER = {
+    f"compiler/{version}.txt": f"# pins: iree-compiler=={version}\n{HASHED}"
+    for version in ("20241104.1068", "20230209.425")
+}
+
+
+def test_dated_releases_come_before_the_numbered_ones_and_have_the_older_package(tmp_path):
+    locks = load_locks(folder_with(tmp_path, **COMPILERS, **OLDER))
+    assert locks.releases("compiler") == ("20230209.425", "20241104.1068", "3.8.0", "3.9.0", "3.10.0")
+    assert locks.package("compiler", "20241104.1068") == "iree-compiler"
+    assert locks.package("compiler", "3.8.0") == locks.package("compiler", "4.0.0") == "iree-base-compiler"
+    found = locks.find("compiler", {"iree-compiler": "20241104.1068"})
+    assert found is not None and found.name == "compiler/20241104.1068"
+
+
+def test_the_older_package_of_another_axis_is_refused(tmp_path):
+    files = {"compiler/20241104.1068.txt": f"# pins: iree-runtime==20241104.1068\n{HASHED}"}
+    with pytest.raises(LockFault, match="pins no iree-base-compiler"):
+        load_locks(folder_with(tmp_path, **files))
+
+
+def test_every_release_of_the_older_packages_is_locked():
+    locks = load_locks(SHIPPED)
+    dated = select(">=20230209", locks.releases("compiler"))
+    assert dated == select(">=20230209", locks.releases("runtime"))
+    assert (len(dated), dated[0], dated[-1]) == (16, "20230209.425", "20241104.1068")
+    assert not any(lock.refusal for lock in locks.locks if lock.name.endswith(dated))
+
+
 def test_an_exporter_is_found_by_both_pins_and_the_variant(tmp_path):
     name = "exporter/torch-2.9.1+turbine-3.9.0"
     files = {f"{name}.cuda.txt": EXPORTER, f"{name}.cpu.txt": EXPORTER}
@@ -93,12 +122,12 @@ def test_a_refused_lock_keeps_the_reason_and_is_a_release(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "the first line is not"),
-        (HASHED, "the first line is not"),
+        ("", "the first line: read"),
+        (HASHED, "the first line: read"),
         ("# pins: \n" + HASHED, "expected package==version"),
         ("# pins: iree-base-compiler>=3\n" + HASHED, "expected package==version"),
-        ("# pins: iree-base-compiler==3.8.0\n", "holds neither"),
-        ("# pins: iree-base-compiler==3.8.0\nnumpy==2.0.2\n", "holds neither"),
+        ("# pins: iree-base-compiler==3.8.0\n", "read no wheel with a hash"),
+        ("# pins: iree-base-compiler==3.8.0\nnumpy==2.0.2\n", "read no wheel with a hash"),
         ("# pins: iree-base-compiler==3.9.0\n" + HASHED, "belong into compiler/3.9.0.txt"),
         ("# pins: torch==3.8.0\n" + HASHED, "pins no iree-base-compiler"),
         ("# pins: \x80\n" + HASHED, "expected package==version"),
@@ -121,7 +150,7 @@ def test_all_damaged_locks_are_named_at_once(tmp_path):
 def test_bytes_that_are_no_text_are_named(tmp_path):
     folder = folder_with(tmp_path, **COMPILERS)
     (folder / "compiler" / "3.8.0.txt").write_bytes(b"# pins: \xff\n")
-    with pytest.raises(LockFault, match=r"compiler/3\.8\.0\.txt: is not text"):
+    with pytest.raises(LockFault, match=r"compiler/3\.8\.0\.txt: read bytes that are no text"):
         load_locks(folder)
 
 
@@ -155,7 +184,7 @@ def test_faults_of_wanted_name_their_place(tmp_path, before, after, said):
 
 
 def test_no_toml_and_no_file_are_lock_faults(tmp_path):
-    with pytest.raises(LockFault, match=r"wanted\.toml cannot be read"):
+    with pytest.raises(LockFault, match=r"wanted\.toml: cannot be read"):
         load_locks(tmp_path)
     with pytest.raises(LockFault, match=r"wanted\.toml"):
         load_locks(folder_with(tmp_path, "format ="))

@@ -10,15 +10,18 @@ import pytest
 from samples import catalogue, lock, spec_of
 
 from matrix.core.data import data_root, model_files
-from matrix.core.errors import ModelUnusable, ResolutionRefused, SpecError
+from matrix.core.errors import IndexUnreachable, ModelUnusable, ResolutionRefused, SpecError, UsageError
+from matrix.core.processes import Completed
 from matrix.core.records import EnvironmentRequest, Lock, Outcome
+from matrix.environments.index_failures import classify_failure
 from matrix.environments.resolving import resolve_missing
 from matrix.plan.axes import NONE
 from matrix.plan.catalogue import Model
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, load_locks
 from matrix.plan.question import Question
-from matrix.run.planning import packages_of, plan_of
+from matrix.run.own.models import MOST_FILES, files_of, packages_of
+from matrix.run.planning import plan_of
 
 ASKED = ("transformers==4.57.1",)
 HASH = " \\\n    --hash=sha256:" + "0" * 64 + "\n"
@@ -50,6 +53,44 @@ def file(folder: Path, text: str) -> Path:
 )
 def test_packages_are_read_and_not_run(tmp_path, text, packages):
     assert packages_of(file(tmp_path, text)) == packages
+
+
+def test_the_files_beside_a_model_are_those_that_it_declares(tmp_path):
+    (tmp_path / "data" / "deep").mkdir(parents=True)
+    (tmp_path / "data" / "__pycache__").mkdir()
+    for name in ("weights.pt", "blocks.py", "other.py", "data/a", "data/deep/b", "data/__pycache__/c.pyc"):
+        (tmp_path / name).write_text(name)
+    model = file(tmp_path, 'raise SystemExit\nFILES = ("weights.pt", "blocks.py", "data/")\n')
+    found = files_of(model)
+    assert [name for name, _, _ in found] == ["blocks.py", "data/a", "data/deep/b", "weights.pt"]
+    assert all(path == tmp_path / name for name, path, _ in found)
+    before = {name: digest for name, _, digest in found}
+    (tmp_path / "weights.pt").write_text("others")
+    after = {name: digest for name, _, digest in files_of(model)}
+    assert [name for name in before if before[name] != after[name]] == ["weights.pt"]
+    assert files_of(file(tmp_path, "import torch\n")) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('"weights.pt"', "read 'weights.pt', expected a tuple of texts"),
+        ('("none.pt",)', "read 'none.pt', expected a file, and there is none at"),
+        ('("../weights.pt",)', "read '../weights.pt', expected a file or a folder beside the model"),
+        ('("/etc/hostname",)', "read '/etc/hostname', expected a file or a folder beside the model"),
+        ('("model.py",)', "read 'model.py', expected a file or a folder beside the model"),
+        ('(".",)', "read '.', expected a file or a folder beside the model"),
+        ('("many",)', f"read {MOST_FILES + 1} files, expected at most {MOST_FILES}"),
+    ],
+)
+def test_files_that_cannot_be_had_are_refused(tmp_path, value, said):
+    (tmp_path / "many").mkdir()
+    for number in range(MOST_FILES + 1 if "many" in value else 0):
+        (tmp_path / "many" / str(number)).touch()
+    with pytest.raises(ModelUnusable, match="FILES: ") as caught:
+        files_of(file(tmp_path, f"FILES = {value}\n"))
+    assert said in str(caught.value)
+    assert "weights.pt" in caught.value.tip
 
 
 @pytest.mark.parametrize(
@@ -243,3 +284,46 @@ def test_a_refusal_is_kept_and_makes_the_cells_not_installable(folder):
     )
     (cell,) = plan.cells
     assert plan.nodes[cell.nodes[0]].obstacle == (Outcome.NOT_INSTALLABLE, "transformers 9 is not there")
+
+
+class Misspelled(Index):
+    """An index that has torch, and no package of the name that is asked for; or nothing at all."""
+
+    def __init__(self, *, everything: bool) -> None:
+        super().__init__()
+        self.everything = everything
+
+    def releases(self, package: str, *, pythons: Sequence[str]) -> list[str]:
+        if self.everything:
+            raise IndexUnreachable(f"the index offers no release of {package}")
+        return ["2.9.1"]
+
+    def resolve(self, requirements: Sequence[str], **_: str) -> str:
+        said = "Because transfomers was not found in the package registry and you require transfomers, we can conclude"
+        done = Completed(argv=("uv",), exit_code=1, stdout="", stderr=f"  x No solution found:\n  {said}", seconds=1.0)
+        raise classify_failure(done, what="cannot resolve", where="a lock")
+
+
+def test_a_misspelled_package_is_said_to_be_one(folder):
+    lock = extended(folder, packages=("transfomers",))
+    request = EnvironmentRequest(kind="exporter", python="3.11", lock=lock)
+    with pytest.raises(ModelUnusable, match="the package index has no package 'transfomers'") as caught:
+        resolve_missing([request], Misspelled(everything=False), print)
+    assert "spelling" in caught.value.tip and "--offline" not in caught.value.tip
+    with pytest.raises(IndexUnreachable):  # it has no torch either: the index is at fault
+        resolve_missing([request], Misspelled(everything=True), print)
+
+
+# -- how a model is exported, on the command line
+
+
+def test_parameters_and_strict_reach_the_export_of_a_model_in_python(tmp_path):
+    model = file(tmp_path, "def model(): ...\ndef inputs(): ...\n")
+    asked = Question(preset="models", models=(str(model),), parameters="external", strict="false")
+    (export,) = {node.parameters for node in plan_of(asked).nodes if node.stage == "export"}
+    assert ("parameters", "external") in export and ("strict", "false") in export
+    (compiled,) = {node.flags for node in plan_of(asked).nodes if node.stage == "compile"}
+    assert "--iree-opt-const-eval=false" in compiled
+    assert asked.options[-4:] == ("--parameters", "external", "--strict", "false")
+    with pytest.raises(UsageError, match="--parameters: read 'external', expected a model beside it"):
+        plan_of(Question(preset="models", models=("linear",), parameters="external"))

@@ -21,7 +21,7 @@ NO_FILES_NEEDED = [name for name in presets() if name != "field"]
 
 
 def test_the_field_asks_for_files(tmp_path):
-    with pytest.raises(MatrixEmpty, match="no model is named") as caught:
+    with pytest.raises(MatrixEmpty, match="read none, expected at least one") as caught:
         plan_of(Question(preset="field"))
     assert "--model" in caught.value.tip
     (tmp_path / "old.vmfb").write_bytes(b"not one, which its runs say")
@@ -39,6 +39,24 @@ def test_a_preset_plans(name):
     assert plan.jobs("export") + plan.jobs("compile") > 0
     assert all(cell.nodes or cell.excluded for cell in plan.cells)
     assert Schedule(plan).waiting
+
+
+def test_history_compiles_with_the_packages_and_flags_of_each_release():
+    plan = plan_of(Question(preset="history"))
+    assert (len(plan.cells), plan.jobs("compile"), plan.jobs("run")) == (961, 31, 961)
+    compiles = {node.request.lock.name: node for node in plan.nodes if node.stage == "compile" and node.request}
+    flags = {name.partition("/")[2]: node.flags[-1] for name, node in compiles.items()}
+    assert flags["20230228.444"] == "--iree-llvm-target-cpu=x86-64-v3"
+    assert flags["20230404.479"] == flags["3.13.0"] == "--iree-llvmcpu-target-cpu=x86-64-v3"
+    assert compiles["compiler/20241104.1068"].request.lock.pins == (("iree-compiler", "20241104.1068"),)
+    assert compiles["compiler/2.9.0"].request.lock.pins == (("iree-base-compiler", "2.9.0"),)
+
+
+@pytest.mark.parametrize("name", [name for name in NO_FILES_NEEDED if name != "history"])
+def test_a_dated_release_is_in_no_other_preset(name):
+    """A keyword or a specifier of numbers means the numbered releases."""
+    labels = {label for cell in plan_of(Question(preset=name)).cells for label in cell.labels.values()}
+    assert not {label for label in labels if re.match(r"20\d{6}\.", label)}
 
 
 def test_the_documents_list_every_preset_with_its_question_and_time():

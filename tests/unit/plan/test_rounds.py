@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from modules import module
 from samples import catalogue, lock, result, spec_of
 
+from matrix.answers.modules.comparison import compare_modules
 from matrix.core.errors import SpecError
 from matrix.core.records import Artifact, Outcome, Stage
 from matrix.plan.catalogue import Model
@@ -167,6 +169,24 @@ def test_a_compiler_that_writes_other_bytes_is_named():
         "compiler 3.10.0 is not deterministic: 1 of 1 modules came out with other bytes when compiled again",
         "compiled again, the same bytes: all 1 modules of 2.9.0",
     )
+
+
+def test_in_what_the_modules_of_such_a_compiler_differ_is_said():
+    """Real modules: of a compiler that is not deterministic, compiled twice."""
+    plan = plan_of(TWICE)
+    states = []
+    for node in plan.nodes:
+        release = dict(node.request.lock.pins).get("iree-base-compiler")
+        name = f"again-3.10.0-{node.repeat + 1}" if release == "3.10.0" else "plain-3.13.0"
+        outputs = [Artifact(name="module.vmfb", digest=name, size=1)] if node.stage == "compile" else None
+        states.append(NodeState(result=result(node.stage, key=f"k{node.index}", outputs=outputs)))
+
+    def differ(first: str, second: str) -> tuple[str, ...]:
+        return compare_modules(module(first), module(second)).classes
+
+    report = Judge(plan, states, lambda _: b"x", {}, differ=differ).run()
+    assert [row.differing for row in report.compiled_again] == [{}, {"container": 1, "VM bytecode": 1}]
+    assert recompiled(report)[0].endswith("when compiled again: VM bytecode in 1, container in 1")
 
 
 def test_a_round_beside_other_releases_is_another_job():

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from samples import plan_of
 
+from matrix.core.errors import BlobDamaged
 from matrix.core.records import Job
-from matrix.plan.backends.backend import INPUT, matching
-from matrix.plan.stages import Node, axes_of, exchanged, later_axes, make_job, module_of
+from matrix.plan.backends.backend import INPUT, Given, matching
+from matrix.plan.stages import Node, axes_of, exchanged, kinds, later_axes, make_job, module_of
 
 BODY = "[axes]\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"
 ARTIFACTS = {
@@ -32,7 +33,10 @@ def test_the_command_lines():
     assert job(export).argv == ()
     assert job(export).script == "export.py"
     assert dict(job(export).arguments) == {"model_file": "linear.py", "model_digest": "d1"}
-    assert job(compiled).argv == ("iree-compile", "module.mlir", "-o", "module.vmfb", "--triple=x86_64")
+    told = ("--iree-scheduling-dump-statistics-format=csv", "--iree-scheduling-dump-statistics-file=statistics.csv")
+    assert job(compiled).argv == ("iree-compile", "module.mlir", "-o", "module.vmfb", *told, "--triple=x86_64")
+    own = replace(compiled, flags=("--iree-scheduling-dump-statistics-format=pretty",))
+    assert job(own).argv == ("iree-compile", "module.mlir", "-o", "module.vmfb", *own.flags)
     assert job(run).argv == (
         "iree-run-module",
         "--module=module.vmfb",
@@ -92,3 +96,44 @@ def test_the_artifacts_between_the_tools_are_found_among_others():
     names = ["input_0.npy", "module.mlir", "module.vmfb"]
     assert (exchanged(names), module_of(names)) == ("module.mlir", "module.vmfb")
     assert (exchanged(names[:1]), module_of(())) == ("", "")
+
+
+def test_an_interface_of_float64_is_kept_unless_a_flag_says_otherwise():
+    """Compilers would make it float32, and its inputs and outputs would not fit."""
+    command = kinds()["compile"].command
+    words = {"flags": (), "parameters": {}, "artifacts": {"module.mlir": "m"}}
+    assert "demote" not in " ".join(command(Given(**words)))
+    kept = {**words, "artifacts": {"module.mlir": "m", "float64.json": "f"}}
+    assert "--iree-input-demote-f64-to-f32=false" in command(Given(**kept))
+    chosen = {**kept, "flags": ("--iree-input-demote-f64-to-f32=true",)}
+    assert [word for word in command(Given(**chosen)) if "demote" in word] == ["--iree-input-demote-f64-to-f32=true"]
+
+
+def test_a_stage_reads_its_log_and_the_outputs_that_it_names_and_no_others():
+    asked: list[str] = []
+    content = {"s": b"7", "v": b"a module of a gigabyte"}
+
+    def give(digest: str) -> bytes:
+        asked.append(digest)
+        return content[digest]
+
+    kind = replace(
+        kinds()["compile"], reads=("stat*.csv",), read=lambda files: {name: len(each) for name, each in files.items()}
+    )
+    made = {"module.vmfb": "v", "statistics.csv": "s"}
+    assert kind.measure(made, "two", give) == {"statistics.csv": 1, "log": 3}
+    assert asked == ["s"]
+    assert kind.measure({"module.vmfb": "v"}, "", give) == {"log": 0}
+    assert [name for name in (*made, "expected_0.npy") if kind.looked_into(name)] == [
+        "statistics.csv",
+        "expected_0.npy",
+    ]
+    assert replace(kind, read=None).measure(made, "two", give) == {}
+
+
+def test_an_output_that_was_damaged_since_gives_no_measurement():
+    def damaged(digest: str) -> bytes:
+        raise BlobDamaged(f"{digest}: other bytes")
+
+    kind = replace(kinds()["compile"], reads=("statistics.csv",), read=len)
+    assert kind.measure({"statistics.csv": "s"}, "", damaged) == {}

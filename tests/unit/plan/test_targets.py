@@ -31,6 +31,7 @@ sysroot = "root"
 model = "given"
 target = "board"
 """
+COUNTED = ("-plugin", "{counter}", "-L", "{sysroot}")
 QEMU = ("qemu-aarch64-static", "-cpu", "cortex-a53", "-L", "{sysroot}")
 
 
@@ -63,6 +64,7 @@ def test_the_shipped_targets_stand_for_these_flags():
                 "compile": ("--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=x86-64-v3"),
                 "run": ("--device=local-sync",),
             },
+            counter=("qemu-x86_64", "-cpu", "max", *COUNTED),
         ),
         "aarch64": Target(
             name="aarch64",
@@ -76,6 +78,7 @@ def test_the_shipped_targets_stand_for_these_flags():
                 "run": ("--device=local-sync",),
             },
             emulator=QEMU,
+            counter=("qemu-aarch64", "-cpu", "cortex-a53", *COUNTED),
         ),
         "armv6": Target(
             name="armv6",
@@ -92,6 +95,7 @@ def test_the_shipped_targets_stand_for_these_flags():
             },
             emulator=("qemu-arm-static", "-cpu", "arm1176", "-L", "{sysroot}"),
             packages="armel/usr/arm-linux-gnueabi",
+            counter=("qemu-arm", "-cpu", "arm1176", *COUNTED),
         ),
     }
 
@@ -115,8 +119,8 @@ def test_a_literal_flag_takes_the_place_of_a_key():
 
 @pytest.mark.parametrize(("table", "said"), [
     ("[targets.b]\ntripel='x'", "targets.b.tripel: unknown key 'tripel', expected one of machine, triple,"),
-    ("[targets.b]\nemulator=['qemu-arm']", "targets.b.emulator: is given without `machine` or `triple`"),
-    ("[targets.b]\nmachine='m'\nsysroot='r'", "targets.b.sysroot: no word of `emulator` names it, expected {sysroot}"),
+    ("[targets.b]\nemulator=['qemu-arm']", "targets.b.emulator: read ['qemu-arm'] without `machine` or `triple`"),
+    ("[targets.b]\nmachine='m'\nsysroot='r'", "targets.b.sysroot: read 'r', which no word of `emulator` names"),
     ("[targets.b]\nmachine='m'\nemulator=['q','{root}']", "targets.b.emulator[1]: read '{root}', expected no other"),
     ("[targets.b]\nemulator=[3]", "targets.b.emulator[0]: read the number 3, expected a text"),
     ("[targets.host]\ncpu='x'", "targets.host: 'host' means something else on the axis"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import struct
 import zipfile
 from pathlib import Path
 
+import numpy
 import pytest
 from samples import spec_of
 
@@ -214,3 +216,15 @@ def test_what_replaces_a_tied_axis_replaces_the_one_that_it_follows():
     assert (both.axes["compiler"], both.axes["runtime"], both.ties) == (("3.8.0",), ("3.0.0",), {})
     tools = asked(tied, axes={"compiler": ("./build/tools",)})
     assert (tools.axes["runtime"], tools.ties) == (("all",), {})
+
+
+def test_expected_outputs_with_nan_are_refused(tmp_path):
+    """Their cells were red, as if the release were at fault."""
+    (tmp_path / "my.mlir").write_text("")
+    numpy.save(tmp_path / "y.npy", numpy.asarray([1.0, float("nan")], "float32"))
+    body = "[axes]\nmodel = 'my'\n[models.my]\nmlir = 'my.mlir'\nexpected = 'y.npy'\n"
+    spec = dataclasses.replace(spec_of(body), base=tmp_path)
+    with pytest.raises(ModelUnusable, match=r"models\.my: y\.npy holds 1 NaN, expected numbers"):
+        load_catalogue(spec)
+    numpy.save(tmp_path / "y.npy", numpy.asarray([1.0, float("inf")], "float32"))
+    assert load_catalogue(spec).models["my"].artifacts[1][0] == "expected_0.npy"

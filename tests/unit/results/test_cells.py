@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
+import math
+
+import numpy
 import pytest
 from reports import ONE, PASSED, npy, report_of
 from samples import REFUSED, STAGES, plan_of, result
@@ -9,8 +14,12 @@ from samples import REFUSED, STAGES, plan_of, result
 from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.plan.graph import NodeState
 from matrix.plan.stages import kinds
-from matrix.results.run import Cell
-from matrix.run.judging import READ_LOG, Judge, signature_of
+from matrix.results.files import parse_run
+from matrix.results.formats import run_as_json, totals
+from matrix.results.run import Cell, Run
+from matrix.results.signatures import READ_LOG, signature_of
+from matrix.results.square import mark_of, words_of
+from matrix.run.judging import Judge
 
 
 def only_cell(*results: JobResult | None, files: dict[str, bytes] | None = None, body: str = ONE) -> Cell:
@@ -27,9 +36,58 @@ def test_passed():
     assert [job.lock.partition("/")[0] for job in run.jobs_of(run.cells[0])] == ["exporter", "compiler", "runtime"]
 
 
-def test_outputs_of_the_same_digest_are_equal_and_not_read():
-    cell = only_cell(*PASSED, files={})
-    assert (cell.outcome, cell.comparison.text) == (Outcome.PASSED, "equal, byte for byte")
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        ([math.nan, 1.0], "output 0: the reference itself holds 1 NaN of 2"),
+        ([complex(1.0, math.nan)], "output 0: the reference itself holds 1 NaN of 1"),
+    ],
+)
+def test_nan_never_passes_not_even_where_the_bytes_are_equal(array, said):
+    """The outputs have the digest of the expected ones: they passed without being read."""
+    stream = io.BytesIO()
+    numpy.save(stream, numpy.asarray(array, "complex64" if isinstance(array[0], complex) else "float32"))
+    cell = only_cell(*PASSED, files={"expected_0.npy": stream.getvalue()})
+    assert cell.outcome is Outcome.WRONG_OUTPUT
+    assert cell.said.startswith(said)
+
+
+def exported(**record: object) -> dict[str, object]:
+    names = ("module.mlir", "export.json", "input_0.npy", "expected_0.npy")
+    left = [Artifact(name=name, digest=name, size=1) for name in names]
+    return {"result": result("export", outputs=left), "files": {"export.json": json.dumps(record).encode()}}
+
+
+def moving(moved: float, **more: object) -> Cell:
+    rows = [{"name": "expected_0.npy", "dtype": "float32", "moved": moved}]
+    given = exported(outputs=rows, **more)
+    return only_cell(given["result"], *PASSED[1:], files=given["files"])
+
+
+def test_a_pass_of_outputs_that_do_not_depend_on_the_inputs_is_degenerate():
+    cell = moving(2e-9)
+    assert (cell.outcome, cell.words, cell.right) == (Outcome.PASSED, "passed, degenerate", False)
+    run = Run(cells=(cell,), last_stage="run")
+    assert (mark_of(run, cell), totals(run)) == ("dg", "1 cell: 1 passed; 1 of the passed ones are degenerate")
+    assert "hardly depend on its inputs" in words_of(cell)
+    assert moving(0.5).right
+    assert (moving(0.5).words, mark_of(run, moving(0.5))) == ("passed", "ok")
+
+
+def test_where_the_movement_is_not_known_the_cell_says_so():
+    cell = moving(0.5, unmoved="the model raised ValueError in /somewhere/of/mine.py")
+    assert cell.right
+    assert cell.movement.unknown == "the model raised ValueError in …/mine.py"
+    given = report_of(plan_of("[axes]\nmodel = 'given'\ncompiler = '3.0.0'\nruntime = '3.0.0'\n"), list(PASSED[1:]))
+    assert (given.cells[0].movement, given.cells[0].right) == (None, True)
+
+
+def test_the_movement_is_kept_in_a_results_file():
+    given = exported(outputs=[{"name": "expected_0.npy", "dtype": "float32", "moved": 0.0}])
+    run = report_of(plan_of(ONE), [given["result"], *PASSED[1:]], given["files"])
+    again = parse_run(json.loads(run_as_json(run)), source=run.source)
+    assert again == run
+    assert again.cells[0].degenerate
 
 
 def test_a_run_without_expected_outputs_passes_and_is_not_compared():

@@ -51,3 +51,20 @@ def test_a_file_of_format_1_of_no_preset_has_the_usual_table():
 def test_words_about_cells_go_with_a_preset(capsys):
     assert main(["show", str(FILES[0]), "--only", "compiler=3.8.0"]) == 2
     assert "expected a results file alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_number_stands_for_what_did_not_succeed(path):
+    for table in read_run(path).times:
+        for row in table.rows:
+            failed = " at compile" in row.reason
+            assert not failed or (row.median_seconds, row.ratio, row.compile_seconds, row.vmfb_bytes) == (None,) * 4
+
+
+def test_the_time_of_a_failed_compile_in_an_older_file_is_dropped():
+    document = json.loads((ROOT / "results" / "performance.json").read_text()) | {"format": 2}
+    row = next(row for table in document["times"] for row in table["rows"] if row["vmfb_bytes"] is None)
+    row.update(compile_seconds=0.25, compile_cpu_seconds=0.25)
+    assert parse_run(document, source="old") == parse_run(
+        json.loads((ROOT / "results" / "performance.json").read_text()), source="old"
+    )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import itertools
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,9 +19,10 @@ from reports import PASSED, npy, report_of
 from samples import REFUSED, plan_of, result
 
 from matrix.core.records import Artifact, JobResult, Outcome
+from matrix.core.text import escape_controls
 from matrix.plan.stages import axes, kinds
 from matrix.results.formats import FORMATS, as_csv, as_html, as_junit, as_markdown, as_table, run_as_json
-from matrix.results.run import Run
+from matrix.results.run import Run, RunAxis
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ENDINGS = {"table": "txt", "markdown": "md", "html": "html", "csv": "csv", "json": "json", "junit": "xml"}
@@ -68,7 +71,7 @@ def test_a_format_is_as_it_was(name):
 
 def test_json_names_every_axis_of_every_cell():
     document = json.loads(run_as_json(small_report()))
-    assert (document["format"], document["preset"]) == (2, "small")
+    assert (document["format"], document["preset"]) == (3, "small")
     assert len(document["cells"]) == 8 == sum(document["counts"].values())
     for cell in document["cells"]:
         assert list(cell["axes"]) == [*axes(), "size"]
@@ -102,6 +105,17 @@ def test_csv_has_a_row_a_cell():
     assert set(axes()) < set(rows[0])
 
 
+@pytest.mark.parametrize("word", ["=1+1", "+1", "-1+1", "@A1", "\t=1", "\r=1", "  =1", "\uff1d1", "\n", "\x0b=1"])
+def test_csv_has_no_formulas(word):
+    report = small_report()
+    cells = tuple(dataclasses.replace(cell, axes={**cell.axes, word: word}) for cell in report.cells)
+    axes = (*report.axes, RunAxis(name=word))
+    head, *rows = csv.reader(io.StringIO(FORMATS["csv"](dataclasses.replace(report, axes=axes, cells=cells))))
+    shown = f"'{escape_controls(word)}"
+    assert all(shown in row for row in [head, *rows])
+    assert not [each for each in itertools.chain(head, *rows) if re.match(r"\s*[=+@-]\S", each)]
+
+
 def test_junit_is_xml_and_counts():
     suite = ElementTree.fromstring(as_junit(small_report(HOSTILE)))
     cases = suite.findall("testcase")
@@ -120,9 +134,21 @@ def test_html_is_escaped_and_stands_alone():
     ElementTree.fromstring(page.partition("<body>")[2].partition("</body>")[0].join(["<body>", "</body>"]))
 
 
-@pytest.mark.parametrize("name", ["table", "markdown", "html", "junit", "json"])
-def test_no_control_character_of_a_log_gets_out(name):
-    text = FORMATS[name](small_report(HOSTILE))
+def with_hostile_names() -> Run:
+    """What a file from elsewhere may hold: nothing of it was seen by this project before."""
+    report = small_report(HOSTILE)
+    axes = tuple(dataclasses.replace(axis, name=axis.name + HOSTILE) for axis in report.axes)
+    cells = tuple(
+        dataclasses.replace(cell, axes={axis + HOSTILE: label + HOSTILE for axis, label in cell.axes.items()})
+        for cell in report.cells
+    )
+    return dataclasses.replace(report, question=HOSTILE, preset=HOSTILE, axes=axes, cells=cells, tables=())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("run", [small_report(HOSTILE), with_hostile_names()], ids=["log", "names"])
+def test_no_control_character_gets_out(name, run):
+    text = FORMATS[name](run)
     assert not [letter for letter in text if letter != "\n" and (ord(letter) < 32 or ord(letter) == 127)]
 
 

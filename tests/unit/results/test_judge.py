@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 import random
 
@@ -10,9 +11,10 @@ import numpy
 import pytest
 
 from matrix.core.records import JobEnd, Outcome
-from matrix.results.judge import Comparison, compare_outputs, outcome_of
+from matrix.plan.user_inputs import DEFAULT_TOLERANCE, Tolerance
+from matrix.results.judge import Comparison, compare_outputs, far_larger, outcome_of, read_dtypes, read_movement
 
-TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 1e-2}
+TOLERANCE = DEFAULT_TOLERANCE
 
 
 def npy(values: object, dtype: str | None = None) -> bytes:
@@ -25,6 +27,24 @@ def against(got: object, wanted: object, dtype: str | None = "float32") -> Compa
     return compare_outputs([npy(got, dtype)], [npy(wanted, dtype)], TOLERANCE)
 
 
+SENT = (1, 2, 3, 9, 10, 12, 13, 14, 15, 24, 25)
+"""HUP, INT, QUIT, KILL, USR1, USR2, PIPE, ALRM, TERM, XCPU, XFSZ: a program does not end itself by these."""
+
+
+def test_a_wider_file_has_the_tolerance_of_the_model_s_own_dtype():
+    """No .npy file holds bfloat16: its values are in a file of float32."""
+    got, wanted = npy([1.0, 2.02], "float32"), npy([1.0, 2.0], "float32")
+    assert not compare_outputs([got], [wanted], DEFAULT_TOLERANCE).equal
+    assert compare_outputs([got], [wanted], DEFAULT_TOLERANCE, ["bfloat16"]).equal
+    assert not compare_outputs([got, got], [wanted, wanted], DEFAULT_TOLERANCE, ["bfloat16", "float32"]).equal
+
+
+def test_a_front_end_s_record_says_the_dtypes():
+    record = json.dumps({"outputs": [{"dtype": "bfloat16"}, {"dtype": "int64"}]}).encode()
+    assert read_dtypes(record) == ("bfloat16", "int64")
+    assert read_dtypes(b"{}") == read_dtypes(b"no") == ()
+
+
 @pytest.mark.parametrize(
     ("end", "outputs", "recognised", "outcome"),
     [
@@ -35,6 +55,9 @@ def against(got: object, wanted: object, dtype: str | None = "float32") -> Compa
         (JobEnd(key="k", end="exited", exit_code=1), False, Outcome.INFRASTRUCTURE, Outcome.INFRASTRUCTURE),
         (JobEnd(key="k", end="signalled", signal=11), False, None, Outcome.CRASHED),
         (JobEnd(key="k", end="signalled", signal=6), False, Outcome.INFRASTRUCTURE, Outcome.INFRASTRUCTURE),
+        *((JobEnd(key="k", end="signalled", signal=own), False, None, Outcome.CRASHED) for own in (4, 5, 6, 7, 8, 11)),
+        *((JobEnd(key="k", end="signalled", signal=sent), False, None, Outcome.INFRASTRUCTURE) for sent in SENT),
+        (JobEnd(key="k", end="signalled", signal=15), False, Outcome.OUT_OF_MEMORY, Outcome.INFRASTRUCTURE),
         (JobEnd(key="k", end="timed_out"), True, Outcome.INFRASTRUCTURE, Outcome.TIMED_OUT),
         (JobEnd(key="k", end="out_of_memory"), False, None, Outcome.OUT_OF_MEMORY),
         (JobEnd(key="k", end="killed"), False, None, Outcome.INFRASTRUCTURE),
@@ -61,6 +84,16 @@ def test_a_reference_with_nan_is_named_and_equals_nothing(got):
     assert "output 0: the reference itself holds 1 NaN of 2" in found.text
 
 
+def test_an_output_of_gigabytes_is_told_by_its_size():
+    """It need not be read to know that it does not equal four numbers; another dtype is said in words of its own."""
+    assert far_larger([8 << 30], [144]) == Comparison(
+        error=None, tolerance=0.0, text="output 0: 8,589,934,592 bytes, expected 144", wrong=1.0
+    )
+    assert far_larger([144, 1 << 20], [144, 144]) is None
+    assert far_larger([8 << 20], [1 << 20]) is None
+    assert far_larger([], [144]) is None
+
+
 def test_of_several_outputs_the_worst_is_told():
     good, bad, worse = npy([1.0, 2.0], "float32"), npy([1.0, 2.5], "float32"), npy([1.0, 9.0], "float32")
     found = compare_outputs([good, bad, worse, bad], [good] * 4, TOLERANCE)
@@ -70,22 +103,62 @@ def test_of_several_outputs_the_worst_is_told():
     assert "output 1: shape" in compare_outputs([worse, npy([[1.0]], "float32")], [good] * 2, TOLERANCE).text
 
 
-def test_the_tolerance_is_relative_to_the_scale_of_the_reference():
-    assert against([1000.0, 0.09], [1000.0, 0.0]).equal
-    assert not against([1000.0, 0.11], [1000.0, 0.0]).equal
-    assert not against([1.0, 0.09], [1.0, 0.0]).equal
+def test_a_small_element_beside_a_large_one_must_be_right_too():
+    """The largest output hid it: 0.03 is less than 1e-4 of 400."""
+    found = against([400.0, 0.53], [400.0, 0.50])
+    assert not found.equal
+    assert found.text == "output 0: worst at [1]: 0.53, expected 0.5, scale 400"
+    assert found.absolute == pytest.approx(0.03)
+    assert found.relative == pytest.approx(0.06)
+    assert (found.wrong, found.tolerance) == (0.5, 1e-4)
+    assert found.words.endswith(
+        "0.06 relative; 50 % of the elements wrong; allowed rtol 0.0001, atol 2e-05 of the scale"
+    )
+    assert not against([400.0] * 99 + [0.53], [400.0] * 99 + [0.50]).equal
+
+
+def test_each_element_has_what_its_own_size_and_its_channel_allow():
+    assert against([1000.0, 0.019], [1000.0, 0.0]).equal
+    assert not against([1000.0, 0.021], [1000.0, 0.0]).equal
+    assert against([1000.1, 0.0], [1000.0, 0.0]).equal
+    assert not against([1000.2, 0.0], [1000.0, 0.0]).equal
     found = against([1000.0, 0.5], [1000.0, 0.0])
     assert found.error == pytest.approx(5e-4)
-    assert found.tolerance == 1e-4
+    assert found.relative is None  # of an element that should be 0
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_channel_has_its_own_scale_whichever_axis_it_lies_on(axis):
+    """Pixels of 400 in one channel, probabilities of 0.5 in the other."""
+    wanted = numpy.stack([numpy.full((4, 5), 400.0), numpy.linspace(0, 0.5, 20).reshape(4, 5)], axis)
+    got = wanted + numpy.where(numpy.abs(wanted) < 1, 1e-3, 0)
+    assert not against(got, wanted).equal
+    assert against(got, wanted).wrong == 0.5
+    assert "scale 0.5" in against(got, wanted).text
+    assert against(wanted + numpy.where(numpy.abs(wanted) < 1, 9e-6, 7e-3), wanted).equal
+
+
+def test_a_slice_of_few_elements_has_no_scale_of_its_own():
+    """A logit near 0 is not wrong by what the others are rounded by."""
+    wanted = numpy.linspace(-5, 5, 1001)[numpy.newaxis]
+    assert abs(wanted[0, 500]) < 1e-9
+    assert against(wanted + 5e-5, wanted).equal
+
+
+def test_limits_of_ones_own_are_those_of_numpy():
+    own = {"float32": Tolerance(rtol=0.0, atol=0.1, absolute=True)}
+    for got, equal in ((400.05, True), (400.2, False)):
+        assert compare_outputs([npy([got, 1], "float32")], [npy([400, 1], "float32")], own).equal is equal
+    assert own["float32"].words == "rtol 0, atol 0.1"
 
 
 def test_a_reference_of_zeros_has_scale_1():
-    assert against([5e-5], [0.0]).equal
-    assert not against([5e-4], [0.0]).equal
+    assert against([1e-5], [0.0]).equal
+    assert not against([5e-5], [0.0]).equal
 
 
 def test_each_dtype_has_its_own_tolerance():
-    near = [1.0, 2.002]
+    near = [1.0, 2.01]
     assert against(near, [1.0, 2.0], "float16").equal
     assert not against(near, [1.0, 2.0], "float32").equal
     assert not against([1.0, 2.00001], [1.0, 2.0], "float64").equal
@@ -155,6 +228,11 @@ def test_what_does_not_fit_is_said():
 
 def test_complex():
     assert against([1 + 1j], [1 + 1j], "complex64").equal
+    assert against([1 + 1.00001j], [1 + 1j], "complex64").equal
+    assert not against([1 + 1.00001j], [1 + 1j], "complex128").equal
+    assert not against([complex(math.nan, 1)], [1 + 1j], "complex64").equal
+    same = npy([complex(1, math.nan)], "complex64")
+    assert "itself holds 1 NaN of 1" in compare_outputs([same], [same], TOLERANCE).text
     assert not against([1 + 2j], [1 + 1j], "complex64").equal
 
 
@@ -182,6 +260,52 @@ def test_corrupt_files_are_refused_and_never_raise():
         damaged.append(bytes(content))
     for content in damaged:
         found = compare_outputs([content], [good], TOLERANCE)
-        assert found.equal is (found.error is not None and found.error <= found.tolerance)
+        assert found.equal is (found.wrong == 0)
     for content in damaged[:10]:
         assert "not an .npy file" in compare_outputs([content], [good], TOLERANCE).text
+
+
+def test_results_of_before_are_judged_by_the_error_that_they_hold():
+    old = Comparison(error=2e-6, tolerance=1e-4, text="output 0: worst at [0]")
+    assert old.equal
+    assert not Comparison(error=2e-3, tolerance=1e-4, text="output 0: worst at [0]").equal
+    assert old.words == "output 0: worst at [0]; error 2e-06 of the reference's scale, tolerance 0.0001"
+
+
+def record(*moved: object, **more: object) -> bytes:
+    rows = [{"name": f"expected_{index}.npy", "dtype": "float32", "moved": each} for index, each in enumerate(moved)]
+    return json.dumps({"outputs": rows, **more}).encode()
+
+
+def test_outputs_that_do_not_move_with_the_inputs_are_named():
+    assert read_movement(record(1.0, 0.02), TOLERANCE).moved == (1.0, 0.02)
+    assert read_movement(record(1.0, 0.02), TOLERANCE).words == "they move with the inputs, by 0.02 of their scale"
+    for still in (0.0, 2e-9, 1e-4):
+        found = read_movement(record(1.0, still), TOLERANCE)
+        assert found.degenerate.startswith("hardly depends on the inputs: expected_1.npy by ")
+    assert not read_movement(record(2e-4), TOLERANCE).degenerate
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"1",
+        b"[" * 9999,
+        record(None),
+        record("much"),
+        record(math.nan),
+        record(-1),
+        record(math.inf),
+    ],
+)
+def test_a_damaged_record_of_movements_says_nothing(content):
+    found = read_movement(content, TOLERANCE)
+    assert (found.moved, found.degenerate, found.unknown) == ((), "", "the front end does not say")
+
+
+def test_a_reference_whose_movement_was_not_found_out_has_a_reason():
+    found = read_movement(record(unmoved="the model raised ValueError"), TOLERANCE)
+    assert found.words == "not known whether they depend on the inputs: the model raised ValueError"

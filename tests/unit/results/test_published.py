@@ -73,21 +73,21 @@ def test_keys_that_were_added_are_left_alone():
 
 def test_an_older_format_is_taken_up_step_by_step(monkeypatch):
     old = document()
-    monkeypatch.setattr(files, "RESULTS_FORMAT", 4)
+    monkeypatch.setattr(files, "RESULTS_FORMAT", 5)
     monkeypatch.setattr(
         files,
         "FORMAT_MIGRATIONS",
         {
-            2: lambda old: {**old, "question": old["question"] + " one"},
-            3: lambda old: {**old, "question": old["question"] + " two"},
+            3: lambda old: {**old, "question": old["question"] + " one"},
+            4: lambda old: {**old, "question": old["question"] + " two"},
         },
     )
     assert parse_run(old, source="mine").question.endswith(" one two")
 
 
 def test_a_newer_format_asks_for_an_update():
-    with pytest.raises(ResultsFault, match=r"mine: read format 3, expected at most 2") as caught:
-        parse_run(document() | {"format": 3}, source="mine")
+    with pytest.raises(ResultsFault, match=r"mine: read format 4, expected at most 3") as caught:
+        parse_run(document() | {"format": 4}, source="mine")
     assert "update" in caught.value.tip
 
 
@@ -99,6 +99,13 @@ def test_a_newer_format_asks_for_an_update():
         (lambda read: read["cells"][0].update(axes={}), "cells[0].axes: is missing or empty"),
         (lambda read: read["cells"][0]["evidence"].update(jobs=["x"]), "cells[0].evidence.jobs[0]: read 'x'"),
         (lambda read: read.update(jobs=[]), "jobs: read []"),
+        (lambda read: read["cells"][1]["axes"].pop("runtime"), "cells[1].axes: read no runtime, expected a value for"),
+        (lambda read: read["cells"][1]["axes"].pop("model"), "cells[1].axes: read no model"),
+        (lambda read: read.update(format=1, jobs={"x": {"stage": {}}}), "not a run of format 1: TypeError"),
+        (
+            lambda read: read.update(times=[{"shared": {}, "axes": ["runtime"], "rows": [{"axes": {"x": "y"}}]}]),
+            "times[0].rows[0].axes: read no runtime",
+        ),
     ],
 )
 def test_a_fault_is_named_by_its_place(change, told):
@@ -130,7 +137,7 @@ def test_what_is_no_run_is_refused_by_name(tmp_path, text):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ResultsFault, match=r"run\.json: cannot be read: No such file"):
+    with pytest.raises(ResultsFault, match=r"run\.json: read nothing \(No such file"):
         read_run(tmp_path / "run.json")
 
 

@@ -34,6 +34,7 @@ LINES = StageKind(
     after=("export", "import"),
     judged=False,
     read=lambda files: {"lines": int(files[COUNTED])},
+    reads=(COUNTED,),
 )
 COLUMN = Column(
     key="mlir_lines", title="lines of MLIR", value=lambda found: found.get("lines"), text=lambda count: f"{count:,}"

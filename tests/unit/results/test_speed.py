@@ -147,7 +147,9 @@ def test_a_table_for_each_baseline():
     assert table.axes == ("runtime",)
     assert table.noise_floor == pytest.approx(1.01)
     assert "baseline runtime 3.7.0: 244 ms, noise floor 1.0 %" in caption(table)
-    assert caption(replace(table, highest_load=8.06)).endswith("(it, twice), load of the machine up to 8.1")
+    assert caption(replace(table, highest_load=8.06)).endswith(
+        "(it, twice, the same bytes), load of the machine up to 8.1"
+    )
 
 
 def test_passes_that_disagree_are_named():
@@ -194,6 +196,8 @@ def test_the_quickest_of_repeated_compiles_is_shown():
         return times_of([subject], {"runtime": "3.7.0"}, 7, 2)[0].rows[0].compile_seconds
 
     assert shown(first, replace(first, seconds=0.01)) == 0.01
+    assert shown(first, replace(first, seconds=0.01, outcome=Outcome.FAILED)) == first.seconds
+    assert shown(replace(first, outcome=Outcome.FAILED), None) is None
     assert shown(first, None) == first.seconds
     assert shown(None, None) is None
 
@@ -211,7 +215,13 @@ def test_every_format_holds_the_times():
     report = measured(timed_plan(), busy)
     for name in ("table", "markdown", "html"):
         text = FORMATS[name](report)
-        for word in ("244 ms", "no difference", "noise floor 1.0 %", "2 complete passes agree on 1 of 1 verdicts"):
+        for word in (
+            "244 ms",
+            "no difference",
+            "noise floor 1.0 %",
+            "agree on 1 of 1 verdicts",
+            "same bytes measured twice",
+        ):
             assert word in text, (name, word)
     header, first, second = FORMATS["csv"](report).splitlines()
     assert header.endswith("mlir_bytes,peak_bytes,device_peak_bytes")

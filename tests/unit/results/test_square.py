@@ -8,13 +8,13 @@ from samples import plan_of, result
 
 from matrix.core.records import Outcome
 from matrix.results.run import Run
-from matrix.results.square import LegendRow, Square, headings, islands, legend, mark_of, squares, words_of
+from matrix.results.square import LegendRow, Square, headings, islands, legend, mark_of, squares, tried_words, words_of
 
 RUNTIMES = ("2.9.0", "3.0.0", "3.1.0", "3.2.0", "3.3.0")
 
 
 def said(passing: dict[str, list[str] | None], rows: str = "compiler", columns: str = "runtime") -> list[str]:
-    return list(islands(rows, columns, passing, RUNTIMES))
+    return list(islands(rows, columns, passing, RUNTIMES, {rows: tuple(passing), columns: RUNTIMES}))
 
 
 def test_neighbours_that_pass_on_the_same_are_one_island():
@@ -59,6 +59,8 @@ def test_other_axes_have_other_words():
         (("3.9.0", "3.10.0"), ("3.9", "3.10")),
         (("3.7.0", "3.7.1"), ("3.7.0", "3.7.1")),
         (("linear", "3.9.0"), ("linear", "3.9.0")),
+        (("3.13.0", "3.14.0rc20261120"), ("3.13", "3.14.0rc20261120")),
+        (("3.14.0rc20261120", "3.14.0"), ("3.14.0rc20261120", "3.14")),
         ((), ()),
     ],
 )
@@ -120,6 +122,7 @@ def test_cells_that_do_not_exist_are_blank():
         ([PASSED[0], result("compile", Outcome.CRASHED, signal=11), None], "ccr"),
         ([result("export", Outcome.FAILED, log="nothing"), None, None], "e?"),
         ([result("export", Outcome.OUT_OF_MEMORY), None, None], "eom"),
+        ([result("export", Outcome.FLAKY), None, None], "efl"),
         ([None, None, None], "."),
     ],
 )
@@ -155,3 +158,10 @@ def test_names_stand_one_by_one_and_versions_in_spans():
         "models linear, yolox and given pass with compiler 2.9",
         "model llama passes with no compiler",
     ]
+
+
+def test_a_span_has_only_what_was_tried():
+    known = ("2.5.1", "2.6.0", "2.7.1", "2.8.0", "2.9.1")
+    assert tried_words(known, known, known) == "2.5 to 2.9"
+    some = ("2.5.1", "2.7.1", "2.8.0")
+    assert tried_words(some, some, known) == "2.5 and 2.7 to 2.8 (3 of 5 releases were tried)"

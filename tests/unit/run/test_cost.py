@@ -13,13 +13,22 @@ from matrix.run.planning import plan_of as plan_of_question
 
 BODY = "[axes]\ncompiler = ['2.9.0', '3.0.0']\nruntime = ['2.9.0', '3.0.0', '3.7.0']\n"
 JOB_SECONDS = {stage: kind.typical_seconds for stage, kind in kinds().items()}
+ALL = tuple(environments())
 NOTHING = dict.fromkeys(kinds(), 0)
 
 
 def cost(
-    body: str = BODY, *, done: dict[Stage, int] = NOTHING, standing: int = 0, cores: int = 1, **seconds: float
+    body: str = BODY,
+    *,
+    done: dict[Stage, int] = NOTHING,
+    standing: tuple[str, ...] = (),
+    cores: int = 1,
+    **seconds: float,
 ) -> Cost:
-    return estimate(plan_of(body), done=done, standing=standing, seconds=seconds, cores=cores)
+    """`standing`: kinds of environments that exist."""
+    plan = plan_of(body)
+    missing = [request for request in plan.environments() if request.kind not in standing]
+    return estimate(plan, done=done, missing=missing, seconds=seconds, cores=cores)
 
 
 def test_all_is_left():
@@ -30,13 +39,28 @@ def test_all_is_left():
     assert found.seconds == pytest.approx(exporter.seconds + 2 * compiler.seconds + 3 * runtime.seconds + 4 + 4 + 3)
 
 
+def test_what_is_missing_is_asked_for_its_own_size():
+    """One of six environments, and the largest: a sixth of the total was said."""
+    exporter, runtime = (environments()[kind].cost for kind in ("exporter", "runtime"))
+    assert cost(standing=("compiler", "runtime")).disk_bytes == exporter.disk_bytes
+    assert cost(standing=("exporter", "compiler")).download_bytes == 3 * runtime.download_bytes
+
+
+def test_what_stands_already_shares_its_wheels_with_what_is_missing():
+    plan = plan_of_question(Question(preset="exporters", only=("torch=2.9.1",)))
+    exporters = [request for request in plan.environments() if request.kind == "exporter"]
+    assert len(exporters) > 1
+    found = estimate(plan, done=NOTHING, missing=exporters[1:2], seconds={}, cores=1)
+    assert found.disk_bytes == environments()["exporter"].same_large.disk_bytes
+
+
 def test_work_is_shared_by_the_cores_and_what_is_done_is_not_left():
     done = {"export": 1, "compile": 2, "run": 2}
-    assert cost(done=done, standing=6, cores=2, run=0.5) == Cost(download_bytes=0, disk_bytes=0, seconds=1.0)
+    assert cost(done=done, standing=ALL, cores=2, run=0.5) == Cost(download_bytes=0, disk_bytes=0, seconds=1.0)
 
 
 def test_without_results_typical_times_are_taken():
-    work = cost(standing=6).seconds
+    work = cost(standing=ALL).seconds
     assert work == pytest.approx(JOB_SECONDS["export"] + 2 * JOB_SECONDS["compile"] + 6 * JOB_SECONDS["run"])
 
 
@@ -53,7 +77,7 @@ def test_nothing_to_run():
 
 def test_a_large_model_compiles_longer_and_a_benchmark_shares_no_core():
     plan = plan_of_question(Question(preset="performance", only=("model=yolox_nano", "runtime=3.8.0")))
-    found = estimate(plan, done=NOTHING, standing=3, seconds={"export": 0, "run": 0, "benchmark": 2}, cores=2)
+    found = estimate(plan, done=NOTHING, missing=[], seconds={"export": 0, "run": 0, "benchmark": 2}, cores=2)
     rounds = 2 * 2 * 7  # of the release and of its twin, in two passes
     assert found.seconds == pytest.approx(2 * kinds()["compile"].typical_by_model["yolox_nano"] / 2 + 2 * rounds)
 

@@ -8,9 +8,9 @@ import pytest
 from answering import AnsweringEngine
 from environment_requests import GB, compiler, runtime
 
-from matrix.core.errors import DiskFull, EngineMissing, NotInstallable, NotRunnable
-from matrix.core.records import Disk
+from matrix.core.errors import DiskFull, EngineMissing, NotInstallable, NotRunnable, ProgramKilled
 from matrix.run.carry_out import disk_words
+from matrix.run.executor import Disk
 from matrix.run.local.disk import refuse_beyond
 from matrix.run.local.provision import Provision, ProvisionFault, Realised, RecipeKnown
 from matrix.run.store import Store
@@ -182,6 +182,22 @@ def test_why_an_environment_will_not_stand(asked, monkeypatch, error, event):
     asked.provision.ask(REQUESTS[0])
     asked.admit()
     assert asked.next(type(event)) == event
+
+
+def test_an_installer_that_somebody_killed_is_started_once_more(asked, monkeypatch):
+    real, killed = asked.engine.realise, []
+
+    def realise(request):
+        if not killed:
+            killed.append(request)
+            raise ProgramKilled("cannot install it: the command was killed by signal 9")
+        return real(request)
+
+    monkeypatch.setattr(asked.engine, "realise", realise)
+    asked.provision.ask(REQUESTS[0])
+    asked.admit()
+    assert asked.next(Realised).environment
+    assert killed == [REQUESTS[0]]
 
 
 def test_an_error_of_a_thread_is_announced(asked, monkeypatch):

@@ -12,6 +12,7 @@ from answering import AnsweringExecutor, left_by, plan_in
 
 from matrix.core.errors import DiskFull, ModelMissing
 from matrix.core.records import JobEnd, Outcome
+from matrix.run.evidence import judged_cells, no_result
 from matrix.run.executor import EnvironmentKnown, Event, ExecutorFault, WorkAnswered
 from matrix.run.progress import PlainProgress
 from matrix.run.runner import Runner, RunSummary
@@ -31,13 +32,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class Carried:
     """One run of a plan."""
 
-    def __init__(self, store: Store, body: str = BODY, **answers) -> None:
+    def __init__(self, store: Store, body: str = BODY, again=no_result, **answers) -> None:
         self.plan = plan_in(store.folder.parent / "models", body)
         self.executor = AnsweringExecutor(store, **answers)
         self.log = store.folder.parent / "progress"
         with self.log.open("w") as stream:
             progress = PlainProgress(stream)
-            self.runner = Runner(plan=self.plan, store=store, progress=progress, executor=self.executor)
+            self.runner = Runner(plan=self.plan, store=store, progress=progress, executor=self.executor, again=again)
             self.summary: RunSummary = self.runner.run()
 
     @property
@@ -83,13 +84,15 @@ def test_equal_bytes_are_compiled_once(store):
     assert same.outcomes == ["passed"] * 6
 
 
-@pytest.mark.parametrize("outcome", [Outcome.NOT_INSTALLABLE, Outcome.UNTESTED])
+@pytest.mark.parametrize("outcome", [Outcome.NOT_INSTALLABLE, Outcome.UNTESTED, Outcome.INFRASTRUCTURE])
 def test_a_refused_environment_ends_its_cells_alone(store, outcome):
     label = "runtime/3.0.0 on Python 3.11"
     run = Carried(store, refused={label: (outcome, "no such wheel")})
     assert run.outcomes.count(outcome) == 2
     assert run.outcomes.count("passed") == 5
     assert run.summary.missing == ({"no such wheel"} if outcome is Outcome.UNTESTED else set())
+    ours = outcome is Outcome.INFRASTRUCTURE
+    assert (list(run.summary.faults.values()), run.summary.faulted_cells) == (["no such wheel"] * 2 * ours, 2 * ours)
 
 
 def test_a_failure_blocks_what_comes_after(store):
@@ -101,12 +104,14 @@ def test_a_failure_blocks_what_comes_after(store):
     assert store.result(run.summary.states[1].result.key).outcome is Outcome.FAILED
 
 
-def test_a_fault_of_ours_is_tried_twice_and_answers_nothing_later(store):
+def test_a_fault_of_ours_is_tried_three_times_and_answers_nothing_later(store):
     def ends(job):
         return JobEnd(key=job.key, end="lost", error="the worker is gone") if job.stage == "export" else None
 
     run = Carried(store, ends=ends)
-    assert run.stages == ["export", "export"]
+    assert run.stages == ["export", "export", "export"]
+    assert [job.alone for job in run.executor.carried_out] == [False, False, True]
+    assert run.summary.faults == {0: "the worker is gone"}
     assert run.outcomes[0] == "infrastructure"
     assert "the worker is gone; tried again" in run.log.read_text()
     assert store.result(run.summary.states[0].result.key) is None
@@ -122,6 +127,150 @@ def test_a_fault_that_passes_leaves_no_trace(store):
         return JobEnd(key=job.key, end="lost")
 
     run = Carried(store, ends=ends)
+    assert run.outcomes == ["passed"] * 7
+
+
+CRASH = {"end": "signalled", "signal": 11, "log": "died"}
+LIMIT = {"end": "timed_out", "seconds": 600.0}
+MEMORY = {"end": "out_of_memory", "peak_bytes": 1 << 30}
+UNKNOWN = {"end": "exited", "exit_code": 1, "log": "nobody knows this"}
+KNOWN = {"end": "exited", "exit_code": 1, "log": "error: failed to legalize operation 'torch.x' that was explicitly"}
+GOOD = {"end": "exited", "log": "ok"}
+LOST = {"end": "lost", "error": "the worker is gone"}
+
+
+def in_turn(stage: str, *ends: dict):
+    """The first jobs of a stage end like this, one after the other; all later jobs well."""
+    left = list(ends)
+
+    def end(job):
+        return JobEnd(key=job.key, **left.pop(0)) if job.stage == stage and left else None
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome", "alone"),
+    [
+        (CRASH, CRASH, "crashed", False),
+        (CRASH, {**CRASH, "signal": 6}, "crashed", False),
+        (LIMIT, LIMIT, "timed_out", True),
+        (MEMORY, MEMORY, "out_of_memory", True),
+        (UNKNOWN, UNKNOWN, "failed", False),
+        ({**GOOD, "exit_code": 1, "log": ""}, UNKNOWN, "failed", False),
+        (CRASH, GOOD, "flaky", False),
+        (LIMIT, GOOD, "flaky", True),
+        (CRASH, LIMIT, "flaky", False),
+        (UNKNOWN, CRASH, "flaky", False),
+    ],
+)
+def test_what_a_neighbour_can_cause_is_confirmed_before_it_is_recorded(store, first, second, outcome, alone):
+    run = Carried(store, ends=in_turn("export", first, second))
+    assert run.stages[:2] == ["export", "export"]
+    assert [job.alone for job in run.executor.carried_out[:2]] == [False, alone]
+    result = run.summary.states[0].result
+    assert (result.outcome, result.attempts) == (outcome, (JobEnd(key=result.key, **first),))
+    assert result.end == JobEnd(key=result.key, **second)
+    assert store.result(result.key) == result  # also a flaky one stays, and is no pass
+    assert run.outcomes[1:] == ["blocked"] * 6
+    assert "; started once more to confirm it" in run.log.read_text()
+    again = Carried(store)
+    assert (again.stages, again.outcomes) == ([], run.outcomes)
+
+
+def test_an_error_that_is_known_needs_no_second_attempt(store):
+    run = Carried(store, ends=in_turn("export", KNOWN))
+    assert (run.stages, run.outcomes[0]) == (["export"], "failed")
+    assert run.summary.states[0].result.attempts == ()
+
+
+def test_a_fault_between_two_attempts_does_not_count_as_one(store):
+    run = Carried(store, ends=in_turn("export", CRASH, LOST, CRASH))
+    result = run.summary.states[0].result
+    assert (result.outcome, [end.end for end in result.attempts], len(run.stages)) == ("crashed", ["signalled"], 3)
+
+
+def test_the_cell_and_the_evidence_have_both_attempts(store):
+    run = Carried(store, ends=in_turn("export", CRASH, GOOD))
+    judged = judged_cells(run.plan, run.summary.states, store)
+    assert {cell.words for cell in judged.cells} == {"flaky at export"}
+    assert {cell.said for cell in judged.cells} == {
+        "the same job ended differently each time: signalled 11, then exit code 0"
+    }
+    assert not any(cell.measured or cell.outcome.red for cell in judged.cells)
+    (job,) = judged.jobs.values()
+    assert [each.status for each in job.attempts] == ["signalled 11"]
+
+
+@pytest.mark.parametrize("first", [(), (CRASH,)])
+def test_nothing_red_is_recorded_that_arrives_while_the_run_stops(store, first):
+    """Also if this program has its own signal only a moment before."""
+
+    def ends(job):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return JobEnd(key=job.key, **KNOWN)
+
+    ended = in_turn("export", *first)
+    run = Carried(store, ends=lambda job: ended(job) or ends(job))
+    assert run.summary.interrupted
+    assert store.result(run.executor.carried_out[0].key) is None
+    assert Carried(store).outcomes == ["passed"] * 7
+
+
+def test_a_closed_terminal_stops_in_order_unless_it_is_ignored(store):
+    def before(executor):
+        if len(executor.carried_out) == 3:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does; the fixture `signals` puts it back
+    ignoring = Carried(store, before=before)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    assert (ignoring.summary.interrupted, ignoring.outcomes) == (False, ["passed"] * 7)
+    with Store(store.folder.parent / "other") as other:
+        stopped = Carried(other, before=before)
+    assert stopped.summary.interrupted
+    assert stopped.executor.calls[0] == "wake"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_wrong_outputs_are_red_in_the_progress_line(store, known):
+    """Each cell counts once; also those of an earlier run."""
+    if known:
+        Carried(store)
+    told: list[dict[str, str]] = []
+
+    def is_wrong(artifacts) -> bool:
+        told.append(dict(artifacts))
+        return len(told) == 2
+
+    plan, log = plan_in(store.folder.parent / "models", BODY), store.folder.parent / "progress"
+    with log.open("w") as stream:
+        progress, executor = PlainProgress(stream), AnsweringExecutor(store)
+        runner = Runner(plan=plan, store=store, progress=progress, executor=executor, is_wrong=is_wrong)
+        runner.run()
+    assert (runner.schedule.cells_red, runner.schedule.cells_done, len(told)) == (1, 4, 4)
+    assert "1 red so far" in log.read_text().splitlines()[-1]
+    assert all({"module.mlir", "module.vmfb", "output_0.npy"} <= artifacts.keys() for artifacts in told)
+
+
+def test_what_is_measured_again_replaces_what_was_known(store):
+    first = Carried(store, ends=in_turn("compile", CRASH, CRASH))
+    assert first.outcomes.count("crashed") == 1
+    again = Carried(store, again=lambda result: result.outcome is Outcome.CRASHED)
+    assert (again.stages, again.outcomes) == (["compile", "run", "run"], ["passed"] * 7)
+    assert again.summary.jobs_reused == 4
+    whole = Carried(store, again=lambda _: True)
+    assert (len(whole.stages), whole.summary.jobs_reused) == (7, 0)
+
+
+def test_a_known_result_stays_until_there_is_another(store):
+    first = Carried(store)
+    key = first.summary.states[1].result.key
+    run = Carried(store, again=lambda result: result.key == key, ends=in_turn("compile", LOST, LOST, LOST))
+    assert run.summary.faults == {1: "the worker is gone"}
+    assert run.summary.faulted_cells == 2
+    assert store.result(key) == first.summary.states[1].result == run.summary.states[1].result
     assert run.outcomes == ["passed"] * 7
 
 

@@ -125,3 +125,22 @@ def test_a_shared_node_settles_all_its_cells():
         (node,) = taken(schedule)
         schedule.finish(node.index, result(stage))
     assert schedule.cells_done == 2
+
+
+def test_a_job_that_ends_while_its_input_is_made_again_is_not_over():
+    """One job found the export's artifact damaged while another still used it."""
+    schedule = Schedule(plan_of(SQUARE))
+    (export,) = taken(schedule)
+    made = result("export")
+    schedule.finish(export.index, made)
+    first, second = taken(schedule)
+    used = [(each.name, each.digest) for each in made.outputs]
+    assert used and schedule.current(second, used)
+    schedule.redo(first, [digest for _, digest in used])
+    assert not schedule.current(second, used)
+    schedule.put_back(second)
+    assert taken(schedule) == [export]
+    schedule.finish(export.index, made)
+    assert schedule.current(second, used)
+    assert not schedule.current(second, [(name, "another") for name, _ in used])
+    assert taken(schedule) == [first, second]

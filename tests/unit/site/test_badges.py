@@ -15,7 +15,7 @@ from matrix.core.errors import NoAnswer
 from matrix.core.records import Outcome
 from matrix.results.files import parse_run, read_run
 from matrix.results.run import Cell
-from matrix.site.badges import BADGE_COLOURS, Badge, as_svg, badge_of
+from matrix.site.pictures.badges import BADGE_COLOURS, Badge, as_svg, badge_of
 
 ROOT = Path(__file__).parents[3]
 PORTABILITY = ROOT / "results" / "portability.json"

@@ -1,0 +1,137 @@
+/* A plugin of qemu's user mode that counts what a program executes on its first thread, from mark to mark.
+
+   A mark is a call of clock_gettime for the CPU time of the process. Google's benchmark makes one wherever it starts or
+   stops its clock, and iree-benchmark-module stops the clock between two calls of a module. So marks come in pairs, one
+   pair for each call, and what a program does before the first call and after the last one is in none of them. The
+   last pair has no call in it: it is the cost of the clock itself.
+
+   It writes counts.json into the folder of the job: for each pair the instructions, the loads and the stores. It writes
+   nothing where there is nothing to count, and where it refuses, it says why on stderr and ends the program with
+   status 97.
+
+   Written against the interface of qemu 7.2, of which Debian packages no header: the functions are declared here. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef uint64_t plugin_id;
+typedef uint32_t memory_info;
+struct qemu_plugin_tb;
+struct qemu_plugin_insn;
+typedef struct {
+  const char *target_name;
+  struct { int minimum, current; } version;
+  bool system_emulation;
+} qemu_info;
+
+enum { INTERFACE = 1, NO_REGISTERS = 0, LOADS_AND_STORES = 3 };
+
+void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), int, void *);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, void (*)(unsigned, memory_info, uint64_t, void *), int,
+                                      int, void *);
+void qemu_plugin_register_vcpu_syscall_cb(plugin_id,
+                                          void (*)(plugin_id, unsigned, int64_t, uint64_t, uint64_t, uint64_t, uint64_t,
+                                                   uint64_t, uint64_t, uint64_t, uint64_t));
+void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void *);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
+bool qemu_plugin_mem_is_store(memory_info);
+
+#define SHOWN __attribute__((visibility("default")))
+SHOWN int qemu_plugin_version = INTERFACE;
+
+/* CALLS is that of matrix/plan/backends/counting.py. */
+enum { CALLS = 4, MARKS = 2 * (CALLS + 1), REFUSED = 97, CPU_TIME_OF_PROCESS = 2, EVEX = 0x62 };
+
+typedef struct { uint64_t instructions, loads, stores, elsewhere; } counts;
+
+/* The machine's numbers of clock_gettime; 32-bit Arm has one for each size of time_t. */
+static const struct { const char *machine; int64_t calls[2]; } clocks[] = {
+    {"x86_64", {228, 228}}, {"aarch64", {113, 113}}, {"riscv64", {113, 113}}, {"arm", {263, 403}}};
+static const int64_t *clock_calls;
+static const char *machine;
+static counts now, marks[MARKS];
+static unsigned marked;
+
+static void refuse(const char *reason) {
+  fprintf(stderr, "counter: refused: %s\n", reason);
+  _exit(REFUSED);
+}
+
+static void executed(unsigned cpu, void *instructions) {
+  if (cpu == 0)
+    now.instructions += (uintptr_t)instructions;
+  else
+    __atomic_fetch_add(&now.elsewhere, (uintptr_t)instructions, __ATOMIC_RELAXED);
+}
+
+static void accessed(unsigned cpu, memory_info info, uint64_t address, void *nothing) {
+  (void)address, (void)nothing;
+  if (cpu != 0) return;
+  if (qemu_plugin_mem_is_store(info))
+    now.stores++;
+  else
+    now.loads++;
+}
+
+/* AVX-512 begins with EVEX, which is nothing else in 64-bit code. qemu 7.2 would raise SIGILL, as for a wrong program. */
+static void translated(plugin_id id, struct qemu_plugin_tb *block) {
+  (void)id;
+  size_t length = qemu_plugin_tb_n_insns(block);
+  qemu_plugin_register_vcpu_tb_exec_cb(block, executed, NO_REGISTERS, (void *)(uintptr_t)length);
+  for (size_t index = 0; index < length; index++) {
+    struct qemu_plugin_insn *each = qemu_plugin_tb_get_insn(block, index);
+    if (clock_calls == clocks[0].calls && qemu_plugin_insn_size(each) > 0 &&
+        *(const uint8_t *)qemu_plugin_insn_data(each) == EVEX)
+      refuse("AVX-512 code, which this emulator does not have: compile for x86-64-v3 or less");
+    qemu_plugin_register_vcpu_mem_cb(each, accessed, NO_REGISTERS, LOADS_AND_STORES, NULL);
+  }
+}
+
+static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t first, uint64_t a, uint64_t b, uint64_t c,
+                   uint64_t d, uint64_t e, uint64_t f, uint64_t g) {
+  (void)id, (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g;
+  if (cpu != 0 || (number != clock_calls[0] && number != clock_calls[1]) || first != CPU_TIME_OF_PROCESS) return;
+  if (marked < MARKS) marks[marked] = now;
+  marked++;
+}
+
+static void ended(plugin_id id, void *nothing) {
+  (void)id, (void)nothing;
+  if (marked == 0) return;
+  if (marked != MARKS) refuse("the benchmark did not stop its clock between four calls of the module, and once more");
+  for (unsigned index = 0; index < MARKS; index += 2)
+    if (marks[index + 1].elsewhere != marks[index].elsewhere)
+      refuse("another thread ran during a call: how much it executes is not the same twice, use --device=local-sync");
+  FILE *file = fopen("counts.json", "w");
+  if (!file) refuse("counts.json cannot be written");
+  fprintf(file, "{\"machine\": \"%s\", \"calls\": [", machine);
+  for (unsigned index = 0; index < MARKS; index += 2) {
+    const counts *before = &marks[index], *after = &marks[index + 1];
+    fprintf(file, "%s[%llu, %llu, %llu]", index ? ", " : "",
+            (unsigned long long)(after->instructions - before->instructions),
+            (unsigned long long)(after->loads - before->loads), (unsigned long long)(after->stores - before->stores));
+  }
+  fprintf(file, "]}\n");
+  if (fclose(file)) refuse("counts.json cannot be written");
+}
+
+SHOWN int qemu_plugin_install(plugin_id id, const qemu_info *info, int count, char **words) {
+  (void)count, (void)words;
+  for (size_t index = 0; index < sizeof clocks / sizeof *clocks; index++)
+    if (!strcmp(info->target_name, clocks[index].machine)) {
+      machine = clocks[index].machine;
+      clock_calls = clocks[index].calls;
+    }
+  if (!machine) refuse("it does not know this machine's number of clock_gettime");
+  qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+  qemu_plugin_register_vcpu_syscall_cb(id, called);
+  qemu_plugin_register_atexit_cb(id, ended, NULL);
+  return 0;
+}

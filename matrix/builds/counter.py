@@ -1,0 +1,115 @@
+"""The counter: the locked emulator with a plugin of this project, which counts the instructions of a program.
+
+The plugin, `images/counter/counter.c`, is compiled by the locked compiler. Its bytes are pinned: a figure belongs to
+the tool that counted it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.core import processes
+from matrix.core.disk import disk_errors
+from matrix.core.errors import EngineMissing, LockFault, NotRunnable
+from matrix.core.keys import sha256
+from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, Tree, read_set, unpack_debs
+from matrix.images.workshop import Workshop
+from matrix.plan.backends.source_builds import NATIVE
+
+PLUGIN, PLUGIN_SOURCE, PLUGIN_PINNED = "counter.so", "counter.c", "counter.sha256"
+COUNTER_SET = "counter"
+"""The set of packages with the emulators that load plugins, and the folder of an environment with a link to it."""
+PLUGIN_SECONDS = 120.0
+PLUGIN_FLAGS: tuple[str, ...] = (
+    "-O2",
+    "-g0",
+    "-std=c11",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-fPIC",
+    "-fvisibility=hidden",
+)
+PLUGIN_FLAGS += ("-nostdlib", "-shared", "-Wl,--build-id=none")
+"""No library is linked: the emulator has what the plugin calls."""
+PLUGIN_TIP = "restore images/counter from the repository; after a change of one's own, pin the new sha256"
+START_SCRIPT = """#!/bin/sh
+# Starts the locked emulator on its own C library.
+here=${{0%/*}}
+exec "$here/{set}/{loader}" --library-path "$here/{set}/{libraries}" "$here/{set}/usr/bin/{name}" "$@"
+"""
+COUNTER_LOADER, COUNTER_LIBRARIES = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """Makes counters in the store at `store`; `shop` has its locks and fetched files."""
+
+    shop: Workshop
+    store: Path
+
+    def identity(self, name: str) -> str:
+        """What counts: the emulator and the plugin. Raises EngineMissing, LockFault."""
+        if os.uname().machine != TOOLS_MACHINE:
+            raise EngineMissing(
+                f"the counter {name} is a program of {TOOLS_MACHINE}, this machine is {os.uname().machine}",
+                tip=f"count on a machine of {TOOLS_MACHINE}: instructions are the same on each",
+            )
+        return f"{name} of {self._lock(COUNTER_SET).on(TOOLS_MACHINE).layer} with {self._pinned()}"
+
+    def install(self, name: str, root: Path) -> Path:
+        """Puts the plugin into an environment, and a link to the emulators. Returns the program that starts `name`.
+
+        Raises NotRunnable where there is no such emulator, or the plugin cannot be made, and the errors of fetching.
+        """
+        tree = self._packages(COUNTER_SET)
+        if not (tree.path / "usr" / "bin" / name).is_file():
+            known = ", ".join(sorted(each.name for each in (tree.path / "usr" / "bin").glob("qemu-*")))
+            raise NotRunnable(f"the locked emulators have no {name}, expected one of {known}")
+        (root / COUNTER_SET).symlink_to(os.path.relpath(tree.path, root))
+        self._compile(root / PLUGIN)
+        place = root / f"{COUNTER_SET}.sh"
+        place.write_text(
+            START_SCRIPT.format(set=COUNTER_SET, name=name, loader=COUNTER_LOADER, libraries=COUNTER_LIBRARIES),
+            encoding="utf-8",
+        )
+        place.chmod(0o755)
+        return place
+
+    def _compile(self, place: Path) -> None:
+        native = self._packages(NATIVE).path
+        compiler = (str(native / "usr/bin/gcc"), f"--sysroot={native}", f"-B{native / 'usr/bin'}")
+        variables = {"PATH": os.defpath, "LANG": "C", "LD_LIBRARY_PATH": str(native / "usr/lib/x86_64-linux-gnu")}
+        with disk_errors(self.store), tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            (Path(folder) / PLUGIN_SOURCE).write_bytes((self._folder / PLUGIN_SOURCE).read_bytes())
+            command = [*compiler, *PLUGIN_FLAGS, PLUGIN_SOURCE, "-o", str(place)]
+            done = processes.run(command, timeout=PLUGIN_SECONDS, cwd=Path(folder), env=variables)
+        if not done.ok:
+            said = next((line for line in done.output.splitlines() if "error" in line), f"exit code {done.exit_code}")
+            raise NotRunnable(f"the plugin that counts instructions cannot be compiled: {said}; {PLUGIN_TIP}")
+        if (made := sha256(place)) != self._pinned():
+            raise NotRunnable(
+                f"the plugin that counts instructions is not the pinned one: read sha256 {made}, "
+                f"expected {self._pinned()}; {PLUGIN_TIP}"
+            )
+
+    def _pinned(self) -> str:
+        """The sha256 of the compiled plugin."""
+        path = self._folder / PLUGIN_PINNED
+        try:
+            return path.read_text(encoding="ascii").split()[0]
+        except (OSError, UnicodeDecodeError, IndexError) as error:
+            raise LockFault(f"{path.name} cannot be read: {error}", tip="restore it from the repository") from error
+
+    @property
+    def _folder(self) -> Path:
+        return self.shop.images / "counter"
+
+    def _lock(self, name: str) -> ToolLock:
+        return read_set(self.shop.images / "armv6", name)
+
+    def _packages(self, name: str) -> Tree:
+        return unpack_debs(self._lock(name), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)

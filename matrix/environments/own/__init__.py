@@ -1,0 +1,1 @@
+"""Packages that users bring along as files: each becomes a wheel in the store before it is resolved."""

@@ -1,0 +1,112 @@
+"""The stage `count`: instructions of one call, counted by the locked emulator with the plugin of this project."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import ROOT, good, matrix, write_spec
+
+pytestmark = pytest.mark.real
+if os.uname().machine != "x86_64":
+    pytest.skip("NOT TESTED: the locked emulators are programs of x86_64", allow_module_level=True)
+STAGES = ("export", "compile", "run", "count")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("counted")
+
+
+def counted(spec: Path, store: Path, *words: str) -> list[dict[str, Any]]:
+    """The jobs that counted, in the order of the cells."""
+    document = json.loads(good("run", spec, "--store", store, "--format", "json", *words, timeout=900).out)
+    return [document["jobs"][key] for cell in document["cells"] for key in cell["evidence"].get("beside", [])]
+
+
+def test_a_repeat_is_equal_to_the_last_instruction(place):
+    spec = write_spec(place / "spec", compilers=["3.8.0", "3.13.0"], runtimes=["3.8.0", "3.13.0"], stages=STAGES)
+    first = [job["measurements"] for job in counted(spec, place / "store")]
+    assert len(first) == 2  # each release loads what it compiled
+    for figures in first:
+        assert set(figures) == {"instructions", "loads", "stores"}
+        assert 5_000 < figures["instructions"] < 500_000
+        assert 0 < figures["loads"] + figures["stores"] < 2 * figures["instructions"]
+    assert len({figures["instructions"] for figures in first}) == 2
+    again = counted(spec, place / "store", "--again", "passed")
+    assert [job["measurements"] for job in again] == first
+    assert all(job["command"][:3] == ["qemu-x86_64", "-cpu", "max"] for job in again)
+
+
+def test_it_is_reused_and_stands_in_the_table(place):
+    ran = good("run", place / "spec" / "square.toml", "--store", place / "store")
+    assert ran.jobs_run == 0
+    assert "instructions" in ran.out and "loads" in ran.out and "stores" in ran.out
+
+
+def test_what_cannot_be_counted_is_refused_with_the_reason(place):
+    here = Path("/proc/cpuinfo").read_text()
+    hows = ["plain", "threads", *(["avx512"] if " avx512vl" in here else [])]
+    more = "".join(
+        f"[axis.how.{name}]\n{flags}\n"
+        for name, flags in {
+            "plain": "",
+            "threads": 'run = ["--device=local-task"]',
+            "avx512": 'compile = ["--iree-llvmcpu-target-cpu=x86-64-v4"]',
+        }.items()
+        if name in hows
+    )
+    spec = write_spec(place / "refused", compilers=["3.13.0"], runtimes=["3.13.0"], stages=STAGES, more=more)
+    spec.write_text(spec.read_text().replace("[axes]", f"[axes]\nhow = {json.dumps(hows)}"), encoding="utf-8")
+    ran = good("run", spec, "--store", place / "store", "--format", "json")
+    document = json.loads(ran.out)
+    ends = {
+        cell["axes"]["how"]: document["jobs"][cell["evidence"]["beside"][0]]["outcome"] for cell in document["cells"]
+    }
+    assert ends == {how: "passed" if how == "plain" else "untested" for how in hows}
+    assert {cell["outcome"] for cell in document["cells"]} == {"passed"}
+    shown = good("show", spec, "--store", place / "store").out
+    assert "another thread ran during a call" in shown
+    assert ("AVX-512 code, which this emulator does not have" in shown) is ("avx512" in hows)
+
+
+@pytest.mark.parametrize(("table", "said"), [
+    ('counter = ["qemu-x86_64", "-cpu", "pentium9", "-plugin", "{counter}", "-L", "{sysroot}"]', "pentium9"),
+    ('counter = ["qemu-x87", "-plugin", "{counter}", "-L", "{sysroot}"]', "have no qemu-x87, expected"),
+    ("", "the target names no `counter`"),
+])  # fmt: skip
+def test_a_cpu_that_the_emulator_does_not_have_is_untested(place, table, said):
+    folder = place / f"cpu{len(list(place.iterdir()))}"
+    target = f'[targets.other]\nmachine = "x86_64"\ncpu = "x86-64-v3"\n{table}\n'
+    spec = write_spec(folder, compilers=["3.13.0"], runtimes=["3.13.0"], stages=STAGES, more=target)
+    spec.write_text(spec.read_text().replace("[axes]", '[axes]\ntarget = "other"'), encoding="utf-8")
+    ran = matrix("run", spec, "--store", place / "store", "--format", "json")
+    document = json.loads(ran.out)
+    assert said in ran.err + document["cells"][0]["evidence"].get("reason", "")
+    assert not [job for job in document["jobs"].values() if job["stage"] == "count"]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ("int broken(", "cannot be compiled"),
+    ("int more(void) { return 1; }", "is not the pinned one"),
+])  # fmt: skip
+def test_a_plugin_that_is_not_the_pinned_one_counts_nothing(place, change, said):
+    data = place / f"data{len(list(place.iterdir()))}"
+    shutil.copytree(ROOT / "images" / "counter", data / "images" / "counter")
+    for path in (*(ROOT / "images").iterdir(), ROOT / "scripts"):
+        to = data / path.relative_to(ROOT)
+        if not to.exists():
+            to.symlink_to(path)
+    with (data / "images" / "counter" / "counter.c").open("a") as file:
+        file.write(change)
+    spec = write_spec(place / "plugin", compilers=["3.13.0"], runtimes=["3.13.0"], stages=STAGES)
+    pinned = data / "images" / "counter" / "counter.sha256"
+    pinned.write_text(pinned.read_text().replace(pinned.read_text()[:8], change.encode().hex()[:8]))
+    ran = matrix("run", spec, "--store", place / "store", "--format", "json", IREE_MATRIX_DATA=str(data))
+    assert ran.status == 4
+    assert said in ran.err
+    assert not [job for job in json.loads(ran.out)["jobs"].values() if job["stage"] == "count"]

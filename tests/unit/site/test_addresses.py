@@ -1,0 +1,55 @@
+"""Addresses of squares: guessed from what one knows of a square, no two alike, the same when others are added."""
+
+from __future__ import annotations
+
+import re
+
+from site_checks import PORTABILITY, RESULTS
+from site_samples import cell, document, job
+
+from matrix.results.files import parse_run, read_run
+from matrix.site.squares import evidence_of, find_squares, slug_of
+
+
+def slugs(axes: list[dict[str, str]]) -> list[str]:
+    jobs = {"k": job("k", "run", "e")}
+    run = parse_run(document([cell(each, ["k"]) for each in axes], jobs), source="made.json")
+    return [slug_of(table) for table in find_squares(run)]
+
+
+def grid(**others: str) -> list[dict[str, str]]:
+    releases = ("3.1.0", "3.2.0")
+    return [{"compiler": one, "runtime": two, **others} for one in releases for two in releases]
+
+
+def test_the_address_of_a_committed_square_has_names_and_no_digest():
+    tables = [table for path in RESULTS for table in find_squares(read_run(path))]
+    found = [slug_of(table) for table in tables]
+    assert len(set(found)) == len(found) > 30
+    assert not [each for each in found if re.search(r"-[0-9a-f]{6,}$", each)]
+    assert {"portability-compiler-runtime-linear", "aarch64-compiler-runtime-linear-aarch64"} <= set(found)
+    assert "armv6-compiler-runtime-linear-armv6-embedded-repaired" in found
+
+
+def test_the_evidence_is_guessed_as_well():
+    (table,) = find_squares(read_run(PORTABILITY))
+    assert evidence_of(table, "3.8.0") == "cell/portability-compiler-runtime-linear--3.8.0.html"
+
+
+def test_an_address_stays_when_a_square_is_added():
+    one = slugs(grid(model="linear"))
+    both = slugs([*grid(model="linear"), *grid(model="other")])
+    assert one == ["made-compiler-runtime-linear"]
+    assert set(both) == {*one, "made-compiler-runtime-other"}
+
+
+def test_labels_that_could_be_taken_for_each_other_are_apart():
+    found = slugs(
+        [
+            *grid(model="a-b", target="c"),
+            *grid(model="a", target="b-c"),
+            *grid(model="a", target="c"),
+            *grid(model="a-b", target="b-c"),
+        ]
+    )
+    assert len(set(found)) == len(found) == 4
