@@ -26,6 +26,8 @@ FAILED = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE)
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a folder is opened: never through a link."""
+ROOM_BYTES = 64 << 20
+"""A disk that has no room for as much may have cut short what a job wrote."""
 DEAD_SUFFIX = ".dead"
 """The suffix of a killed run's scratch folder that could not be removed: it holds files of a container's user."""
 
@@ -102,6 +104,12 @@ def disk_full(folder: Path) -> DiskFull:
         f"no space left on the disk of {folder}; what was finished is kept",
         tip="free space or give another folder with --store, then run again: it continues where it stopped",
     )
+
+
+def refuse_full_disk(folder: Path) -> None:
+    """Raises DiskFull if the disk of a folder, or this user's share of it, has no room for ROOM_BYTES more."""
+    with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from answering import AnsweringEngine, plan_in
 
+from matrix.core.errors import DiskFull
 from matrix.core.keys import sha256
 from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.engines.worker import Finished, WorkerEvent
@@ -19,7 +22,8 @@ from matrix.run.store import Store
 BODY = '[axes]\ncompiler = ["2.9.0", "3.0.0"]\nruntime = "2.9.0"\n'
 COMPILER = "compiler/2.9.0 on Python 3.11"
 RUNTIME = "runtime/2.9.0 on Python 3.11"
-WRONG = b"wrong numbers"
+WRONG = b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }".ljust(70) + b"no"
+"""An array; what follows its bytes is not read."""
 
 
 def serves(path: Path) -> bool:
@@ -49,6 +53,8 @@ class Damageable(AnsweringEngine):
         """All exports leave the same bytes, but for what is expected."""
         self.spoils = ""
         """The label of an environment whose damage spoils what its jobs make, and fails none of them."""
+        self.cuts = 0
+        """How many runs end well, with an output that is cut short."""
         self.miscomputes = ""
         """The label of an environment whose jobs pass, and leave wrong numbers."""
 
@@ -76,6 +82,10 @@ class Damageable(AnsweringEngine):
         if job.environment == self.miscomputes and job.stage == "run":
             for path in made.values():
                 path.write_bytes(WRONG + path.read_bytes())
+        if job.stage == "run" and self.cuts:
+            self.cuts -= 1
+            for path in made.values():
+                path.write_bytes(WRONG[:-1])
         return made
 
     def damage(self, request: EnvironmentRequest, *, every_byte: bool) -> str:
@@ -123,7 +133,7 @@ class Started:
         expected = (self.store.blob(digest).read_bytes() for name, digest in artifacts.items() if "expected" in name)
         if self.wrong_for and not any(self.wrong_for.encode() in content for content in expected):
             return False
-        return any(self.store.blob(digest).read_bytes().startswith(WRONG) for digest in artifacts.values())
+        return any(self.store.blob(digest).read_bytes().startswith(WRONG[:-1]) for digest in artifacts.values())
 
 
 @pytest.fixture
@@ -237,3 +247,30 @@ def test_an_environment_that_made_a_bad_input_is_found_too(started):
     assert f"{COMPILER}: a.so: 0 bytes, expected 5; tried again" in started.log.read_text()
     blobs = [path for path in started.store.folder.rglob("*") if path.is_file() and len(path.name) == 64]
     assert blobs and not any(path.read_bytes().startswith(b"spoilt") for path in blobs)
+
+
+def test_an_output_that_is_cut_short_is_made_again(started):
+    """A full disk does it, and `iree-run-module` ends with status 0."""
+    started.engine.cuts = 1
+    assert outcomes(started.run()) == ["passed"] * 5
+    assert [job.stage for job, _ in started.engine.started].count("run") == 3
+    assert "output_0.npy: it ended well and left no whole .npy file; tried again" in started.log.read_text()
+
+
+def test_an_output_that_is_cut_short_each_time_is_a_finding(started):
+    started.engine.cuts = 4
+    summary = started.run()
+    left = [state.result.outputs for state in summary.states if state.result.stage == "run"]
+    assert started.engine.cuts == 0 and all(started.is_wrong({"expected": made.digest}) for (made,) in left)
+    assert summary.faults == {}
+
+
+def test_no_bad_end_counts_on_a_full_disk(started, monkeypatch):
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    started.engine.red = ("compile",)
+    with pytest.raises(DiskFull):
+        started.run()
+    assert not any(started.store.result(job.key) for job, _ in started.engine.started if job.stage == "compile")
