@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from matrix.answers.causes import orders
 from matrix.answers.differences import PairOfRuns, release_pairs
+from matrix.artifacts.compiler.statistics import FIGURES
 from matrix.core.text import counted
 from matrix.plan.backends.iree import COMPILE
 from matrix.plan.backends.shared import MODEL_AXIS
@@ -17,20 +18,6 @@ from matrix.plan.stages import later_axes
 from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.square import placed
 from matrix.results.weights import STATISTIC_NAMES, statistics_of
-
-FIGURES = {
-    "dispatch_count": "dispatches",
-    "executable_count": "executables",
-    "transient_bytes": "transient bytes",
-    "constant_bytes": "constant bytes",
-    "variable_bytes": "variable bytes",
-    "fill_count": "fills",
-    "copy_count": "copies",
-    "submission_count": "submissions",
-    "await_count": "awaits",
-}
-"""A figure of `CompileStatistics` -> its name in a sentence, in this order."""
-
 
 HEADING = "what the compiler says of its modules: counted, the same on every machine"
 

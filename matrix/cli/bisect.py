@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from matrix.answers.bisection import End, Turn, next_to_measure, turns, verdicts
+from matrix.artifacts.compiler.statistics import FIGURES, option_word
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.records import Outcome
 from matrix.core.text import escape_controls, plain_rows
@@ -29,6 +30,7 @@ from matrix.plan.stages import axes
 from matrix.plan.user_inputs import tool_axes
 from matrix.results.run import Cell, Run
 from matrix.results.square import span
+from matrix.results.weights import statistics_of
 from matrix.run.carry_out import carry_out, report_gaps, resolved
 from matrix.run.evidence import judged_cells, repeated, replay
 from matrix.run.planning import load_spec, plan_of, question_of
@@ -51,15 +53,26 @@ class Search:
     order: tuple[str, ...]
     cells: dict[str, tuple[Run, Cell]] = field(default_factory=dict)
     jobs: int = 0
+    figure: str = ""
+    """The statistic of the compiler that is compared along the line, in place of the outcome."""
 
     @property
     def ends(self) -> dict[str, End]:
+        if self.figure:
+            return {label: End.GOOD if self._value(label) else End.UNKNOWN for label in self.cells}
         return {label: end_of(cell) for label, (_, cell) in self.cells.items()}
 
     @property
     def known(self) -> dict[str, str]:
         """The verdicts that are compared along the line."""
+        if self.figure:
+            return {label: self._value(label) or End.UNKNOWN for label in self.cells}
         return verdicts(self.order, self.ends, {label: cell.words for label, (_, cell) in self.cells.items()})
+
+    def _value(self, label: str) -> str:
+        """`dispatches 72`; empty: the compiler did not say it."""
+        found = statistics_of(*self.cells[label]).get(self.figure)
+        return "" if found is None else f"{FIGURES[self.figure]} {found:,}"
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -69,11 +82,15 @@ class Search:
         return next_to_measure(releases, self.known) or next_to_measure(self.order, self.known)
 
     def says(self, label: str) -> str:
-        return SAYS[self.ends[label]]
+        return f"has {self._value(label)}" if self.figure and self._value(label) else SAYS[self.ends[label]]
+
+    def found(self, label: str) -> str:
+        """What is compared: `failed at run: executable-abi`, `dispatches 72`."""
+        return (self.figure and self._value(label)) or self.cells[label][1].words
 
     def words(self, label: str) -> str:
         """`3.8.0 (failed at run: executable-abi)`."""
-        return f"{label} ({self.cells[label][1].words})"
+        return f"{label} ({self.found(label)})"
 
 
 def end_of(cell: Cell) -> End:
@@ -86,7 +103,9 @@ def do_bisect(options: Namespace) -> int:
     """Measures what bisection asks for, and prints the first turn of the outcome with its evidence."""
     question = line_question(question_of(options), options.axis)
     plan = plan_of(question, options.store)
-    search = Search(plan=plan, axis=options.axis, order=line_of(plan, options.axis, options.good, options.bad))
+    figure = next((name for name, words in FIGURES.items() if option_word(words) == options.by), "")
+    order = line_of(plan, options.axis, options.good, options.bad)
+    search = Search(plan=plan, axis=options.axis, order=order, figure=figure)
     with Store(options.store) as store:
         engine = lookup_engine(options.engine, store.places)
         _note(search, judged_cells(plan, replay(plan, store, engine).states, store), only_measured=True)
@@ -204,19 +223,22 @@ def answer_lines(search: Search, options: Namespace) -> list[str]:
             tip="`run` with the same words measures every value",
         )
     turn = found[0]
-    worse = search.ends[turn.after] is End.BAD
+    worse = search.ends[turn.after] is End.BAD or bool(search.figure)
     both = worse and search.ends[turn.before] is End.BAD
     _, cell = search.cells[turn.after if worse else turn.before]
-    rows = [["turn", f"{label}: {search.cells[label][1].words}"] for label in (turn.before, turn.after)]
+    rows = [["turn", f"{label}: {search.found(label)}"] for label in (turn.before, turn.after)]
     rows += [["between", f"{label}: {_why_not(search, label)}"] for label in turn.between]
     rows.append(["with", _with(search)])
-    for label in (turn.before, turn.after) if both else (turn.after if worse else turn.before,):
-        rows += _meaning(*search.cells[label], f"{label}: " if both else "")
+    if not search.figure:
+        for label in (turn.before, turn.after) if both else (turn.after if worse else turn.before,):
+            rows += _meaning(*search.cells[label], f"{label}: " if both else "")
     rows += [["besides", text] for text in _besides(search, found, cell)]
     rows += [["evidence", line] for line in _commands(search, cell, options)]
     if both:
         rows += [["", line] for line in _commands(search, search.cells[turn.before][1], options)]
     verb = "fails differently" if both else "fails" if worse else "passes"
+    if search.figure:
+        verb = f"changes {search.found(turn.before)} to {search.found(turn.after)}"
     none = "; none that was measured passes" if both and End.GOOD not in search.ends.values() else ""
     return [
         f"{search.axis} {turn.after} is the first that {verb}" + (_reservation(turn) if turn.between else "") + none,
@@ -256,7 +278,7 @@ def _refuse_wrong_ends(search: Search, options: Namespace) -> None:
                 tip="give another end with --good or --bad",
             )
     for option, word, wanted in (("--good", options.good, End.GOOD), ("--bad", options.bad, End.BAD)):
-        if word:
+        if word and not search.figure:
             (label,) = select(word, search.order)
             if search.ends[label] is not wanted:
                 raise NoAnswer(
@@ -274,12 +296,13 @@ def _besides(search: Search, found: Sequence[Turn], cell: Cell) -> Iterator[str]
     """What the headline does not say: more turns, other failures, unmeasured values, the cost."""
     ends = search.ends
     for turn in found[1:]:
-        differently = " differently" if ends[turn.before] is ends[turn.after] else ""
+        alike = ends[turn.before] is ends[turn.after] and not search.figure
+        differently = " differently" if alike else ""
         yield (
             f"it turns again: {turn.before} {search.says(turn.before)}, {turn.after} {search.says(turn.after)}"
             + differently
         )
-    bad = [label for label in search.order if ends.get(label) is End.BAD]
+    bad = [label for label in search.order if ends.get(label) is End.BAD and not search.figure]
     for words in dict.fromkeys(search.cells[label][1].words for label in bad):
         if words != cell.words:
             labels = [label for label in bad if search.cells[label][1].words == words]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from matrix.artifacts.compiler.statistics import FIGURES, option_word
 from matrix.cli.arguments.results import add_results
 from matrix.core.data import BOARD
 from matrix.core.errors import UsageError
@@ -301,6 +302,12 @@ def add_bisect(command: argparse.ArgumentParser) -> None:
     command.add_argument("--axis", required=True, help="compiler, runtime, torch, turbine, python, or one of the spec")
     for name, default in (("good", "oldest"), ("bad", "newest")):
         command.add_argument(f"--{name}", default="", metavar="VALUE", help=f"an end; default: the {default} value")
+    command.add_argument(
+        "--by",
+        default="",
+        choices=[option_word(figure) for figure in FIGURES.values()],
+        help="search for a change of this figure of the compiler's statistics, in place of the outcome",
+    )
 
 
 def add_own_run(command: argparse.ArgumentParser) -> None:

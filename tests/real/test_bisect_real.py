@@ -47,6 +47,12 @@ def test_an_end_that_is_not_what_it_was_given_as(store):
     assert "--good 3.13.0: runtime 3.13.0 (failed at run: vm-bytecode-version), so it fails" in ran.err
 
 
+def test_the_first_compiler_that_changes_a_figure(store):
+    two = ("--compiler", "3.7.0", "--compiler", "3.8.0", "--runtime", "3.8.0")
+    ran = good("bisect", *GIVEN, *two, "--axis", "compiler", "--by", "dispatches", "--store", store)
+    assert ran.out.startswith("compiler 3.8.0 is the first that changes dispatches 3 to dispatches 1\n")
+
+
 @pytest.mark.full
 def test_fifteen_releases_take_fewer_jobs_than_measuring_them(store):
     ran = good("bisect", *OF_3_8, "--store", store, "--good", "3.8.0")

@@ -24,6 +24,18 @@ _COLUMNS = {
     "Executables": "executable_count",
 }
 """A column of the file -> the field that holds it."""
+FIGURES = {
+    "dispatch_count": "dispatches",
+    "executable_count": "executables",
+    "transient_bytes": "transient bytes",
+    "constant_bytes": "constant bytes",
+    "variable_bytes": "variable bytes",
+    "fill_count": "fills",
+    "copy_count": "copies",
+    "submission_count": "submissions",
+    "await_count": "awaits",
+}
+"""A figure of `CompileStatistics` -> its name in a sentence, in this order."""
 _FIRST = '"Constants",'
 _LONGEST = 20
 """Digits of the largest number of 64 bits."""
@@ -68,3 +80,8 @@ def read_statistics(content: bytes) -> CompileStatistics | None:
     found = {field: row.get(name, "") for name, field in _COLUMNS.items()}
     numbers = all(each.isascii() and each.isdigit() and len(each) <= _LONGEST for each in found.values())
     return CompileStatistics(**{field: int(each) for field, each in found.items()}) if whole and numbers else None
+
+
+def option_word(figure: str) -> str:
+    """The name of a figure as a word of the command line: `transient-bytes`."""
+    return figure.replace(" ", "-")

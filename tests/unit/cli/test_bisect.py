@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,18 @@ def searched(marks: str) -> Search:
     return Search(plan=plan, axis="runtime", order=ORDER, cells=looked, jobs=3)
 
 
+def counted(*dispatches: int | None) -> str:
+    """The answer over the number of dispatches of five releases; None: the compiler did not say it."""
+    search = searched("+++++")
+    for label, number in zip(ORDER, dispatches, strict=True):
+        run, cell = search.cells[label]
+        found = {} if number is None else {"dispatch_count": number}
+        jobs = {key: replace(job, measurements=found) for key, job in run.jobs.items()}
+        search.cells[label] = (replace(run, jobs=jobs), cell)
+    options = Namespace(good="", bad="3.10", store=default_store(), engine="venv", axis="runtime", only=[])
+    return "\n".join(answer_lines(replace(search, figure="dispatch_count"), options))
+
+
 def said(marks: str, *, good: str = "", bad: str = "") -> str:
     options = Namespace(good=good, bad=bad, store=default_store(), engine="venv", axis="runtime", only=[])
     return "\n".join(answer_lines(searched(marks), options))
@@ -240,3 +253,25 @@ def test_where_nothing_turns_or_an_end_is_another(marks, ends, told):
         said(marks, **ends)
     assert told in str(caught.value)
     assert caught.value.tip
+
+
+def test_the_first_release_with_another_figure():
+    text = counted(3, 3, 1, 1, 2)
+    assert text.startswith("runtime 3.7.0 is the first that changes dispatches 3 to dispatches 1\n")
+    assert "3.0.0: dispatches 3" in text
+    assert "it turns again: 3.7.1 has dispatches 1, 3.10.0 has dispatches 2" in text
+    assert "fails" not in text and "why --preset small.toml runtime=3.7.0" in text
+
+
+def test_a_release_without_the_figure_leaves_a_range():
+    assert "those that can be measured; 3.0.0 is the last" in counted(3, 3, None, 1, 1)
+
+
+def test_a_figure_that_is_the_same_everywhere_does_not_turn():
+    with pytest.raises(NoAnswer, match=r"2\.9\.0 \(dispatches 3\) and 3\.10\.0 \(dispatches 3\) end alike"):
+        counted(3, 3, 3, 3, 3)
+
+
+def test_a_figure_that_no_compiler_has(capsys):
+    assert main(["bisect", "--axis", "compiler", "--by", "dispatch"]) == 2
+    assert "did you mean 'dispatches'" in capsys.readouterr().err

@@ -75,7 +75,9 @@ def test_the_command_line_offers_and_uses_it(fourth, words, tmp_path, capsys):
     assert main(["run", *words, "--format", "csv"]) == 0
     out = capsys.readouterr()
     assert "2 jobs run, 0 reused" in out.err
-    assert [job.stage for engine in fourth for job, _ in engine.started] == ["compile", "run"]
+    assert [job.stage for engine in fourth for job, _ in engine.started] == ["compile", "run", "run"], (
+        "the run's output is no array: that is seen twice before it counts"
+    )
     assert main(["run", *words, "--format", "csv"]) == 0
     assert "0 jobs run, 2 reused" in capsys.readouterr().err
     cell = ["--preset", words[0], *words[1:]]
