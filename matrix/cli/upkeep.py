@@ -22,6 +22,7 @@ from matrix.environments.index import configured_index
 from matrix.environments.index_failures import INDEX_TIP, classify_failure
 from matrix.plan.stages import axes
 from matrix.plan.wanted import read_wanted
+from matrix.results.published.copies import Copies
 from matrix.run.store import Store
 
 if TYPE_CHECKING:
@@ -192,15 +193,18 @@ def _qemu(machine: str) -> Finding:
 
 def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, environments: bool) -> dict[str, int]:
     """Removes older results that no table shows, blobs that no result names, and unneeded data of engines; then, if
-    asked or while the store is larger than `max_bytes`, environments, which are made again when needed.
+    asked or while the store is larger than `max_bytes`, environments, which are made again when needed. Copies of
+    published results go where they are older; `--results` fetches them again.
 
     Returns the bytes freed by part. Raises StoreUnusable while a run uses the store.
     """
     if not store.claims.take_store(alone=True):
         raise StoreUnusable(f"{store.folder}: a run is using it", tip="clean when it is over")
-    before = datetime.now(UTC) - timedelta(days=older_than_days)
-    store.remove_results(older_than=before.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    before = (datetime.now(UTC) - timedelta(days=older_than_days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    store.remove_results(older_than=before)
     freed = {"blobs": store.remove_unreferenced_blobs()}
+    if (copies := Copies(store.folder)).folder.is_dir():
+        freed["copies of published results"] = copies.remove_older(than=before)
     cleaning = Cleaning(
         places=store.places,
         needed=frozenset(store.environments_of_results()),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matrix.artifacts.json_reader import JsonFault, read_json
 from matrix.core.blobs import read_exactly
-from matrix.core.disk import atomic_write, claimed
+from matrix.core.disk import atomic_write, claimed, size_of
 from matrix.core.errors import BlobDamaged
 from matrix.results.files import structured
 
@@ -64,12 +64,24 @@ class Copies:
             self._write(self._record(address), json.dumps(record, indent=1).encode() + b"\n")
             self._drop_unnamed()
 
+    def remove_older(self, than: str) -> int:
+        """Removes what was fetched before a time (UTC, as in the records); the next `--results` fetches it again.
+        Returns the bytes freed. Raises StoreUnusable."""
+        with claimed(self.folder / "lock"):
+            before = size_of(self.folder)
+            for path in self.folder.glob("*.json"):
+                kept = _read_record(path)
+                if kept is None or kept.fetched_at < than:
+                    path.unlink(missing_ok=True)
+            self._drop_unnamed()
+            return before - size_of(self.folder)
+
     def _drop_unnamed(self) -> None:
         needed: set[str] = set()
         for path in self.folder.glob("*.json"):
             kept = _read_record(path)
             needed.update(kept.files.values() if kept else ())
-        for path in (self.folder / "files").iterdir():
+        for path in (self.folder / "files").glob("*"):
             if path.name not in needed:
                 path.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from matrix.core import processes
 from matrix.core.disk import size_of
 from matrix.core.keys import now
 from matrix.engines.nix import store as nixstore
+from matrix.results.published.copies import Copies
 from matrix.run.store import Store
 
 
@@ -126,3 +127,16 @@ def test_roots_of_nix_stay_while_a_result_needs_them(store, monkeypatch):
     assert set(store.places.roots.iterdir()) == {roots["a" * 12], roots["matrix"]}
     clean(store, environments=True)
     assert list(store.places.roots.iterdir()) == []
+
+
+def test_copies_of_published_results_go_by_their_age(store):
+    copies = Copies(store.folder)
+    assert "copies of published results" not in clean(store, days=-1), "there are none"
+    copies.keep("http://one/", "http://one/", {"a.json": b"1" * 1000, "b.json": b"2"})
+    copies.keep("http://two/", "http://two/", {"a.json": b"1" * 1000})
+    record = next(path for path in copies.folder.glob("*.json") if "one" in path.read_text())
+    record.write_text(record.read_text().replace('"fetched_at": "20', '"fetched_at": "19'))
+    clean(store, days=1)
+    assert copies.find("http://one/") is None and copies.find("http://two/") is not None, "a file that both have stays"
+    assert clean(store, days=-1)["copies of published results"] > 1000
+    assert list((copies.folder / "files").iterdir()) == []
