@@ -23,6 +23,7 @@ from matrix.environments.index_failures import INDEX_TIP, classify_failure
 from matrix.plan.stages import axes
 from matrix.plan.wanted import read_wanted
 from matrix.results.published.copies import Copies
+from matrix.run.planning import load_spec
 from matrix.run.store import Store
 
 if TYPE_CHECKING:
@@ -219,6 +220,11 @@ def clean_store(store: Store, *, older_than_days: float, max_bytes: int | None, 
 def do_doctor(options: Namespace) -> int:
     """Checks the machine and prints what to install for the rest."""
     findings = examine(options.store)
+    if options.spec:
+        from matrix.engines.ssh.examining import boards_of, examine_boards
+
+        spec = load_spec(options.spec)
+        findings += examine_boards(boards_of(spec.targets, spec.base).values(), options.store)
     rows = [[finding.state, finding.name, finding.found, finding.advice] for finding in findings]
     print(plain_rows(rows, headers=("state", "what", "found", "what to do")))
     return EXIT_OK

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers
+from matrix.cli.arguments import answers, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
@@ -29,7 +29,7 @@ VERBS = {
     "picture": "one square as SVG, from the results, for a README or a slide; default: the committed results",
     "site": "static pages from the JSON of runs: squares, releases, errors, evidence; default: the committed results",
     "export": "write one model as MLIR, made in a locked environment; done before, it is only copied",
-    "doctor": "what this machine can do, and what to install for the rest",
+    "doctor": "what this machine can do, and the boards of a spec, and what to install for the rest",
     "lock": "write the locks again from the index: a new release is a reviewable diff",
     "clean": "free space in the store, never what a shown table needs",
     "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
@@ -69,7 +69,7 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "picture": (options.add_pages("FILE.svg"),),
     "site": (options.add_pages("FOLDER", "made, or replaced"),),
     "export": (options.add_means, options.add_export),
-    "doctor": (),
+    "doctor": (upkeep.add_examined,),
     "lock": (options.add_locking,),
     "clean": (options.add_cleaning,),
     "armv6-smoke": (options.add_means, options.add_sources, options.add_smoke, options.add_compiler),

@@ -137,13 +137,23 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """A board that runs a target's programs: OpenSSH's destination, and a file of its configuration in the place of the
+    user's. Both are in no key and in no result; `target` names it there."""
+
+    target: str
+    ssh: str
+    config: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """Another machine, and how its programs run here. `machine` is its `platform.machine()`.
 
     `emulator` is the argv before a program, its first word a name; `{sysroot}` in it is the folder with the machine's C
     library. `program` is the path of the emulator, or "" for one that is found by name. `sysroot` is a user's own
     folder; None: the locked packages of the machine, or of `packages` (SET/FOLDER, a folder in a locked set of
-    `images/armv6`).
+    `images/armv6`). A `board` runs them itself.
     """
 
     machine: str
@@ -151,6 +161,7 @@ class Platform:
     program: str = ""
     sysroot: Path | None = None
     packages: str = ""
+    board: Board | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +188,8 @@ class EnvironmentRequest:
 
     @property
     def label(self) -> str:
+        if self.platform and self.platform.board:
+            return f"{self.lock.name} on the board of target {self.platform.board.target}"
         if self.platform:
             return f"{self.lock.name} for {self.platform.machine}"
         return self.lock.name if self.toolchain else f"{self.lock.name} on Python {self.python}"
@@ -203,6 +216,9 @@ class Environment:
     variables: tuple[tuple[str, str], ...] = ()
     launcher: tuple[str, ...] = ()
     emulator: str = ""
+    board: Board | None = None
+    machine: str = ""
+    """The class of the board, if one runs its tools."""
     evidence: tuple[tuple[str, object], ...] = ()
     """Further facts from the engine for results, as JSON: paths of a Nix store, how jobs are confined."""
 

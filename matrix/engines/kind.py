@@ -29,6 +29,7 @@ class Feature(StrEnum):
     PLACES = "releases from a folder or an index of your own"
     BUILDS = "runtimes built from source, and no repaired linker"
     EMULATION = "programs of another machine"
+    BOARDS = "boards over SSH"
     BARE = "environments without a package"
 
 
@@ -39,7 +40,8 @@ def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
         Feature.IMAGES: request.toolchain is not None and request.toolchain.in_image,
         Feature.PLACES: bool(request.lock.places),
         Feature.BUILDS: bool(request.build or request.built or request.linked),
-        Feature.EMULATION: request.platform is not None,
+        Feature.EMULATION: request.platform is not None and not request.platform.board,
+        Feature.BOARDS: request.platform is not None and request.platform.board is not None,
         Feature.BARE: request.bare,
     }
     return tuple(feature for feature, here in asked.items() if here)

@@ -5,6 +5,7 @@ Both are the same records. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,10 +15,11 @@ from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchai
 from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 
-TARGET_KEYS = ("emulator", "counter", "sysroot", "packages", "toolchain")
+TARGET_KEYS = ("ssh", "ssh_config", "emulator", "counter", "sysroot", "packages", "toolchain")
 SYSROOT, COUNTER = "{sysroot}", "{counter}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
 COUNTER_EXAMPLE = 'counter = ["qemu-x86_64", "-cpu", "max", "-plugin", "{counter}", "-L", "{sysroot}"]'
+DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:/%\[\]+-]*\Z")
 WORDS = ("host", "all")
 """Words with another meaning on the axis."""
 
@@ -40,6 +42,10 @@ class Target:
     """Instead of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
     counter: tuple[str, ...] = ()
     """The argv of a locked emulator in which `{counter}` is the plugin that counts its programs' instructions."""
+    ssh: str = ""
+    """OpenSSH's destination of a board that runs its programs."""
+    ssh_config: str = ""
+    """A file of OpenSSH's configuration in the place of the user's."""
     toolchain: CrossToolchain | None = None
     """The toolchain that builds IREE's runtime for it: then the `toolchain` of a build is the target's name."""
 
@@ -77,6 +83,7 @@ def _target(name: str, row: Table) -> Target:
         if "{" in word.replace(SYSROOT, ""):
             row.fault(f"emulator[{index}]", f"read {word!r}, expected no other place than {SYSROOT}")
     counter = _counter(row, machine)
+    ssh, config = _ssh(row, machine)
     return Target(
         name=name,
         machine=machine,
@@ -85,8 +92,24 @@ def _target(name: str, row: Table) -> Target:
         sysroot=sysroot,
         packages=packages,
         counter=counter,
+        ssh=ssh,
+        ssh_config=config,
         toolchain=read_own_toolchain(name, row.table("toolchain"), machine) if "toolchain" in row.content else None,
     )
+
+
+def _ssh(row: Table, machine: str) -> tuple[str, str]:
+    """The board of a target, and the file of SSH's configuration. Faults go into `row`."""
+    ssh, config = row.text("ssh"), row.text("ssh_config")
+    if ssh and not DESTINATION.match(ssh):
+        row.fault("ssh", f"read {ssh!r}, expected OpenSSH's destination: NAME, USER@HOST or ssh://USER@HOST:PORT")
+    if ssh and not machine:
+        row.fault("ssh", f"read {ssh!r} without `machine` or `triple`, expected one of them: whose programs it runs")
+    if ssh and row.texts("emulator"):
+        row.fault("emulator", f"read {list(row.texts('emulator'))} beside `ssh`, expected one of them")
+    if config and not ssh:
+        row.fault("ssh_config", f"read {config!r} without `ssh`, expected both: which board it is")
+    return ssh, config
 
 
 def _counter(row: Table, machine: str) -> tuple[str, ...]:

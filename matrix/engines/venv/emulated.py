@@ -61,7 +61,7 @@ class EmulatedEnvironments:
 
     def _build(self, request: EnvironmentRequest, root: Path) -> Environment:
         platform = _platform(request)
-        tools, held = self._tools(request, root)
+        tools, held = self.install_tools(request, root)
         program = self._counter.install(platform.emulator[0], root) if _counts(platform) else self._program(platform)
         _link(root / EMULATOR, program)
         if _uses_sysroot(platform):
@@ -86,7 +86,7 @@ class EmulatedEnvironments:
 
     # -- tools
 
-    def _tools(self, request: EnvironmentRequest, root: Path) -> tuple[dict[str, str], dict[str, str]]:
+    def install_tools(self, request: EnvironmentRequest, root: Path) -> tuple[dict[str, str], dict[str, str]]:
         """(tool -> path relative to `root`, the digests of the tools)."""
         if request.built:
             return {}, {}

@@ -35,6 +35,7 @@ from matrix.plan.stages import worker_of
 
 if TYPE_CHECKING:
     from matrix.images.workshop import Workshop
+    from matrix.engines.ssh.environments import BoardEnvironments
     from matrix.engines.venv.emulated import EmulatedEnvironments
     from matrix.builds.tools import BuildTools
 
@@ -87,6 +88,8 @@ class VenvEngine:
         return self._recipes[request]
 
     def _recipe(self, request: EnvironmentRequest) -> str:
+        if _is_board(request):
+            return self._boards.recipe(request)
         if request.platform:
             return self._foreign.recipe(request)
         if request.build:
@@ -100,6 +103,18 @@ class VenvEngine:
         from matrix.engines.venv.emulated import EmulatedEnvironments
 
         return EmulatedEnvironments(shop=self._workshop(), store=self._environments.parent)
+
+    @functools.cached_property
+    def _boards(self) -> BoardEnvironments:
+        from matrix.engines.ssh.environments import BoardEnvironments
+
+        return BoardEnvironments(
+            install=lambda request, root: self._foreign.install_tools(request, root),
+            script=self._scripts / "board.sh",
+            store=self._environments.parent,
+            on_event=self._on_event,
+            offline=self._offline,
+        )
 
     @functools.cached_property
     def _furnisher(self) -> BuildTools:
@@ -123,17 +138,19 @@ class VenvEngine:
         found = folders.load(self.folder(request)) if self._offline or self._hold(request) else None
         if found is None and (stack := self._holds.pop(request, None)):
             stack.close()
-        return found and _with_evidence(found)
+        return found and self._with_evidence(request, found)
 
     def realise(self, request: EnvironmentRequest) -> Environment:
         while True:
             environment = self._realise(request, self.folder(request))
             if self._hold(request):  # else another process has just removed it
-                return _with_evidence(environment)
+                return self._with_evidence(request, environment)
 
     def _realise(self, request: EnvironmentRequest, folder: Path) -> Environment:
         if packages := self._damaged.pop(request, None):
             installed.forget_wheels(sorted(packages), self._cache)
+        if _is_board(request):
+            return self._boards.realise(request, folder)
         if request.platform:
             return self._foreign.realise(request, folder)
 
@@ -208,6 +225,9 @@ class VenvEngine:
 
     def start(self, job: Job, environment: Environment, inputs: Mapping[str, Path]) -> None:
         folder = self._folders[job.key] = Path(tempfile.mkdtemp(prefix=f"{job.key[:12]}-", dir=self._scratch))
+        if environment.board:
+            self._boards.start(job, environment, inputs, folder)
+            return
         for name, blob in inputs.items():
             if name in job.programs:  # an emulator needs it to be executable too
                 shutil.copyfile(blob, folder / name)
@@ -244,15 +264,21 @@ class VenvEngine:
     def cancel(self, key: str) -> None:
         if key in self._workers:
             self._workers[key].kill(key, queued_only=True)
+        elif "_boards" in self.__dict__:
+            self._boards.cancel(key)
 
     def close(self) -> None:
         for worker in self._all():
             worker.close()
+        if "_boards" in self.__dict__:
+            self._boards.close()
         self._remover.shutdown()
 
     def terminate(self) -> None:
         for worker in self._all():
             worker.terminate()
+        if "_boards" in self.__dict__:
+            self._boards.terminate()
         self._remover.shutdown()
 
     @functools.cached_property
@@ -276,6 +302,11 @@ class VenvEngine:
             )
         return self._spawner
 
+    def _with_evidence(self, request: EnvironmentRequest, environment: Environment) -> Environment:
+        if _is_board(request):
+            return self._boards.on_board(request, environment)
+        return replace(environment, evidence=(*environment.evidence, ("sandbox", confinement_words())))
+
     def _exporter(self, environment: Environment, job: Job) -> WorkerProcess:
         worker = self._exporters.get(environment.root)
         if worker is None or worker.gone:
@@ -293,5 +324,5 @@ class VenvEngine:
         return worker
 
 
-def _with_evidence(environment: Environment) -> Environment:
-    return replace(environment, evidence=(*environment.evidence, ("sandbox", confinement_words())))
+def _is_board(request: EnvironmentRequest) -> bool:
+    return request.platform is not None and request.platform.board is not None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from matrix.core.records import AxisValue, Part, Platform, Stage
+from matrix.core.records import AxisValue, Board, Part, Platform, Stage
 from matrix.plan.backends.backend import Axis, EnvironmentCost, EnvironmentKind, StageKind
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matrix.plan.targets import Target
 
 
+ON_BOARD = "measured on a board, over SSH"
+"""The note of a target with a board."""
 EMULATED = "emulated, no times: "
 """Before the emulator's words, in the note of a target that is emulated."""
 
@@ -57,13 +59,19 @@ def _python(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
 
 
 def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
-    """Programs of another machine run with the target's emulator; without one its cells cannot run here."""
+    """Programs of another machine run with the target's emulator, or on its board; without one its cells cannot run
+    here."""
     target, machine = catalogue.targets[label], catalogue.machine
     parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
     for kind in _kinds(spec):
         if kind.counted:
             counter = _platform(target, target.counter, spec) if target.counter else None
             parts[kind.name] = replace(parts.get(kind.like, Part()), platform=counter)
+    if target.ssh:
+        for kind in _kinds(spec):
+            if kind.on_target and not kind.counted:
+                parts[kind.name] = replace(parts.get(kind.name, Part()), platform=_board_platform(target, spec))
+        return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts, note=ON_BOARD)
     if target.machine in ("", machine):
         return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts)
     foreign = f"{label} modules need a {target.machine} machine; this one is {machine}"
@@ -82,6 +90,12 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         untimed=f"no times: {foreign}, and an emulator's times are not the machine's",
         note=note,
     )
+
+
+def _board_platform(target: Target, spec: Spec) -> Platform:
+    config = (spec.base / target.ssh_config).resolve() if target.ssh_config else None
+    board = Board(target=target.name, ssh=target.ssh, config=config)
+    return Platform(machine=target.machine, emulator=(), board=board)
 
 
 def _platform(target: Target, words: tuple[str, ...], spec: Spec) -> Platform:

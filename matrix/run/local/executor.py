@@ -311,7 +311,7 @@ class LocalExecutor:
                 outputs=outputs,
                 environment=work.job.environment,
                 engine=self.engine.name,
-                machine=self._machine,
+                machine=self._provision.board(work.request) or self._machine,
                 seconds=seconds,
             )
         )

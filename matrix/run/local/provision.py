@@ -146,6 +146,11 @@ class Provision:
             self.disk.found(request)
         return self._loaded[request]
 
+    def board(self, request: EnvironmentRequest) -> str:
+        """The class of the board that runs the environment's tools; "": this machine does."""
+        loaded = self._loaded.get(request)
+        return loaded.machine if loaded else ""
+
     def damage(self, request: EnvironmentRequest, *, older: bool = False) -> str:
         """How an environment differs from what was made, every byte looked at. May be called from any thread. `older`:
         only if this run has not made it itself, which has just written its bytes to the disk."""

@@ -9,7 +9,7 @@ import pytest
 from samples import catalogue, spec_of
 
 from matrix.core.errors import SpecError
-from matrix.core.records import Environment, Job, Outcome, Platform
+from matrix.core.records import Board, Environment, Job, Outcome, Platform
 from matrix.engines.contract import tool_line
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import Plan, make_plan
@@ -122,6 +122,10 @@ def test_a_literal_flag_takes_the_place_of_a_key():
     ("[targets.b]\nemulator=['qemu-arm']", "targets.b.emulator: read ['qemu-arm'] without `machine` or `triple`"),
     ("[targets.b]\nmachine='m'\nsysroot='r'", "targets.b.sysroot: read 'r', which no word of `emulator` names"),
     ("[targets.b]\nmachine='m'\nemulator=['q','{root}']", "targets.b.emulator[1]: read '{root}', expected no other"),
+    ("[targets.b]\nmachine='m'\nssh='-oProxyCommand=x'", "targets.b.ssh: read '-oProxyCommand=x', expected OpenSSH's"),
+    ("[targets.b]\nssh='pi@zero'", "targets.b.ssh: read 'pi@zero' without `machine` or `triple`, expected one of them"),
+    ("[targets.b]\nmachine='m'\nssh='a'\nemulator=['q']", "targets.b.emulator: read ['q'] beside `ssh`, expected one"),
+    ("[targets.b]\nssh_config='c'", "targets.b.ssh_config: read 'c' without `ssh`, expected both"),
     ("[targets.b]\nemulator=[3]", "targets.b.emulator[0]: read the number 3, expected a text"),
     ("[targets.host]\ncpu='x'", "targets.host: 'host' means something else on the axis"),
     ("[targets.'a b']\ncpu='x'", "targets.a b: read 'a b', expected a name of letters"),
@@ -139,6 +143,19 @@ def test_a_target_hides_no_shipped_one():
     ) as caught:
         load_catalogue(mine('[targets.aarch64]\ncpu="cortex-a76"'))
     assert "another name" in caught.value.tip
+
+
+def test_a_boards_runs_go_to_it_and_no_key_names_its_host():
+    spec = mine("[targets.desk]\nmachine='x86_64'\nssh='pi@zero'\n[axes]\nmodel='given'\ntarget='desk'")
+    plan = planned(spec)
+    (request,) = [node.request for node in plan.nodes if node.stage == "run"]
+    board = Board(target="desk", ssh="pi@zero")
+    assert request and request.platform == Platform(machine="x86_64", emulator=(), board=board)
+    assert run_job(plan).argv[0] == "iree-run-module"
+    there = plan.axes["target"][0]
+    assert (there.untested, there.untimed, there.note) == ("", "", "measured on a board, over SSH")
+    elsewhere = planned(mine("[targets.desk]\nmachine='x86_64'\nssh='pi@one'\n[axes]\nmodel='given'\ntarget='desk'"))
+    assert run_job(elsewhere).key == run_job(plan).key
 
 
 def test_another_machines_runs_are_emulated_and_the_key_holds_the_words():
