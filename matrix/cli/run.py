@@ -32,15 +32,19 @@ from matrix.run.cost import estimate
 from matrix.run.evidence import judged_cells, no_result, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.schedule import Schedule
+from matrix.run.shards.carrying import is_sharded, run_shard
 from matrix.run.store import Store
 
 
 def do_run(options: Namespace) -> int:
-    """Runs what is missing and prints the table."""
+    """Runs what is missing and prints the table; of a shard it writes a bundle."""
     question = question_of(options)
+    sharded = is_sharded(options)
     plan = resolved(lambda: plan_of(question, options.store))
     with Store(options.store) as store:
         again = measured_again(options.again, plan, store, options.engine) if options.again else no_result
+        if sharded:
+            return run_shard(plan, store, options, question, again)
         summary = carry_out(plan, store, options, words=options.only, again=again, question=question)
         if summary.interrupted:
             return EXIT_INTERRUPTED

@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers, upkeep
+from matrix.cli.arguments import answers, sharing, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
 VERBS = {
     "plan": "what would run: cells, jobs, environments, download, time; touches nothing",
     "run": "run what is missing and print the table",
+    "merge": "put the bundles of shards into the store, in any order: every digest checked, no cell lost",
+    "shards": "how a run is dealt to several machines: jobs, environments, disk and time of each shard",
     "show": "print the table of what is in the store, or of a results file",
     "why": "the evidence of one cell, which gate refused since when, the nearest pass, a command that reproduces it",
     "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
@@ -45,6 +47,7 @@ VERB_MODULES = {
     "board": ("armv6-lld", "armv6-smoke", "bundle"),
     "images": ("image",),
     "run": ("compare", "plan", "run", "show"),
+    "sharing.shards": ("merge", "shards"),
     "upkeep": ("clean", "doctor", "lock"),
     "why": ("why",),
 }
@@ -54,7 +57,9 @@ so a verb imports nothing that it does not use."""
 
 OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "plan": (options.add_question, options.add_means),
-    "run": (options.add_question, options.add_format, options.add_means, options.add_again),
+    "run": (options.add_question, options.add_format, options.add_means, options.add_again, sharing.add_shard),
+    "merge": (sharing.add_merge,),
+    "shards": (options.add_question, sharing.add_shards),
     "show": (options.add_question, options.add_format),
     "why": (options.add_question_of_preset, options.add_cell),
     "advise": (options.add_advise, options.add_own_run),

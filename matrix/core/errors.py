@@ -241,6 +241,11 @@ class BundleRefused(MatrixError):
     meaning = "`bundle`: the model would not pass on the board, or the bundle reveals this machine"
 
 
+class ShardFault(MatrixError):
+    exit_code = EXIT_BAD_INPUT
+    meaning = "shards: a number that is none, a spec that cannot be dealt, a bundle that is damaged or of another spec"
+
+
 class NotAllMeasured(MatrixError):
     """Raised after the table is printed."""
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from matrix.core.records import OUTPUT_BYTES, Limits, Stage
+from matrix.core.records import OUTPUT_BYTES, EnvironmentRequest, Limits, Stage
 
 KEY_VERSION = 1
 """Part of every key. Raise it when the meaning of a key's parts changes: then old results answer no new job."""
@@ -88,6 +88,15 @@ def job_key(
             "repeat": repeat,
         }
     )
+
+
+def asked_digest(request: EnvironmentRequest, engine: str) -> str:
+    """What an engine was asked for, the same on every machine: locks and tools by digest, and no path."""
+    toolchain, built, platform = request.toolchain, request.build, request.platform
+    tools: list[Json] = [toolchain.digest if toolchain else "", built.digest if built else ""]
+    machine: list[Json] = [platform.machine, list(platform.emulator), platform.packages] if platform else []
+    flags: list[Json] = [request.linked, request.built, request.bare]
+    return digest([engine, request.kind, request.python, request.lock.name, request.lock.digest, tools, machine, flags])
 
 
 def now() -> str:

@@ -21,6 +21,8 @@ from matrix.core.keys import now
 
 QUESTIONS = "0003_questions"
 """The migration since which a table has its question."""
+ALTERNATIVES = "0005_alternatives"
+"""The migration since which a key may have results that differ."""
 
 SCHEMA_MIGRATIONS: tuple[tuple[str, str], ...] = (
     (
@@ -83,6 +85,18 @@ SCHEMA_MIGRATIONS: tuple[tuple[str, str], ...] = (
         """
         ALTER TABLE shown ADD COLUMN checksum TEXT NOT NULL DEFAULT '';
         UPDATE shown SET checksum = checksum(CAST(shown_by AS TEXT), key)
+        """,
+    ),
+    (
+        ALTERNATIVES,
+        """
+        CREATE TABLE alternatives (
+            key TEXT NOT NULL,
+            content TEXT NOT NULL,
+            record TEXT NOT NULL,
+            checksum TEXT NOT NULL,
+            PRIMARY KEY (key, content)
+        ) WITHOUT ROWID
         """,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from matrix.engines.contract import Engine
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.graph import NodeState, Plan
 from matrix.plan.question import Question, one_of, question_from
-from matrix.plan.stages import is_file, make_job
+from matrix.plan.stages import Node, is_file, make_job
 from matrix.plan.user_inputs import model_names
 from matrix.results.run import Cell, Run
 from matrix.run.judging import Judge
@@ -45,30 +46,46 @@ def replay(plan: Plan, store: Store, engine: Engine, *, again: Callable[[JobResu
         if node.request not in digests:
             schedule.park(node)
             continue
-        job = make_job(
-            node,
-            environment=digests[node.request],
-            artifacts=schedule.artifacts(node),
-        )
-        result = store.result(job.key)
+        result = _found(node, schedule, store, digests[node.request])
         if result is not None and not again(result):
             schedule.finish(node.index, result)
     return schedule
 
 
-def known_digests(plan: Plan, store: Store, engine: Engine, schedule: Schedule) -> dict[EnvironmentRequest | None, str]:
-    """The digests of the environments that some run has realised here. Refusals go to the schedule."""
-    digests: dict[EnvironmentRequest | None, str] = {}
+def _found(node: Node, schedule: Schedule, store: Store, environments: Sequence[str]) -> JobResult | None:
+    """The result of a node. Machines whose results were put together may have had several environments for a request,
+    and have gone on from other bytes: the first combination counts that has a result."""
+    artifacts = schedule.artifacts(node)
+    variants = [artifacts]
+    for above in (schedule.states[index].result for index in node.above):
+        for other in store.alternatives(above.key) if above else ():
+            variants.append({**artifacts, **{artifact.name: artifact.digest for artifact in other.outputs}})
+    for variant, environment in itertools.product(variants, environments):
+        job = make_job(node, environment=environment, artifacts=variant)
+        if (result := store.result(job.key)) is not None:
+            return result
+    return None
+
+
+def known_digests(
+    plan: Plan, store: Store, engine: Engine, schedule: Schedule
+) -> dict[EnvironmentRequest | None, tuple[str, ...]]:
+    """The digests of the environments that some run has realised, here or elsewhere, those with most results first.
+    Refusals go to the schedule."""
+    digests: dict[EnvironmentRequest | None, tuple[str, ...]] = {}
     for request in plan.environments():
+        recipe, missing = "", ""
         try:
-            known = store.environment(engine.recipe(request))
+            recipe = engine.recipe(request)
         except EngineMissing as error:
-            schedule.obstruct(request, Outcome.UNTESTED, f"{error}; {error.tip}")
-            continue
-        if known and known.refusal:
-            schedule.obstruct(request, Outcome.NOT_INSTALLABLE, known.refusal)
+            missing = f"{error}; {error.tip}"
+        known = store.environments_known(request, recipe, engine.name)
+        if made := tuple(each.digest for each in known if each.digest):
+            digests[request] = made
         elif known:
-            digests[request] = known.digest
+            schedule.obstruct(request, Outcome.NOT_INSTALLABLE, known[0].refusal)
+        elif missing:
+            schedule.obstruct(request, Outcome.UNTESTED, missing)
     return digests
 
 

@@ -103,7 +103,7 @@ def plan_for(spec: Spec, question: Question, store: Path = NOWHERE) -> Plan:
         place=store / STORE_LOCKS,
         images=_toolchain_images(spec),
     )
-    with _uncollected():
+    with uncollected():
         return with_repeats(make_plan(spec, catalogue, only=selectors(question.only, spec)), catalogue)
 
 
@@ -118,9 +118,9 @@ def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """A plan has no cycles and lives to the end, but the garbage collector would scan all its cells again and again,
-    for a quarter of the time. So they are excluded from it."""
+def uncollected() -> Iterator[None]:
+    """What is made inside has no cycles and lives to the end, as a plan does, but the garbage collector would scan all
+    of it again and again, for a quarter of the time. So it is excluded."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -11,7 +11,7 @@ that is over for all its cells takes the table's earlier results away.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,18 @@ from typing import Any
 from matrix.core.blobs import Blobs
 from matrix.core.disk import disk_errors, store_places
 from matrix.core.errors import StoreUnusable
-from matrix.core.records import Artifact, JobEnd, JobResult, Outcome
+from matrix.core.keys import asked_digest
+from matrix.core.records import Artifact, EnvironmentRequest, JobEnd, JobResult, Outcome
 from matrix.run.claims import Claims, refuse_shared_disk
-from matrix.run.database import QUESTIONS, Database, checksum
+from matrix.run.database import ALTERNATIVES, QUESTIONS, Database, checksum
 
+RECORD = "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)"
+RECORDS = "SELECT key, record, checksum FROM results"
+OTHERS = "SELECT key, content, record, checksum FROM alternatives"
+ELSEWHERE = "request {request} {digest}"
+"""The name of an environment of another machine, in the place of its recipe."""
+AT_ONCE = 500
+"""Keys in one query: SQLite takes 999 values in all its versions."""
 SHOW = "INSERT OR REPLACE INTO shown VALUES (?, ?, ?)"
 """Takes the values of `_shown`."""
 
@@ -47,6 +55,7 @@ class Store(Blobs):
         super().__init__(store_places(folder))
         self._read_only = read_only
         self._table: int | None = None
+        self._has_alternatives = True
         if (read_only or not create) and not (folder / "store.sqlite").is_file():
             raise StoreUnusable(
                 f"{folder}: no store there, expected its store.sqlite",
@@ -55,6 +64,7 @@ class Store(Blobs):
         with disk_errors(folder):
             if read_only:
                 self._database = Database(folder, read_only=True)
+                self._has_alternatives = ALTERNATIVES not in self._database.missing_migrations()
                 return
             refuse_shared_disk(folder)
             self._make_folders()
@@ -89,21 +99,60 @@ class Store(Blobs):
 
     def result(self, key: str) -> JobResult | None:
         """The finished result of a job, or None. An `infrastructure` result is kept as evidence but answers nothing."""
-        rows = self._database.whole_rows("SELECT key, record, checksum FROM results WHERE key = ?", [key])
+        rows = self._database.whole_rows(f"{RECORDS} WHERE key = ?", [key])
         result = next((_result_from_json(record) for _, record in rows), None)
         if result is None or result.outcome is Outcome.INFRASTRUCTURE:
             return None
         return result if all(self.stands(artifact) for artifact in result.outputs) else None
+
+    def alternatives(self, key: str) -> list[JobResult]:
+        """Further results of a job, which other machines had: they left something else than `result`."""
+        if not self._has_alternatives:
+            return []
+        rows = self._database.whole_rows(f"{OTHERS} WHERE key = ? ORDER BY content", [key])
+        found = [_result_from_json(row[-1]) for row in rows]
+        return [result for result in found if all(map(self.stands, result.outputs))]
+
+    def records_of(self, keys: Sequence[str]) -> Iterator[str]:
+        """What is recorded of jobs, as JSON: results and alternatives."""
+        for some in (keys[place : place + AT_ONCE] for place in range(0, len(keys), AT_ONCE)):
+            among = f"key IN ({', '.join('?' * len(some))})"
+            for query in (RECORDS, *([OTHERS] if self._has_alternatives else [])):
+                for row in self._database.whole_rows(f"{query} WHERE {among}", some):
+                    yield row[-1]
+
+    def with_alternatives(self) -> set[str]:
+        """The keys of the jobs that have alternatives."""
+        return {key for key, *_ in self._database.whole_rows(OTHERS)}
+
+    def all_records(self) -> Iterator[str]:
+        """The records of all jobs as JSON, alternatives too."""
+        for query in (RECORDS, *([OTHERS] if self._has_alternatives else [])):
+            for row in self._database.whole_rows(query):
+                yield row[-1]
+
+    def keep_records(
+        self, chosen: Iterable[tuple[Mapping[str, Any], str]], others: Mapping[str, Iterable[tuple[str, str]]]
+    ) -> None:
+        """Makes results visible that other machines had: rows and the same as JSON text. `others` are the alternatives
+        of keys, (content, JSON text), in place of those that were there."""
+        with self._database.transaction() as database:
+            database.executemany("DELETE FROM alternatives WHERE key = ?", [(key,) for key in others])
+            database.executemany(
+                "INSERT INTO alternatives VALUES (?, ?, ?, ?)",
+                ((key, *each, checksum(key, *each)) for key, rows in others.items() for each in rows),
+            )
+            database.executemany(
+                RECORD,
+                ((*_columns(row), text, checksum(row["key"], text)) for row, text in chosen),
+            )
 
     def record(self, result: JobResult) -> None:
         """Makes a result visible, as one of the table of `begin_table`. Its artifacts are in the store already."""
         row = (result.key, result.stage, result.outcome.value, result.end.seconds, result.finished_at)
         record = json.dumps(asdict(result))
         with self._database.transaction() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*row, record, checksum(result.key, record)),
-            )
+            database.execute(RECORD, (*row, record, checksum(result.key, record)))
             if self._table is not None:
                 database.execute(SHOW, _shown(self._table, result.key))
 
@@ -120,6 +169,25 @@ class Store(Blobs):
         found = (KnownEnvironment(digest=digest, refusal=why, record=record) for _, digest, why, record in rows)
         return next(found, None)
 
+    def environments_known(self, request: EnvironmentRequest, recipe: str, engine: str) -> list[KnownEnvironment]:
+        """What a recipe came to here, and what other machines made of its request, whatever their recipes were. Of
+        several environments those with most results are first. With `recipe` "" this machine has none."""
+        begin = ELSEWHERE.format(request=asked_digest(request, engine), digest="")
+        rows = self._database.whole_rows(
+            "SELECT * FROM environments WHERE recipe = ? OR (recipe >= ? AND recipe < ?) ORDER BY recipe = ? DESC",
+            [recipe, begin, begin + "~", recipe],
+        )
+        found: dict[str, KnownEnvironment] = {}
+        for _, digest, why, record in rows:
+            found.setdefault(digest, KnownEnvironment(digest=digest, refusal=why, record=record))
+        if len(found) < 2:
+            return list(found.values())
+        return sorted(found.values(), key=lambda known: -self._results_in(known.digest) if known.digest else 1)
+
+    def _results_in(self, environment: str) -> int:
+        query = "SELECT count(*) FROM results WHERE json_extract(record, '$.environment') = ?"
+        return int(self._database.rows(query, [environment])[0][0])
+
     def environment_records(self) -> dict[str, str]:
         """The JSON records of all environments that were realised so far, by digest."""
         rows = self._database.whole_rows("SELECT * FROM environments WHERE digest <> ''")
@@ -129,6 +197,21 @@ class Store(Blobs):
         row = (recipe, known.digest, known.refusal, known.record)
         with self._database.transaction() as database:
             database.execute("INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?)", (*row, checksum(*row)))
+
+    def remember_environments(self, rows: Iterable[tuple[str, KnownEnvironment]]) -> None:
+        """Remembers what other machines made of recipes. Of two for one recipe the same one stays in any order: one
+        that could be made before one that was refused."""
+        kept: dict[str, tuple[bool, tuple[str, ...]]] = {}
+        for recipe, known in rows:
+            there = self.environment(recipe) if recipe not in kept else None
+            for each in filter(None, (known, there)):
+                row = (not each.digest, (recipe, each.digest, each.refusal, each.record))
+                kept[recipe] = min(row, kept.get(recipe, row))
+        with self._database.transaction() as database:
+            for _, texts in kept.values():
+                database.execute(
+                    "INSERT OR REPLACE INTO environments VALUES (?, ?, ?, ?, ?)", (*texts, checksum(*texts))
+                )
 
     def forget_refusals(self) -> None:
         """The index is asked again for what was not installable."""
@@ -183,17 +266,18 @@ class Store(Blobs):
         if self.shown_damage:
             return 0
         with self._database.transaction() as database:
-            return database.execute(
+            removed = database.execute(
                 "DELETE FROM results WHERE finished_at < ? AND key NOT IN (SELECT key FROM shown)", (older_than,)
             ).rowcount
+            database.execute("DELETE FROM alternatives WHERE key NOT IN (SELECT key FROM results)")
+            return removed
 
     def environments_of_results(self) -> set[str]:
         """The digests of the environments of all results."""
         return {row["environment"] for row in self._records()}
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        for _, record in self._database.whole_rows("SELECT key, record, checksum FROM results"):
-            yield json.loads(record)
+        return map(json.loads, self.all_records())
 
     def remove_unreferenced_blobs(self) -> int:
         """Removes blobs that no result names as an output or an input. Returns the bytes freed."""
@@ -207,6 +291,10 @@ class Store(Blobs):
                 freed += path.stat().st_size
                 path.unlink()
         return freed
+
+
+def _columns(row: Mapping[str, Any]) -> tuple[str, str, str, float, str]:
+    return row["key"], row["stage"], row["outcome"], row["end"]["seconds"], row["finished_at"]
 
 
 def _shown(table: int, key: str) -> tuple[int, str, str]:

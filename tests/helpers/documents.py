@@ -77,6 +77,15 @@ BY_NAME = {
     "python -m matrix image build --engine nix": ("tests/real/test_flake_real.py", '"build", "--engine", "nix"'),
     "python -m matrix image verify --engine nix": ("tests/real/test_engine_nix.py", '"verify"'),
     "python -m matrix lock --nix-only": ("tests/real/test_engine_nix.py", "make_table("),
+    "python -m matrix shards exporters --shards 16 --disk-budget 12 --format github --output shards.yml": (
+        "tests/unit/cli/test_sharing.py",
+        '"--shards", "16", "--disk-budget", "12"',
+    ),
+    "python -m matrix shards exporters --shards 16 --format slurm --output shards.sh": (
+        "tests/unit/cli/test_sharing.py",
+        '["github", "slurm"]',
+    ),
+    "python -m matrix shards exporters --shards 16": ("tests/unit/cli/test_sharing.py", '"shards", "exporters"'),
     "python -m matrix site -o FOLDER run.json": ("tests/real/test_site_real.py", '"site", "-o"'),
     "python -m pytest tests/component": ("noxfile.py", '"tests/component"'),
     "python -m pytest tests/large": ("noxfile.py", '"tests/large"'),

@@ -116,3 +116,46 @@ def test_new_locks_become_a_patch_and_new_results_alone_do_not(tmp_path, found):
         subprocess.run([*run, apply], cwd=other, env=env, check=True, timeout=60)
         changed = git(other, "diff", "--cached", "--name-only").split()
         assert changed == ["images/b.txt", "results/portability.json"]
+
+
+# -- the workflow and the script that `shards` makes
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The files of `quick` in 3 shards."""
+    folder = tmp_path_factory.mktemp("made")
+    files = {"github": folder / "shards.yml", "slurm": folder / "shards.sh"}
+    for kind, path in files.items():
+        words = ["shards", "quick", "--shards", "3", "--disk-budget", "12", "--format", kind, "--output", str(path)]
+        tool(sys.executable, "-m", "matrix", *words)
+    return files
+
+
+def test_the_made_workflow_is_valid_and_has_no_way_in(made):
+    beside = Path(sys.executable)
+    check = ("--builtin-schema", "vendor.github-workflows", str(made["github"]))
+    tool(str(beside.with_name("check-jsonschema")), *check)
+    tool(str(beside.with_name("zizmor")), "--offline", "--persona", "pedantic", str(made["github"]))
+
+
+def test_the_made_workflow_takes_the_actions_that_the_committed_one_has(made):
+    found = set(re.findall(r"uses: (\S+ # \S+)", made["github"].read_text(encoding="utf-8")))
+    assert len(found) == 4
+    assert found <= set(re.findall(r"uses: (\S+ # \S+)", WORKFLOWS[0].read_text(encoding="utf-8")))
+
+
+def test_every_command_of_the_made_files_exists(made):
+    for kind, path in made.items():
+        text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))
+        lines = re.findall(r"^\s+python -m matrix (.+)", text, re.MULTILINE)
+        assert len(lines) == 6, kind
+        for line in lines:
+            words = [re.sub(r"\$\w+", "1", word) for word in shlex.split(line.partition(" >> ")[0])]
+            make_parser().parse_args(words)
+
+
+def test_the_shell_reads_the_made_scripts(made):
+    steps = [step["run"] for job in jobs(made["github"]).values() for step in job["steps"] if "run" in step]
+    for text in (*steps, made["slurm"].read_text(encoding="utf-8")):
+        subprocess.run(["bash", "-n"], input=text, text=True, check=True, timeout=20)

@@ -325,14 +325,14 @@ class LocalExecutor:
         known = self._provision.known(event)
         if self._stopping:
             return
-        if event.missing:
-            self._refuse(event.request, Outcome.UNTESTED, event.missing)
-        elif known is None:
-            self._provision.ask(event.request)
-        elif known.refusal:
+        if known and known.refusal:
             self._refuse(event.request, Outcome.NOT_INSTALLABLE, known.refusal)
-        else:
+        elif known:
             self._events.append(EnvironmentKnown(request=event.request, digest=known.digest))
+        elif event.missing:
+            self._refuse(event.request, Outcome.UNTESTED, event.missing)
+        else:
+            self._provision.ask(event.request)
 
     def _realised(self, event: Realised) -> None:
         self._provision.remember(event)

@@ -101,6 +101,7 @@ class Provision:
         self._wanted: set[EnvironmentRequest] = set()
         self._making: dict[EnvironmentRequest, None] = {}
         self._loaded: dict[EnvironmentRequest, Environment] = {}
+        self._tried: set[EnvironmentRequest] = set()
         self._fresh: set[EnvironmentRequest] = set()
         """Made by this run."""
         self._tasks: list[Future[None]] = []
@@ -127,12 +128,12 @@ class Provision:
         """What an earlier run learnt about a recipe."""
         self._unknown.discard(event.request)
         self._making.pop(event.request, None)
-        if event.missing:
+        if event.missing and event.request in self._tried:
             return None
-        self._recipes[event.request] = event.recipe
+        self._recipes.setdefault(event.request, event.recipe)
         if event.stands:
             self.disk.found(event.request)
-        known = self._store.environment(event.recipe)
+        known = next(iter(self._store.environments_known(event.request, event.recipe, self._engine.name)), None)
         return None if known and known.refusal and not _is_recent(known) else known
 
     def environment(self, request: EnvironmentRequest) -> Environment | None:
@@ -199,6 +200,7 @@ class Provision:
     def _make(self, request: EnvironmentRequest) -> None:
         self._wanted.discard(request)
         self._making[request] = None
+        self._tried.add(request)
         self._submit(self._realise, request)
 
     def close_worker(self, request: EnvironmentRequest) -> None:
@@ -275,6 +277,10 @@ class Provision:
             self._announce(Realised(request=request, fault=f"{fault}; {fault.tip}"))
         except NotRunnable as reason:
             self._announce(RecipeKnown(request=request, missing=str(reason)))
+        except EngineMissing as reason:
+            if self._recipes.get(request):
+                raise
+            self._announce(RecipeKnown(request=request, missing=f"{reason}; {reason.tip}"))
 
     def _made(self, request: EnvironmentRequest) -> Environment:
         """Somebody may kill an installer: it is started once more, unless this run is what stops."""

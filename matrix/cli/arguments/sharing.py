@@ -1,0 +1,42 @@
+"""The options of verbs for runs on several machines."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from matrix.core.text import gigabytes, whole_number
+from matrix.run.shards.dealing import WAVES
+from matrix.run.shards.scripts import SCRIPTS
+
+
+def add_shard(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("shards", "one part of the run on this machine, in place of all of it")
+    group.add_argument("--shard", type=shard_number, metavar="I/N", help="the I-th of N parts of a wave")
+    waves = tuple(range(1, WAVES + 1))
+    text = "1: exports, and what else needs no other job; 2: the rest, with the bundles of wave 1 merged into the store"
+    group.add_argument("--wave", type=int, choices=waves, help=text)
+    group.add_argument("--bundle", type=Path, metavar="FILE", help="write there what the shard measured, for `merge`")
+
+
+def shard_number(text: str) -> tuple[int, int]:
+    """`3/16`: the number of a shard, and of how many."""
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(
+            f"read {text!r}, expected one of several shards, such as 3/16: from 1/16 to 16/16"
+        )
+    return int(found[1]), int(found[2])
+
+
+def add_merge(command: argparse.ArgumentParser) -> None:
+    command.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="a file of `run --bundle`")
+
+
+def add_shards(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--shards", type=whole_number, default=4, metavar="N", help="of each wave; default: 4")
+    command.add_argument("--disk-budget", type=gigabytes, metavar="GB", help="for environments, on each machine")
+    text = "github: a workflow of GitHub Actions; slurm: a script; default: %(default)s"
+    command.add_argument("--format", choices=("text", *SCRIPTS), default="text", help=text)
+    command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")

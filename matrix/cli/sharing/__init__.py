@@ -1,0 +1,1 @@
+"""The verbs for runs on several machines."""
