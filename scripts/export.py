@@ -24,20 +24,17 @@ import sys
 import traceback
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import numpy
 import torch
 from model_interface import Call, InterfaceFault, as_array, changed, kind, require_held, save
+from model_watch import WATCH, ModelFault
 from torch.utils import _pytree
 
 FORMAT = 2
 OWN_CODE, EXPORTING = "in the model's own code: ", "exporting with "
 ATTEMPT_SECONDS = 300  # for the model on other inputs, on which it may never end
-
-
-class ModelFault(Exception):
-    """The model file, and not an exporter, is at fault; the text says where and what was expected."""
 
 
 def run(arguments: dict[str, Any]) -> None:
@@ -50,6 +47,37 @@ def run(arguments: dict[str, Any]) -> None:
     have that many. Raises ModelFault, with one line, where it does not keep to that or fails in plain torch; what torch
     and turbine raise while they export comes through.
     """
+    place = os.getcwd()
+    known = referenced(arguments)
+    model, record, options = known.model, known.record, dict(known.shapes)
+    if "strict" in arguments:
+        options["strict_export"] = arguments["strict"] == "true"
+    aot = importlib.import_module(exporter())
+    if arguments.get("parameters") == "external":
+        begin(f"{EXPORTING}{aot.__name__}")
+        aot.save_module_parameters(os.path.join(place, "parameters.irpa"), model.model)
+        aot.externalize_module_parameters(model.model, external_scope="model")
+    begin(f"{EXPORTING}{aot.__name__}")
+    exported = aot.export(known.module, *model.tensors, **options)
+    exported.save_mlir(os.path.join(place, "module.mlir"))
+    leave(place, "export.json", record)
+    if "float64" in {entry["dtype"] for entry in (*record["inputs"], *record["outputs"])}:
+        leave(place, "float64.json", {"interface": True})
+
+
+class Referenced(NamedTuple):
+    """A model whose inputs and expected outputs lie in the job's folder. `module` is what a tool gets, with the
+    tensors of `model`; `shapes` has `dynamic_shapes` for torch.export where the file defines them."""
+
+    model: Call
+    module: torch.nn.Module
+    record: dict[str, Any]
+    shapes: dict[str, Any]
+
+
+def referenced(arguments: dict[str, Any]) -> Referenced:
+    """The model of `arguments["model_file"]`, with `input_N.npy` and `expected_N.npy` of what plain torch computes;
+    whatever exports or converts it is compared with these. Raises ModelFault."""
     torch.set_num_threads(1)  # a convolution's last digits differ with the number of threads, and that with free cores
     place = os.getcwd()
     path = settle(arguments["model_file"], json.loads(arguments.get("files", "{}")))
@@ -73,29 +101,19 @@ def run(arguments: dict[str, Any]) -> None:
         "state": "as model() gives it",
     }
     record.update(movements(model, place, record["outputs"]))
-    dtypes = {entry["dtype"] for entry in (*record["inputs"], *record["outputs"])}
-    options = {"strict_export": arguments["strict"] == "true"} if "strict" in arguments else {}
-    aot = importlib.import_module(exporter())
-    plain = model.plain and "bfloat16" not in dtypes
+    plain = model.plain and "bfloat16" not in {entry["dtype"] for entry in (*record["inputs"], *record["outputs"])}
+    shapes = {}
     if hasattr(definition, "dynamic_shapes"):
-        shapes = call(definition, "dynamic_shapes")
+        given = call(definition, "dynamic_shapes")
         with at_the_edge():
-            options["dynamic_shapes"] = shapes if plain else model.shapes(shapes)
-    if arguments.get("parameters") == "external":
-        begin(f"{EXPORTING}{aot.__name__}")
-        aot.save_module_parameters(os.path.join(place, "parameters.irpa"), module)
-        aot.externalize_module_parameters(module, external_scope="model")
-    begin(f"{EXPORTING}{aot.__name__}")
-    exported = aot.export(module if plain else model, *model.tensors, **options)
-    exported.save_mlir(os.path.join(place, "module.mlir"))
-    leave(place, record, float64="float64" in dtypes)
+            shapes["dynamic_shapes"] = given if plain else model.shapes(given)
+    return Referenced(model, module if plain else model, record, shapes)
 
 
-def leave(place: str, record: dict[str, Any], *, float64: bool) -> None:
-    for name, content in {"export.json": record, **({"float64.json": {"interface": True}} if float64 else {})}.items():
-        with open(os.path.join(place, name), "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, sort_keys=True)
-            file.write("\n")
+def leave(place: str, name: str, content: dict[str, Any]) -> None:
+    with open(os.path.join(place, name), "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.write("\n")
 
 
 @contextlib.contextmanager
@@ -121,37 +139,6 @@ def settle(path: str, files: dict[str, str]) -> str:
     if files:
         sys.path.insert(0, folder)  # as Python does for a script
     return os.path.join(folder, os.path.basename(path))
-
-
-class Watch:
-    """An audit hook: what a model reads of this machine must be in the job's key. Only while `on`: torch and turbine
-    read what they like."""
-
-    SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/nix/store")
-
-    def __init__(self) -> None:
-        self.on = False
-        self.places: set[str] = set()
-        for path in (*self.SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(__file__), *sys.path):
-            self.allow(path)
-
-    def allow(self, path: str) -> None:
-        if path:
-            self.places |= {os.path.join(os.path.abspath(path), ""), os.path.join(os.path.realpath(path), "")}
-
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event != "open" or not self.on or isinstance(arguments[0], int):
-            return
-        path = os.path.abspath(os.fsdecode(arguments[0]))
-        inside = path.startswith(tuple(self.places)) or os.path.realpath(path).startswith(tuple(self.places))
-        if not inside and os.path.isfile(path):
-            if arguments[2] & (os.O_WRONLY | os.O_RDWR):
-                raise ModelFault(f"the model writes outside of its folder: write below the current one; it is {path}")
-            way = f'put it beside the model, and write FILES = ("{os.path.basename(path)}",)'
-            raise ModelFault(f"the model reads a file that it does not declare: {way}; it is {path}")
-
-
-WATCH = Watch()
 
 
 @contextlib.contextmanager

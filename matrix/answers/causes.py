@@ -139,7 +139,8 @@ def _stretches(cell: Cell, cells: Sequence[Cell]) -> tuple[Stretch, ...]:
     if not cell.measured:
         return ()
     lines: dict[tuple[str, ...], list[Cell]] = {(axis,): _line((axis,), cell, cells) for axis in cell.axes}
-    if len({cell.axes.get(axis) for axis in TIED}) == 1 and not any(lines.get((axis,)) for axis in TIED):
+    labels = {cell.axes.get(axis) for axis in TIED}
+    if len(labels) == 1 and None not in labels and not any(lines.get((axis,)) for axis in TIED):
         lines[TIED] = _line(TIED, cell, cells)
     return tuple(_stretch(axes, cell, line) for axes, line in lines.items() if line)
 

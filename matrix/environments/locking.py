@@ -175,10 +175,11 @@ def _of_its_minor(
 
 def _package_task(kind: str, wish: PackageWish, version: str, *, extra: str = "") -> Task:
     pins = ((wish.package, version),)
+    beside = (word for selector, words in wish.beside if select(selector, [version]) for word in words)
     return Task(
         name=lock_name(kind, dict(pins)),
         pins=pins,
-        requirements=(f"{wish.package}{extra}=={version}",),
+        requirements=(f"{wish.package}{extra}=={version}", *beside),
         lowest_python=wish.lowest_python,
         variant="",
     )

@@ -76,7 +76,7 @@ def known_labels(axis: str, spec: Spec, catalogue: Catalogue) -> tuple[str, ...]
     row = spec.axis_rows.get(axis)
     if row is None:
         return tuple(spec.own_axes[axis])
-    releases = catalogue.locks.releases(axis) if row.released else ()
+    releases = catalogue.locks.releases(axis, spec.backends) if row.released else ()
     return (*releases, *_own_tools(row, spec), *row.known(spec, catalogue))
 
 
@@ -91,7 +91,7 @@ def _shared_releases(axis: str, releases: Sequence[str], spec: Spec, catalogue: 
     """The releases that the axes tied to this one have too: the latest of a minor release is the latest that all have,
     as compiler 3.7.1 has no runtime of its number."""
     tied = [name for name, other in spec.ties.items() if other == axis and name in spec.axis_rows]
-    others = [{*catalogue.locks.releases(name)} for name in tied if spec.axis_rows[name].released]
+    others = [{*catalogue.locks.releases(name, spec.backends)} for name in tied if spec.axis_rows[name].released]
     return tuple(each for each in releases if all(each in known for known in others)) or tuple(releases)
 
 
@@ -108,7 +108,7 @@ def selected_labels(
     known, row = known_labels(axis, spec, catalogue), spec.axis_rows.get(axis)
     labels: dict[str, None] = {}
     own = _own_tools(row, spec)
-    releases = catalogue.locks.releases(axis) if row and row.released else ()
+    releases = catalogue.locks.releases(axis, spec.backends) if row and row.released else ()
     shared = _shared_releases(axis, releases, spec, catalogue)
     for index, term in enumerate(terms):
         where = (place or f"axes.{axis}") + (f"[{index}]" if len(terms) > 1 else "")

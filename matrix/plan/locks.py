@@ -11,10 +11,11 @@ import contextlib
 import datetime
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -27,6 +28,9 @@ from matrix.core.versions import ascending
 from matrix.plan.stages import axes, environments, kinds
 from matrix.plan.user_inputs import key_of, names, pins_fit
 from matrix.plan.wanted import PIN, axis_packages, read_wanted
+
+if TYPE_CHECKING:
+    from matrix.plan.backends.backend import Backend
 
 PINS = "# pins: "
 REFUSED = "# not installable: "
@@ -82,19 +86,21 @@ class LockIndex:
     place: Path = NOWHERE
     """The folder of these locks."""
 
-    def releases(self, axis: str) -> tuple[str, ...]:
-        """The versions in the locks for an axis of releases, ascending."""
-        return ascending(self._packages(axis)) if axes()[axis].package else self.pythons
+    def releases(self, axis: str, among: Collection[Backend] = ()) -> tuple[str, ...]:
+        """The versions in the locks for an axis of releases, ascending; of an axis that backends share, those of the
+        backends `among` which it is asked for, or of all."""
+        return ascending(self._packages(axis, among)) if axes()[axis].package else self.pythons
 
     def package(self, axis: str, release: str) -> str:
         """The package of which a release of an axis is one: it may have had another name before."""
         return self._packages(axis).get(release, axes()[axis].package)
 
-    def _packages(self, axis: str) -> dict[str, str]:
+    def _packages(self, axis: str, among: Collection[Backend] = ()) -> dict[str, str]:
         """The releases of an axis that the locks pin, with the package of each."""
-        kind = next(each.name for each in environments().values() if axis in each.axes and not each.follows)
+        meant = [kind for backend in among for kind in backend.environments] or environments().values()
+        kinds_so = {each.name for each in meant if axis in each.axes and not each.follows}
         row = axes()[axis]
-        pins = (pin for lock in self.locks if kind_of(lock) == kind for pin in lock.pins)
+        pins = (pin for lock in self.locks if kind_of(lock) in kinds_so for pin in lock.pins)
         return {version: package for package, version in pins if package in (row.package, row.older_package)}
 
     def find(self, kind: str, pins: Mapping[str, str], *, variant: str = "cuda") -> Lock | None:
@@ -111,7 +117,8 @@ class LockIndex:
         beyond = {
             lock: {package: version for package, version in lock.pins if (package, version) not in base.pins}
             for lock in self.locks
-            if set(base.pins) < set(lock.pins) and variant_of(lock) == variant_of(base)
+            if set(base.pins) < set(lock.pins)
+            and (kind_of(lock), variant_of(lock)) == (kind_of(base), variant_of(base))
         }
         fitting = [lock for lock, pins in beyond.items() if pins_fit(pins, packages)]
         if fitting:
@@ -121,10 +128,10 @@ class LockIndex:
         places = tuple(f"--find-links={folder}" for folder in own)
         if (found := self.extended.get(key)) and all(folder.is_dir() for folder in own):
             return replace(found, extends=base, packages=packages, places=places)
-        name, dot, variant = base.name.rpartition(".")
+        variant = f".{variant_of(base)}" if variant_of(base) else ""
         return Lock(
-            name="+".join((name, *names(packages))) + dot + variant,
-            path=self.place / f"{key}.{variant}.txt",
+            name="+".join((base.name.removesuffix(variant), *names(packages))) + variant,
+            path=self.place / f"{key}{variant}.txt",
             digest="",
             pins=base.pins,
             extends=base,
@@ -160,7 +167,8 @@ def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
     if len(packages) == 1:
         ((axis, package),) = packages.items()
         older = axes()[axis].older_package
-        return f"{kind}/{pins[older] if older in pins else pins[package]}"
+        more = "".join(f"+{name}-{pins[name]}" for name in sorted(pins.keys() - {package, older}))
+        return f"{kind}/{pins[older] if older in pins else pins[package]}{more}"
     named = [(axis, pins[package]) for axis, package in packages.items()]
     further = [(package, pins[package]) for package in sorted(pins.keys() - set(packages.values()))]
     return f"{kind}/{'+'.join(f'{name}-{version}' for name, version in (*named, *further))}.{variant}"

@@ -14,9 +14,10 @@ from matrix.core.keys import job_key
 from matrix.core.records import EnvironmentRequest, Job, Limits, Outcome, Stage
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentKind, Given, ModelForm, StageKind, matching
 from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.onnxruntime import ONNXRUNTIME
 from matrix.plan.backends.shared import BARE
 
-BACKENDS: tuple[Backend, ...] = (IREE,)
+BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME)
 """The result of `backends()`."""
 
 
@@ -41,8 +42,16 @@ def _table(backends: tuple[Backend, ...]) -> _Table:
         backends={kind.name: backend for backend in backends for kind in backend.stages},
         axes={axis.name: axis for backend in backends for axis in backend.axes},
         environments={kind.name: kind for backend in backends for kind in (*backend.environments, BARE)},
-        forms={form.name: form for backend in reversed(backends) for form in backend.forms},
+        forms=_first(form for backend in backends for form in backend.forms),
     )
+
+
+def _first(forms: Iterable[ModelForm]) -> dict[str, ModelForm]:
+    """The forms by name; of backends with the same one, that of the first."""
+    found: dict[str, ModelForm] = {}
+    for form in forms:
+        found.setdefault(form.name, form)
+    return found
 
 
 def backends() -> tuple[Backend, ...]:

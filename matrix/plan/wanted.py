@@ -14,7 +14,9 @@ from matrix.plan.stages import axes, environments
 WANTED = "wanted.toml"
 _OLDER = "older"
 """The table, in that of a package, of the releases under its older name."""
+_BESIDE = "beside"
 BELONGS = "it belongs into images/locks as TOML"
+LATEST_MINORS = "latest-minors "
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9.!+_-]*)\Z")
 _VERSION = re.compile(r"\d[A-Za-z0-9.!+_-]*\Z")
 _PYTHON = re.compile(r"3\.\d{1,2}\Z")
@@ -22,11 +24,13 @@ _PYTHON = re.compile(r"3\.\d{1,2}\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageWish:
-    """All releases of one package that a specifier allows, each in its own lock."""
+    """All releases of one package that a specifier or selector allows, each in its own lock."""
 
     package: str
     specifier: str
     lowest_python: str
+    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(selector, requirements): what the locks of the selected releases hold too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +70,14 @@ def read_wanted(folder: Path) -> Wanted:
     """`wanted.toml`. Raises LockFault with all its faults."""
     top = read_toml(folder / WANTED, str(folder / WANTED), file_format=1, tip=BELONGS)
     kinds = {kind: axis_packages(kind) for kind, each in environments().items() if each.axes and not each.follows}
-    top.only(("format", "pythons", *kinds, "beside"))
+    top.only(("format", "pythons", *kinds, _BESIDE))
     single = {kind: next(iter(packages)) for kind, packages in kinds.items() if len(packages) == 1}
     tables = {kind: top.table(kind) for kind in single if kind in top.content}
     wanted = Wanted(
         pythons=_pythons(top),
         packages={
-            kind: _package_wish(axes()[single[kind]].package, table, (_OLDER,)) for kind, table in tables.items()
+            kind: _package_wish(axes()[single[kind]].package, table, (_OLDER, _BESIDE))
+            for kind, table in tables.items()
         },
         older={
             kind: _package_wish(axes()[single[kind]].older_package, table.table(_OLDER))
@@ -80,7 +85,7 @@ def read_wanted(folder: Path) -> Wanted:
             if _OLDER in table.content
         },
         combined=tuple(_combined_wish(kind, row) for kind in kinds if kind not in single for row in top.tables(kind)),
-        beside=_beside(top.table("beside")),
+        beside=_beside(top.table(_BESIDE)),
     )
     top.raise_faults(WANTED, tip="correct the file")
     return wanted
@@ -111,14 +116,17 @@ def _package_wish(package: str, table: Table, further: tuple[str, ...] = ()) -> 
 
     table.only(("package", "specifier", "lowest_python", *further))
     specifier = table.text("specifier", required=True)
-    try:
-        SpecifierSet(specifier)
-    except InvalidSpecifier:
-        table.fault("specifier", f"read {specifier!r}, expected a PEP 440 specifier such as '>=2.9'")
+    beside = table.table(_BESIDE)
+    for place, key, read in ((table, "specifier", specifier), *((beside, each, each) for each in beside.content)):
+        try:
+            SpecifierSet(read.removeprefix(LATEST_MINORS))
+        except InvalidSpecifier:
+            place.fault(key, f"read {read!r}, expected a PEP 440 specifier such as '>=2.9', or '{LATEST_MINORS}>=2.9'")
     return PackageWish(
         package=table.choice("package", [package], package),
         specifier=specifier,
         lowest_python=_lowest_python(table),
+        beside=tuple((each, beside.texts(each)) for each in beside.content),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matrix.core.data import DATA
-from matrix.core.records import JobResult, Outcome
+from matrix.core.records import JobResult, Outcome, Stage
 from matrix.plan.stages import backends, kinds
 
 UNRECOGNISED = "unrecognised"
@@ -55,9 +55,11 @@ class Signature:
     outcome: Outcome | None = None
 
 
-def rows() -> tuple[SignatureRow, ...]:
-    """The rows of all backends, in order. Patterns are compiled on the first call."""
-    return _rows(tuple(backend.signatures for backend in backends()))
+def rows(stage: Stage = "") -> tuple[SignatureRow, ...]:
+    """The rows of all backends, in order; those of the backend of a stage first. Patterns are compiled on the first
+    call."""
+    ordered = sorted(backends(), key=lambda backend: stage not in {kind.name for kind in backend.stages})
+    return _rows(tuple(backend.signatures for backend in ordered))
 
 
 @functools.cache
@@ -100,9 +102,10 @@ def legends() -> dict[str, str]:
     }
 
 
-def recognise(log: str) -> Signature:
-    """The signature of a failed job's log. An unknown message stays visible as `unrecognised`, with its text."""
-    return _recognise(log[-LONGEST_LOG:], rows())
+def recognise(log: str, stage: Stage = "") -> Signature:
+    """The signature of a failed job's log: of the backend of its stage, if that knows the message. An unknown message
+    stays visible as `unrecognised`, with its text."""
+    return _recognise(log[-LONGEST_LOG:], rows(stage))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -159,7 +162,7 @@ def signature_of(result: JobResult) -> Signature:
         return _own("time-limit", f"ended after {end.seconds:.1f} s", "raise [limits] in the spec if it needs longer")
     if result.outcome is Outcome.OUT_OF_MEMORY and end.end == "out_of_memory":  # else its log says so
         return _memory(result)
-    recognised = recognise(end.log)
+    recognised = recognise(end.log, result.stage)
     return _crash(result, recognised) if result.outcome is Outcome.CRASHED else recognised
 
 

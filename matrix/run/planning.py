@@ -181,10 +181,13 @@ def load_catalogue(
 
 
 def _script_digest(script: Path) -> str:
-    """The digest of a script and of the scripts beside it that it imports."""
-    words = re.findall(r"^(?:from|import) (\w+)", script.read_text(encoding="utf-8"), re.MULTILINE)
-    beside = [path for word in words if (path := script.with_name(f"{word}.py")).is_file()]
-    return digest([sha256(path) for path in (script, *beside)]) if beside else sha256(script)
+    """The digest of a script and of the scripts beside it that it imports, and that these import."""
+    found = [script]
+    for path in found:
+        words = re.findall(r"^(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        beside = (script.with_name(f"{word}.py") for word in words)
+        found += [each for each in dict.fromkeys(beside) if each.is_file() and each not in found]
+    return digest([sha256(path) for path in found]) if len(found) > 1 else sha256(script)
 
 
 def asked_toolchains(spec: Spec, axis: str) -> dict[str, str]:

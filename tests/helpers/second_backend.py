@@ -1,4 +1,4 @@
-"""A backend of two stages beside IREE: a release of `scaler` converts a model, a script runs what came out.
+"""A backend of two stages beside those that ship: a release of `scaler` converts a model, a script runs what came out.
 
 The model is MLIR whose first line says by what it scales. Release 1.0 converts it right, 2.0 adds a hundredth, 3.0
 refuses it.
@@ -27,7 +27,7 @@ from matrix.plan.backends.backend import (
     ModelForm,
     StageKind,
 )
-from matrix.plan.backends.iree import IREE, MLIR
+from matrix.plan.backends.iree import MLIR
 from matrix.plan.backends.iree_values import release_values
 from matrix.plan.backends.shared import BARE, MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Model
@@ -138,8 +138,9 @@ def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch, releases: Mapping[str
     for place in (wheels, locks / "converter", folder / "data" / "results"):
         place.mkdir(parents=True)
     (folder / "data" / "scripts").symlink_to(ROOT / "scripts")
-    for kind in ("compiler", "importer", "runtime", "exporter"):
-        (locks / kind).symlink_to(ROOT / "images" / "locks" / kind)
+    for shipped in (ROOT / "images" / "locks").iterdir():
+        if shipped.is_dir():
+            (locks / shipped.name).symlink_to(shipped)
     for version, line in releases.items():
         files = {"scaler.py": CONVERTER.format(line)}
         wheel = local_wheel(wheels, "scaler", version, files, scripts="scaler = scaler:main")
@@ -155,7 +156,7 @@ def lay_out(folder: Path, monkeypatch: pytest.MonkeyPatch, releases: Mapping[str
         "UV_OFFLINE": 1,
     }.items():
         monkeypatch.setenv(name, str(value))
-    monkeypatch.setattr(stages, "BACKENDS", (IREE, scaler(folder)))
+    monkeypatch.setattr(stages, "BACKENDS", (*stages.BACKENDS, scaler(folder)))
     (folder / "double.mlir").write_text("// scales by 2.0\n")
     x = numpy.arange(6, dtype=numpy.float32).reshape(2, 3)
     numpy.save(folder / "x.npy", x)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import pytest
+
 from matrix.plan.backends.iree import IREE
-from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
+from matrix.plan.backends.shared import BARE, MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
+from matrix.plan.stages import backends
 
 ROOT = Path(__file__).parents[2]
 MATRIX = ROOT / "matrix"
@@ -83,22 +86,44 @@ def test_only_what_is_irees_alone_reads_its_record():
     assert reads == IREES_OWN
 
 
+def test_a_further_backend_is_named_nowhere_but_in_its_record():
+    """What reads records names none of them: neither its stages, nor its axes, nor its environments."""
+    shared = {*SHARED, TORCH_AXIS.name}
+    names = {
+        row.name
+        for backend in backends()[1:]
+        for row in (*backend.stages, *backend.axes, *backend.environments)
+        if row.name not in shared
+    }
+    words = {
+        name: {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        for name, tree in modules().items()
+    }
+    assert {name: found & names for name, found in words.items() if found & names} == {}
+
+
 def test_no_stage_axis_or_environment_has_the_name_of_another():
-    for rows in (IREE.axes, IREE.stages, IREE.environments):
-        names = [row.name for row in rows]
+    """Two backends may share an axis; each has its own stages and environments."""
+    rows = {axis for backend in backends() for axis in backend.axes}
+    kinds = [kind for backend in backends() for kind in backend.environments]
+    for named in (rows, [kind for backend in backends() for kind in backend.stages], kinds):
+        names = [row.name for row in named]
         assert len(set(names)) == len(names)
 
 
-def test_each_row_names_rows_that_there_are():
-    environments, axes = {kind.name for kind in IREE.environments}, {axis.name for axis in IREE.axes}
-    for place, kind in enumerate(IREE.stages):
-        assert kind.environment in environments
+@pytest.mark.parametrize("backend", backends(), ids=lambda backend: backend.name)
+def test_each_row_names_rows_that_there_are(backend):
+    environments, axes = {kind.name for kind in backend.environments}, {axis.name for axis in backend.axes}
+    stages = {kind.name for kind in backend.stages}
+    for place, kind in enumerate(backend.stages):
+        assert kind.environment in {*environments, BARE.name}
         assert {*kind.axes} <= axes
-        assert {*kind.after} <= {before.name for before in IREE.stages[:place]}, (
-            "a stage stands behind those it follows"
-        )
-        assert kind.comes_with in ("", *STAGES)
+        before = {each.name for each in backend.stages[:place]}
+        assert {*kind.after} <= before, "a stage stands behind those it follows"
+        assert kind.comes_with in ("", *stages)
         assert all((ROOT / "scripts" / program).is_file() for program in (*kind.programs, kind.script) if program)
-    for kind in IREE.environments:
+    for kind in backend.environments:
         assert {*kind.axes} <= axes
         assert kind.follows in ("", *environments)
+    assert {*backend.square} <= axes
+    assert (MATRIX / "data" / backend.signatures).is_file()

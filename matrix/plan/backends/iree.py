@@ -33,7 +33,7 @@ from matrix.plan.backends.iree_environments import (
     TURBINE,
     TURBINE_PACKAGE,
 )
-from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
+from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
 from matrix.plan.backends.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
 
 if TYPE_CHECKING:
@@ -259,15 +259,7 @@ STAGES = (
 AXES = (
     MODEL_AXIS,
     PYTHON_AXIS,
-    Axis(
-        name=TORCH,
-        plural="torch releases",
-        package=TORCH,
-        notes="https://github.com/pytorch/pytorch/releases/tag/v{version}",
-        released=True,
-        value=values.release_values(TORCH, EXPORT),
-        help="2.9.1, '>=2.6', latest-minors",
-    ),
+    TORCH_AXIS,
     Axis(
         name=TURBINE,
         package=TURBINE_PACKAGE,

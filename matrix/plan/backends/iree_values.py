@@ -113,16 +113,22 @@ def target_flags(row: Table, *, compile_in: Stage, run_in: Stage) -> Mapping[Sta
     return {compile_in: flags, run_in: row.texts(run_in, DEVICE)}
 
 
+def source_parts(model: Model) -> Part:
+    """What a stage whose script reads a Python file gets of it."""
+    source = (("model_file", str(model.path)), ("model_digest", model.digest))
+    named = {name: digest for name, _, digest in model.files}
+    files = (("files", canonical(named).decode()),) if named else ()
+    return Part(parameters=source + files, packages=model.packages)
+
+
 def model_parts(model: Model, *, export: Stage, importing: Stage, compiling: Stage, run: Stage) -> Mapping[Stage, Part]:
     """The meaning of a model for these stages."""
     parts: dict[Stage, Part] = {}
     if model.form == "file":
-        source = (("model_file", str(model.path)), ("model_digest", model.digest))
         external = (("parameters", "external"),) if model.external_parameters else ()
         strict = (("strict", model.strict),) if model.strict else ()
-        named = {name: digest for name, _, digest in model.files}
-        files = (("files", canonical(named).decode()),) if named else ()
-        parts[export] = Part(parameters=source + files + external + strict, packages=model.packages)
+        source = source_parts(model)
+        parts[export] = replace(source, parameters=source.parameters + external + strict)
     if model.form == "onnx":
         opset = (("opset_version", model.opset_version),) if model.opset_version else ()
         parts[importing] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))

@@ -1,4 +1,4 @@
-"""The axes that all backends share (model, python, target), and the one that chooses among backends. Pure."""
+"""The axes that backends share (model, python, torch, target), and the one that chooses among backends. Pure."""
 
 from __future__ import annotations
 
@@ -56,6 +56,12 @@ def _model(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
 def _python(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
     parts = {kind.name: Part(python=label) for kind in _kinds(spec) if PYTHON_AXIS.name in kind.axes}
     return AxisValue(axis=PYTHON_AXIS.name, label=label, parts=parts)
+
+
+def _torch(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
+    part = Part(pins=((TORCH_AXIS.package, label),))
+    parts = {kind.name: part for kind in _kinds(spec) if TORCH_AXIS.name in kind.axes}
+    return AxisValue(axis=TORCH_AXIS.name, label=label, parts=parts)
 
 
 def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
@@ -128,6 +134,15 @@ PYTHON_AXIS = Axis(
     help="the exporter's Python: 3.11, '>=3.10', all",
     default=("3.11",),
     released=True,
+)
+TORCH_AXIS = Axis(
+    name="torch",
+    plural="torch releases",
+    package="torch",
+    notes="https://github.com/pytorch/pytorch/releases/tag/v{version}",
+    released=True,
+    value=_torch,
+    help="2.9.1, '>=2.6', latest-minors",
 )
 TARGET_AXIS = Axis(
     name="target",

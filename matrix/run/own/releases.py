@@ -26,7 +26,6 @@ from matrix.core.versions import is_version
 from matrix.environments.index import FIND_LINKS, OWN_INDEX, PackageIndex, configured_index
 from matrix.plan.locks import OWN_LOCKS, LockIndex, lock_name, read_lock
 from matrix.plan.spec import Spec
-from matrix.plan.stages import environments
 
 LOCK_FORMAT = 1
 MOST_METADATA = 1 << 20
@@ -48,7 +47,7 @@ def with_own_releases(locks: LockIndex, spec: Spec) -> LockIndex:
     places = places_of(spec)
     if not places:
         return locks
-    kinds = [kind for kind in environments().values() if len(kind.axes) == 1]
+    kinds = [kind for backend in spec.backends for kind in backend.environments if len(kind.axes) == 1]
     packages = {row.package: axis for axis, row in spec.axis_rows.items() if any(axis in kind.axes for kind in kinds)}
     found = _found(places, packages, spec)
     known = {pin for lock in locks.locks for pin in lock.pins}

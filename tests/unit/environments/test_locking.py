@@ -314,3 +314,19 @@ def test_every_release_that_is_locked_here_has_its_day():
         for version in locks.releases(axis) if row.package else ():
             package = row.older_package if is_dated(version) else row.package
             assert dates[package][version].year >= 2023, (package, version)
+
+
+def test_what_stands_beside_the_selected_releases_is_in_their_locks(folder):
+    beside = '[compiler.beside]\n"<3.8" = ["numpy<2"]\n">=3.7.1" = ["onnx", "onnxscript"]\n'
+    before, kind, after = WANTED.partition("[runtime]")
+    (folder / "wanted.toml").write_text(before + beside + kind + after)
+    lock_all(folder, Table())
+    held = {path.stem: path.read_text() for path in (folder / "compiler").glob("*.txt")}
+    assert {version for version, text in held.items() if "numpy<2" in text} == {"3.7.0", "3.7.1"}
+    assert {version for version, text in held.items() if "onnxscript" in text} == {"3.7.1", "3.9.0", "3.10.0"}
+
+
+def test_a_selector_beside_a_package_that_is_none_is_a_fault(folder):
+    (folder / "wanted.toml").write_text(WANTED + '[runtime.beside]\n"newest" = ["onnx"]\n')
+    with pytest.raises(LockFault, match=r"runtime\.beside\.newest: read 'newest', expected a PEP 440 specifier"):
+        lock_all(folder, Table())

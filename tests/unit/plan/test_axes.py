@@ -10,7 +10,7 @@ from samples import catalogue, spec_of
 from matrix.core.errors import MatrixEmpty, ModelMissing, SpecError
 from matrix.core.records import Part, Stage
 from matrix.plan.axes import axis_value, known_labels, ordered_axes, resolve_axes
-from matrix.plan.stages import axes
+from matrix.plan.backends.iree import IREE
 
 
 def resolved(body: str, machine: str = "x86_64") -> dict[str, list[str]]:
@@ -110,7 +110,7 @@ def test_a_foreign_target_says_why_it_is_untested():
 
 def test_the_order_of_axes_and_what_they_could_be():
     spec = spec_of("[axis.size.a]")
-    assert ordered_axes(spec) == (*axes(), "size")
+    assert ordered_axes(spec) == (*(axis.name for axis in IREE.axes), "size")
     known = dataclasses.replace(catalogue(), flags={})
     assert [known_labels(axis, spec, known) for axis in ("flags", "size", "torch")] == [(), ("a",), ("2.9.1",)]
 

@@ -9,6 +9,7 @@ import pytest
 from matrix.core.data import DATA, PACKAGE_FOLDER, presets
 from matrix.core.errors import MatrixEmpty
 from matrix.plan.question import Question
+from matrix.plan.stages import kinds
 from matrix.run.planning import load_spec, plan_of
 from matrix.run.schedule import Schedule
 
@@ -36,7 +37,8 @@ def test_a_preset_plans(name):
     plan = plan_of(Question(preset=name))
     assert plan.spec.name == name
     assert plan.spec.question.endswith("?")
-    assert plan.jobs("export") + plan.jobs("compile") > 0
+    before = [stage for stage in plan.stages if not kinds()[stage].compared]
+    assert sum(map(plan.jobs, before)) > 0, "a front end or a compiler has something to do"
     assert all(cell.nodes or cell.excluded for cell in plan.cells)
     assert Schedule(plan).waiting
 

@@ -10,8 +10,8 @@ import pytest
 from samples import spec_of
 
 from matrix.core.errors import SpecError, SpecSyntax
+from matrix.plan.backends.iree import IREE
 from matrix.plan.spec import SPEC_KEYS, parse_spec
-from matrix.plan.stages import axes
 from matrix.plan.user_inputs import DEFAULT_TOLERANCE, Tolerance
 
 
@@ -24,8 +24,8 @@ def faults(body: str, **more: str) -> tuple[str, ...]:
 
 def test_a_spec_with_nothing_but_its_head_has_all_defaults():
     spec = spec_of()
-    assert spec.axes == {name: axis.default for name, axis in axes().items()}
-    assert tuple(spec.axes) == tuple(axes())
+    assert spec.axes == {axis.name: axis.default for axis in IREE.axes}
+    assert tuple(spec.axes) == tuple(axis.name for axis in IREE.axes)
     assert spec.stages == ("export", "compile", "run")
     assert (spec.tables[0].rows, spec.tables[0].columns, spec.tools_python) == ("compiler", "runtime", "3.11")
 

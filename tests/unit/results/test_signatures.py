@@ -1,9 +1,9 @@
-"""Every row of signatures.toml against the real words of the tools.
+"""Every row of the backends' signatures against the real words of the tools.
 
 The messages were printed by iree-base-compiler and iree-base-runtime 2.9 to 3.13, by CPython and by glibc's loader
-(2026-11-21), those of the older releases by iree-runtime 20230209.425 to 20241104.1068 (2026-11-22). Three that this
-machine cannot provoke are the format strings of the 3.8 binaries, filled in: `elf-imports`, `executable-format`,
-and the second of `import-missing`.
+(2026-11-21), those of the older releases by iree-runtime 20230209.425 to 20241104.1068 (2026-11-22), those of ONNX
+Runtime by 1.15.1 and 1.17.3 (2026-11-23). Three that this machine cannot provoke are the format strings of the 3.8
+binaries, filled in: `elf-imports`, `executable-format`, and the second of `import-missing`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pace import allowed
 from samples import result
 
 from matrix.core.records import Outcome
-from matrix.plan.stages import kinds
+from matrix.plan.stages import backends
 from matrix.results import signatures
 from matrix.results.files import run_files
 from matrix.results.signatures import LONGEST_LOG, SignatureRow, recognise, rows, signature_of
@@ -44,6 +44,22 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         "count-refused",
         "counter: refused: AVX-512 code, which this emulator does not have: compile for x86-64-v3 or less",
         {"reason": "AVX-512 code, which this emulator does not have: compile for x86-64-v3 or less"},
+    ),
+    (
+        "onnx-ir-version",
+        "[ONNXRuntimeError] : 1 : FAIL : Load model from converted.onnx failed:/onnxruntime_src/onnxruntime/core/graph/"
+        "model.cc:179 onnxruntime::Model::Model(onnx::ModelProto&&, const onnxruntime::PathString&, const onnxruntime::"
+        "IOnnxRuntimeOpSchemaRegistryList*, const onnxruntime::logging::Logger&, const onnxruntime::ModelOptions&) "
+        "Unsupported model IR version: 10, max supported IR version: 9",
+        {"has": "10", "supports": "9"},
+    ),
+    (
+        "onnx-opset",
+        "ONNX Runtime only *guarantees* support for models stamped with official released onnx opset versions. Opset "
+        "24 is under development and support for this is limited. The operator schemas and or other functionality may "
+        "change before next ONNX release and in this case ONNX Runtime will not guarantee backward compatibility. "
+        "Current official support for domain ai.onnx is till opset 20.",
+        {"has": "24", "supports": "20"},
     ),
     (
         "statistics-unknown",
@@ -586,9 +602,10 @@ def test_letters_are_unique_and_no_mark_of_the_square() -> None:
     letters = list(signatures.codes().values())
     assert len(set(letters)) == len(letters)
     marks = [mark for mark in OUTCOME_MARKS.values() if mark]
-    early = ["", *(stage[0] for stage, kind in kinds().items() if kind.judged)]
-    shown = [first + second for first in early for second in (*letters, *marks)]
-    assert len(set(shown)) == len(shown)
+    for backend in backends():
+        early = ["", *(kind.name[0] for kind in backend.stages if kind.judged)]
+        shown = [first + second for first in early for second in (*letters, *marks)]
+        assert len(set(shown)) == len(shown)
     assert max(map(len, letters)) <= 2
     assert not {"I", "l", "1", "|"} & set(letters)  # strokes, which one takes for a border
 
@@ -599,7 +616,7 @@ def test_a_legend_says_what_each_means_without_values() -> None:
 
 @pytest.mark.parametrize("path", [file.with_suffix(".md") for file in run_files(RESULTS)], ids=lambda path: path.stem)
 def test_legends_of_the_committed_tables_are_today_s(path: Path) -> None:
-    told = re.findall(r"\| failed at \w+: ([\w-]+) \((.*?)\) *\|", path.read_text())
+    told = re.findall(r"\| failed at [\w-]+: ([\w-]+) \((.*?)\) *\|", path.read_text())
     assert told and dict(told) == {name: signatures.legends()[name] for name, _ in told}
 
 

@@ -1,0 +1,90 @@
+"""Two shipped backends in one spec: what they share, and what each has of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from matrix.core.data import DATA
+from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.onnxruntime import ONNXRUNTIME
+from matrix.plan.graph import Plan, make_plan
+from matrix.plan.locks import kind_of, load_locks, lock_name
+from matrix.plan.question import Question
+from matrix.plan.spec import parse_spec
+from matrix.run.planning import load_catalogue, plan_of
+
+GIVEN = Path(__file__).parents[2] / "data" / "onnx"
+LOCKS = DATA.parents[1] / "images" / "locks"
+BOTH = """
+format = 1
+name = "both"
+question = "Do both give the numbers of torch?"
+[axes]
+backend = ["iree", "onnxruntime"]
+model = "linear"
+torch = ["2.9.1", "2.2.2"]
+turbine = "3.9.0"
+compiler = "3.13.0"
+runtime = "3.13.0"
+onnxruntime = "1.32.0"
+"""
+
+
+def planned(text: str, folder) -> Plan:
+    spec = parse_spec(text, source="both.toml", base=folder)
+    return make_plan(spec, load_catalogue(spec))
+
+
+def test_each_torch_converts_once_and_each_runtime_runs_what_each_converted():
+    plan = plan_of(Question(preset="portability_onnxruntime"))
+    torch, runtimes = (len(plan.axes[axis]) for axis in ("torch", "onnxruntime"))
+    assert torch >= 5 and runtimes >= 5
+    assert {stage: plan.jobs(stage) for stage in plan.stages} == {"to-onnx": torch, "onnx-run": torch * runtimes}
+    assert Counter(request.kind for request in plan.environments()) == {
+        "onnx-converter": torch,
+        "onnx-runtime": runtimes,
+    }
+
+
+def test_the_cells_of_both_have_the_same_torch_and_a_pair_without_a_lock_says_so(tmp_path):
+    plan = planned(BOTH, tmp_path)
+    ends = {
+        (cell.labels["backend"], cell.labels["torch"]): [
+            plan.nodes[index].obstacle for index in cell.nodes if plan.nodes[index].obstacle
+        ]
+        for cell in plan.cells
+    }
+    assert {place for place, obstacles in ends.items() if not obstacles} == {
+        ("iree", "2.9.1"),
+        ("onnxruntime", "2.9.1"),
+        ("onnxruntime", "2.2.2"),
+    }
+    ((_, reason),) = ends["iree", "2.2.2"]
+    assert reason.startswith("no lock for torch 2.2.2 with iree-turbine 3.9.0: add the row")
+
+
+def test_an_axis_that_backends_share_has_the_releases_of_the_backends_that_are_asked():
+    locks = load_locks(LOCKS)
+    of_iree, of_onnx = (set(locks.releases("torch", (backend,))) for backend in (IREE, ONNXRUNTIME))
+    assert "2.2.2" in of_onnx - of_iree
+    assert set(locks.releases("torch")) == of_iree | of_onnx
+    assert not [cell for cell in plan_of(Question(preset="exporters")).cells if cell.labels["torch"] == "2.2.2"]
+
+
+def test_a_model_that_comes_as_onnx_is_not_converted():
+    given = '[models.mine]\nonnx = "linear.onnx"\ninputs = "input_0.npy"\nexpected = "expected_0.npy"\n'
+    alone = BOTH.replace('"linear"', '"mine"').replace('["iree", "onnxruntime"]', '"onnxruntime"')
+    alone = "\n".join(line for line in alone.splitlines() if not line.startswith(("turbine", "compiler", "runtime")))
+    plan = planned(f"{alone}\n{given}", GIVEN)
+    assert {node.stage for node in plan.nodes} == {"onnx-run"}
+
+
+def test_packages_of_a_model_extend_the_lock_of_the_backend_that_needs_them():
+    locks = load_locks(LOCKS)
+    base = locks.find("onnx-converter", {"torch": "2.9.1"})
+    assert base is not None
+    extended = locks.with_packages(base, ("torchvision==0.24.1",), "3.11")
+    assert (kind_of(extended), extended.extends) == ("onnx-converter", base), "no exporter of IREE has its place"
+    pins = {"torch": "2.9.1", "torchvision": "0.24.1"}
+    assert lock_name("onnx-converter", pins) == "onnx-converter/2.9.1+torchvision-0.24.1"
