@@ -128,7 +128,7 @@ work() {  # NAME SECONDS LOG
   read -r ended _ </proc/uptime
   echo "end $status $begun $ended"
   times
-  [ $status -eq 0 ] || echo "free $(free_kib)"
+  echo "free $(free_kib)"
   if [ $(($(wc -c <"$here/log"))) -gt "$most" ]; then
     echo "whole $(($(wc -c <"$here/log")))"
     dd if="$here/log" bs=$((most / 2)) count=1 2>/dev/null >"$here/ends"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from matrix.core import processes
@@ -43,10 +43,10 @@ HOST_FOLDER = "host"
 
 
 def planned_build(
-    user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain], *, timed_on: str = ""
+    user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain], *, timed_on: Collection[str] = ()
 ) -> PlannedBuild:
     """`base` is the folder of the spec, `images` is `images/armv6`, `own` are the toolchains of the spec's targets. For
-    the machine `timed_on`, iree-benchmark-module is built besides the runtime.
+    a machine `timed_on`, iree-benchmark-module is built besides the runtime.
 
     Raises ToolchainFault, LockFault.
     """
@@ -60,7 +60,7 @@ def planned_build(
     toolchain = known[user.toolchain]
     path = (base / toolchain.path).resolve() if toolchain.path else None
     programs = toolchain.programs if user.toolchain in own else ()
-    timed = bool(timed_on) and toolchain.machine == timed_on
+    timed = toolchain.machine in timed_on
     runtime = runtime_commands(toolchain, HOST_TOOLS_FOLDER, user.options, timed=timed)
     commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime)
     sets = tuple(name for name in places_in(commands) if name not in (*SOURCES, *WHEELS, *OF_THE_BUILD))

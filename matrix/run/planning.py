@@ -151,7 +151,8 @@ def load_catalogue(
         models[name] = Model(name=name, path=path, digest=sha256(path), packages=packages_of(path))
     for model in spec.models.values():
         models[model.name] = user_model(model, spec.base)
-    timed = platform.machine() if spec.timed else ""
+    boards = {target.machine for target in spec.targets.values() if target.ssh}
+    timed = {platform.machine(), *boards} if spec.timed else set()
     own = {kind.script for kind in spec.stage_kinds if kind.script}
     programs = {file for kind in spec.stage_kinds for file in kind.programs}
     return Catalogue(

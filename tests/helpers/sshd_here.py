@@ -135,6 +135,11 @@ def _ordinary_user() -> tuple[str, list[str]]:
     return USER, _as(USER)
 
 
+def as_board_user() -> list[str]:
+    """The words before a command line that the server's user executes."""
+    return _ordinary_user()[1]
+
+
 def _as(user: str) -> list[str]:
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
 

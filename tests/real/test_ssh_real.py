@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def test_a_cell_on_a_board(shared: Path, tmp_path: Path) -> None:
         ran = matrix("run", spec, "--store", store, "--format", "json")
         assert not server.left
         again = matrix("run", spec, "--store", store, "--format", "json")
+        why = good("why", "--preset", spec, "target=desk", "--store", store).out
+        line = next(each.strip() for each in why.splitlines() if each.strip().startswith("cd ") and " ssh " in each)
+        by_hand = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        assert by_hand.returncode == 0 and "EXEC @main" in by_hand.stdout + by_hand.stderr, by_hand
+        assert not server.left
     document = json.loads(ran.out)
     cells = {cell["axes"]["target"]: cell for cell in document["cells"]}
     assert [cells[name]["outcome"] for name in ("desk", "other", "gone")] == ["passed", "untested", "untested"], ran.err

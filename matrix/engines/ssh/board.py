@@ -217,7 +217,7 @@ class SshBoard:
 
     def _reply(self, link: Connection, order: BoardOrder) -> Reply:
         """Raises LinkLost, ReplyFault."""
-        text = order_text(order, EVERYWHERE, most_bytes=max(1, self._most_bytes - sum(self._sent.values())))
+        text = order_text(order, EVERYWHERE)
         link.send(f"drop order\nput order {len(text)}\n".encode(), text, run_line(order, "order"))
         reply, wait = Reply(), order.limits.seconds + _GRACE_SECONDS
         while (line := link.line(wait)) != OVER:

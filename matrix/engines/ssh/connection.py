@@ -174,7 +174,7 @@ def explained(said: str) -> LinkLost:
     for pattern, meaning, tip in REASONS:
         if re.search(pattern, said, re.IGNORECASE):
             return LinkLost(meaning, tip)
-    if "sh:" in said and "not found" in said:
+    if re.search(r"\bsh: (command )?not found|sh: No such file", said):
         return LinkLost("its login shell runs no `sh`", "give it a POSIX shell")
     return (
         LinkLost("the link ended without a reason", "run again: it continues")

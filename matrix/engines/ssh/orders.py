@@ -21,7 +21,7 @@ SIGNALLED = 128
 CLOCK_SECONDS = 0.5
 """So far its limit and its clock may be apart."""
 ROOM_KIB = 1024
-"""A job that ends badly where less is free may have ended for that."""
+"""Where less is free when a job ends, no end counts: tools exit with 0 and leave a file that is cut short."""
 NOT_STARTED = (125, 126, 127)
 """What `timeout` and `env` answer where a program does not start; no tool of IREE does."""
 
@@ -54,8 +54,7 @@ class ReplyFault(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """What a board said of a job, until `over`. Times are seconds since it was started; `free_kib` is told of a job
-    that did not end well."""
+    """What a board said of a job, until `over`. Times are seconds since it was started."""
 
     status: int | None = None
     begun: float = 0.0
@@ -68,7 +67,7 @@ class Reply:
     outputs: list[str] = field(default_factory=list)
 
 
-def order_text(order: BoardOrder, variables: Mapping[str, str], *, most_bytes: int) -> bytes:
+def order_text(order: BoardOrder, variables: Mapping[str, str]) -> bytes:
     """The file that `board.sh` reads in the job's folder: links to its inputs, the patterns of its outputs, and its
     command line. `$here` is the folder of the connection."""
     lines = []
@@ -81,7 +80,7 @@ def order_text(order: BoardOrder, variables: Mapping[str, str], *, most_bytes: i
     here = 'HOME="$here/job" TMPDIR="$here/job"'
     lines += [
         f"outputs={shlex.quote(patterns)}",
-        f"ulimit -f {max(1, min(order.limits.output_bytes, most_bytes) // BLOCK)} 2>/dev/null",
+        f"ulimit -f {max(1, order.limits.output_bytes // BLOCK)} 2>/dev/null",
         f"set -- env -i {shlex.join(words)} {here} {shlex.join(order.argv)}",
     ]
     return ("\n".join(lines) + "\n").encode()
@@ -107,7 +106,7 @@ def board_end_of(order: BoardOrder, reply: Reply, *, killed: bool) -> JobEnd:
     if reply.status is None or reply.fault:
         fault = reply.fault or "no word of how the job ended"
         return replace(end, end="lost", exit_code=0, error=f"the board: {fault}")
-    if reply.status and reply.free_kib is not None and reply.free_kib < ROOM_KIB:
+    if reply.free_kib is not None and reply.free_kib < ROOM_KIB:
         error = f"the board has no space left: {reply.free_kib} KiB are free"
         return replace(end, end="lost", exit_code=0, error=error)
     if reply.status in NOT_STARTED:
@@ -121,8 +120,7 @@ def _signalled(end: JobEnd, number: int, limits: Limits) -> JobEnd:
     if number == signal.SIGKILL and end.seconds >= limits.seconds - CLOCK_SECONDS:
         return replace(end, end="timed_out", exit_code=0)
     if number == signal.SIGXFSZ:
-        error = "its files grew beyond its limit, or beyond the free space of the board"
-        return replace(end, end="over_limit", exit_code=0, error=error)
+        return replace(end, end="over_limit", exit_code=0, error="one of its files grew beyond its limit")
     return replace(end, end="signalled", exit_code=0, signal=number)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matrix.core.disk import remove_tree, size_of
-from matrix.core.records import DEFAULT_ENGINE
+from matrix.core.records import DEFAULT_ENGINE, Board
 from matrix.engines.contract import Engine, tool_line
 from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Feature, ManualRepeat, workshop
 
@@ -30,7 +30,20 @@ def _make(setting: EngineSetting) -> Engine:
 
 
 def _shell_line(made: ManualRepeat) -> str:
+    if made.environment.board:
+        return _board_line(made, made.environment.board)
     return in_folder(made, python_line(made) if made.script else tool_line(made.job.command, made.environment))
+
+
+def _board_line(made: ManualRepeat, board: Board) -> str:
+    """Sends the files and the tool to the board, runs it there, and leaves nothing behind."""
+    program, *words = tool_line(made.job.command, made.environment)
+    name = Path(program).name
+    files = {**made.files, name: Path(program)} if Path(program).is_absolute() else made.files
+    links = "".join(f"ln -s {shlex.quote(str(path))} {file} && " for file, path in files.items())
+    there = f'cd "$(mktemp -d)" && tar -x && chmod 700 {name} && {shlex.join([f"./{name}", *words])}; rm -rf "$PWD"'
+    config = ["-F", str(board.config)] if board.config else []
+    return f'cd "$(mktemp -d)" && {links}tar -ch . | {shlex.join(["ssh", *config, board.ssh, there])}'
 
 
 def python_line(made: ManualRepeat) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import os
 import queue
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from pace import allowed
 from slow_link import SlowLink
-from sshd_here import Server, free_port, ssh_server
+from sshd_here import Server, as_board_user, free_port, ssh_server
 
 from matrix.core.errors import EngineMissing
 from matrix.core.records import Board, JobEnd, Limits
@@ -23,6 +24,7 @@ from matrix.engines.ssh.examining import examine_boards
 from matrix.engines.ssh.orders import BoardFile, BoardOrder
 from matrix.engines.worker import Finished, WorkerEvent
 
+OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
 SCRIPT = Path(__file__).parents[3] / "scripts" / "board.sh"
 
 
@@ -172,6 +174,30 @@ def test_a_slow_link_costs_a_round_trip_and_a_half_at_most(server: Server, tmp_p
             medians[way] = statistics.median(seconds)
             board.close()
     assert (medians[0.15] - medians[0.0]) / 0.3 < 1.5, medians
+
+
+def test_a_full_disk_there_is_no_finding(tmp_path: Path) -> None:
+    """A file that does not fit, and an output that does not; the board goes on with what fits."""
+    if subprocess.run([*as_board_user(), *OWN_MOUNTS, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("NOT TESTED: this kernel gives an ordinary user no mounts of its own")
+    with tempfile.TemporaryDirectory(prefix="iree-matrix-disk-") as folder:
+        place, command = Path(folder) / "disk", Path(folder) / "enter"
+        place.mkdir()
+        Path(folder).chmod(0o755)
+        mounts = f'mount -t tmpfs -o size=24m tmpfs {place} && TMPDIR={place} exec sh -c "$SSH_ORIGINAL_COMMAND"'
+        command.write_text(f"#!/bin/sh\nexec {' '.join(OWN_MOUNTS)} sh -c '{mounts}'\n")
+        command.chmod(0o755)
+        (large := tmp_path / "module.vmfb").write_bytes(b"x" * (40 << 20))
+        with ssh_server(command=str(command)) as server:
+            board = board_at(server.config, tmp_path)
+            assert board.facts().free_kib <= 24 << 10
+            too_large = board.run(order(tmp_path, "true", large, job="large"))
+            assert too_large.end == "lost" and "no space" in too_large.error, too_large
+            cut = order(tmp_path, "dd if=/dev/zero of=output_0.npy bs=64k count=640; exit 0", job="cut")
+            cut_short = board.run(cut)
+            assert cut_short.end == "lost" and "no space left" in cut_short.error, cut_short
+            assert board.run(order(tmp_path, "echo fits", job="small")).log == "fits\n"
+            board.close()
 
 
 def test_an_unknown_and_a_changed_host_key_are_refused(server: Server, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def order(**more: object) -> BoardOrder:
         "argv": ("./run", "it's"),
         "files": (),
         "folder": Path("/f"),
-        "limits": Limits(seconds=5),
+        "limits": Limits(seconds=5, output_bytes=10_000),
     }
     return BoardOrder(job_id="job", **{**words, **more})  # type: ignore[arg-type]
 
@@ -74,7 +74,7 @@ def order(**more: object) -> BoardOrder:
 def test_an_order_is_shell_that_nothing_breaks_out_of():
     digest = hashlib.sha256(b"x").hexdigest()
     file = BoardFile(name="a b;$(c)", digest=digest, path=Path("x"), program=True)
-    text = order_text(order(files=(file,), outputs=("output_*.npy", "$(rm)")), {"LANG": "C"}, most_bytes=10_000)
+    text = order_text(order(files=(file,), outputs=("output_*.npy", "$(rm)")), {"LANG": "C"})
     assert text.decode().splitlines() == [
         f"ln -s \"$here/files/{digest}\" 'a b;$(c)' || return 1",
         f'chmod 700 "$here/files/{digest}" || return 1',
@@ -94,6 +94,7 @@ def test_an_order_is_shell_that_nothing_breaks_out_of():
         (Reply(status=137, begun=1, ended=2), ("signalled", 0, signal.SIGKILL)),
         (Reply(status=128 + signal.SIGXFSZ), ("over_limit", 0, 0)),
         (Reply(status=1, free_kib=12), ("lost", 0, 0)),
+        (Reply(status=0, free_kib=12), ("lost", 0, 0)),  # an output may be cut short
         (Reply(status=126, log=b"env: ./run: Exec format error\n"), ("not_started", 0, 0)),
         (Reply(), ("lost", 0, 0)),
         (Reply(status=0, fault="no space"), ("lost", 0, 0)),
@@ -122,6 +123,8 @@ def test_small_words():
         ("Timeout, server 10.0.0.9 not responding.", "it does not answer"),
         ("client_loop: send disconnect: Broken pipe", "the link was cut"),
         ("pi@10.0.0.9: something new", "SSH ended with an error"),
+        ("bash: sh: command not found", "its login shell runs no `sh`"),
+        ("/bin/sh: ef: not found\nKilled", "SSH ended with an error"),
         ("", "without a reason"),
     ],
 )
