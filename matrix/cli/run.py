@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from matrix.core.disk import write_output
@@ -20,7 +21,7 @@ from matrix.core.errors import (
 )
 from matrix.core.machine import usable_cores
 from matrix.core.records import EnvironmentRequest, Outcome, Stage
-from matrix.core.text import escape_controls, plain_rows
+from matrix.core.text import escape_controls, plain_rows, say
 from matrix.engines.choice import lookup_engine
 from matrix.engines.contract import Engine
 from matrix.plan.graph import NodeState, Plan, PlannedCell
@@ -29,6 +30,7 @@ from matrix.results.files import read_run
 from matrix.results.formats import FORMATS
 from matrix.run.carry_out import carry_out, disk_use, measured_again, report_gaps, resolved
 from matrix.run.cost import estimate
+from matrix.run.covering.known import covered_plan, denser_cells
 from matrix.run.evidence import judged_cells, no_result, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.schedule import Schedule
@@ -39,16 +41,24 @@ from matrix.run.store import Store
 def do_run(options: Namespace) -> int:
     """Runs what is missing and prints the table; of a shard it writes a bundle."""
     question = question_of(options)
-    sharded = is_sharded(options)
-    plan = resolved(lambda: plan_of(question, options.store))
+    sharded = is_sharded(options)  # shards plan alike, whatever their stores have
+    planned = partial(covered_plan, engine=options.engine) if not sharded else plan_of
+    plan = resolved(lambda: planned(question, options.store))
     with Store(options.store) as store:
         again = measured_again(options.again, plan, store, options.engine) if options.again else no_result
         if sharded:
             return run_shard(plan, store, options, question, again)
         summary = carry_out(plan, store, options, words=options.only, again=again, question=question)
+        report = judged_cells(plan, summary.states, store)
+        most = len(plan.cells) + (plan.spec.cover.densify if plan.spec.cover else 0)
+        while not summary.interrupted and (first := denser_cells(plan, report, most - len(plan.cells))):
+            say(f"densify: {len(first) - len(plan.cells)} cells more, between and around those that end differently")
+            plan = resolved(partial(plan_of, question, options.store, first=first))
+            summary = carry_out(plan, store, options, words=options.only, question=question)
+            report = judged_cells(plan, summary.states, store)
         if summary.interrupted:
             return EXIT_INTERRUPTED
-        report = replace(judged_cells(plan, summary.states, store), disk=disk_use(summary.disk))
+        report = replace(report, disk=disk_use(summary.disk))
         _write(FORMATS[options.format](report), options.output)
     report_gaps(summary, report.cells)
     return EXIT_OK
@@ -56,7 +66,7 @@ def do_run(options: Namespace) -> int:
 
 def do_plan(options: Namespace) -> int:
     """Prints what a run would do, as an upper bound, and changes nothing."""
-    planned = plan_of(question_of(options), options.store)
+    planned = covered_plan(question_of(options), options.store, options.engine)
     schedule, standing, lacking, seconds = Schedule(planned), set[EnvironmentRequest](), dict[str, int](), {}
     if (options.store / "store.sqlite").is_file():
         with Store(options.store, read_only=True) as store:
@@ -71,7 +81,8 @@ def do_plan(options: Namespace) -> int:
     cost = estimate(planned, done=done, missing=missing, seconds=seconds, cores=options.jobs or usable_cores())
     rows = [
         ["question", planned.spec.question],
-        ["cells", ", ".join([str(len(planned.cells)), f"{decided['done']} done", *_staying(decided)])],
+        ["cells", ", ".join([_chosen(planned), f"{decided['done']} done", *_staying(decided)])],
+        *([["cover", planned.chosen.facts.words]] if planned.chosen else []),
         *([f"{stage} jobs", f"at most {planned.jobs(stage)}, {done[stage]} done"] for stage in planned.stages),
         ["environments", f"{len(requests)}, {len(standing)} ready, {len(missing)} to be made"],
         *(["missing", f"{reason}: {count} environments stay untested"] for reason, count in lacking.items()),
@@ -81,6 +92,11 @@ def do_plan(options: Namespace) -> int:
     ]
     print(plain_rows(rows, headers=()))
     return EXIT_OK
+
+
+def _chosen(planned: Plan) -> str:
+    count = str(len(planned.cells))
+    return f"{count} chosen of {planned.chosen.facts.of_cells}" if planned.chosen else count
 
 
 def _decided(cell: PlannedCell, states: Sequence[NodeState]) -> str:
@@ -121,7 +137,7 @@ def do_show(options: Namespace) -> int:
             )
         _write(FORMATS[options.format](read_run(Path(asked.preset))), options.output)
         return EXIT_OK
-    planned = plan_of(asked, options.store)
+    planned = covered_plan(asked, options.store, options.engine)
     with Store(options.store, read_only=True) as store:
         schedule = replay(planned, store, lookup_engine(options.engine, store.places))
         _write(FORMATS[options.format](judged_cells(planned, schedule.states, store)), options.output)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers, sharing, upkeep
+from matrix.cli.arguments import answers, cover, sharing, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
@@ -56,12 +56,19 @@ so a verb imports nothing that it does not use."""
 
 
 OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
-    "plan": (options.add_question, options.add_means),
-    "run": (options.add_question, options.add_format, options.add_means, options.add_again, sharing.add_shard),
+    "plan": (options.add_question, cover.add_cover, options.add_means),
+    "run": (
+        options.add_question,
+        cover.add_cover,
+        options.add_format,
+        options.add_means,
+        options.add_again,
+        sharing.add_shard,
+    ),
     "merge": (sharing.add_merge,),
     "shards": (options.add_question, sharing.add_shards),
-    "show": (options.add_question, options.add_format),
-    "why": (options.add_question_of_preset, options.add_cell),
+    "show": (options.add_question, cover.add_cover, options.add_format),
+    "why": (options.add_question_of_preset, cover.add_cover, options.add_cell),
     "advise": (options.add_advise, options.add_own_run),
     "whatis": (options.add_whatis,),
     "bisect": (options.add_question_of_preset, options.add_means, options.add_bisect),

@@ -26,6 +26,7 @@ from matrix.plan.user_inputs import tool_axes
 from matrix.results.files import read_runs, run_files
 from matrix.results.published.address import read_published
 from matrix.results.run import Cell, FinishedJob, Run
+from matrix.run.covering.known import covered_plan
 from matrix.run.evidence import Answered, found_runs, judged_cells, label_of, one_cell, repeated, replay
 from matrix.run.judging import without_folders
 from matrix.run.planning import plan_of, question_of
@@ -78,7 +79,7 @@ def _told(options: Namespace) -> int:
             read_published(options.results, options.store), options.cell, question_of(options).spec_name
         )
     asked = question_of(options)
-    planned = plan_of(asked, options.store)
+    planned = covered_plan(asked, options.store, options.engine)
     try:
         with Store(options.store, read_only=True) as store:
             engine = lookup_engine(options.engine, store.places)

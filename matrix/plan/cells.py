@@ -56,23 +56,21 @@ def labels_chosen(only: Mapping[str, tuple[str, ...]], spec: Spec, catalogue: Ca
     return chosen
 
 
-def points(
-    axes: Mapping[str, tuple[AxisValue, ...]],
-    rules: Rules,
-    chosen: Mapping[str, frozenset[str]],
-    planes: Sequence[Mapping[str, tuple[AxisValue, ...]]],
-) -> Iterator[tuple[AxisValue, ...]]:
-    """The product of the axes on each plane, every point once, then what the includes add; of these, the chosen points
-    where the ties hold."""
-    ties = [(rules.position[axis], rules.position[other]) for axis, other in rules.spec.ties.items()]
+Ranges = Mapping[str, tuple[AxisValue, ...]]
+"""The values of each axis."""
 
+
+def boxes_of(
+    axes: Ranges, rules: Rules, chosen: Mapping[str, frozenset[str]], planes: Sequence[Ranges]
+) -> Iterator[tuple[Ranges, bool]]:
+    """The products that cells are made of: one for each plane, and for each model of each backend. True: one that an
+    include adds, of which only the cells off the axes count. An axis whose stages they skip has no value in them."""
     names = ordered_axes(rules.spec)
     nothing = {name: without_value(name) for name in names}
     touches = {name: stages_of_axis(name, rules.spec) for name in names}
     leading = [name for name in names if name in (BACKEND_AXIS.name, MODEL_AXIS.name)]
-
-    def product(ranges: Mapping[str, tuple[AxisValue, ...]]) -> Iterator[tuple[AxisValue, ...]]:
-        """One product for each model of each backend. An axis whose stages they skip has no value in its cells."""
+    for part, beyond in (*((plane, False) for plane in planes), *((added, True) for added in rules.added())):
+        ranges = {**axes, **part}
         kept = {
             name: tuple(value for value in ranges[name] if name not in chosen or value.label in chosen[name])
             for name in names
@@ -81,31 +79,43 @@ def points(
             without = frozenset[Stage]().union(*(value.without for value in leads))
             own = kept | {value.axis: (value,) for value in leads}
             own |= {name: (nothing[name],) for name in names if (stages := touches[name]) and stages <= without}
-            found: Iterator[tuple[AxisValue, ...]] = itertools.product(*(own[name] for name in names))
-            if ties:
-                found = (values for values in found if all(_tied(values[one], values[two]) for one, two in ties))
-            yield from found
+            yield own, beyond
 
+
+def points(
+    axes: Ranges, rules: Rules, chosen: Mapping[str, frozenset[str]], planes: Sequence[Ranges]
+) -> Iterator[tuple[AxisValue, ...]]:
+    """The product of the axes on each plane, every point once, then what the includes add; of these, the chosen points
+    where the ties hold."""
     seen: set[tuple[str, ...]] = set()
-    for plane in planes:
-        for values in product({**axes, **plane}):
-            labels = tuple(value.label for value in values) if len(planes) > 1 else ()
-            if labels not in seen:
-                seen.update([labels] if labels else [])
+    for ranges, beyond in boxes_of(axes, rules, chosen, planes):
+        for values in _product(ranges, rules.ties):
+            if not beyond and len(planes) == 1:  # each comes once
                 yield values
-    for added in rules.added():
-        for values in product({**axes, **added}):
+                continue
             labels = tuple(value.label for value in values)
-            on_axes = all(value.label == NONE or value in axes[value.axis] for value in values)
-            asked_for = rules.verdict(values)[1]  # not if the rule names an axis that has no value here
-            if not on_axes and asked_for and labels not in seen:
+            if labels not in seen and (not beyond or is_added(values, axes, rules)):
                 seen.add(labels)
                 yield values
 
 
-def _tied(one: AxisValue, other: AxisValue) -> bool:
+def _product(ranges: Ranges, ties: Sequence[tuple[int, int]]) -> Iterator[tuple[AxisValue, ...]]:
+    found = itertools.product(*ranges.values())
+    return (values for values in found if ties_hold(values, ties)) if ties else found
+
+
+def is_added(values: Sequence[AxisValue], axes: Ranges, rules: Rules) -> bool:
+    """Off the axes, and an include asks for it: not if the rule names an axis that has no value here."""
+    on_axes = all(value.label == NONE or value in axes[value.axis] for value in values)
+    return not on_axes and bool(rules.verdict(values)[1])
+
+
+def ties_hold(values: Sequence[AxisValue] | Mapping[int, AxisValue], ties: Sequence[tuple[int, int]]) -> bool:
     """Two tied axes have the same value, or one of them has none for this model."""
-    return one.label == other.label or NONE in (one.label, other.label)
+    return all(
+        values[one].label == values[other].label or NONE in (values[one].label, values[other].label)
+        for one, other in ties
+    )
 
 
 class Rules:
@@ -114,6 +124,7 @@ class Rules:
     def __init__(self, spec: Spec, catalogue: Catalogue, axes: Mapping[str, tuple[AxisValue, ...]]) -> None:
         self.spec, self.catalogue, self.axes = spec, catalogue, axes
         self.position = {name: index for index, name in enumerate(ordered_axes(spec))}
+        self.ties = [(self.position[axis], self.position[other]) for axis, other in spec.ties.items()]
         faults: list[str] = []
         self.exclude = [(self._conditions(rule, faults), rule.reason) for rule in spec.exclude]
         self.include = [(self._conditions(rule, faults), rule.reason) for rule in spec.include]

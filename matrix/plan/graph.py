@@ -7,7 +7,7 @@ consequence, not a special case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from matrix.plan.axes import ordered_axes, resolve_axes
 from matrix.plan.backends.backend import StageKind
 from matrix.plan.backends.shared import BACKEND_AXIS, BARE, MODEL_AXIS
 from matrix.plan.catalogue import Catalogue
-from matrix.plan.cells import Rules, labels_chosen, planes_of, points
+from matrix.plan.cells import Rules, labels_chosen, planes_of
+from matrix.plan.covering.choice import Chosen, chosen_points
 from matrix.plan.spec import Spec
-from matrix.plan.stages import Node, kinds, stages_in_order
+from matrix.plan.stages import Node, joined_flags, kinds, stages_in_order
 
 LINK_PLACE = "{link}"
 """In a compiler's flag: the folder with IREE's linker repaired for 32-bit Arm."""
@@ -66,6 +67,9 @@ class Plan:
     baseline: Mapping[str, str] = field(default_factory=dict)
     """The release that others are compared with for speed: its label on each axis that the spec names."""
 
+    chosen: Chosen | None = None
+    """The choice of its cells, where the spec has a `[cover]`."""
+
     def environments(self) -> tuple[EnvironmentRequest, ...]:
         """Every environment that a job needs, once, in the order in which jobs need them."""
         found = {id(node.request): node.request for node in self.nodes if node.request and not node.obstacle}
@@ -84,8 +88,15 @@ class Plan:
 ONLY_TIP = "`plan` without it lists the axes"
 
 
-def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str, ...]] | None = None) -> Plan:
-    """The plan of a spec; `only` (axis -> selectors) reduces it to some of its cells.
+def make_plan(
+    spec: Spec,
+    catalogue: Catalogue,
+    *,
+    only: Mapping[str, tuple[str, ...]] | None = None,
+    first: Iterable[tuple[str, ...]] = (),
+) -> Plan:
+    """The plan of a spec; `only` (axis -> selectors) reduces it to some of its cells. A covering array begins with the
+    cells `first`, by their labels.
 
     Raises SpecError, ModelMissing, MatrixEmpty.
     """
@@ -94,8 +105,9 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
     graph = _Graph(spec, catalogue)
     chosen = labels_chosen(only or {}, spec, catalogue)
     planes = planes_of(axes, spec, catalogue)
+    found, choice = chosen_points(axes, rules, chosen, planes, first)
     cells = []
-    for values in points(axes, rules, chosen, planes):
+    for values in found:
         excluded, note = rules.verdict(values)
         nodes, measures = ((), ()) if excluded else graph.nodes_of(values)
         cells.append(
@@ -116,6 +128,7 @@ def make_plan(spec: Spec, catalogue: Catalogue, *, only: Mapping[str, tuple[str,
         cells=tuple(cells),
         nodes=tuple(graph.nodes),
         planes=planes,
+        chosen=choice,
     )
 
 
@@ -239,7 +252,7 @@ class _Graph:
         request = self._request(kind, parts)
         return _Work(
             request=request if isinstance(request, EnvironmentRequest) else None,
-            flags=joined(parts),
+            flags=joined_flags(parts),
             parameters=tuple(parameter for part in parts for parameter in part.parameters),
             label=" ".join(f"{value.axis}={value.label}" for value in touching),
             obstacle=_obstacle(kind, values, request),
@@ -302,21 +315,6 @@ class _Graph:
             return f"{build.toolchain} builds a runtime for {build.machine}, and the target runs {machine}"
         lock = Lock(name=f"built/{machine}", path=Path(), digest=f"built for {machine}", pins=())
         return EnvironmentRequest(kind=kind.environment, python=python, lock=lock, platform=platform, built=True)
-
-
-def joined(parts: Sequence[Part]) -> tuple[str, ...]:
-    """The flags of all parts. A flag of a later axis overrides one of the same name of an earlier axis.
-
-    So `cpu=host` of a flag set overrides the target's baseline. One part may repeat a flag. At the end flags get the
-    names that the tool knows.
-    """
-    flags: list[str] = []
-    for part in parts:
-        own = {flag.partition("=")[0] for flag in part.flags}
-        flags = [flag for flag in flags if flag.partition("=")[0] not in own] + list(part.flags)
-    known = dict(pair for part in parts for pair in part.renamed)
-    named = (flag.partition("=") for flag in flags)
-    return tuple(known.get(name, name) + equal + value for name, equal, value in named)
 
 
 def _obstacle(

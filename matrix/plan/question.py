@@ -14,6 +14,7 @@ from matrix.core.errors import CellUnknown, UsageError
 from matrix.core.versions import releases_first
 from matrix.plan.axes import ordered_axes
 from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.plan.covering.cover import Cover
 from matrix.plan.spec import Spec
 from matrix.plan.stages import is_file
 from matrix.plan.user_inputs import (
@@ -58,6 +59,13 @@ class Question:
     indexes: tuple[str, ...] = ()
     """Where wheels of releases are that have no committed lock: folders or pages, and indexes."""
 
+    cover: str = ""
+    """The strength of the covering array that chooses the cells, "0" for all cells; "": as the spec says,"""
+    seed: str = ""
+    """its seed,"""
+    densify: str = ""
+    """and how many cells may be added where neighbours differ."""
+
     @property
     def spec_name(self) -> str:
         """The chosen preset or path."""
@@ -76,6 +84,7 @@ class Question:
         words += [("--strict", self.strict)] if self.strict else []
         words += [("--find-links", place) for place in self.find_links]
         words += [("--index", address) for address in self.indexes]
+        words += [(f"--{name}", word) for name in ("cover", "seed", "densify") if (word := getattr(self, name))]
         words += [("--torch-build", self.torch_variant)] if self.torch_variant != "cuda" else []
         return tuple(word for pair in words for word in pair)
 
@@ -132,12 +141,26 @@ def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
         spec,
         axes=axes,
         ties=ties,
+        cover=_cover(spec, question),
         models=models,
         toolchains=toolchains,
         find_links=(*spec.find_links, *map(_absolute_place, question.find_links)),
         indexes=(*spec.indexes, *question.indexes),
         options=question.options,
     )
+
+
+def _cover(spec: Spec, question: Question) -> Cover | None:
+    """What the command line says of the covering array, in place of the spec. Raises UsageError."""
+    given = {name: int(word) for name in ("cover", "seed", "densify") if (word := getattr(question, name))}
+    strength = given.pop("cover", spec.cover.strength if spec.cover else 0)
+    if not strength and given:
+        word = min(given)
+        raise UsageError(
+            f"--{word}: read {given[word]}, expected it with a covering array, and there is none",
+            tip="`--cover 2` beside it, or a table [cover] in the spec",
+        )
+    return replace(spec.cover or Cover(), strength=strength, **given) if strength else None
 
 
 def _refuse_alone(question: Question, own: Mapping[str, UserModel]) -> None:

@@ -14,6 +14,7 @@ from matrix.core.versions import KEYWORDS, did_you_mean
 from matrix.plan.backends.backend import Axis, Backend, StageKind
 from matrix.plan.backends.shared import BACKEND_AXIS
 from matrix.plan.backends.source_builds import CrossToolchain
+from matrix.plan.covering.cover import Cover, read_cover
 from matrix.plan.stages import backends, kinds
 from matrix.plan.targets import Target, read_targets
 from matrix.plan.user_inputs import (
@@ -83,6 +84,8 @@ class Spec:
     own_axes: Mapping[str, Mapping[str, OwnValue]] = field(default_factory=dict)
     exclude: tuple[Rule, ...] = ()
     include: tuple[Rule, ...] = ()
+    cover: Cover | None = None
+    """Chooses few of the cells; None: all of them."""
     limits: Mapping[Stage, Limits] = field(default_factory=default_limits)
     tolerance: Mapping[str, Tolerance] = field(default_factory=lambda: dict(DEFAULT_TOLERANCE))
     tables: tuple[View, ...]
@@ -134,28 +137,9 @@ class Spec:
         return {name: target.toolchain for name, target in self.targets.items() if target.toolchain}
 
 
-SPEC_KEYS = (
-    "format",
-    "name",
-    "question",
-    "stages",
-    "tools_python",
-    "axes",
-    "axis",
-    "exclude",
-    "include",
-    "limits",
-    "tolerance",
-    "table",
-    "models",
-    "toolchains",
-    "find_links",
-    "index",
-    "targets",
-    "builds",
-    "benchmark",
-    "repeat",
-)
+QUESTION_KEYS = ("format", "name", "question", "stages", "tools_python", "axes", "axis", "exclude", "include", "cover")
+MEANS_KEYS = ("models", "toolchains", "find_links", "index", "targets", "builds")
+SPEC_KEYS = (*QUESTION_KEYS, *MEANS_KEYS, "limits", "tolerance", "table", "benchmark", "repeat")
 
 
 def parse_spec(text: str, *, source: str, base: Path) -> Spec:
@@ -192,6 +176,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         own_axes=own,
         exclude=_rules(top, "exclude", names),
         include=_rules(top, "include", names, ties),
+        cover=read_cover(top),
         limits=_limits(top),
         tolerance=read_tolerance(top),
         models=read_models(top),

@@ -6,12 +6,12 @@ Stages and axes are identified by name, and the table has all their properties: 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.core.keys import job_key
-from matrix.core.records import EnvironmentRequest, Job, Limits, Outcome, Stage
+from matrix.core.records import EnvironmentRequest, Job, Limits, Outcome, Part, Stage
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentKind, Given, ModelForm, StageKind, matching
 from matrix.plan.backends.iree import IREE
 from matrix.plan.backends.onnxruntime import ONNXRUNTIME
@@ -236,3 +236,18 @@ def complete(job: Job, names: Iterable[str]) -> bool:
     """
     left = dict.fromkeys(names, "")
     return not job.outputs or all(matching(left, pattern) for pattern in kinds()[job.stage].needed)
+
+
+def joined_flags(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The flags of all parts. A flag of a later axis overrides one of the same name of an earlier axis.
+
+    So `cpu=host` of a flag set overrides the target's baseline. One part may repeat a flag. At the end flags get the
+    names that the tool knows.
+    """
+    flags: list[str] = []
+    for part in parts:
+        own = {flag.partition("=")[0] for flag in part.flags}
+        flags = [flag for flag in flags if flag.partition("=")[0] not in own] + list(part.flags)
+    known = dict(pair for part in parts for pair in part.renamed)
+    named = (flag.partition("=") for flag in flags)
+    return tuple(known.get(name, name) + equal + value for name, equal, value in named)

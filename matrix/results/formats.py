@@ -8,6 +8,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from xml.etree import ElementTree
 
 from tabulate import tabulate
@@ -15,11 +16,12 @@ from tabulate import tabulate
 from matrix.core.records import Outcome
 from matrix.core.text import counted, escape_controls
 from matrix.plan.axes import NONE
+from matrix.results.covering.pairs import NOT_CHOSEN, NOT_CHOSEN_WORDS, cover_section
 from matrix.results.files import run_json
 from matrix.results.run import Run
 from matrix.results.sections import Block, Column, Grid, Lines, Section, Words, grid, measures
 from matrix.results.sentences import comparison_sentences, recompiled
-from matrix.results.square import legend, mark_of, squares, words_of
+from matrix.results.square import Square, legend, mark_of, squares, words_of
 from matrix.results.times import TIMES_SECTION
 from matrix.results.weights import BUILDS, COMPILE_STATISTICS, MODULE_WEIGHTS
 
@@ -30,20 +32,29 @@ LEGEND = (
 )
 
 
+def _is_worth_it(square: Square) -> bool:
+    """Of few cells: at least two by two, and a quarter of it chosen. The section on the choice has the others."""
+    rows, columns = len(square.rows), len(square.columns)
+    return min(rows, columns) > 1 and 4 * len(square.cells) >= rows * columns
+
+
 def _squares(run: Run) -> Iterator[Block]:
     """The squares of outcomes, or the tables of times if there are any."""
+    missing = NOT_CHOSEN if run.cover else ""
     for square in squares(run) if not run.times else ():
+        if run.cover and not _is_worth_it(square):
+            continue
         yield Words(text=square.caption)
         yield Grid(
             headings=("", *square.short_columns.values()),
             rows=tuple(
-                (short, *(mark_of(run, cells[column]) if column in cells else "" for column in square.columns))
+                (short, *(mark_of(run, cells[column]) if column in cells else missing for column in square.columns))
                 for row, short in square.short_rows.items()
                 for cells in (dict(square.row(row)),)
             ),
             align=("center",) * (1 + len(square.columns)),
         )
-        yield Lines(lines=square.islands)
+        yield Lines(lines=square.islands if not run.cover else ())
 
 
 def _notes(run: Run) -> Iterator[Block]:
@@ -60,12 +71,15 @@ def _beside(run: Run) -> Iterator[Block]:
 
 def _legend(run: Run) -> Iterator[Block]:
     yield Words(text="legend", heading=True)
-    yield grid(LEGEND, legend(run.cells, lambda cell: mark_of(run, cell), words_of), ruled=False)
+    shown = grid(LEGEND, legend(run.cells, lambda cell: mark_of(run, cell), words_of), ruled=False)
+    left_out = ((NOT_CHOSEN, "", NOT_CHOSEN_WORDS),) if run.cover else ()
+    yield replace(shown, rows=(*shown.rows, *left_out))
 
 
 def sections() -> tuple[Section, ...]:
     """All sections of a run, in order."""
     return (
+        cover_section(),
         TIMES_SECTION,
         MODULE_WEIGHTS,
         Section(name="squares", blocks=_squares, on_site=False),

@@ -13,6 +13,7 @@ from typing import Any
 
 from matrix.core.records import Outcome
 from matrix.core.store_paths import StorePath
+from matrix.plan.covering.cover import CoverFacts
 from matrix.results.judge import Attempt, Comparison, Movement
 
 
@@ -160,9 +161,8 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
     """The times of a cell, in seconds: the median over its rounds, the quartiles, `ratio` to the baseline (the median
-    of the rounds'), one verdict for each pass. None if there is nothing; then `reason` says why. `compile_seconds` is
-    that of the quickest compile that passed, `peak_bytes` and `device_peak_bytes` are the maximum over all rounds,
-    `command` is that of the first."""
+    of the rounds'), one verdict for each pass. None if there is nothing; `reason` says why. `compile_seconds` is that
+    of the quickest compile that passed, both peaks are the maximum over all rounds, `command` is the first round's."""
 
     axes: Mapping[str, str]
     baseline: bool = False
@@ -193,7 +193,6 @@ class Timed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
     """Cells that are compared with one baseline. `shared` are their common labels, `axes` those that distinguish rows.
-
     `noise_floor` is a ratio above 1 (1.01 is 1 %; None without a twin of the baseline), `waited_for_a_core` is the part
     of the time in which calls needed a core and had none, `highest_load` is that of the machine.
     """
@@ -297,6 +296,7 @@ class Run:
     other_last_stages: tuple[str, ...] = ()
     axes: tuple[RunAxis, ...] = ()
     tables: tuple[CellTable, ...] = ()
+    cover: CoverFacts | None = None
     baseline: Mapping[str, str] = field(default_factory=dict)
     tolerance: Mapping[str, float] = field(default_factory=dict)
     allowed: Mapping[str, str] = field(default_factory=dict)

@@ -92,6 +92,7 @@ class Judge:
                 )
                 for view, plane in zip(plan.spec.tables, plan.planes, strict=True)
             ),
+            cover=plan.chosen.facts if plan.chosen else None,
             baseline=plan.baseline,
             tolerance={dtype: each.rtol for dtype, each in plan.spec.tolerance.items()},
             allowed={dtype: each.words for dtype, each in plan.spec.tolerance.items()},

@@ -10,7 +10,7 @@ import re
 import shlex
 import tomllib
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,18 @@ def question_of(options: Namespace) -> Question:
         strict=options.strict,
         find_links=tuple(options.find_links),
         indexes=tuple(options.index),
+        **{
+            name: str(word)
+            for name in ("cover", "seed", "densify")
+            if (word := getattr(options, name, None)) is not None
+        },
     )
+
+
+def _cover_words(options: Namespace) -> dict[str, str]:
+    """What is said of a covering array; verbs without it have no such options."""
+    said = {name: getattr(options, name, None) for name in ("cover", "seed", "densify")}
+    return {name: str(word) for name, word in said.items() if word is not None}
 
 
 def _file_of(word: str, options: Namespace) -> str:
@@ -88,12 +99,12 @@ def load_spec(name: str) -> Spec:
     return parse_spec(text, source=name, base=path.parent)
 
 
-def plan_of(question: Question, store: Path = NOWHERE) -> Plan:
-    """The plan of a question, with the locks in the store at a path."""
-    return plan_for(load_spec(question.spec_name), question, store)
+def plan_of(question: Question, store: Path = NOWHERE, *, first: Iterable[tuple[str, ...]] = ()) -> Plan:
+    """The plan of a question, with the locks in the store at a path. A covering array begins with the cells `first`."""
+    return plan_for(load_spec(question.spec_name), question, store, first=first)
 
 
-def plan_for(spec: Spec, question: Question, store: Path = NOWHERE) -> Plan:
+def plan_for(spec: Spec, question: Question, store: Path = NOWHERE, *, first: Iterable[tuple[str, ...]] = ()) -> Plan:
     """The plan of a spec."""
     spec = ask(spec, question, shipped=shipped_models())
     catalogue = load_catalogue(
@@ -104,7 +115,8 @@ def plan_for(spec: Spec, question: Question, store: Path = NOWHERE) -> Plan:
         images=_toolchain_images(spec),
     )
     with uncollected():
-        return with_repeats(make_plan(spec, catalogue, only=selectors(question.only, spec)), catalogue)
+        planned = make_plan(spec, catalogue, only=selectors(question.only, spec), first=first)
+        return with_repeats(planned, catalogue)
 
 
 def _toolchain_images(spec: Spec) -> dict[str, Toolchain]:
