@@ -16,6 +16,7 @@ from matrix.answers import candidates as ranking
 from matrix.answers.causes import cells_of
 from matrix.answers.compiled import module_lines, release_module_lines
 from matrix.answers.costs import CostChange, cost_changes, cost_lines
+from matrix.answers.dated.changes import unprompted_lines
 from matrix.answers.pins import checking, verdicts
 from matrix.answers.pins.pinned_set import install_in_order, read_pinned_set
 from matrix.answers.pins.recommendations import heading_of, recommendation_rows
@@ -45,7 +46,8 @@ from matrix.images.tested_image import image_words
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import is_file
-from matrix.results.files import read_run, read_runs, run_files
+from matrix.results.files import read_runs, run_files
+from matrix.results.kept.archive import read_dated
 from matrix.results.published.address import read_published
 from matrix.results.run import Run
 from matrix.run.evidence import found_runs, label_of, store_run
@@ -53,6 +55,8 @@ from matrix.run.store import Store
 
 if TYPE_CHECKING:
     from matrix.answers.releases.triage import Triaged
+
+PREVIOUS = "previous"  # the release before the other one
 
 
 def runs_of(options: Namespace) -> tuple[Run, ...]:
@@ -215,15 +219,15 @@ def _weight(word: str) -> dict[str, float]:
 
 
 def do_diff(options: Namespace) -> int:
-    """Prints what changed between two runs, two releases or two modules. Exit status 1 if something is worse, or any
-    byte of two modules differs."""
+    """Prints what changed between two runs, releases or modules. Status 1: something is worse, or modules differ."""
     if len(options.what) == 2 and all(map(_is_module, options.what)):
         return _diff_modules(*options.what)
     if options.report or options.issue:
         return _triage(options)
     if _are_files(options.what):
-        first, second = (read_run(Path(word)) for word in options.what)
-        found, lines = differences.diff_runs(first, second), module_lines(differences.run_pairs(first, second))
+        first, second = (read_dated(word, options.archive) for word in options.what)
+        found = differences.diff_runs(first, second)
+        lines = [*module_lines(differences.run_pairs(first, second)), *unprompted_lines(first, second)]
     elif len(options.what) == 3 and options.what[0] in axis_rows():
         runs = runs_of(options)
         axis, *ends = _two_releases(runs, *options.what)
@@ -242,7 +246,7 @@ def _are_files(words: Sequence[str]) -> bool:
 def _not_two(words: Sequence[str]) -> UsageError:
     return UsageError(
         f"diff: read {' '.join(words)}, expected two files, or an axis and two of its values",
-        tip="`diff before.json after.json`, `diff before.vmfb after.vmfb`, or `diff compiler 3.8.0 3.9.0`",
+        tip="such as before.json after.json, before.vmfb after.vmfb, quick@2026-05 quick@latest, compiler 3.8.0 3.9.0",
     )
 
 
@@ -252,7 +256,7 @@ def _triage(options: Namespace) -> int:
     from matrix.answers.releases.triage import Triage, triage
 
     if _are_files(options.what):
-        first, second = (read_run(Path(word)) for word in options.what)
+        first, second = (read_dated(word, options.archive) for word in options.what)
         pairs = differences.run_pairs(first, second)
         costs: tuple[CostChange, ...] = ()  # numbers of two runs may be of two machines
         ends = "the run", f"of {first.date}", f"of {second.date}"
@@ -306,10 +310,6 @@ def _diff_modules(before: str, after: str) -> int:
     found = compare_modules(Path(before), Path(after))
     sys.stdout.write(comparison_text(before, after, found))
     return EXIT_OK if found.differing == (0, 0) else EXIT_NO
-
-
-PREVIOUS = "previous"
-"""The release before the other one."""
 
 
 def _two_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""The verbs `site`, `report` and `picture`: pages from published runs. No store, no engine, no network."""
+"""The verbs that make something of published runs: pages, pictures, the archive. No store, no engine, no network."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from matrix.artifacts.vmfb_archive import is_container, open_container, open_fil
 from matrix.artifacts.vmfb_audit import audit_container
 from matrix.core.data import data_root
 from matrix.core.disk import write_output
-from matrix.core.errors import EXIT_OK, FileFault
-from matrix.core.text import counted
-from matrix.results.files import machine_files, read_runs, run_files
+from matrix.core.errors import EXIT_OK, FileFault, ResultsFault, UsageError
+from matrix.core.text import counted, escape_controls, plain_rows
+from matrix.results.files import machine_files, read_run, read_runs, run_files
+from matrix.results.kept.archive import keep_run, kept_runs
 from matrix.results.published.address import read_published
 
 ORIGIN = re.compile(r"""\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)""", re.MULTILINE)
@@ -123,3 +124,27 @@ def observed_of(results: Sequence[str], store: Path) -> Observed:
     runs = read_published(results, store) if results else read_runs(file for file in files if file.is_file())
     named = [run for name in OBSERVED for run in runs if run.preset == name]
     return {pair: ended for run in named or runs for pair, ended in observed_outcomes(run).items()}
+
+
+def do_keep(options: Namespace) -> int:
+    """Keeps runs in the archive, or lists it."""
+    if options.list:
+        if options.results:
+            raise UsageError(
+                f"keep --list: read {options.results[0]} beside it, expected it alone",
+                tip="without --list it keeps what is named",
+            )
+        kept = kept_runs(options.archive)
+        rows = [[each.name, each.date, f"{each.path.stat().st_size:,}"] for each in kept]
+        rows.append([f"{len(kept)} runs", "", f"{sum(each.path.stat().st_size for each in kept):,}"])
+        print(escape_controls(plain_rows(rows, headers=("name", "date", "bytes"))))
+        return EXIT_OK
+    published = data_root() / "results"
+    files = options.results or (*run_files(published), *machine_files(published))
+    if not files:
+        raise ResultsFault(f"{published}: read no .json, expected runs", tip="name some: `keep RESULTS.json`")
+    runs = [read_run(path) for path in files]  # all are read before any is kept
+    for path, run in zip(files, runs, strict=True):
+        where, new = keep_run(run, options.archive)
+        print(escape_controls(f"{path}: {'kept as' if new else 'is there already:'} {where}"))
+    return EXIT_OK

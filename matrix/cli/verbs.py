@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers, cover, sharing, upkeep
+from matrix.cli.arguments import answers, cover, kept, sharing, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
@@ -25,6 +25,7 @@ VERBS = {
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
     "diff": "what got worse or better, and why: two runs or releases; status 1 only if worse. Or two modules",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
+    "keep": "keep published runs by date and machine, small: `diff` then compares any two dates",
     "check": "whether pinned releases work together, as measured, and what mends them; exit status 1 if they fail",
     "badge": "an SVG for a README, from the results: which releases pass with a model",
     "report": "one self-contained page for a presentation: squares, islands, charts, tables, sources",
@@ -43,7 +44,7 @@ VERB_MODULES = {
     "answer": ("advise", "badge", "candidates", "check", "diff"),
     "bisect": ("bisect",),
     "export": ("export",),
-    "publish": ("picture", "report", "site", "whatis"),
+    "publish": ("keep", "picture", "report", "site", "whatis"),
     "board": ("armv6-lld", "armv6-smoke", "bundle"),
     "images": ("image",),
     "run": ("compare", "plan", "run", "show"),
@@ -73,8 +74,9 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "whatis": (options.add_whatis,),
     "bisect": (options.add_question_of_preset, options.add_means, options.add_bisect),
     "candidates": (answers.add_weights, options.add_own_run),
-    "diff": (options.add_own_run, answers.add_difference),
+    "diff": (options.add_own_run, answers.add_difference, kept.add_archive),
     "compare": (answers.add_two_runs,),
+    "keep": (kept.add_keep,),
     "check": (answers.add_check, options.add_own_run),
     "badge": (options.add_badge, options.add_own_run),
     "report": (options.add_pages("FILE.html"),),

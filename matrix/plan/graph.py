@@ -27,7 +27,7 @@ from matrix.plan.backends.backend import StageKind
 from matrix.plan.backends.shared import BACKEND_AXIS, BARE, MODEL_AXIS
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.cells import Rules, labels_chosen, planes_of
-from matrix.plan.covering.choice import Chosen, chosen_points
+from matrix.plan.covering.choice import ChosenCells, chosen_points
 from matrix.plan.spec import Spec
 from matrix.plan.stages import Node, joined_flags, kinds, stages_in_order
 
@@ -67,7 +67,7 @@ class Plan:
     baseline: Mapping[str, str] = field(default_factory=dict)
     """The release that others are compared with for speed: its label on each axis that the spec names."""
 
-    chosen: Chosen | None = None
+    chosen: ChosenCells | None = None
     """The choice of its cells, where the spec has a `[cover]`."""
 
     def environments(self) -> tuple[EnvironmentRequest, ...]:

@@ -143,10 +143,8 @@ SPEC_KEYS = (*QUESTION_KEYS, *MEANS_KEYS, "limits", "tolerance", "table", "bench
 
 
 def parse_spec(text: str, *, source: str, base: Path) -> Spec:
-    """A Spec from TOML text. `source` names it in messages, `base` is the folder of its relative paths.
-
-    Raises SpecSyntax (not TOML, with the line) or SpecError (all faults of the file together).
-    """
+    """A Spec from TOML text. `source` names it in messages, `base` is the folder of its relative paths. Raises
+    SpecSyntax (not TOML, with the line) or SpecError (all faults of the file together)."""
     try:
         content = parse_toml(text)
     except TomlFault as fault:

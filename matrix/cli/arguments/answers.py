@@ -28,7 +28,7 @@ def add_weights(command: argparse.ArgumentParser) -> None:
 
 
 def add_difference(command: argparse.ArgumentParser) -> None:
-    what = "BEFORE.json AFTER.json, BEFORE.vmfb AFTER.vmfb, or AXIS VALUE VALUE: compiler 3.8.0 3.9.0"
+    what = "BEFORE.json AFTER.json or PRESET@DATE twice, BEFORE.vmfb AFTER.vmfb, or AXIS VALUE VALUE: torch 2.8.0 2.9.1"
     command.add_argument("what", nargs="+", metavar="WHAT", help=what)
     form = command.add_mutually_exclusive_group()
     form.add_argument("--report", action="store_true", help="triage as Markdown: new failures, repaired, flaky, costs")

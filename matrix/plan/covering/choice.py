@@ -18,7 +18,7 @@ COUNTED_CELLS = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class ChosenCells:
     """How the cells of a plan were chosen from a space."""
 
     facts: CoverFacts
@@ -31,7 +31,7 @@ def chosen_points(
     only: Mapping[str, frozenset[str]],
     planes: Sequence[Ranges],
     first: Iterable[Labels],
-) -> tuple[Iterable[tuple[AxisValue, ...]], Chosen | None]:
+) -> tuple[Iterable[tuple[AxisValue, ...]], ChosenCells | None]:
     """All cells of a spec. With a `[cover]` the cells `first` (measured before), as far as the spec allows them, then
     as few as cover the rest.
 
@@ -59,7 +59,7 @@ def chosen_points(
         possible=possible if possible is not None else space.upper_count(),
         exact=possible is not None,
     )
-    return [space.values_of(each) for each in cells], Chosen(facts=facts, space=space)
+    return [space.values_of(each) for each in cells], ChosenCells(facts=facts, space=space)
 
 
 def _fewest(space: Space, cover: Cover, known: Sequence[Options]) -> list[Options]:

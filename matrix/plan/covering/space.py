@@ -23,7 +23,7 @@ Options = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
+class CellBox:
     """A product: the options of each factor. `beyond`: only cells off the axes that a rule asked for."""
 
     options: tuple[Options, ...]
@@ -39,7 +39,7 @@ class Space:
     factors: tuple[tuple[int, ...], ...]
     options: tuple[tuple[Labels, ...], ...]
     masks: tuple[tuple[int, ...], ...]
-    boxes: tuple[Box, ...]
+    boxes: tuple[CellBox, ...]
     include: int
     exclude: int
     on_axes: int
@@ -149,7 +149,7 @@ def make_space(
     factors = _factors(rules)
     ids: list[dict[Labels, int]] = [{} for _ in factors]
     values: dict[tuple[str, str], AxisValue] = {}
-    found: dict[Box, None] = {}
+    found: dict[CellBox, None] = {}
     for ranges, beyond in boxes_of(axes, rules, chosen, planes):
         values |= {(name, value.label): value for name in names for value in ranges[name]}
         options = []
@@ -158,7 +158,7 @@ def make_space(
             own = [tuple(value.label for value in each) for each in product if _is_tied(each, positions, rules)]
             options.append(tuple(known.setdefault(labels, len(known)) for labels in own))
         if all(options):
-            found[Box(options=tuple(options), beyond=beyond)] = None
+            found[CellBox(options=tuple(options), beyond=beyond)] = None
     count = len(rules.include) + len(rules.exclude)
     conditions = [*(rule for rule, _ in rules.include), *(rule for rule, _ in rules.exclude)]
     include = (1 << len(rules.include)) - 1

@@ -15,10 +15,10 @@ from matrix.results.square import OUTCOME_MARKS, headings, mark_of, view_of
 
 NOT_CHOSEN = "nc"
 NOT_CHOSEN_WORDS = "not chosen: the covering array left the cell out; it was not measured, and nothing is said of it"
-FEWEST = 2
+FEWEST_ALIKE = 3
 """How many cells have to fail alike before their common values are named."""
 MOST_SUSPECTS = 20
-Labels = tuple[tuple[str, str], ...]
+LabelledAxes = tuple[tuple[str, str], ...]
 
 
 def cover_section() -> Section:
@@ -33,7 +33,7 @@ def _blocks(run: Run) -> Iterator[Block]:
     yield Lines(
         lines=(
             f"{counted(len(run.cells), 'cell')} of {run.cover.of_cells} possible ones were chosen: {run.cover.words}.",
-            f"{counted(len(measured), 'cell')} of them were measured. Nothing is said of those that were not chosen.",
+            f"{len(measured)} of them were measured. Nothing is said of those that were not chosen.",
         ),
         bullets=False,
     )
@@ -89,20 +89,20 @@ def suspect_lines(run: Run) -> Iterator[str]:
         yield f"and {len(found) - MOST_SUSPECTS} more"
 
 
-def suspects(run: Run) -> Mapping[Labels, list[Cell]]:
-    """Values, or pairs of them, with which at least FEWEST cells were measured, and all ended with the same fault. A
-    pair is left out if one of its values says the same."""
+def suspects(run: Run) -> Mapping[LabelledAxes, list[Cell]]:
+    """Values, or pairs of them, with which at least FEWEST_ALIKE cells were measured and all ended with the same fault.
+    A pair is left out if one of its values says the same."""
     measured = [cell for cell in run.cells if cell.measured]
     varied = [axis.name for axis in run.axes if len(axis.labels) > 1 and not axis.tied]
-    found: dict[Labels, list[Cell]] = {}
+    found: dict[LabelledAxes, list[Cell]] = {}
     for count in (1, 2):
-        groups: dict[Labels, list[Cell]] = {}
+        groups: dict[LabelledAxes, list[Cell]] = {}
         for cell in measured:
             for axes in itertools.combinations(varied, count):
                 groups.setdefault(tuple((axis, cell.axes[axis]) for axis in axes), []).append(cell)
         for labels, cells in groups.items():
             alike = len({cell.words for cell in cells}) == 1 and cells[0].outcome.red
             smaller = any(part in found for part in itertools.combinations(labels, count - 1))
-            if alike and len(cells) >= FEWEST and not smaller:
+            if alike and len(cells) >= FEWEST_ALIKE and not smaller:
                 found[labels] = cells
     return dict(sorted(found.items(), key=lambda each: (len(each[0]), -len(each[1]))))

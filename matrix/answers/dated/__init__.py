@@ -1,0 +1,1 @@
+"""What changed between two dates though no release did. `changes` may be imported from outside."""
