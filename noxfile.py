@@ -90,6 +90,7 @@ def results(session: nox.Session) -> None:
         for verb, style, file in (("run", "json", f"{preset}.json"), ("show", "markdown", f"{preset}.md")):
             written = ("--format", style, "--output", f"results/{file}")
             session.run("python", "-m", "matrix", verb, preset, *written, *options, success_codes=[0, NOT_ALL_MEASURED])
+        session.run("python", "-m", "matrix", "keep", f"results/{preset}.json")
     picture = ("results/portability.json", "-o", "results/portability.svg")
     session.run("python", "-m", "matrix", "picture", *picture)
 

@@ -151,11 +151,6 @@ class MatrixEmpty(MatrixError):
     meaning = "an axis has no value, or the rules leave no cell to run"
 
 
-class CoverFault(MatrixError):
-    exit_code = EXIT_DEFECT
-    meaning = "an independent count contradicts a covering array"
-
-
 class CellUnknown(MatrixError):
     exit_code = EXIT_BAD_INPUT
     meaning = "`why` or `--only` names no cell of the matrix, or more than one"

@@ -17,6 +17,7 @@ from matrix.answers.costs import CostChange
 from matrix.core.store_paths import path_closure, store_path_name
 from matrix.core.text import counted
 from matrix.results import signatures
+from matrix.results.covering.pairs import cover_sentence
 from matrix.results.formats import sections
 from matrix.results.run import Cell, Run
 from matrix.results.sections import Block
@@ -90,7 +91,8 @@ def templates() -> jinja2.Environment:
 
 def sentences_of(run: Run) -> list[str]:
     """What a run says besides its squares."""
-    return [*comparison_sentences(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
+    chosen = [cover_sentence(run)] if run.cover else []
+    return [*chosen, *comparison_sentences(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
 
 
 def tables_of(run: Run) -> list[Block]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from matrix.core.errors import CoverFault
+from matrix.core.errors import MatrixError
 from matrix.core.records import AxisValue
 from matrix.plan.cells import Ranges, Rules, boxes_of, points
 from matrix.plan.covering.array import covering_array
@@ -35,7 +35,7 @@ def chosen_points(
     """All cells of a spec. With a `[cover]` the cells `first` (measured before), as far as the spec allows them, then
     as few as cover the rest.
 
-    Raises CoverFault if an independent count finds a tuple that is not covered: a fault of this program.
+    Raises MatrixError if an independent count finds a tuple that is not covered: a fault of this program.
     """
     cover = rules.spec.cover
     if cover is None:
@@ -46,7 +46,7 @@ def chosen_points(
     found = count_coverage([*boxes_of(axes, rules, only, planes)], axes, rules, cells, cover.strength)
     if found.missing or found.forbidden:
         wrong = [*found.missing, *found.forbidden]
-        raise CoverFault(
+        raise MatrixError(
             f"the covering array of strength {cover.strength} and seed {cover.seed} is wrong: {len(found.missing)} "
             f"allowed tuples are in no cell, {len(found.forbidden)} cells are not allowed; the first: {wrong[0]}",
             tip="this is a fault of this program: report it with the spec; `--cover 0` plans all cells",

@@ -10,7 +10,7 @@ from matrix.core.records import Outcome
 from matrix.core.text import counted
 from matrix.core.versions import releases_first
 from matrix.results.run import Cell, CellTable, Run
-from matrix.results.sections import Block, Grid, Lines, Section, Words
+from matrix.results.sections import Block, Grid, Section, Words
 from matrix.results.square import OUTCOME_MARKS, headings, mark_of, view_of
 
 NOT_CHOSEN = "nc"
@@ -29,14 +29,7 @@ def cover_section() -> Section:
 def _blocks(run: Run) -> Iterator[Block]:
     if run.cover is None:
         return
-    measured = [cell for cell in run.cells if cell.measured]
-    yield Lines(
-        lines=(
-            f"{counted(len(run.cells), 'cell')} of {run.cover.of_cells} possible ones were chosen: {run.cover.words}.",
-            f"{len(measured)} of them were measured. Nothing is said of those that were not chosen.",
-        ),
-        bullets=False,
-    )
+    yield Words(text=cover_sentence(run))
     for table in run.tables:
         if shown := _pairs(run, table):
             yield Words(
@@ -44,8 +37,19 @@ def _blocks(run: Run) -> Iterator[Block]:
                 f"passed, over all other axes; {OUTCOME_MARKS[Outcome.UNTESTED]}: none was measured"
             )
             yield shown
-    yield Words(text="values with which every measured cell fails alike", heading=True)
-    yield Lines(lines=tuple(suspect_lines(run)) or ("none",))
+    for line in suspect_lines(run):
+        yield Words(text=line)
+
+
+def cover_sentence(run: Run) -> str:
+    """What was chosen and measured; empty for a run of all cells."""
+    if run.cover is None:
+        return ""
+    measured = sum(1 for cell in run.cells if cell.measured)
+    return (
+        f"{counted(len(run.cells), 'cell')} of {run.cover.of_cells} possible ones were chosen: {run.cover.words}. "
+        f"{measured} of them were measured. Nothing is said of those that were not chosen."
+    )
 
 
 def _pairs(run: Run, table: CellTable) -> Grid | None:
@@ -80,13 +84,13 @@ def _words(run: Run, cells: list[Cell]) -> str:
 
 
 def suspect_lines(run: Run) -> Iterator[str]:
-    """`failed at export: name-missing: all 7 measured cells with turbine 2.3`, for the fewest values that say it."""
+    """`All 7 measured cells with turbine 2.3 end alike: failed at export`, for the fewest values that say it."""
     found = suspects(run)
     for labels, cells in itertools.islice(found.items(), MOST_SUSPECTS):
         values = " and ".join(f"{axis} {label}" for axis, label in labels)
-        yield f"{cells[0].words}: all {len(cells)} measured cells with {values}"
+        yield f"All {len(cells)} measured cells with {values} end alike: {cells[0].words}."
     if len(found) > MOST_SUSPECTS:
-        yield f"and {len(found) - MOST_SUSPECTS} more"
+        yield f"The same holds of {len(found) - MOST_SUSPECTS} more sets of values."
 
 
 def suspects(run: Run) -> Mapping[LabelledAxes, list[Cell]]:

@@ -10,7 +10,7 @@ import pytest
 from pace import allowed
 from samples import catalogue, plan_of, spec_of
 
-from matrix.core.errors import CoverFault, SpecError
+from matrix.core.errors import MatrixError, SpecError
 from matrix.core.records import AxisValue
 from matrix.plan.axes import ordered_axes, resolve_axes
 from matrix.plan.cells import Rules, boxes_of, points
@@ -141,7 +141,7 @@ def test_measured_cells_come_first_and_spare_others():
 def test_a_wrong_array_is_never_planned(monkeypatch):
     """The count has its own means: an array without one of its cells is found out."""
     monkeypatch.setattr(choice, "covering_array", lambda *words: covering_array(*words)[1:])
-    with pytest.raises(CoverFault, match="allowed tuples are in no cell"):
+    with pytest.raises(MatrixError, match="allowed tuples are in no cell"):
         plan_of(BODIES["tables"] + "[cover]\n")
 
 
