@@ -33,6 +33,8 @@ from matrix.run.cost import estimate
 from matrix.run.covering.known import covered_plan, denser_cells
 from matrix.run.evidence import judged_cells, no_result, replay
 from matrix.run.planning import plan_of, question_of
+from matrix.run.remote.places import place_of
+from matrix.run.remote.shared import SharedStore
 from matrix.run.schedule import Schedule
 from matrix.run.shards.carrying import is_sharded, run_shard
 from matrix.run.store import Store
@@ -42,9 +44,10 @@ def do_run(options: Namespace) -> int:
     """Runs what is missing and prints the table; of a shard it writes a bundle."""
     question = question_of(options)
     sharded = is_sharded(options)  # shards plan alike, whatever their stores have
+    place = place_of(options.remote) if options.remote else None
     planned = partial(covered_plan, engine=options.engine) if not sharded else plan_of
     plan = resolved(lambda: planned(question, options.store))
-    with Store(options.store) as store:
+    with SharedStore(options.store, place) if place else Store(options.store) as store:
         again = measured_again(options.again, plan, store, options.engine) if options.again else no_result
         if sharded:
             return run_shard(plan, store, options, question, again)

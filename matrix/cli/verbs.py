@@ -64,6 +64,7 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
         options.add_format,
         options.add_means,
         options.add_again,
+        sharing.add_remote,
         sharing.add_shard,
     ),
     "merge": (sharing.add_merge,),

@@ -20,6 +20,11 @@ def add_shard(command: argparse.ArgumentParser) -> None:
     group.add_argument("--bundle", type=Path, metavar="FILE", help="write there what the shard measured, for `merge`")
 
 
+def add_remote(command: argparse.ArgumentParser) -> None:
+    text = "a store that machines share: look results up there, and put them there; a folder, or http://HOST/PATH"
+    command.add_argument("--remote", default="", metavar="URL", help=text)
+
+
 def shard_number(text: str) -> tuple[int, int]:
     """`3/16`: the number of a shard, and of how many."""
     found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)

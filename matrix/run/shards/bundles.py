@@ -14,7 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -22,7 +22,7 @@ from matrix import __version__
 from matrix.core.disk import atomic_write
 from matrix.core.errors import BlobDamaged, ShardFault
 from matrix.core.keys import KEY_VERSION
-from matrix.core.records import JobResult, Outcome
+from matrix.core.records import JobEnd, JobResult, Outcome
 from matrix.run.store import KnownEnvironment, Store
 
 FORMAT = 1
@@ -31,6 +31,10 @@ HEX = re.compile(r"[0-9a-f]{64}")
 LARGEST_ROWS = 4 << 30
 """Bytes of a bundle's rows that are read, at most: 3 million results."""
 COPIED_AT_ONCE = 1 << 20
+_TEXTS = ("stage", "label", "environment", "finished_at", "machine", "engine")
+_TYPES = {"int": int, "float": (int, float), "str": str}
+_END_FIELDS: Mapping[str, Any] = {each.name: _TYPES[str(each.type)] for each in fields(JobEnd)}
+"""The fields of the end of a job, and what each may be."""
 ENTRY_TIME = (1980, 1, 1, 0, 0, 0)
 MAKE_AGAIN = "copy it again from where it was made, or run its shard again: what is in that store is not run again"
 
@@ -130,6 +134,26 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, date_time=ENTRY_TIME)
 
 
+def is_result(row: Mapping[str, Any]) -> bool:
+    """Whether JSON of a stranger is the result of a job, as a store keeps it."""
+    try:
+        Outcome(row["outcome"])
+        good = HEX.fullmatch(row["key"]) and row["key"] == row["end"]["key"]
+        good = good and all(isinstance(row[name], str) for name in _TEXTS)
+        good = good and all(map(_is_end, (row["end"], *row.get("attempts", ()))))
+        good = good and all(HEX.fullmatch(digest) and isinstance(name, str) for name, digest in row["inputs"])
+        good = good and all(isinstance(word, str) for word in row["command"])
+        outputs = [(each["name"], each["digest"], each["size"], len(each)) for each in row["outputs"]]
+        whole = (HEX.fullmatch(digest) and type(size) is int and number == 3 for _, digest, size, number in outputs)
+        return bool(good) and all(whole) and all(isinstance(name, str) for name, *_ in outputs)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def _is_end(row: Mapping[str, Any]) -> bool:
+    return len(row) == len(_END_FIELDS) and all(map(isinstance, map(row.get, _END_FIELDS), _END_FIELDS.values()))
+
+
 class Bundle:
     """An open bundle whose manifest and rows were checked. Raises ShardFault where they are not as expected."""
 
@@ -207,18 +231,7 @@ class Bundle:
 
     def _result(self, line: str) -> ResultRow:
         row = self._json(line, RESULT_ROWS)
-        try:
-            Outcome(row["outcome"])
-            good = HEX.fullmatch(row["key"]) and row["key"] == row["end"]["key"]
-            outputs = [(each["name"], each["digest"], each["size"]) for each in row["outputs"]]
-            good = good and all(HEX.fullmatch(found) and type(size) is int for _, found, size in outputs)
-            good = good and all(HEX.fullmatch(found) and isinstance(name, str) for name, found in row["inputs"])
-            texts = ("stage", "label", "environment", "finished_at", "machine", "engine")
-            good = good and all(isinstance(row[name], str) for name in texts)
-            good = good and isinstance(row["end"]["seconds"], int | float) and isinstance(row["command"], list)
-        except (KeyError, TypeError, ValueError):
-            good = False
-        if not good:
+        if not is_result(row):
             raise self._fault(f"{line[:80]!r} in {RESULT_ROWS}", "the result of a job", MAKE_AGAIN)
         return ResultRow(row, line)
 
