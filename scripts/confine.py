@@ -64,10 +64,10 @@ def landlock_version() -> int:
     return max(0, LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(GET_VERSION)))
 
 
-def shut_in(folder: str, *, memory_bytes: int) -> None:
-    """Confines this process and all that it starts: `folder` is where it may write."""
+def shut_in(*folders: str, memory_bytes: int) -> None:
+    """Confines this process and all that it starts: `folders` are where it may write."""
     own = with_own_memory(memory_bytes)
-    restrict(folder, *([SHARED_MEMORY] if own else []))
+    restrict(*folders, *([SHARED_MEMORY] if own else []))
 
 
 def with_own_memory(memory_bytes: int) -> bool:

@@ -32,6 +32,7 @@ class Job:
         self.env: dict[str, str] = field(message, "env", dict)
         self.alone = message.get("alone") is True
         self.confined = message.get("confined") is True
+        self.writable: list[str] = field(message, "writable", list) if "writable" in message else []
         limits = field(message, "limits", dict)
         self.seconds_limit = field(limits, "seconds", numbers.Real)
         self.memory_limit = field(limits, "memory_bytes", int)
@@ -39,8 +40,8 @@ class Job:
         self.log = children.Log(field(limits, "log_bytes", int))
         if bool(self.argv) == bool(self.script):
             raise ValueError("exactly one of argv and script must be given")
-        if not all(isinstance(text, str) for text in [*self.argv, *self.env, *self.env.values()]):
-            raise ValueError("argv and env must hold strings")
+        if not all(isinstance(text, str) for text in [*self.argv, *self.env, *self.env.values(), *self.writable]):
+            raise ValueError("argv, env and writable must hold strings")
         self.cores: frozenset[int] = frozenset()
         self.end = ""
         self.keeper = 0

@@ -21,12 +21,10 @@ from matrix.plan.backends.source_builds import (
     BENCHMARK_LIBRARY,
     LINK_FOLDER,
     OWN,
+    TREES,
     CrossToolchain,
     read_cross_toolchains,
 )
-
-TREES = "trees"
-"""The folder with a link to each tree: `scripts/steps.py` finds `{name}` there."""
 
 
 def images() -> Path:

@@ -19,7 +19,7 @@ from matrix.builds.expected import BoardFindings, Outcomes, accept, differences,
 from matrix.builds.linkage import BoardRuntime, advice, linkage_table, programs_of, row_of
 from matrix.builds.linker import LINKER
 from matrix.builds.sources import source_version
-from matrix.builds.tools import TREES, BuildTools, images, released_linker, toolchains
+from matrix.builds.tools import BuildTools, images, released_linker, toolchains
 from matrix.core.data import BOARD_PRESET, data_root
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
@@ -38,7 +38,7 @@ from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
 from matrix.plan.backends.iree import BUILD, LINK, VMFB
 from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
-from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
+from matrix.plan.backends.source_builds import RUNNER, TREES, UNSTRIPPED
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.plan.spec import Spec

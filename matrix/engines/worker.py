@@ -55,7 +55,9 @@ class Order:
     alone: bool = False
     """It runs alone: it is not restricted to a share of the cores."""
     confined: bool = False
-    """It writes in `cwd` alone, as far as the kernel can see to that."""
+    """It writes in `cwd` and `writable` alone, as far as the kernel can see to that."""
+    writable: tuple[str, ...] = ()
+    """Folders that jobs share: caches of compilers."""
 
     def message(self) -> dict[str, object]:
         what: dict[str, object] = (
@@ -76,6 +78,7 @@ class Order:
             "limits": limits,
             **what,
             **marks,
+            **({"writable": self.writable} if self.writable else {}),
         }
 
 

@@ -20,14 +20,13 @@ from matrix.builds import tools
 from matrix.builds.board_programs import CPU
 from matrix.builds.expected import read_built
 from matrix.builds.sources import source_releases
-from matrix.builds.tools import TREES
 from matrix.core.data import DATA
 from matrix.core.disk import store_places
 from matrix.core.keys import sha256
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
-from matrix.plan.backends.source_builds import RUNNER, STEPS, UNSTRIPPED
+from matrix.plan.backends.source_builds import RUNNER, STEPS, TREES, UNSTRIPPED
 from matrix.plan.question import Question
 from matrix.run.planning import plan_for
 

@@ -31,6 +31,7 @@ from matrix.core.keys import digest
 from matrix.environments.interpreters import PythonInfo
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
+from matrix.plan.backends.source_builds import CACHES, TREES
 from matrix.plan.stages import worker_of
 
 if TYPE_CHECKING:
@@ -247,6 +248,7 @@ class VenvEngine:
                 limits=job.limits,
                 alone=job.alone,
                 confined=is_confined(),
+                writable=_caches(environment),
             )
         )
 
@@ -322,6 +324,11 @@ class VenvEngine:
                 name=environment.request_label,
             )
         return worker
+
+
+def _caches(environment: Environment) -> tuple[str, ...]:
+    """The caches of an environment's compilers, which its jobs may write."""
+    return tuple(str(place) for name in CACHES if (place := Path(environment.root, TREES, name)).is_dir())
 
 
 def _is_board(request: EnvironmentRequest) -> bool:

@@ -65,8 +65,11 @@ TOOLCHAIN_KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libr
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, which takes minutes on a busy machine: it is kept between builds."""
 
+TREES = "trees"
+"""The folder of a builder's environment with a link to each tree: `scripts/steps.py` finds `{name}` there."""
+
 CACHES = ("zig-cache",)
-"""Folders that are written to, but whose content does not affect the result."""
+"""The trees that are written to, but whose content does not affect the result."""
 
 MACHINES = ("arm", "aarch64", "x86_64")
 """The machines of the shipped toolchains; the names are also those of CMAKE_SYSTEM_PROCESSOR."""

@@ -245,6 +245,16 @@ def test_what_a_confined_job_can_do(confined, tmp_path):
     assert (end["end"], end["exit_code"], end["log"]) == ("exited", 0, "[1, 2]\n")
 
 
+def test_a_cache_that_jobs_share_can_be_written_and_nothing_beside_it(confined, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "link").symlink_to("cache")
+    code = "os.mkdir('../cache/folder'); open('../cache/folder/file', 'w').write('x')"
+    assert REFUSED in confined(code)["log"]
+    assert confined(code, writable=[str(tmp_path / "link")])["exit_code"] == 0
+    assert REFUSED in confined("open('../beside', 'w')", writable=[str(tmp_path / "link")])["log"]
+    assert (tmp_path / "cache" / "folder" / "file").read_text() == "x" and not (tmp_path / "beside").exists()
+
+
 def test_shared_memory_is_of_one_job_and_counts(confined):
     code = "open('/dev/shm/left', 'wb').write(bytes(90 << 20)); x = bytearray(90 << 20); import time; time.sleep(20)"
     assert confined(code, limits={"memory_bytes": 120 << 20})["end"] == "out_of_memory"
