@@ -13,14 +13,24 @@ from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, minor, releases_first
 from matrix.plan.backends.iree import COMPILE, MLIR, RUN, VMFB
 from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
-from matrix.results.run import Cell, Run
+from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
+from matrix.results.measured.counts import count_series
+from matrix.results.run import Cell, Run, Verdict
 from matrix.results.speed import timed_rows
 
 RANKED = COMPILER
 """The axis whose releases are ranked."""
 ARM = ("aarch64", "arm")
 """The prefixes of targets for ARM machines."""
-DEFAULT_WEIGHTS: Mapping[str, float] = {"models": 3, "runtimes": 2, "exporters": 1, "arm": 1, "speed": 1, "size": 1}
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    "models": 3,
+    "runtimes": 2,
+    "exporters": 1,
+    "arm": 1,
+    "speed": 1,
+    "instructions": 1,
+    "size": 1,
+}
 """The default weights: a model with wrong outputs is not worth any speed."""
 MEANS = {
     "models": "models that are right, compiled by it and run on the runtime of its own minor release",
@@ -28,6 +38,8 @@ MEANS = {
     "exporters": "Python, torch and turbine together, whose MLIR it compiles",
     "arm": "ARM targets whose modules run right",
     "speed": "latency beside the baseline of the results, geometric mean over models; less is faster",
+    "instructions": "instructions of a call beside the fewest of any release, geometric mean over models and "
+    "targets whose times decide nothing; no speed",
     "size": "bytes of a .vmfb beside the smallest of any release, geometric mean over models; less is smaller",
 }
 
@@ -72,6 +84,7 @@ def rank_compilers(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking
     counts = {name: {release: count(by_release[release]) for release in releases} for name, count in COUNTS.items()}
     columns = {name: _counted(column) for name, column in counts.items()}
     columns["speed"] = _ratios(_speeds(runs, releases), "{:.3f}")
+    columns["instructions"] = _ratios(_instructions(runs, releases), "{:.3f}")
     columns["size"] = _ratios(_sizes(runs, by_release), "{:.3f}")
     used = {name: weight for name, weight in weights.items() if columns[name]}
     total = sum(used.values())
@@ -165,6 +178,36 @@ def _speeds(runs: Iterable[Run], releases: Iterable[str]) -> dict[str, float]:
         if own and minor(compiler) in found and row.ratio:
             found[minor(compiler)].append(row.ratio)
     return {release: _mean(ratios) for release, ratios in found.items() if ratios}
+
+
+def _instructions(runs: Sequence[Run], releases: Iterable[str]) -> dict[str, float]:
+    """Counts with the default flags, where no run has a time with a verdict at every release: elsewhere they say less
+    than the times."""
+    decided = _decided(runs)
+    found: dict[str, list[float]] = {release: [] for release in releases}
+    for series in (each for run in runs for each in count_series(run)):
+        own = series.place.get(FLAGS, "default") == "default" and _place(series.place) not in decided
+        if own and series.axis == COMPILER:
+            fewest = min(series.instructions.values())
+            for label, count in series.instructions.items():
+                if minor(label) in found:
+                    found[minor(label)].append(count / fewest)
+    return {release: _mean(ratios) for release, ratios in found.items() if ratios}
+
+
+def _decided(runs: Iterable[Run]) -> set[tuple[str, str]]:
+    """The models and targets whose rows all have a time, and a verdict that says something."""
+    open_ended = {Verdict.UNDECIDED, Verdict.UNSETTLED, Verdict.TOO_FEW, ""}
+    rows: dict[tuple[str, str], list[bool]] = {}
+    for axes, row, _ in (timed for run in runs for timed in timed_rows(run)):
+        if axes.get(FLAGS, "default") == "default":
+            said = row.baseline or row.verdict not in open_ended
+            rows.setdefault(_place(axes), []).append(row.median_seconds is not None and said)
+    return {place for place, verdicts in rows.items() if all(verdicts)}
+
+
+def _place(axes: Mapping[str, str]) -> tuple[str, str]:
+    return axes.get(MODEL_AXIS.name, ""), axes.get(TARGET_AXIS.name, "")
 
 
 def _sizes(runs: Sequence[Run], by_release: Mapping[str, Sequence[Cell]]) -> dict[str, float]:

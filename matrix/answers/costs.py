@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.results.measured.counts import COUNTS_WITHIN, INSTRUCTIONS, count_series, count_words
 from matrix.results.run import Run, Timed, Times, Verdict
 from matrix.results.speed import median_ratio, pass_rounds, timed_rows, verdict_between
 from matrix.results.times import PLACEMENT, amount, duration
@@ -81,6 +82,16 @@ COST_MEASURES = (
     ),
 )
 
+COUNTED = CostMeasure(
+    name=INSTRUCTIONS,
+    value=lambda _: None,  # of the cells, not of a table of times
+    words=count_words,
+    within=COUNTS_WITHIN,
+    more="more",
+    less="fewer",
+)
+"""Instructions of a call. They are no speed, and have no noise: they say what times leave undecided."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostChange:
@@ -123,9 +134,10 @@ class CostChange:
 
 
 def cost_changes(runs: Sequence[Run], axis: str, before: str, after: str) -> tuple[CostChange, ...]:
-    """Every measure of every place that both releases have in one table of times, the largest change first. Numbers of
-    different runs are not compared: they may be of different machines."""
+    """Every measure of every place that both releases have in one table of times, and its instructions where they are
+    counted, the largest change first. Times of different runs are not compared: they may be of different machines."""
     found = [change for run in runs for change in _of_run(run, axis, before, after)]
+    found += [change for run in runs for change in _counted(run, axis, before, after)]
     return tuple(sorted(found, key=lambda change: (not change.changed, -change.size)))
 
 
@@ -142,6 +154,24 @@ def _of_run(run: Run, axis: str, before: str, after: str) -> Iterator[CostChange
     for (number, place), both in rows.items():
         if len(both) == 2:
             yield from row_changes(run, tables[number], dict(place), both[before], both[after])
+
+
+def _counted(run: Run, axis: str, before: str, after: str) -> Iterator[CostChange]:
+    for series in count_series(run):
+        counts = series.instructions
+        if axis in (series.axis, *series.following) and {before, after} <= counts.keys():
+            ratio = counts[after] / counts[before]
+            same = abs(ratio - 1) <= COUNTS_WITHIN
+            verdict = str(Verdict.SAME) if same else COUNTED.more if ratio > 1 else COUNTED.less
+            yield CostChange(
+                run=run,
+                axes=series.place,
+                measure=COUNTED,
+                before=counts[before],
+                after=counts[after],
+                ratio=ratio,
+                verdict=verdict,
+            )
 
 
 def row_changes(run: Run, table: Times, axes: Mapping[str, str], old: Timed, new: Timed) -> Iterator[CostChange]:
@@ -196,7 +226,7 @@ def cost_lines(changes: Sequence[CostChange]) -> list[str]:
     shown = [change for change in changes if change.changed]
     lines = [f"  {change.place}: {change.measure.name} {change.words}" for change in shown]
     if not changes:
-        return ["costs: latency, compile time, memory and size were not measured with both in one run"]
+        return ["costs: latency, instructions, compile time, memory and size were not measured with both in one run"]
     rest = len(changes) - len(shown)
     lines += [f"  {OWN_BUFFERS_COUNTED}"] if any(change.measure.name == OWN_BUFFERS for change in shown) else []
     return ["costs", *lines, f"  {rest} of {len(changes)} numbers did not change beyond their noise", f"  {PLACEMENT}"]

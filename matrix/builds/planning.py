@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from matrix.core import processes
@@ -43,10 +43,10 @@ HOST_FOLDER = "host"
 
 
 def planned_build(
-    user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain], *, timed_on: Collection[str] = ()
+    user: UserBuild, base: Path, images: Path, own: Mapping[str, CrossToolchain], *, called_on: Callable[[str], bool]
 ) -> PlannedBuild:
     """`base` is the folder of the spec, `images` is `images/armv6`, `own` are the toolchains of the spec's targets. For
-    a machine `timed_on`, iree-benchmark-module is built besides the runtime.
+    a machine that `called_on` names, iree-benchmark-module is built besides the runtime.
 
     Raises ToolchainFault, LockFault.
     """
@@ -60,13 +60,13 @@ def planned_build(
     toolchain = known[user.toolchain]
     path = (base / toolchain.path).resolve() if toolchain.path else None
     programs = toolchain.programs if user.toolchain in own else ()
-    timed = toolchain.machine in timed_on
-    runtime = runtime_commands(toolchain, HOST_TOOLS_FOLDER, user.options, timed=timed)
+    benchmark = called_on(toolchain.machine) and toolchain.has_cxx_library
+    runtime = runtime_commands(toolchain, HOST_TOOLS_FOLDER, user.options, benchmark=benchmark)
     commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime)
     sets = tuple(name for name in places_in(commands) if name not in (*SOURCES, *WHEELS, *OF_THE_BUILD))
     release, tree, source = _source(user, base, images)
     locks = {name: sha256(images / f"debian-{name}.toml") for name in sets} | {"tools": sha256(images / "tools.txt")}
-    library = {"benchmark": sha256(images / "src" / BENCHMARK_SOURCES / "Cargo.lock")} if timed else {}
+    library = {"benchmark": sha256(images / "src" / BENCHMARK_SOURCES / "Cargo.lock")} if benchmark else {}
     build = Build(
         name=user.name,
         release=release,
@@ -78,7 +78,7 @@ def planned_build(
         machine=toolchain.machine,
         programs=programs,
         path=path,
-        benchmark=BENCHMARK_SOURCES if timed else "",
+        benchmark=BENCHMARK_SOURCES if benchmark else "",
     )
     link = _words(known[NATIVE], toolchain, link_commands(toolchain))
     return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands), link=link)

@@ -11,6 +11,7 @@ import shlex
 import tomllib
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,7 @@ def load_catalogue(
         models[name] = Model(name=name, path=path, digest=sha256(path), packages=packages_of(path))
     for model in spec.models.values():
         models[model.name] = user_model(model, spec.base)
-    boards = {target.machine for target in spec.targets.values() if target.ssh}
-    timed = {platform.machine(), *boards} if spec.timed else set()
+    called_on = partial(_called_on, spec)
     own = {kind.script for kind in spec.stage_kinds if kind.script}
     programs = {file for kind in spec.stage_kinds for file in kind.programs}
     return Catalogue(
@@ -181,7 +181,9 @@ def load_catalogue(
             for name, path in asked_toolchains(spec, axis).items()
         },
         builds={
-            name: planned_build(build, spec.base, data_root() / "images" / "armv6", spec.own_toolchains, timed_on=timed)
+            name: planned_build(
+                build, spec.base, data_root() / "images" / "armv6", spec.own_toolchains, called_on=called_on
+            )
             for name, build in spec.builds.items()
             if any(name in spec.terms(axis) for axis, row in spec.axis_rows.items() if row.built)
         },
@@ -191,6 +193,13 @@ def load_catalogue(
         },
         machine_class=machine_class,
     )
+
+
+def _called_on(spec: Spec, machine: str) -> bool:
+    """Whether a stage calls a module more than once on that machine: times are of this machine and of boards."""
+    counted = any(kind.counted for kind in spec.stage_kinds if kind.name in spec.stages)
+    boards = {target.machine for target in spec.targets.values() if target.ssh}
+    return counted or (spec.timed and machine in {platform.machine(), *boards})
 
 
 def _script_digest(script: Path) -> str:

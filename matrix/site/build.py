@@ -113,7 +113,7 @@ def first_square(results: Sequence[Path]) -> str:
 
 def charts_of(runs: Sequence[Run]) -> list[Chart]:
     """The charts of all runs: those of times first, of the quietest machine first."""
-    return [chart for run in sorted(runs, key=_noise) for chart in find_charts(run)]
+    return [chart for run in sorted(runs, key=_noise) for chart in find_charts(run, runs)]
 
 
 def recommendations_of(runs: Sequence[Run]) -> list[Recommendation]:

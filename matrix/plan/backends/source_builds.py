@@ -118,6 +118,11 @@ class CrossToolchain:
         return bool(self.libraries)
 
     @property
+    def has_cxx_library(self) -> bool:
+        """BENCHMARKER needs one, RUNNER does not."""
+        return "-nostdlib++" not in self.runtime_link
+
+    @property
     def environment(self) -> tuple[tuple[str, str], ...]:
         """The library path of the unpacked compiler and binutils, and the cache of zig."""
         libraries = [tool_libraries(name) for name in PLACE.findall(self.binutils) if name != OWN]
@@ -206,17 +211,17 @@ def host_commands(native: CrossToolchain, folder: str) -> tuple[Command, ...]:
 
 
 def runtime_commands(
-    toolchain: CrossToolchain, host: str, options: tuple[str, ...] = (), *, timed: bool = False
+    toolchain: CrossToolchain, host: str, options: tuple[str, ...] = (), *, benchmark: bool = False
 ) -> tuple[Command, ...]:
     """Builds IREE's runtime in the folder of the build: stripped (RUNNER) and unstripped (UNSTRIPPED).
 
-    `host` is the folder of the host's tools, `options` are further ones of cmake, which win. With `timed`, BENCHMARKER
-    is built too, from a copy of the sources with the library of `{benchmark}` if they do not have it; RUNNER is the
-    same.
+    `host` is the folder of the host's tools, `options` are further ones of cmake, which win. With `benchmark`,
+    BENCHMARKER is built too, from a copy of the sources with the library of `{benchmark}` if they do not have it;
+    RUNNER is the same.
     """
-    source = COPY if timed else "{source}"
+    source = COPY if benchmark else "{source}"
     named = ("source", *places_in((toolchain.cc, toolchain.runtime_flags)), *_caches(toolchain), "here")
-    mapped = [*((f"{{{name}}}", name) for name in named), *([(COPY, "source")] if timed else [])]
+    mapped = [*((f"{{{name}}}", name) for name in named), *([(COPY, "source")] if benchmark else [])]
     flags = " ".join((*toolchain.runtime_flags, "-g", *(f"-ffile-prefix-map={place}={name}" for place, name in mapped)))
     link = " ".join((*toolchain.link, *toolchain.runtime_link, "-Wl,--build-id=none"))
     configure = (
@@ -229,18 +234,18 @@ def runtime_commands(
         f"-DCMAKE_CXX_FLAGS={flags}",
         f"-DCMAKE_EXE_LINKER_FLAGS={link}",
         *RUNTIME_OPTIONS,
-        *(("-DIREE_BUILD_BENCHMARKS=ON",) if timed else ()),
+        *(("-DIREE_BUILD_BENCHMARKS=ON",) if benchmark else ()),
         *toolchain.runtime_options,
         *options,
     )
-    targets, strip = (RUNNER, BENCHMARKER) if timed else (RUNNER,), f"{toolchain.binutils}strip"
+    targets, strip = (RUNNER, BENCHMARKER) if benchmark else (RUNNER,), f"{toolchain.binutils}strip"
     return (
-        *(_copy_commands() if timed else ()),
+        *(_copy_commands() if benchmark else ()),
         configure,
         ("{bin}/cmake", "--build", "build", "--target", *targets),
         ("cp", f"build/tools/{RUNNER}", UNSTRIPPED),
         (strip, "-o", RUNNER, UNSTRIPPED),
-        *(((strip, "-o", BENCHMARKER, f"build/tools/{BENCHMARKER}"),) if timed else ()),
+        *(((strip, "-o", BENCHMARKER, f"build/tools/{BENCHMARKER}"),) if benchmark else ()),
     )
 
 

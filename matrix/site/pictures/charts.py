@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from matrix.answers.costs import COST_MEASURES, row_changes
+from matrix.answers.costs import COST_MEASURES, COUNTED, row_changes
 from matrix.core.records import Outcome
 from matrix.core.versions import releases_first
 from matrix.plan.stages import exchanged, later_axes, module_of
+from matrix.results.measured.counts import NO_SPEED, count_lines, counted_cells, ranked_beside
 from matrix.results.run import FinishedJob, Run, Timed, Times
 from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
 from matrix.results.times import PLACEMENT, machine_words
 from matrix.site.pictures.chart import (
     BASELINE,
+    COUNT,
     CPU_SECONDS,
     FIRST_MEASURED,
     RATIO,
@@ -35,6 +37,8 @@ from matrix.site.pictures.findings import (
 from matrix.site.releases import products
 from matrix.site.squares import ordered
 
+SENTENCES = 2
+"""The most figures over releases in a headline; all are in the table."""
 PANELS = 12
 """The most series in one chart; the others are in the data of the run."""
 MOST_AXES = 2
@@ -46,7 +50,7 @@ PointRow = tuple[Mapping[str, str], Point]
 
 def _kind(cost: str, **words: str) -> ChartKind:
     """A chart of one of the measures that `answers.costs` compares releases by."""
-    found = next(each for each in COST_MEASURES if each.name == cost)
+    found = next(each for each in (*COST_MEASURES, COUNTED) if each.name == cost)
     return ChartKind(within=found.within, more=found.more, less=found.less, **words)
 
 
@@ -113,8 +117,19 @@ QUICKEST = _kind(
 ONCE = replace(QUICKEST, within=0.5, reading=f"CPU time of one compile, with other jobs on the machine. {OWN_SCALES}")
 
 
-def find_charts(run: Run) -> list[Chart]:
-    """The charts of a run, in the order of a page; none if it measured nothing over several releases."""
+COUNTS = _kind(
+    COUNTED.name,
+    name="instructions",
+    title="Instructions of a call",
+    measure=COUNT,
+    label="instructions",
+    reading=f"Counted by an emulator, the same on every machine: {NO_SPEED}. {OWN_SCALES}",
+)
+
+
+def find_charts(run: Run, beside: Iterable[Run] = ()) -> list[Chart]:
+    """The charts of a run, in the order of a page; none if it measured nothing over several releases. Times of the runs
+    `beside` it stand next to its counts."""
     compiles = list(_compiles(run))
     machine = _machines(job for _, job in compiles)
     sizes = [(axes, Point(value=_passed(job, _module_bytes(job)))) for axes, job in compiles]
@@ -132,6 +147,7 @@ def find_charts(run: Run) -> list[Chart]:
         latency,
         change,
         _chart(run, _baseline_kind(timed), [(axes, _ratio(row, table)) for axes, row, table in timed], machine),
+        _counts(run, beside, machine),
         _chart(run, MEMORY, memory, machine),
         _chart(run, BUFFERS, buffers, machine),
         _chart(run, SIZES, sizes, machine),
@@ -277,6 +293,21 @@ def _change(run: Run, before: TimedRow, after: TimedRow) -> Point:
         return Point(value=None)
     low, high = ratio_quartiles(new.seconds_by_round, old.seconds_by_round) or (None, None)
     return Point(value=change.ratio, low=low, high=high, floor=change.noise_floor, verdict=change.verdict)
+
+
+# -- instructions
+
+
+def _counts(run: Run, beside: Iterable[Run], machine: str) -> Chart | None:
+    """The headline has the figures themselves."""
+    rows = [(axes, Point(value=count)) for axes, count in counted_cells(run)]
+    chart = _chart(run, COUNTS, rows, machine) if rows else None
+    if chart is None:
+        return None
+    told = [f"{line}." for line in count_lines(run)]
+    ranks = [f"{each.words}." for each in ranked_beside(run, beside)]
+    kind = replace(COUNTS, reading=" ".join([COUNTS.reading, *ranks]))
+    return replace(chart, kind=kind, finding=" ".join(told[:SENTENCES]) or chart.finding)
 
 
 # -- the cost of compiling, and its output

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from counted_runs import counted_run, timed_run
 from timings import measured, timed_plan
 
 from matrix.answers.candidates import DEFAULT_WEIGHTS, Candidate, rank_compilers
@@ -42,8 +43,8 @@ def test_runtimes_are_those_that_the_file_counts(run):
 
 def test_a_column_without_results_is_neither_filled_nor_scored(run):
     ranking = rank_compilers([run], DEFAULT_WEIGHTS)
-    assert ranking.empty == ("arm", "speed")
-    assert ranking.weights.keys() == DEFAULT_WEIGHTS.keys() - {"arm", "speed"}
+    assert ranking.empty == ("arm", "speed", "instructions")
+    assert ranking.weights.keys() == DEFAULT_WEIGHTS.keys() - {"arm", "speed", "instructions"}
     assert all(not {"arm", "speed"} & each.measures.keys() for each in ranking.candidates)
 
 
@@ -166,9 +167,9 @@ def test_the_verb_states_its_weights(capsys):
     assert main(["candidates", "--results", str(COMMITTED), "--weight", "runtimes=4", "--weight", "size=0"]) == 0
     out = capsys.readouterr().out
     assert "weights models=3, runtimes=4, exporters=1, size=0;" in out
-    assert "not in these results, so not in the score: arm, speed" in out
+    assert "not in these results, so not in the score: arm, speed, instructions" in out
     row = next(line.split() for line in out.splitlines() if line.startswith("3.9.0"))
-    assert row[2:] == ["1", "of", "1", "2", "of", "15", "1", "of", "1", "-", "-", "1.026"]
+    assert row[2:] == ["1", "of", "1", "2", "of", "15", "1", "of", "1", "-", "-", "-", "1.026"]
 
 
 @pytest.mark.parametrize("word", ["runtime=2", "runtimes", "runtimes=x", "runtimes=-1", "runtimes=nan"])
@@ -180,3 +181,15 @@ def test_a_weight_that_is_none(capsys, word):
 def test_a_build_is_no_further_runtime_of_a_candidate():
     (best, *_) = rank_compilers([read_run(COMMITTED.with_name("armv6.json"))], DEFAULT_WEIGHTS).candidates
     assert best.measures["runtimes"].text.endswith(" of 2"), "the wheels of 3.11 and 3.13, and none of the builds"
+
+
+def test_instructions_count_where_times_decide_nothing():
+    places = [(model, "x86_64", release) for model in ("one", "two") for release in ("3.8.0", "3.9.0")]
+    counts = counted_run(dict(zip(places, (200, 100, 30_000, 10_000), strict=True)))
+    alone = {each.release: each.measures for each in rank_compilers([counts], DEFAULT_WEIGHTS).candidates}
+    assert (alone["3.8.0"]["instructions"].text, alone["3.9.0"]["instructions"].text) == ("2.449", "1.000")
+    times = timed_run({place: (1.0, "slower" if place[0] == "two" else "undecided") for place in places})
+    both = {each.release: each.measures for each in rank_compilers([counts, times], DEFAULT_WEIGHTS).candidates}
+    assert both["3.8.0"]["instructions"].text == "2.000", "of model one alone: the times of two have a verdict"
+    decided = timed_run({place: (1.0, "slower") for place in places})
+    assert "instructions" in rank_compilers([counts, decided], DEFAULT_WEIGHTS).empty

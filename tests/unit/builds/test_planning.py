@@ -118,6 +118,31 @@ def test_a_runtime_for_another_machine_is_not_timed() -> None:
     assert obstacle == (Outcome.UNTESTED, "no times: iree-benchmark-module is built for this machine only")
 
 
+def counted(toolchain: str) -> Plan:
+    body = BUILDS.replace("[axes]", 'stages = ["export", "compile", "run", "count"]\n[axes]')
+    body = body.replace('["3.12.0", "3.13.0"]', '"3.13.0"').replace('["board", "other"]', '"board"')
+    return planned(body.replace("zig-static", toolchain))
+
+
+def test_a_runtime_for_another_machine_is_built_with_what_is_counted() -> None:
+    plan = counted("armel-static")
+    built, counting = plan.nodes[plan.cells[0].nodes[2]], plan.nodes[plan.cells[0].repeats[0]]
+    assert {"iree-benchmark-module", "-DIREE_BUILD_BENCHMARKS=ON"} <= set(built.flags)
+    assert counting.stage == "count" and counting.obstacle is None
+    artifacts = {"module.vmfb": "v", "input_0.npy": "i", "iree-run-module": "r", "iree-benchmark-module": "b"}
+    job = job_of(plan, "count", artifacts)
+    assert job.argv[:6] == ("qemu-arm", "-cpu", "arm1176", "-plugin", "{counter}", "-L")
+    assert "./iree-benchmark-module" in job.argv
+
+
+def test_a_toolchain_without_a_cxx_library_counts_nothing() -> None:
+    plan = counted("zig-static")
+    assert "iree-benchmark-module" not in plan.nodes[plan.cells[0].nodes[2]].flags
+    obstacle = plan.nodes[plan.cells[0].repeats[0]].obstacle
+    assert obstacle is not None and obstacle[0] is Outcome.UNTESTED
+    assert "builds.board has no iree-benchmark-module" in obstacle[1]
+
+
 def test_all_that_the_commands_speak_of_is_there() -> None:
     for name in read_cross_toolchains(IMAGES / "toolchains.toml"):
         plan = planned(BUILDS.replace('"zig-static"', f'"{name}"'))
