@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.plan.backends.shared import MODEL_AXIS
-from matrix.results.measured.counts import COUNTS_WITHIN, INSTRUCTIONS, count_series, count_words
+from matrix.results.measured.counts import COUNTS_WITHIN, INSTRUCTIONS, count_series, instruction_words
 from matrix.results.run import Run, Timed, Times, Verdict
 from matrix.results.speed import median_ratio, pass_rounds, timed_rows, verdict_between
 from matrix.results.times import PLACEMENT, amount, duration
@@ -85,7 +85,7 @@ COST_MEASURES = (
 COUNTED = CostMeasure(
     name=INSTRUCTIONS,
     value=lambda _: None,  # of the cells, not of a table of times
-    words=count_words,
+    words=instruction_words,
     within=COUNTS_WITHIN,
     more="more",
     less="fewer",

@@ -164,12 +164,12 @@ def _given(options: Namespace, known: advice.KnownCells) -> dict[str, str]:
 
 
 def do_badge(options: Namespace) -> int:
-    """Writes a badge of what passes with a model."""
-    from matrix.site.pictures.badges import as_svg, badge_of
+    """Writes a badge of what passes with a model, or of its instructions."""
+    from matrix.site.pictures.badges import as_svg, badge_from
 
     runs = runs_of(options)
     wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
-    made = badge_of(cells_of(runs), wanted, date=max(run.date for run in runs))
+    made = badge_from(runs, wanted, instructions=options.instructions)
     write_output(options.output, as_svg(made))
     print(escape_controls(f"{options.output}: {made.title}"))
     return EXIT_OK

@@ -287,6 +287,7 @@ def add_advise(command: argparse.ArgumentParser) -> None:
 def add_badge(command: argparse.ArgumentParser) -> None:
     _add_wanted(command, "default: all, each compiler with the runtime of its release")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.svg", help="the file to write")
+    command.add_argument("--instructions", action="store_true", help="how many a call executes, where they are counted")
 
 
 def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:

@@ -18,7 +18,7 @@ from matrix.core.text import counted, escape_controls
 from matrix.plan.axes import NONE
 from matrix.results.covering.pairs import NOT_CHOSEN, NOT_CHOSEN_WORDS, cover_section
 from matrix.results.files import run_json
-from matrix.results.measured.counts import COUNTS
+from matrix.results.measured.counts import COUNTS_SECTION
 from matrix.results.run import Run
 from matrix.results.sections import Block, Column, Grid, Lines, Section, Words, grid, measures
 from matrix.results.sentences import comparison_sentences, recompiled
@@ -86,7 +86,7 @@ def sections() -> tuple[Section, ...]:
         Section(name="squares", blocks=_squares, on_site=False),
         BUILDS,
         COMPILE_STATISTICS,
-        COUNTS,
+        COUNTS_SECTION,
         measures(),
         Section(name="notes", blocks=_notes, on_site=False),
         Section(name="beside", blocks=_beside, on_site=False),

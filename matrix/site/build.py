@@ -22,6 +22,7 @@ from matrix.plan.axes import NONE
 from matrix.plan.locks import release_dates
 from matrix.results.files import read_runs
 from matrix.results.formats import as_csv
+from matrix.results.measured.counts import counted_models
 from matrix.results.run import Cell, Run
 from matrix.results.square import Square
 from matrix.site.api.documents import run_path
@@ -29,7 +30,7 @@ from matrix.site.api.files import api_files
 from matrix.site.harmless import LABEL, safe_run, slug
 from matrix.site.machines import named_apart, nearest_first
 from matrix.site.pages import Site, first_table, latest
-from matrix.site.pictures.badges import as_svg, badge_of
+from matrix.site.pictures.badges import as_svg, badge_of, count_badge
 from matrix.site.pictures.chart import Chart
 from matrix.site.pictures.chart_files import chart_csv, chart_json
 from matrix.site.pictures.charts import find_charts
@@ -204,7 +205,7 @@ def _write_charts(folder: Path, charts: Sequence[Chart]) -> None:
 
 
 def _write_badges(folder: Path, runs: Sequence[Run]) -> None:
-    """One badge for each model that was measured."""
+    """One badge for each model that was measured, and one for each that was counted."""
     by_model: dict[str, list[Cell]] = {}
     for cell in cells_of(runs):
         by_model.setdefault(cell.axes.get("model", NONE), []).append(cell)
@@ -213,3 +214,6 @@ def _write_badges(folder: Path, runs: Sequence[Run]) -> None:
         if model != NONE:
             badge = badge_of(cells, {"model": model}, date=latest(runs))
             (folder / f"{slug(model)}.svg").write_text(as_svg(badge), encoding="utf-8")
+    for model in counted_models(runs):
+        badge = count_badge(runs, {"model": model}, date=latest(runs))
+        (folder / f"{slug(model)}-instructions.svg").write_text(as_svg(badge), encoding="utf-8")

@@ -13,6 +13,7 @@ from matrix.answers.pins.recommendations import Recommendation
 from matrix.core.store_paths import path_closure
 from matrix.core.versions import are_versions, is_dated, releases_first
 from matrix.plan.stages import kinds
+from matrix.results.measured.counts import counted_models
 from matrix.results.run import FinishedJob, Run
 from matrix.results.square import OUTCOMES, Square
 from matrix.site.cells import CellTexts
@@ -102,10 +103,12 @@ class Site:
             yield self._release(release)
         for before, after in self._pairs:
             yield self._compared(before, after)
+        counted = counted_models(self._runs)
         for model, tables in self._models.items():
             pins = [each for each in self._pins if each.advice and each.wanted.get("model") == model]
             named = [(asked_words(each.wanted), pin_link(each.wanted)) for each in pins]
-            yield self._page(link_of("model", model), "model.html", **_model(model, tables), pins=named)
+            context = {"pins": named, "counted": model in counted}
+            yield self._page(link_of("model", model), "model.html", **_model(model, tables), **context)
         for name, group in self.signed.items():
             yield self._page(f"signature/{slug(name)}.html", "signature.html", **signature_view(name, group))
         yield from self._environments()

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from command_line import ROOT, good, matrix, write_spec
 
@@ -46,6 +47,59 @@ def test_it_is_reused_and_stands_in_the_table(place):
     ran = good("run", place / "spec" / "square.toml", "--store", place / "store")
     assert ran.jobs_run == 0
     assert "instructions" in ran.out and "loads" in ran.out and "stores" in ran.out
+
+
+WORK = """func.func @main(%x: tensor<{n}xf32>) -> tensor<{n}xf32> {{
+  %y = math.exp %x : tensor<{n}xf32>
+  %z = arith.addf %y, %x : tensor<{n}xf32>
+  return %z : tensor<{n}xf32>
+}}
+"""
+SIZES = (128_000, 128_640)
+"""The second one has 0.5 % more to do in its one dispatch."""
+
+
+@pytest.mark.full
+def test_repeats_are_equal_and_half_a_per_cent_more_work_is_found(place):
+    folder = place / "work"
+    spec = write_spec(folder, compilers=["3.13.0"], runtimes=["3.13.0"], stages=STAGES, models=["small", "large"])
+    rows = []
+    for name, size in zip(("small", "large"), SIZES, strict=True):
+        (folder / f"{name}.mlir").write_text(WORK.format(n=size))
+        numpy.save(folder / f"{name}.npy", numpy.full(size, 0.5, "float32"))
+        rows.append(f'[models.{name}]\nmlir = "{name}.mlir"\ninputs = ["{name}.npy"]\n')
+    spec.write_text(spec.read_text(encoding="utf-8").partition("[models.")[0] + "".join(rows), encoding="utf-8")
+    seen: list[list[int]] = []
+    for number in range(10):
+        again = ("--again", "passed") if number else ()
+        seen.append([job["measurements"]["instructions"] for job in counted(spec, place / "store", *again)])
+    small, large = zip(*seen, strict=True)
+    for repeats in (small, large):
+        assert max(repeats) - min(repeats) <= 0.0005 * min(repeats), repeats
+    for one, other in zip(small, large, strict=True):
+        assert 0.003 < other / one - 1 < 0.007, (one, other)
+
+
+ARM = """
+[builds.board]
+source = "3.13.0"
+toolchain = "armel-static"
+[axis.route.repaired]
+compile = ["--iree-llvmcpu-embedded-linker-path={link}/iree-lld"]
+"""
+
+
+@pytest.mark.full
+def test_a_board_that_nobody_has_is_counted(place):
+    spec = write_spec(place / "arm", compilers=["3.13.0"], runtimes=["board"], stages=STAGES, more=ARM)
+    text = spec.read_text(encoding="utf-8")
+    text = text.replace("[axes]", '[axes]\ntarget = "armv6"\nroute = "repaired"')
+    spec.write_text(text, encoding="utf-8")
+    (first,) = counted(spec, place / "store")
+    assert first["command"][:3] == ["qemu-arm", "-cpu", "arm1176"]
+    assert 5_000 < first["measurements"]["instructions"] < 500_000
+    (again,) = counted(spec, place / "store", "--again", "passed")
+    assert again["measurements"] == first["measurements"]
 
 
 def test_what_cannot_be_counted_is_refused_with_the_reason(place):

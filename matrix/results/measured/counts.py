@@ -21,6 +21,7 @@ from matrix.results.square import headings
 INSTRUCTIONS = COUNT_FIGURES[0]
 COUNTS_WITHIN = 0.0005
 """The part by which counts of the same code may differ; see docs/measuring.md."""
+NAMED = (MODEL_AXIS.name, TARGET_AXIS.name)
 FEWEST_RANKED = 4
 """With fewer releases, any order of ranks is likely by chance."""
 
@@ -37,11 +38,14 @@ class CountSeries:
     """All labels of each release, in the same order."""
     following: tuple[str, ...] = ()
     """Axes that have the label of the release in each cell."""
+    apart: tuple[str, ...] = ()
+    """Further axes on which the series of the run differ."""
 
     @property
     def name(self) -> str:
-        """`mobilenet_v2, x86_64`."""
-        return ", ".join(self.place[axis] for axis in (MODEL_AXIS.name, TARGET_AXIS.name) if axis in self.place)
+        """`mobilenet_v2, x86_64`, and what else tells series apart: `, runtime 3.13.0`."""
+        first = [self.place[axis] for axis in NAMED if axis in self.place]
+        return ", ".join([*first, *(f"{axis} {self.place[axis]}" for axis in self.apart)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +86,23 @@ def count_series(run: Run) -> tuple[CountSeries, ...]:
     for axes, count in counted:
         place = tuple((name, label) for name, label in axes.items() if name not in (axis, *following))
         places.setdefault(place, {})[axes[axis]] = (axes, count)
-    return tuple(_series(axis, dict(place), found) for place, found in places.items() if len(found) > 1)
+    labels: dict[str, set[str]] = {}
+    for name, label in (pair for place in places for pair in place if pair[0] not in NAMED):
+        labels.setdefault(name, set()).add(label)
+    apart = tuple(name for name, found in labels.items() if len(found) > 1)
+    return tuple(_series(axis, dict(place), found, apart) for place, found in places.items() if len(found) > 1)
 
 
-def _series(axis: str, place: Mapping[str, str], found: Mapping[str, tuple[Mapping[str, str], int]]) -> CountSeries:
+def _series(
+    axis: str, place: Mapping[str, str], found: Mapping[str, tuple[Mapping[str, str], int]], apart: tuple[str, ...]
+) -> CountSeries:
     order = releases_first(found)
     return CountSeries(
         axis=axis,
         place=place,
         instructions={label: found[label][1] for label in order},
         axes=tuple(found[label][0] for label in order),
+        apart=apart,
         following=tuple(name for name in found[order[0]][0] if name != axis and _follows(name, found)),
     )
 
@@ -117,7 +128,7 @@ def _following(places: Sequence[Mapping[str, str]], axis: str) -> tuple[str, ...
     return tuple(found)
 
 
-def count_words(count: float) -> str:
+def instruction_words(count: float) -> str:
     """`1,108 M`; below a million all digits: `43,177`."""
     return f"{count / 1e6:,.0f} M" if count >= 1e7 else f"{count / 1e6:.2f} M" if count >= 1e6 else f"{count:,.0f}"
 
@@ -135,11 +146,10 @@ def series_words(series: CountSeries) -> str:
             told.append(label)
     first, *rest = told
     if not rest:
-        return (
-            f"{count_words(counts[first])} instructions with every release from {short[first]} to {short[labels[-1]]}"
-        )
-    said = [f"{count_words(counts[first])} instructions with {short[first]}"]
-    return ", ".join(said + [f"{count_words(counts[label])} with {short[label]}" for label in rest])
+        every = f"every release from {short[first]} to {short[labels[-1]]}"
+        return f"{instruction_words(counts[first])} instructions with {every}"
+    said = [f"{instruction_words(counts[first])} instructions with {short[first]}"]
+    return ", ".join(said + [f"{instruction_words(counts[label])} with {short[label]}" for label in rest])
 
 
 def same_counts(one: float, other: float) -> bool:
@@ -152,6 +162,12 @@ def count_lines(run: Run) -> tuple[str, ...]:
     return tuple(f"{series.name}: {series_words(series)}" for series in count_series(run))
 
 
+def counted_models(runs: Iterable[Run]) -> tuple[str, ...]:
+    """The models with a series."""
+    names = (series.place.get(MODEL_AXIS.name, "") for run in runs for series in count_series(run))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
 NO_SPEED = "instructions of a call, counted; they are no speed"
 
 
@@ -161,7 +177,7 @@ def _blocks(run: Run) -> Iterator[Block]:
         yield Lines(lines=said)
 
 
-COUNTS = Section(name="counts", blocks=_blocks)
+COUNTS_SECTION = Section(name="counts", blocks=_blocks)
 
 
 def ranked_beside(run: Run, others: Iterable[Run]) -> tuple[RankedBeside, ...]:
@@ -172,7 +188,7 @@ def ranked_beside(run: Run, others: Iterable[Run]) -> tuple[RankedBeside, ...]:
         for other, rows in timed:
             seconds: dict[str, float] = {}
             for axes, row, _ in rows:
-                if row.median_seconds and (label := axes.get(series.axis)) in series.instructions:
+                if row.median_seconds and (label := axes.get(series.axis, "")) in series.instructions:
                     own = series.axes[list(series.instructions).index(label)]
                     if all(axes[name] == own[name] for name in axes if name in own):
                         seconds[label] = row.median_seconds

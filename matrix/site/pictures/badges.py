@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import jinja2
 
 from matrix.answers.advice import meant_by, newest_first
+from matrix.answers.causes import cells_of
 from matrix.core.errors import NoAnswer
 from matrix.core.text import mark_controls
 from matrix.core.versions import minor, releases_first
 from matrix.plan.axes import NONE
 from matrix.plan.stages import backends
-from matrix.results.run import Cell
+from matrix.results.measured.counts import CountSeries, count_series, instruction_words, series_words
+from matrix.results.run import Cell, Run
 from matrix.results.square import headings, span
 
 BADGE_LETTER, BADGE_EDGE = 6.3, 10
@@ -47,6 +49,12 @@ class Badge:
     message: str
     standing: str
     title: str
+
+
+def badge_from(runs: Sequence[Run], wanted: Mapping[str, str], *, instructions: bool = False) -> Badge:
+    """What passes with the wanted values, or how many instructions a call executes. Raises NoAnswer."""
+    date = max(run.date for run in runs)
+    return count_badge(runs, wanted, date=date) if instructions else badge_of(cells_of(runs), wanted, date=date)
 
 
 def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> Badge:
@@ -87,6 +95,46 @@ def badge_of(cells: Sequence[Cell], wanted: Mapping[str, str], *, date: str) -> 
         standing=standing,
         title=mark_controls(f"{label}: {axis} {message}{with_own}; measured {date}"),
     )
+
+
+def count_badge(runs: Sequence[Run], wanted: Mapping[str, str], *, date: str) -> Badge:
+    """The instructions of a call with the newest wanted release: a figure also where times decide nothing. It is no
+    speed, and the badge does not call it one. Of several places with the wanted values, it is the first one.
+
+    Raises NoAnswer if nothing with the wanted values was counted.
+    """
+    for series in (each for run in runs for each in count_series(run)):
+        labels = _wanted_releases(series, wanted)
+        if labels:
+            newest = labels[-1]
+            short = dict(zip(series.instructions, headings(list(series.instructions)), strict=True))
+            return Badge(
+                label=mark_controls(series.name, LONGEST),
+                message=mark_controls(
+                    f"{instruction_words(series.instructions[newest])} instructions with {short[newest]}", LONGEST
+                ),
+                standing="good",
+                title=mark_controls(f"{series.name}: {series_words(series)}; counted, no speed; measured {date}"),
+            )
+    said = ", ".join(f"{axis} {term}" for axis, term in wanted.items())
+    raise NoAnswer(
+        f"no result has counted instructions of {said}, expected what was counted",
+        tip="the preset `cost` counts; without --instructions a badge says what passes",
+    )
+
+
+def _wanted_releases(series: CountSeries, wanted: Mapping[str, str]) -> list[str]:
+    """The releases of a series that fit, oldest first; none if its place does not."""
+    labels = list(series.instructions)
+    for axis, term in wanted.items():
+        found = list(dict.fromkeys(axes[axis] for axes in series.axes if axis in axes))
+        meant = meant_by(term, found)
+        labels = [
+            label
+            for label, axes in zip(series.instructions, series.axes, strict=True)
+            if label in labels and axes.get(axis) in meant
+        ]
+    return labels
 
 
 def _message(passing: Sequence[str], order: Sequence[str]) -> str:

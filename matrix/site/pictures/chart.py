@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.core.text import mark_controls
-from matrix.results.measured.counts import count_words
+from matrix.results.measured.counts import instruction_words
 from matrix.results.run import Run
 from matrix.results.times import duration
 from matrix.site.harmless import LABEL, slug
 
-SIZE, SECONDS, CPU_SECONDS, RATIO, COUNT = "bytes", "seconds", "seconds of CPU time", "ratio", "instructions"
+SIZE, SECONDS, CPU_SECONDS, RATIO, INSTRUCTION_COUNT = (
+    "bytes",
+    "seconds",
+    "seconds of CPU time",
+    "ratio",
+    "instructions",
+)
 BASELINE = "baseline"
 """The verdict of the release that others are compared with."""
 FIRST_MEASURED = "first measured"
@@ -52,8 +58,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChartKind:
-    """What a chart shows. `measure` is the kind of values (SIZE, SECONDS, CPU_SECONDS, RATIO or COUNT), `label` that of
-    the axis, `reading` how to read it. Values within the part `within` (0.05 is 5 %) of each other count as equal; None
+    """What a chart shows. `measure` is the kind of values (SIZE, SECONDS and so on), `label` that of the
+    axis, `reading` how to read it. Values within the part `within` (0.05 is 5 %) of each other count as equal; None
     if the rounds of the run decide. `more` and `less` say what a larger and a smaller value are."""
 
     name: str
@@ -140,8 +146,8 @@ def value_words(value: float, measure: str) -> str:
         return f"{value:.0f} B"
     if measure == RATIO:
         return f"{value:.3f}"
-    if measure == COUNT:
-        return count_words(value)
+    if measure == INSTRUCTION_COUNT:
+        return instruction_words(value)
     return duration(value) if value else "0"
 
 

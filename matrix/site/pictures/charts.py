@@ -15,9 +15,9 @@ from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
 from matrix.results.times import PLACEMENT, machine_words
 from matrix.site.pictures.chart import (
     BASELINE,
-    COUNT,
     CPU_SECONDS,
     FIRST_MEASURED,
+    INSTRUCTION_COUNT,
     RATIO,
     SECONDS,
     SIZE,
@@ -37,7 +37,7 @@ from matrix.site.pictures.findings import (
 from matrix.site.releases import products
 from matrix.site.squares import ordered
 
-SENTENCES = 2
+HEADLINE_FIGURES = 2
 """The most figures over releases in a headline; all are in the table."""
 PANELS = 12
 """The most series in one chart; the others are in the data of the run."""
@@ -117,11 +117,11 @@ QUICKEST = _kind(
 ONCE = replace(QUICKEST, within=0.5, reading=f"CPU time of one compile, with other jobs on the machine. {OWN_SCALES}")
 
 
-COUNTS = _kind(
+INSTRUCTIONS_KIND = _kind(
     COUNTED.name,
     name="instructions",
     title="Instructions of a call",
-    measure=COUNT,
+    measure=INSTRUCTION_COUNT,
     label="instructions",
     reading=f"Counted by an emulator, the same on every machine: {NO_SPEED}. {OWN_SCALES}",
 )
@@ -301,13 +301,13 @@ def _change(run: Run, before: TimedRow, after: TimedRow) -> Point:
 def _counts(run: Run, beside: Iterable[Run], machine: str) -> Chart | None:
     """The headline has the figures themselves."""
     rows = [(axes, Point(value=count)) for axes, count in counted_cells(run)]
-    chart = _chart(run, COUNTS, rows, machine) if rows else None
+    chart = _chart(run, INSTRUCTIONS_KIND, rows, machine) if rows else None
     if chart is None:
         return None
     told = [f"{line}." for line in count_lines(run)]
     ranks = [f"{each.words}." for each in ranked_beside(run, beside)]
-    kind = replace(COUNTS, reading=" ".join([COUNTS.reading, *ranks]))
-    return replace(chart, kind=kind, finding=" ".join(told[:SENTENCES]) or chart.finding)
+    kind = replace(INSTRUCTIONS_KIND, reading=" ".join([INSTRUCTIONS_KIND.reading, *ranks]))
+    return replace(chart, kind=kind, finding=" ".join(told[:HEADLINE_FIGURES]) or chart.finding)
 
 
 # -- the cost of compiling, and its output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from counted_runs import counted_run, timed_run
 
@@ -10,7 +12,7 @@ from matrix.results.formats import FORMATS
 from matrix.results.measured.counts import (
     count_lines,
     count_series,
-    count_words,
+    instruction_words,
     rank_correlation,
     ranked_beside,
     same_counts,
@@ -53,7 +55,7 @@ def test_what_was_not_counted_is_in_no_series():
     (3_386, "3,386"), (999_999, "999,999"), (1_234_567, "1.23 M"), (409_386_705, "409 M"), (1_108_583_768, "1,109 M"),
 ])  # fmt: skip
 def test_a_count_in_words(count, words):
-    assert count_words(count) == words
+    assert instruction_words(count) == words
 
 
 def test_the_same_within_a_twentieth_of_a_per_cent():
@@ -96,3 +98,11 @@ def test_a_diff_of_two_releases_has_the_counts(axis, before, after, verdict, wor
     assert (change.measure.name, change.verdict, change.words) == ("instructions", verdict, words)
     assert change.place == "mobilenet_v2"
     assert not {"slower", "faster"} & {change.measure.more, change.measure.less}
+
+
+def test_a_square_has_a_series_for_each_runtime():
+    places = [("m", "x86_64", label) for label in ("3.4.0", "3.7.0")]
+    run = counted_run(dict.fromkeys(places, 20_000))
+    other = tuple(replace(cell, axes={**cell.axes, "runtime": "3.5.0"}) for cell in run.cells)
+    names = [each.name for each in count_series(replace(run, cells=(*run.cells, *other)))]
+    assert names == ["m, x86_64, runtime 3.5.0"], "the two others have one compiler each"

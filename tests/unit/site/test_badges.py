@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from counted_runs import counted_run
 from site_samples import HOSTILE, generated
 
 from matrix.answers.causes import cells_of
@@ -15,7 +16,7 @@ from matrix.core.errors import NoAnswer
 from matrix.core.records import Outcome
 from matrix.results.files import parse_run, read_run
 from matrix.results.run import Cell
-from matrix.site.pictures.badges import BADGE_COLOURS, Badge, as_svg, badge_of
+from matrix.site.pictures.badges import BADGE_COLOURS, Badge, as_svg, badge_of, count_badge
 
 ROOT = Path(__file__).parents[3]
 PORTABILITY = ROOT / "results" / "portability.json"
@@ -116,3 +117,30 @@ def test_the_command_writes_it(tmp_path, capsys):
     assert main([*words, "-o", str(tmp_path)]) == 2
     assert "cannot be written" in capsys.readouterr().err
     assert main(["badge", "--model", "none", "-o", str(path)]) == 1
+
+
+COUNTED = counted_run(
+    {("m", "x86_64", "2.9.0"): 507_204_175, ("m", "x86_64", "3.13.0"): 409_386_705, ("m", "aarch64", "3.13.0"): 7}
+)
+
+
+@pytest.mark.parametrize(("wanted", "message"), [
+    ({}, "409 M instructions with 3.13"),
+    ({"target": "x86_64"}, "409 M instructions with 3.13"),
+    ({"compiler": "2.9"}, "507 M instructions with 2.9"),
+    ({"runtime": "2.9.0"}, "507 M instructions with 2.9"),
+])  # fmt: skip
+def test_instructions_of_the_newest_wanted_release(wanted, message):
+    made = count_badge([COUNTED], {"model": "m", **wanted}, date="2026-11-23")
+    assert (made.label, made.message) == ("m, x86_64", message)
+    assert made.title == (
+        "m, x86_64: 507 M instructions with 2.9, 409 M with 3.13; counted, no speed; measured 2026-11-23"
+    )
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"model": "other"}, {"model": "m", "target": "armv6"}, {"model": "m", "compiler": "3.8"}]
+)
+def test_no_badge_of_what_was_not_counted(wanted):
+    with pytest.raises(NoAnswer, match="no result has counted instructions"):
+        count_badge([COUNTED], wanted, date="")
