@@ -9,39 +9,12 @@
    nothing where there is nothing to count, and where it refuses, it says why on stderr and ends the program with
    status 97.
 
-   Written against the interface of qemu 7.2, of which Debian packages no header: the functions are declared here. */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+   With BLOCKS it is the profiler: it counts no loads and stores, and blocks.c writes which code the last call executes. */
+#include "plugin.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-typedef uint64_t plugin_id;
-typedef uint32_t memory_info;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-typedef struct {
-  const char *target_name;
-  struct { int minimum, current; } version;
-  bool system_emulation;
-} qemu_info;
-
-enum { INTERFACE = 1, NO_REGISTERS = 0, LOADS_AND_STORES = 3 };
-
-void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id, void (*)(plugin_id, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), int, void *);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, void (*)(unsigned, memory_info, uint64_t, void *), int,
-                                      int, void *);
-void qemu_plugin_register_vcpu_syscall_cb(plugin_id,
-                                          void (*)(plugin_id, unsigned, int64_t, uint64_t, uint64_t, uint64_t, uint64_t,
-                                                   uint64_t, uint64_t, uint64_t, uint64_t));
-void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void *);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
-size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
-bool qemu_plugin_mem_is_store(memory_info);
 
 #define SHOWN __attribute__((visibility("default")))
 SHOWN int qemu_plugin_version = INTERFACE;
@@ -85,12 +58,13 @@ static void translated(plugin_id id, struct qemu_plugin_tb *block) {
   (void)id;
   size_t length = qemu_plugin_tb_n_insns(block);
   qemu_plugin_register_vcpu_tb_exec_cb(block, executed, NO_REGISTERS, (void *)(uintptr_t)length);
+  blocks_keep(block);
   for (size_t index = 0; index < length; index++) {
     struct qemu_plugin_insn *each = qemu_plugin_tb_get_insn(block, index);
     if (clock_calls == clocks[0].calls && qemu_plugin_insn_size(each) > 0 &&
         *(const uint8_t *)qemu_plugin_insn_data(each) == EVEX)
       refuse("AVX-512 code, which this emulator does not have: compile for x86-64-v3 or less");
-    qemu_plugin_register_vcpu_mem_cb(each, accessed, NO_REGISTERS, LOADS_AND_STORES, NULL);
+    if (!PROFILER) qemu_plugin_register_vcpu_mem_cb(each, accessed, NO_REGISTERS, LOADS_AND_STORES, NULL);
   }
 }
 
@@ -100,6 +74,7 @@ static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t first, u
   if (cpu != 0 || (number != clock_calls[0] && number != clock_calls[1]) || first != CPU_TIME_OF_PROCESS) return;
   if (marked < MARKS) marks[marked] = now;
   marked++;
+  blocks_inside(marked == 2 * CALLS - 1);
 }
 
 static void ended(plugin_id id, void *nothing) {
@@ -120,6 +95,7 @@ static void ended(plugin_id id, void *nothing) {
   }
   fprintf(file, "]}\n");
   if (fclose(file)) refuse("counts.json cannot be written");
+  if (!blocks_write(machine)) refuse("blocks.json cannot be written");
 }
 
 SHOWN int qemu_plugin_install(plugin_id id, const qemu_info *info, int count, char **words) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from matrix.artifacts.json_reader import JsonFault, read_json
@@ -58,6 +58,12 @@ def read_timing(content: bytes) -> Timing | None:
     if not times or min(times) <= 0 or min(cpu) < 0:
         return None
     return Timing(seconds=statistics.median(times), cpu_seconds=statistics.median(cpu), samples=len(times), load=load)
+
+
+def read_benchmark(content: bytes, log: bytes) -> dict[str, float | int | None]:
+    """The figures of a round, from its JSON and its log; none where it has no sample."""
+    timing = read_timing(content)
+    return {**asdict(timing), "device_peak_bytes": device_peak(log.decode(errors="replace"))} if timing else {}
 
 
 def device_peak(log: str) -> int | None:

@@ -1,13 +1,14 @@
 """The counter: the locked emulator with a plugin of this project, which counts the instructions of a program.
 
-The plugin, `images/counter/counter.c`, is compiled by the locked compiler. Its bytes are pinned: a figure belongs to
-the tool that counted it.
+Of the sources in `images/counter` the locked compiler makes two plugins: one counts, the other also says which code is
+executed. Their bytes are pinned: a figure belongs to the tool that counted it.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,30 @@ from matrix.core.errors import EngineMissing, LockFault, NotRunnable
 from matrix.core.keys import sha256
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, Tree, read_set, unpack_debs
 from matrix.images.workshop import Workshop
+from matrix.plan.backends.counting import COUNTER, PROFILER
 from matrix.plan.backends.source_builds import NATIVE
 
-PLUGIN, PLUGIN_SOURCE, PLUGIN_PINNED = "counter.so", "counter.c", "counter.sha256"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A plugin of the emulator: its file, its sources in `images/counter`, and the file there with its sha256."""
+
+    file: str
+    sources: tuple[str, ...]
+    pinned: str
+    flags: tuple[str, ...] = ()
+
+
+PLUGIN_HEADER = "plugin.h"
 COUNTER_SET = "counter"
 """The set of packages with the emulators that load plugins, and the folder of an environment with a link to it."""
+PLUGINS: Mapping[str, Plugin] = {
+    COUNTER: Plugin(file="counter.so", sources=("counter.c",), pinned="counter.sha256"),
+    PROFILER: Plugin(
+        file="profiler.so", sources=("counter.c", "blocks.c"), pinned="profiler.sha256", flags=("-DBLOCKS",)
+    ),
+}
+"""The word of an argv that means a plugin -> the plugin."""
 PLUGIN_SECONDS = 120.0
 PLUGIN_FLAGS: tuple[str, ...] = (
     "-O2",
@@ -51,17 +71,18 @@ class Counter:
     shop: Workshop
     store: Path
 
-    def identity(self, name: str) -> str:
-        """What counts: the emulator and the plugin. Raises EngineMissing, LockFault."""
+    def identity(self, name: str, word: str) -> str:
+        """What counts: the emulator and the plugin that `word` means. Raises EngineMissing, LockFault."""
         if os.uname().machine != TOOLS_MACHINE:
             raise EngineMissing(
                 f"the counter {name} is a program of {TOOLS_MACHINE}, this machine is {os.uname().machine}",
                 tip=f"count on a machine of {TOOLS_MACHINE}: instructions are the same on each",
             )
-        return f"{name} of {self._lock(COUNTER_SET).on(TOOLS_MACHINE).layer} with {self._pinned()}"
+        return f"{name} of {self._lock(COUNTER_SET).on(TOOLS_MACHINE).layer} with {self._pinned(PLUGINS[word])}"
 
-    def install(self, name: str, root: Path) -> Path:
-        """Puts the plugin into an environment, and a link to the emulators. Returns the program that starts `name`.
+    def install(self, name: str, word: str, root: Path) -> Path:
+        """Puts the plugin that `word` means into an environment, and a link to the emulators. Returns the program that
+        starts `name`.
 
         Raises NotRunnable where there is no such emulator, or the plugin cannot be made, and the errors of fetching.
         """
@@ -70,7 +91,7 @@ class Counter:
             known = ", ".join(sorted(each.name for each in (tree.path / "usr" / "bin").glob("qemu-*")))
             raise NotRunnable(f"the locked emulators have no {name}, expected one of {known}")
         (root / COUNTER_SET).symlink_to(os.path.relpath(tree.path, root))
-        self._compile(root / PLUGIN)
+        self._compile(PLUGINS[word], root)
         place = root / f"{COUNTER_SET}.sh"
         place.write_text(
             START_SCRIPT.format(set=COUNTER_SET, name=name, loader=COUNTER_LOADER, libraries=COUNTER_LIBRARIES),
@@ -79,26 +100,28 @@ class Counter:
         place.chmod(0o755)
         return place
 
-    def _compile(self, place: Path) -> None:
+    def _compile(self, plugin: Plugin, root: Path) -> None:
+        place = root / plugin.file
         native = self._packages(NATIVE).path
         compiler = (str(native / "usr/bin/gcc"), f"--sysroot={native}", f"-B{native / 'usr/bin'}")
         variables = {"PATH": os.defpath, "LANG": "C", "LD_LIBRARY_PATH": str(native / "usr/lib/x86_64-linux-gnu")}
-        with disk_errors(self.store), tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            (Path(folder) / PLUGIN_SOURCE).write_bytes((self._folder / PLUGIN_SOURCE).read_bytes())
-            command = [*compiler, *PLUGIN_FLAGS, PLUGIN_SOURCE, "-o", str(place)]
+        with disk_errors(self.store), tempfile.TemporaryDirectory(dir=root) as folder:
+            for name in (*plugin.sources, PLUGIN_HEADER):
+                (Path(folder) / name).write_bytes((self._folder / name).read_bytes())
+            command = [*compiler, *PLUGIN_FLAGS, *plugin.flags, *plugin.sources, "-o", str(place)]
             done = processes.run(command, timeout=PLUGIN_SECONDS, cwd=Path(folder), env=variables)
         if not done.ok:
             said = next((line for line in done.output.splitlines() if "error" in line), f"exit code {done.exit_code}")
             raise NotRunnable(f"the plugin that counts instructions cannot be compiled: {said}; {PLUGIN_TIP}")
-        if (made := sha256(place)) != self._pinned():
+        if (made := sha256(place)) != self._pinned(plugin):
             raise NotRunnable(
                 f"the plugin that counts instructions is not the pinned one: read sha256 {made}, "
-                f"expected {self._pinned()}; {PLUGIN_TIP}"
+                f"expected {self._pinned(plugin)} of {plugin.pinned}; {PLUGIN_TIP}"
             )
 
-    def _pinned(self) -> str:
+    def _pinned(self, plugin: Plugin) -> str:
         """The sha256 of the compiled plugin."""
-        path = self._folder / PLUGIN_PINNED
+        path = self._folder / plugin.pinned
         try:
             return path.read_text(encoding="ascii").split()[0]
         except (OSError, UnicodeDecodeError, IndexError) as error:

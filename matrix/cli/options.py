@@ -110,7 +110,7 @@ def add_locking(command: argparse.ArgumentParser) -> None:
     command.add_argument("--upgrade", action="store_true", help="also move the packages beside IREE and torch")
 
 
-def _add_engine(command: argparse.ArgumentParser, what: str = "") -> None:
+def add_engine(command: argparse.ArgumentParser, what: str = "") -> None:
     command.add_argument(
         "--engine", choices=engine_names(), default=_usual_engine(), help=f"{what}default: %(default)s"
     )
@@ -129,27 +129,28 @@ def _usual_engine() -> str:
 
 def add_question(command: argparse.ArgumentParser) -> None:
     command.add_argument("preset", nargs="?", help=PRESET_HELP)
-    _add_engine(command)
-    _add_choice(command)
+    add_engine(command)
+    add_choice(command)
 
 
 def add_question_of_preset(command: argparse.ArgumentParser) -> None:
     """The same, for verbs whose positional arguments have another meaning."""
     command.add_argument("--preset", help=PRESET_HELP)
-    _add_engine(command)
-    _add_choice(command)
+    add_engine(command)
+    add_choice(command)
 
 
 def _add_plan(command: argparse.ArgumentParser) -> None:
     command.add_argument("preset", nargs="?", help=PRESET_HELP)
-    _add_choice(command)
+    add_choice(command)
 
 
-def _add_choice(command: argparse.ArgumentParser) -> None:
+def add_choice(command: argparse.ArgumentParser, *, model: bool = True) -> None:
+    """The axes. `model`: and models of one's own, by an option."""
     command.add_argument(
         "--torch-build", choices=("cuda", "cpu"), default="cuda", help="which build of torch to lock onto"
     )
-    _add_own(command.add_argument_group("models of your own"))
+    _add_own(command.add_argument_group("models of your own"), model=model)
     group = command.add_argument_group("axes", "each replaces the axis of the spec; may be repeated")
     for name, axis in axes().items():
         if axis is not MODEL_AXIS:
@@ -165,9 +166,10 @@ def _add_choice(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_own(group: argparse._ArgumentGroup) -> None:
+def _add_own(group: argparse._ArgumentGroup, *, model: bool) -> None:
     forms = "a shipped model, or a .py, .mlir, .onnx or .vmfb (a stranger's: with --engine docker); may be repeated"
-    group.add_argument("--model", action="append", default=[], help=forms)
+    if model:
+        group.add_argument("--model", action="append", default=[], help=forms)
     for name, what in (("inputs", "an input"), ("expected", "an expected output")):
         group.add_argument(
             f"--{name}", action="append", default=[], metavar="FILE.npy", help=f"{what}, in order; may be repeated"
@@ -185,7 +187,7 @@ def _add_own(group: argparse._ArgumentGroup) -> None:
 
 def add_export(command: argparse.ArgumentParser) -> None:
     _add_exporter(command)
-    _add_engine(command)
+    add_engine(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mlir", help="the file to write")
     command.add_argument("--parameters", type=Path, metavar="FILE.irpa", help="keep the weights there, not in the MLIR")
     command.add_argument("--arrays", action="store_true", help="also write the inputs and expected outputs, beside it")

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from matrix.core.records import Stage
 from matrix.core.toml_reader import Table
+from matrix.plan.backends.counting import COUNTER
 from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchain
 from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 
 TARGET_KEYS = ("ssh", "ssh_config", "emulator", "counter", "sysroot", "packages", "toolchain")
-SYSROOT, COUNTER = "{sysroot}", "{counter}"
+SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
 COUNTER_EXAMPLE = 'counter = ["qemu-x86_64", "-cpu", "max", "-plugin", "{counter}", "-L", "{sysroot}"]'
 DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:/%\[\]+-]*\Z")

@@ -77,6 +77,14 @@ BY_NAME = {
     "python -m matrix image build --engine nix": ("tests/real/test_flake_real.py", '"build", "--engine", "nix"'),
     "python -m matrix image verify --engine nix": ("tests/real/test_engine_nix.py", '"verify"'),
     "python -m matrix lock --nix-only": ("tests/real/test_engine_nix.py", "make_table("),
+    "python -m matrix profile linear --compiler 3.13.0": (
+        "tests/real/test_profile_real.py",
+        '"profile", "linear", "--compiler", "3.13.0"',
+    ),
+    "python -m matrix profile linear --compiler 3.8.0 --compiler 3.13.0": (
+        "tests/real/test_profile_real.py",
+        "test_releases_are_compared_by_operation_on_each_machine",
+    ),
     "python -m matrix shards exporters --shards 16 --disk-budget 12 --format github --output shards.yml": (
         "tests/unit/cli/test_sharing.py",
         '"--shards", "16", "--disk-budget", "12"',

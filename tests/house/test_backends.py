@@ -26,7 +26,9 @@ OTHER_WORDS = {
     "matrix/builds/tools.py": {"benchmark", "link"},
     "matrix/cli/export.py": {"export"},  # verbs of the command line
     "matrix/cli/options.py": {"build"},
-    "matrix/cli/verbs.py": {"export", "run"},
+    "matrix/cli/run.py": {"profile"},
+    "matrix/cli/arguments/profile.py": {"profile"},
+    "matrix/cli/verbs.py": {"export", "profile", "run"},
     "matrix/cli/upkeep.py": {"flags"},  # of a CPU, in /proc/cpuinfo
     "matrix/core/machine.py": {"flags"},
     "matrix/core/keys.py": {"link", "run"},  # kinds of files in a tree

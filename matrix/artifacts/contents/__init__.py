@@ -1,4 +1,5 @@
-"""What is inside of a module, byte by byte: regions, dispatches, instructions. Files may be hostile.
+"""What is inside of a module, byte by byte: regions, dispatches, instructions, and what of it a call executed.
 
-From outside: `regions`, `instructions` and `cpu_needs`. Imports `core`, and the readers of `.vmfb` and ELF files.
+Files may be hostile. From outside: `regions`, `instructions`, `cpu_needs`, `executed` and `mlir_lines`. Imports `core`,
+and the readers of `.vmfb` and ELF files.
 """

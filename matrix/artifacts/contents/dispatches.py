@@ -102,6 +102,15 @@ def read_dispatches(content: bytes, elf: Elf, pointers: Mapping[int, int]) -> tu
     return tuple(found)
 
 
+def named_entries(content: bytes, elf: Elf) -> dict[str, int]:
+    """The address of each function of the library by its name: where code was folded, of several names the same."""
+    pointers = relocated_pointers(content, elf)
+    code = [section for section in elf.sections if section.code and section.size]
+    starts = {at: target & ~1 if elf.machine == "arm" else target for at, target in pointers.items()}
+    inside = {at: target for at, target in starts.items() if any(_in(section, target) for section in code)}
+    return {name: inside[at] for at, name in _names(content, elf, pointers, inside).items()}
+
+
 def _in(section: ElfSection, address: int) -> bool:
     return section.address <= address < section.address + section.size
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from matrix.engines.venv.kind import VENV
 from matrix.environments.folders import realise_with
-from matrix.builds.counter import PLUGIN, Counter
+from matrix.builds.counter import PLUGINS, Counter
 from matrix.core import processes
 from matrix.images.workshop import Workshop
 from matrix.images.debian.lock import BaseLock, MachineBase
@@ -24,7 +24,7 @@ from matrix.engines.contract import tool_line
 from matrix.core.errors import EngineMissing
 from matrix.core.keys import Json, digest, sha256
 from matrix.core.records import Environment, EnvironmentRequest, Platform
-from matrix.plan.targets import COUNTER, SYSROOT
+from matrix.plan.targets import SYSROOT
 from matrix.environments.user_tools import PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set, unpack_debs
 from matrix.environments.wheels import fetch_wheels
@@ -62,11 +62,11 @@ class EmulatedEnvironments:
     def _build(self, request: EnvironmentRequest, root: Path) -> Environment:
         platform = _platform(request)
         tools, held = self.install_tools(request, root)
-        program = self._counter.install(platform.emulator[0], root) if _counts(platform) else self._program(platform)
+        program = self._program(platform, root)
         _link(root / EMULATOR, program)
         if _uses_sysroot(platform):
             _link(root / ROOT, self._sysroot(request))
-        places = {SYSROOT: f"{{root}}/{ROOT}", COUNTER: f"{{root}}/{PLUGIN}"}
+        places = {SYSROOT: f"{{root}}/{ROOT}", **{word: f"{{root}}/{each.file}" for word, each in PLUGINS.items()}}
         words = [functools.reduce(lambda said, pair: said.replace(*pair), places.items(), word) for word in platform.emulator]
         environment = Environment(
             request_label=request.label,
@@ -119,8 +119,8 @@ class EmulatedEnvironments:
         return Counter(shop=self.shop, store=self.store)
 
     def _program_identity(self, platform: Platform) -> str:
-        if _counts(platform):
-            return self._counter.identity(platform.emulator[0])
+        if word := _plugin(platform):
+            return self._counter.identity(platform.emulator[0], word)
         if _is_locked(platform):
             return f"{platform.emulator[0]} of {self._emulators().on(TOOLS_MACHINE).layer}"
         return sha256(_on_this_machine(platform))
@@ -128,8 +128,11 @@ class EmulatedEnvironments:
     def _emulators(self) -> ToolLock:
         return read_set(self.shop.images / "armv6", "qemu")
 
-    def _program(self, platform: Platform) -> Path:
-        """The path of the emulator. A locked one is fetched and unpacked if it is missing."""
+    def _program(self, platform: Platform, root: Path) -> Path:
+        """The path of the emulator for the environment at `root`. A locked one is fetched and unpacked if it is
+        missing."""
+        if word := _plugin(platform):
+            return self._counter.install(platform.emulator[0], word, root)
         if not _is_locked(platform):
             return _on_this_machine(platform)
         tree = unpack_debs(self._emulators(), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
@@ -199,8 +202,9 @@ def _uses_sysroot(platform: Platform) -> bool:
     return any(SYSROOT in word for word in platform.emulator)
 
 
-def _counts(platform: Platform) -> bool:
-    return COUNTER in platform.emulator
+def _plugin(platform: Platform) -> str:
+    """The word of its argv that means a plugin, or ""."""
+    return next((word for word in platform.emulator if word in PLUGINS), "")
 
 
 def _is_locked(platform: Platform) -> bool:

@@ -80,8 +80,8 @@ class StageKind:
     """It runs programs of the target, which another machine cannot run."""
     like: Stage = ""
     """A value that says nothing of it means to it what it means to this stage."""
-    counted: bool = False
-    """It runs programs of the target under the target's counter, on each machine."""
+    counted: str = ""
+    """It runs programs of the target under the target's counter, on each machine, with the plugin of this word."""
     alone: bool = False
     """No other job may run on the machine at the same time."""
     rounds: bool = False

@@ -12,10 +12,15 @@ if TYPE_CHECKING:
 
     from matrix.core.keys import Json
 
+COUNTER, PROFILER = "{counter}", "{profiler}"
+"""Words of an emulator's argv: the plugin that counts, and the one that also says which code is executed."""
 COUNTS_FILE = "counts.json"
+BLOCKS_FILE = "blocks.json"
+"""The code that the last call executed, as `matrix/artifacts/contents/executed.py` reads it."""
 COUNTED_CALLS = 4
 """How often the module is called, also in the plugin; the last call counts. The first one does what later ones need not
 do, and the allocator settles: in a model of 0.09 M instructions, a later call may differ from the fourth by 0.7 %."""
+PROFILED = "profiled_instructions"
 COUNT_FIGURES = ("instructions", "loads", "stores")
 
 
@@ -44,3 +49,9 @@ def read_counts(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
     if len(calls) != COUNTED_CALLS + 1 or len(figures) != len(COUNT_FIGURES) or not whole:
         return {}
     return dict(zip(COUNT_FIGURES, figures, strict=True))
+
+
+def read_profiled(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
+    """All instructions of the last call, of the module and of the runtime, as the stage `count` counts them."""
+    counts = read_counts(outputs)
+    return {PROFILED: counts["instructions"]} if counts else {}

@@ -3,12 +3,13 @@ runtime runs that. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from matrix.artifacts.benchmark import device_peak, read_timing, strip_private_data
+from matrix.artifacts.benchmark import read_benchmark, strip_private_data
 from matrix.artifacts.compiler.statistics import read_statistics
 from matrix.core.records import Limits, Part, Stage
+from matrix.plan.backends import counting
 from matrix.plan.backends import iree_values as values
 from matrix.plan.backends.backend import (
     EXPECTED,
@@ -21,7 +22,6 @@ from matrix.plan.backends.backend import (
     ModelForm,
     StageKind,
 )
-from matrix.plan.backends.counting import COUNTS_FILE, count_words, read_counts, strip_log
 from matrix.plan.backends.iree_environments import (
     COMPILER,
     COMPILER_PACKAGE,
@@ -47,7 +47,7 @@ OLDER_COMPILER_PACKAGE, OLDER_RUNTIME_PACKAGE = "iree-compiler", "iree-runtime"
 """The packages' names until 20241104.1068; the next release was 2.9.0 under the names of today."""
 
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
-RUN, COUNT, BENCHMARK = "run", "count", "benchmark"
+RUN, COUNT, PROFILE, BENCHMARK = "run", "count", "profile", "benchmark"
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 FLOAT64 = "float64.json"
@@ -110,12 +110,34 @@ def _statistics(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
     return asdict(found) if found else {}
 
 
-def _times(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
-    timing = read_timing(outputs[TIMES])
-    peak = device_peak(outputs[JOB_LOG].decode(errors="replace"))
-    return {**asdict(timing), "device_peak_bytes": peak} if timing else {}
-
-
+COUNTING = StageKind(
+    name=COUNT,
+    environment=RUNTIME,
+    inputs=(BENCHMARKER, VMFB, INPUT, PARAMETERS),
+    outputs=(counting.COUNTS_FILE,),
+    needed=(counting.COUNTS_FILE,),
+    axes=(RUNTIME, FLAGS),
+    command=lambda given: (*_tool(BENCHMARKER, given), *counting.count_words(), *given.flags),
+    executable=(BENCHMARKER,),
+    after=(COMPILE, BUILD, RUN),
+    judged=False,
+    on_target=True,
+    like=RUN,
+    counted=counting.COUNTER,
+    limits=Limits(seconds=1800, memory_bytes=8 << 30),
+    typical_seconds=3.0,
+    strip=counting.strip_log,
+    read=counting.read_counts,
+    reads=(counting.COUNTS_FILE,),
+)
+PROFILING = replace(
+    COUNTING,
+    name=PROFILE,
+    outputs=(counting.COUNTS_FILE, counting.BLOCKS_FILE),
+    needed=(counting.COUNTS_FILE, counting.BLOCKS_FILE),
+    counted=counting.PROFILER,
+    read=counting.read_profiled,
+)
 STAGES = (
     StageKind(
         name=EXPORT,
@@ -214,26 +236,8 @@ STAGES = (
         limits=Limits(seconds=300, memory_bytes=8 << 30),
         typical_seconds=0.03,
     ),
-    StageKind(
-        name=COUNT,
-        environment=RUNTIME,
-        inputs=(BENCHMARKER, VMFB, INPUT, PARAMETERS),
-        outputs=(COUNTS_FILE,),
-        needed=(COUNTS_FILE,),
-        axes=(RUNTIME, FLAGS),
-        command=lambda given: (*_tool(BENCHMARKER, given), *count_words(), *given.flags),
-        executable=(BENCHMARKER,),
-        after=(COMPILE, BUILD, RUN),
-        judged=False,
-        on_target=True,
-        like=RUN,
-        counted=True,
-        limits=Limits(seconds=1800, memory_bytes=8 << 30),
-        typical_seconds=3.0,
-        strip=strip_log,
-        read=read_counts,
-        reads=(COUNTS_FILE,),
-    ),
+    COUNTING,
+    PROFILING,
     StageKind(
         name=BENCHMARK,
         environment=RUNTIME,
@@ -251,7 +255,7 @@ STAGES = (
         limits=Limits(seconds=300, memory_bytes=8 << 30),
         typical_seconds=2.0,
         strip=strip_private_data,
-        read=_times,
+        read=lambda outputs: read_benchmark(outputs[TIMES], outputs[JOB_LOG]),
         reads=(TIMES,),
     ),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from matrix.core.records import AxisValue, Board, Part, Platform, Stage
 from matrix.plan.backends.backend import Axis, EnvironmentCost, EnvironmentKind, StageKind
+from matrix.plan.backends.counting import COUNTER
 
 if TYPE_CHECKING:
     from matrix.plan.catalogue import Catalogue
@@ -71,7 +72,8 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
     for kind in _kinds(spec):
         if kind.counted:
-            counter = _platform(target, target.counter, spec) if target.counter else None
+            words = tuple(kind.counted if word == COUNTER else word for word in target.counter)
+            counter = _platform(target, words, spec) if words else None
             parts[kind.name] = replace(parts.get(kind.like, Part()), platform=counter)
     if target.ssh:
         for kind in _kinds(spec):

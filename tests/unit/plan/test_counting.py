@@ -12,7 +12,7 @@ from samples import catalogue, spec_of
 
 from matrix.core.errors import SpecError
 from matrix.core.records import Outcome, Platform
-from matrix.plan.backends.counting import COUNTED_CALLS, COUNTS_FILE, read_counts, strip_log
+from matrix.plan.backends.counting import COUNTED_CALLS, COUNTS_FILE, read_counts, read_profiled, strip_log
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.spec import parse_spec
 from matrix.plan.stages import Node, make_job
@@ -101,3 +101,19 @@ def test_faults_of_a_counter_name_their_place(table, said):
     with pytest.raises(SpecError) as caught:
         planned(f'[targets.b]\n{table}\n[axes]\nmodel="given"')
     assert said in str(caught.value)
+
+
+def test_a_profile_is_the_same_call_under_the_profiler():
+    plan = planned('[axes]\nmodel="given"\ntarget="x86_64"', stages=STAGES.replace('"count"', '"count", "profile"'))
+    count, profile = (next(node for node in plan.nodes if node.stage == name) for name in ("count", "profile"))
+    assert profile.request and profile.request.platform
+    assert profile.request.platform.emulator == tuple(word.replace("{counter}", "{profiler}") for word in COUNTER)
+    given = {"module.vmfb": "v", "input_0.npy": "i"}
+    jobs = [make_job(node, environment="e", artifacts=given) for node in (count, profile)]
+    assert jobs[1].argv[len(COUNTER) :] == jobs[0].argv[len(COUNTER) :]
+    assert jobs[0].key != jobs[1].key
+
+
+def test_a_profile_has_its_instructions_under_a_name_of_its_own():
+    assert read_profiled(counts(WHOLE)) == {"profiled_instructions": 25141}
+    assert read_profiled(counts(WHOLE[:4])) == {}
