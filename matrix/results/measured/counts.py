@@ -21,7 +21,7 @@ from matrix.results.square import headings
 INSTRUCTIONS = COUNT_FIGURES[0]
 COUNTS_WITHIN = 0.0005
 """The part by which counts of the same code may differ; see docs/measuring.md."""
-NAMED = (MODEL_AXIS.name, TARGET_AXIS.name)
+FIRST_AXES = (MODEL_AXIS.name, TARGET_AXIS.name)
 FEWEST_RANKED = 4
 """With fewer releases, any order of ranks is likely by chance."""
 
@@ -44,7 +44,7 @@ class CountSeries:
     @property
     def name(self) -> str:
         """`mobilenet_v2, x86_64`, and what else tells series apart: `, runtime 3.13.0`."""
-        first = [self.place[axis] for axis in NAMED if axis in self.place]
+        first = [self.place[axis] for axis in FIRST_AXES if axis in self.place]
         return ", ".join([*first, *(f"{axis} {self.place[axis]}" for axis in self.apart)])
 
 
@@ -87,7 +87,7 @@ def count_series(run: Run) -> tuple[CountSeries, ...]:
         place = tuple((name, label) for name, label in axes.items() if name not in (axis, *following))
         places.setdefault(place, {})[axes[axis]] = (axes, count)
     labels: dict[str, set[str]] = {}
-    for name, label in (pair for place in places for pair in place if pair[0] not in NAMED):
+    for name, label in (pair for place in places for pair in place if pair[0] not in FIRST_AXES):
         labels.setdefault(name, set()).add(label)
     apart = tuple(name for name, found in labels.items() if len(found) > 1)
     return tuple(_series(axis, dict(place), found, apart) for place, found in places.items() if len(found) > 1)

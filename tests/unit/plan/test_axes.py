@@ -81,23 +81,23 @@ def test_each_value_touches_its_own_stages_only():
 
     compiler = Part(pins=(("iree-base-compiler", "3.0.0"),), python=spec.tools_python)
     assert parts("compiler", "3.0.0") == {"import": compiler, "compile": compiler}
-    assert list(parts("runtime", "3.0.0")) == ["run", "count"]
+    assert list(parts("runtime", "3.0.0")) == ["run", "count", "profile"]
     assert parts("torch", "2.9.1") == {"export": Part(pins=(("torch", "2.9.1"),))}
     assert list(parts("turbine", "3.9.0")) == ["export"]
     assert parts("python", "3.10") == {"export": Part(python="3.10")}
-    assert list(parts("target", "x86_64")) == ["compile", "run", "count"]
+    assert list(parts("target", "x86_64")) == ["compile", "run", "count", "profile"]
     assert parts("flags", "default") == {}
     assert parts("flags", "o3") == {"compile": Part(flags=("-O3",))}
     run = Part(flags=("-v",))
-    assert parts("size", "a") == {"compile": Part(flags=("-Os",)), "run": run, "count": run}
+    assert parts("size", "a") == {"compile": Part(flags=("-Os",)), "run": run, "count": run, "profile": run}
     assert parts("size", "b") == {}
-    assert list(parts("model", "linear")) == ["export", "run", "count"]
+    assert list(parts("model", "linear")) == ["export", "run", "count", "profile"]
 
 
 def test_a_given_model_brings_its_artifacts_and_has_no_export():
     value = axis_value("model", "given", spec_of(), catalogue())
     assert [name for name, _, _ in value.given] == ["module.mlir", "input_0.npy", "expected_0.npy"]
-    assert dict(value.parts) == dict.fromkeys(("run", "count"), Part(parameters=(("function", "forward"),)))
+    assert dict(value.parts) == dict.fromkeys(("run", "count", "profile"), Part(parameters=(("function", "forward"),)))
 
 
 def test_a_foreign_target_says_why_it_is_untested():
