@@ -57,6 +57,7 @@ def test_a_module_without_debug_information_has_a_message_and_no_number(store):
     assert ran.out == ""
 
 
+@pytest.mark.full  # test_count_real has the refusals of the first tier
 def test_what_the_counter_refuses_has_its_reason_and_no_number(store):
     ran = matrix("profile", "linear", "--compiler", "3.13.0", "--flags", "threads-2", "--store", store)
     assert ran.status != 0
