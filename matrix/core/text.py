@@ -27,6 +27,8 @@ HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 PLAIN = re.compile(r"[ -~]*")
 UNUSUAL = re.compile(r"[^ -~\n]")
+SHELL_READS = re.compile(r"[^\w@%+=:,./-]")
+"""A character that a shell may not leave as it stands."""
 
 
 def mark_controls(text: str, limit: int = LONGEST_MESSAGE) -> str:
@@ -135,3 +137,8 @@ def absolute_folder(text: str) -> Path:
     ):
         raise ArgumentTypeError(f"read {text[:80]!r}…, which is too long, expected a folder's path")
     return folder
+
+
+def shell_characters(path: Path) -> str:
+    """The characters of a path that a shell does not leave as they stand, for a message: `' ', '$'`; "": none."""
+    return ", ".join(map(repr, dict.fromkeys(SHELL_READS.findall(str(path)))))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from matrix.core.disk import StorePlaces
-from matrix.core.errors import EngineMissing
+from matrix.core.errors import EngineMissing, StoreUnusable
 from matrix.core.records import DEFAULT_ENGINE, EnvironmentRequest, Toolchain
+from matrix.core.text import shell_characters
 from matrix.engines.contract import Engine
 from matrix.engines.docker.kind import DOCKER
 from matrix.engines.kind import EngineKind, EngineSetting, features_of
@@ -38,11 +40,24 @@ def engine_maker(
     kind = engine_kind(name)
 
     def make(on_event: Callable[[WorkerEvent], None]) -> Engine:
+        if kind.sees_store and not offline:
+            _refuse_shell_characters(places.folder)
         return kind.make(
             EngineSetting(places=places, slots=cores, on_event=on_event, offline=offline, own_cache=own_cache)
         )
 
     return make
+
+
+def _refuse_shell_characters(folder: Path) -> None:
+    """Raises StoreUnusable for a store in which every compile would fail."""
+    if found := shell_characters(folder):
+        others = " or ".join(f"--engine {kind.name}" for kind in ENGINE_KINDS if not kind.sees_store)
+        raise StoreUnusable(
+            f"{folder}: its path has {found}, expected letters, digits and _@%+=:,./- alone: iree-compile hands paths "
+            "to a shell unquoted, and its linker step would fail",
+            tip=f"give another folder with --store, or take {others}",
+        )
 
 
 def lookup_engine(name: str, places: StorePlaces) -> Engine:

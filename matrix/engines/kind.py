@@ -138,6 +138,8 @@ class EngineKind:
     shell_line: Callable[[ManualRepeat], str]
     """A shell command that repeats a job by hand."""
     takes: frozenset[Feature] = frozenset()
+    sees_store: bool = False
+    """Its tools see the path of the store. `iree-compile` hands its linker paths through a shell, unquoted."""
     preferred: Callable[[], bool] | None = None
     """Whether `auto` may choose it: it answers on this machine."""
     examine: Callable[[], Finding] | None = None

@@ -17,6 +17,7 @@ from matrix.core import processes
 from matrix.core.errors import ToolchainFault
 from matrix.core.keys import digest, sha256
 from matrix.core.records import Toolchain
+from matrix.core.text import shell_characters
 from matrix.plan.backends.backend import Axis
 from matrix.plan.stages import axes
 
@@ -48,6 +49,9 @@ def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
     folder = next((folder for folder in _folders(place) if (folder / row.tool).is_file()), None)
     if folder is None:
         raise _fault(name, path, f"{row.tool} in it, or below tools/, bin/ or a site-packages folder")
+    if row.tools_beside and (found := shell_characters(folder)):
+        expected = "a path of letters, digits and _@%+=:,./- alone: iree-compile hands it to a shell unquoted"
+        raise _fault(name, path, f"{expected}; it has {found}")
     files = {tool: folder / tool for tool in (row.tool, *row.tools_beside) if (folder / tool).is_file()}
     return Toolchain(
         name=name,

@@ -107,6 +107,7 @@ NIX = EngineKind(
     title="Nix",
     make=_make,
     shell_line=_shell_line,
+    sees_store=True,
     examine=_examine,
     clean=_clean,
     image_verbs=frozenset({"plan", "build", "verify"}),

@@ -93,5 +93,6 @@ VENV = EngineKind(
     make=_make,
     shell_line=_shell_line,
     takes=frozenset(Feature) - {Feature.IMAGES},
+    sees_store=True,
     clean=_clean,
 )

@@ -12,7 +12,8 @@ from samples import result
 from matrix.cli.main import main
 from matrix.core import processes
 from matrix.core.data import data_root
-from matrix.core.errors import EngineMissing
+from matrix.core.disk import store_places
+from matrix.core.errors import EngineMissing, StoreUnusable
 from matrix.core.processes import Completed
 from matrix.core.records import DEFAULT_ENGINE, Environment, EnvironmentRequest, Lock, Platform, Toolchain
 from matrix.engines import choice
@@ -195,3 +196,20 @@ def test_a_job_is_shown_as_a_line_that_repeats_it(engine, root, compiled, export
     assert show(made_by_hand(*COMPILE, root=root, nix_programs="/nix/p" if engine == "nix" else "")) == compiled
     made = made_by_hand(*EXPORT, root=root, script="export.py", nix_programs="/nix/p" if engine == "nix" else "")
     assert show(made) == exported
+
+
+@pytest.mark.parametrize("name", ["a store", "store$HOME", "it's", "a;b", "(1)"])
+def test_a_store_whose_path_a_shell_would_change_is_refused_before_a_compile_fails(tmp_path, name):
+    """iree-compile starts its linker through a shell, unquoted: each compile would be red."""
+    make = choice.engine_maker(DEFAULT_ENGINE, store_places(tmp_path / name), cores=1)
+    with pytest.raises(StoreUnusable) as caught:
+        make(lambda _: None)
+    assert "iree-compile hands paths to a shell unquoted" in str(caught.value)
+    assert "--store" in caught.value.tip and "--engine docker" in caught.value.tip
+    choice.lookup_engine(DEFAULT_ENGINE, store_places(tmp_path / name)).close()
+
+
+def test_letters_of_any_language_are_no_trouble(tmp_path):
+    choice.engine_maker(DEFAULT_ENGINE, store_places(tmp_path / "Überprüfung-測試_1.0"), cores=1)(
+        lambda _: None
+    ).close()
