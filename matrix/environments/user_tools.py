@@ -49,7 +49,7 @@ def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
     folder = next((folder for folder in _folders(place) if (folder / row.tool).is_file()), None)
     if folder is None:
         raise _fault(name, path, f"{row.tool} in it, or below tools/, bin/ or a site-packages folder")
-    if row.tools_beside and (found := shell_characters(folder)):
+    if row.tool == "iree-compile" and (found := shell_characters(folder)):
         expected = "a path of letters, digits and _@%+=:,./- alone: iree-compile hands it to a shell unquoted"
         raise _fault(name, path, f"{expected}; it has {found}")
     files = {tool: folder / tool for tool in (row.tool, *row.tools_beside) if (folder / tool).is_file()}

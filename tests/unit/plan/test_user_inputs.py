@@ -208,17 +208,11 @@ def test_a_damaged_wheel_is_refused(tmp_path, content):
     assert caught.value.tip
 
 
-@pytest.mark.parametrize(
-    ("axis", "tool", "refused"), [("compiler", "iree-compile", 1), ("runtime", "iree-run-module", 0)]
-)
-def test_a_compiler_in_a_path_with_a_space_is_refused(tmp_path, axis, tool, refused):
+def test_a_compiler_in_a_path_with_a_space_is_refused(tmp_path):
     (tmp_path / "my tools").mkdir()
-    (tmp_path / "my tools" / tool).write_bytes(b"x")
-    if not refused:
-        assert find_toolchain("mine", tmp_path / "my tools", axis).tools == ((tool, tool),)
-        return
+    (tmp_path / "my tools" / "iree-compile").write_bytes(b"x")
     with pytest.raises(ToolchainFault, match="hands it to a shell unquoted; it has ' '"):
-        find_toolchain("mine", tmp_path / "my tools", axis)
+        find_toolchain("mine", tmp_path / "my tools", "compiler")
 
 
 def test_what_replaces_a_tied_axis_replaces_the_one_that_it_follows():
