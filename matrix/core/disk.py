@@ -108,8 +108,15 @@ def disk_full(folder: Path) -> DiskFull:
 
 def refuse_full_disk(folder: Path) -> None:
     """Raises DiskFull if the disk of a folder, or this user's share of it, has no room for ROOM_BYTES more."""
-    with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+    try:
+        with disk_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+    except DiskFull as fault:
+        raise DiskFull(
+            f"a job failed, and no space is left on the disk of {folder} for {ROOM_BYTES >> 20} MiB: its tool may have "
+            "been cut short, so it does not count; what was finished is kept",
+            tip=fault.tip,
+        ) from None
 
 
 @contextlib.contextmanager

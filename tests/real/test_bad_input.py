@@ -156,14 +156,14 @@ def test_a_place_where_nobody_writes(spec):
 
 
 def test_a_read_only_store(tmp_path, shared, spec, small_disk):
-    disk = small_disk("16m")
+    disk = small_disk("160m")
     store = new_store(disk / "store", shared)
     before = good("run", spec, "--store", store, "--format", "csv").out
     other = write_spec(tmp_path / "other", compilers=RELEASES[1:2], runtimes=ONE)
-    small_disk("16m,ro")
+    small_disk("160m,ro")
     refused(matrix("run", other, "--store", store), 7, str(store))
     assert matrix("show", spec, "--store", store, "--format", "csv").out == before
-    small_disk("16m,rw")
+    small_disk("160m,rw")
     good("run", other, "--store", store)
 
 
@@ -309,7 +309,7 @@ def test_a_full_disk_amid_jobs(tmp_path, shared, small_disk):
     ran = matrix(*words, IREE_MATRIX_START_LOG=str(log))
     refused(ran, 7, "no space left", str(store))
     wait_until_gone(store)
-    small_disk("64m")
+    small_disk("160m")
     kept = rows(store)
     ours = ask(store, "SELECT key FROM results WHERE outcome = 'infrastructure'")
     lines = len(started(log))
