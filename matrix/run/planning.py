@@ -56,17 +56,14 @@ def question_of(options: Namespace) -> Question:
         strict=options.strict,
         find_links=tuple(options.find_links),
         indexes=tuple(options.index),
-        **{
-            name: str(word)
-            for name in ("cover", "seed", "densify")
-            if (word := getattr(options, name, None)) is not None
-        },
+        **_cover_words(options),
     )
 
 
 def _cover_words(options: Namespace) -> dict[str, str]:
     """What is said of a covering array; verbs without it have no such options."""
-    said = {name: getattr(options, name, None) for name in ("cover", "seed", "densify")}
+    places = {"cover": "cover", "seed": "cover_seed", "densify": "densify"}
+    said = {name: getattr(options, place, None) for name, place in places.items()}
     return {name: str(word) for name, word in said.items() if word is not None}
 
 

@@ -226,6 +226,7 @@ def second(small_disk):
         pytest.skip(f"NOT TESTED: {error}")
 
 
+@pytest.mark.full
 def test_an_image_deleted_in_mid_run_is_loaded_again(tmp_path, spec, files, second, monkeypatch):
     """With its container, again and again until the daemon has it no more; the run brings it back and goes on."""
     store = with_files(tmp_path / "store", files)

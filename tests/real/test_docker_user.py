@@ -49,7 +49,12 @@ def reached(request, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("umask", "reached"), [("022", "its folders are seen"), ("077", "its files are copied")], indirect=["reached"]
+    ("umask", "reached"),
+    [
+        ("022", "its folders are seen"),
+        pytest.param("077", "its files are copied", marks=pytest.mark.full),  # test_daemon_reached copies too
+    ],
+    indirect=["reached"],
 )
 def test_a_whole_run_gives_the_table_of_root(somebody, spec, of_root, reached, umask):
     store = somebody.home / f"store-{umask}-{reached.replace(' ', '-')}"

@@ -110,6 +110,7 @@ def square(tmp_path_factory):
     return reports
 
 
+@pytest.mark.full
 def test_the_disk_that_is_told_is_that_of_the_images(square, tmp_path):
     """As the daemon measures it, beside the layers as they are committed: shared ones once, whatever stood before."""
     disk = square["docker"]["disk"]

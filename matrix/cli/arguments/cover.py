@@ -19,7 +19,9 @@ def add_cover(command: argparse.ArgumentParser) -> None:
         metavar="STRENGTH",
         help="each value (1), pair (2) or triple (3) of values in at least one cell; 0: all cells",
     )
-    group.add_argument("--seed", type=_seed, metavar="N", help="another choice of the same kind; default: 0")
+    group.add_argument(
+        "--seed", dest="cover_seed", type=_seed, metavar="N", help="another choice of the same kind; default: 0"
+    )
     group.add_argument(
         "--densify",
         type=whole_number,
