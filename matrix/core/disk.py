@@ -113,8 +113,8 @@ def refuse_full_disk(folder: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
     except DiskFull as fault:
         raise DiskFull(
-            f"a job failed with no space left on the disk of {folder} for {ROOM_BYTES >> 20} MiB: its tool may have been "
-            "cut short, so it does not count; what was finished is kept",
+            f"a job failed with no space left on the disk of {folder} for {ROOM_BYTES >> 20} MiB: its tool may have "
+            "been cut short, so it does not count; what was finished is kept",
             tip=fault.tip,
         ) from None
 
