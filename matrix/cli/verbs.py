@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers, cover, kept, profile, sharing, upkeep
+from matrix.cli.arguments import answers, cover, kept, profile, sharing, tune, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
@@ -23,6 +23,7 @@ VERBS = {
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
     "profile": "what each dispatch executes, by operation of the model; of two releases: what got dearer or cheaper",
+    "tune": "the compile flags that make a model cheaper: sets halved by instructions, the best confirmed by times",
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
     "diff": "what got worse or better, and why: two runs or releases; status 1 only if worse. Or two modules",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
@@ -49,6 +50,7 @@ VERB_MODULES = {
     "board": ("armv6-lld", "armv6-smoke", "bundle"),
     "images": ("image",),
     "run": ("compare", "plan", "profile", "run", "show"),
+    "searches.tune": ("tune",),
     "sharing.shards": ("merge", "shards"),
     "upkeep": ("clean", "doctor", "lock"),
     "why": ("why",),
@@ -76,6 +78,7 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "whatis": (options.add_whatis,),
     "bisect": (options.add_question_of_preset, options.add_means, options.add_bisect),
     "profile": (profile.add_profile, options.add_means),
+    "tune": (tune.add_tune, options.add_means),
     "candidates": (answers.add_weights, options.add_own_run),
     "diff": (options.add_own_run, answers.add_difference, kept.add_archive),
     "compare": (answers.add_two_runs,),

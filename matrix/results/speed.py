@@ -217,6 +217,12 @@ def ratio_quartiles(these: Mapping[str, float], those: Mapping[str, float]) -> t
     return low, high
 
 
+def ratio_interval(these: Mapping[str, float], those: Mapping[str, float]) -> tuple[float, float] | None:
+    """The interval of `median_interval` for the ratio, over the rounds that both have; None for too few."""
+    interval = median_interval(_logs(these, those, tuple(these)))
+    return None if interval is None else (math.exp(interval[0]), math.exp(interval[1]))
+
+
 def _logs(these: Mapping[Any, float], those: Mapping[Any, float], rounds: Sequence[Any]) -> list[float]:
     """The logarithm of the ratio for each round in which both were measured."""
     return [math.log(these[number] / those[number]) for number in rounds if number in these and number in those]

@@ -94,6 +94,7 @@ BY_NAME = {
         '["github", "slurm"]',
     ),
     "python -m matrix shards exporters --shards 16": ("tests/unit/cli/test_sharing.py", '"shards", "exporters"'),
+    "python -m matrix tune linear --compiler 3.13.0": ("tests/real/test_tune_real.py", '"tune", "linear"'),
     "python -m matrix site -o FOLDER run.json": ("tests/real/test_site_real.py", '"site", "-o"'),
     "python -m pytest tests/component": ("noxfile.py", '"tests/component"'),
     "python -m pytest tests/large": ("noxfile.py", '"tests/large"'),

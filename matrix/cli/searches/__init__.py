@@ -1,0 +1,1 @@
+"""Verbs that search: what they find out decides what they run next."""
