@@ -14,9 +14,9 @@ from matrix.results.run import Timed, Times, Verdict
 from matrix.results.speed import CONFIDENCE, median_ratio, ratio_interval
 from matrix.results.times import duration
 
-MOST_SHOWN = 12
+SETS_SHOWN = 12
 """Sets in the table for people; JSON has all."""
-LIMITS = (
+NOT_SHOWN = (
     "outputs were compared for the model's inputs alone; instructions are no speed, so a set that executes more of "
     "them and is quicker is not found"
 )
@@ -66,11 +66,11 @@ class Tuning:
         return min((each for each in self.times if each.proven), key=lambda each: each.ratio, default=None)
 
 
-def timed_sets(table: Times, words: Mapping[str, FlagWords]) -> tuple[TimedSet, ...]:
-    """The sets of a table of times with a default; `words` are those of each label."""
+def timed_sets(table: Times, axis: str, words: Mapping[str, FlagWords]) -> tuple[TimedSet, ...]:
+    """The sets of a table of times with a default; `words` are those of each label of the axis."""
     base, found = table.base, []
     for row in table.rows:
-        label = row.axes.get("flags", "")
+        label = row.axes.get(axis, "")
         ratio = median_ratio(row.seconds_by_round, base.seconds_by_round) if base and label in words else None
         if base and ratio and row.median_seconds and not row.baseline:
             found.append(_timed(row, base, words[label], ratio))
@@ -157,14 +157,14 @@ def _besides(tuning: Tuning) -> Iterator[str]:
         yield f"timed: {set_words(each.words)}: {each.verdict}, {_gain(each)}"
     if not tuning.times and tuning.untimed:
         yield f"not timed: {tuning.untimed}"
-    yield LIMITS
+    yield NOT_SHOWN
     yield f"{tuning.jobs} jobs run"
 
 
 def _table(tuning: Tuning) -> str:
     before = tuning.known[DEFAULT_SET].instructions or 0
     ordered = sorted(tuning.known.values(), key=lambda each: (not each.usable, each.instructions or 0, len(each.words)))
-    shown = [each for each in ordered if each.usable][:MOST_SHOWN] + [each for each in ordered if not each.usable]
+    shown = [each for each in ordered if each.usable][:SETS_SHOWN] + [each for each in ordered if not each.usable]
     rows = [
         [
             _counted(each, before) if each.instructions is not None else "-",
@@ -174,7 +174,7 @@ def _table(tuning: Tuning) -> str:
         for each in shown
     ]
     more = len(ordered) - len(shown)
-    table = plain_rows(rows, headers=("instructions of a call", "outputs", "flags"))
+    table = plain_rows(rows, headers=("instructions of a call", "outputs", "set"))
     return table + (f"\n{more} more sets, all with more instructions than these" if more else "")
 
 
@@ -187,7 +187,7 @@ def tuning_document(tuning: Tuning) -> Json:
         "fewest_instructions": list(tuning.fewest.words),
         "sets": [
             {
-                "flags": list(each.words),
+                "words": list(each.words),
                 "instructions": each.instructions,
                 "right": each.right,
                 "reason": each.reason,
@@ -197,7 +197,7 @@ def tuning_document(tuning: Tuning) -> Json:
         "left": [list(words) for words in tuning.left],
         "times": [
             {
-                "flags": list(each.words),
+                "words": list(each.words),
                 "seconds": each.seconds,
                 "ratio": each.ratio,
                 "interval": list(each.interval) if each.interval else None,

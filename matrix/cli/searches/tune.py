@@ -30,6 +30,8 @@ from matrix.engines.choice import lookup_engine
 from matrix.plan.axes import NONE
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
+from matrix.plan.stages import axes
+from matrix.plan.user_inputs import tool_axes
 from matrix.results.measured.counts import INSTRUCTIONS
 from matrix.results.run import Cell, Run
 from matrix.run.carry_out import carry_out, report_gaps, resolved
@@ -37,10 +39,15 @@ from matrix.run.evidence import judged_cells, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.store import Store
 
-FLAGS, DEFAULT_LABEL = "flags", "default"
+DEFAULT_LABEL = "default"
 TIMES_PRESET = "tune-times"
 FINALISTS = 3
 """Sets that are timed beside the default."""
+
+
+def literal_axis() -> str:
+    """The axis whose values are flags of the compiler."""
+    return next(name for name, axis in axes().items() if axis.literal)
 
 
 class _Interrupted(Exception):
@@ -59,6 +66,7 @@ class Tuner:
     place: dict[str, str] = field(default_factory=dict)
     known: dict[FlagWords, TriedSet] = field(default_factory=dict)
     jobs: int = 0
+    axis: str = field(default_factory=literal_axis)
 
     @property
     def over(self) -> bool:
@@ -96,7 +104,7 @@ class Tuner:
     def plan_for(self, sets: Iterable[FlagWords], question: Question | None = None) -> Plan:
         asked = question or self.question
         labels = tuple(label_of_set(words) for words in sets)
-        return resolved(lambda: plan_of(replace(asked, axes={**asked.axes, FLAGS: labels}), self.options.store))
+        return resolved(lambda: plan_of(replace(asked, axes={**asked.axes, self.axis: labels}), self.options.store))
 
     def replayed(self, plan: Plan) -> Run:
         """What the store has of a plan."""
@@ -105,7 +113,7 @@ class Tuner:
 
     def carried_out(self, plan: Plan, question: Question | None = None) -> Run:
         """Runs what is missing. Raises RunFaulted for a fault that is no release's."""
-        asked = replace(question or self.question, axes=_axes_of(plan, question or self.question))
+        asked = replace(question or self.question, axes=self.axes_of(plan, question or self.question))
         summary = carry_out(plan, self.store, self.options, words=["tune", *asked.only], question=asked)
         if summary.interrupted:
             raise _Interrupted
@@ -115,11 +123,14 @@ class Tuner:
             report_gaps(summary, run.cells)
         return run
 
+    def axes_of(self, plan: Plan, question: Question) -> dict[str, tuple[str, ...]]:
+        return {**question.axes, self.axis: tuple(cell.labels[self.axis] for cell in plan.cells)}
+
     def note(self, run: Run, sets: Sequence[FlagWords], *, final: bool) -> None:
         """Keeps what is known; `final`: what has no figure now will have none."""
         by_label = {label_of_set(words): words for words in sets}
         for cell in run.cells:
-            words = by_label[cell.axes[FLAGS]]
+            words = by_label[cell.axes[self.axis]]
             tried = tried_set(run, cell, words)
             if final or tried.instructions is not None or cell.outcome.red:
                 self.known[words] = tried
@@ -135,10 +146,6 @@ def tried_set(run: Run, cell: Cell, words: FlagWords) -> TriedSet:
     right = cell.passed and cell.compared
     reason = "" if right and count else (cell.reason or cell.said or cell.words) if cell.passed else cell.words
     return TriedSet(words=words, instructions=count if right else None, right=right, reason=reason)
-
-
-def _axes_of(plan: Plan, question: Question) -> dict[str, tuple[str, ...]]:
-    return {**question.axes, FLAGS: tuple(cell.labels[FLAGS] for cell in plan.cells)}
 
 
 def _is_whole(seconds: object, plan: Plan) -> bool:
@@ -177,13 +184,13 @@ def do_tune(options: Namespace) -> int:
     deadline = time.monotonic() + 60 * options.minutes
     options.model = [options.models]
     asked = question_of(options)
-    flags = flags_asked(asked.axes.get(FLAGS, ()))
-    question = replace(asked, axes={axis: terms for axis, terms in asked.axes.items() if axis != FLAGS})
+    flags = flags_asked(asked.axes.get(literal_axis(), ()))
+    question = replace(asked, axes={axis: terms for axis, terms in asked.axes.items() if axis != literal_axis()})
     with Store(options.store) as store:
         tuner = Tuner(question=question, options=options, store=store, deadline=deadline)
         tuner.place = _one_place(tuner.plan_for([DEFAULT_SET]))
         tuner.plan_for(flag.words for flag in flags)  # all faults of them at once, before anything is run
-        tuner.flags = known_by(flags, tuner.place.get("compiler", ""))
+        tuner.flags = known_by(flags, tuner.place.get(tool_axes()[0], ""))
         try:
             tuning = _tuned(tuner)
         except _Interrupted:
@@ -210,7 +217,7 @@ def _tuned(tuner: Tuner) -> Tuning:
         )
     run, untimed = tuner.times()
     words = {label_of_set(each): each for each in tuner.known}
-    times: tuple[TimedSet, ...] = tuple(each for table in run.times for each in timed_sets(table, words))
+    times: tuple[TimedSet, ...] = tuple(each for table in run.times for each in timed_sets(table, tuner.axis, words))
     rounds = max((len(row.seconds_by_round) for table in run.times for row in table.rows), default=0)
     floors = [table.noise_floor for table in run.times if table.noise_floor]
     if run.times and not times:
@@ -242,4 +249,4 @@ def _one_place(plan: Plan) -> dict[str, str]:
     (cell,) = plan.cells
     if cell.excluded:
         raise NoAnswer(f"tune: {Outcome.EXCLUDED}: {cell.excluded}", tip="choose other values")
-    return {axis: label for axis, label in cell.labels.items() if axis != FLAGS and label != NONE}
+    return {axis: label for axis, label in cell.labels.items() if axis != literal_axis() and label != NONE}

@@ -139,7 +139,7 @@ def tuning(**more) -> Tuning:
 def test_the_answer_names_the_best_set_its_gain_with_an_interval_and_since_when():
     rounds = [1.0 + number / 1000 for number in range(14)]
     found = table({"default": rounds, "--a=1": [0.8 * each for each in rounds], "--b=1": rounds})
-    times = timed_sets(found, {"--a=1": ("--a=1",), "--b=1": ("--b=1",)})
+    times = timed_sets(found, "flags", {"--a=1": ("--a=1",), "--b=1": ("--b=1",)})
     said = "\n".join(tuning_lines(tuning(times=times, rounds=14, noise_floor=1.01, jobs=9)))
     assert said.startswith("best set: --a=1\n  20 % less time (20 % to 20 % less, at 85 % confidence or more)")
     assert "1.00 M -> 900,000 (-10.00 %)" in said and "--a=1 since 2.9" in said
