@@ -139,7 +139,7 @@ def test_a_disk_that_fails_is_no_defect(tmp_path, number):
         (errno.EINVAL, EXIT_DEFECT, "a defect of this project"),
     ],
 )
-def test_where_nobody_expected_the_disk_to_fail_it_is_said_too(monkeypatch, tmp_path, capsys, number, status, said):
+def test_where_nobody_expected_the_disk_to_fail_it_is_said_too(monkeypatch, tmp_path, capsys, *, number, status, said):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # the report of a defect
 
     def failing(_):
