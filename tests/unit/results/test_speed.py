@@ -19,7 +19,7 @@ from matrix.plan.catalogue import Model
 from matrix.plan.graph import make_plan
 from matrix.plan.rounds import with_repeats
 from matrix.results.formats import FORMATS
-from matrix.results.run import FinishedJob, Verdict
+from matrix.results.run import FinishedJob, Run, Timed, Times, Verdict
 from matrix.results.speed import (
     LEAST_FLOOR,
     Repeat,
@@ -29,7 +29,7 @@ from matrix.results.speed import (
     times_of,
     verdict_of,
 )
-from matrix.results.times import amount, caption, duration, repeat_agreement
+from matrix.results.times import COLUMNS, amount, caption, duration, miscounted, repeat_agreement
 
 BUSY = {
     "3.7.0": (
@@ -324,3 +324,15 @@ def test_a_pass_that_is_not_over_contradicts_nothing():
     table = replace(measured(timed_plan(), busy).times[0], rows=(speed,))
     assert speed.verdict is Verdict.TOO_FEW
     assert repeat_agreement([table]) == ""
+
+
+@pytest.mark.parametrize(("release", "wrong"), [
+    ("20241104.1068", "without constants"), ("2.9.0", "without constants"), ("3.10.0", "without constants"),
+    ("3.11.0", "constants twice"), ("3.12.0", ""), ("3.13.0", ""), ("my-build", ""),
+])  # fmt: skip
+def test_a_table_says_which_releases_miscount_their_buffers(release, wrong):
+    assert miscounted(release) == wrong
+    row = Timed(axes={"runtime": release}, median_seconds=1.0, device_peak_bytes=8_800_000)
+    run = Run(preset="times", cells=(), times=(Times(shared={}, axes=("runtime",), rows=(row,)),))
+    (shown,) = {column.shown((run.times[0], row)) for column in COLUMNS if column.title == "buffers"}
+    assert shown == f"8.8 MB {wrong}".strip()
