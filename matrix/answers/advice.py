@@ -25,8 +25,8 @@ from matrix.core.versions import (
     select,
 )
 from matrix.plan.axes import NONE
-from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
-from matrix.plan.stages import axes
+from matrix.plan.backends.shared import BACKEND_AXIS, MODEL_AXIS, TARGET_AXIS
+from matrix.plan.stages import axes, backends
 from matrix.results.run import Cell, Run
 from matrix.results.times import machine_words
 
@@ -51,10 +51,12 @@ class Advice:
 
 
 class KnownCells:
-    """The cells of runs, arranged for many questions: a site asks one for each model, target and Python."""
+    """The cells of runs, arranged for many questions: a site asks one for each model, target and Python. Only those of
+    the first backend: an answer names a compiler and a runtime of one system."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        self.cells = cells_of(runs)
+        usual = backends()[0].name
+        self.cells = [cell for cell in cells_of(runs) if cell.axes.get(BACKEND_AXIS.name, usual) == usual]
         refuted = {cell.name for run in runs for cell in run.cells if cell.outcome.red}
         right = (cell for cell in self.cells if cell.right and cell.name not in refuted)
         self.right = sorted(right, key=newness, reverse=True)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import platform
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from matrix.core.records import EnvironmentRequest, Stage
+from matrix.core.records import EnvironmentRequest, Lock, Stage
 from matrix.plan.backends.backend import EnvironmentCost
 from matrix.plan.graph import Plan
-from matrix.plan.locks import variant_of
+from matrix.plan.locks import pinned_packages, variant_of
 from matrix.plan.stages import environments, kinds
 
 
 def large_of(request: EnvironmentRequest) -> tuple[str, str] | None:
     """The package that makes an environment large, with its release and build; None if there is none."""
     large = environments()[request.kind].large
-    return (dict(request.lock.pins)[large], variant_of(request.lock)) if large else None
+    return (_release(request.lock, large, request.python), variant_of(request.lock)) if large else None
+
+
+@functools.cache
+def _release(lock: Lock, package: str, python: str) -> str:
+    """The release of a package in a lock: that of an axis, or what stands beside it; "" in a refused one."""
+    if (pinned := dict(lock.pins).get(package)) or lock.refusal:
+        return pinned or ""
+    packages = pinned_packages(lock, python=python, machine=platform.machine())
+    return next((each.version for each in packages if each.name == package), "")
 
 
 def family(request: EnvironmentRequest) -> tuple[str, ...]:

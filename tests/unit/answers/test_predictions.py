@@ -43,9 +43,10 @@ def shown(run: Run, cell: Cell) -> tuple[str, str]:
 @pytest.mark.parametrize("path", run_files(RESULTS), ids=lambda path: path.stem)
 def test_all_committed_cells_end_as_predicted(path):
     """A result that does not is a finding: explain it here and in the documents before it is published."""
-    found = prediction_agreement(read_run(path).cells, committed_predictions())
+    cells = read_run(path).cells
+    found = prediction_agreement(cells, committed_predictions())
     assert found.other == ()
-    assert found.agreeing > 0
+    assert (found.agreeing > 0) == any("compiler" in cell.axes for cell in cells), "gates are of IREE's modules alone"
 
 
 def test_a_cell_that_ends_otherwise_is_marked_counted_and_named(run):

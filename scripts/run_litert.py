@@ -1,0 +1,42 @@
+"""Runs a .tflite with LiteRT on one thread, in the job's own folder: `run_litert.py MODEL [--times FILE]`.
+
+Takes `input_N.npy` in the order of the model's inputs and leaves `output_N.npy`. With --times it measures instead: see
+`timed_calls.py`; a call is `invoke()`, with the inputs in place. The runtime applies XNNPACK by itself. Standard
+library, numpy and ai_edge_litert only.
+"""
+
+from __future__ import annotations
+
+import glob
+import sys
+
+import numpy
+from ai_edge_litert.interpreter import Interpreter
+
+sys.path.insert(0, "")  # the job's folder: this file is a link there, and Python looks beside what it leads to
+from timed_calls import write_times
+
+
+def main(words: list[str]) -> None:
+    interpreter = Interpreter(model_path=words[0], num_threads=1)
+    wanted = interpreter.get_input_details()
+    given = sorted(glob.glob("input_*.npy"), key=lambda name: int(name[len("input_") : -len(".npy")]))
+    if len(given) != len(wanted):
+        raise SystemExit(f"run_litert: the model takes {len(wanted)} inputs, and {len(given)} are given")
+    arrays = [numpy.load(path) for path in given]
+    for entry, array in zip(wanted, arrays):  # noqa: B905 - Python 3.9
+        if tuple(entry["shape"]) != array.shape:  # of a dimension that the model leaves open
+            interpreter.resize_tensor_input(entry["index"], array.shape, strict=True)
+    interpreter.allocate_tensors()
+    for entry, array in zip(wanted, arrays):  # noqa: B905 - Python 3.9
+        interpreter.set_tensor(entry["index"], array)
+    if "--times" in words:
+        write_times(words[words.index("--times") + 1], interpreter.invoke)
+        return
+    interpreter.invoke()
+    for number, entry in enumerate(interpreter.get_output_details()):
+        numpy.save(f"output_{number}.npy", interpreter.get_tensor(entry["index"]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
