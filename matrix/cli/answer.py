@@ -5,18 +5,13 @@ from __future__ import annotations
 import json
 import platform
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matrix.answers import advice, differences
+from matrix.answers import advice
 from matrix.answers import candidates as ranking
-from matrix.answers.causes import cells_of
-from matrix.answers.compiled import module_lines, release_module_lines
-from matrix.answers.costs import CostChange, cost_changes, cost_lines
-from matrix.answers.dated.changes import unprompted_lines
 from matrix.answers.pins import checking, verdicts
 from matrix.answers.pins.pinned_set import install_in_order, read_pinned_set
 from matrix.answers.pins.recommendations import heading_of, recommendation_rows
@@ -26,7 +21,6 @@ from matrix.answers.pins.requirements import (
     requirements_files,
     requirements_text,
 )
-from matrix.artifacts.vmfb_archive import is_container, open_file
 from matrix.core.data import STORE_LOCKS, data_root, model_files
 from matrix.core.disk import write_output
 from matrix.core.errors import (
@@ -41,20 +35,19 @@ from matrix.core.errors import (
 )
 from matrix.core.keys import sha256
 from matrix.core.text import escape_controls, plain_rows
-from matrix.core.versions import are_versions, did_you_mean, releases_first
+from matrix.core.versions import did_you_mean
 from matrix.images.tested_image import image_words
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import is_file
 from matrix.results.files import read_runs, run_files
-from matrix.results.kept.archive import read_dated
 from matrix.results.published.address import read_published
 from matrix.results.run import Run
 from matrix.run.evidence import found_runs, label_of, store_run
 from matrix.run.store import Store
 
 if TYPE_CHECKING:
-    from matrix.answers.releases.triage import Triaged
+    pass
 
 PREVIOUS = "previous"  # the release before the other one
 
@@ -216,123 +209,6 @@ def _weight(word: str) -> dict[str, float]:
             tip="for example: --weight runtimes=2 --weight size=0",
         )
     return {name: value}
-
-
-def do_diff(options: Namespace) -> int:
-    """Prints what changed between two runs, releases or modules. Status 1: something is worse, or modules differ."""
-    if len(options.what) == 2 and all(map(_is_module, options.what)):
-        return _diff_modules(*options.what)
-    if options.report or options.issue:
-        return _triage(options)
-    if _are_files(options.what):
-        first, second = (read_dated(word, options.archive) for word in options.what)
-        found = differences.diff_runs(first, second)
-        lines = [*module_lines(differences.run_pairs(first, second)), *unprompted_lines(first, second)]
-    elif len(options.what) == 3 and options.what[0] in axis_rows():
-        runs = runs_of(options)
-        axis, *ends = _two_releases(runs, *options.what)
-        found = differences.diff_releases(runs, axis, *ends)
-        lines = ["", *cost_lines(cost_changes(runs, axis, *ends)), *release_module_lines(runs, axis, *ends)]
-    else:
-        raise _not_two(options.what)
-    print(escape_controls("\n".join([*differences.difference_lines(found), *lines])))
-    return EXIT_NO if found.worse else EXIT_OK
-
-
-def _are_files(words: Sequence[str]) -> bool:
-    return len(words) == 2 and not (words[0] in axis_rows() and not Path(words[0]).exists())
-
-
-def _not_two(words: Sequence[str]) -> UsageError:
-    return UsageError(
-        f"diff: read {' '.join(words)}, expected two files, or an axis and two of its values",
-        tip="such as before.json after.json, before.vmfb after.vmfb, quick@2026-05 quick@latest, compiler 3.8.0 3.9.0",
-    )
-
-
-def _triage(options: Namespace) -> int:
-    """Prints the report on a release, or one issue of it, as Markdown."""
-    from matrix.answers.releases import report
-    from matrix.answers.releases.triage import Triage, triage
-
-    if _are_files(options.what):
-        first, second = (read_dated(word, options.archive) for word in options.what)
-        pairs = differences.run_pairs(first, second)
-        costs: tuple[CostChange, ...] = ()  # numbers of two runs may be of two machines
-        ends = "the run", f"of {first.date}", f"of {second.date}"
-    elif len(options.what) == 3 and options.what[0] in axis_rows():
-        runs = runs_of(options)
-        ends = _two_releases(runs, *options.what)
-        pairs, costs = differences.release_pairs(runs, *ends), cost_changes(runs, *ends)
-    else:
-        raise _not_two(options.what)
-    found = triage(pairs)
-    axis, before, after = ends
-    if options.issue:
-        lines = _issue(found, costs, ends, options.issue)
-    else:
-        lines = list(report.report_lines(f"{axis} {after}, compared with {axis} {before}", found, costs))
-    print(escape_controls("\n".join(lines)))
-    return EXIT_NO if found.count(Triage.NEW) else EXIT_OK
-
-
-def _issue(found: Triaged, costs: Sequence[CostChange], ends: tuple[str, str, str], number: int) -> list[str]:
-    """The lines of one issue: first the confirmed new failures, then what costs more."""
-    from matrix.answers.releases.issue import cost_issue, failure_issue
-    from matrix.answers.releases.triage import significant
-
-    worse = [change for change in significant(costs) if change.verdict == change.measure.more]
-    count = len(found.accused) + len(worse)
-    if not count:
-        return ["nothing to report: no new failure is confirmed, and nothing costs more beyond its noise"]
-    if number > count:
-        raise UsageError(
-            f"--issue: read {number}, expected 1 to {count}", tip="`--report` lists what changed, in the same order"
-        )
-    if number <= len(found.accused):
-        lines = list(failure_issue(found.accused[number - 1], *ends))
-    else:
-        lines = list(cost_issue(worse[number - 1 - len(found.accused)], *ends))
-    return [*lines, *([f"<!-- issue {number} of {count}: --issue N prints another one -->"] if count > 1 else [])]
-
-
-def _is_module(word: str) -> bool:
-    """Whether it is a file that begins as a module does, whatever its name."""
-    if not Path(word).is_file():
-        return False
-    with open_file(Path(word)) as file:
-        return is_container(file.read(12))
-
-
-def _diff_modules(before: str, after: str) -> int:
-    from matrix.answers.modules.comparison import compare_modules, comparison_text
-
-    found = compare_modules(Path(before), Path(after))
-    sys.stdout.write(comparison_text(before, after, found))
-    return EXIT_OK if found.differing == (0, 0) else EXIT_NO
-
-
-def _two_releases(runs: Sequence[Run], axis: str, before: str, after: str) -> tuple[str, str, str]:
-    """The axis, and the newest measured release that each term means."""
-    cells = cells_of(runs)
-    labels = releases_first(cell.axes[axis] for cell in cells if axis in cell.axes)
-    newer = _release(axis, after, labels)
-    if before != PREVIOUS:
-        return axis, _release(axis, before, labels), newer
-    older = labels[: labels.index(newer)]
-    if not older or not are_versions((*older, newer)):
-        raise UsageError(f"{axis}: read {PREVIOUS!r}, and no release before {newer}", tip="name one of the results")
-    return axis, older[-1], newer
-
-
-def _release(axis: str, term: str, labels: Sequence[str]) -> str:
-    meant = releases_first(advice.meant_by(term, labels))
-    if not meant:
-        raise UsageError(
-            f"{axis}: read {term!r}, which no result has, expected one of {', '.join(labels)}",
-            tip="give other results with --results",
-        )
-    return meant[-1]
 
 
 def _write(files: Sequence[RequirementsFile], heading: Sequence[str], output: Path | None) -> list[str]:

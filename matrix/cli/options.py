@@ -326,12 +326,13 @@ def add_pages(metavar: str, text: str = "the file to write") -> Callable[[argpar
     def add(command: argparse.ArgumentParser) -> None:
         command.add_argument("-o", "--output", type=Path, required=True, metavar=metavar, help=text)
         command.add_argument(
-            "results",
+            "files",
             nargs="*",
             type=Path,
             metavar="RESULTS.json",
             help="of `show --format json`; default: results/*.json",
         )
+        add_results(command, "beside the files")
 
     return add
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,7 +32,7 @@ from matrix.core.errors import EXIT_OK, FileFault, ResultsFault, UsageError
 from matrix.core.text import counted, escape_controls, plain_rows
 from matrix.results.files import machine_files, read_run, read_runs, run_files
 from matrix.results.kept.archive import keep_run, kept_runs
-from matrix.results.published.address import read_published
+from matrix.results.published.address import published_files, read_published
 
 ORIGIN = re.compile(r"""\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)""", re.MULTILINE)
 """Where a checkout came from, in git's own file."""
@@ -40,7 +42,8 @@ def do_site(options: Namespace) -> int:
     """Builds the site from the named results, or from the committed ones."""
     from matrix.site.build import build_site
 
-    built = build_site(options.output, _of_all_machines(options), repository=repository_address(data_root()))
+    with _results_files(options, machines=True) as files:
+        built = build_site(options.output, files, repository=repository_address(data_root()))
     print(
         f"{options.output}: {counted(built.cells, 'cell')} on {counted(built.pages, 'page')}, {built.size / 1e6:.1f} MB"
     )
@@ -62,7 +65,8 @@ def do_picture(options: Namespace) -> int:
     """Writes the square of the named results, or of the committed ones, as SVG."""
     from matrix.site.build import first_square
 
-    write_output(options.output, first_square(_results(options)))
+    with _results_files(options) as files:
+        write_output(options.output, first_square(files))
     print(f"{options.output}: the square, with its legend, its source and its date")
     return EXIT_OK
 
@@ -71,19 +75,23 @@ def do_report(options: Namespace) -> int:
     """Writes one self-contained page of the named results, or of the committed ones."""
     from matrix.site.one_page import one_file
 
-    page = one_file(_of_all_machines(options))
+    with _results_files(options, machines=True) as files:
+        page = one_file(files)
     write_output(options.output, page)
     print(f"{options.output}: {len(page.encode()) / 1e6:.1f} MB, open it in a browser")
     return EXIT_OK
 
 
-def _results(options: Namespace) -> tuple[Path, ...]:
-    return tuple(options.results) or run_files(data_root() / "results")
-
-
-def _of_all_machines(options: Namespace) -> tuple[Path, ...]:
-    """The same, with the committed runs of further machines."""
-    return (*_results(options), *(() if options.results else machine_files(data_root() / "results")))
+@contextlib.contextmanager
+def _results_files(options: Namespace, *, machines: bool = False) -> Iterator[tuple[Path, ...]]:
+    """The named runs, those of `--results`, or else the committed ones: with `machines`, also those of further
+    machines. Files of a site last as long as the context."""
+    if not options.files and not options.results:
+        published = data_root() / "results"
+        yield (*run_files(published), *(machine_files(published) if machines else ()))
+        return
+    with tempfile.TemporaryDirectory(prefix="iree-matrix-") as folder:
+        yield (*options.files, *published_files(options.results, options.store, Path(folder)))
 
 
 def do_whatis(options: Namespace) -> int:

@@ -43,7 +43,7 @@ VERBS = {
     "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
 }
 VERB_MODULES = {
-    "answer": ("advise", "badge", "candidates", "check", "diff"),
+    "answer": ("advise", "badge", "candidates", "check"),
     "bisect": ("bisect",),
     "export": ("export",),
     "publish": ("keep", "picture", "report", "site", "whatis"),
@@ -52,6 +52,7 @@ VERB_MODULES = {
     "run": ("compare", "plan", "profile", "run", "show"),
     "searches.tune": ("tune",),
     "sharing.shards": ("merge", "shards"),
+    "triaging.diff": ("diff",),
     "upkeep": ("clean", "doctor", "lock"),
     "why": ("why",),
 }

@@ -41,7 +41,7 @@ from matrix.site.squares import FIRST, find_squares, slug_of, without_repeats
 SITE_FORMAT = 1
 MARKER = "site.json"
 """Marks a folder that may be replaced."""
-STATIC = ("site.css", "site.js", "icon.svg")
+STATIC = ("site.css", "site.js", "moved.js", "icon.svg")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +166,7 @@ def _write_all(
     dates = release_dates(data_root() / "images" / "locks")
     site = Site(runs, tables, charts, pins, dates=dates, repository=repository)
     pages = _write_texts(folder, site.pages())
+    _write_texts(folder, site.moved())
     _write_texts(folder, pin_files(pins))
     _write_texts(folder, api_files(site, runs, tables, pins))
     for table in tables:

@@ -17,6 +17,7 @@ from matrix.results.measured.counts import counted_models
 from matrix.results.run import FinishedJob, Run
 from matrix.results.square import OUTCOMES, Square
 from matrix.site.cells import CellTexts
+from matrix.site.finding.moved import moved_pages
 from matrix.site.finding.pickers import Finder
 from matrix.site.finding.search import index_of
 from matrix.site.harmless import slug
@@ -35,7 +36,16 @@ from matrix.site.releases import (
     products,
     release_costs,
 )
-from matrix.site.squares import FIRST, conclusions, evidence_of, mark, ordered, row_answer, slug_of
+from matrix.site.squares import (
+    FIRST,
+    conclusions,
+    distinct_names,
+    evidence_of,
+    mark,
+    ordered,
+    row_answer,
+    slug_of,
+)
 from matrix.site.triaged import triage_views
 from matrix.site.views import (
     charts_view,
@@ -133,6 +143,11 @@ class Site:
         )
         axes = ordered(axis for run in self._runs for axis in run.names)
         yield self._page("search.html", "search.html", found=found, axes=axes)
+
+    def moved(self) -> Iterator[tuple[str, str]]:
+        """Pages at former addresses, which lead to those of today."""
+        for page in moved_pages(self._tables):
+            yield self._page(page.path, "moved.html", page=page)
 
     def _start(self) -> Iterator[tuple[str, str]]:
         start = first_table(self._tables)
@@ -274,20 +289,6 @@ class Site:
         place = of_product.index(release)
         before = of_product[place + 1] if place + 1 < len(of_product) else None
         return before, of_product[place - 1] if place else None
-
-
-def distinct_names(tables: Sequence[Square]) -> dict[str, str]:
-    """Slug -> what distinguishes the square from the others of its run with the same two axes."""
-    found = {}
-    for table in tables:
-        alike = [each for each in tables if each.run is table.run and _shown(each) == _shown(table)]
-        others = [axis for axis in table.others if len({each.others.get(axis) for each in alike}) > 1]
-        found[slug_of(table)] = ", ".join(table.others[axis] for axis in others)
-    return found
-
-
-def _shown(table: Square) -> tuple[str, str]:
-    return table.row_axis, table.column_axis
 
 
 def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:

@@ -61,6 +61,20 @@ def evidence_of(square: Square, row: str) -> str:
     return f"cell/{slug_of(square)}--{slug(row)}.html"
 
 
+def distinct_names(tables: Sequence[Square]) -> dict[str, str]:
+    """Slug -> what distinguishes the square from the others of its run with the same two axes."""
+    found = {}
+    for table in tables:
+        alike = [each for each in tables if each.run is table.run and _shown(each) == _shown(table)]
+        others = [axis for axis in table.others if len({each.others.get(axis) for each in alike}) > 1]
+        found[slug_of(table)] = ", ".join(table.others[axis] for axis in others)
+    return found
+
+
+def _shown(table: Square) -> tuple[str, str]:
+    return table.row_axis, table.column_axis
+
+
 def find_squares(run: Run) -> list[Square]:
     """The squares of a run; together they hold every cell."""
     ties = _ties(run)

@@ -23,3 +23,12 @@ def assert_valid(folder: Path, paths: list[Path]) -> None:
     words = [program("tidy", "tidy"), "-q", "-e", "--drop-empty-elements", "no", *map(str, paths)]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def own_pages(folder: Path) -> list[Path]:
+    """The pages below a folder of a built site, without those that only lead to one."""
+    return [path for path in sorted(folder.rglob("*.html")) if not is_moved(path)]
+
+
+def is_moved(path: Path) -> bool:
+    return '<meta http-equiv="refresh"' in path.read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ import pytest
 from colours import contrast
 from debian_programs import program
 from pace import allowed
+from site_checks import own_pages
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "unit"))
@@ -463,8 +464,22 @@ def test_axe_finds_nothing(page, site, report):
 
 def one_of_each(site: Path) -> list[Path]:
     """The pages at the top, and one of each kind below."""
-    below = [sorted(folder.glob("*.html"))[:1] for folder in sorted(site.iterdir()) if folder.is_dir()]
+    below = [own_pages(folder)[:1] for folder in sorted(site.iterdir()) if folder.is_dir()]
     return [*sorted(site.glob("*.html")), *(path for paths in below for path in paths)]
+
+
+def test_a_former_address_leads_to_the_page_of_today_and_the_cell_that_it_named(page, site):
+    (path,) = site.glob("cell/portability-compiler-runtime-linear-??????--3.8.0.html")
+    page.goto(path.as_uri() + "#3.11.0")
+    page.wait_for_url("**/cell/portability-compiler-runtime-linear--3.8.0.html#3.11.0")
+    assert "compiled by 3.8, run on 3.11: refused" in page.locator("section:target").inner_text()
+
+
+@pytest.mark.parametrize("page", [{"java_script_enabled": False}], indirect=True)
+def test_a_former_address_leads_on_without_javascript(page, site):
+    (path,) = site.glob("square/portability-compiler-runtime-linear-??????.html")
+    page.goto(path.as_uri())
+    page.wait_for_url("**/square/portability-compiler-runtime-linear.html")
 
 
 def test_charts_and_badges_are_seen(page, site):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from matrix.artifacts.vmfb import Function, Vmfb
 from matrix.artifacts.vmfb_archive import Container, open_container
 from matrix.core.text import escape_controls, plain_rows
 
+COMPARISON_FORMAT = 1
 CHUNK = 1 << 20
 MOST_SHOWN = 8
 """The most parts of a class, and the most facts of a kind, that the text lists."""
@@ -233,6 +235,32 @@ def _functions(what: str, before: Iterable[Function], after: Iterable[Function])
             yield f"{what} {name}: only {'before' if name in old else 'after'}"
         elif old[name] != new[name]:
             yield f"{what} {name}: {old[name]} -> {new[name]}"
+
+
+def comparison_json(before: str, after: str, found: ComparedModules) -> str:
+    """Everything as JSON: bytes in pairs, before and after; a part of one module only has '' as the other name."""
+    classes = [
+        {
+            "class": name,
+            "meaning": meaning,
+            "sizes": [sum(each.sizes[side] for each in parts) for side in (0, 1)],
+            "differing": [sum(each.differing[side] for each in parts) for side in (0, 1)],
+            "parts": [{key: value for key, value in asdict(each).items() if key != "part"} for each in parts],
+        }
+        for name, meaning in CLASSES.items()
+        if (parts := found.of_class(name))
+    ]
+    content = {
+        "format": COMPARISON_FORMAT,
+        "before": before,
+        "after": after,
+        "equal": found.differing == (0, 0),
+        "sizes": found.sizes,
+        "differing": found.differing,
+        "classes": classes,
+        "facts": found.facts,
+    }
+    return json.dumps(content, indent=1) + "\n"
 
 
 def comparison_text(before: str, after: str, found: ComparedModules) -> str:

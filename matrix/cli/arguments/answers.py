@@ -34,6 +34,7 @@ def add_difference(command: argparse.ArgumentParser) -> None:
     form.add_argument("--report", action="store_true", help="triage as Markdown: new failures, repaired, flaky, costs")
     number: dict[str, Any] = {"nargs": "?", "const": 1, "default": 0, "type": whole_number, "metavar": "N"}
     form.add_argument("--issue", **number, help="an issue to paste, with commands that show it; default: the first one")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="json: of two modules")
     add_results(command, "of two releases; default: the committed ones")
 
 

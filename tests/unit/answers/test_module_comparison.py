@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 
@@ -12,7 +13,7 @@ from matrix.answers.modules.comparison import ADDRESSES_ONLY, MOVED, ComparedMod
 from matrix.artifacts.contents.regions import CLASSES, Region, read_regions
 from matrix.artifacts.vmfb_archive import open_container
 from matrix.cli.main import main
-from matrix.core.errors import FileFault
+from matrix.core.errors import FileFault, UsageError
 
 EVERY = (*FILES, *sorted(linear_modules().glob("*.vmfb")))
 SEED = 15
@@ -84,6 +85,40 @@ def test_what_a_compiler_that_is_not_deterministic_changes(capsys):
     text = capsys.readouterr().out
     assert f"__init, 4 of 1275 bytes: {MOVED}" in text
     assert "12 bytes before and 12 after differ, in container, VM bytecode; equal: VM tables" in text
+
+
+def test_as_json_each_byte_is_counted_in_one_class(capsys):
+    before, after = module("again-3.10.0-1"), module("again-3.10.0-2")
+    assert main(["diff", str(before), str(after), "--format", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["format"], found["before"], found["equal"]) == (1, str(before), False)
+    assert found["sizes"] == [sum(each["sizes"][side] for each in found["classes"]) for side in (0, 1)]
+    assert found["sizes"] == [path.stat().st_size for path in (before, after)]
+    differing = {each["class"]: each["differing"] for each in found["classes"] if any(each["differing"])}
+    assert differing == {"container": [8, 8], "VM bytecode": [4, 4]}
+    parts = [part for each in found["classes"] for part in each["parts"]]
+    assert sum(part["differing"][0] for part in parts) == found["differing"][0] == 12
+    assert {
+        "name": "__init",
+        "other_name": "__init",
+        "sizes": [1275, 1275],
+        "differing": [4, 4],
+        "note": MOVED,
+    } in parts
+
+
+def test_equal_modules_as_json(capsys):
+    paths = [str(module(f"linear-{release}")) for release in ("3.12.0", "3.13.0")]
+    assert main(["diff", *paths, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["equal"] and found["differing"] == [0, 0] and found["facts"] == []
+
+
+def test_releases_have_no_json_and_it_says_where_there_is(capsys):
+    assert main(["diff", "compiler", "3.8.0", "3.9.0", "--format", "json"]) == UsageError.exit_code
+    said = capsys.readouterr().err
+    assert "--format: read 'json' with compiler 3.8.0 3.9.0, expected it with two modules" in said
+    assert "api/v1/releases/" in said
 
 
 def test_equal_modules(capsys):

@@ -8,6 +8,7 @@ from site_checks import PORTABILITY, RESULTS
 from site_samples import cell, document, job
 
 from matrix.results.files import parse_run, read_run
+from matrix.site.finding.moved import moved_pages
 from matrix.site.squares import evidence_of, find_squares, slug_of
 
 
@@ -53,3 +54,34 @@ def test_labels_that_could_be_taken_for_each_other_are_apart():
         ]
     )
     assert len(set(found)) == len(found) == 4
+
+
+BEFORE = {
+    "square/portability-compiler-runtime-linear-ea104a.html": "square/portability-compiler-runtime-linear.html",
+    "cell/portability-compiler-runtime-linear-ea104a--3.8.0.html": (
+        "cell/portability-compiler-runtime-linear--3.8.0.html"
+    ),
+    "square/aarch64-compiler-runtime-linear-0c66a7.html": "square/aarch64-compiler-runtime-linear-aarch64.html",
+    "square/armv6-compiler-runtime-exp-46deed.html": "square/armv6-compiler-runtime-exp-armv6-embedded.html",
+}
+"""Addresses of the site as it was built on 21 November 2026."""
+
+
+def test_former_addresses_lead_to_the_squares_and_their_evidence():
+    tables = [table for path in RESULTS for table in find_squares(read_run(path))]
+    found = {each.path: each.target for each in moved_pages(tables)}
+    today = {f"square/{slug_of(table)}.html" for table in tables}
+    today |= {evidence_of(table, row) for table in tables for row in table.rows}
+    assert set(found.values()) <= today and not found.keys() & today
+    assert BEFORE.items() <= found.items()
+    squares = [path for path in found if re.search(r"^square/.*-[0-9a-f]{6}(-\d+)?[.]html$", path)]
+    assert len(squares) == len(tables)
+
+
+def test_the_short_address_stays_when_a_target_is_added():
+    releases = {"k": job("k", "run", "e")}
+    axes = [*grid(model="linear", target="x86_64"), *grid(model="linear", target="armv6")]
+    tables = find_squares(parse_run(document([cell(each, ["k"]) for each in axes], releases), source="made.json"))
+    found = {each.path: each.target for each in moved_pages(tables)}
+    assert found["square/made-compiler-runtime-linear.html"] == f"square/{slug_of(tables[0])}.html"
+    assert found["cell/made-compiler-runtime-linear--3.1.0.html"] == evidence_of(tables[0], "3.1.0")
