@@ -49,8 +49,6 @@ from matrix.run.store import Store
 if TYPE_CHECKING:
     pass
 
-PREVIOUS = "previous"  # the release before the other one
-
 
 def runs_of(options: Namespace) -> tuple[Run, ...]:
     """The runs of `--results`, of the store's `--preset`, or the committed ones. Raises what these raise."""

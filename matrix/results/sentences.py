@@ -53,7 +53,7 @@ class SubjectComparison:
         if not self.built:
             return ""
         which = "" if self.built == self.cells else f"{self.built} of them "
-        return f", {which}on runtimes built from source beside the wheels of the same releases"
+        return f", {which}on runtimes built from source, compared with the wheels of the same releases"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,10 @@ BY_NAME = {
     "python -m matrix armv6-lld FOLDER": ("tests/real/test_armv6_real.py", "linker"),
     "python -m matrix bundle armv6 mobilenet_v2 -o FOLDER": ("tests/real/test_armv6_smoke_full.py", '"bundle"'),
     "python -m matrix check requirements.txt": ("tests/unit/answers/test_check.py", '"check"'),
+    "python -m matrix diff compiler 3.9.0 3.8.0 --issue --reduce small.mlir": (
+        "tests/real/test_diff_again_real.py",
+        '"--reduce"',
+    ),
     "python -m matrix image build --engine nix": ("tests/real/test_flake_real.py", '"build", "--engine", "nix"'),
     "python -m matrix image verify --engine nix": ("tests/real/test_engine_nix.py", '"verify"'),
     "python -m matrix lock --nix-only": ("tests/real/test_engine_nix.py", "make_table("),

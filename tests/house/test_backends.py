@@ -28,6 +28,7 @@ OTHER_WORDS = {
     "matrix/cli/options.py": {"build"},
     "matrix/cli/run.py": {"profile"},
     "matrix/cli/arguments/profile.py": {"profile"},
+    "matrix/cli/triaging/again.py": {"run"},
     "matrix/cli/verbs.py": {"export", "profile", "run"},
     "matrix/cli/upkeep.py": {"flags"},  # of a CPU, in /proc/cpuinfo
     "matrix/core/machine.py": {"flags"},

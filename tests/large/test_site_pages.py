@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from packaging.version import Version
+from plain_words import not_plain, page_words
 from site_checks import RESULTS, ROOT, own_pages
 from site_samples import generated, timed, write
 
@@ -362,6 +363,15 @@ def test_the_repository_is_a_link_on_every_page_of_a_site_that_knows_it(tmp_path
     build_site(tmp_path / "other", [run])
     for path in (tmp_path / "other").rglob("*.html"):
         assert not re.search("git clone|Source, locks and results|example", read(path)), path
+
+
+# -- plain words
+
+
+def test_every_page_says_it_plainly(site):
+    """All pages with what results, signatures and sentences put on them, but for commands and messages of programs."""
+    found = {path.name: words for path in site.rglob("*.html") if (words := not_plain(page_words(read(path))))}
+    assert found == {}
 
 
 # -- small things

@@ -462,6 +462,17 @@ def test_axe_finds_nothing(page, site, report):
     assert accessible(page) == []
 
 
+def test_axe_finds_nothing_on_the_smallest_page_of_each_kind(page, site):
+    """The second tier has all pages at the top, in two themes; this one takes a few seconds."""
+    pytest.importorskip("axe_playwright_python", reason="NOT TESTED with axe: no axe-playwright-python")
+    below = [own_pages(folder) for folder in sorted(site.iterdir()) if folder.is_dir()]
+    kinds = [min(paths, key=lambda path: path.stat().st_size) for paths in below if paths]
+    assert len(kinds) == 9
+    for path in (*kinds, *(site / f"{name}.html" for name in ("about", "data", "loads", "pins", "releases"))):
+        page.goto(path.as_uri())
+        assert accessible(page) == [], path.name
+
+
 def one_of_each(site: Path) -> list[Path]:
     """The pages at the top, and one of each kind below."""
     below = [own_pages(folder)[:1] for folder in sorted(site.iterdir()) if folder.is_dir()]

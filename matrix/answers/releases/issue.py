@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from matrix.answers.causes import orders
 from matrix.answers.costs import CostChange
@@ -15,11 +16,47 @@ from matrix.results.times import PLACEMENT, machine_words
 
 OWN_PACKAGES = ("iree-",)
 """Beginnings of the packages whose releases an issue names; what they depend on comes with them."""
+LONGEST_MODULE_SHOWN = 4000
+"""Characters of a module that an issue shows; a larger one is attached."""
 
 
-def failure_issue(group: TriageGroup, axis: str, before: str, after: str) -> Iterator[str]:
-    """A group of new failures, shown by its smallest confirmed cell."""
-    shown = min((each for each in group.cells if each.confirmed), key=_size)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallModule:
+    """A part of a model as MLIR that fails as the whole does: `operations` left and of the whole, `asked` smaller
+    modules were compiled, `least`: no single operation can go. `path` is where it was written."""
+
+    text: str
+    operations: tuple[int, int]
+    whole_bytes: int
+    asked: int
+    least: bool
+    path: str = ""
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is short enough to stand in the issue."""
+        return len(self.text) <= LONGEST_MODULE_SHOWN
+
+    @property
+    def words(self) -> str:
+        left, count = self.operations
+        least = "no tensor of them can go" if self.least else "the budget was spent before the search ended"
+        return (
+            f"{left} of {count} operations of the model, {len(self.text.encode())} of {self.whole_bytes} bytes: "
+            f"{self.asked} parts were compiled with both releases; {least}"
+        )
+
+
+def shown_cell(group: TriageGroup) -> TriagedCell:
+    """The confirmed cell that is the easiest to look at."""
+    return min((each for each in group.cells if each.confirmed), key=_size)
+
+
+def failure_issue(
+    group: TriageGroup, axis: str, before: str, after: str, small: SmallModule | None = None
+) -> Iterator[str]:
+    """A group of new failures, shown by its smallest confirmed cell; by a part of its module, if there is one."""
+    shown = shown_cell(group)
     cell = shown.after
     cells = [each.after for each in group.cells]
     order = orders(cells, dict.fromkeys(name for each in cells for name in each.axes))
@@ -35,7 +72,7 @@ def failure_issue(group: TriageGroup, axis: str, before: str, after: str) -> Ite
     yield ""
     yield f"With {axis} {before}, and everything else the same, it passes{_together(shown)}."
     yield ""
-    yield from _steps(shown.run, cell)
+    yield from _steps(shown.run, cell, small)
     yield ""
     yield "## Also affected"
     yield ""
@@ -83,16 +120,30 @@ def _together(shown: TriagedCell) -> str:
     return ", in the same run on the same machine" if shown.together else ", in another run"
 
 
-def _steps(run: Run, cell: Cell) -> Iterator[str]:
-    """The commands of the cell's own jobs, each in an environment with the release that it was measured with."""
+def _steps(run: Run, cell: Cell, small: SmallModule | None = None) -> Iterator[str]:
+    """The commands of the cell's own jobs, each in an environment with the release that it was measured with. Of a
+    small module only the command that fails."""
     yield "## Steps to reproduce"
     yield ""
+    jobs = run.jobs_of(cell)
+    if small:
+        name = exchanged(jobs[-1].inputs)
+        yield f"Save this as `{name}` ({small.words}):" if small.shown else f"Attached as `{name}`: {small.words}."
+        yield ""
+        if small.shown:
+            yield from _fenced(small.text.splitlines())
+            yield ""
+        yield from _fenced(_tool_lines(run, jobs[-1], set()))
+        if not small.shown:
+            yield ""
+            yield f"Please attach `{small.path}` as `{name}`: it is too long to stand here."
+        return
     lines: list[str] = []
     made: set[str] = set()
-    for job in run.jobs_of(cell):
+    for job in jobs:
         lines += _export_lines(cell, job) if job.stage == front_end().name else _tool_lines(run, job, made)
     yield from _fenced(lines)
-    yield from _attached(run.jobs_of(cell))
+    yield from _attached(jobs)
 
 
 def _attached(jobs: Sequence[FinishedJob]) -> Iterator[str]:

@@ -35,6 +35,12 @@ def add_difference(command: argparse.ArgumentParser) -> None:
     number: dict[str, Any] = {"nargs": "?", "const": 1, "default": 0, "type": whole_number, "metavar": "N"}
     form.add_argument("--issue", **number, help="an issue to paste, with commands that show it; default: the first one")
     command.add_argument("--format", choices=("text", "json"), default="text", help="json: of two modules")
+    text = "measure the new failures again before they are reported: both releases in one run, on this machine"
+    command.add_argument("--again", action="store_true", help=text)
+    text = "with --issue: shrink the MLIR while it fails alike and the other release compiles it; implies --again"
+    command.add_argument("--reduce", type=Path, metavar="FILE.mlir", help=text)
+    text = "the most modules that --reduce compiles; default: %(default)s"
+    command.add_argument("--budget", type=whole_number, default=64, metavar="N", help=text)
     add_results(command, "of two releases; default: the committed ones")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,16 @@ from matrix.answers.costs import CostChange, cost_changes, cost_lines
 from matrix.answers.dated.changes import unprompted_lines
 from matrix.artifacts.vmfb_archive import is_container, open_file
 from matrix.cli.answer import runs_of
+from matrix.core.disk import write_output
 from matrix.core.errors import EXIT_NO, EXIT_OK, UsageError
-from matrix.core.text import escape_controls
+from matrix.core.text import escape_controls, say
 from matrix.core.versions import are_versions, releases_first
 from matrix.plan.stages import axes as axis_rows
 from matrix.results.kept.archive import read_dated
 from matrix.results.run import Run
 
 if TYPE_CHECKING:
-    from matrix.answers.releases.triage import Triaged
+    from matrix.answers.releases.triage import Triaged, TriageGroup
 
 PREVIOUS = "previous"  # the release before the other one
 
@@ -84,18 +86,29 @@ def _triage(options: Namespace) -> int:
     found = triage(pairs)
     axis, before, after = ends
     if options.issue:
-        lines = _issue(found, costs, ends, options.issue)
+        lines = _issue(found, costs, ends, options)
     else:
+        found = _accused_again(found, options) if options.again else found
         lines = list(report.report_lines(f"{axis} {after}, compared with {axis} {before}", found, costs))
     print(escape_controls("\n".join(lines)))
     return EXIT_NO if found.count(Triage.NEW) else EXIT_OK
 
 
-def _issue(found: Triaged, costs: Sequence[CostChange], ends: tuple[str, str, str], number: int) -> list[str]:
+def _accused_again(found: Triaged, options: Namespace) -> Triaged:
+    """The same with the new failures that are accused measured again."""
+    from matrix.cli.triaging.again import accused_again
+
+    accused = found.accused
+    again = iter(accused_again(accused, options))
+    return replace(found, groups=tuple(next(again) if group in accused else group for group in found.groups))
+
+
+def _issue(found: Triaged, costs: Sequence[CostChange], ends: tuple[str, str, str], options: Namespace) -> list[str]:
     """The lines of one issue: first the confirmed new failures, then what costs more."""
-    from matrix.answers.releases.issue import cost_issue, failure_issue
+    from matrix.answers.releases.issue import cost_issue
     from matrix.answers.releases.triage import significant
 
+    number = options.issue
     worse = [change for change in significant(costs) if change.verdict == change.measure.more]
     count = len(found.accused) + len(worse)
     if not count:
@@ -105,10 +118,31 @@ def _issue(found: Triaged, costs: Sequence[CostChange], ends: tuple[str, str, st
             f"--issue: read {number}, expected 1 to {count}", tip="`--report` lists what changed, in the same order"
         )
     if number <= len(found.accused):
-        lines = list(failure_issue(found.accused[number - 1], *ends))
+        lines = _failure(found.accused[number - 1], ends, options)
     else:
         lines = list(cost_issue(worse[number - 1 - len(found.accused)], *ends))
     return [*lines, *([f"<!-- issue {number} of {count}: --issue N prints another one -->"] if count > 1 else [])]
+
+
+def _failure(group: TriageGroup, ends: tuple[str, str, str], options: Namespace) -> list[str]:
+    """The issue of a new failure; if asked, only after both ends were measured again, and with a small module."""
+    from matrix.answers.releases.issue import failure_issue, shown_cell
+
+    if not (options.again or options.reduce):
+        return list(failure_issue(group, *ends))
+    from matrix.cli.triaging.again import group_again, made_small
+
+    group = group_again(group, options)
+    if not group.confirmed:
+        return [f"nothing to report: {group.cells[0].why}"]
+    if not options.reduce:
+        return list(failure_issue(group, *ends))
+    small = made_small(shown_cell(group), options)
+    if isinstance(small, str):
+        say(f"NOTE --reduce: no smaller module: {small}")
+        return list(failure_issue(group, *ends))
+    write_output(options.reduce, small.text)
+    return list(failure_issue(group, *ends, replace(small, path=str(options.reduce))))
 
 
 def _is_module(word: str) -> bool:

@@ -29,7 +29,7 @@ from matrix.results.run import Run
 SiteReader = Callable[[str, int, str], bytes]
 """Gives a file of a site: its path below the root, the most bytes that are of use, its sha256 ('' if unknown)."""
 Taken = TypeVar("Taken")
-FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
+RUN_FILE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,99}")
 OTHER_MACHINES = "other-machines"
 """The folder, beside the runs of a site, of those that repeat one of them on another machine."""
 
@@ -124,7 +124,7 @@ def _write_runs(read: SiteReader, place: str, folder: Path) -> list[Path]:
 def _write_run(folder: Path, path: str, content: bytes) -> Path:
     """Under the name of the file that the site was built from, if that is one for a file."""
     name = PurePosixPath(path).name
-    file = folder / (name if FILE_NAME.fullmatch(name) else f"{hashlib.sha256(content).hexdigest()[:16]}.json")
+    file = folder / (name if RUN_FILE_NAME.fullmatch(name) else f"{hashlib.sha256(content).hexdigest()[:16]}.json")
     folder.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     return file

@@ -3,17 +3,14 @@ copy where the server is gone, and a clear refusal of everything else."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-import threading
-from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from served_folder import serving
 
-from matrix.cli.main import main
 from matrix.core.errors import PublishedUnreachable, ResultsFault, UsageError
 from matrix.core.keys import sha256
 from matrix.results.published.index import INDEX_PATH
@@ -21,57 +18,6 @@ from matrix.results.published.index import INDEX_PATH
 WHY = ("why", "compiler=3.8.0", "runtime=3.11.0")
 ADVISE = ("advise", "--model", "llama_2l", "--python", "3.11", "--target", "x86_64")
 Say = Callable[..., tuple[int, str, str]]
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves files; `status` answers everything with it, `cut` sends half of what it announces."""
-
-    status, cut = 0, False
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        if self.status:
-            self.send_error(self.status)
-        elif self.cut:
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b'{"api": 1, ')
-        else:
-            super().do_GET()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing on stderr."""
-
-
-@contextlib.contextmanager
-def serving(folder: Path, *, port: int = 0, status: int = 0, cut: bool = False) -> Iterator[tuple[str, list[str]]]:
-    """The address of a folder, and the paths that are asked of it."""
-    asked: list[str] = []
-    kind = type("Handler", (Handler,), {"status": status, "cut": cut, "asked": asked})
-    with ThreadingHTTPServer(("127.0.0.1", port), lambda *words: kind(*words, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def say(tmp_path, capsys, monkeypatch) -> Say:
-    """The command line with a store of its own: exit status, stdout, stderr."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-    def call(*words: object) -> tuple[int, str, str]:
-        status = main([*map(str, words), "--store", str(tmp_path / "store")])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        return status, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

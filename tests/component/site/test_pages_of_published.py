@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from collections.abc import Callable
 
+from served_folder import serving
 from site_checks import API_RUNS, RESULTS, ROOT
-from test_api_address import Say, say, serving
 
 from matrix.core.errors import PublishedUnreachable, ResultsFault
 from matrix.results.files import machine_files
 from matrix.results.published.index import INDEX_PATH
 
-__all__ = ("say",)
+Say = Callable[..., tuple[int, str, str]]
 
 
 def test_a_picture_of_a_site_is_that_of_its_runs(site, tmp_path, say: Say):

@@ -84,8 +84,8 @@ def test_every_format_says_it_and_how_the_target_is_emulated():
 def test_a_build_stands_beside_the_wheel_of_its_release():
     made = built_report({})
     assert sentences(made) == (
-        "aarch64 ends as x86_64 does in all 2 cells, on runtimes built from source beside the wheels of the same "
-        "releases",
+        "aarch64 ends as x86_64 does in all 2 cells, on runtimes built from source, compared with the wheels of the "
+        "same releases",
         "mine ends as the wheel 3.0.0 does in all 2 cells",
     )
     assert [(row.subject, row.built) for row in (*compare_targets(made), *compare_builds(made))] == [
