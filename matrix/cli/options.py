@@ -311,6 +311,7 @@ def add_bisect(command: argparse.ArgumentParser) -> None:
         choices=[option_word(figure) for figure in FIGURES.values()],
         help="search for a change of this figure of the compiler's statistics, in place of the outcome",
     )
+    add_results(command, "its cells of a shipped model count as measured; default: none")
 
 
 def add_own_run(command: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,15 @@ from reports import report_of
 from samples import plan_of as small_plan
 from samples import result
 
-from matrix.cli.bisect import Search, _with, answer_lines, line_of, line_question
+from matrix.cli.bisect import line_of, line_question, note_published
 from matrix.cli.main import main
+from matrix.cli.searches.turning import Search, _with, answer_lines
 from matrix.core.data import default_store
 from matrix.core.errors import NoAnswer, UsageError
 from matrix.core.records import JobResult, Outcome
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
+from matrix.results.files import parse_run
 from matrix.run.planning import plan_of
 
 GIVEN = Path(__file__).parents[2] / "data" / "linear.mlir"
@@ -184,12 +187,12 @@ def counted(*dispatches: int | None) -> str:
         found = {} if number is None else {"dispatch_count": number}
         jobs = {key: replace(job, measurements=found) for key, job in run.jobs.items()}
         search.cells[label] = (replace(run, jobs=jobs), cell)
-    options = Namespace(good="", bad="3.10", store=default_store(), engine="venv", axis="runtime", only=[])
+    options = Namespace(results=[], good="", bad="3.10", store=default_store(), engine="venv", axis="runtime", only=[])
     return "\n".join(answer_lines(replace(search, figure="dispatch_count"), options))
 
 
 def said(marks: str, *, good: str = "", bad: str = "") -> str:
-    options = Namespace(good=good, bad=bad, store=default_store(), engine="venv", axis="runtime", only=[])
+    options = Namespace(results=[], good=good, bad=bad, store=default_store(), engine="venv", axis="runtime", only=[])
     return "\n".join(answer_lines(searched(marks), options))
 
 
@@ -275,3 +278,38 @@ def test_a_figure_that_is_the_same_everywhere_does_not_turn():
 def test_a_figure_that_no_compiler_has(capsys):
     assert main(["bisect", "--axis", "compiler", "--by", "dispatch"]) == 2
     assert "did you mean 'dispatches'" in capsys.readouterr().err
+
+
+RESULTS = Path(__file__).parents[3] / "results"
+
+
+def test_cells_of_published_runs_count_as_measured(tmp_path, capsys):
+    """All of them are published, so nothing is run, installed or looked up."""
+    words = ["bisect", "--model", "yolox_nano", "--axis", "compiler", "--store", str(tmp_path / "store")]
+    assert main([*words, "--results", str(RESULTS / "models.json")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("compiler 3.9.0 is the first that passes\n")
+    assert "known of 15 of 15 values" in said and "15 values of published runs" in said and "0 jobs run" in said
+    assert f"--results {RESULTS / 'models.json'} compiler=3.8.0" in said
+    assert not list((tmp_path / "store").glob("environments/*"))
+
+
+def test_published_cells_of_another_question_do_not_count(tmp_path):
+    """Those of another flag, target or model."""
+    published = parse_run(json.loads((RESULTS / "models.json").read_text(encoding="utf-8")), source="x")
+    plan = plan_of(line_question(Question(preset="models", only=("model=linear",)), "compiler"))
+    search = Search(plan=plan, axis="compiler", order=line_of(plan, "compiler", "", ""))
+    for axis, label in (("flags", "O3"), ("target", "aarch64"), ("model", "llama_2l"), ("torch", "2.8.0")):
+        others = [replace(cell, axes={**cell.axes, axis: label}) for cell in published.cells]
+        if axis == "model":
+            others = [cell for cell in published.cells if cell.axes["model"] != "linear"]
+        note_published(search, [replace(published, cells=tuple(others))])
+        assert search.cells == {} and search.published == 0, axis
+    note_published(search, [published])
+    assert search.published == len(search.cells) == 15
+
+
+def test_published_runs_know_no_model_that_is_a_file(tmp_path, capsys):
+    words = ["bisect", "--model", str(GIVEN), "--axis", "compiler", "--store", str(tmp_path / "store")]
+    assert main([*words, "--results", str(RESULTS / "models.json")]) == UsageError.exit_code
+    assert "expected a shipped one: published runs have names, not files" in capsys.readouterr().err
