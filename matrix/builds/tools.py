@@ -1,5 +1,5 @@
 """The content of an environment of this machine besides its wheels: C compilers and IREE's sources to build a runtime,
-the repaired linker if a route of the compiler needs it, and nothing for a built runtime."""
+the repaired linker if a route of the compiler needs it, the driver of a device, and nothing for a built runtime."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from matrix.builds.drivers import driver_facts, driver_identity, with_driver
 from matrix.builds.linker import LINKER, link_folder, link_identity
 from matrix.builds.planning import find_program
 from matrix.builds.sources import own_sources, pinned_sources
@@ -65,6 +66,8 @@ class BuildTools:
 
     def identity(self, request: EnvironmentRequest) -> str:
         """The digest of the additional tools; "" if there are none, or if the request's lock has it."""
+        if request.driver:
+            return driver_identity(self.shop, request.driver)
         if not request.linked:
             return ""
         armel = read_set(self._images, "armel").on(TOOLS_MACHINE).layer
@@ -74,7 +77,13 @@ class BuildTools:
         """Adds the tools to the environment at `root`, whose final path is `folder`. Raises the errors of fetching."""
         if request.build:
             return self._builder(request.build, root, bare)
+        if request.driver:
+            return with_driver(self.shop, self.store, request.driver, root, bare)
         return self._linked(root, folder, bare) if request.linked else bare
+
+    def facts(self, driver: str) -> dict[str, object]:
+        """What results say of a driver."""
+        return driver_facts(self.shop, driver)
 
     def packages(self, name: str) -> Tree:
         """The Debian packages of one locked set. Raises the errors of fetching."""

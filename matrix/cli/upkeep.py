@@ -266,7 +266,8 @@ def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockC
     changes = [*lock_all_bases(shop.images / "base", files=files, source=shop.sources, progress=say)]
     changes += lock_layers(shop, say)
     changes += lock_nix(shop, say, upgrade=upgrade)
-    changes += lock_sets(armv6, files=files, source=shop.sources, progress=say)
+    for folder in (armv6, armv6.parent / "drivers"):
+        changes += lock_sets(folder, files=files, source=shop.sources, progress=say)
     return [*changes, lock_tools(armv6, shop.index, upgrade=upgrade)]
 
 

@@ -53,8 +53,6 @@ RED = frozenset(
 
 DEFAULT_ENGINE = "venv"
 """The default engine. Printed commands do not name it."""
-
-
 OUTPUT_BYTES = 8 << 30
 
 
@@ -169,7 +167,7 @@ class EnvironmentRequest:
     """An environment to realise. `kind` is exporter, importer, compiler, builder or runtime; `python` is `major.minor`.
 
     With a `toolchain` it holds a user's own tools and no wheels; then `lock` only carries its name, path and digest.
-    With a `platform` its tools are for another machine.
+    With a `platform` its tools are for another machine, with a `driver` (a set of `images/drivers`) they find a device.
     """
 
     kind: str
@@ -183,8 +181,8 @@ class EnvironmentRequest:
     """For a compiler: the folder of `armv6-lld` is beside it, as `{link}` in its flags."""
     built: bool = False
     """For a runtime: a job brings its tools, from a build. It holds what runs them, or nothing."""
-    bare: bool = False
-    """It holds a Python and no package; then `lock` only carries a name."""
+    bare: bool = False  # a Python and no package; then `lock` only carries a name
+    driver: str = ""
 
     @property
     def label(self) -> str:
@@ -230,7 +228,8 @@ class Part:
     `pins` choose the environment's lock and `python` its interpreter; a `toolchain` replaces them. `flags` are added to
     the tool's command line as they are. `parameters` are further facts for the stage (model name, digest of the model's
     file). `packages` are requirements that extend the environment's lock. `platform` is the machine of the
-    environment's programs if it is not this one. `renamed`: (a flag's name of today, the tool's own name for it).
+    environment's programs if it is not this one. `renamed`: (a flag's name of today, the tool's own name for it), or
+    the same of words in a flag's value. `driver` is the locked driver through which its tools find a device.
     """
 
     pins: tuple[tuple[str, str], ...] = ()
@@ -246,6 +245,7 @@ class Part:
     platform: Platform | None = None
     build: Build | None = None
     """For the stage build: what is built. For the stage run: what was built."""
+    driver: str = ""
     serves: bool = False
     """Needs the stage only if another value does: a toolchain, if something is linked."""
 

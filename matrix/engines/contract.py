@@ -118,6 +118,11 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
     return (*launcher, program, *(word.replace(LINK_PLACE, str(environment.root / LINK_FOLDER)) for word in arguments))
 
 
+def tool_variables(environment: Environment) -> dict[str, str]:
+    """The variables that the tools of an environment need. `{root}` in one is its folder."""
+    return {name: value.replace("{root}", str(environment.root)) for name, value in environment.variables}
+
+
 def job_variables(folder: PurePath) -> dict[str, str]:
     """The variables of a job that has a folder of its own for all that it writes."""
     return {**EVERYWHERE, "HOME": str(folder), "TMPDIR": str(folder)}

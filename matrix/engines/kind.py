@@ -31,6 +31,7 @@ class Feature(StrEnum):
     EMULATION = "programs of another machine"
     BOARDS = "boards over SSH"
     BARE = "environments without a package"
+    DRIVERS = "drivers of devices, such as Vulkan's"
 
 
 def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
@@ -43,6 +44,7 @@ def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
         Feature.EMULATION: request.platform is not None and not request.platform.board,
         Feature.BOARDS: request.platform is not None and request.platform.board is not None,
         Feature.BARE: request.bare,
+        Feature.DRIVERS: bool(request.driver),
     }
     return tuple(feature for feature, here in asked.items() if here)
 

@@ -148,6 +148,7 @@ def _describe(environment: Environment, root: Path) -> None:
         "distributions": [list(pair) for pair in environment.distributions],
         "launcher": list(environment.launcher),
         "emulator": environment.emulator,
+        "variables": [list(pair) for pair in environment.variables],
     }
     with (root / DESCRIPTION).open("w", encoding="utf-8") as file:
         json.dump(record, file, indent=1)
@@ -170,6 +171,7 @@ def load(folder: Path) -> Environment | None:
             distributions=tuple((name, version) for name, version in read["distributions"]),
             launcher=tuple(read.get("launcher", ())),
             emulator=read.get("emulator", ""),
+            variables=tuple((name, value) for name, value in read.get("variables", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

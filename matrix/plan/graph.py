@@ -268,6 +268,7 @@ class _Graph:
             return self._built_request(kind, build, parts)
         toolchain = next((part.toolchain for part in parts if part.toolchain), None)
         platform = next((part.platform for part in parts if part.platform), None)
+        driver = next((part.driver for part in parts if part.driver), "")
         if toolchain:
             label = Lock(name=f"own/{toolchain.name}", path=toolchain.path, digest=toolchain.digest, pins=())
             return EnvironmentRequest(
@@ -276,6 +277,7 @@ class _Graph:
                 lock=label,
                 toolchain=toolchain,
                 platform=platform,
+                driver=driver,
             )
         pins = tuple(pin for part in parts for pin in part.pins)
         python = next((part.python for part in parts if part.python), self.spec.tools_python)
@@ -284,7 +286,7 @@ class _Graph:
             return EnvironmentRequest(kind=BARE.name, python=python, lock=nothing, bare=True)
         packages = tuple(dict.fromkeys(package for part in parts for package in part.packages))
         linked = any(LINK_PLACE in flag for part in parts for flag in part.flags)
-        key = (kind.environment, pins, python, packages, platform, linked)
+        key = (kind.environment, pins, python, packages, platform, linked, driver)
         if key not in self.requests:
             lock = self.catalogue.locks.find(kind.environment, dict(pins), variant=self.catalogue.torch_variant)
             wanted = " with ".join(f"{package} {version}" for package, version in pins)
@@ -295,6 +297,7 @@ class _Graph:
                     lock=self.catalogue.locks.with_packages(lock, packages, python),
                     platform=platform,
                     linked=linked,
+                    driver=driver,
                 )
                 if lock
                 else f"no lock for {wanted}: add the row to images/locks/wanted.toml and run `nox -s lock`"

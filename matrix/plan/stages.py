@@ -243,12 +243,19 @@ def joined_flags(parts: Sequence[Part]) -> tuple[str, ...]:
     """The flags of all parts. A flag of a later axis overrides one of the same name of an earlier axis.
 
     So `cpu=host` of a flag set overrides the target's baseline. One part may repeat a flag. At the end flags get the
-    names that the tool knows.
+    names and words that the tool knows.
     """
     flags: list[str] = []
     for part in parts:
         own = {flag.partition("=")[0] for flag in part.flags}
         flags = [flag for flag in flags if flag.partition("=")[0] not in own] + list(part.flags)
     known = dict(pair for part in parts for pair in part.renamed)
+    words = {today: own for today, own in known.items() if not today.startswith("--")}
     named = (flag.partition("=") for flag in flags)
-    return tuple(known.get(name, name) + equal + value for name, equal, value in named)
+    return tuple(known.get(name, name) + equal + _reworded(value, words) for name, equal, value in named)
+
+
+def _reworded(value: str, words: Mapping[str, str]) -> str:
+    for today, own in words.items():
+        value = value.replace(today, own)
+    return value

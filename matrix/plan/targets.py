@@ -16,7 +16,7 @@ from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchai
 from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 
-TARGET_KEYS = ("ssh", "ssh_config", "emulator", "counter", "sysroot", "packages", "toolchain")
+TARGET_KEYS = ("driver", "ssh", "ssh_config", "emulator", "counter", "sysroot", "packages", "toolchain")
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
 COUNTER_EXAMPLE = 'counter = ["qemu-x86_64", "-cpu", "max", "-plugin", "{counter}", "-L", "{sysroot}"]'
@@ -43,6 +43,8 @@ class Target:
     """Instead of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
     counter: tuple[str, ...] = ()
     """The argv of a locked emulator in which `{counter}` is the plugin that counts its programs' instructions."""
+    driver: str = ""
+    """The locked set of `images/drivers` with the driver of its device, for its machine."""
     ssh: str = ""
     """OpenSSH's destination of a board that runs its programs."""
     ssh_config: str = ""
@@ -93,6 +95,7 @@ def _target(name: str, row: Table) -> Target:
         sysroot=sysroot,
         packages=packages,
         counter=counter,
+        driver=_driver(row, machine),
         ssh=ssh,
         ssh_config=config,
         toolchain=read_own_toolchain(name, row.table("toolchain"), machine) if "toolchain" in row.content else None,
@@ -111,6 +114,17 @@ def _ssh(row: Table, machine: str) -> tuple[str, str]:
     if config and not ssh:
         row.fault("ssh_config", f"read {config!r} without `ssh`, expected both: which board it is")
     return ssh, config
+
+
+def _driver(row: Table, machine: str) -> str:
+    """The driver of a target's device. Faults go into `row`."""
+    driver = row.text("driver")
+    beside = next((key for key in ("ssh", "emulator") if key in row.content), "")
+    if driver and beside:
+        row.fault("driver", f"read {driver!r} beside `{beside}`, expected one of them: it is for this machine")
+    if driver and not machine:
+        row.fault("driver", f"read {driver!r} without `machine` or `triple`, expected one of them")
+    return driver
 
 
 def _counter(row: Table, machine: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from matrix.environments import folders, installed, interpreters, user_tools
 from matrix.engines.confinement import confinement_words, is_confined
-from matrix.engines.contract import EVERYWHERE, ONE_THREAD, job_variables, outputs_in, script_arguments, tool_line
+from matrix.engines.contract import EVERYWHERE, ONE_THREAD, job_variables, outputs_in, script_arguments, tool_line, tool_variables
 from matrix.engines.choice import refuse
 from matrix.engines.venv.checking import FolderCheck
 from matrix.engines.venv.kind import VENV
@@ -96,7 +96,8 @@ class VenvEngine:
         if request.build:
             self._furnisher.look_for(request.build)
         bare = installed.request_digest(request, self._python(request), engine=self.name)
-        return digest({"bare": bare, "beside": self._furnisher.identity(request)}) if request.linked else bare
+        beside = self._furnisher.identity(request)
+        return digest({"bare": bare, "beside": beside}) if beside else bare
 
     @functools.cached_property
     def _foreign(self) -> EmulatedEnvironments:
@@ -158,7 +159,7 @@ class VenvEngine:
         def furnish(root: Path, bare: Environment) -> Environment:
             return self._furnisher.furnish(request, root, folder, bare)
 
-        beside = furnish if request.build or request.linked else None
+        beside = furnish if request.build or request.linked or request.driver else None
         return installed.realise(request, self._python(request), folder, cache=self._cache, add_tools=beside)
 
     def _hold(self, request: EnvironmentRequest) -> bool:
@@ -244,7 +245,7 @@ class VenvEngine:
                 script=self._scripts / job.script if job.script else None,
                 arguments=script_arguments(job, folder),
                 cwd=folder,
-                env=job_variables(folder),
+                env={**job_variables(folder), **tool_variables(environment)},
                 limits=job.limits,
                 alone=job.alone,
                 confined=is_confined(),
@@ -307,7 +308,10 @@ class VenvEngine:
     def _with_evidence(self, request: EnvironmentRequest, environment: Environment) -> Environment:
         if _is_board(request):
             return self._boards.on_board(request, environment)
-        return replace(environment, evidence=(*environment.evidence, ("sandbox", confinement_words())))
+        evidence = (*environment.evidence, ("sandbox", confinement_words()))
+        if request.driver:
+            evidence = (*evidence, ("driver", self._furnisher.facts(request.driver)))
+        return replace(environment, evidence=evidence)
 
     def _exporter(self, environment: Environment, job: Job) -> WorkerProcess:
         worker = self._exporters.get(environment.root)

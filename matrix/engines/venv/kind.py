@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matrix.core.disk import remove_tree, size_of
 from matrix.core.records import DEFAULT_ENGINE, Board
-from matrix.engines.contract import Engine, tool_line
+from matrix.engines.contract import Engine, tool_line, tool_variables
 from matrix.engines.kind import Cleaning, EngineKind, EngineSetting, Feature, ManualRepeat, workshop
 
 
@@ -32,7 +32,9 @@ def _make(setting: EngineSetting) -> Engine:
 def _shell_line(made: ManualRepeat) -> str:
     if made.environment.board:
         return _board_line(made, made.environment.board)
-    return in_folder(made, python_line(made) if made.script else tool_line(made.job.command, made.environment))
+    said = [f"{name}={value}" for name, value in tool_variables(made.environment).items()]
+    line = python_line(made) if made.script else tool_line(made.job.command, made.environment)
+    return in_folder(made, (*(["env", *said] if said else []), *line))
 
 
 def _board_line(made: ManualRepeat, board: Board) -> str:

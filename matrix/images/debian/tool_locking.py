@@ -1,4 +1,5 @@
-"""Locks the tools of `images/armv6/wanted.toml`: the Debian packages of cross compilers and qemu, and Python packages.
+"""Locks the tools of `images/armv6/wanted.toml`: the Debian packages of cross compilers and qemu, and Python packages;
+and the drivers of `images/drivers/wanted.toml`.
 
 `matrix.images.debian.unpacked` reads the locks and unpacks the packages.
 """
@@ -16,7 +17,7 @@ from matrix.core.errors import LockFault
 from matrix.environments.index import PackageIndex
 from matrix.images.debian.archive import UNSIGNED, fetch_deb, package_closure, suite_index, suite_release
 from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import DEBIAN_FORMAT, DEBIAN_HEADER, TOOLS, MachineBase, machine_lines
+from matrix.images.debian.lock import DEBIAN_FORMAT, DEBIAN_HEADER, MachineBase, machine_lines
 from matrix.images.debian.mirror import Sources
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set
 from matrix.images.debian.wanted import read_tool_wishes
@@ -45,18 +46,20 @@ def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[
     with tempfile.TemporaryDirectory() as scratch:
         release = suite_release(wanted.suite, source, Path(scratch))
         if not release.signed:
-            progress(f"armv6: {wanted.suite}: {UNSIGNED}")
+            progress(f"{folder.name}: {wanted.suite}: {UNSIGNED}")
         index = suite_index(release, "amd64", Path(scratch))
     for row in wanted.sets:
         base = MachineBase(machine=TOOLS_MACHINE, layer="", debs=package_closure(index, row.packages, row.exclude))
         path = folder / f"debian-{row.name}.toml"
-        lock = ToolLock(name=f"{TOOLS}/{path.name}", suite=wanted.suite, released=release.released, machines=(base,))
+        lock = ToolLock(
+            name=f"images/{folder.name}/{path.name}", suite=wanted.suite, released=release.released, machines=(base,)
+        )
         for deb in base.debs:
             fetch_deb(deb, files, lock=lock, source=source)
         layer = write_base_layer(lock, TOOLS_MACHINE, files, None)
         lock = replace(lock, machines=(replace(base, layer=f"sha256:{layer.digest}"),))
         changes.append(_write(path, lock))
-        progress(f"armv6/{row.name}")
+        progress(f"{folder.name}/{row.name}")
     return changes
 
 
@@ -74,7 +77,7 @@ def lock_tools(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChang
 
 
 def _write(path: Path, lock: ToolLock) -> LockChange:
-    name = f"armv6/{path.stem}"
+    name = f"{path.parent.name}/{path.stem}"
     try:
         before = read_set(path.parent, path.stem.removeprefix("debian-"))
     except LockFault:

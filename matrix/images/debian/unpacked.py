@@ -19,7 +19,7 @@ from matrix.environments.folders import PARTIAL
 from matrix.environments.manifest import write_manifest
 from matrix.images.debian.base_locking import fetch_base
 from matrix.images.debian.layer import write_base_layer
-from matrix.images.debian.lock import DEBIAN_FORMAT, TOOLS, DebLock, MachineBase, read_machine
+from matrix.images.debian.lock import DEBIAN_FORMAT, DebLock, MachineBase, read_machine
 from matrix.images.debian.mirror import Sources
 from matrix.plan.locks import RELOCK
 
@@ -56,7 +56,7 @@ class ToolLock:
 def read_set(folder: Path, name: str) -> ToolLock:
     """One locked set of a folder such as `images/armv6`. Raises LockFault with all faults of the file."""
     path = folder / f"debian-{name}.toml"
-    place = f"{TOOLS}/{path.name}"
+    place = f"images/{folder.name}/{path.name}"
     table = read_toml(path, place, file_format=DEBIAN_FORMAT, tip=RELOCK)
     table.only(("format", "suite", "released", TOOLS_MACHINE))
     lock = ToolLock(

@@ -1,4 +1,5 @@
-"""Reads what is to be locked: the bases in `images/base/wanted.toml`, the tools in `images/armv6/wanted.toml`."""
+"""Reads what is to be locked: the bases in `images/base/wanted.toml`, the tools in `images/armv6/wanted.toml`, the
+drivers in `images/drivers/wanted.toml`."""
 
 from __future__ import annotations
 
@@ -14,7 +15,6 @@ from matrix.images.debian.lock import (
     PACKAGE_NAME,
     PYTHON_VERSION,
     SUITE_NAME,
-    TOOLS,
     python_order,
 )
 from matrix.plan.backends.source_builds import PLACE
@@ -50,7 +50,7 @@ class DebSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolWishes:
-    """`images/armv6/wanted.toml`: the sets of Debian packages, and the requirements of Python tools."""
+    """Such a `wanted.toml`: the sets of Debian packages, and the requirements of Python tools."""
 
     suite: str
     tools: tuple[str, ...]
@@ -96,8 +96,8 @@ def _base_wish(row: Table, machines: Sequence[str], packages: Sequence[str], exc
 
 
 def read_tool_wishes(folder: Path) -> ToolWishes:
-    """The rows of `images/armv6/wanted.toml`. Raises LockFault with all faults of the file."""
-    name = f"{TOOLS}/{WANTED}"
+    """The rows of `wanted.toml` in a folder such as `images/armv6`. Raises LockFault with all faults of the file."""
+    name = f"images/{folder.name}/{WANTED}"
     table = read_toml(folder / WANTED, name, file_format=DEBIAN_FORMAT, tip=EDIT)
     table.only(("format", "suite", "tools", "set"))
     sets = []

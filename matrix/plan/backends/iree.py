@@ -282,7 +282,7 @@ AXES = (
         released=True,
         tool="iree-compile",
         tools_beside=("iree-lld",),
-        value=values.release_values(COMPILER, IMPORT, COMPILE, tools_in=COMPILE, renamed=values.RENAMED),
+        value=values.release_values(COMPILER, IMPORT, COMPILE, tools_in=COMPILE, renamed=values.COMPILER_RENAMED),
         help="3.8.0, '>=3.6', latest-minors",
     ),
     Axis(
@@ -294,7 +294,9 @@ AXES = (
         tool=RUNNER,
         tools_beside=(BENCHMARKER, "iree-profile"),
         built=True,
-        value=values.release_values(RUNTIME, RUN, tools_in=RUN, built_in=BUILD, linked_in=LINK),
+        value=values.release_values(
+            RUNTIME, RUN, tools_in=RUN, built_in=BUILD, linked_in=LINK, renamed=values.RUNTIME_RENAMED
+        ),
         help="3.8.0, '>=3.6', latest-minors",
     ),
     TARGET_AXIS,

@@ -29,17 +29,33 @@ TARGET_FLAGS = {
     "float_abi": "--iree-llvmcpu-target-float-abi",
 }
 """Key of a target -> the flag of iree-compile that it sets."""
-RENAMED_AFTER = "20230228.444"
-RENAMED = tuple(
-    (f"--iree-llvmcpu-{name}", f"--iree-llvm-{name}")
-    for name in (
-        *("debug-symbols", "embedded-linker-path", "keep-linker-artifacts", "link-embedded", "link-static"),
-        *("list-targets", "loop-interleaving", "loop-unrolling", "loop-vectorization", "sanitize"),
-        *("slp-vectorization", "static-library-output-path", "system-linker-path", "target-abi", "target-cpu"),
-        *("target-cpu-features", "target-float-abi", "target-triple", "wasm-linker-path"),
-    )
+Renamed = tuple[str, tuple[tuple[str, str], ...]]
+"""A release, and (name or words of today, those before) for all releases before it."""
+COMPILER_RENAMED: tuple[Renamed, ...] = (
+    (
+        "20230301",
+        tuple(
+            (f"--iree-llvmcpu-{name}", f"--iree-llvm-{name}")
+            for name in (
+                *("debug-symbols", "embedded-linker-path", "keep-linker-artifacts", "link-embedded", "link-static"),
+                *("list-targets", "loop-interleaving", "loop-unrolling", "loop-vectorization", "sanitize"),
+                *("slp-vectorization", "static-library-output-path", "system-linker-path", "target-abi", "target-cpu"),
+                *("target-cpu-features", "target-float-abi", "target-triple", "wasm-linker-path"),
+            )
+        ),
+    ),
+    (
+        "3.7.0",
+        (
+            ("iree_codegen.target_info = #iree_gpu.target", "iree.gpu.target = #iree_gpu.target"),
+            ("subgroup_size_choices =", "dot = none, mma = [], subgroup_size_choices ="),
+        ),
+    ),
 )
-"""Flags of iree-compile (name of today, name before), and the last release that knows them by the other name."""
+"""The last of these: how the description of a device says its GPU."""
+RUNTIME_RENAMED: tuple[Renamed, ...] = (("3.12.0", (("vulkan://GPU-", "vulkan://"),)),)
+"""A device of Vulkan that is named by its UUID."""
+DEVICE_FLAG = "--iree-hal-target-device"
 DEVICE = ("--device=local-sync",)
 
 
@@ -49,12 +65,12 @@ def release_values(
     tools_in: Stage = "",
     built_in: Stage = "",
     linked_in: Stage = "",
-    renamed: tuple[tuple[str, str], ...] = (),
+    renamed: tuple[Renamed, ...] = (),
 ) -> Value:
     """The values of an axis of releases. A user's own tools are used in the stage `tools_in`; the other stages need
     Python packages, those of the newest release. A runtime from source is built in `built_in`, and its toolchain links
-    modules in `linked_in`. If no tools run on a Python, the axis python chooses it. The releases up to RENAMED_AFTER
-    know the flags `renamed` by the other name."""
+    modules in `linked_in`. If no tools run on a Python, the axis python chooses it. Older releases
+    know flags by the other names of `renamed`."""
 
     def value(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         if built_in and label in catalogue.builds:
@@ -69,8 +85,9 @@ def release_values(
         version = catalogue.locks.releases(axis)[-1] if own and len(stages) > 1 else label
         pins = ((catalogue.locks.package(axis, version), version),)
         part = Part(pins=pins, python=spec.tools_python if tools_in else "")
-        if renamed and release_key(version) <= release_key(RENAMED_AFTER):
-            part = replace(part, renamed=renamed)
+        if renamed and not own:
+            before = [pair for first, pairs in renamed if release_key(version) < release_key(first) for pair in pairs]
+            part = replace(part, renamed=tuple(before))
         parts = dict.fromkeys(stages, part) | ({tools_in: Part(toolchain=own)} if own else {})
         return AxisValue(axis=axis, label=label, parts=parts)
 
@@ -106,9 +123,10 @@ def flag_set(axis: str) -> Value:
 def target_flags(row: Table, *, compile_in: Stage, run_in: Stage) -> Mapping[Stage, tuple[str, ...]]:
     """The flags that the keys of a target set, then the literal ones, which override those with the same name."""
     values = {key: ",".join(row.texts(key)) for key in TARGET_FLAGS}
-    meant = (BACKEND_FLAG, *(f"{TARGET_FLAGS[key]}={value}" for key, value in values.items() if value))
     literal = row.texts(compile_in)
     names = {flag.partition("=")[0] for flag in literal}
+    backend = () if DEVICE_FLAG in names else (BACKEND_FLAG,)
+    meant = (*backend, *(f"{TARGET_FLAGS[key]}={value}" for key, value in values.items() if value))
     flags = (*(flag for flag in meant if flag.partition("=")[0] not in names), *literal)
     return {compile_in: flags, run_in: row.texts(run_in, DEVICE)}
 

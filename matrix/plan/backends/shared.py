@@ -69,7 +69,7 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """Programs of another machine run with the target's emulator, or on its board; without one its cells cannot run
     here."""
     target, machine = catalogue.targets[label], catalogue.machine
-    parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
+    parts = _target_parts(target, spec)
     for kind in _kinds(spec):
         if kind.counted:
             words = tuple(kind.counted if word == COUNTER else word for word in target.counter)
@@ -98,6 +98,15 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         untimed=f"no times: {foreign}, and an emulator's times are not the machine's",
         note=note,
     )
+
+
+def _target_parts(target: Target, spec: Spec) -> dict[Stage, Part]:
+    """The flags of a target, and the driver that the stages that run on it need."""
+    parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
+    for kind in _kinds(spec):
+        if target.driver and kind.on_target and not kind.counted:
+            parts[kind.name] = replace(parts.get(kind.name, Part()), driver=target.driver)
+    return parts
 
 
 def _board_platform(target: Target, spec: Spec) -> Platform:

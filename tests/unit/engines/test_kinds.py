@@ -120,6 +120,7 @@ def request_of(**what) -> EnvironmentRequest:
         (request_of(platform=EMULATED), Feature.EMULATION),
         (request_of(built=True), Feature.BUILDS),
         (request_of(linked=True), Feature.BUILDS),
+        (request_of(driver="lavapipe"), Feature.DRIVERS),
         (request_of(toolchain=Toolchain(name="mine", path=Path("x"), digest="d")), Feature.FOLDERS),
         (request_of(toolchain=Toolchain(name="mine", path=Path("x"), digest="d", in_image=True)), Feature.IMAGES),
         (request_of(lock=Lock(name="own", path=Path("x"), digest="", pins=(), extends=RUNTIME)), Feature.PACKAGES),

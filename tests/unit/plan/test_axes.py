@@ -11,6 +11,7 @@ from matrix.core.errors import MatrixEmpty, ModelMissing, SpecError
 from matrix.core.records import Part, Stage
 from matrix.plan.axes import axis_value, known_labels, ordered_axes, resolve_axes
 from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.iree_values import COMPILER_RENAMED
 
 
 def resolved(body: str, machine: str = "x86_64") -> dict[str, list[str]]:
@@ -79,7 +80,8 @@ def test_each_value_touches_its_own_stages_only():
     def parts(axis: str, label: str) -> dict[Stage, Part]:
         return dict(axis_value(axis, label, spec, known).parts)
 
-    compiler = Part(pins=(("iree-base-compiler", "3.0.0"),), python=spec.tools_python)
+    pins = (("iree-base-compiler", "3.0.0"),)
+    compiler = Part(pins=pins, python=spec.tools_python, renamed=COMPILER_RENAMED[-1][1])
     assert parts("compiler", "3.0.0") == {"import": compiler, "compile": compiler}
     assert list(parts("runtime", "3.0.0")) == ["run", "count", "profile"]
     assert parts("torch", "2.9.1") == {"export": Part(pins=(("torch", "2.9.1"),))}

@@ -9,12 +9,13 @@ import pytest
 from samples import catalogue, spec_of
 
 from matrix.core.errors import SpecError
-from matrix.core.records import Board, Environment, Job, Outcome, Platform
+from matrix.core.records import Board, Environment, Job, Outcome, Platform, Stage
 from matrix.engines.contract import tool_line
+from matrix.plan.axes import axis_value
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.spec import Spec, parse_spec
-from matrix.plan.stages import make_job
+from matrix.plan.stages import joined_flags, make_job
 from matrix.plan.targets import Target
 from matrix.run.planning import load_catalogue
 
@@ -32,6 +33,14 @@ model = "given"
 target = "board"
 """
 COUNTED = ("-plugin", "{counter}", "-L", "{sysroot}")
+LAVAPIPE = (
+    '--iree-hal-target-device=#hal.device.target<"vulkan", [#hal.executable.target<"vulkan-spirv", "vulkan-spirv-fb", '
+    '{iree_codegen.target_info = #iree_gpu.target<arch = "vp_android_baseline_2022", features = "spirv:v1.3,cap:Shader"'
+    ", wgp = <compute = fp32|int32, storage = b32, subgroup = none, subgroup_size_choices = [8], max_workgroup_sizes = "
+    "[128, 128, 64], max_thread_count_per_workgroup = 128, max_workgroup_memory_bytes = 16384, max_workgroup_counts = "
+    "[65535, 65535, 65535]>>}>]>"
+)
+LAVAPIPE_DEVICE = "--device=vulkan://GPU-" + b"mesa22.3.6".hex().ljust(32, "0")
 QEMU = ("qemu-aarch64-static", "-cpu", "cortex-a53", "-L", "{sysroot}")
 
 
@@ -46,6 +55,16 @@ def known(spec: Spec, machine: str = "x86_64") -> Catalogue:
 
 def planned(spec: Spec, machine: str = "x86_64") -> Plan:
     return make_plan(spec, known(spec, machine))
+
+
+def flags_of(axis: str, release: str, stage: Stage) -> tuple[str, ...]:
+    """The flags of the stage for a release and lavapipe."""
+    spec = spec_of()
+    shipped = load_catalogue(spec)
+    values = [
+        axis_value(name, label, spec, shipped) for name, label in (("target", "vulkan-lavapipe"), (axis, release))
+    ]
+    return joined_flags([value.parts[stage] for value in values])
 
 
 def run_job(plan: Plan) -> Job:
@@ -97,6 +116,12 @@ def test_the_shipped_targets_stand_for_these_flags():
             packages="armel/usr/arm-linux-gnueabi",
             counter=("qemu-arm", "-cpu", "arm1176", *COUNTED),
         ),
+        "vulkan-lavapipe": Target(
+            name="vulkan-lavapipe",
+            machine="x86_64",
+            flags={"compile": (LAVAPIPE,), "run": (LAVAPIPE_DEVICE,)},
+            driver="lavapipe",
+        ),
     }
 
 
@@ -125,6 +150,8 @@ def test_a_literal_flag_takes_the_place_of_a_key():
     ("[targets.b]\nmachine='m'\nssh='-oProxyCommand=x'", "targets.b.ssh: read '-oProxyCommand=x', expected OpenSSH's"),
     ("[targets.b]\nssh='pi@zero'", "targets.b.ssh: read 'pi@zero' without `machine` or `triple`, expected one of them"),
     ("[targets.b]\nmachine='m'\nssh='a'\nemulator=['q']", "targets.b.emulator: read ['q'] beside `ssh`, expected one"),
+    ("[targets.b]\nmachine='m'\nssh='a'\ndriver='d'", "targets.b.driver: read 'd' beside `ssh`, expected one of them"),
+    ("[targets.b]\ndriver='d'", "targets.b.driver: read 'd' without `machine` or `triple`, expected one of them"),
     ("[targets.b]\nssh_config='c'", "targets.b.ssh_config: read 'c' without `ssh`, expected both"),
     ("[targets.b]\nemulator=[3]", "targets.b.emulator[0]: read the number 3, expected a text"),
     ("[targets.host]\ncpu='x'", "targets.host: 'host' means something else on the axis"),
@@ -156,6 +183,30 @@ def test_a_boards_runs_go_to_it_and_no_key_names_its_host():
     assert (there.untested, there.untimed, there.note) == ("", "", "measured on a board, over SSH")
     elsewhere = planned(mine("[targets.desk]\nmachine='x86_64'\nssh='pi@one'\n[axes]\nmodel='given'\ntarget='desk'"))
     assert run_job(elsewhere).key == run_job(plan).key
+
+
+def test_a_device_is_found_through_its_driver_where_its_modules_run():
+    plan = planned(spec_of("[axes]\nmodel='given'\ntarget='vulkan-lavapipe'"))
+    drivers = {node.stage: node.request and node.request.driver for node in plan.nodes}
+    assert drivers == {"compile": "", "run": "lavapipe"}
+    assert run_job(plan).argv[-1] == LAVAPIPE_DEVICE.replace("GPU-", "")  # of an older runtime
+    (there,) = planned(spec_of("[axes]\nmodel='given'\ntarget='vulkan-lavapipe'"), machine="aarch64").axes["target"]
+    assert there.untested == "vulkan-lavapipe modules need a x86_64 machine; this one is aarch64"
+
+
+@pytest.mark.parametrize(("compiler", "own"), [
+    ("3.6.0", ("iree.gpu.target = #iree_gpu.target<", "dot = none, mma = [], subgroup_size_choices = [8]")),
+    ("3.7.0", ("iree_codegen.target_info = #iree_gpu.target<", "subgroup = none, subgroup_size_choices = [8]")),
+])  # fmt: skip
+def test_an_older_compiler_gets_the_words_that_it_knows(compiler, own):
+    (flag,) = flags_of("compiler", compiler, "compile")
+    assert all(word in flag for word in own)
+
+
+@pytest.mark.parametrize(("runtime", "device"), [("3.11.0", "vulkan://6d65"), ("3.12.0", "vulkan://GPU-6d65")])
+def test_an_older_runtime_gets_the_device_as_it_names_it(runtime, device):
+    (flag,) = flags_of("runtime", runtime, "run")
+    assert flag.startswith(f"--device={device}")
 
 
 def test_another_machines_runs_are_emulated_and_the_key_holds_the_words():
