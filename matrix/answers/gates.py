@@ -49,6 +49,8 @@ class Gates:
     modules: Mapping[str, int]
     imports: Mapping[str, str]
     library_abi: int
+    device_header: bool | None = None
+    """Whether code for a device has a header; None: no known module has such code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +67,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a module requires of a runtime; `library_abis` are those of its native executables, `gone` are types that
-    numbered releases do not have."""
+    """What a module requires of a runtime; `library_abis` are those of its native executables, `device_headers` say of
+    its code for a device whether it has a header, `gone` are types that numbered releases do not have."""
 
     bytecode_version: tuple[int, int]
     features: int
     modules: Mapping[str, int]
     imports: Mapping[str, str]
     library_abis: tuple[int, ...]
+    device_headers: tuple[bool, ...] = ()
     gone: tuple[str, ...] = ()
 
 
@@ -84,19 +87,23 @@ def predict(module: Vmfb, gates: Gates) -> Prediction:
         modules=dict(module.modules),
         imports={each.name: each.signature for each in module.imports},
         library_abis=tuple(each.library_abi for each in module.executables if each.library_abi is not None),
+        device_headers=tuple(each.device_header for each in module.executables if each.device_header is not None),
         gone=tuple(each for each in module.types if each in GONE_TYPES),
     )
     return _predicted(needs, gates)
 
 
-def predict_release(compiler: Gates, runtime: Gates) -> Prediction:
-    """The same for a module that uses everything that modules of the compiler's release are known to use."""
+def predict_release(compiler: Gates, runtime: Gates, *, for_device: bool = False) -> Prediction:
+    """The same for a module that uses everything that modules of the compiler's release are known to use, with native
+    code or with code for a device."""
+    headers = () if compiler.device_header is None else (compiler.device_header,)
     needs = Needs(
         bytecode_version=compiler.bytecode_version,
         features=compiler.features,
         modules=compiler.modules,
         imports=compiler.imports,
-        library_abis=(compiler.library_abi,),
+        library_abis=() if for_device else (compiler.library_abi,),
+        device_headers=headers if for_device else (),
     )
     return _predicted(needs, runtime)
 
@@ -128,9 +135,17 @@ def _refusals(needs: Needs, gates: Gates) -> Iterable[tuple[str, str]]:
         offered = gates.imports.get(name, signature)
         if offered != signature:
             yield "import-signature", f"{name}: module expects {signature}, runtime offers {offered}"
+    yield from _executable_refusals(needs, gates)
+
+
+def _executable_refusals(needs: Needs, gates: Gates) -> Iterable[tuple[str, str]]:
     for abi in needs.library_abis:
         if abi != gates.library_abi:
             yield "executable-abi", f"executables want ABI {abi}, runtime has {gates.library_abi}"
+
+    if gates.device_header is not None and (not gates.device_header) in needs.device_headers:
+        have, wants = ("no header", "one") if gates.device_header else ("a header", "none")
+        yield "executable-header", f"executables have {have} before their FlatBuffer, runtime wants {wants}"
 
 
 def likely_compilers(module: Vmfb, every: Iterable[Gates]) -> tuple[str, ...]:
@@ -157,8 +172,9 @@ def learn_gates(release: str, modules: Iterable[Vmfb]) -> Gates:
     for module in read:
         for function in module.imports:
             imports.setdefault(function.name, set()).add(function.signature)
+    headers = {each.device_header for module in read for each in module.executables} - {None}
     unclear = [name for name, signatures in imports.items() if len(signatures) > 1]
-    if len(versions) != 1 or len(abis) != 1 or unclear:
+    if len(versions) != 1 or len(abis) != 1 or len(headers) > 1 or unclear:
         raise FileFault(
             f"modules of {release}: read bytecode {sorted(versions)}, executable ABI {sorted(abis)}, imports with two "
             f"signatures: {unclear}; expected one of each",
@@ -174,6 +190,7 @@ def learn_gates(release: str, modules: Iterable[Vmfb]) -> Gates:
         modules={name: max(_least(read, name)) for name in sorted({name for each in read for name, _ in each.modules})},
         imports={name: imports[name].copy().pop() for name in sorted(imports)},
         library_abi=abis.pop(),
+        device_header=headers.pop() if headers else None,
     )
 
 
@@ -213,6 +230,7 @@ def load_gates(path: Path = GATES_FILE) -> tuple[Gates, ...]:
                 if release in releases
             },
             library_abi=row["library_abi"],
+            device_header=row.get("device_header"),
         )
         for release, row in content["releases"].items()
     )
@@ -231,6 +249,7 @@ def gates_json(every: Iterable[Gates]) -> str:
             "features": gates.features,
             "modules": dict(gates.modules),
             "library_abi": gates.library_abi,
+            **({} if gates.device_header is None else {"device_header": gates.device_header}),
         }
         for gates in rows
     }

@@ -13,20 +13,29 @@ from matrix.core.text import counted
 from matrix.core.versions import minor
 from matrix.plan.backends.iree import BENCHMARK, COMPILE, RUN
 from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
+from matrix.plan.backends.shared import TARGET_AXIS
 from matrix.results.run import Cell
 
 LOADED = (Outcome.PASSED, Outcome.WRONG_OUTPUT)
 """Outcomes of a module that the runtime loaded."""
 REFUSALS = frozenset(
-    {"vm-features", "vm-bytecode-version", "module-version", "import-signature", "import-missing", "executable-abi"}
+    {
+        *("vm-features", "vm-bytecode-version", "module-version", "import-signature", "import-missing"),
+        *("executable-abi", "executable-header"),
+    }
 )
 """Signatures of the gates in the table. A module that fails with another one (a symbol, a device, its inputs) has
 passed the gates."""
 AT_THE_TOOLS = (COMPILE, RUN)
 """The stages in which a cell stops if its compiler or runtime is not available here: its export is not the question."""
 
-Predictions = Mapping[tuple[str, str], Prediction]
-"""(compiler, runtime) as minor releases -> the runtime's decision on the compiler's modules."""
+DEVICE = "device"
+DEVICE_TARGETS = ("vulkan", "cuda", "rocm", "metal")
+"""How the names of targets begin whose modules have code for a device."""
+
+Predictions = Mapping[tuple[str, ...], Prediction]
+"""(compiler, runtime) as minor releases -> the runtime's decision on the compiler's modules with native code; of those
+with code for a device with DEVICE behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,20 +53,28 @@ class Agreement:
         return f"{self.agreeing} of {counted(total, 'cell')} ended as the gates alone predict" if total else ""
 
 
-def predictions(gates: Sequence[Gates]) -> Predictions:
+def predictions(gates: Sequence[Gates]) -> dict[tuple[str, ...], Prediction]:
     """Predictions for every pair of releases with known gates."""
     return {(one.release, other.release): predict_release(one, other) for one in gates for other in gates}
+
+
+def device_predictions(gates: Sequence[Gates]) -> dict[tuple[str, ...], Prediction]:
+    """The same of modules with code for a device."""
+    pairs = ((one, other) for one in gates for other in gates)
+    return {(one.release, other.release, DEVICE): predict_release(one, other, for_device=True) for one, other in pairs}
 
 
 @functools.cache
 def committed_predictions() -> Predictions:
     """Predictions from the committed gates."""
-    return predictions(load_gates())
+    gates = load_gates()
+    return {**predictions(gates), **device_predictions(gates)}
 
 
 def prediction_of(axes: Mapping[str, str], known: Predictions) -> Prediction | None:
     """The prediction for a cell; None if the gates of the compiler or of the runtime are unknown."""
-    return known.get((minor(axes.get(COMPILER, "")), minor(axes.get(RUNTIME, ""))))
+    on_device = axes.get(TARGET_AXIS.name, "").partition("-")[0] in DEVICE_TARGETS
+    return known.get((minor(axes.get(COMPILER, "")), minor(axes.get(RUNTIME, "")), *([DEVICE] if on_device else [])))
 
 
 def observed_gate(cell: Cell) -> str | None:

@@ -53,6 +53,8 @@ def explain_module(
     """The predictions use the module and the gates alone; observations are shown beside them. `older` are what is known
     of dated releases."""
     compilers = likely_compilers(module, (*older, *gates))
+    if any(each.device_header is not None for each in module.executables):
+        observed = {}  # what was measured is native code
     return Answer(
         compilers=compilers,
         predictions=tuple(predict(module, each) for each in gates),
@@ -112,6 +114,7 @@ def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str
         ["imports", f"{len(module.imports)} functions of the runtime"],
         ["executables", "; ".join(map(_executable, module.executables)) or "none"],
         ["target CPU", ", ".join(module.cpus) or "not said"],
+        *([["target device", _device(module)]] if module.architectures else []),
         [
             "needs CPU",
             "; ".join(map(_needs, found.cpu_needs)) or "not known: no machine code that is disassembled here",
@@ -151,7 +154,19 @@ def _executable(each: Executable) -> str:
     words = [each.format, machine, f"{each.float_abi} float" if each.float_abi else ""]
     if each.library_abi is not None:
         words.append(f"library ABI {each.library_abi}")
+    words += each.device_code
+    if each.device_header is not None:
+        words.append("a header of 3.9 or later" if each.device_header else "no header: of 3.8 or earlier")
     return f"{each.name}: {', '.join(word for word in words if word)}, {each.size} bytes"
+
+
+def _device(module: Vmfb) -> str:
+    """What the module assumes of its device. No runtime compares that with the device."""
+    words = ", ".join(module.architectures)
+    if not module.subgroups:
+        return words
+    sizes = " or ".join(map(str, module.subgroups))
+    return f"{words}; subgroups of {sizes}: without them its numbers can be wrong, and no runtime refuses it"
 
 
 def _needs(found: CpuNeeds) -> str:

@@ -12,9 +12,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
+from matrix.artifacts.contents import compiled_for
 from matrix.artifacts.elf import ELF_MAGIC, Elf, read_elf
 from matrix.artifacts.flatbuffer import FlatTable, root_table
 from matrix.artifacts.vmfb_archive import IDENTIFIER, Container, damaged, open_container
@@ -29,8 +29,6 @@ OLDER_SLOTS = {0: 0, 4: 3, 5: 4, 6: 5, 7: 6, 9: 7, 10: 8, 11: 9, 12: 10, 13: 11,
 LARGEST_EXECUTABLE = 48 << 20
 
 MOST_EXECUTABLE_BYTES = 96 << 20
-
-MOST_CPUS = 8
 
 _ENTRY_NAME = re.compile(
     r"(?P<library>.*?)_(?P<format>(?P<linkage>embedded|system)_elf|vmvx_bytecode_fb|vulkan_spirv_fb|[a-z]+_[a-z]+_fb)"
@@ -66,7 +64,9 @@ class Executable:
 
     `format` is IREE's (`embedded-elf`, `system-elf`, `vmvx-bytecode-fb`, …); `architecture` comes from its name;
     `machine` and `float_abi` come from the ELF header ('' without one); `library_abi` is the version of the
-    executable-library interface that the code requires of the runtime (None: no ELF file of IREE).
+    executable-library interface that the code requires of the runtime (None: no ELF file of IREE); `device_header`
+    is whether code for a device has IREE's header before its FlatBuffer (None: no such code); `device_code` says its
+    form.
     """
 
     name: str
@@ -77,6 +77,8 @@ class Executable:
     machine: str = ""
     float_abi: str = ""
     library_abi: int | None = None
+    device_header: bool | None = None
+    device_code: tuple[str, ...] = ()
     sections: tuple[tuple[str, int], ...] = ()
 
 
@@ -93,7 +95,8 @@ class Segment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vmfb:
     """A module. `parts` are (name, bytes) pairs whose sum is `size`; `modules` are (name, minimum version) pairs;
-    `types` are those of its VM code; `cpus` are the CPUs that it was compiled for, from the module's messages."""
+    `types` are those of its VM code; `cpus`, `architectures` (of devices) and `subgroups` (their sizes) are what it was
+    compiled for, from the module's messages."""
 
     name: str
     size: int
@@ -107,6 +110,8 @@ class Vmfb:
     segments: tuple[Segment, ...]
     types: tuple[str, ...] = ()
     cpus: tuple[str, ...]
+    architectures: tuple[str, ...] = ()
+    subgroups: tuple[int, ...] = ()
     debug_database: bool
     parts: tuple[tuple[str, int], ...]
 
@@ -150,16 +155,13 @@ def read_container(container: Container) -> tuple[Vmfb, tuple[LoadedExecutable, 
         executables=tuple(each.executable for each in loaded),
         segments=segments,
         types=tuple(each.text(0) for each in root.tables(4)),
-        cpus=_cpus(container.module),
+        cpus=compiled_for.target_cpus(container.module),
+        architectures=compiled_for.device_architectures(container.module),
+        subgroups=compiled_for.device_subgroups(container.module),
         debug_database=len(debug) > 0,
         parts=_parts(container, segments, loaded, debug=len(debug), bytecode=root.vector(14, 1)[1]),
     )
     return module, loaded, debug
-
-
-def _cpus(module: bytes) -> tuple[str, ...]:
-    found = islice(re.finditer(rb'cpu = "([^"\x00-\x1f\x7f-\xff]{1,64})"', module), MOST_CPUS)
-    return tuple(sorted({match[1].decode("ascii") for match in found}))
 
 
 def _import(table: FlatTable) -> Function:
@@ -255,6 +257,8 @@ def _load(segment: Segment, content: bytes, matched: re.Match[str] | None, place
         machine=elf.machine if elf else "",
         float_abi=elf.float_abi if elf else "",
         library_abi=_library_abi(content, elf) if elf else None,
+        device_header=compiled_for.device_header(content),
+        device_code=compiled_for.device_code(content),
         sections=tuple((each.name, each.size) for each in elf.sections if each.size) if elf else (),
     )
     return LoadedExecutable(executable=executable, content=content, elf=elf)

@@ -37,6 +37,12 @@ def _unpacked(name: str) -> Path:
 
 
 @functools.cache
+def vulkan_modules() -> Path:
+    """A folder with `vulkan-RELEASE.vmfb` for each compiler: `linear` for the target vulkan-lavapipe."""
+    return _unpacked("vulkan")
+
+
+@functools.cache
 def affine_modules() -> Path:
     """A folder with `affine-RELEASE.vmfb` for each dated compiler."""
     return _unpacked("affine")

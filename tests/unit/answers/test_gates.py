@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from modules import RELEASES, affine_modules, linear_modules, module
+from modules import RELEASES, affine_modules, linear_modules, module, vulkan_modules
 
 from matrix.answers.gates import (
     GONE_TYPES,
@@ -19,7 +20,7 @@ from matrix.answers.gates import (
     load_gates,
     predict,
 )
-from matrix.answers.predictions import prediction_agreement, predictions
+from matrix.answers.predictions import DEVICE, device_predictions, prediction_agreement, predictions
 from matrix.answers.whatis import explain_module
 from matrix.artifacts.vmfb import Function, read_vmfb
 from matrix.cli import publish
@@ -54,6 +55,34 @@ def test_releases_are_predicted_as_their_modules_are():
     }
 
 
+def on_vulkan():
+    modules = {minor(release): read_vmfb(vulkan_modules() / f"vulkan-{release}.vmfb") for release in RELEASES}
+    return {
+        (compiler, gates.release, DEVICE): predict(found, gates)
+        for compiler, found in modules.items()
+        for gates in load_gates()
+    }
+
+
+def test_modules_for_a_device_meet_the_header_of_their_executables_and_no_abi_of_native_code():
+    square = on_vulkan()
+    assert {pair: found.gate for pair, found in square.items()} == {
+        pair: found.gate for pair, found in device_predictions(load_gates()).items()
+    }
+    refused = {pair[:2] for pair, found in square.items() if found.gate == "executable-header"}
+    older, newer = ("3.4", "3.5", "3.6", "3.7", "3.8"), ("3.9",)
+    assert refused == {*itertools.product(older, newer), *itertools.product(newer, older)}
+    assert square["3.8", "3.9", DEVICE].detail.startswith("executables have no header before their FlatBuffer, runtime")
+    assert "executable-abi" not in {found.gate for found in square.values()}
+
+
+@pytest.mark.parametrize(("release", "header"), [("3.8.0", False), ("3.9.0", True)])
+def test_code_for_a_device_says_whether_it_has_the_header(release, header):
+    (code,) = read_vmfb(vulkan_modules() / f"vulkan-{release}.vmfb").executables
+    assert (code.format, code.device_header, code.library_abi) == ("vulkan-spirv-fb", header, None)
+    assert load_gates()[RELEASES.index(release)].device_header is header
+
+
 def test_without_any_outcome_the_predictions_are_the_same(tmp_path, monkeypatch):
     found = read_vmfb(module("linear-3.8.0"))
     before = explain_module(found, load_gates(), publish.observed_of((), tmp_path))
@@ -69,11 +98,13 @@ def test_the_committed_gates_are_what_the_modules_teach(tmp_path):
         folder = tmp_path / release
         folder.mkdir()
         (folder / "module.vmfb").write_bytes((linear_modules() / f"linear-{release}.vmfb").read_bytes())
+        (folder / "device.vmfb").write_bytes((vulkan_modules() / f"vulkan-{release}.vmfb").read_bytes())
     learnt = {gates.release: gates for gates in learn_gates_from(tmp_path)}
     assert list(learnt) == [gates.release for gates in load_gates()]
     for gates in load_gates():
         shown = learnt[gates.release]
         assert (shown.bytecode_version, shown.library_abi) == (gates.bytecode_version, gates.library_abi)
+        assert shown.device_header is gates.device_header
         assert shown.modules == gates.modules
         assert shown.imports.items() <= gates.imports.items()
         assert shown.features & ~gates.features == 0

@@ -204,6 +204,67 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         {"device": "__device_0", "kind": "local", "backend": "llvm-cpu", "format": "embedded-elf-arm_64"},
     ),
     (
+        "device-mismatch",  # the module describes its device, and the run has another
+        'runtime/src/iree/vm: INCOMPATIBLE; HAL device `#hal.device.target<"vulkan", [#hal.executable.target<'
+        '"vulkan-spirv", "vulkan-spirv-fb", {iree_codegen.target_info = #iree_gpu.target<arch = "vp_android_baseline"',
+        {"kind": "vulkan", "backend": "vulkan-spirv", "format": "vulkan-spirv-fb"},
+    ),
+    (
+        "executable-header",
+        "c/runtime/src/iree/hal/utils/executable_header.c:30: INVALID_ARGUMENT; executable file identifier does not "
+        "match; expected `VKE1`; while invoking native function hal.executable.create; while calling import; \n"
+        "[ 0] bytecode module.__init:1476 module.mlir:4:44; creating VM context; creating run context",
+        {"expected": "VKE1"},
+    ),
+    (
+        "executable-header",
+        "c/runtime/src/iree/hal/drivers/vulkan/native_executable.cc:217: INVALID_ARGUMENT; FlatBuffer verification "
+        "failed: identifier mismatch; while invoking native function hal.executable.create; while calling import; \n",
+        {"older": "identifier mismatch"},
+    ),
+    (
+        "device-hidden",
+        "c/runtime/src/iree/hal/drivers/vulkan/vulkan_driver.cc:547: NOT_FOUND; physical device 0 invalid; 1 physical "
+        "devices available; 0 visible; creating device 'vulkan'; resolving dependencies for 'module'",
+        {"device": "0", "available": "1"},
+    ),
+    (
+        "device-name",
+        "c/runtime/src/iree/hal/drivers/vulkan/physical_device_selection.c:138: NOT_FOUND; Vulkan device path '7' not "
+        "found; creating device 'vulkan://7'; resolving dependencies for 'module'; creating VM context",
+        {"path": "7"},
+    ),
+    (
+        "device-name",
+        "c/runtime/src/iree/hal/drivers/vulkan/vulkan_driver.cc:646: NOT_FOUND; Vulkan device with deviceUUID "
+        "00000000-0000-0000-0000-000000000001 not found; creating device 'vulkan://00000000000000000000000000000001'",
+        {"uuid": "00000000-0000-0000-0000-000000000001"},
+    ),
+    (
+        "device-name",
+        "c/runtime/src/iree/hal/drivers/vulkan/vulkan_driver.cc:690: UNIMPLEMENTED; unsupported device path; creating "
+        "device 'vulkan://GPU-6d65736132322e332e36000000000000'; resolving dependencies for 'module'",
+        {"unsupported": "unsupported device path"},
+    ),
+    (
+        "driver-incompatible",
+        "c/runtime/src/iree/hal/drivers/vulkan/physical_device.c:441: UNAVAILABLE; [vkCreateInstance] "
+        "VK_ERROR_INCOMPATIBLE_DRIVER; creating device 'vulkan'; resolving dependencies for 'module'",
+        {"what": "INCOMPATIBLE_DRIVER"},
+    ),
+    (
+        "driver-incompatible",
+        "c/runtime/src/iree/hal/drivers/vulkan/vulkan_driver.cc:251: FAILED_PRECONDITION; VK_ERROR_INCOMPATIBLE_DRIVER"
+        "; vkCreateInstance: invalid instance configuration; creating driver for device 'vulkan'",
+        {"what": "INCOMPATIBLE_DRIVER"},
+    ),
+    (
+        "device-missing",
+        "c/runtime/src/iree/hal/drivers/vulkan/util/libvulkan.c:641: NOT_FOUND; Vulkan loader library not found; "
+        "ensure it is installed and on a valid search path (or specified with IREE_HAL_VULKAN_LIBVULKAN_PATH): ",
+        {"library": "Vulkan loader library"},
+    ),
+    (
         "device-missing",
         "c/runtime/src/iree/hal/driver_registry.c:319: NOT_FOUND; no driver 'nosuch' registered; creating driver for "
         "device 'nosuch'; resolving dependencies for 'module'; creating VM context; creating run context",
