@@ -59,6 +59,8 @@ class Catalogue:
     targets: Mapping[str, Target]
     flags: Mapping[str, FlagRow]
     machine: str
+    devices: frozenset[str] = frozenset()
+    """The devices that this machine has: "cuda", "rocm"."""
     torch_variant: str = "cuda"
     special: frozenset[str] = frozenset()
     """Shipped models in separate folders, which `all` leaves out: those from a package have their own environments,

@@ -16,7 +16,9 @@ from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchai
 from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 
-TARGET_KEYS = ("driver", "ssh", "ssh_config", "emulator", "counter", "sysroot", "packages", "toolchain")
+DEVICES = ("cuda", "rocm")
+"""Devices that a machine has or has not."""
+TARGET_KEYS = ("device", "driver", "ssh", "ssh_config", "emulator", "counter", "sysroot", "packages", "toolchain")
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'
 COUNTER_EXAMPLE = 'counter = ["qemu-x86_64", "-cpu", "max", "-plugin", "{counter}", "-L", "{sysroot}"]'
@@ -43,6 +45,8 @@ class Target:
     """Instead of `sysroot`: SET/FOLDER, a folder in a locked set of `images/armv6`."""
     counter: tuple[str, ...] = ()
     """The argv of a locked emulator in which `{counter}` is the plugin that counts its programs' instructions."""
+    device: str = ""
+    """What its programs need of the machine: "cuda", "rocm", or "" for nothing."""
     driver: str = ""
     """The locked set of `images/drivers` with the driver of its device, for its machine."""
     ssh: str = ""
@@ -95,6 +99,7 @@ def _target(name: str, row: Table) -> Target:
         sysroot=sysroot,
         packages=packages,
         counter=counter,
+        device=_device(row),
         driver=_driver(row, machine),
         ssh=ssh,
         ssh_config=config,
@@ -114,6 +119,16 @@ def _ssh(row: Table, machine: str) -> tuple[str, str]:
     if config and not ssh:
         row.fault("ssh_config", f"read {config!r} without `ssh`, expected both: which board it is")
     return ssh, config
+
+
+def _device(row: Table) -> str:
+    """The device that a target's programs need. Faults go into `row`."""
+    device = row.text("device")
+    if device and device not in DEVICES:
+        row.fault("device", f"read {device!r}, expected one of {', '.join(DEVICES)}")
+    if device and (row.text("ssh") or row.texts("emulator")):
+        row.fault("device", f"read {device!r} beside `ssh` or `emulator`, expected one of them: it is looked for here")
+    return device
 
 
 def _driver(row: Table, machine: str) -> str:

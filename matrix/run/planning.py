@@ -170,6 +170,7 @@ def load_catalogue(
         targets=_targets(spec),
         flags={**_rows(DATA / "flags.toml"), **_literal_flags(spec)},
         machine=platform.machine(),
+        devices=frozenset(name for name, place in DEVICE_FILES.items() if place.exists()),
         torch_variant=torch_variant,
         special=frozenset(model_files("*")) - spec.models.keys(),
         toolchains={
@@ -245,6 +246,10 @@ def _literal_flags(spec: Spec) -> dict[str, FlagRow]:
     if faults:
         raise SpecError(spec.source, faults, tip="each flag begins with a dash, and its value follows `=`")
     return found
+
+
+DEVICE_FILES = {"cuda": Path("/dev/nvidiactl"), "rocm": Path("/dev/kfd")}
+"""Device -> the file of the kernel's driver for it."""
 
 
 def _targets(spec: Spec) -> dict[str, Target]:

@@ -45,6 +45,10 @@ COMPILER_RENAMED: tuple[Renamed, ...] = (
         ),
     ),
     (
+        "3.12.0",
+        (("--iree-rocm-target", "--iree-hip-target"),),
+    ),
+    (
         "3.7.0",
         (
             ("iree_codegen.target_info = #iree_gpu.target", "iree.gpu.target = #iree_gpu.target"),

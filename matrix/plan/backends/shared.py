@@ -81,7 +81,8 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
                 parts[kind.name] = replace(parts.get(kind.name, Part()), platform=_board_platform(target, spec))
         return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts, note=ON_BOARD)
     if target.machine in ("", machine):
-        return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts)
+        lacks = f"no {target.device.upper()} device here" if target.device not in ("", *catalogue.devices) else ""
+        return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts, untested=lacks)
     foreign = f"{label} modules need a {target.machine} machine; this one is {machine}"
     note = ""
     if target.emulator:

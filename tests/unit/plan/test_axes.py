@@ -81,7 +81,7 @@ def test_each_value_touches_its_own_stages_only():
         return dict(axis_value(axis, label, spec, known).parts)
 
     pins = (("iree-base-compiler", "3.0.0"),)
-    compiler = Part(pins=pins, python=spec.tools_python, renamed=COMPILER_RENAMED[-1][1])
+    compiler = Part(pins=pins, python=spec.tools_python, renamed=(*COMPILER_RENAMED[1][1], *COMPILER_RENAMED[2][1]))
     assert parts("compiler", "3.0.0") == {"import": compiler, "compile": compiler}
     assert list(parts("runtime", "3.0.0")) == ["run", "count", "profile"]
     assert parts("torch", "2.9.1") == {"export": Part(pins=(("torch", "2.9.1"),))}

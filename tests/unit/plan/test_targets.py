@@ -122,6 +122,24 @@ def test_the_shipped_targets_stand_for_these_flags():
             flags={"compile": (LAVAPIPE,), "run": (LAVAPIPE_DEVICE,)},
             driver="lavapipe",
         ),
+        "cuda": Target(
+            name="cuda",
+            machine="",
+            flags={
+                "compile": ("--iree-hal-target-device=cuda", "--iree-cuda-target=sm_80"),
+                "run": ("--device=cuda",),
+            },
+            device="cuda",
+        ),
+        "rocm": Target(
+            name="rocm",
+            machine="",
+            flags={
+                "compile": ("--iree-hal-target-device=hip", "--iree-rocm-target=gfx942"),
+                "run": ("--device=hip",),
+            },
+            device="rocm",
+        ),
     }
 
 
@@ -151,6 +169,8 @@ def test_a_literal_flag_takes_the_place_of_a_key():
     ("[targets.b]\nssh='pi@zero'", "targets.b.ssh: read 'pi@zero' without `machine` or `triple`, expected one of them"),
     ("[targets.b]\nmachine='m'\nssh='a'\nemulator=['q']", "targets.b.emulator: read ['q'] beside `ssh`, expected one"),
     ("[targets.b]\nmachine='m'\nssh='a'\ndriver='d'", "targets.b.driver: read 'd' beside `ssh`, expected one of them"),
+    ("[targets.b]\ndevice='gpu'", "targets.b.device: read 'gpu', expected one of cuda, rocm"),
+    ("[targets.b]\nmachine='m'\nssh='a'\ndevice='cuda'", "targets.b.device: read 'cuda' beside `ssh` or `emulator`"),
     ("[targets.b]\ndriver='d'", "targets.b.driver: read 'd' without `machine` or `triple`, expected one of them"),
     ("[targets.b]\nssh_config='c'", "targets.b.ssh_config: read 'c' without `ssh`, expected both"),
     ("[targets.b]\nemulator=[3]", "targets.b.emulator[0]: read the number 3, expected a text"),
@@ -192,6 +212,22 @@ def test_a_device_is_found_through_its_driver_where_its_modules_run():
     assert run_job(plan).argv[-1] == LAVAPIPE_DEVICE.replace("GPU-", "")  # of an older runtime
     (there,) = planned(spec_of("[axes]\nmodel='given'\ntarget='vulkan-lavapipe'"), machine="aarch64").axes["target"]
     assert there.untested == "vulkan-lavapipe modules need a x86_64 machine; this one is aarch64"
+
+
+@pytest.mark.parametrize(("target", "device"), [("cuda", "CUDA"), ("rocm", "ROCM")])
+def test_a_machine_without_the_device_compiles_for_it_and_leaves_the_run_untested(target, device):
+    spec = spec_of(f"[axes]\nmodel='given'\ntarget='{target}'")
+    nodes = {node.stage: node.obstacle for node in planned(spec).nodes}
+    assert nodes == {"compile": None, "run": (Outcome.UNTESTED, f"no {device} device here")}
+    there = make_plan(spec, dataclasses.replace(known(spec), devices=frozenset({target})))
+    assert {node.obstacle for node in there.nodes} == {None}
+
+
+def test_an_older_compiler_knows_rocm_by_the_name_of_hip():
+    spec = spec_of()
+    shipped = load_catalogue(spec)
+    target, old = (axis_value(*pair, spec, shipped) for pair in (("target", "rocm"), ("compiler", "3.11.0")))
+    assert joined_flags([target.parts["compile"], old.parts["compile"]])[-1] == "--iree-hip-target=gfx942"
 
 
 @pytest.mark.parametrize(("compiler", "own"), [
