@@ -29,13 +29,13 @@ passed the gates."""
 AT_THE_TOOLS = (COMPILE, RUN)
 """The stages in which a cell stops if its compiler or runtime is not available here: its export is not the question."""
 
-DEVICE = "device"
+ON_DEVICE = "device"
 DEVICE_TARGETS = ("vulkan", "cuda", "rocm", "metal")
 """How the names of targets begin whose modules have code for a device."""
 
 Predictions = Mapping[tuple[str, ...], Prediction]
 """(compiler, runtime) as minor releases -> the runtime's decision on the compiler's modules with native code; of those
-with code for a device with DEVICE behind it."""
+with code for a device with ON_DEVICE behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,9 @@ def predictions(gates: Sequence[Gates]) -> dict[tuple[str, ...], Prediction]:
 def device_predictions(gates: Sequence[Gates]) -> dict[tuple[str, ...], Prediction]:
     """The same of modules with code for a device."""
     pairs = ((one, other) for one in gates for other in gates)
-    return {(one.release, other.release, DEVICE): predict_release(one, other, for_device=True) for one, other in pairs}
+    return {
+        (one.release, other.release, ON_DEVICE): predict_release(one, other, for_device=True) for one, other in pairs
+    }
 
 
 @functools.cache
@@ -74,7 +76,7 @@ def committed_predictions() -> Predictions:
 def prediction_of(axes: Mapping[str, str], known: Predictions) -> Prediction | None:
     """The prediction for a cell; None if the gates of the compiler or of the runtime are unknown."""
     on_device = axes.get(TARGET_AXIS.name, "").partition("-")[0] in DEVICE_TARGETS
-    return known.get((minor(axes.get(COMPILER, "")), minor(axes.get(RUNTIME, "")), *([DEVICE] if on_device else [])))
+    return known.get((minor(axes.get(COMPILER, "")), minor(axes.get(RUNTIME, "")), *([ON_DEVICE] if on_device else [])))
 
 
 def observed_gate(cell: Cell) -> str | None:

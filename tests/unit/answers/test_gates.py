@@ -20,7 +20,7 @@ from matrix.answers.gates import (
     load_gates,
     predict,
 )
-from matrix.answers.predictions import DEVICE, device_predictions, prediction_agreement, predictions
+from matrix.answers.predictions import ON_DEVICE, device_predictions, prediction_agreement, predictions
 from matrix.answers.whatis import explain_module
 from matrix.artifacts.vmfb import Function, read_vmfb
 from matrix.cli import publish
@@ -58,7 +58,7 @@ def test_releases_are_predicted_as_their_modules_are():
 def on_vulkan():
     modules = {minor(release): read_vmfb(vulkan_modules() / f"vulkan-{release}.vmfb") for release in RELEASES}
     return {
-        (compiler, gates.release, DEVICE): predict(found, gates)
+        (compiler, gates.release, ON_DEVICE): predict(found, gates)
         for compiler, found in modules.items()
         for gates in load_gates()
     }
@@ -72,7 +72,9 @@ def test_modules_for_a_device_meet_the_header_of_their_executables_and_no_abi_of
     refused = {pair[:2] for pair, found in square.items() if found.gate == "executable-header"}
     older, newer = ("3.4", "3.5", "3.6", "3.7", "3.8"), ("3.9",)
     assert refused == {*itertools.product(older, newer), *itertools.product(newer, older)}
-    assert square["3.8", "3.9", DEVICE].detail.startswith("executables have no header before their FlatBuffer, runtime")
+    assert square["3.8", "3.9", ON_DEVICE].detail.startswith(
+        "executables have no header before their FlatBuffer, runtime"
+    )
     assert "executable-abi" not in {found.gate for found in square.values()}
 
 
