@@ -232,5 +232,8 @@ def test_the_spec_of_the_documents_has_no_fault_and_every_key():
     example = "\n".join(re.findall(r"```toml\n(.*?)```", text, re.DOTALL))
     assert tomllib.loads(example).keys() == set(SPEC_KEYS)
     spec = parse_spec(example, source="docs/spec.md", base=Path())
-    assert (spec.targets.keys(), spec.own_toolchains.keys()) == ({"my_board", "on_my_desk"}, {"my_board"})
+    assert (spec.targets.keys(), spec.own_toolchains.keys()) == (
+        {"my_board", "gpu", "in_software", "on_my_desk"},
+        {"my_board"},
+    )
     assert spec.builds["board"].toolchain == "zig-static"
