@@ -9,6 +9,7 @@ import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from packaging.version import Version
 
@@ -52,11 +53,10 @@ class Advice:
 
 class KnownCells:
     """The cells of runs, arranged for many questions: a site asks one for each model, target and Python. Only those of
-    the first backend: an answer names a compiler and a runtime of one system."""
+    one backend, the first that has the axes of `asked` and its model: an answer names releases of one system."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        usual = backends()[0].name
-        self.cells = [cell for cell in cells_of(runs) if cell.axes.get(BACKEND_AXIS.name, usual) == usual]
+    def __init__(self, runs: Sequence[Run], asked: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.cells = _of_one_backend(cells_of(runs), asked)
         refuted = {cell.name for run in runs for cell in run.cells if cell.outcome.red}
         right = (cell for cell in self.cells if cell.right and cell.name not in refuted)
         self.right = sorted(right, key=newness, reverse=True)
@@ -90,6 +90,19 @@ class KnownCells:
     def with_tools_of(self, cell: Cell) -> list[Cell]:
         """The cells of other models with the same values on all other axes."""
         return [other for other in self._tools[_but_model(cell)] if other.axes != cell.axes]
+
+
+def _of_one_backend(cells: Sequence[Cell], asked: Mapping[str, str]) -> list[Cell]:
+    names = [backend.name for backend in backends()]
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(cell.axes.get(BACKEND_AXIS.name, names[0]), []).append(cell)
+    model = MODEL_AXIS.name
+    for name in names:
+        known = [cell for cell in found.get(name, ()) if asked.keys() <= cell.axes.keys() and cell.measured]
+        if any(asked.get(model, cell.axes[model]) == cell.axes[model] for cell in known):
+            return found[name]
+    return next((found[name] for name in names if name in found), [])
 
 
 def find_advice(tested: KnownCells, wanted: Mapping[str, str]) -> Advice:

@@ -68,7 +68,7 @@ def do_advise(options: Namespace) -> int:
     wanted = {axis: value for axis in axis_rows() if (value := getattr(options, axis))}
     runs = _runs_of_model(options)
     wanted[MODEL_AXIS.name] = label_of(options.model)
-    found = advice.find_advice(advice.KnownCells(runs), wanted)
+    found = advice.find_advice(advice.KnownCells(runs, wanted), wanted)
     images = data_root() / "images"
     environments = environments_of(found.run, found.cell, images, place=options.store / STORE_LOCKS)
     files = requirements_files(environments)

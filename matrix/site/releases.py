@@ -104,7 +104,7 @@ class Release:
 
 
 def release_link(product: str, version: str) -> str:
-    return f"release/{product}-{slug(version)}.html"
+    return f"release/{product.replace(' ', '-')}-{slug(version)}.html"
 
 
 def link_of(axis: str, label: str) -> str:

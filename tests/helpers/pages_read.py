@@ -47,7 +47,9 @@ def read_site(folder: Path) -> dict[Path, Page]:
     return {path: read_page(path) for path in sorted(folder.rglob("*.html"))}
 
 
-RELEASE_NOTES = re.compile(r"https://github\.com/(?:iree-org|pytorch)/[a-z-]+/releases/tag/[A-Za-z0-9._-]+")
+RELEASE_NOTES = re.compile(
+    r"https://github\.com/(?:google-ai-edge|iree-org|microsoft|pytorch)/[A-Za-z-]+/releases/tag/[A-Za-z0-9._-]+"
+)
 
 
 def broken_links(folder: Path, pages: dict[Path, Page]) -> list[str]:

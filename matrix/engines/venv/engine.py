@@ -96,7 +96,7 @@ class VenvEngine:
         if request.build:
             self._furnisher.look_for(request.build)
         bare = installed.request_digest(request, self._python(request), engine=self.name)
-        beside = self._furnisher.identity(request)
+        beside = self._furnisher.identity(request) if request.linked or request.driver else ""
         return digest({"bare": bare, "beside": beside}) if beside else bare
 
     @functools.cached_property

@@ -124,4 +124,7 @@ def test_an_unknown_backend_is_a_fault_with_the_nearest_name(spec, capsys):
     spec.write_text(spec.read_text().replace('"scaler"]', '"scalar"]'))
     assert main(["plan", str(spec)]) == 2
     told = capsys.readouterr().err
-    assert "axes.backend: unknown backend 'scalar', expected one of iree, onnxruntime, scaler; did you mean" in told
+    assert (
+        "axes.backend: unknown backend 'scalar', expected one of iree, litert, onnxruntime, scaler; did you mean"
+        in told
+    )
