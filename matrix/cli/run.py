@@ -33,6 +33,7 @@ from matrix.results.formats import FORMATS
 from matrix.run.carry_out import carry_out, disk_use, measured_again, report_gaps, resolved
 from matrix.run.cost import estimate
 from matrix.run.covering.known import covered_plan, denser_cells
+from matrix.run.elsewhere.choice import refuse_elsewhere
 from matrix.run.evidence import judged_cells, no_result, replay
 from matrix.run.planning import plan_of, question_of
 from matrix.run.remote.places import place_of
@@ -55,6 +56,7 @@ def do_run(options: Namespace) -> int:
     place = place_of(options.remote) if options.remote else None
     planned = partial(covered_plan, engine=options.engine) if not sharded else plan_of
     plan = resolved(lambda: planned(question, options.store))
+    refuse_elsewhere(plan, options)
     with SharedStore(options.store, place) if place else Store(options.store) as store:
         again = measured_again(options.again, plan, store, options.engine) if options.again else no_result
         if sharded:

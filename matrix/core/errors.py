@@ -246,6 +246,16 @@ class ShardFault(MatrixError):
     meaning = "shards: a number that is none, a spec that cannot be dealt, a bundle that is damaged or of another spec"
 
 
+class OrderFault(MatrixError):
+    exit_code = EXIT_BAD_INPUT
+    meaning = "`work`: no work order, or one for another version of this project"
+
+
+class PoolGone(MatrixError):
+    exit_code = EXIT_UNREACHABLE
+    meaning = "`run --executor`: the scheduler, or all workers, stopped answering in mid-run"
+
+
 class NotAllMeasured(MatrixError):
     """Raised after the table is printed."""
 

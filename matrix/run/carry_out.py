@@ -21,8 +21,9 @@ from matrix.plan.graph import Plan
 from matrix.plan.question import Question, question_text
 from matrix.results.run import Cell, DiskUse
 from matrix.run.cost import environment_costs
+from matrix.run.elsewhere.choice import HERE, executor_elsewhere
 from matrix.run.evidence import judge_of, judged_cells, no_result, replay
-from matrix.run.executor import Disk
+from matrix.run.executor import Disk, Executor
 from matrix.run.local.disk import refuse_beyond, share_of
 from matrix.run.local.executor import LocalExecutor
 from matrix.run.progress import make_progress
@@ -73,15 +74,19 @@ def carry_out(
     progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
     try:
         is_wrong = judge_of(plan, (), store).is_wrong
-        executor = LocalExecutor(
-            store=store,
-            cores=cores,
-            machine=machine_class(),
-            make_engine=make_engine,
-            budget_bytes=options.disk_budget,
-            is_wrong=is_wrong,
-        )
-        _refuse(options.disk_budget, plan, store, executor.engine, again)
+        executor: Executor
+        if getattr(options, "executor", HERE) != HERE:
+            executor = executor_elsewhere(store, options)
+        else:
+            executor = LocalExecutor(
+                store=store,
+                cores=cores,
+                machine=machine_class(),
+                make_engine=make_engine,
+                budget_bytes=options.disk_budget,
+                is_wrong=is_wrong,
+            )
+            _refuse(options.disk_budget, plan, store, executor.engine, again)
         summary = Runner(
             plan=plan, store=store, progress=progress, executor=executor, again=again, is_wrong=is_wrong
         ).run()
@@ -210,14 +215,14 @@ def disk_use(disk: Disk) -> DiskUse | None:
     )
 
 
-def _budget(options: Namespace, store: Store) -> int:
+def budget_of(options: Namespace, store: Store) -> int:
     """The space for environments, as far as it is known before the run."""
     return options.disk_budget or share_of(shutil.disk_usage(store.folder).free)
 
 
 def _fits(plan: Plan, options: Namespace, store: Store) -> bool:
     """Whether all environments of a plan fit at the same time."""
-    return environment_costs(plan.environments()).disk_bytes <= _budget(options, store)
+    return environment_costs(plan.environments()).disk_bytes <= budget_of(options, store)
 
 
 def _refuse(budget: int | None, plan: Plan, store: Store, engine: Engine, again: Callable[[JobResult], bool]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from matrix.core.records import Artifact, EnvironmentRequest, Job, JobEnd, Outcome
+from matrix.core.records import Artifact, EnvironmentRequest, Job, JobEnd, JobResult, Outcome
 
 Rank: TypeAlias = tuple[int, ...]
 Origins: TypeAlias = tuple[tuple[EnvironmentRequest, tuple[str, ...]], ...]
@@ -77,6 +77,15 @@ class WorkFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkRecorded:
+    """Another process has carried out the job for this run, and confirmed its end: the result is in the store.
+    `seconds`: since that process began it."""
+
+    result: JobResult
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkAnswered:
     """Another process has finished the job meanwhile: its result is in the store."""
 
@@ -98,7 +107,14 @@ class ExecutorFault:
 
 
 Event: TypeAlias = (
-    EnvironmentKnown | EnvironmentRefused | WorkStarted | WorkFinished | WorkAnswered | Noted | ExecutorFault
+    EnvironmentKnown
+    | EnvironmentRefused
+    | WorkStarted
+    | WorkFinished
+    | WorkRecorded
+    | WorkAnswered
+    | Noted
+    | ExecutorFault
 )
 
 

@@ -26,6 +26,7 @@ from matrix.run.executor import (
     Work,
     WorkAnswered,
     WorkFinished,
+    WorkRecorded,
     WorkStarted,
 )
 from matrix.run.progress import Progress, Snapshot
@@ -222,9 +223,8 @@ class Runner:
                     self.flights[event.key].started = True
             case WorkFinished():
                 self._finished(event)
-            case WorkAnswered():
-                if flight := self.flights.pop(event.key, None):
-                    self._put_back(flight)
+            case WorkRecorded() | WorkAnswered():
+                self._found(event)
             case EnvironmentKnown():
                 self.digests[event.request] = event.digest
                 self._land(event.request, still=event.digest)
@@ -243,6 +243,15 @@ class Runner:
         for key, flight in list(self.flights.items()):
             if flight.work.request == request and flight.work.job.environment != still:
                 self._put_back(self.flights.pop(key))
+
+    def _found(self, event: WorkRecorded | WorkAnswered) -> None:
+        """The store has a result that another process has made, for this run or for another one."""
+        key = event.key if isinstance(event, WorkAnswered) else event.result.key
+        if flight := self.flights.pop(key, None):
+            if isinstance(event, WorkAnswered):
+                self._put_back(flight)
+            else:
+                self._conclude(flight, event.result, event.seconds)
 
     def _put_back(self, flight: Flight) -> None:
         for index in flight.nodes:
@@ -273,10 +282,15 @@ class Runner:
         except MatrixError as error:
             self.fatal = self.fatal or error
             return
+        self._conclude(flight, kept, event.seconds, ended=result)
+
+    def _conclude(self, flight: Flight, kept: JobResult, seconds: float, *, ended: JobResult | None = None) -> None:
+        """Takes in what the store has of a job that was carried out; it `ended` so, if that is something else."""
+        job, result = flight.work.job, ended or kept
         self.summary.jobs_run += 1
         self.finished.add(job.key)
-        self.pace.note(job.stage, event.seconds, nodes=len(flight.nodes))
-        self.summary.tool_cpu_seconds += event.end.cpu_seconds
+        self.pace.note(job.stage, seconds, nodes=len(flight.nodes))
+        self.summary.tool_cpu_seconds += result.end.cpu_seconds
         for node in map(self.plan.nodes.__getitem__, flight.nodes):
             if not self.schedule.current(node, job.inputs):
                 self.schedule.put_back(node)

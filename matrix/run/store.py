@@ -105,6 +105,17 @@ class Store(Blobs):
             return None
         return result if all(self.stands(artifact) for artifact in result.outputs) else None
 
+    def arrived(self, key: str) -> JobResult | None:
+        """The result of a job that another process has just recorded; None if it cannot be found."""
+        return self.result(key)
+
+    def share(self, digest: str, *, again: bool = False) -> None:
+        """Lets the machines that share this store have an artifact. `again`: they said that they lack it."""
+
+    def obtain(self, digest: str) -> bool:
+        """Whether an artifact is here whole, perhaps fetched from where machines share theirs."""
+        return self.whole(digest)
+
     def alternatives(self, key: str) -> list[JobResult]:
         """Further results of a job, which other machines had: they left something else than `result`."""
         if not self._has_alternatives:

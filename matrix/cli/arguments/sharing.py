@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from matrix.core.text import gigabytes, whole_number
+from matrix.run.elsewhere.choice import EXECUTORS, HERE
 from matrix.run.shards.dealing import WAVES
 from matrix.run.shards.scripts import SCRIPTS
 
@@ -18,6 +19,23 @@ def add_shard(command: argparse.ArgumentParser) -> None:
     text = "1: exports, and what else needs no other job; 2: the rest, with the bundles of wave 1 merged into the store"
     group.add_argument("--wave", type=int, choices=waves, help=text)
     group.add_argument("--bundle", type=Path, metavar="FILE", help="write there what the shard measured, for `merge`")
+
+
+def add_executor(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("executors", "who carries the jobs out, if not this process")
+    text = "command: processes of `work`; dask: workers of a scheduler; default: %(default)s"
+    group.add_argument("--executor", choices=EXECUTORS, default=HERE, help=text)
+    text = "of Dask, such as tls://HOST:8786; default: a cluster of this machine's own, for this run"
+    group.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
+    text = "a command that carries orders out, such as `ssh HOST iree-matrix work`; repeatable"
+    group.add_argument("--worker", action="append", default=[], metavar="COMMAND", help=text)
+    text = "processes on this machine, where no other is named; default: 2"
+    group.add_argument("--workers", type=whole_number, metavar="N", help=text)
+
+
+def add_work(command: argparse.ArgumentParser) -> None:
+    text = "the order is the first line; a line `stop` lets running jobs finish, and the end of stdin ends all at once"
+    command.add_argument("--attended", action="store_true", help=text)
 
 
 def add_remote(command: argparse.ArgumentParser) -> None:

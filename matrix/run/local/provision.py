@@ -134,7 +134,7 @@ class Provision:
         if event.stands:
             self.disk.found(event.request)
         known = next(iter(self._store.environments_known(event.request, event.recipe, self._engine.name)), None)
-        return None if known and known.refusal and not _is_recent(known) else known
+        return None if known and known.refusal and not is_recent(known) else known
 
     def environment(self, request: EnvironmentRequest) -> Environment | None:
         """The environment, if it exists."""
@@ -296,7 +296,7 @@ class Provision:
         self._announce(Removed(request=request, gone=gone, held_bytes=self.disk.held()))
 
 
-def _is_recent(refused: KnownEnvironment) -> bool:
+def is_recent(refused: KnownEnvironment) -> bool:
     """Whether a refusal still counts. Wheels are published later, too."""
     try:
         at = datetime.fromisoformat(json.loads(refused.record)["refused_at"])

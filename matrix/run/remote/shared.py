@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from matrix.core.keys import Json, asked_digest, canonical
-from matrix.core.records import Artifact, EnvironmentRequest, JobResult, Outcome
+from matrix.core.records import OUTPUT_BYTES, Artifact, EnvironmentRequest, JobResult, Outcome
 from matrix.core.text import counted, say
 from matrix.run.remote.places import PlaceGone, PlaceRefuses, SharedPlace
 from matrix.run.shards.bundles import is_result
@@ -35,6 +35,8 @@ class SharedStore(Store):
         self._place = place
         self._reads = self._writes = True
         self._asked: set[str] = set()
+        self._there: set[str] = set()
+        """Digests of artifacts that this process has put there or found there."""
         self._recipes: dict[str, str] = {}
         """Recipe -> the digest of what was asked for."""
         self.found = self.given = self.damaged = 0
@@ -50,6 +52,9 @@ class SharedStore(Store):
         known = super().result(key)
         if known is not None or key in self._asked or not self._reads:
             return known
+        return self.arrived(key)
+
+    def arrived(self, key: str) -> JobResult | None:
         self._asked.add(key)
         row = self._row(key)
         if row is None:
@@ -60,6 +65,7 @@ class SharedStore(Store):
         outputs = [Artifact(name=each["name"], digest=each["digest"], size=each["size"]) for each in row["outputs"]]
         if not all(self.whole(each.digest) or self._fetched(each) for each in outputs):
             return None
+        self._there.update(each.digest for each in outputs)
         self.keep_records([(row, json.dumps(row, sort_keys=True))], {})
         self.found += 1
         return super().result(key)
@@ -70,8 +76,16 @@ class SharedStore(Store):
         if result.outcome is Outcome.INFRASTRUCTURE:
             return
         if all(self._put(f"cas/{each.digest}", self.blob(each.digest)) for each in result.outputs):
+            self._there.update(each.digest for each in result.outputs)
             files: list[Json] = [{"path": each.name, "digest": {"hash": each.digest}} for each in result.outputs]
             self.given += self._put_row(result.key, {"result": json.loads(json.dumps(asdict(result)))}, files)
+
+    def share(self, digest: str, *, again: bool = False) -> None:
+        if (again or digest not in self._there) and self._put(f"cas/{digest}", self.blob(digest)):
+            self._there.add(digest)
+
+    def obtain(self, digest: str) -> bool:
+        return self.whole(digest) or self._fetched(Artifact(name=digest, digest=digest, size=OUTPUT_BYTES))
 
     # -- environments
 

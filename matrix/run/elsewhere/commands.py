@@ -1,0 +1,42 @@
+"""Workers that are commands: `python -m matrix work`, here or behind `ssh`."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+from matrix.run.elsewhere.attending import Attended
+from matrix.run.elsewhere.executor import BatchOver, PoolEvent, RowTold
+
+
+class CommandPool:
+    """See `matrix.run.elsewhere.executor.Pool`. A process carries out one order."""
+
+    def __init__(self, argvs: Sequence[Sequence[str]], announce: Callable[[PoolEvent], None]) -> None:
+        """`argvs`: the command of each worker."""
+        self._argvs = {f"worker {place} ({shlex.join(argv[:2])})": argv for place, argv in enumerate(argvs, 1)}
+        self._announce, self._attended = announce, Attended()
+        self._threads: list[threading.Thread] = []
+
+    def workers(self) -> Collection[str]:
+        return tuple(self._argvs)
+
+    def start(self, batch: int, order: str, worker: str) -> None:
+        thread = threading.Thread(target=self._carry_out, args=(batch, order, worker), name="attends", daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+        thread.start()
+
+    def _carry_out(self, batch: int, order: str, worker: str) -> None:
+        fault = self._attended.carry_out(self._argvs[worker], order, lambda line: self._announce(RowTold(batch, line)))
+        self._announce(BatchOver(batch, fault))
+
+    def stop(self) -> None:
+        self._attended.stop()
+
+    def end(self) -> None:
+        self._attended.end()
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.join()

@@ -1,0 +1,353 @@
+"""The executor whose work other processes carry out: it forms batches, and takes in what comes back.
+
+A worker carries out one batch at a time. It is known by a name, and may be gone at any moment: what it had not told is
+work again, and what it had recorded is found before it would run twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import queue
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from matrix.core.errors import EngineMissing, PoolGone
+from matrix.core.keys import asked_digest, now
+from matrix.core.machine import machine_class
+from matrix.core.records import EnvironmentRequest, JobEnd, Outcome
+from matrix.engines.contract import Engine
+from matrix.run.elsewhere.batches import MOST_JOBS, choose_batch, choose_environments, known_elsewhere
+from matrix.run.elsewhere.orders import OrderedJob, order_text
+from matrix.run.executor import (
+    Disk,
+    EnvironmentKnown,
+    EnvironmentRefused,
+    Event,
+    ExecutorFault,
+    Noted,
+    Work,
+    WorkAnswered,
+    WorkFinished,
+    WorkRecorded,
+    WorkStarted,
+)
+from matrix.run.local.budget import requests_in_order
+from matrix.run.local.provision import is_recent
+from matrix.run.schedule import TRIES
+from matrix.run.store import ELSEWHERE, KnownEnvironment, Store
+
+SAME_AGAIN = "what is finished is kept: the same command goes on from there"
+NOT_SHARED = "its result is not in the store that the machines share"
+
+
+@dataclass(frozen=True, slots=True)
+class RowTold:
+    """A line of a batch's `work`."""
+
+    batch: int
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOver:
+    """No more rows come of a batch. `fault`: why it ended early. `gone`: no worker can be reached any more."""
+
+    batch: int
+    fault: str = ""
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """Ends a wait for news."""
+
+
+PoolEvent: TypeAlias = RowTold | BatchOver | _Nothing
+
+
+class Pool(Protocol):
+    """Workers that carry out orders. Rows and ends are announced, from any thread."""
+
+    def workers(self) -> Collection[str]:
+        """The names of the workers that are there now. Raises PoolGone."""
+
+    def start(self, batch: int, order: str, worker: str) -> None:
+        """Gives a worker an order. If it is gone before it begins, another one may take it."""
+
+    def stop(self) -> None:
+        """Asks for the end of all batches; running jobs finish."""
+
+    def end(self) -> None:
+        """Ends all batches at once."""
+
+    def close(self) -> None:
+        """Leaves the workers."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Batch:
+    worker: str
+    requests: list[EnvironmentRequest]
+    works: dict[str, Work] = field(default_factory=dict)
+    made: list[EnvironmentRequest] = field(default_factory=list)
+    """Environments that are to be made by it, and whose digests it has not told."""
+
+
+class PoolExecutor:
+    """See `matrix.run.executor.Executor`."""
+
+    prefetch = 0
+
+    def __init__(
+        self, *, store: Store, engine: Engine, jobs: int, make_pool: Callable[[Callable[[PoolEvent], None]], Pool]
+    ) -> None:
+        """`engine` knows what this machine has made; those of the workers have its name. Each has `jobs` at a time."""
+        self._store, self._looking, self._engine = store, engine, engine.name
+        self._raw: queue.SimpleQueue[PoolEvent] = queue.SimpleQueue()
+        self._pool = make_pool(self._raw.put)
+        self.disk = Disk(budget_bytes=0)
+        self.cores = jobs * max(1, len(self._pool.workers()))
+        self._numbers = itertools.count(1)
+        self._waiting: dict[str, Work] = {}
+        self._batches: dict[int, _Batch] = {}
+        self._wanted: list[EnvironmentRequest] = []
+        self._tries: Counter[EnvironmentRequest] = Counter()
+        self._known: dict[str, set[EnvironmentRequest]] = defaultdict(set)
+        self._refused: dict[EnvironmentRequest, dict[str, Event]] = defaultdict(dict)
+        """Of environments that some workers cannot make, or make otherwise: what each said."""
+        self._needed: Callable[[EnvironmentRequest], bool] = lambda _: True
+        self._events: list[Event] = []
+        self._stopping = False
+        self._workers: Collection[str] = ()
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._waiting) < MOST_JOBS * max(1, len(self._workers))
+
+    @property
+    def under_way(self) -> int:
+        return sum(len(batch.works) for batch in self._batches.values())
+
+    @property
+    def installing(self) -> int:
+        return len(self._wanted) + sum(len(batch.made) for batch in self._batches.values())
+
+    def prepare(self, requests: Iterable[EnvironmentRequest], needed: Callable[[EnvironmentRequest], bool]) -> None:
+        self._needed = needed
+        for request in requests_in_order(requests):
+            recipe = ""
+            with contextlib.suppress(EngineMissing):  # a worker may have what this machine lacks
+                recipe = self._looking.recipe(request)
+            known = next(iter(self._store.environments_known(request, recipe, self._engine)), None)
+            if known and known.digest:
+                self._events.append(EnvironmentKnown(request=request, digest=known.digest))
+            elif known and is_recent(known):
+                self._events.append(
+                    EnvironmentRefused(request=request, outcome=Outcome.NOT_INSTALLABLE, reason=known.refusal)
+                )
+            else:
+                self._wanted.append(request)
+
+    def submit(self, work: Work) -> None:
+        self._waiting[work.job.key] = work
+
+    def news(self, seconds: float) -> Sequence[Event]:
+        self._assign()
+        if not self._events:
+            with contextlib.suppress(queue.Empty):
+                self._handle(self._raw.get(timeout=seconds))
+                while not self._raw.empty():
+                    self._handle(self._raw.get_nowait())
+        told, self._events = self._events, []
+        return told
+
+    def wake(self) -> None:
+        self._raw.put(_Nothing())
+
+    def stop(self) -> None:
+        self._stopping = True
+        for work in self._waiting.values():
+            self._tell(work, JobEnd(key=work.job.key, end="killed"))
+        self._waiting, self._wanted = {}, []
+        self._pool.stop()
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def terminate(self) -> None:
+        self._pool.end()
+        self._pool.close()
+
+    # -- from work to batches
+
+    def _assign(self) -> None:
+        if self._stopping:
+            return
+        self._workers = self._pool.workers()
+        busy = {batch.worker for batch in self._batches.values()}
+        idle = [worker for worker in self._workers if worker not in busy]
+        for place, worker in enumerate(idle):
+            refused = {request for request, said in self._refused.items() if worker in said}
+            works = choose_batch(
+                list(self._waiting.values()),
+                workers=len(self._workers),
+                idle=len(idle) - place,
+                here=self._known[worker],
+                elsewhere=known_elsewhere(self._known, worker),
+                refused=refused,
+            )
+            wanted = [request for request in self._wanted if self._needed(request)]
+            made = [] if works else choose_environments(wanted, refused)
+            if works or made:
+                self._start(worker, works, made)
+
+    def _start(self, worker: str, works: Sequence[Work], made: Sequence[EnvironmentRequest]) -> None:
+        requests = list(dict.fromkeys((*(work.request for work in works), *made)))
+        batch = _Batch(worker=worker, requests=requests, works={work.job.key: work for work in works}, made=[*made])
+        for work in works:
+            self._waiting.pop(work.job.key)
+            for _, digest in work.job.inputs:
+                self._store.share(digest)
+        self._wanted = [request for request in self._wanted if request not in made]
+        number = next(self._numbers)
+        self._batches[number] = batch
+        places = {request: place for place, request in enumerate(requests)}
+        jobs = [OrderedJob(job=work.job, environment=places[work.request], again=work.again) for work in works]
+        self._pool.start(number, order_text(self._engine, requests, jobs), worker)
+
+    # -- events
+
+    def _handle(self, event: PoolEvent) -> None:
+        batch = self._batches.get(event.batch) if isinstance(event, RowTold | BatchOver) else None
+        if batch is None:
+            return
+        if isinstance(event, BatchOver):
+            self._over(self._batches.pop(event.batch), event)
+        elif isinstance(event, RowTold):
+            try:
+                self._row(batch, json.loads(event.line))
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                self._events.append(Noted(text=f"{batch.worker}: read {event.line[:80]!r}, expected a row of `work`"))
+
+    def _row(self, batch: _Batch, row: Mapping[str, Any]) -> None:
+        match row["row"]:
+            case "environment":
+                request = batch.requests[row["places"][0]]
+                self._environment(batch, request, str(row["digest"]), str(row["record"]))
+            case "refused":
+                request, outcome = batch.requests[row["places"][0]], Outcome(row["outcome"])
+                said = EnvironmentRefused(request=request, outcome=outcome, reason=str(row["reason"]))
+                self._refuse(batch, said)
+            case "started":
+                self._events.append(WorkStarted(key=str(row["key"])))
+            case "note":
+                self._events.append(Noted(text=f"{batch.worker}: {row['text']}"))
+            case "result":
+                self._result(batch, str(row["key"]), reused=bool(row["reused"]), seconds=float(row["seconds"]))
+            case "fault":
+                if work := batch.works.pop(str(row["key"]), None):
+                    for _, digest in work.job.inputs:
+                        self._store.share(digest, again=True)
+                    self._tell(work, JobEnd(**row["end"]))
+            case _:  # `over`: the end of the process says the same
+                pass
+
+    def _environment(self, batch: _Batch, request: EnvironmentRequest, digest: str, record: str) -> None:
+        asked = request in batch.made
+        if asked:
+            batch.made.remove(request)
+        if record:
+            name = ELSEWHERE.format(request=asked_digest(request, self._engine), digest=digest)
+            known = KnownEnvironment(digest=digest, refusal="", record=record)
+            self._store.remember_environments([(name, known)])
+        meant = {work.job.environment for work in batch.works.values() if work.request == request}
+        said = EnvironmentKnown(request=request, digest=digest)
+        if meant - {digest}:
+            self._put_back(batch, request, said)
+            return
+        self._known[batch.worker].add(request)
+        if asked:
+            self._events.append(said)
+
+    def _refuse(self, batch: _Batch, said: EnvironmentRefused) -> None:
+        if said.request in batch.made:
+            batch.made.remove(said.request)
+            self._wanted.append(said.request)
+        if said.outcome is Outcome.NOT_INSTALLABLE:
+            known = KnownEnvironment(digest="", refusal=said.reason, record=json.dumps({"refused_at": now()}))
+            name = ELSEWHERE.format(request=asked_digest(said.request, self._engine), digest="")
+            self._store.remember_environments([(name, known)])
+            self._settle(said.request, said)
+        else:
+            self._put_back(batch, said.request, said)
+
+    def _put_back(self, batch: _Batch, request: EnvironmentRequest, said: Event) -> None:
+        """A worker cannot make an environment, or makes another one: others are asked, and if all say so, that is
+        it."""
+        for key, work in list(batch.works.items()):
+            if work.request == request:
+                self._waiting[key] = batch.works.pop(key)
+        self._refused[request][batch.worker] = said
+        if not set(self._workers) - self._refused[request].keys():
+            self._settle(request, said)
+
+    def _settle(self, request: EnvironmentRequest, said: Event) -> None:
+        """What is said of an environment holds for the run: its work is dropped."""
+        self._refused.pop(request, None)
+        self._wanted = [each for each in self._wanted if each != request]
+        for key, work in list(self._waiting.items()):
+            if work.request == request:
+                self._waiting.pop(key)
+        self._events.append(said)
+
+    def _result(self, batch: _Batch, key: str, *, reused: bool, seconds: float) -> None:
+        work = batch.works.pop(key, None)
+        if work is None:
+            return
+        result = self._store.arrived(key)
+        if result is None:
+            self._tell(work, JobEnd(key=key, end="lost", error=NOT_SHARED))
+        elif reused and not work.again:
+            self._events.append(WorkAnswered(key=key))
+        else:
+            self._events.append(WorkRecorded(result=result, seconds=seconds))
+
+    def _over(self, batch: _Batch, over: BatchOver) -> None:
+        if over.gone and not self._stopping:
+            self._events.append(ExecutorFault(error=PoolGone(over.fault, tip=SAME_AGAIN)))
+            return
+        fault = over.fault or "it ended without a word of this job"
+        for request in batch.made:
+            self._tries[request] += 1
+            if self._tries[request] < TRIES:
+                self._wanted.append(request)
+            else:
+                self._events.append(
+                    EnvironmentRefused(
+                        request=request, outcome=Outcome.INFRASTRUCTURE, reason=f"{batch.worker}: {fault}"
+                    )
+                )
+        for key, work in batch.works.items():
+            if self._stopping:
+                self._tell(work, JobEnd(key=key, end="killed"))
+            elif (result := self._store.arrived(key)) and not work.again:  # recorded, and not told any more
+                self._events.append(WorkRecorded(result=result, seconds=result.end.seconds))
+            else:
+                self._tell(work, JobEnd(key=key, end="lost", error=f"{batch.worker}: {fault}"))
+
+    def _tell(self, work: Work, end: JobEnd) -> None:
+        self._events.append(
+            WorkFinished(
+                key=work.job.key,
+                end=end,
+                outputs=(),
+                environment=work.job.environment,
+                engine=self._engine,
+                machine=machine_class(),
+                seconds=0.0,
+            )
+        )
