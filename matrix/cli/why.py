@@ -27,6 +27,7 @@ from matrix.results.files import read_runs, run_files
 from matrix.results.published.address import read_published
 from matrix.results.run import Cell, FinishedJob, Run
 from matrix.run.covering.known import covered_plan
+from matrix.run.covering.left_out import left_out_lines
 from matrix.run.evidence import Answered, found_runs, judged_cells, label_of, one_cell, repeated, replay
 from matrix.run.judging import without_folders
 from matrix.run.planning import plan_of, question_of
@@ -84,9 +85,16 @@ def _told(options: Namespace) -> int:
         with Store(options.store, read_only=True) as store:
             engine = lookup_engine(options.engine, store.places)
             run = judged_cells(planned, replay(planned, store, engine).states, store)
-            found, cell = _found(
-                asked, Answered(plan=planned, run=run, engine=engine), options.cell, store, repeated(options)
-            )
+            try:
+                found, cell = _found(
+                    asked, Answered(plan=planned, run=run, engine=engine), options.cell, store, repeated(options)
+                )
+            except CellUnknown as unknown:
+                said = left_out_lines(planned, run, options.cell, repeated(options))
+                if unknown.several or not said:
+                    raise
+                print(escape_controls("\n".join(said)))
+                return EXIT_OK
             if not cell.jobs and (runs := _published(planned)) and _has(runs, cell):
                 return _from_runs(runs, options.cell)
             pasted = [shell_command(found, cell, store)] if cell.jobs else []

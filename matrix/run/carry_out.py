@@ -21,7 +21,7 @@ from matrix.plan.graph import Plan
 from matrix.plan.question import Question, question_text
 from matrix.results.run import Cell, DiskUse
 from matrix.run.cost import environment_costs
-from matrix.run.elsewhere.choice import HERE, executor_elsewhere
+from matrix.run.elsewhere.choice import LOCALLY, executor_elsewhere
 from matrix.run.evidence import judge_of, judged_cells, no_result, replay
 from matrix.run.executor import Disk, Executor
 from matrix.run.local.disk import refuse_beyond, share_of
@@ -75,7 +75,7 @@ def carry_out(
     try:
         is_wrong = judge_of(plan, (), store).is_wrong
         executor: Executor
-        if getattr(options, "executor", HERE) != HERE:
+        if getattr(options, "executor", LOCALLY) != LOCALLY:
             executor = executor_elsewhere(store, options)
         else:
             executor = LocalExecutor(

@@ -34,12 +34,12 @@ def test_no_order_is_told(tmp_path: Path) -> None:
 def test_an_order_in_a_file_gives_rows(tmp_path: Path, store: Path) -> None:
     """`python -m matrix work < work.json > rows.jsonl`, for an environment alone."""
     from matrix.plan.question import Question
-    from matrix.run.elsewhere.orders import order_text
+    from matrix.run.elsewhere.orders import work_order_text
     from matrix.run.planning import plan_of
 
     spec = write_spec(tmp_path / "spec", compilers=RELEASES[:1], runtimes=RELEASES[:1])
     requests = [each for each in plan_of(Question(preset=str(spec))).environments() if each.kind == "runtime"]
-    (tmp_path / "work.json").write_text(order_text("venv", requests, []))
+    (tmp_path / "work.json").write_text(work_order_text("venv", requests, []))
     words = [sys.executable, "-m", "matrix", "work", "--store", str(store)]
     with (tmp_path / "work.json").open() as order:
         done = subprocess.run(

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from matrix.core.text import gigabytes, whole_number
-from matrix.run.elsewhere.choice import EXECUTORS, HERE
+from matrix.run.elsewhere.choice import EXECUTORS, LOCALLY
 from matrix.run.shards.dealing import WAVES
 from matrix.run.shards.scripts import SCRIPTS
 
@@ -24,7 +24,7 @@ def add_shard(command: argparse.ArgumentParser) -> None:
 def add_executor(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("executors", "who carries the jobs out, if not this process")
     text = "command: processes of `work`; dask: workers of a scheduler; default: %(default)s"
-    group.add_argument("--executor", choices=EXECUTORS, default=HERE, help=text)
+    group.add_argument("--executor", choices=EXECUTORS, default=LOCALLY, help=text)
     text = "of Dask, such as tls://HOST:8786; default: a cluster of this machine's own, for this run"
     group.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
     text = "a command that carries orders out, such as `ssh HOST iree-matrix work`; repeatable"

@@ -9,8 +9,8 @@ from matrix.plan.stages import kinds
 from matrix.run.cost import environment_costs
 from matrix.run.executor import Work
 
-LEAST_SECONDS, MOST_SECONDS, MOST_JOBS = 10.0, 60.0, 1000
-SHARE = 4
+LEAST_SECONDS, MOST_SECONDS, MOST_OF_A_BATCH = 10.0, 60.0, 1000
+BATCH_SHARE = 4
 """A batch is this part of what a worker would have in all: the last ones then end together."""
 WORTH_SECONDS = 2.0
 """Work that is worth a process of its own, which takes about half a second to start."""
@@ -18,7 +18,7 @@ WORTH_SECONDS = 2.0
 
 def batch_seconds(total: float, workers: int, idle: int) -> float:
     """The length of a batch: long enough for its overhead, short enough that all idle workers have one."""
-    usual = min(max(total / (SHARE * workers), LEAST_SECONDS), MOST_SECONDS)
+    usual = min(max(total / (BATCH_SHARE * workers), LEAST_SECONDS), MOST_SECONDS)
     return min(usual, max(total / idle, WORTH_SECONDS))
 
 
@@ -44,7 +44,7 @@ def choose_batch(
     chosen: list[Work] = []
     seconds = 0.0
     for work in (each for works in ordered for each in works):
-        if chosen and (seconds + _seconds(work) > longest or len(chosen) >= MOST_JOBS):
+        if chosen and (seconds + _seconds(work) > longest or len(chosen) >= MOST_OF_A_BATCH):
             break
         if work.job.alone and chosen:
             break

@@ -13,11 +13,12 @@ from matrix.engines.choice import lookup_engine
 from matrix.plan.graph import Plan
 from matrix.plan.stages import Node
 from matrix.run.elsewhere.commands import CommandPool
-from matrix.run.elsewhere.executor import Pool, PoolEvent, PoolExecutor
+from matrix.run.elsewhere.executor import PoolExecutor
+from matrix.run.elsewhere.pool import Pool, PoolEvent
 from matrix.run.store import Store
 
-HERE, BY_COMMAND = "local", "command"
-EXECUTORS = (HERE, BY_COMMAND)
+LOCALLY, BY_COMMAND = "local", "command"
+EXECUTORS = (LOCALLY, BY_COMMAND)
 WORKERS = 2
 """Processes on this machine, where nothing is said of them."""
 
@@ -25,13 +26,13 @@ WORKERS = 2
 def refuse_elsewhere(plan: Plan, options: Namespace) -> None:
     """Refuses words that contradict each other, and a plan that only this process can carry out. Raises UsageError."""
     given = {"--scheduler": options.scheduler, "--worker": options.worker, "--workers": options.workers}
-    takes = {HERE: (), BY_COMMAND: ("--worker", "--workers")}[options.executor]
+    takes = {LOCALLY: (), BY_COMMAND: ("--worker", "--workers")}[options.executor]
     if strange := [word for word, value in given.items() if value and word not in takes]:
         raise UsageError(
             f"run --executor {options.executor}: read {strange[0]}, expected no such word",
             tip="--workers and --worker belong to `--executor command`",
         )
-    if options.executor == HERE:
+    if options.executor == LOCALLY:
         return
     why = next(filter(None, map(_why_here, plan.nodes)), "")
     if why:

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 
 from matrix.run.elsewhere.attending import Attended
-from matrix.run.elsewhere.executor import BatchOver, PoolEvent, RowTold
+from matrix.run.elsewhere.pool import BatchOver, PoolEvent, RowTold
 
 
 class CommandPool:
-    """See `matrix.run.elsewhere.executor.Pool`. A process carries out one order."""
+    """See `matrix.run.elsewhere.pool.Pool`. A process carries out one order."""
 
     def __init__(self, argvs: Sequence[Sequence[str]], announce: Callable[[PoolEvent], None]) -> None:
         """`argvs`: the command of each worker."""

@@ -13,15 +13,16 @@ import queue
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
 from matrix.core.errors import EngineMissing, PoolGone
 from matrix.core.keys import asked_digest, now
 from matrix.core.machine import machine_class
 from matrix.core.records import EnvironmentRequest, JobEnd, Outcome
 from matrix.engines.contract import Engine
-from matrix.run.elsewhere.batches import MOST_JOBS, choose_batch, choose_environments, known_elsewhere
-from matrix.run.elsewhere.orders import OrderedJob, order_text
+from matrix.run.elsewhere.batches import MOST_OF_A_BATCH, choose_batch, choose_environments, known_elsewhere
+from matrix.run.elsewhere.orders import OrderedJob, work_order_text
+from matrix.run.elsewhere.pool import SAME_AGAIN, BatchOver, Pool, PoolEvent, RowTold, Woken
 from matrix.run.executor import (
     Disk,
     EnvironmentKnown,
@@ -40,52 +41,7 @@ from matrix.run.local.provision import is_recent
 from matrix.run.schedule import TRIES
 from matrix.run.store import ELSEWHERE, KnownEnvironment, Store
 
-SAME_AGAIN = "what is finished is kept: the same command goes on from there"
 NOT_SHARED = "its result is not in the store that the machines share"
-
-
-@dataclass(frozen=True, slots=True)
-class RowTold:
-    """A line of a batch's `work`."""
-
-    batch: int
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOver:
-    """No more rows come of a batch. `fault`: why it ended early. `gone`: no worker can be reached any more."""
-
-    batch: int
-    fault: str = ""
-    gone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Nothing:
-    """Ends a wait for news."""
-
-
-PoolEvent: TypeAlias = RowTold | BatchOver | _Nothing
-
-
-class Pool(Protocol):
-    """Workers that carry out orders. Rows and ends are announced, from any thread."""
-
-    def workers(self) -> Collection[str]:
-        """The names of the workers that are there now. Raises PoolGone."""
-
-    def start(self, batch: int, order: str, worker: str) -> None:
-        """Gives a worker an order. If it is gone before it begins, another one may take it."""
-
-    def stop(self) -> None:
-        """Asks for the end of all batches; running jobs finish."""
-
-    def end(self) -> None:
-        """Ends all batches at once."""
-
-    def close(self) -> None:
-        """Leaves the workers."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,7 +82,7 @@ class PoolExecutor:
 
     @property
     def has_room(self) -> bool:
-        return len(self._waiting) < MOST_JOBS * max(1, len(self._workers))
+        return len(self._waiting) < MOST_OF_A_BATCH * max(1, len(self._workers))
 
     @property
     def under_way(self) -> int:
@@ -166,7 +122,7 @@ class PoolExecutor:
         return told
 
     def wake(self) -> None:
-        self._raw.put(_Nothing())
+        self._raw.put(Woken())
 
     def stop(self) -> None:
         self._stopping = True
@@ -217,7 +173,7 @@ class PoolExecutor:
         self._batches[number] = batch
         places = {request: place for place, request in enumerate(requests)}
         jobs = [OrderedJob(job=work.job, environment=places[work.request], again=work.again) for work in works]
-        self._pool.start(number, order_text(self._engine, requests, jobs), worker)
+        self._pool.start(number, work_order_text(self._engine, requests, jobs), worker)
 
     # -- events
 

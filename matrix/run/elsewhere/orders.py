@@ -55,7 +55,7 @@ class WorkOrder:
     key_version: int = KEY_VERSION
 
 
-def order_text(engine: str, environments: Sequence[EnvironmentRequest], jobs: Sequence[OrderedJob]) -> str:
+def work_order_text(engine: str, environments: Sequence[EnvironmentRequest], jobs: Sequence[OrderedJob]) -> str:
     """An order as one line of JSON."""
     order = WorkOrder(
         engine=engine,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,24 @@ def test_few_cells_are_run_and_more_where_neighbours_differ(spec, tmp_path, caps
     (tmp_path / "run.json").write_text(document)
     said(capsys, "site", "-o", tmp_path / "site", tmp_path / "run.json")
     assert "possible ones were chosen" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_why_says_of_a_cell_that_it_was_not_chosen(spec, tmp_path, capsys):
+    store = ("--store", tmp_path / "store")
+    said(capsys, "run", spec, "--cover", 1, *store)
+    first = chosen(said(capsys, "show", spec, "--cover", 1, "--format", "json", *store)[0])
+    model, release = next((model, release) for model in MODELS for release in LINES if (model, release) not in first)
+    words = ("why", "--preset", spec, f"model={model}", f"scaler={release}", *store)
+    told, _ = said(capsys, *words, "--cover", 1)
+    assert told.startswith(f"not chosen: the covering array has not the cell model={model} scaler={release}\n")
+    assert "strength 1, seed 0: 9 of 27" in told and told.count("nearest ") == 3
+    command = shlex.split(told.rstrip().splitlines()[-1])
+    assert command[:4] == ["python", "-m", "matrix", "run"] and "--cover 0 --only" in told
+    _, ran = said(capsys, *command[3:])
+    assert "1 jobs run" in ran or "2 jobs run" in ran
+    assert "\noutcome " in said(capsys, *words, "--cover", 0)[0]
+    _, told = said(capsys, *words[:-3], "scaler=77.0", *store, "--cover", 1, status=2)
+    assert "no cell fits" in told
 
 
 def test_densify_adds_no_more_than_it_may(spec, tmp_path, capsys):

@@ -15,7 +15,7 @@ from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.plan.stages import make_job
 from matrix.run.elsewhere.batches import batch_seconds, choose_batch, choose_environments
-from matrix.run.elsewhere.orders import OrderedJob, order_text, read_order
+from matrix.run.elsewhere.orders import OrderedJob, read_order, work_order_text
 from matrix.run.executor import Work
 from matrix.run.planning import plan_of
 
@@ -36,7 +36,7 @@ def ordered(plan: Plan) -> tuple[list[EnvironmentRequest], list[OrderedJob]]:
 
 def test_an_order_is_read_as_it_was_written_and_has_no_folder_in_it(plan, tmp_path):
     requests, jobs = ordered(plan)
-    text = order_text("venv", requests, jobs)
+    text = work_order_text("venv", requests, jobs)
     assert str(Path(__file__).parents[3]) not in text and "\n" not in text
     order = read_order(text, tmp_path)
     assert list(order.environments) == requests
@@ -49,7 +49,7 @@ def test_a_lock_that_no_checkout_has_comes_along(plan, tmp_path):
     path = tmp_path / "own.txt"
     path.write_bytes(requests[0].lock.path.read_bytes())
     requests = [replace(requests[0], lock=replace(requests[0].lock, path=path))]
-    text = order_text("venv", requests, jobs)
+    text = work_order_text("venv", requests, jobs)
     path.unlink()
     (there,) = read_order(text, tmp_path).environments
     assert there.lock.path.name == f"{there.lock.digest}.txt" and there.lock.path.is_file()
@@ -76,7 +76,7 @@ def changed(text: str, **fields: object) -> str:
 )
 def test_what_is_no_order_for_this_checkout_is_refused(plan, tmp_path, change, message):
     with pytest.raises(OrderFault, match=message.replace("[", r"\[")) as refused:
-        read_order(change(order_text("venv", *ordered(plan))), tmp_path)
+        read_order(change(work_order_text("venv", *ordered(plan))), tmp_path)
     assert refused.value.tip
 
 
