@@ -15,7 +15,7 @@ from matrix.results.run import Cell, Run
 MOST_LOOKED_AT = 100_000
 """Combinations of options that are looked at for the words of a cell."""
 NEAREST = 3
-MEASURES = "python -m matrix run"
+_MEASURED_BY = "python -m matrix run"
 
 
 def left_out_lines(plan: Plan, run: Run, choices: Sequence[str], where: Sequence[str]) -> list[str]:
@@ -33,7 +33,7 @@ def left_out_lines(plan: Plan, run: Run, choices: Sequence[str], where: Sequence
     named = {axis: first[axis] for axis in space.names if axis in wanted or len(_labels(cells, axis)) == 1}
     words = [f"{axis}={label}" for axis, label in named.items() if axis in wanted]
     among = f"none of the {counted(len(cells), 'cell')} with {' '.join(words)}"
-    measured = [*MEASURES.split(), plan.spec.source, *_without_cover(plan), *where, "--cover", "0"]
+    measured = [*_MEASURED_BY.split(), plan.spec.source, *_without_cover(plan), *where, "--cover", "0"]
     return [
         f"not chosen: the covering array has {among if len(cells) > 1 else 'not the cell ' + ' '.join(words)}",
         "",
