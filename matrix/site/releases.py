@@ -104,7 +104,12 @@ class Release:
 
 
 def release_link(product: str, version: str) -> str:
-    return f"release/{product.replace(' ', '-')}-{slug(version)}.html"
+    return f"release/{_plain(product)}-{slug(version)}.html"
+
+
+def _plain(product: str) -> str:
+    """`onnx-runtime`: in an address."""
+    return product.replace(" ", "-")
 
 
 def link_of(axis: str, label: str) -> str:
@@ -167,7 +172,7 @@ def release_costs(runs: Sequence[Run], product: str, before: str, after: str) ->
 
 
 def compare_link(before: Release, after: Release) -> str:
-    return f"compare/{before.product}-{slug(before.version)}--{slug(after.version)}.html"
+    return f"compare/{_plain(before.product)}-{slug(before.version)}--{slug(after.version)}.html"
 
 
 def _beside(table: Square, axis: str, label: str, before: str) -> ReleaseRow:
