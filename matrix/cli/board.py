@@ -237,7 +237,6 @@ def check_bundle(options: Namespace) -> None:
 def do_bundle(options: Namespace) -> int:
     """Runs one cell of the preset, and writes a folder for a real board from its files."""
     check_bundle(options)
-    _say(f"== {options.model} by {options.route}, runtime {options.toolchain}: built, compiled and run")
     spec = replace(board_spec(options.source, [options.model]), exclude=())
     asked = {axis: getattr(options, axis) for axis in (COMPILER, "python", TORCH, TURBINE)}
     question = Question(
@@ -248,6 +247,7 @@ def do_bundle(options: Namespace) -> int:
         torch_variant=options.torch_build,
     )
     plan = resolved(lambda: plan_for(spec, question, options.store))
+    _say(f"== {options.model} by {options.route}, runtime {options.toolchain}: built, compiled and run")
     with Store(options.store) as store:
         summary = carry_out(plan, store, options, words=["bundle", f"{options.source}", *question.only])
         if summary.interrupted:

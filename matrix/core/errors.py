@@ -253,7 +253,7 @@ class OrderFault(MatrixError):
 
 class PoolGone(MatrixError):
     exit_code = EXIT_UNREACHABLE
-    meaning = "`run --executor`: the scheduler, or all workers, stopped answering in mid-run"
+    meaning = "`run --executor`: all workers stopped answering in mid-run"
 
 
 class NotAllMeasured(MatrixError):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from bad_input import rows_of
 
 VERBS = """
-rum                                        | VERB | 'rum' | expected one of plan, run, show
+rum                                        | VERB | 'rum' | expected one of plan, run, merge
 RUN                                        | VERB | 'RUN' | expected one of plan, run
 ""                                         | VERB | '' | expected one of plan
 --store x                                  | VERB | 'x' | expected one of
 -x                                         | VERB | nothing | expected
 help                                       | VERB | 'help' | expected one of
 runn spec.toml                             | VERB | 'runn' | did you mean 'run'?
-doctor now                                 | doctor | 'now' | expected no such word
+doctor now                                 | preset | 'now' | expected one of
 doctor --all                               | doctor | '--all' | expected no such word
 clean store                                | clean | 'store' | expected no such word
 compare run.json                           | AFTER.json | nothing | expected
@@ -111,7 +111,6 @@ plan binary                                | preset | 'binary' | expected one of
 plan empty                                 | empty | format | expected 1
 plan taken                                 | taken | line 1 | expected
 plan run.json                              | run.json | line 1 | expected
-plan model.py                              | model.py | line | expected
 plan ""  --only x                          | --only | 'x' | expected AXIS=VALUE
 plan spec.toml --only compilr=3.8.0        | --only | 'compilr=3.8.0' | did you mean 'compiler'?
 plan spec.toml --only compiler             | --only | 'compiler' | expected AXIS=VALUE

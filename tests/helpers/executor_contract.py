@@ -30,7 +30,6 @@ def options(**more: object) -> Namespace:
     words = {
         "engine": "venv",
         "executor": "local",
-        "scheduler": "",
         "worker": [],
         "workers": 2,
         "jobs": 2,

@@ -23,10 +23,8 @@ def add_shard(command: argparse.ArgumentParser) -> None:
 
 def add_executor(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("executors", "who carries the jobs out, if not this process")
-    text = "command: processes of `work`; dask: workers of a scheduler; default: %(default)s"
+    text = "command: processes of `work`; default: %(default)s"
     group.add_argument("--executor", choices=EXECUTORS, default=LOCALLY, help=text)
-    text = "of Dask, such as tls://HOST:8786; default: a cluster of this machine's own, for this run"
-    group.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
     text = "a command that carries orders out, such as `ssh HOST iree-matrix work`; repeatable"
     group.add_argument("--worker", action="append", default=[], metavar="COMMAND", help=text)
     text = "processes on this machine, where no other is named; default: 2"

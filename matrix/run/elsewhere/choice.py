@@ -1,4 +1,4 @@
-"""Who carries out the jobs of a run: this process, processes of `work`, or workers of Dask."""
+"""Who carries out the jobs of a run: this process, or processes of `work`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORKERS = 2
 
 def refuse_elsewhere(plan: Plan, options: Namespace) -> None:
     """Refuses words that contradict each other, and a plan that only this process can carry out. Raises UsageError."""
-    given = {"--scheduler": options.scheduler, "--worker": options.worker, "--workers": options.workers}
+    given = {"--worker": options.worker, "--workers": options.workers}
     takes = {LOCALLY: (), BY_COMMAND: ("--worker", "--workers")}[options.executor]
     if strange := [word for word, value in given.items() if value and word not in takes]:
         raise UsageError(

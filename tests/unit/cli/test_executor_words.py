@@ -11,7 +11,6 @@ from matrix.cli.main import main
     ("words", "message"),
     [
         (("--workers", "3"), "run --executor local: read --workers, expected no such word"),
-        (("--executor", "command", "--scheduler", "tls://x:1"), "run --executor command: read --scheduler"),
         (("--executor", "command", "--worker", "ssh x iree-matrix work"), "read it without --remote"),
         (("--executor", "slurm"), "--executor: read 'slurm', expected one of local, command"),
         (("--executor", "command", "--workers", "0"), "expected a whole number from 1 to 9999"),
