@@ -585,7 +585,7 @@ def test_printed_the_report_has_fewer_than_12_pages_and_begins_with_one_of_summa
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 688, "height": 1016})  # A4 at 96 dots an inch, within the margins
     box = page.locator("#summary").bounding_box()
-    assert box["y"] + box["height"] <= 1016
+    assert box["y"] + box["height"] <= 1016, box
     assert page.locator("#summary").evaluate("section => getComputedStyle(section).breakAfter") == "page"
     assert page.locator(".contents a").count() >= 9
 
