@@ -136,8 +136,9 @@ class CostChange:
 def cost_changes(runs: Sequence[Run], axis: str, before: str, after: str) -> tuple[CostChange, ...]:
     """Every measure of every place that both releases have in one table of times, and its instructions where they are
     counted, the largest change first. Times of different runs are not compared: they may be of different machines."""
-    found = [change for run in runs for change in _of_run(run, axis, before, after)]
-    found += [change for run in runs for change in _counted(run, axis, before, after)]
+    having = [run for run in runs if {before, after} <= {cell.axes.get(axis) for cell in run.cells}]
+    found = [change for run in having for change in _of_run(run, axis, before, after)]
+    found += [change for run in having for change in _counted(run, axis, before, after)]
     return tuple(sorted(found, key=lambda change: (not change.changed, -change.size)))
 
 

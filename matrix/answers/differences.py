@@ -83,6 +83,8 @@ def release_pairs(runs: Sequence[Run], axis: str, before: str, after: str) -> li
     with it, so that a cell of two runs may have two partners."""
     pairs: dict[tuple[str, str], PairOfRuns] = {}
     for run in runs:
+        if all(cell.axes.get(axis) != before for cell in run.cells):
+            continue
         known = {cell.name: cell for cell in run.cells}
         tied = [other for other in run.names if all(cell.axes.get(other) == cell.axes.get(axis) for cell in run.cells)]
         for cell in run.cells:
