@@ -21,6 +21,7 @@ from matrix.answers.pins.requirements import (
     requirements_files,
     requirements_text,
 )
+from matrix.answers.releases.compatibility import COLUMN_MEANS, FEWEST_RELEASES, HEADERS, compatibilities
 from matrix.core.data import STORE_LOCKS, data_root, model_files
 from matrix.core.disk import write_output
 from matrix.core.errors import (
@@ -38,6 +39,7 @@ from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import did_you_mean
 from matrix.images.tested_image import image_words
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
+from matrix.plan.locks import release_dates
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import is_file
 from matrix.results.files import read_runs, run_files
@@ -190,6 +192,23 @@ def do_candidates(options: Namespace) -> int:
     if found.empty:
         print(f"not in these results, so not in the score: {', '.join(found.empty)}")
     print(plain_rows([[name, ranking.MEANS[name]] for name in columns], headers=()))
+    return EXIT_OK
+
+
+def do_compatibility(options: Namespace) -> int:
+    """Prints how far the files of one release load on another, a row for each backend, target and set of releases."""
+    found = compatibilities(runs_of(options), release_dates(data_root() / "images" / "locks"))
+    if not found:
+        raise ResultsFault(
+            f"read no table of {FEWEST_RELEASES} releases that make files by as many that load them, expected one",
+            tip="name results of such a question with --results: portability, for example",
+        )
+    if options.format == "json":
+        print(json.dumps([each.as_json() for each in found], indent=1))
+        return EXIT_OK
+    print(escape_controls(plain_rows([each.row for each in found], headers=HEADERS)))
+    print()
+    print("\n".join(COLUMN_MEANS))
     return EXIT_OK
 
 

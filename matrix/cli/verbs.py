@@ -26,6 +26,7 @@ VERBS = {
     "profile": "what each dispatch executes, by operation of the model; of two releases: what executes more or fewer",
     "tune": "the compile flags that make a model cheaper: sets halved by instructions, the best confirmed by times",
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
+    "compatibility": "which share of pairs of releases passes, and since when every later one does: IREE and others",
     "diff": "what got worse or better, and why: two runs or releases; status 1 only if worse. Or two modules",
     "compare": "two runs as JSON that should be equal: any difference, digests too; exit status 1 if there is one",
     "keep": "keep published runs by date and machine, small: `diff` then compares any two dates",
@@ -44,7 +45,7 @@ VERBS = {
     "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
 }
 VERB_MODULES = {
-    "answer": ("advise", "badge", "candidates", "check"),
+    "answer": ("advise", "badge", "candidates", "check", "compatibility"),
     "bisect": ("bisect",),
     "export": ("export",),
     "publish": ("keep", "picture", "report", "site", "whatis"),
@@ -85,6 +86,7 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "profile": (profile.add_profile, options.add_means),
     "tune": (tune.add_tune, options.add_means),
     "candidates": (answers.add_weights, options.add_own_run),
+    "compatibility": (answers.add_compatibility, options.add_own_run),
     "diff": (options.add_own_run, answers.add_difference, options.add_means, kept.add_archive),
     "compare": (answers.add_two_runs,),
     "keep": (kept.add_keep,),

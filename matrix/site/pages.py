@@ -10,6 +10,7 @@ from typing import Any
 
 from matrix.answers.costs import CostChange
 from matrix.answers.pins.recommendations import Recommendation
+from matrix.answers.releases.compatibility import Dates
 from matrix.core.store_paths import path_closure
 from matrix.core.versions import are_versions, is_dated, releases_first
 from matrix.plan.stages import kinds
@@ -26,7 +27,6 @@ from matrix.site.notices import Head, head_of, join_heads, labels_of
 from matrix.site.pictures.chart import Chart
 from matrix.site.pins import PINS_PAGE, asked_words, pin_link, pin_view, pins_table
 from matrix.site.releases import (
-    Dates,
     Release,
     ReleaseRow,
     compare_link,
@@ -49,6 +49,7 @@ from matrix.site.squares import (
 from matrix.site.triaged import triage_views
 from matrix.site.views import (
     charts_view,
+    compatibility_view,
     cost_views,
     signature_view,
     signed,
@@ -58,7 +59,7 @@ from matrix.site.views import (
     templates,
 )
 
-LOADS_PAGE, RELEASES_PAGE = "loads.html", "releases.html"
+LOADS_PAGE, RELEASES_PAGE, COMPATIBILITY_PAGE = "loads.html", "releases.html", "compatibility.html"
 MOST_COMPARED = 20
 """The most releases of a product of which every two have a page; a site with more compares neighbours."""
 
@@ -92,10 +93,10 @@ class Site:
         dates: Dates | None = None,
         repository: str = "",
     ) -> None:
-        self._repository = repository
+        self._repository, self._dates = repository, dates or {}
         self._runs, self._tables, self._charts, self._pins = runs, tables, charts, pins
         self._finder = Finder(tables)
-        self.releases = find_releases(tables, dates or {})
+        self.releases = find_releases(tables, self._dates)
         self._models = _models(tables)
         self.signed = signed(tables)
         self._known_costs: dict[str, tuple[str, list[CostChange]]] = {}
@@ -165,6 +166,8 @@ class Site:
             models=list(self._models),
             signatures=[signature_view(name, group) for name, group in self.signed.items()],
         )
+        compatible = compatibility_view(self._runs, self._tables, self._dates)
+        yield self._page(COMPATIBILITY_PAGE, "compatibility.html", **compatible)
         yield self._page(LOADS_PAGE, "loads.html", table=start, answers=square_view(start)["answers"])
 
     def _page(self, path: str, template: str, **context: object) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from matrix.answers.advice import newest_first
 from matrix.answers.costs import CostChange, cost_changes
 from matrix.answers.differences import Direction, turn_of
+from matrix.answers.releases.compatibility import Dates
 from matrix.core.versions import are_versions, is_dated, is_version, releases_first
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
@@ -16,9 +17,6 @@ from matrix.results.run import Cell, Run
 from matrix.results.square import Square
 from matrix.site.harmless import slug
 from matrix.site.squares import column_answer, evidence_of, labels_text, row_answer
-
-Dates = Mapping[str, Mapping[str, datetime.date]]
-"""Package -> version -> the day of its upload."""
 
 
 def products() -> dict[str, str]:
@@ -104,10 +102,10 @@ class Release:
 
 
 def release_link(product: str, version: str) -> str:
-    return f"release/{_plain(product)}-{slug(version)}.html"
+    return f"release/{plain_product(product)}-{slug(version)}.html"
 
 
-def _plain(product: str) -> str:
+def plain_product(product: str) -> str:
     """`onnx-runtime`: in an address."""
     return product.replace(" ", "-")
 
@@ -172,7 +170,7 @@ def release_costs(runs: Sequence[Run], product: str, before: str, after: str) ->
 
 
 def compare_link(before: Release, after: Release) -> str:
-    return f"compare/{_plain(before.product)}-{slug(before.version)}--{slug(after.version)}.html"
+    return f"compare/{plain_product(before.product)}-{slug(before.version)}--{slug(after.version)}.html"
 
 
 def _beside(table: Square, axis: str, label: str, before: str) -> ReleaseRow:

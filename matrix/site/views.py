@@ -14,6 +14,7 @@ import jinja2
 
 from matrix.answers import predictions
 from matrix.answers.costs import CostChange
+from matrix.answers.releases.compatibility import COLUMN_MEANS, HEADERS, Dates, compatibilities
 from matrix.core.store_paths import path_closure, store_path_name
 from matrix.core.text import counted
 from matrix.results import signatures
@@ -245,3 +246,18 @@ def signature_view(name: str, group: Signed) -> dict[str, Any]:
         "lines": lines,
         "next": steps[0] if steps else "",
     }
+
+
+def compatibility_view(runs: Sequence[Run], tables: Sequence[Square], dates: Dates) -> dict[str, Any]:
+    """How far the files of one release load on another: a row for each backend with the page of its square."""
+    pages = {_place(table): f"square/{slug_of(table)}.html" for table in tables}
+    found = compatibilities(runs, dates)
+    return {
+        "headers": HEADERS,
+        "means": COLUMN_MEANS,
+        "rows": [(each.row, pages.get(_place(each.square), "")) for each in found],
+    }
+
+
+def _place(table: Square) -> tuple[int, str, str, tuple[tuple[str, str], ...]]:
+    return id(table.run), table.row_axis, table.column_axis, tuple(sorted(table.others.items()))

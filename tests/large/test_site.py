@@ -388,6 +388,20 @@ def test_every_model_target_and_python_has_a_page_of_what_to_pin(site, pages):
     assert answered == 26
 
 
+def test_no_address_needs_to_be_quoted(site):
+    names = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    assert {name for name in names if not re.fullmatch(r"[A-Za-z0-9._/-]+", name)} == set()
+
+
+def test_compatibility_is_one_click_away_and_leads_to_each_square(site, pages):
+    """A row of each backend."""
+    assert "compatibility.html" in pages[site / "index.html"].links
+    page = pages[site / "compatibility.html"]
+    for preset in ("portability", "portability_onnxruntime", "portability_litert", "vulkan"):
+        assert any(link.startswith(f"square/{preset}-") for link in page.links), preset
+    assert "117 of 126 (93 %)" in page.text and "33 of 120 (28 %)" in page.text
+
+
 def test_what_to_pin_is_two_clicks_away_also_where_nothing_is(site, pages):
     """For llama_2l on aarch64, which nobody measured."""
     assert "pins.html" in pages[site / "index.html"].links

@@ -27,6 +27,11 @@ def add_weights(command: argparse.ArgumentParser) -> None:
     add_results(command, "default: the committed ones")
 
 
+def add_compatibility(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    add_results(command, "default: the committed ones")
+
+
 def add_difference(command: argparse.ArgumentParser) -> None:
     what = "BEFORE.json AFTER.json or PRESET@DATE twice, BEFORE.vmfb AFTER.vmfb, or AXIS VALUE VALUE: torch 2.8.0 2.9.1"
     command.add_argument("what", nargs="+", metavar="WHAT", help=what)

@@ -18,7 +18,7 @@ from matrix.results.square import Square
 from matrix.site.harmless import slug
 from matrix.site.pages import changed
 from matrix.site.pins import pin_link, pin_name, requirements_link
-from matrix.site.releases import Changed, Release
+from matrix.site.releases import Changed, Release, plain_product
 from matrix.site.squares import evidence_of, meaning, slug_of
 from matrix.site.views import Signed
 
@@ -35,7 +35,7 @@ def pair_path(table: Square) -> str:
 
 
 def release_path(release: Release) -> str:
-    return f"{API_FOLDER}/releases/{release.product}-{slug(release.version)}.json"
+    return f"{API_FOLDER}/releases/{plain_product(release.product)}-{slug(release.version)}.json"
 
 
 def signature_path(name: str) -> str:
