@@ -13,10 +13,11 @@ from pathlib import Path
 from containers import containers_of
 from disks import NoDisk, small_disk
 from family import Family, Trial
-from invariants import broken_after
+from invariants import broken_after, last_line
 from second_daemon import NoDaemon, SecondDaemon, second_daemon
 from workload import Bed, Call, Place
 
+from matrix.core.errors import EXIT_MISSING
 from matrix.engines.docker.daemon import Daemon
 
 DISK_BYTES = 4 << 30
@@ -25,6 +26,8 @@ AWAY_SECONDS = (0.0, 3.0)
 LOADING_SECONDS = 20.0
 """How long a run takes about that loads its images first."""
 CHECKED_STATUSES = (0, 5, 7, 8)
+NO_DAEMON = "no container daemon answers"
+"""What a run says, with status 3, that finds none when it first asks: nothing was begun."""
 
 
 def stopped(daemon: SecondDaemon, place: Place, away: float) -> None:
@@ -141,8 +144,9 @@ def one_fault(bed: Bed, daemon: SecondDaemon, fault: Fault, *, share: float, awa
         ended = place.finish(call)
         broken = broken_after(bed, place)
     name = f"docker: {fault.__name__.replace('_', ' ')} after {moment:.1f} s for {away:.1f} s{', cold' if cold else ''}"
-    if ended.status not in CHECKED_STATUSES:
-        broken = (f"status {ended.status}, expected one of {CHECKED_STATUSES}", *broken)
+    none_found = ended.status == EXIT_MISSING and NO_DAEMON in ended.err
+    if ended.status not in CHECKED_STATUSES and not none_found:
+        broken = (f"status {ended.status}, expected one of {CHECKED_STATUSES}: {last_line(ended.err)}", *broken)
     return Trial(fault=name, broken=broken)
 
 

@@ -244,7 +244,7 @@ def test_the_flags_of_a_cpu_are_shown_whole_and_runs_of_one_machine_are_twins(tm
 
 
 def test_the_start_page_answers_before_it_asks(site):
-    """The answer in words, the three questions that people come with, what to conclude, what the model is."""
+    """The answer in words, the questions that people come with, what to conclude, what the model is."""
     html = read(site / "index.html")
     before = words(html.partition('<form class="pick"')[0])
     assert "modules of compilers 3.4 to 3.7 run on runtimes 3.4 to 3.7" in before
@@ -255,6 +255,7 @@ def test_the_start_page_answers_before_it_asks(site):
     assert asked == {
         "loads.html": "What loads my file?",
         "pins.html": "What do I pin?",
+        "compatibility.html": "How compatible are releases?",
         "release/iree-3.13.0.html": "What did the last release change? (3.13.0)",
     }
     assert all((site / link).is_file() for link in asked)
