@@ -7,6 +7,7 @@ waits for one; where there is none until the end, the trial begins again with an
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import os
 import random
@@ -41,9 +42,10 @@ def family_of(pid: int) -> dict[int, str]:
     """A process and all below it. Asked a hundred times a second, so not by a look at every process of the machine."""
     found = [pid]
     for each in found:
-        for children in Path(f"/proc/{each}/task").glob("*/children"):
+        # pathlib's raises where a process ends meanwhile
+        for children in glob.glob(f"/proc/{each}/task/*/children"):  # noqa: PTH207
             with contextlib.suppress(OSError):
-                found += map(int, children.read_text().split())
+                found += map(int, Path(children).read_text().split())
     return {each: command_of(each) for each in found}
 
 
