@@ -27,6 +27,8 @@ LEAST = {
     "sve-3.13.0": "Armv8.2-A with SVE",
     "arm-3.5.0": "Armv7-A with NEON",
     "armv6-3.13.0": "Armv5TE with VFPv2",
+    "armv5te-3.13.0": "Armv5TE",
+    "armv7-vfpv3-3.13.0": "Armv7-A with VFPv3",
 }
 
 
