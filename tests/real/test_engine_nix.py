@@ -327,7 +327,7 @@ def test_a_build_that_lacks_a_file_names_the_command_that_brings_it(nix, tmp_pat
     target = replace(target_of("environments.runtime-3_8_0"), table=table)
     said = r"/\S+\.whl is not in the Nix store: put it there with: python -m matrix image build --engine nix"
     with pytest.raises(InputLacking, match=said):
-        nix.build(target)
+        nix.build(target, tmp_path)
 
 
 @pytest.mark.full

@@ -56,7 +56,7 @@ class Maker:
         with self._holding() as links:
             if not settings().asks_caches and self.store.missing([str(place.tree)]):
                 self._add_inputs(place, links)
-            self._with_inputs(place, links, lambda: self.store.build(self._target("programs", place), root))
+            self._with_inputs(place, links, lambda: self.store.build(self._target("programs", place), links, root))
 
     def check(self, place: StoreEnvironment) -> str:
         """Builds an environment and its programs again, and compares them with the store. Returns how they differ;
@@ -68,8 +68,8 @@ class Maker:
             return next(filter(None, different), "") or self.store.changed([tree.path for tree in place.trees])
 
     def _checked(self, place: StoreEnvironment, links: Path, target: NixTarget) -> str:
-        self._with_inputs(place, links, lambda: self.store.build(target))
-        return self._with_inputs(place, links, lambda: self.store.check(target))
+        self._with_inputs(place, links, lambda: self.store.build(target, links))
+        return self._with_inputs(place, links, lambda: self.store.check(target, links))
 
     @contextlib.contextmanager
     def _holding(self) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import grp
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from matrix.artifacts.json_reader import read_json
 from matrix.core import processes
-from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
+from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, ProgramKilled, StoreUnusable
 from matrix.core.processes import Completed
 from matrix.core.store_paths import StorePath, parse_registrations
 from matrix.images.nix.nar import STORE
@@ -53,9 +54,14 @@ class Settings:
         found: list[str] = []
         if not self.asks_caches:
             found += ["--option", "substitute", "false"]
-        if os.geteuid() == 0 and self.build_users_group and not _is_group(self.build_users_group):
+        if os.geteuid() == 0 and self.build_users_group and not self.has_build_users:
             found += ["--option", "build-users-group", ""]
         return tuple(found)
+
+    @property
+    def has_build_users(self) -> bool:
+        """Whether other users build where root asks: they may not enter a folder of ours."""
+        return bool(self.build_users_group) and _is_group(self.build_users_group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,22 +140,22 @@ class NixStore:
                 raise InputLacking(str(error), tip="run again: the missing files are added")
             raise error
 
-    def build(self, target: NixTarget, root: Path | None = None) -> None:
-        """Builds a target, and adds the garbage collector root `root` for it.
+    def build(self, target: NixTarget, temporary: Path, root: Path | None = None) -> None:
+        """Builds a target in a folder below `temporary`, and adds the garbage collector root `root` for it.
 
         Raises InputLacking, ImageFault, DiskFull, StoreUnusable.
         """
         link = ("--out-link", str(root)) if root else ("--no-out-link",)
-        done = self._run("nix-build", *target.words, *link, seconds=NIX_BUILD_SECONDS)
+        done = self._build(target, temporary, *link)
         if not done.ok:
             raise nix_failure(done, f"cannot build {target.attribute}")
 
-    def check(self, target: NixTarget) -> str:
+    def check(self, target: NixTarget, temporary: Path) -> str:
         """Builds a target again. Returns how it differs from the store; empty: it is the same.
 
         Raises InputLacking, DiskFull, StoreUnusable.
         """
-        done = self._run("nix-build", *target.words, "--no-out-link", "--check", seconds=NIX_BUILD_SECONDS)
+        done = self._build(target, temporary, "--no-out-link", "--check")
         if done.ok:
             return ""
         error = nix_failure(done, f"cannot build {target.attribute} again")
@@ -200,6 +206,13 @@ class NixStore:
             raise nix_failure(done, "cannot read the database of the Nix store")
         return {each.path: each for each in parse_registrations(done.stdout)}
 
+    def _build(self, target: NixTarget, temporary: Path, *more: str) -> Completed:
+        """Nix makes a folder for each build, and one that is killed leaves it: below `temporary` it is ours to
+        remove."""
+        argv = ["nix-build", *self._options, *target.words, *more]
+        own = {} if settings().has_build_users else {"TMPDIR": str(temporary)}
+        return processes.run(argv, timeout=NIX_BUILD_SECONDS, env={**os.environ, **own})
+
     def _run(self, *argv: str, seconds: float = NIX_QUERY_SECONDS) -> Completed:
         return processes.run([argv[0], *self._options, *argv[1:]], timeout=seconds)
 
@@ -239,14 +252,10 @@ def _last(done: Completed) -> str:
     return next(reversed(done.tail.strip().splitlines()), "")
 
 
-def _calm(said: str) -> str:
-    """Nix's output without the traceback of a builder that a signal ended: of what it quotes of the log, the last
-    line."""
-    lines = said.splitlines()
-    quoted = [line for line in lines if line.lstrip().startswith(">")]
-    if not any("Traceback" in line for line in quoted):
-        return said
-    return "\n".join(line for line in lines if line not in quoted[:-1])
+TRACEBACK = re.compile(r"^([ >]*)Traceback \(most recent call last\):\n(?:\1[ \t].*\n)*", re.M)
+"""Of a builder, as it is printed at once or quoted from the log; the line of the exception is not in it."""
+FROM_OUTSIDE = re.compile(r"interrupted by the user|builder for .* failed (?:due to signal|with exit code 130\b)")
+"""Nix or a builder was ended by a signal. Python as the first process of a sandbox ends with 130 for SIGINT."""
 
 
 def nix_failure(done: Completed, what: str) -> MatrixError:
@@ -256,7 +265,10 @@ def nix_failure(done: Completed, what: str) -> MatrixError:
     for words, kind, meaning, tip in SAID:
         if any(word in done.output for word in words):
             return kind(f"{what}: {meaning}{last}", tip=tip)
-    plain = processes.failure(replace(done, stdout=_calm(done.stdout), stderr=_calm(done.stderr)), what)
+    calm = replace(done, stdout=TRACEBACK.sub("", done.stdout), stderr=TRACEBACK.sub("", done.stderr))
+    plain = processes.failure(calm, what)
+    if FROM_OUTSIDE.search(done.output):
+        return ProgramKilled(str(plain), tip="run the same command again")
     if "builder for" in done.output:
         return ImageFault(str(plain), tip="the whole log: nix-store --read-log, and that .drv")
     return plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, StoreUnusable
+from matrix.core.errors import DiskFull, EngineMissing, ImageFault, MatrixError, ProgramKilled, StoreUnusable
 from matrix.core.processes import Completed
 from matrix.engines.nix.store import InputLacking, Settings, nix_failure
 
@@ -21,6 +21,9 @@ SAID = {
     "error: builder for '/nix/store/x.drv' failed with exit code 1": ImageFault,
     "x.whl: no space left to unpack it\nerror: builder for '/nix/store/x.drv' failed with exit code 1": DiskFull,
     "don't know how to build these paths:\n  /nix/store/x": InputLacking,
+    "error: builder for '/nix/store/x.drv' failed due to signal 9 (Killed)": ProgramKilled,
+    "error: builder for '/nix/store/x.drv' failed with exit code 130": ProgramKilled,
+    "error: interrupted by the user": ProgramKilled,
     "error: cannot evaluate": MatrixError,
 }
 
@@ -38,17 +41,27 @@ def test_a_failure_has_a_class_and_a_next_step(said, kind):
     assert error.tip
 
 
-def test_a_builder_that_was_interrupted_leaves_no_traceback():
-    said = """\
+QUOTED = """\
 error: builder for '/nix/store/x.drv' failed with exit code 130;
        last 3 log lines:
        > Traceback (most recent call last):
        >   File "builder.py", line 103, in run_builder
        > KeyboardInterrupt
        For full logs, run 'nix log /nix/store/x.drv'."""
+PRINTED = """\
+building '/nix/store/x.drv'...
+Traceback (most recent call last):
+  File "builder.py", line 103, in run_builder
+    getattr(build, what)(out)
+KeyboardInterrupt
+error: builder for '/nix/store/x.drv' failed with exit code 130"""
+
+
+@pytest.mark.parametrize("said", [QUOTED, PRINTED], ids=["quoted", "printed"])
+def test_a_builder_that_was_interrupted_leaves_no_traceback(said):
     text = str(nix_failure(ended(said), "cannot build x"))
     assert "Traceback" not in text and "builder.py" not in text
-    assert "> KeyboardInterrupt" in text and "exit code 130" in text
+    assert "KeyboardInterrupt" in text and "exit code 130" in text
 
 
 def settings(*substituters: str, group: str = "") -> Settings:
