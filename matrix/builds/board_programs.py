@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.builds.linker import GCC, LINKER_LIBRARIES
 from matrix.core import processes
 from matrix.plan.backends.source_builds import PLACE, CrossToolchain
 
@@ -21,6 +20,8 @@ COMPILE_SECONDS = 1800.0
 EMULATED_SECONDS = 7200.0
 """MobileNetV2 by VMVX takes minutes of CPU time in the emulator; a busy machine must not exceed the limit."""
 ATTRIBUTE = re.compile(r"^\s+Tag_(CPU_arch|THUMB_ISA_use|FP_arch|ABI_VFP_args|CPU_name): (.+)$", re.M)
+RISCV = re.compile(r'^\s+Tag_RISCV_arch: "(.+?)"', re.M)
+HARD_FLOATS = re.compile(r"\b(?:hard|single|double)-float ABI")
 NEEDED = re.compile(r"\(NEEDED\).*\[(.+?)\]")
 LOADER = re.compile(r"program interpreter: (.+?)\]")
 
@@ -39,7 +40,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramFacts:
-    """`architecture` is such as v6KZ, `float_abi` hard or softfp, `needs` are the loader and the libraries, by name."""
+    """`architecture` is such as v6KZ or rv64imafdc, `float_abi` hard or softfp, `needs` are the loader and the
+    libraries, by name."""
 
     architecture: str
     floating_point: str
@@ -50,11 +52,12 @@ class ProgramFacts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardTools:
     """A toolchain for the board. `trees` is the folder with a link to each tree in its commands, `qemu` is the
-    emulator."""
+    emulator, `cpu` is its name for the board's CPU."""
 
     toolchain: CrossToolchain
     trees: Path
     qemu: Path
+    cpu: str = CPU
 
     def compile(self, source: Path, program: Path, flags: Iterable[str] = ()) -> Ended:
         """Compiles one C file with libm, stripped. `flags` come after the toolchain's own."""
@@ -63,14 +66,15 @@ class BoardTools:
 
     def facts(self, program: Path) -> ProgramFacts:
         """What binutils reports of a program."""
-        return program_facts(
-            self.run((f"{GCC}readelf", "-h", "-A", "-d", "-l", "-W", str(program)), LINKER_LIBRARIES).log
-        )
+        words = (f"{self.toolchain.binutils}readelf", "-h", "-A", "-d", "-l", "-W", str(program))
+        return program_facts(self.run(words, self.toolchain.environment).log)
 
-    def emulate(self, program: Path, *words: str, cpu: str = CPU) -> Ended:
-        """Runs a program on one CPU. The emulator is started by name: no binfmt, no root."""
+    def emulate(self, program: Path, *words: str, cpu: str = "") -> Ended:
+        """Runs a program on one CPU, the board's by default. The emulator is started by name: no binfmt, no root."""
         libraries = (("QEMU_LD_PREFIX", self.toolchain.libraries),)
-        return self.run((str(self.qemu), "-cpu", cpu, str(program), *words), libraries, seconds=EMULATED_SECONDS)
+        return self.run(
+            (str(self.qemu), "-cpu", cpu or self.cpu, str(program), *words), libraries, seconds=EMULATED_SECONDS
+        )
 
     def run(self, words: Iterable[str], variables: Iterable[tuple[str, str]] = (), *, seconds: float = 120.0) -> Ended:
         """Runs a command, in which `{name}` is a tree."""
@@ -89,13 +93,19 @@ def _ending(done: processes.Completed) -> str:
 
 
 def program_facts(readelf: str) -> ProgramFacts:
-    """From the output of `readelf -h -A -d -l -W`."""
+    """From the output of `readelf -h -A -d -l -W`, for Arm or RISC-V."""
     attributes = dict(ATTRIBUTE.findall(readelf))
     loader = LOADER.findall(readelf)
-    hard = "VFP registers" in attributes.get("ABI_VFP_args", "") or "hard-float ABI" in readelf
+    hard = "VFP registers" in attributes.get("ABI_VFP_args", "") or bool(HARD_FLOATS.search(readelf))
+    if riscv := RISCV.search(readelf):
+        base, *extensions = (word.partition("2p")[0].partition("1p")[0] for word in riscv[1].split("_"))
+        architecture = base + "".join(each for each in extensions if len(each) == 1)
+        floating = "double precision" if "d" in extensions else "single precision" if "f" in extensions else "none"
+    else:
+        architecture, floating = attributes.get("CPU_arch", "unknown"), attributes.get("FP_arch", "none")
     return ProgramFacts(
-        architecture=attributes.get("CPU_arch", "unknown"),
-        floating_point=attributes.get("FP_arch", "none"),
+        architecture=architecture,
+        floating_point=floating,
         float_abi="hard" if hard else "softfp",
         needs=tuple(dict.fromkeys([*(path.rpartition("/")[2] for path in loader), *NEEDED.findall(readelf)])),
     )

@@ -17,9 +17,10 @@ import numpy
 
 from matrix.artifacts.program_audit import ProgramAudit, audit_program, names_in
 from matrix.artifacts.vmfb_audit import audit
-from matrix.builds.board_programs import CPU, EMULATED_SECONDS, BoardTools, ProgramFacts
+from matrix.builds.board_programs import EMULATED_SECONDS, BoardTools, ProgramFacts
 from matrix.core import processes
 from matrix.core.errors import BundleRefused, UsageError
+from matrix.plan.backends.boards import ShippedBoard
 from matrix.plan.backends.source_builds import RUNNER
 from matrix.results.judge import Comparison
 
@@ -28,7 +29,7 @@ LOG = "log.txt"
 
 SCRIPT = """#!/bin/sh
 # Runs the model once and compares what it computes with what PyTorch computed. Exit status 0: pass, 1: fail.
-# On a machine that is no ARM: EMULATOR="qemu-arm-static -cpu arm1176" ./run.sh
+# On another machine: EMULATOR="{emulator}" ./run.sh
 cd "$(dirname "$0")" || exit 1
 export TMPDIR="${{TMPDIR:-.}}" # where the runtime writes a system ELF before it loads it; not every board has /tmp
 now() {{ read -r up _ </proc/uptime && echo "${{up%.*}}${{up#*.}}"; }} # hundredths of a second
@@ -60,12 +61,14 @@ class BundledModel:
 class BundleFacts:
     """The facts for the README of a bundle. Sizes are in bytes."""
 
+    board: ShippedBoard
     model: str
     compiler: str
     runtime: str
     toolchain: str
     route: str
     qemu: str
+    """The emulator's words before a program."""
     facts: ProgramFacts
     runner: ProgramAudit
     unstripped: int
@@ -95,12 +98,12 @@ def write_bundle(
     try:
         for name, source in _files(model, runner, module).items():
             shutil.copyfile(source, partial / name)
-        (partial / "run.sh").write_text(script(model), encoding="utf-8")
+        (partial / "run.sh").write_text(script(model, facts.qemu), encoding="utf-8")
         for name in (RUNNER, "run.sh"):
             (partial / name).chmod(0o755)
         needed = peak(partial)
         (partial / LOG).unlink(missing_ok=True)
-        refuse_too_large(model.name, needed - facts.idle_bytes)
+        refuse_too_large(model.name, needed - facts.idle_bytes, facts.board)
         (partial / "README.md").write_text(readme(facts, needed), encoding="utf-8")
         _refuse_leaks(partial, words)
         partial.chmod(0o755)
@@ -127,12 +130,14 @@ def _files(model: BundledModel, runner: Path, module: Path) -> Mapping[str, Path
     return files | {f"expected_{index}.npy": path for index, path in enumerate(model.expected)}
 
 
-def script(model: BundledModel) -> str:
-    """The text of `run.sh`. The tool's threshold is absolute; ours is relative to the scale of the outputs."""
+def script(model: BundledModel, emulator: str) -> str:
+    """The text of `run.sh`; `emulator` are the words before a program on another machine. The tool's threshold is
+    absolute; ours is relative to the scale of the outputs."""
     arguments = [f"  --input=@input_{index}.npy" for index in range(len(model.inputs))]
     arguments += [f"  --expected_output=@expected_{index}.npy" for index in range(len(model.expected))]
     scale = max((_scale(path) for path in model.expected), default=1.0)
     return SCRIPT.format(
+        emulator=emulator,
         runner=RUNNER,
         module=MODULE,
         log=LOG,
@@ -154,7 +159,7 @@ def readme(facts: BundleFacts, peak: int) -> str:
     needs = ", ".join(program.needs)
     beside = f"the C library beside it on the board ({needs})" if needs else "nothing beside it on the board"
     sections = "\n".join(f"| `{name}` | {size:,} |" for name, size in facts.runner.sections[:6])
-    return f"""# {facts.model} for an ARM1176 (ARMv6, Raspberry Pi Zero)
+    return f"""# {facts.model} for {facts.board.name}
 
 Copy this folder to the board and start `./run.sh`. It runs the model once, compares the result with PyTorch's, and
 prints `pass` or `fail` and the time, the start of the program included.
@@ -198,15 +203,11 @@ def _refuse_leaks(folder: Path, words: Sequence[str]) -> None:
         )
 
 
-BOARD_BYTES = 512 << 20
-"""The memory of a Raspberry Pi Zero."""
-
-
-def refuse_too_large(model: str, needed: int) -> None:
+def refuse_too_large(model: str, needed: int, board: ShippedBoard) -> None:
     """`needed` bytes are for the model and the runtime, without the emulator. Raises BundleRefused."""
-    if needed > BOARD_BYTES:
+    if needed > board.memory_mib << 20:
         raise BundleRefused(
-            f"{model} needs {needed >> 20} MiB of memory, and a Raspberry Pi Zero has {BOARD_BYTES >> 20} MiB in all",
+            f"{model} needs {needed >> 20} MiB of memory, and {board.board} has {board.memory_mib} MiB in all",
             tip="bundle a smaller model, or one with smaller inputs; nothing was written",
         )
 
@@ -223,7 +224,7 @@ def measured_peak(words: Sequence[str], tools: BoardTools, folder: Path) -> int:
     """The peak memory of the processes of a command, where `$EMULATOR` is the emulated board. Raises BundleRefused if
     it fails."""
     board = {
-        "EMULATOR": f"{tools.qemu.name} -cpu {CPU}",
+        "EMULATOR": f"{tools.qemu.name} -cpu {tools.cpu}",
         "PATH": f"{tools.qemu.parent}:{os.defpath}",
         "QEMU_LD_PREFIX": tools.placed(tools.toolchain.libraries),
     }

@@ -27,10 +27,18 @@ from matrix.plan.backends.source_builds import (
     read_cross_toolchains,
 )
 
+NEWER_EMULATORS = {"qemu-riscv64-static": ("newer-qemu", "qemu-riscv64")}
+"""Emulators of another locked set than `qemu`, and their program there (wanted.toml says why)."""
+
 
 def images() -> Path:
     """The committed data for 32-bit Arm: locks, toolchains, C sources."""
     return data_root() / "images" / "armv6"
+
+
+def emulator_set(name: str) -> tuple[str, str]:
+    """The locked set with an emulator, by Debian's name of the static one, and its program there."""
+    return NEWER_EMULATORS.get(name, ("qemu", name))
 
 
 def toolchains() -> Mapping[str, CrossToolchain]:
@@ -88,6 +96,11 @@ class BuildTools:
     def packages(self, name: str) -> Tree:
         """The Debian packages of one locked set. Raises the errors of fetching."""
         return unpack_debs(read_set(self._images, name), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
+
+    def emulator(self, name: str) -> Path:
+        """The program of a locked emulator, by Debian's name of the static one. Raises the errors of fetching."""
+        chosen, program = emulator_set(name)
+        return self.packages(chosen).path / "usr" / "bin" / program
 
     def linker(self, place: Path, iree_lld: Path) -> Tree:
         """Fills the folder of the repaired linker, which replaces that of the release. Returns the programs that it

@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 
 from matrix.artifacts.compiler.statistics import FIGURES, option_word
 from matrix.cli.arguments.results import add_results
-from matrix.core.data import BOARD
 from matrix.core.errors import UsageError
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.core.text import absolute_folder, days, gigabytes, gigabytes_from_none, in_our_words, whole_number
 from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_names, image_engines
+from matrix.plan.backends.boards import boards
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.stages import axes, environments, front_end
 from matrix.results.formats import FORMATS
@@ -269,14 +269,15 @@ def add_linker(command: argparse.ArgumentParser) -> None:
 
 
 def add_bundle(command: argparse.ArgumentParser) -> None:
-    command.add_argument("target", choices=(BOARD,), metavar="TARGET", help="armv6: a Raspberry Pi Zero")
+    shown = ", ".join(f"{target}: {each.name}" for target, each in boards().items())
+    command.add_argument("target", choices=tuple(boards()), metavar="TARGET", help=shown)
     _add_exporter(command, more=", or a .mlir file as `export --arrays` leaves it")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="made and filled")
-    for option, default, text in (
-        ("--toolchain", "zig-static", "what the runtime is built with, of images/armv6/toolchains.toml"),
-        ("--route", "embedded-repaired", "how the model reaches the CPU: vmvx, embedded, embedded-repaired, system"),
+    for option, text in (
+        ("--toolchain", "what the runtime is built with, of images/armv6/toolchains.toml; default: zig's, static"),
+        ("--route", "how the model reaches the CPU: vmvx, embedded, embedded-repaired, system; default: the board's"),
     ):
-        command.add_argument(option, default=default, metavar="NAME", help=f"{text}; default: %(default)s")
+        command.add_argument(option, default="", metavar="NAME", help=text)
 
 
 def add_advise(command: argparse.ArgumentParser) -> None:

@@ -31,8 +31,8 @@ def data_root() -> Path:
     return checkout if (checkout / "images" / "locks").is_dir() else PACKAGE_FOLDER / "_bundled"
 
 
-BOARD, BOARD_PRESET = "armv6", "armv6-smoke"
-"""The target that `bundle` makes folders for, and the preset that it takes their parts from."""
+BOARD_PRESET = "armv6-smoke"
+"""The preset that the smoke test runs."""
 
 
 def presets() -> tuple[str, ...]:

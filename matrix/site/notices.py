@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from matrix.core.data import BOARD, BOARD_PRESET, DATA, model_files
+from matrix.core.data import DATA, model_files
 from matrix.core.keys import sha256
+from matrix.plan.backends.boards import boards, newest_builds
 from matrix.plan.backends.shared import EMULATED, MODEL_AXIS
 from matrix.plan.spec import parse_spec
 from matrix.results.run import Cell, FinishedJob, Run
@@ -131,18 +132,19 @@ def _shipped_model(path: Path) -> tuple[str, str]:
 def bundle_command(run: Run, labels: Mapping[str, Iterable[str]]) -> str:
     """The command that makes a folder for a real board of what a page shows; empty where there is none. A value that
     the page leaves open is the command's own default."""
-    if BOARD not in labels.get("target", ()) or not _emulator(run, BOARD):
-        return ""
+    target = next((each for each in boards() if each in labels.get("target", ()) and _emulator(run, each)), "")
     models = tuple(labels.get("model", ()))
-    return f"python -m matrix bundle {BOARD} {models[0] if len(models) == 1 else 'MODEL'} -o FOLDER"
+    return f"python -m matrix bundle {target} {models[0] if len(models) == 1 else 'MODEL'} -o FOLDER" if target else ""
 
 
 @functools.cache
-def bundled_runtimes() -> Mapping[str, str]:
-    """The toolchains that `bundle` takes, each with the release of the sources that it builds."""
-    path = DATA / "presets" / f"{BOARD_PRESET}.toml"
-    spec = parse_spec(path.read_text(encoding="utf-8"), source=BOARD_PRESET, base=path.parent)
-    return {name: build.source for name, build in spec.builds.items()}
+def bundled_runtimes(target: str) -> Mapping[str, str]:
+    """The toolchains that `bundle` takes for a board, each with the release of the sources that it builds."""
+    board = boards()[target]
+    path = DATA / "presets" / f"{board.preset}.toml"
+    spec = parse_spec(path.read_text(encoding="utf-8"), source=board.preset, base=path.parent)
+    names = newest_builds(spec.builds)
+    return {toolchain: spec.builds[names[toolchain]].source for toolchain in board.toolchains}
 
 
 def cell_bundle(run: Run, cell: Cell) -> str:
@@ -151,7 +153,9 @@ def cell_bundle(run: Run, cell: Cell) -> str:
     built = BUILT.fullmatch(run.notes(runtime).get(cell.axes.get(runtime, ""), ""))
     command = bundle_command(run, {axis: (label,) for axis, label in cell.axes.items()})
     route = cell.axes.get("route", "")
-    if not (cell.passed and command and built and route) or bundled_runtimes().get(built[2]) != built[1]:
+    if not (cell.passed and command and built and route):
+        return ""
+    if bundled_runtimes(cell.axes["target"]).get(built[2]) != built[1]:
         return ""
     asked = f"--{compiler} {cell.axes[compiler]} --route {route} --toolchain {built[2]}"
     return command.replace(" -o ", f" {asked} -o ")

@@ -65,6 +65,7 @@ BY_NAME = {
     ),
     "nox -s matrix -- NAME": ("tests/real/test_portability_real.py", "matrix run portability"),
     "nox -s matrix -- armv6": ("tests/real/test_presets_built_full.py", '"armv6"'),
+    "nox -s matrix -- boards": ("tests/real/test_presets_built_full.py", '"boards"'),
     "nox -s matrix -- path/to/spec.toml": ("tests/real/test_portability_real.py", "matrix run {spec}"),
     "nox -s matrix -- sources": ("tests/real/test_presets_built_full.py", '"sources"'),
     "nox -s results -- portability": (".github/workflows/pages.yml", "nox -s results -- portability"),
@@ -73,6 +74,8 @@ BY_NAME = {
     "nox -s tests_full": ("noxfile.py", '"-m", "full"'),
     "python -m matrix armv6-lld FOLDER": ("tests/real/test_armv6_real.py", "linker"),
     "python -m matrix bundle armv6 mobilenet_v2 -o FOLDER": ("tests/real/test_armv6_smoke_full.py", '"bundle"'),
+    "python -m matrix bundle armv7 mobilenet_v2 -o FOLDER": ("tests/real/test_presets_built_full.py", '"bundle"'),
+    "python -m matrix bundle riscv64 mobilenet_v2 -o FOLDER": ("tests/real/test_presets_built_full.py", '"bundle"'),
     "python -m matrix check requirements.txt": ("tests/unit/answers/test_check.py", '"check"'),
     "python -m matrix diff compiler 3.9.0 3.8.0 --issue --reduce small.mlir": (
         "tests/real/test_diff_again_real.py",

@@ -54,7 +54,8 @@ IREES_OWN = {
     "matrix/answers/predictions.py",
     "matrix/answers/whatis.py",
     "matrix/builds/linkage.py",
-    "matrix/cli/board.py",
+    "matrix/cli/boards/bundle.py",
+    "matrix/cli/boards/smoke.py",
     "matrix/cli/export.py",
     "matrix/plan/stages.py",  # the table of backends
     "matrix/results/migrations.py",  # files of format 1 know no other backend

@@ -17,7 +17,7 @@ from plain_words import not_plain, page_words
 from site_checks import RESULTS, ROOT, own_pages
 from site_samples import generated, timed, write
 
-from matrix.cli.board import check_bundle
+from matrix.cli.boards.bundle import check_bundle
 from matrix.cli.publish import repository_address
 from matrix.cli.verbs import make_parser
 from matrix.core.errors import UsageError

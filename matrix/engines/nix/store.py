@@ -254,8 +254,12 @@ def _last(done: Completed) -> str:
 
 TRACEBACK = re.compile(r"^([ >]*)Traceback \(most recent call last\):\n(?:\1[ \t].*\n)*", re.M)
 """Of a builder, as it is printed at once or quoted from the log; the line of the exception is not in it."""
-FROM_OUTSIDE = re.compile(r"interrupted by the user|builder for .* failed (?:due to signal|with exit code 130\b)")
-"""Nix or a builder was ended by a signal. Python as the first process of a sandbox ends with 130 for SIGINT."""
+FROM_OUTSIDE = re.compile(
+    r"interrupted by the user|unexpected (?:EOF|end-of-file)"
+    r"|builder for .* failed (?:due to signal|with exit code 130\b)"
+)
+"""Nix or a builder was ended by a signal, a builder also before it said its first word. Python as the first process of
+a sandbox ends with 130 for SIGINT."""
 
 
 def nix_failure(done: Completed, what: str) -> MatrixError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from matrix.engines.venv.kind import VENV
 from matrix.environments.folders import realise_with
 from matrix.builds.counter import PLUGINS, Counter
+from matrix.builds.tools import emulator_set
 from matrix.core import processes
 from matrix.images.workshop import Workshop
 from matrix.images.debian.lock import BaseLock, MachineBase
@@ -122,11 +123,13 @@ class EmulatedEnvironments:
         if word := _plugin(platform):
             return self._counter.identity(platform.emulator[0], word)
         if _is_locked(platform):
-            return f"{platform.emulator[0]} of {self._emulators().on(TOOLS_MACHINE).layer}"
+            return f"{platform.emulator[0]} of {self._emulators(platform)[0].on(TOOLS_MACHINE).layer}"
         return sha256(_on_this_machine(platform))
 
-    def _emulators(self) -> ToolLock:
-        return read_set(self.shop.images / "armv6", "qemu")
+    def _emulators(self, platform: Platform) -> tuple[ToolLock, str]:
+        """The locked set with an emulator, and its program there."""
+        name, program = emulator_set(platform.emulator[0])
+        return read_set(self.shop.images / "armv6", name), program
 
     def _program(self, platform: Platform, root: Path) -> Path:
         """The path of the emulator for the environment at `root`. A locked one is fetched and unpacked if it is
@@ -135,8 +138,9 @@ class EmulatedEnvironments:
             return self._counter.install(platform.emulator[0], word, root)
         if not _is_locked(platform):
             return _on_this_machine(platform)
-        tree = unpack_debs(self._emulators(), TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
-        path = tree.path / "usr" / "bin" / platform.emulator[0]
+        lock, name = self._emulators(platform)
+        tree = unpack_debs(lock, TOOLS_MACHINE, self.store, source=lambda: self.shop.sources)
+        path = tree.path / "usr" / "bin" / name
         if not path.is_file():
             known = ", ".join(sorted(each.name for each in path.parent.glob("qemu-*-static")))
             raise NotRunnable(f"the locked emulators have no {platform.emulator[0]}, expected one of {known}")

@@ -41,19 +41,20 @@ def lock_sets(folder: Path, *, files: Path, source: Sources, progress: Callable[
 
     Raises IndexUnreachable, HashMismatch, ResolutionRefused, LockFault, ImageFault, DiskFull.
     """
-    wanted = read_tool_wishes(folder)
-    changes = []
+    sets, changes = read_tool_wishes(folder).sets, []
+    suites = {}
     with tempfile.TemporaryDirectory() as scratch:
-        release = suite_release(wanted.suite, source, Path(scratch))
-        if not release.signed:
-            progress(f"{folder.name}: {wanted.suite}: {UNSIGNED}")
-        index = suite_index(release, "amd64", Path(scratch))
-    for row in wanted.sets:
+        for suite in dict.fromkeys(row.suite for row in sets):
+            release = suite_release(suite, source, Path(scratch))
+            if not release.signed:
+                progress(f"{folder.name}: {suite}: {UNSIGNED}")
+            suites[suite] = release.released, suite_index(release, "amd64", Path(scratch))
+    for row in sets:
+        released, index = suites[row.suite]
         base = MachineBase(machine=TOOLS_MACHINE, layer="", debs=package_closure(index, row.packages, row.exclude))
         path = folder / f"debian-{row.name}.toml"
-        lock = ToolLock(
-            name=f"images/{folder.name}/{path.name}", suite=wanted.suite, released=release.released, machines=(base,)
-        )
+        name = f"images/{folder.name}/{path.name}"
+        lock = ToolLock(name=name, suite=row.suite, released=released, machines=(base,))
         for deb in base.debs:
             fetch_deb(deb, files, lock=lock, source=source)
         layer = write_base_layer(lock, TOOLS_MACHINE, files, None)

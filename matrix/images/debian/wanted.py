@@ -41,9 +41,10 @@ class BaseWish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebSet:
-    """A row of `wanted.toml`: packages that are unpacked into one folder."""
+    """A row of `wanted.toml`: packages of a suite that are unpacked into one folder."""
 
     name: str
+    suite: str
     packages: tuple[str, ...]
     exclude: tuple[str, ...]
 
@@ -52,7 +53,6 @@ class DebSet:
 class ToolWishes:
     """Such a `wanted.toml`: the sets of Debian packages, and the requirements of Python tools."""
 
-    suite: str
     tools: tuple[str, ...]
     sets: tuple[DebSet, ...]
 
@@ -100,13 +100,15 @@ def read_tool_wishes(folder: Path) -> ToolWishes:
     name = f"images/{folder.name}/{WANTED}"
     table = read_toml(folder / WANTED, name, file_format=DEBIAN_FORMAT, tip=EDIT)
     table.only(("format", "suite", "tools", "set"))
+    suite = table.text("suite", required=True)
     sets = []
     for row in table.tables("set"):
-        row.only(("name", "packages", "exclude"))
+        row.only(("name", "suite", "packages", "exclude"))
         called = row.text("name", required=True)
         if called and not PLACE.fullmatch(f"{{{called}}}"):
             row.fault("name", f"read {called!r}, expected small letters: {{NAME}} stands for it in commands")
-        sets.append(DebSet(name=called, packages=row.texts("packages"), exclude=row.texts("exclude")))
-    wanted = ToolWishes(suite=table.text("suite", required=True), tools=table.texts("tools"), sets=tuple(sets))
+        own = row.text("suite") or suite
+        sets.append(DebSet(name=called, suite=own, packages=row.texts("packages"), exclude=row.texts("exclude")))
+    wanted = ToolWishes(tools=table.texts("tools"), sets=tuple(sets))
     table.raise_faults(name, tip=EDIT)
     return wanted

@@ -71,7 +71,7 @@ TREES = "trees"
 CACHES = ("zig-cache",)
 """The trees that are written to, but whose content does not affect the result."""
 
-MACHINES = ("arm", "aarch64", "x86_64")
+MACHINES = ("arm", "aarch64", "riscv64", "x86_64")
 """The machines of the shipped toolchains; the names are also those of CMAKE_SYSTEM_PROCESSOR."""
 
 OWN = "toolchain"

@@ -12,7 +12,6 @@ from arm_programs import program
 from matrix.artifacts.program_audit import audit_program
 from matrix.builds.board_programs import ProgramFacts
 from matrix.builds.bundle import (
-    BOARD_BYTES,
     BundledModel,
     BundleFacts,
     readme,
@@ -22,17 +21,19 @@ from matrix.builds.bundle import (
     write_bundle,
 )
 from matrix.core.errors import BundleRefused, UsageError
+from matrix.plan.backends.boards import boards
 from matrix.results.judge import Comparison
 
 VMFB = Path(__file__).parents[2] / "data" / "vmfb"
 CLEAN = VMFB / "stripped-3.13.0.vmfb"
 FACTS = BundleFacts(
+    board=boards()["armv6"],
     model="mine",
     compiler="3.13.0",
     runtime="3.13.0",
     toolchain="zig-static",
     route="vmvx",
-    qemu="qemu-user",
+    qemu="qemu-arm-static -cpu arm1176",
     facts=ProgramFacts(architecture="v6", floating_point="VFPv2", float_abi="hard", needs=()),
     runner=audit_program(program(b"x" * 2000), "p"),
     unstripped=1_234_567,
@@ -58,11 +59,12 @@ def model(tmp_path: Path) -> BundledModel:
 
 
 def test_the_script_compares_every_output_on_the_scale_of_the_outputs(model: BundledModel) -> None:
-    text = script(model)
+    text = script(model, "qemu-arm-static -cpu arm1176")
     assert "--input=@input_0.npy" in text
     assert "--expected_output=@expected_0.npy \\\n  --expected_output=@expected_1.npy" in text
     assert "--expected_f32_threshold=0.02 " in text
     assert 'TMPDIR="${TMPDIR:-.}"' in text
+    assert 'EMULATOR="qemu-arm-static -cpu arm1176" ./run.sh' in text
     assert text.startswith("#!/bin/sh\n")
 
 
@@ -70,6 +72,10 @@ def test_the_readme_says_what_the_board_must_have() -> None:
     assert "needs nothing beside it on the board" in readme(FACTS, PEAK)
     needs = replace(FACTS, facts=replace(FACTS.facts, needs=("ld-linux.so.3", "libc.so.6")))
     assert "the C library beside it on the board (ld-linux.so.3, libc.so.6)" in readme(needs, PEAK)
+    assert readme(FACTS, PEAK).startswith("# mine for an ARM1176 (ARMv6, Raspberry Pi Zero)\n")
+    assert readme(replace(FACTS, board=boards()["riscv64"]), PEAK).startswith(
+        "# mine for RISC-V (RV64GC, VisionFive 2)"
+    )
     for word in ("3.13.0", "zig-static", "1,234,567", "30 MiB", "12 MiB", "| `.rodata` | 2,000 |"):
         assert word in readme(FACTS, PEAK)
 
@@ -124,6 +130,8 @@ def test_a_bundle_that_fails_on_the_board_or_is_too_large_for_it_is_not_written(
 
 
 def test_a_model_that_needs_more_memory_than_the_board_has_is_refused():
-    refuse_too_large("small", BOARD_BYTES)
+    zero, larger = boards()["armv6"], boards()["armv7"]
+    refuse_too_large("small", 512 << 20, zero)
+    refuse_too_large("large", 600 << 20, larger)
     with pytest.raises(BundleRefused, match="large needs 600 MiB of memory, and a Raspberry Pi Zero has 512 MiB"):
-        refuse_too_large("large", 600 << 20)
+        refuse_too_large("large", 600 << 20, zero)

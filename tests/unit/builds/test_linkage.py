@@ -157,3 +157,11 @@ def test_the_largest_program_of_each_runtime_counts():
     )
     found = programs_of(dataclasses.replace(run, cells=cells, jobs=linked), "link")
     assert max(file.bytes for file in found.values()) == 30
+
+
+def test_what_binutils_say_of_a_program_for_risc_v():
+    words = "  Flags:                             0x5, RVC, double-float ABI\n"
+    words += '  Tag_RISCV_arch: "rv64i2p1_m2p0_a2p1_f2p2_d2p2_c2p0_zicsr2p0_zca1p0"\n'
+    facts = program_facts(words)
+    assert (facts.architecture, facts.floating_point, facts.float_abi) == ("rv64imafdc", "double precision", "hard")
+    assert program_facts(words.replace("double-float", "soft-float")).float_abi == "softfp"

@@ -14,12 +14,16 @@ from matrix.builds import tools
 from matrix.builds.board_programs import ProgramFacts
 from matrix.builds.expected import BUILT_FILE, BoardFindings, read_expected
 from matrix.builds.linkage import BoardCell, BoardRuntime
-from matrix.cli import board
+from matrix.builds.tools import emulator_set
+from matrix.cli.boards import parts, smoke
+from matrix.cli.boards.bundle import check_bundle
+from matrix.core.data import BOARD_PRESET
 from matrix.core.errors import EXIT_NO, EXIT_OK, ModelMissing, UsageError
 from matrix.core.records import Outcome
+from matrix.plan.backends.boards import boards, newest_builds
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
-from matrix.run.planning import plan_for
+from matrix.run.planning import load_catalogue, load_spec, plan_for
 
 ONE = f"sha256:{'1' * 64}"
 FACTS = ProgramFacts(architecture="v6", floating_point="VFPv2", float_abi="hard", needs=())
@@ -37,9 +41,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(found: BoardFindings, *, accept: bool = False) -> int:
-    path = board.expected_path()
+    path = smoke.expected_path()
     expected = read_expected(path) if path.exists() and not accept else None
-    return board.tell(found, [RUNNER], expected, Namespace(accept=accept))
+    return smoke.tell(found, [RUNNER], expected, Namespace(accept=accept))
 
 
 def test_what_was_accepted_is_as_expected(data, capsys):
@@ -47,8 +51,8 @@ def test_what_was_accepted_is_as_expected(data, capsys):
     assert "no outcomes are committed" in capsys.readouterr().out
     assert told(FOUND, accept=True) == EXIT_OK
     capsys.readouterr()
-    only_exp = json.loads(board.expected_path().read_text())
-    board.expected_path().write_text(json.dumps(only_exp))
+    only_exp = json.loads(smoke.expected_path().read_text())
+    smoke.expected_path().write_text(json.dumps(only_exp))
     assert told(FOUND) == EXIT_OK
     out = capsys.readouterr().out
     assert "as expected: 2 checks and 1 cells" in out
@@ -65,9 +69,9 @@ def test_a_difference_is_named_and_is_exit_status_1(data, capsys):
 
 
 def smoke_plan(*models: str, source: Path | None = None) -> Plan:
-    spec = board.board_spec(source, models)
-    words = (*spec.axes["model"], *board.model_words(models))
-    return plan_for(spec, Question(preset=board.BOARD_PRESET, models=words))
+    spec = parts.board_spec(BOARD_PRESET, source, models)
+    words = (*spec.axes["model"], *parts.model_words(models))
+    return plan_for(spec, Question(preset=BOARD_PRESET, models=words))
 
 
 def test_the_preset_plans_the_cells_that_are_committed():
@@ -77,7 +81,7 @@ def test_the_preset_plans_the_cells_that_are_committed():
         for cell in plan.cells
         if not cell.excluded
     }
-    assert planned == read_expected(board.expected_path())["cells"].keys()
+    assert planned == read_expected(smoke.expected_path())["cells"].keys()
     assert not [node.obstacle for node in plan.nodes if node.obstacle]
 
 
@@ -105,7 +109,7 @@ def exported(folder: Path, name: str, *, size: int = 10, inputs: int = 1) -> Pat
 
 
 def test_a_large_model_is_interpreted_on_the_smallest_static_runner_only(tmp_path):
-    plan = smoke_plan(str(exported(tmp_path, "net", size=board.WHOLE + 1)), str(exported(tmp_path, "small")))
+    plan = smoke_plan(str(exported(tmp_path, "net", size=parts.WHOLE + 1)), str(exported(tmp_path, "small")))
     interpreted = {
         (cell.labels["model"], cell.labels["runtime"])
         for cell in plan.cells
@@ -125,24 +129,49 @@ def test_sources_of_ones_own_are_those_of_every_runtime(tmp_path):
 def test_a_model_without_its_arrays_says_how_to_make_them(tmp_path):
     (tmp_path / "m.mlir").touch()
     with pytest.raises(ModelMissing, match=r"read '.*expected_0\.npy', expected a file") as raised:
-        board.exported_model(tmp_path / "m.mlir")
+        parts.exported_model(tmp_path / "m.mlir")
     assert "--arrays" in raised.value.tip
 
 
 def test_inputs_of_a_model_are_in_the_order_of_their_numbers(tmp_path):
-    model = board.exported_model(exported(tmp_path, "m", inputs=12))
+    model = parts.exported_model(exported(tmp_path, "m", inputs=12))
     assert [Path(path).name for path in model.inputs] == [f"m.input_{index}.npy" for index in range(12)]
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("target", "option", "value", "said"),
     [
-        ("toolchain", "zig", "--toolchain: read 'zig', expected one of armel-static, armel-dynamic, zig-static"),
-        ("route", "static-library", "--route: read 'static-library', expected one of vmvx, embedded"),
+        (
+            "armv6",
+            "toolchain",
+            "zig",
+            "--toolchain: read 'zig', expected one of zig-static, armel-static, armel-dynamic",
+        ),
+        ("armv6", "route", "static-library", "--route: read 'static-library', expected one of vmvx, embedded"),
+        ("armv7", "toolchain", "zig-static", "--toolchain: read 'zig-static', expected one of zig-armv7-static"),
+        ("riscv64", "route", "system", "--route: read 'system', expected one of embedded-repaired, embedded, vmvx"),
     ],
 )
-def test_a_bundle_of_an_unknown_toolchain_or_route_is_refused_before_any_work(option, value, said, tmp_path):
-    options = {"toolchain": "zig-static", "route": "vmvx", "output": tmp_path / "out", option: value}
+def test_a_bundle_of_an_unknown_toolchain_or_route_is_refused_before_any_work(target, option, value, said, tmp_path):
+    options = {"target": target, "toolchain": "", "route": "", "output": tmp_path / "out", option: value}
     with pytest.raises(UsageError) as raised:
-        board.check_bundle(Namespace(**options))
+        check_bundle(Namespace(**options))
     assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize("board", boards().values(), ids=lambda board: board.target)
+def test_each_board_has_its_runtimes_routes_and_emulator(board):
+    """In the shipped presets: what `bundle` takes by itself builds for the machine of the target."""
+    spec = load_spec(board.preset)
+    target = load_catalogue(spec).targets[board.target]
+    assert set(board.toolchains) <= newest_builds(spec.builds).keys()
+    assert {tools.toolchains()[name].machine for name in board.toolchains} == {target.machine}
+    assert board.route in spec.own_axes["route"]
+    assert "-cpu" in target.emulator and emulator_set(target.emulator[0])[0] in ("qemu", "newer-qemu")
+
+
+def test_the_newest_of_several_runtimes_is_bundled():
+    assert newest_builds(load_spec("boards").builds) == {
+        "zig-armv7-static": "armv7-3.13",
+        "zig-riscv64-static": "riscv64-3.13",
+    }

@@ -24,6 +24,7 @@ SAID = {
     "error: builder for '/nix/store/x.drv' failed due to signal 9 (Killed)": ProgramKilled,
     "error: builder for '/nix/store/x.drv' failed with exit code 130": ProgramKilled,
     "error: interrupted by the user": ProgramKilled,
+    "error: unexpected EOF reading a line\n(use '--show-trace' to show detailed location information)": ProgramKilled,
     "error: cannot evaluate": MatrixError,
 }
 

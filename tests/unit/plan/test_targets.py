@@ -116,6 +116,36 @@ def test_the_shipped_targets_stand_for_these_flags():
             packages="armel/usr/arm-linux-gnueabi",
             counter=("qemu-arm", "-cpu", "arm1176", *COUNTED),
         ),
+        "armv7": Target(
+            name="armv7",
+            machine="arm",
+            flags={
+                "compile": (
+                    "--iree-hal-target-backends=llvm-cpu",
+                    "--iree-llvmcpu-target-triple=armv7a-linux-gnueabi",
+                    "--iree-llvmcpu-target-cpu=generic",
+                    "--iree-llvmcpu-target-cpu-features=+neon,+vfp4",
+                    "--iree-llvmcpu-target-float-abi=soft",
+                ),
+                "run": ("--device=local-sync",),
+            },
+            emulator=("qemu-arm-static", "-cpu", "cortex-a7"),
+        ),
+        "riscv64": Target(
+            name="riscv64",
+            machine="riscv64",
+            flags={
+                "compile": (
+                    "--iree-hal-target-backends=llvm-cpu",
+                    "--iree-llvmcpu-target-triple=riscv64-linux-gnu",
+                    "--iree-llvmcpu-target-cpu=generic-rv64",
+                    "--iree-llvmcpu-target-cpu-features=+m,+a,+f,+d,+c",
+                    "--iree-llvmcpu-target-abi=lp64d",
+                ),
+                "run": ("--device=local-sync",),
+            },
+            emulator=("qemu-riscv64-static", "-cpu", "sifive-u54"),
+        ),
         "vulkan-lavapipe": Target(
             name="vulkan-lavapipe",
             machine="x86_64",
