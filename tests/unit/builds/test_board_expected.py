@@ -136,7 +136,7 @@ def test_what_is_committed_is_as_it_is_written():
     assert all(name in tools.toolchains() for digests in built.values() for name in digests)
 
 
-@pytest.mark.parametrize("preset", ["armv6", "sources"])
+@pytest.mark.parametrize("preset", ["armv6", "boards", "sources"])
 def test_what_is_published_was_built_to_the_locked_bytes(preset):
     """By another stage, in other folders, than what wrote the lock."""
     built, spec = read_built(tools.images()), load_spec(preset)

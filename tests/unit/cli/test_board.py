@@ -172,6 +172,6 @@ def test_each_board_has_its_runtimes_routes_and_emulator(board):
 
 def test_the_newest_of_several_runtimes_is_bundled():
     assert newest_builds(load_spec("boards").builds) == {
-        "zig-armv7-static": "armv7-3.13",
-        "zig-riscv64-static": "riscv64-3.13",
+        "zig-armv7-static": "armv7_3.13",
+        "zig-riscv64-static": "riscv64_3.13",
     }
