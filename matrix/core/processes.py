@@ -66,6 +66,7 @@ class Completed:
 
 _running: set[subprocess.Popen[str]] = set()
 _guard = threading.Lock()
+_pauses = threading.Condition()
 
 
 def run(
@@ -163,8 +164,17 @@ def kill_group(process: subprocess.Popen[str], *, grace: float | None = None) ->
     process.wait()
 
 
+def pause(seconds: float) -> None:
+    """Waits like a program that does nothing. Raises ProgramKilled if `kill_all` ends the wait."""
+    with _pauses:
+        if _pauses.wait(seconds):
+            raise ProgramKilled("a wait was ended", tip="run the same command again")
+
+
 def kill_all() -> None:
     """Kills all programs that `run` waits for in other threads: an interrupt only reaches the main thread."""
+    with _pauses:
+        _pauses.notify_all()
     with _guard:
         running = tuple(_running)
     for process in running:

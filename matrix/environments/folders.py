@@ -18,14 +18,17 @@ from glob import escape
 from pathlib import Path
 
 from matrix.artifacts.json_reader import read_json
-from matrix.core.disk import claim_file, claimed, remove_tree, sync_disk
+from matrix.core.disk import claim_file, remove_tree, sync_disk
 from matrix.core.errors import DiskFull, StoreUnusable
+from matrix.core.processes import pause
 from matrix.core.records import Environment, EnvironmentRequest
 from matrix.environments.manifest import wheel_files, write_manifest
 
 ENVIRONMENT_FORMAT = 1
 CLAIM_SECONDS = 1.0
 """How long a removal waits for the claim on an environment."""
+LOOKING_SECONDS = 0.05
+"""How often a process looks whether another one has built an environment."""
 DESCRIPTION = "environment.json"
 PARTIAL = ".partial-"
 
@@ -33,14 +36,20 @@ PARTIAL = ".partial-"
 def realise_with(request: EnvironmentRequest, folder: Path, build: Callable[[Path], Environment]) -> Environment:
     """The environment at `folder`. If it does not exist yet, `build` makes it in a temporary folder.
 
-    Raises what `build` raises, DiskFull, StoreUnusable.
+    Waits for another process or thread that builds or removes it. It looks again and again, and does not stand in line
+    for the claim: who has built it goes on to use it, and two runs that each wait for the other's would wait for ever.
+
+    Raises what `build` raises, DiskFull, StoreUnusable, ProgramKilled.
     """
-    if known := load(folder):
-        return known
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with claimed(_claim_of(folder)):  # waits for another process or thread that builds it
-            return load(folder) or _make(request, folder, build)
+        while True:
+            if known := load(folder):
+                return known
+            with claim_file(_claim_of(folder)) as file:
+                if _claims_now(file):
+                    return load(folder) or _make(request, folder, build)
+            pause(LOOKING_SECONDS)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"cannot realise {request.label}: no space left on the disk") from error
@@ -88,15 +97,20 @@ def _claim_exclusively(file: int) -> bool:
     """Takes the claim exclusively. Between fork and exec a child process holds our own open files, and so the claim:
     this is over in a moment, so a busy claim is tried again for CLAIM_SECONDS."""
     end = time.monotonic() + CLAIM_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.02)
-        else:
-            return True
+    while not _claims_now(file):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _claims_now(file: int) -> bool:
+    """Takes the claim exclusively, if nobody has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def remove_unfinished(parent: Path) -> None:

@@ -647,6 +647,15 @@ def test_20000_cells_are_built_in_60_s_and_500_mb(page, tmp_path):
     assert 29 <= found < 60  # the model's cells with 3.2 on either side, and what is about both
 
 
+@pytest.mark.full
+def test_100000_cells_are_built_in_5_minutes_and_1_gb(tmp_path):
+    content = generated(445, 15)
+    assert len(content["cells"]) > 100_000
+    seconds, peak = build_measured(tmp_path / "site", write(tmp_path / "run.json", content))
+    print(f"{seconds:.1f} s of CPU time, {peak:.0f} MB")
+    assert seconds < allowed(300) and peak < 1000, f"{seconds:.1f} s of CPU time, {peak:.0f} MB"
+
+
 def first_view(page: Any, site: Path) -> dict[str, float]:
     """What the start page asks for, in bytes, and how long it takes."""
     asked: list[str] = []

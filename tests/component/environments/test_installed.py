@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,15 +19,18 @@ from pathlib import Path
 import pytest
 from local_wheels import local_index, local_wheel
 
+from matrix.core import processes
+from matrix.core.disk import claimed
 from matrix.core.errors import (
     HashMismatch,
     IndexUnreachable,
     MatrixError,
     NotInstallable,
+    ProgramKilled,
     StoreUnusable,
     WheelLacking,
 )
-from matrix.core.records import EnvironmentRequest
+from matrix.core.records import Environment, EnvironmentRequest
 from matrix.environments import folders, installed, interpreters
 from matrix.environments.index import PackageIndex
 from matrix.environments.interpreters import PythonInfo
@@ -386,3 +390,52 @@ def test_only_an_index_with_all_wheels_of_a_lock_says_that_none_fits(tmp_path, i
         assert "check the network and the configured index" in error.value.tip
     elif expected is NotInstallable:
         assert "iree-base-compiler==3.8.0 has no wheels with a matching Python" in str(error.value)
+
+
+def test_two_runs_that_wait_for_what_the_other_one_has_built_and_uses_go_on(tmp_path, index, compiler):
+    """Each keeps what it has built from being removed until its end, and that may be after the other's."""
+    building, other_waits = threading.Barrier(2), threading.Event()
+
+    def build_one(root: Path) -> Environment:
+        building.wait(20)
+        other_waits.wait(20)
+        return Environment(
+            request_label="one",
+            engine="venv",
+            digest="d",
+            root=root,
+            python_version="3.11",
+            c_library="",
+            tools={},
+            distributions=(),
+        )
+
+    def run(mine: Path, other: Path) -> Environment:
+        folders.realise_with(compiler, mine, build_one)
+        with folders.in_use(mine) as held:
+            assert held
+            found = [waiting[other].result(20)]
+        return found[0]
+
+    one, two = tmp_path / "store" / "one", tmp_path / "store" / "two"
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        runs = [pool.submit(run, one, two), pool.submit(run, two, one)]
+        time.sleep(0.2)  # both build
+        waiting = {folder: pool.submit(folders.realise_with, compiler, folder, build_one) for folder in (one, two)}
+        time.sleep(0.2)  # and both wait for the other's
+        other_waits.set()
+        assert [each.result(30).root for each in runs] == [two, one]
+    assert leftovers(one) == []
+
+
+def test_a_wait_for_another_run_ends_when_this_one_stops(tmp_path, compiler):
+    folder = tmp_path / "env"
+    claim = folder.with_name("env.lock")
+    with ThreadPoolExecutor() as pool, claimed(claim):
+        waiting = pool.submit(folders.realise_with, compiler, folder, lambda _: pytest.fail("it was built"))
+        end = time.monotonic() + 20
+        while not waiting.done() and time.monotonic() < end:
+            processes.kill_all()
+            time.sleep(0.02)
+        with pytest.raises(ProgramKilled):
+            waiting.result(0)
