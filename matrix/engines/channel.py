@@ -103,12 +103,16 @@ class ProcessChannel:
         return any(_state(pid) == "T" for pid in (self._process.pid, *_descendants(self._process.pid)))
 
     def kill(self) -> None:
-        """A namespace ends with its first process. Without one, only the end of its stdin makes the worker end its jobs
-        in order; afterwards its descendants must be found first."""
+        """A namespace ends with its first process; `unshare` ends that one when it ends itself, but not if it is killed
+        in the moment after its fork. Without one, only the end of its stdin makes the worker end its jobs in order. So
+        the descendants are found first, while the process is stopped and starts no other."""
         if not self._prefix and self._process.poll() is None:
             self.end_input()
             self.wait(GRACE_SECONDS)
-        descendants = [] if self._prefix or self._process.poll() is not None else _descendants(self._process.pid)
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGSTOP)
+        descendants = _descendants(self._process.pid)
         self._process.kill()
         for pid in descendants:
             with contextlib.suppress(ProcessLookupError):

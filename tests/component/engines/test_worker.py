@@ -356,6 +356,16 @@ def test_submit_never_waits_for_a_worker_that_reads_nothing(impostor):
     assert time.monotonic() - started < 1
 
 
+def test_a_worker_that_has_hardly_begun_is_ended_at_once(impostor):
+    """`unshare` that is killed between its fork and what it does next leaves its child."""
+    begun = time.monotonic()
+    for tried in range(150):
+        c = impostor("import time; time.sleep(60)")
+        time.sleep(0.0005 + tried / 150_000)  # the moment was seen at 0.96 ms
+        c.process.terminate()
+    assert time.monotonic() - begun < 20
+
+
 def test_a_worker_that_another_process_tells_to_end_loses_its_jobs(client):
     """Nobody here asked for it: the jobs are lost, and the worker takes no more."""
     c = client(slots=1)
