@@ -96,7 +96,9 @@ def run_families(bed: Bed, options: argparse.Namespace) -> int:
         load=load,
         untried=bed.untried,
         commit=commit(),
-    ).replace(str(bed.folder), "BED")
+    )
+    for place, name in ((bed.folder, "BED"), (Path(__file__).parents[2], "PROJECT"), (sys.base_prefix, "PYTHON")):
+        text = text.replace(str(place), name)
     if options.output and not interrupted:
         options.output.write_text(text, encoding="utf-8")
     else:
