@@ -95,7 +95,7 @@ class Site:
     ) -> None:
         self._repository, self._dates = repository, dates or {}
         self._runs, self._tables, self._charts, self._pins = runs, tables, charts, pins
-        self._finder = Finder(tables)
+        self._finder, self._date = Finder(tables), latest(runs)
         self.releases = find_releases(tables, self._dates)
         self._models = _models(tables)
         self.signed = signed(tables)
@@ -174,7 +174,7 @@ class Site:
         up = "../" * path.count("/")
         views = {"square": square_view}
         page = templates().get_template(template)
-        shared = {"up": up, "date": latest(self._runs), "views": views, "path": path, "machines": self._machines}
+        shared = {"up": up, "date": self._date, "views": views, "path": path, "machines": self._machines}
         shared |= {"repository": self._repository, "install": install_words(self._repository)}
         return path, page.render(**shared, has_charts=bool(self._charts), **context)
 
