@@ -21,6 +21,7 @@ EMULATED_SECONDS = 7200.0
 """MobileNetV2 by VMVX takes minutes of CPU time in the emulator; a busy machine must not exceed the limit."""
 ATTRIBUTE = re.compile(r"^\s+Tag_(CPU_arch|THUMB_ISA_use|FP_arch|ABI_VFP_args|CPU_name): (.+)$", re.M)
 RISCV = re.compile(r'^\s+Tag_RISCV_arch: "(.+?)"', re.M)
+RISCV_VERSION = re.compile(r"\d+p\d+$")
 HARD_FLOATS = re.compile(r"\b(?:hard|single|double)-float ABI")
 NEEDED = re.compile(r"\(NEEDED\).*\[(.+?)\]")
 LOADER = re.compile(r"program interpreter: (.+?)\]")
@@ -98,7 +99,7 @@ def program_facts(readelf: str) -> ProgramFacts:
     loader = LOADER.findall(readelf)
     hard = "VFP registers" in attributes.get("ABI_VFP_args", "") or bool(HARD_FLOATS.search(readelf))
     if riscv := RISCV.search(readelf):
-        base, *extensions = (word.partition("2p")[0].partition("1p")[0] for word in riscv[1].split("_"))
+        base, *extensions = (RISCV_VERSION.sub("", word) for word in riscv[1].split("_"))
         architecture = base + "".join(each for each in extensions if len(each) == 1)
         floating = "double precision" if "d" in extensions else "single precision" if "f" in extensions else "none"
     else:

@@ -16,6 +16,13 @@ from random import Random
 
 MODULES = Path(__file__).parents[1] / "data" / "vmfb"
 FILES = tuple(sorted(MODULES.glob("*.vmfb")))
+ARM_MODULES = {
+    "arm-3.5.0": "Armv7-A with NEON",
+    "armv5te-3.13.0": "Armv5TE",
+    "armv6-3.13.0": "Armv5TE with VFPv2",
+    "armv7-vfpv3-3.13.0": "Armv7-A with VFPv3",
+}
+"""Those with code for 32-bit Arm -> what it needs."""
 RELEASES = ("2.9.0", *(f"3.{minor}.{int(minor == 7)}" for minor in range(14)))
 """Of the compilers whose modules of `linear` are here."""
 

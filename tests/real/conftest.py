@@ -15,7 +15,11 @@ from nix_here import let_go, nix_or_skip, stored
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from matrix.builds.board_programs import BoardTools
+from matrix.builds.tools import BuildTools, toolchains
+from matrix.core.disk import store_places
 from matrix.core.records import Environment
+from matrix.engines.kind import workshop
 from matrix.engines.nix.store import NixStore
 
 
@@ -73,6 +77,20 @@ def unpacked(together: Path) -> Path:
     folder = together / "unpacked"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def furnisher(unpacked: Path) -> BuildTools:
+    return BuildTools(shop=workshop(store_places(unpacked)), store=unpacked)
+
+
+@pytest.fixture(scope="module")
+def arm_board(furnisher: BuildTools, tmp_path_factory: pytest.TempPathFactory) -> BoardTools:
+    """The locked compiler and emulator for 32-bit Arm, fetched and unpacked: a minute."""
+    trees = tmp_path_factory.mktemp("trees")
+    (trees / "armel").symlink_to(furnisher.packages("armel").path)
+    qemu = furnisher.emulator("qemu-arm-static")
+    return BoardTools(toolchain=toolchains()["armel-static"], trees=trees, qemu=qemu)
 
 
 @pytest.fixture(scope="module")

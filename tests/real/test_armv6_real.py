@@ -25,28 +25,12 @@ from matrix.builds.board_check import HELLO, ORACLE
 from matrix.builds.board_programs import CPU, EVERYTHING, BoardTools
 from matrix.builds.linker import GCC, HELPER_FLAGS, LINKER_LIBRARIES
 from matrix.builds.sources import pinned_sources, source_releases
-from matrix.core.disk import store_places
 from matrix.core.errors import HashMismatch
-from matrix.engines.kind import workshop
 from matrix.plan.backends.source_builds import CALLER
 
 pytestmark = pytest.mark.real
 Triple = tuple[float, float, float]
 INFINITY = float("inf")
-
-
-@pytest.fixture(scope="module")
-def furnisher(unpacked: Path) -> tools.BuildTools:
-    return tools.BuildTools(shop=workshop(store_places(unpacked)), store=unpacked)
-
-
-@pytest.fixture(scope="module")
-def static(furnisher: tools.BuildTools, tmp_path_factory: pytest.TempPathFactory) -> BoardTools:
-    """The compiler and qemu, fetched and unpacked: a minute."""
-    trees = tmp_path_factory.mktemp("trees")
-    (trees / "armel").symlink_to(furnisher.packages("armel").path)
-    qemu = furnisher.packages("qemu").path / "usr" / "bin" / "qemu-arm-static"
-    return BoardTools(toolchain=tools.toolchains()["armel-static"], trees=trees, qemu=qemu)
 
 
 def bits(value: float) -> int:
@@ -125,18 +109,18 @@ EDGES: list[Triple] = [
 ]
 
 
-def test_fmaf_is_correctly_rounded_on_arm1176(static: BoardTools, tmp_path: Path) -> None:
+def test_fmaf_is_correctly_rounded_on_arm1176(arm_board: BoardTools, tmp_path: Path) -> None:
     cases = [*EDGES, *halves(1, 3000), *cancelling(2, 1500)]
     naive = sum(bits(twice_rounded(*case)) != bits(exact(*case)) for case in cases)
     assert naive > 200, "the cases do not tell rounding once from rounding twice"
-    got = fmaf_on_arm1176(static, cases, tmp_path)
+    got = fmaf_on_arm1176(arm_board, cases, tmp_path)
     wrong = [
         (case, got[index], bits(exact(*case))) for index, case in enumerate(cases) if got[index] != bits(exact(*case))
     ]
     assert not wrong, f"{len(wrong)} of {len(cases)}, the first: {wrong[:3]}"
 
 
-def test_fmaf_of_infinities_and_nans(static: BoardTools, tmp_path: Path) -> None:
+def test_fmaf_of_infinities_and_nans(arm_board: BoardTools, tmp_path: Path) -> None:
     nan = float("nan")
     cases = [
         (INFINITY, 1.0, 1.0),
@@ -145,43 +129,43 @@ def test_fmaf_of_infinities_and_nans(static: BoardTools, tmp_path: Path) -> None
         (INFINITY, 1.0, -INFINITY),
         (nan, 1.0, 1.0),
     ]
-    got = fmaf_on_arm1176(static, cases, tmp_path)
+    got = fmaf_on_arm1176(arm_board, cases, tmp_path)
     assert got[:2] == [bits(INFINITY), bits(-INFINITY)]
     assert all(number & 0x7FFFFFFF > 0x7F800000 for number in got[2:])
 
 
-def fmaf_on_arm1176(static: BoardTools, cases: list[Triple], folder: Path) -> list[int]:
-    program = table_program(static, "fmaf", folder)
+def fmaf_on_arm1176(arm_board: BoardTools, cases: list[Triple], folder: Path) -> list[int]:
+    program = table_program(arm_board, "fmaf", folder)
     lines = "".join(" ".join(f"{bits(x):08x}" for x in case) + "\n" for case in cases)
-    return [int(line, 16) for line in asked(program, static, lines).split()]
+    return [int(line, 16) for line in asked(program, arm_board, lines).split()]
 
 
-def table_program(static: BoardTools, name: str, folder: Path) -> Path:
+def table_program(arm_board: BoardTools, name: str, folder: Path) -> Path:
     """NAME_table.c with the helper NAME.c, which comes before the C library's."""
     helper, program = folder / "helper.o", folder / f"{name}_table"
     source, table = tools.images() / "link" / f"{name}.c", tools.images() / "smoke" / f"{name}_table.c"
     for words in (
-        (*static.toolchain.cc, *HELPER_FLAGS, "-c", str(source), "-o", str(helper)),
-        (*static.toolchain.cc, "-static", "-O2", "-fno-builtin", str(table), str(helper), "-o", str(program)),
+        (*arm_board.toolchain.cc, *HELPER_FLAGS, "-c", str(source), "-o", str(helper)),
+        (*arm_board.toolchain.cc, "-static", "-O2", "-fno-builtin", str(table), str(helper), "-o", str(program)),
     ):
-        made = static.run(words, LINKER_LIBRARIES)
+        made = arm_board.run(words, LINKER_LIBRARIES)
         assert made.passed, made.log
     return program
 
 
-def asked(program: Path, static: BoardTools, lines: str) -> str:
+def asked(program: Path, arm_board: BoardTools, lines: str) -> str:
     """What a table program answers on the emulated board."""
-    argv = [static.qemu, "-cpu", CPU, program]
+    argv = [arm_board.qemu, "-cpu", CPU, program]
     return subprocess.run(argv, input=lines, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
-def test_rounding_to_whole_floats_on_arm1176(static: BoardTools, tmp_path: Path) -> None:
+def test_rounding_to_whole_floats_on_arm1176(arm_board: BoardTools, tmp_path: Path) -> None:
     chosen = random.Random(3)
     values = [struct.unpack("<f", chosen.randbytes(4))[0] for _ in range(2000)]
     values += [n / 4 for n in range(-41, 42)] + [2.0**23 - 0.5, 2.0**22 + 0.5, 2.0**23, 2.0**24, -(2.0**31), 1e-45]
     values = [value for value in values if math.isfinite(value)] + [INFINITY, -INFINITY, -0.0]
-    program = table_program(static, "rounding", tmp_path)
-    lines = asked(program, static, "".join(f"{bits(value):08x}\n" for value in values)).splitlines()
+    program = table_program(arm_board, "rounding", tmp_path)
+    lines = asked(program, arm_board, "".join(f"{bits(value):08x}\n" for value in values)).splitlines()
     for value, line in zip(values, lines, strict=True):
         finite = math.isfinite(value)
         even = math.copysign(float(round(value)), value) if finite else value
@@ -189,28 +173,28 @@ def test_rounding_to_whole_floats_on_arm1176(static: BoardTools, tmp_path: Path)
         assert [int(word, 16) for word in line.split()] == [bits(even), bits(even), bits(whole)], value
 
 
-def test_the_oracle_refuses_code_for_armv7(static: BoardTools, tmp_path: Path) -> None:
+def test_the_oracle_refuses_code_for_armv7(arm_board: BoardTools, tmp_path: Path) -> None:
     source = tools.images() / "smoke" / "hello.c"
     for flags, ends in (((), {CPU: "passed"}), (ORACLE, {CPU: "SIGILL", EVERYTHING: "passed"})):
-        made = static.compile(source, tmp_path / "hello", flags)
+        made = arm_board.compile(source, tmp_path / "hello", flags)
         assert made.passed, made.log
         for cpu, ending in ends.items():
-            ran = static.emulate(tmp_path / "hello", "2", cpu=cpu)
+            ran = arm_board.emulate(tmp_path / "hello", "2", cpu=cpu)
             assert ran.ending == ending, ran.log
             assert (HELLO in ran.log) == (ending == "passed")
 
 
 def test_the_audit_finds_this_machine_in_debug_sections_and_not_in_what_goes_on_a_board(
-    static: BoardTools, furnisher: tools.BuildTools, tmp_path: Path
+    arm_board: BoardTools, furnisher: tools.BuildTools, tmp_path: Path
 ) -> None:
     """A real program of Debian's C library: stripped it tells nothing, with debug sections it names the folder."""
     source, words = tools.images() / "smoke" / "hello.c", names_of_this_machine(furnisher.store)
-    assert static.compile(source, tmp_path / "stripped").passed
+    assert arm_board.compile(source, tmp_path / "stripped").passed
     clean = audit_program((tmp_path / "stripped").read_bytes(), "hello", words=words)
     assert not clean.leaks
     assert clean.sections[0][0] in (".text", ".rodata")
-    line = (*static.toolchain.cc, *static.toolchain.link, "-g", str(source), "-o", str(tmp_path / "debug"), "-lm")
-    assert static.run(line, static.toolchain.environment).passed
+    line = (*arm_board.toolchain.cc, *arm_board.toolchain.link, "-g", str(source), "-o", str(tmp_path / "debug"), "-lm")
+    assert arm_board.run(line, arm_board.toolchain.environment).passed
     found = audit_program((tmp_path / "debug").read_bytes(), "hello", words=words)
     assert found.size > clean.size
     assert f"a name of this machine: {furnisher.store}" in found.leaks
@@ -244,7 +228,9 @@ def test_objects_of_another_machine_pass_through_untouched(linker: Path, tmp_pat
 
 
 @pytest.mark.parametrize("abi", ["softfp", "hard"])
-def test_an_arm_object_loses_its_own_fmaf_to_ours(abi: str, linker: Path, static: BoardTools, tmp_path: Path) -> None:
+def test_an_arm_object_loses_its_own_fmaf_to_ours(
+    abi: str, linker: Path, arm_board: BoardTools, tmp_path: Path
+) -> None:
     """A local fmaf as IREE bundles it, called by an entry: after the wrapper it is weak, and the helpers are named."""
     source, module = tmp_path / "module.c", tmp_path / "module.o"
     source.write_text(
@@ -252,7 +238,7 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(abi: str, linker: Path, static
         "float entry(float a) { return fmaf(a, a, a); }\n"
     )
     flags = ("-mcpu=arm1176jzf-s", "-marm", "-mfpu=vfp", f"-mfloat-abi={abi}", "-fno-builtin", "-O1")
-    made = static.run((f"{GCC}gcc", *flags, "-c", str(source), "-o", str(module)), LINKER_LIBRARIES)
+    made = arm_board.run((f"{GCC}gcc", *flags, "-c", str(source), "-o", str(module)), LINKER_LIBRARIES)
     assert made.passed, made.log
     words = called(linker, "module.o", "-shared", cwd=tmp_path)
     assert words[:2] == ["module.o", "-shared"]
@@ -262,7 +248,7 @@ def test_an_arm_object_loses_its_own_fmaf_to_ours(abi: str, linker: Path, static
         f"{abi}-libhelpers.a",
         "libgcc.a",
     ]
-    assert " W fmaf" in static.run((f"{GCC}nm", str(module)), LINKER_LIBRARIES).log
+    assert " W fmaf" in arm_board.run((f"{GCC}nm", str(module)), LINKER_LIBRARIES).log
 
 
 MODULE = """
@@ -294,7 +280,7 @@ const iree_hal_executable_library_header_t **add_library_query(iree_hal_executab
     ],
 )
 def test_a_program_with_a_module_in_it_starts_from_zeros(
-    dispatches: int, bindings: int, said: str, static: BoardTools, tmp_path: Path
+    dispatches: int, bindings: int, said: str, arm_board: BoardTools, tmp_path: Path
 ) -> None:
     """What it learns an output's type and shape from holds other numbers, of which nothing may be in the output."""
     sources = (
@@ -304,13 +290,13 @@ def test_a_program_with_a_module_in_it_starts_from_zeros(
     (tmp_path / "query.h").write_text("#define LIBRARY_QUERY add_library_query\n")
     files = [str(ROOT / "scripts" / CALLER), str(tmp_path / "module.c"), f"-I{sources}", f"-I{tmp_path}"]
     chosen = (f"-DDISPATCHES={dispatches}", f"-DBINDINGS={bindings}")
-    words = (*static.toolchain.cc, *static.toolchain.link, *chosen, *files, "-o", str(tmp_path / "program"))
-    made = static.run(words, static.toolchain.environment)
+    words = (*arm_board.toolchain.cc, *arm_board.toolchain.link, *chosen, *files, "-o", str(tmp_path / "program"))
+    made = arm_board.run(words, arm_board.toolchain.environment)
     assert made.passed, made.log
     numbers = numpy.arange(5, dtype="float32")
     numpy.save(tmp_path / "input_0.npy", numbers)
     numpy.save(tmp_path / "types_0.npy", numbers + 100)
-    line = [static.qemu, "-cpu", CPU, tmp_path / "program", "--module=module.vmfb", "--device=local-sync"]
+    line = [arm_board.qemu, "-cpu", CPU, tmp_path / "program", "--module=module.vmfb", "--device=local-sync"]
     line += ["--input=@input_0.npy", "--output=@output_0.npy"]
     ran = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr.strip()) == (bool(said), said)
@@ -330,8 +316,8 @@ def test_a_crate_that_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypat
         pinned_sources(tools.images() / "src", source_releases(tools.images() / "src")[0])
 
 
-def test_a_cpu_that_qemu_does_not_know_fails_loudly(static: BoardTools, tmp_path: Path) -> None:
-    assert static.compile(tools.images() / "smoke" / "hello.c", tmp_path / "hello").passed
-    ran = static.emulate(tmp_path / "hello", "2", cpu="arm1177")
+def test_a_cpu_that_qemu_does_not_know_fails_loudly(arm_board: BoardTools, tmp_path: Path) -> None:
+    assert arm_board.compile(tools.images() / "smoke" / "hello.c", tmp_path / "hello").passed
+    ran = arm_board.emulate(tmp_path / "hello", "2", cpu="arm1177")
     assert ran.ending == "exit code 1"
     assert "arm1177" in ran.log or "CPU" in ran.log

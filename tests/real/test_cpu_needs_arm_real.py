@@ -9,17 +9,13 @@ from pathlib import Path
 
 import pytest
 from command_line import DATA
-from modules import FILES
+from modules import ARM_MODULES, FILES
 
 from matrix.artifacts.contents.cpu_needs import CpuNeeds, cpu_needs
 from matrix.artifacts.contents.regions import read_regions
-from matrix.artifacts.vmfb import Vmfb
 from matrix.artifacts.vmfb_archive import open_container
-from matrix.builds import tools
 from matrix.builds.board_programs import BoardTools
 from matrix.builds.linker import GCC, LINKER_LIBRARIES
-from matrix.core.disk import store_places
-from matrix.engines.kind import workshop
 
 pytestmark = pytest.mark.real
 if os.uname().machine != "x86_64":
@@ -36,66 +32,40 @@ CPUS = {
 }
 """QEMU's CPUs -> what they have. Those of the R profile are Armv7-R, which has Armv7-A's instructions."""
 LEVELS = ("Armv5TE", "Armv6", "Armv6T2", "Armv7-A")
-LEAST = {
-    "arm-3.5.0": "Armv7-A with NEON",
-    "armv5te-3.13.0": "Armv5TE",
-    "armv6-3.13.0": "Armv5TE with VFPv2",
-    "armv7-vfpv3-3.13.0": "Armv7-A with VFPv3",
-}
-"""Module -> what its code needs: all committed ones for 32-bit Arm."""
 OLDEST = ("-march=armv4t", "-marm", "-mfloat-abi=soft", "-static", "-O2", "-Wall", "-Werror")
 """Debian's C library for armel raises it to Armv5TE."""
 
 
 @pytest.fixture(scope="module")
-def board(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> BoardTools:
-    """The locked compiler and emulator."""
-    made = tools.BuildTools(shop=workshop(store_places(unpacked)), store=unpacked)
-    trees = tmp_path_factory.mktemp("trees")
-    (trees / "armel").symlink_to(made.packages("armel").path)
-    qemu = made.packages("qemu").path / "usr" / "bin" / "qemu-arm-static"
-    return BoardTools(toolchain=tools.toolchains()["armel-static"], trees=trees, qemu=qemu)
-
-
-@pytest.fixture(scope="module")
-def caller(board: BoardTools, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def caller(arm_board: BoardTools, tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = tmp_path_factory.mktemp("caller") / "call_dispatches"
     source = DATA / "arm" / "call_dispatches.c"
-    made = board.run((f"{GCC}gcc", "--sysroot={armel}", *OLDEST, str(source), "-o", str(program)), LINKER_LIBRARIES)
+    made = arm_board.run((f"{GCC}gcc", "--sysroot={armel}", *OLDEST, str(source), "-o", str(program)), LINKER_LIBRARIES)
     assert made.passed, made.log
     return program
 
 
-def needs_of(path: Path, libraries: Path) -> tuple[CpuNeeds, list[Path]]:
+def needs_of(path: Path, folder: Path) -> tuple[CpuNeeds, list[Path]]:
     """What a module needs, and its executables as files."""
     with open_container(path) as container:
         module, regions = read_regions(container)
         (needs,) = cpu_needs(container, regions)
-        return needs, [
-            _written(libraries / f"{number}.so", container.read(each.offset, each.size))
-            for number, each in enumerate(_executables(module))
-        ]
+        libraries = {folder / f"{each.name}.so": each for each in module.segments if each.external}
+        for library, each in libraries.items():
+            library.write_bytes(container.read(each.offset, each.size))
+        return needs, list(libraries)
 
 
-def _executables(module: Vmfb):
-    return [each for each in module.segments if each.external]
-
-
-def _written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
-
-
-@pytest.mark.parametrize("stem", LEAST)
-def test_code_for_32_bit_arm_runs_on_the_cpus_that_have_what_it_needs(stem, board, caller, tmp_path):
+@pytest.mark.parametrize("stem", ARM_MODULES)
+def test_code_for_32_bit_arm_runs_on_the_cpus_that_have_what_it_needs(stem, arm_board, caller, tmp_path):
     needs, libraries = needs_of(DATA / "vmfb" / f"{stem}.vmfb", tmp_path)
-    assert needs.words == LEAST[stem]
+    assert needs.words == ARM_MODULES[stem]
     assert needs.certain and libraries
     extra = {each.name for each in needs.extensions if each.extra}
     expected, seen = {}, {}
     for cpu, (level, has) in CPUS.items():
         expected[cpu] = LEVELS.index(needs.least) <= LEVELS.index(level) and extra <= has
-        ended = [board.emulate(caller, str(library), cpu=cpu) for library in libraries]
+        ended = [arm_board.emulate(caller, str(library), cpu=cpu) for library in libraries]
         assert all(each.ending in ("passed", signal.SIGILL.name) for each in ended), [each.log for each in ended]
         seen[cpu] = all(each.passed for each in ended)
         assert not seen[cpu] or all("called 0" in each.log for each in ended)
@@ -103,4 +73,4 @@ def test_code_for_32_bit_arm_runs_on_the_cpus_that_have_what_it_needs(stem, boar
 
 
 def test_every_committed_module_for_32_bit_arm_is_among_them():
-    assert [path.stem for path in FILES if path.stem.startswith("arm")] == sorted(LEAST)
+    assert [path.stem for path in FILES if path.stem.startswith("arm")] == sorted(ARM_MODULES)

@@ -6,7 +6,7 @@ import json
 import struct
 
 import pytest
-from modules import FILES, RELEASES, module
+from modules import ARM_MODULES, FILES, RELEASES, module
 
 from matrix.artifacts.contents import cpu_needs as looked
 from matrix.artifacts.contents.cpu_needs import CpuNeeds, cpu_needs
@@ -25,10 +25,7 @@ LEAST = {
     "fp16-3.13.0": "Armv8.2-A with FP16",
     "dotprod-3.13.0": "Armv8.2-A with DotProd",
     "sve-3.13.0": "Armv8.2-A with SVE",
-    "arm-3.5.0": "Armv7-A with NEON",
-    "armv6-3.13.0": "Armv5TE with VFPv2",
-    "armv5te-3.13.0": "Armv5TE",
-    "armv7-vfpv3-3.13.0": "Armv7-A with VFPv3",
+    **ARM_MODULES,
 }
 
 
