@@ -20,11 +20,13 @@ from matrix.core.text import escape_controls
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit status, one of `errors.STATUSES`."""
     try:
-        _stop_like_ctrl_c()
-        options = make_parser().parse_args(arguments)
-        status: int = options.command(options)
-        sys.stdout.flush()
-        _end_uninterrupted()
+        try:
+            _stop_like_ctrl_c()
+            options = make_parser().parse_args(arguments)
+            status: int = options.command(options)
+            sys.stdout.flush()
+        finally:  # an error is told whole: a signal to the whole tree may reach this process after what it ended
+            _end_uninterrupted()
     except MatrixError as error:
         return _report(str(error), error.tip, error.exit_code)
     except KeyboardInterrupt:

@@ -200,8 +200,9 @@ class Environment:
     `digest` covers what was realised (interpreter, C library, the RECORDs of the wheels), never its path. `root` is its
     folder; `tools` maps a tool's name (`iree-compile`) to its path relative to `root`; `distributions` are the
     installed (name, version) pairs; `variables` are those that its tools need. Tools of another machine run behind a
-    `launcher`, the argv of an emulator, in which `{root}` is `root`; `emulator` names the emulator.
-    """
+    `launcher`, the argv of an emulator, in which `{root}` is `root`; `emulator` names the emulator. `machine` is the
+    class of the board, if one runs its tools. `package_bytes` has the unpacked bytes of the packages that the lock pins
+    by name, where the engine tells; `evidence` further facts for results, as JSON."""
 
     request_label: str
     engine: str
@@ -216,9 +217,8 @@ class Environment:
     emulator: str = ""
     board: Board | None = None
     machine: str = ""
-    """The class of the board, if one runs its tools."""
+    package_bytes: Mapping[str, int] = field(default_factory=dict)
     evidence: tuple[tuple[str, object], ...] = ()
-    """Further facts from the engine for results, as JSON: paths of a Nix store, how jobs are confined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

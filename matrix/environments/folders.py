@@ -20,16 +20,17 @@ from pathlib import Path
 from matrix.artifacts.json_reader import read_json
 from matrix.core.disk import claim_file, remove_tree, sync_disk
 from matrix.core.errors import DiskFull, StoreUnusable
+from matrix.core.keys import Json, digest
 from matrix.core.processes import pause
 from matrix.core.records import Environment, EnvironmentRequest
 from matrix.environments.manifest import wheel_files, write_manifest
 
-ENVIRONMENT_FORMAT = 1
+DESCRIPTION_FORMAT = 2
 CLAIM_SECONDS = 1.0
 """How long a removal waits for the claim on an environment."""
 LOOKING_SECONDS = 0.05
 """How often a process looks whether another one has built an environment."""
-DESCRIPTION = "environment.json"
+DESCRIPTION, SUM = "environment.json", "sha256"
 PARTIAL = ".partial-"
 
 
@@ -150,9 +151,9 @@ def note_install(request: EnvironmentRequest) -> None:
 
 
 def _describe(environment: Environment, root: Path) -> None:
-    """Writes the description that makes a folder an environment."""
-    record = {
-        "format": ENVIRONMENT_FORMAT,
+    """Writes the description that makes a folder an environment, with the sha256 of all else that it says."""
+    record: dict[str, Json] = {
+        "format": DESCRIPTION_FORMAT,
         "request": environment.request_label,
         "engine": environment.engine,
         "digest": environment.digest,
@@ -163,16 +164,18 @@ def _describe(environment: Environment, root: Path) -> None:
         "launcher": list(environment.launcher),
         "emulator": environment.emulator,
         "variables": [list(pair) for pair in environment.variables],
+        "package_bytes": dict(environment.package_bytes),
     }
     with (root / DESCRIPTION).open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1)
+        json.dump({**record, SUM: digest(record)}, file, indent=1)
 
 
 def load(folder: Path) -> Environment | None:
-    """The environment at `folder`; None if there is none, or one of another format."""
+    """The environment at `folder`; None if there is none, one of another format, or one whose description is damaged: a
+    bit that the disk lost would be another tool, or other job keys."""
     try:
         read = read_json((folder / DESCRIPTION).read_bytes())
-        if read["format"] != ENVIRONMENT_FORMAT:
+        if read["format"] != DESCRIPTION_FORMAT or read.pop(SUM) != digest(read):
             return None
         return Environment(
             request_label=read["request"],
@@ -183,9 +186,10 @@ def load(folder: Path) -> Environment | None:
             c_library=read["c_library"],
             tools=read["tools"],
             distributions=tuple((name, version) for name, version in read["distributions"]),
-            launcher=tuple(read.get("launcher", ())),
-            emulator=read.get("emulator", ""),
-            variables=tuple((name, value) for name, value in read.get("variables", ())),
+            launcher=tuple(read["launcher"]),
+            emulator=read["emulator"],
+            variables=tuple((name, value) for name, value in read["variables"]),
+            package_bytes=read["package_bytes"],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from matrix.core.errors import HashMismatch, NotInstallable
 from matrix.core.keys import digest
 from matrix.core.records import DEFAULT_ENGINE, Environment, EnvironmentRequest, Toolchain
 from matrix.environments import user_tools
-from matrix.environments.folders import ENVIRONMENT_FORMAT, realise_with
+from matrix.environments.folders import realise_with
 from matrix.environments.index import PackageIndex, configured_index
 from matrix.environments.interpreters import PythonInfo
-from matrix.environments.manifest import torn_wheels
+from matrix.environments.manifest import recorded, torn_wheels
 from matrix.environments.wheel_cache import WheelCache
 from matrix.environments.wheels import confirmed
 from matrix.plan.locks import pinned_packages, variant_of
 
+ENVIRONMENT_FORMAT = 1
+"""Of the inputs and of the content of an environment: part of their digests, and so of every job's key."""
 ENTRY_POINTS = "../../../bin/"
 INSTALLER_FILES = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json")
 """Files in a `.dist-info` that come from the installer, not from the wheel."""
@@ -144,7 +148,19 @@ def inspect(request: EnvironmentRequest, info: PythonInfo, root: Path) -> Enviro
         c_library=info.c_library,
         tools=_tools(root, site, [path for path, _ in installed.files]),
         distributions=installed.distributions,
+        package_bytes=_package_bytes(request, root),
     )
+
+
+def _package_bytes(request: EnvironmentRequest, root: Path) -> dict[str, int]:
+    """The sum of the sizes in the RECORD of each package that the lock pins, the same on every machine."""
+    pinned = [canonicalize_name(package) for package, _ in request.lock.pins]
+    rows = {name: content for name, _, content in recorded(root) if name in pinned}
+    return {
+        name: sum(int(size) for path, content, size in rows[name] if size.isdigit() and _of_the_wheel(path, content))
+        for name in pinned
+        if name in rows
+    }
 
 
 def read_site(site: Path) -> Installed:

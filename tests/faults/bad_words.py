@@ -21,7 +21,7 @@ compare run.json other.json run.json       | compare | 'run.json' | expected no 
 whatis                                     | FILE | nothing | expected
 whatis model.vmfb model.mlir               | whatis | 'model.mlir' | expected no such word
 bundle                                     | TARGET | nothing | expected
-bundle armv7 linear -o x                   | TARGET | 'armv7' | expected one of armv6
+bundle armv5 linear -o x                   | TARGET | 'armv5' | expected one of armv6, armv7, riscv64
 bundle armv6 -o x                          | MODEL | nothing | expected
 bundle armv6 linear                        | --output | nothing | expected
 export                                     | MODEL | nothing | expected

@@ -316,5 +316,6 @@ def _record(request: EnvironmentRequest, environment: Environment) -> dict[str, 
         "python": environment.python_version,
         "c_library": environment.c_library,
         **dict(environment.evidence),
+        **({"package_bytes": dict(environment.package_bytes)} if environment.package_bytes else {}),
         "distributions": dict(environment.distributions),
     }

@@ -203,19 +203,40 @@ def test_loading_gives_back_the_same_and_is_quick(tmp_path, index, compiler):
     assert (time.perf_counter() - begun) / 100 < 0.001
 
 
+def test_the_unpacked_size_of_what_the_lock_pins_is_told(tmp_path, index, compiler):
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    site = next(made.root.glob("lib/python*/site-packages"))
+    files = [path for path in site.rglob("*") if path.is_file() and path.relative_to(site).parts[0].startswith("iree")]
+    of_the_wheel = [path for path in files if path.name not in installed.INSTALLER_FILES]
+    assert made.package_bytes == {"iree-base-compiler": sum(path.stat().st_size for path in of_the_wheel)}
+    assert installed.realise(compiler, INFO, made.root, index=index).package_bytes == made.package_bytes
+
+
 def test_a_standing_environment_is_not_built_again(tmp_path, index, compiler):
     made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     broken = PackageIndex(environment={}, options=("--no-such-option",))
     assert installed.realise(compiler, INFO, made.root, index=broken) == made
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 1}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 1}', '{"format": 2}'])
 def test_a_damaged_environment_is_replaced(tmp_path, index, compiler, content):
     made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     (made.root / "environment.json").write_text(content)
     assert folders.load(made.root) is None
     assert installed.realise(compiler, INFO, made.root, index=index) == made
     assert leftovers(made.root) == []
+
+
+def test_no_flipped_bit_of_a_description_is_believed(tmp_path, index, compiler):
+    """One in the path of a tool would be a tool that is not there, one in the digest other keys for every job."""
+    made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
+    path = made.root / "environment.json"
+    whole = path.read_bytes()
+    assert len(whole) > 300
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        assert folders.load(made.root) is None, whole[max(0, place - 20) : place + 20]
+    assert installed.realise(compiler, INFO, made.root, index=index) == made
 
 
 def test_a_wrong_hash_names_the_wheel_and_the_lock(tmp_path, index, compiler):
@@ -317,7 +338,7 @@ def test_the_description_names_no_path_of_the_machine(tmp_path, index, compiler)
     made = installed.realise(compiler, INFO, tmp_path / "store" / "one", index=index)
     text = (made.root / "environment.json").read_text()
     assert str(tmp_path) not in text
-    assert json.loads(text)["format"] == 1
+    assert json.loads(text)["format"] == folders.DESCRIPTION_FORMAT
 
 
 def test_an_interpreter_that_is_gone_is_told(tmp_path, index, compiler):
