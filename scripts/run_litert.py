@@ -1,6 +1,7 @@
 """Runs a .tflite with LiteRT on one thread, in the job's own folder: `run_litert.py MODEL [--times FILE]`.
 
-Takes `input_N.npy` in the order of the model's inputs and leaves `output_N.npy`. With --times it measures instead: see
+Takes `input_N.npy` in the order of the model's inputs and leaves `output_N.npy`. litert-torch narrows the integers of a
+model from 64 to 32 bits: inputs follow, where no value is lost. With --times it measures instead: see
 `timed_calls.py`; a call is `invoke()`, with the inputs in place. The runtime applies XNNPACK by itself. Standard
 library, numpy and ai_edge_litert only.
 """
@@ -23,7 +24,7 @@ def main(words: list[str]) -> None:
     given = sorted(glob.glob("input_*.npy"), key=lambda name: int(name[len("input_") : -len(".npy")]))
     if len(given) != len(wanted):
         raise SystemExit(f"run_litert: the model takes {len(wanted)} inputs, and {len(given)} are given")
-    arrays = [numpy.load(path) for path in given]
+    arrays = [as_wanted(numpy.load(path), entry["dtype"], path) for entry, path in zip(wanted, given)]  # noqa: B905
     for entry, array in zip(wanted, arrays):  # noqa: B905 - Python 3.9
         if tuple(entry["shape"]) != array.shape:  # of a dimension that the model leaves open
             interpreter.resize_tensor_input(entry["index"], array.shape, strict=True)
@@ -36,6 +37,16 @@ def main(words: list[str]) -> None:
     interpreter.invoke()
     for number, entry in enumerate(interpreter.get_output_details()):
         numpy.save(f"output_{number}.npy", interpreter.get_tensor(entry["index"]))
+
+
+def as_wanted(array: numpy.ndarray, dtype: type, path: str) -> numpy.ndarray:
+    """An input whose integers have the width that the model takes; all others as they are."""
+    if not (numpy.issubdtype(dtype, numpy.integer) and numpy.issubdtype(array.dtype, numpy.integer)):
+        return array
+    narrow = array.astype(dtype)
+    if not numpy.array_equal(narrow, array):
+        raise SystemExit(f"run_litert: {path} has values that are no {numpy.dtype(dtype).name}, which the model takes")
+    return narrow
 
 
 if __name__ == "__main__":

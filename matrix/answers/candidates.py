@@ -15,7 +15,8 @@ from matrix.plan.backends.iree import COMPILE, MLIR, RUN, VMFB
 from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.results.measured.counts import count_series
-from matrix.results.run import Cell, Run, Verdict
+from matrix.results.measured.figures import Verdict
+from matrix.results.run import Cell, Run
 from matrix.results.speed import timed_rows
 
 RANKED = COMPILER

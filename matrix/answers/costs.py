@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.results.measured.counts import COUNTS_WITHIN, INSTRUCTIONS, count_series, instruction_words
-from matrix.results.run import Run, Timed, Times, Verdict
+from matrix.results.measured.figures import Timed, Times, Verdict
+from matrix.results.run import Run
 from matrix.results.speed import median_ratio, pass_rounds, timed_rows, verdict_between
 from matrix.results.times import PLACEMENT, amount, duration
 
@@ -136,7 +137,7 @@ class CostChange:
 def cost_changes(runs: Sequence[Run], axis: str, before: str, after: str) -> tuple[CostChange, ...]:
     """Every measure of every place that both releases have in one table of times, and its instructions where they are
     counted, the largest change first. Times of different runs are not compared: they may be of different machines."""
-    having = [run for run in runs if {before, after} <= {cell.axes.get(axis) for cell in run.cells}]
+    having = [run for run in runs if {before, after} <= run.by_label.get(axis, {}).keys()]
     found = [change for run in having for change in _of_run(run, axis, before, after)]
     found += [change for run in having for change in _counted(run, axis, before, after)]
     return tuple(sorted(found, key=lambda change: (not change.changed, -change.size)))

@@ -68,7 +68,7 @@ def diff_runs(before: Run, after: Run) -> Diff:
 
 def run_pairs(before: Run, after: Run) -> list[PairOfRuns]:
     """The cells of two runs by the values of their axes."""
-    old, new = ({cell.name: cell for cell in run.cells} for run in (before, after))
+    old, new = before.by_name, after.by_name
     return [(before, old.get(name), after, new.get(name)) for name in dict.fromkeys((*old, *new))]
 
 
@@ -83,17 +83,13 @@ def release_pairs(runs: Sequence[Run], axis: str, before: str, after: str) -> li
     with it, so that a cell of two runs may have two partners."""
     pairs: dict[tuple[str, str], PairOfRuns] = {}
     for run in runs:
-        if all(cell.axes.get(axis) != before for cell in run.cells):
-            continue
-        known = {cell.name: cell for cell in run.cells}
-        tied = [other for other in run.names if all(cell.axes.get(other) == cell.axes.get(axis) for cell in run.cells)]
-        for cell in run.cells:
-            if cell.axes.get(axis) == before:
-                moved = {name: after if name in tied else label for name, label in cell.axes.items()}
-                place = " ".join(f"{name}={label}" for name, label in moved.items())
-                there = known.get(place)
-                if there or (cell.name, place) not in pairs:  # another run may have measured it on the other side
-                    pairs[cell.name, place] = (run, cell, run, there)
+        tied = run.moving_together.get(axis, frozenset((axis,)))
+        for cell in run.by_label.get(axis, {}).get(before, ()):
+            moved = {name: after if name in tied else label for name, label in cell.axes.items()}
+            place = " ".join(map("=".join, moved.items()))
+            there = run.by_name.get(place)
+            if there or (cell.name, place) not in pairs:  # another run may have measured it on the other side
+                pairs[cell.name, place] = (run, cell, run, there)
     return list(pairs.values())
 
 

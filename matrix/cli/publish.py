@@ -42,8 +42,14 @@ def do_site(options: Namespace) -> int:
     """Builds the site from the named results, or from the committed ones."""
     from matrix.site.build import build_site
 
+    committed = data_root() / "results" / "kept" if not options.files and not options.results else None
     with _results_files(options, machines=True) as files:
-        built = build_site(options.output, files, repository=repository_address(data_root()))
+        built = build_site(
+            options.output,
+            files,
+            repository=repository_address(data_root()),
+            archive=options.archive or committed,
+        )
     print(
         f"{options.output}: {counted(built.cells, 'cell')} on {counted(built.pages, 'page')}, {built.size / 1e6:.1f} MB"
     )

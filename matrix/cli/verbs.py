@@ -95,7 +95,7 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "badge": (options.add_badge, options.add_own_run),
     "report": (options.add_pages("FILE.html"),),
     "picture": (options.add_pages("FILE.svg"),),
-    "site": (options.add_pages("FOLDER", "made, or replaced"),),
+    "site": (options.add_pages("FOLDER", "made, or replaced"), kept.add_dates),
     "export": (options.add_means, options.add_export),
     "doctor": (upkeep.add_examined,),
     "lock": (options.add_locking,),

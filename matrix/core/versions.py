@@ -32,11 +32,13 @@ def ascending(versions: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(versions), key=release_key))
 
 
+@functools.cache  # as those below: a page sorts the same labels again and again
 def release_key(label: str) -> tuple[bool, Version]:
     """Sorts versions in the order of release: dated ones before numbered ones, each by PEP 440."""
     return not is_dated(label), Version(label)
 
 
+@functools.cache
 def is_dated(label: str) -> bool:
     """Whether a version is a date and a build (20241104.1068): of a package's older line."""
     return Version(label).major >= FIRST_DATE
@@ -69,6 +71,7 @@ def is_version(label: str) -> bool:
     return True
 
 
+@functools.cache
 def is_nightly(label: str) -> bool:
     """Whether it is the version of a nightly build or a release candidate."""
     return is_version(label) and Version(label).is_prerelease
@@ -180,6 +183,7 @@ def _nearest(read: str, releases: Sequence[str]) -> str:
     return min(beside, key=far.__getitem__, default=read)
 
 
+@functools.cache
 def minor(release: str) -> str:
     """`3.7` of `3.7.1`. A patch release must not break the promises of a minor one, and the compiler has patch releases
     that the runtime does not have. A nightly build and a release candidate stand for themselves."""

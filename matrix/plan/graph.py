@@ -67,6 +67,9 @@ class Plan:
     baseline: Mapping[str, str] = field(default_factory=dict)
     """The release that others are compared with for speed: its label on each axis that the spec names."""
 
+    apart: tuple[str, ...] = ()
+    """Further axes on which what is compared with it may differ: those that not all of several backends have."""
+
     chosen: ChosenCells | None = None
     """The choice of its cells, where the spec has a `[cover]`."""
 

@@ -15,9 +15,10 @@ from matrix.core.errors import SpecError
 from matrix.core.keys import digest
 from matrix.core.records import Outcome, Stage
 from matrix.plan.axes import NEWER_TIP, selected_labels
+from matrix.plan.backends.shared import BACKEND_AXIS
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import Plan, PlannedCell
-from matrix.plan.stages import Node, kinds
+from matrix.plan.stages import Node, backend_of, kinds
 
 
 def round_of(node: Node) -> int:
@@ -35,18 +36,18 @@ def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
         return plan
     maker = _Maker(plan, catalogue, measured=bool(rounds))
     maker.repeat_jobs()
-    for stage in rounds:
-        maker.rounds(stage)
+    if rounds:
+        maker.rounds({backend_of(stage).name: stage for stage in rounds})
     cells = tuple(
         replace(cell, repeats=(*cell.repeats, *more)) if more else cell
         for cell, more in zip(plan.cells, maker.repeats, strict=True)
     )
-    return replace(plan, cells=cells, nodes=tuple(maker.nodes), baseline=maker.baseline)
+    return replace(plan, cells=cells, nodes=tuple(maker.nodes), baseline=maker.baseline, apart=maker.apart)
 
 
-def group_of(cell: PlannedCell, baseline: Collection[str]) -> tuple[str, ...]:
-    """The labels that a cell has in common with the baseline that it is compared with."""
-    return tuple(label for axis, label in cell.labels.items() if axis not in baseline)
+def group_of(cell: PlannedCell, apart: Collection[str]) -> tuple[str, ...]:
+    """The labels that a cell has in common with the baseline that it is compared with: all but those `apart`."""
+    return tuple(label for axis, label in cell.labels.items() if axis not in apart)
 
 
 def is_baseline(cell: PlannedCell, baseline: Mapping[str, str]) -> bool:
@@ -62,6 +63,7 @@ class _Maker:
         self.repeats: list[list[int]] = [[] for _ in plan.cells]
         self.made: dict[tuple[int, Stage, int, str], int] = {}
         self.baseline = self._baseline() if measured else {}
+        self.apart = self._apart()
 
     def repeat_jobs(self) -> None:
         for place, cell in enumerate(self.plan.cells):
@@ -70,12 +72,13 @@ class _Maker:
                 for repeat in range(1, self.plan.spec.repeats.get(stage, 1)):
                     self._add(place, index, stage, repeat)
 
-    def rounds(self, stage: Stage) -> None:
-        """Group by group, and the twin of the baseline last: as far from it in time as any release of the group."""
+    def rounds(self, stages: Mapping[str, Stage]) -> None:
+        """Group by group, and the twin of the baseline last: as far from it in time as any release of the group.
+        `stages` has the stage with rounds of each backend that has one."""
         groups: dict[tuple[str, ...], list[int]] = {}
         for place, cell in enumerate(self.plan.cells):
-            if cell.nodes:
-                groups.setdefault(group_of(cell, self.baseline), []).append(place)
+            if cell.nodes and self._backend(place) in stages:
+                groups.setdefault(group_of(cell, {*self.baseline, *self.apart}), []).append(place)
         wanted = self.plan.spec.benchmark
         for places in groups.values():
             beside = digest([list(self.plan.cells[place].labels.items()) for place in places])
@@ -84,7 +87,10 @@ class _Maker:
                 for place in members:
                     for number in range(1, wanted.rounds * wanted.passes + 1):
                         run = self.plan.cells[place].nodes[-1]
-                        self._add(place, run, stage, 2 * number + series, beside)
+                        self._add(place, run, stages[self._backend(place)], 2 * number + series, beside)
+
+    def _backend(self, place: int) -> str:
+        return backend_of(self.nodes[self.plan.cells[place].nodes[-1]].stage).name
 
     def _add(self, place: int, origin: int, stage: Stage, repeat: int, beside: str = "") -> None:
         key = (origin, stage, repeat, beside)
@@ -120,6 +126,34 @@ class _Maker:
                 found = ", ".join(meant) or "none"
                 faults.append(f"{place}: {term!r} means {found}, expected exactly one value")
             labels[axis] = meant[0] if meant else ""
+        if BACKEND_AXIS.name in labels:
+            faults += self._open_axes(labels)
         if faults:
             raise SpecError(spec.source, faults, tip=NEWER_TIP)
         return labels
+
+    def _open_axes(self, labels: Mapping[str, str]) -> list[str]:
+        """Faults of a baseline that several releases of its backend fit."""
+        own = {
+            axis.name
+            for each in self.plan.spec.backends
+            if each.name == labels[BACKEND_AXIS.name]
+            for axis in each.axes
+        }
+        found = []
+        for axis, values in self.plan.axes.items():
+            if axis in own & self._unshared() - labels.keys() and len(values) > 1:
+                said = ", ".join(value.label for value in values)
+                found.append(f"benchmark.baseline: {axis} has {said}, expected one of them named beside the backend")
+        return found
+
+    def _apart(self) -> tuple[str, ...]:
+        """Where the baseline names a backend: the axes that it does not name and that not all backends have. Cells of
+        two backends have no label on them in common."""
+        if BACKEND_AXIS.name not in self.baseline:
+            return ()
+        return tuple(axis for axis in self.plan.axes if axis in self._unshared() and axis not in self.baseline)
+
+    def _unshared(self) -> set[str]:
+        axes = [{axis.name for axis in each.axes} for each in self.plan.spec.backends]
+        return {name for names in axes for name in names if not all(name in others for others in axes)}

@@ -100,6 +100,11 @@ def record_of(artifacts: Mapping[str, str]) -> str:
     return next((artifacts[kind.record] for kind in kinds().values() if kind.record in artifacts), "")
 
 
+def backend_of(stage: Stage) -> Backend:
+    """The backend of a known stage."""
+    return _table(BACKENDS).backends[stage]
+
+
 def axes_of(stage: Stage) -> tuple[str, ...]:
     """The axes of a stage; none of one that is not known."""
     return kinds()[stage].axes if stage in kinds() else ()
@@ -145,7 +150,7 @@ def rank_of(stage: Stage) -> int:
 def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage:
     """The last judged stage among some, for the backend of a stage: its cells end with it. If none is judged, the last
     one."""
-    backend = _table(BACKENDS).backends[stage]
+    backend = backend_of(stage)
     among = set(stages)
     found = [kind for kind in backend.stages if kind.name in among]
     return next((kind.name for kind in reversed(found) if kind.judged), found[-1].name)

@@ -21,8 +21,9 @@ from matrix.core.text import mark_controls
 from matrix.core.versions import did_you_mean
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.results.judge import Comparison, Movement
+from matrix.results.measured.figures import Recompiled
 from matrix.results.migrations import FORMAT_MIGRATIONS
-from matrix.results.run import Cell, CellTable, RealisedEnvironment, Recompiled, Run, RunAxis, RunValue
+from matrix.results.run import Cell, CellTable, RealisedEnvironment, Run, RunAxis, RunValue
 
 if TYPE_CHECKING:
     from cattrs import Converter

@@ -19,6 +19,7 @@ from matrix.plan.axes import NONE
 from matrix.results.covering.pairs import NOT_CHOSEN, NOT_CHOSEN_WORDS, cover_section
 from matrix.results.files import run_json
 from matrix.results.measured.counts import COUNTS_SECTION
+from matrix.results.measured.systems import SYSTEMS_SECTION
 from matrix.results.run import Run
 from matrix.results.sections import Block, Column, Grid, Lines, Section, Words, grid, measures
 from matrix.results.sentences import comparison_sentences, recompiled
@@ -81,6 +82,7 @@ def sections() -> tuple[Section, ...]:
     """All sections of a run, in order."""
     return (
         cover_section(),
+        SYSTEMS_SECTION,
         TIMES_SECTION,
         MODULE_WEIGHTS,
         Section(name="squares", blocks=_squares, on_site=False),

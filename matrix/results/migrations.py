@@ -17,7 +17,7 @@ from matrix.plan.backends.iree import IREE
 from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes
-from matrix.results.run import Verdict
+from matrix.results.measured.figures import Verdict
 from matrix.results.speed import WIDEST_FLOOR, distinct, median_ratio, waited_for_core
 
 Document = dict[str, Any]

@@ -5,16 +5,20 @@ It has stages and axes by name, with their properties: a run can be read without
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from matrix.core.records import Outcome
 from matrix.core.store_paths import StorePath
 from matrix.plan.covering.cover import CoverFacts
 from matrix.results.judge import Attempt, Comparison, Movement
+from matrix.results.measured.figures import DiskUse, Module, Recompiled, Times
+from matrix.results.signatures import next_steps
+
+OfRun = TypeVar("OfRun")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class FinishedJob:
         return f"exit code {self.exit_code}" if self.end == "exited" else f"{self.end} {self.signal or ''}".strip()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """A cell with its one outcome and the evidence for it. No text contains a folder of the machine.
 
@@ -83,7 +87,7 @@ class Cell:
     compared: bool = True
     movement: Movement | None = None
 
-    @property
+    @functools.cached_property  # as `words`: a page asks for them again and again
     def name(self) -> str:
         return " ".join(map("=".join, self.axes.items()))
 
@@ -112,7 +116,7 @@ class Cell:
     def measured(self) -> bool:
         return self.passed or self.outcome.red
 
-    @property
+    @functools.cached_property
     def words(self) -> str:
         """The outcome with its stage and signature: `failed at run: vm-bytecode-version`."""
         if not self.compared:
@@ -144,105 +148,6 @@ class RealisedEnvironment:
     distributions: Mapping[str, str] = field(default_factory=dict)
     nix_programs: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Verdict(StrEnum):
-    """The verdict on a release's times, compared with the baseline; see `speed`."""
-
-    FASTER = "faster"
-    SLOWER = "slower"
-    SAME = "no difference"
-    SAME_BYTES = "the same bytes"
-    UNDECIDED = "undecided"
-    UNSETTLED = "unsettled"
-    TOO_FEW = "too few rounds"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
-    """The times of a cell, in seconds: the median over its rounds, the quartiles, `ratio` to the baseline (the median
-    of the rounds'), one verdict for each pass. None if there is nothing; `reason` says why. `compile_seconds` is that
-    of the quickest compile that passed, both peaks are the maximum over all rounds, `command` is the first round's."""
-
-    axes: Mapping[str, str]
-    baseline: bool = False
-    reason: str = ""
-    command: tuple[str, ...] = ()
-    median_seconds: float | None = None
-    quartile_1_seconds: float | None = None
-    quartile_3_seconds: float | None = None
-    ratio: float | None = None
-    verdicts: tuple[str, ...] = ()
-    compile_seconds: float | None = None
-    compile_cpu_seconds: float | None = None
-    vmfb_bytes: int | None = None
-    mlir_bytes: int | None = None
-    peak_bytes: int | None = None
-    device_peak_bytes: int | None = None
-    seconds_by_round: Mapping[str, float] = field(default_factory=dict)
-    cpu_seconds_by_round: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def verdict(self) -> str:
-        """The common verdict of all passes; empty if there is none."""
-        if Verdict.TOO_FEW in self.verdicts:  # an unfinished pass contradicts nothing
-            return Verdict.TOO_FEW
-        return Verdict.UNSETTLED if len(set(self.verdicts)) > 1 else next(iter(self.verdicts), "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """Cells that are compared with one baseline. `shared` are their common labels, `axes` those that distinguish rows.
-    `noise_floor` is a ratio above 1 (1.01 is 1 %; None without a twin of the baseline), `waited_for_a_core` is the part
-    of the time in which calls needed a core and had none, `highest_load` is that of the machine.
-    """
-
-    shared: Mapping[str, str]
-    axes: tuple[str, ...] = ()
-    noise_floor: float | None = None
-    waited_for_a_core: float = 0.0
-    highest_load: float | None = None
-    passes: int = 1
-    rows: tuple[Timed, ...] = ()
-    twin_seconds_by_round: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def base(self) -> Timed | None:
-        return next((row for row in self.rows if row.baseline), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Module:
-    """A `.vmfb`: bytes by part, and the number of its strings of each kind that reveal its origin."""
-
-    axes: Mapping[str, str]
-    bytes: int
-    parts: Mapping[str, int] = field(default_factory=dict)
-    strings: Mapping[str, int] = field(default_factory=dict)
-    unscanned_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recompiled:
-    """Modules that were compiled again: the `unequal`, those with other outcomes, and class of bytes -> `differing`."""
-
-    compiler: str
-    modules: int
-    unequal: int
-    ends: int
-    differing: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskUse:
-    """How the run used the disk; `measured` says which part of it."""
-
-    measured: str
-    peak_bytes: int
-    budget_bytes: int | None = None
-    environments_made: int
-    environments_dropped: int
-    made_again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,13 +184,16 @@ class CellTable:
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """All cells of a plan, judged: planned = accounted for.
 
     `source` is its name in messages, `stages` are those of its jobs in order, `last_stage` is the one in which a cell
     ends if all goes well (`other_last_stages`: of further backends). `baseline` is what times are compared with, a
     label by axis. `tolerance` is rtol by dtype, `allowed` all of it in words. `signatures` have a `next` step.
+
+    A site asks a run of 100,000 cells hundreds of times: what it arranges for that is made once. Functions of a run do
+    the same by `kept_with_run`.
     """
 
     source: str = ""
@@ -319,6 +227,28 @@ class Run:
         """The measurements of all its jobs, by name."""
         return {name: value for key in cell.evidence for name, value in self.jobs[key].measurements.items()}
 
+    @functools.cached_property
+    def by_name(self) -> Mapping[str, Cell]:
+        return {cell.name: cell for cell in self.cells}
+
+    @functools.cached_property
+    def by_label(self) -> Mapping[str, Mapping[str, Sequence[Cell]]]:
+        """Axis -> label -> its cells, in the order of the run."""
+        found: dict[str, dict[str, list[Cell]]] = {}
+        for cell in self.cells:
+            for axis, label in cell.axes.items():
+                found.setdefault(axis, {}).setdefault(label, []).append(cell)
+        return found
+
+    @functools.cached_property
+    def moving_together(self) -> Mapping[str, frozenset[str]]:
+        """Axis -> the axes that have its label in every cell, itself among them."""
+        axes = [cell.axes for cell in self.cells]
+        return {
+            name: frozenset(other for other in self.names if all(each.get(other) == each.get(name) for each in axes))
+            for name in self.names
+        }
+
     def jobs_of(self, cell: Cell) -> tuple[FinishedJob, ...]:
         """In the order of the stages."""
         return tuple(self.jobs[key] for key in cell.jobs)
@@ -330,14 +260,15 @@ class Run:
 
     def axis(self, name: str) -> RunAxis:
         """The axis of this name; one without values if the run does not have it."""
-        return next((axis for axis in self.axes if axis.name == name), RunAxis(name=name))
+        return next((axis for axis in self.axes if axis.name == name), None) or RunAxis(name=name)
 
     def notes(self, axis: str) -> dict[str, str]:
         """Label -> its note."""
         return {value.label: value.note for value in self.axis(axis).values if value.note}
 
     def next_step(self, signature: str) -> str:
-        return self.signatures.get(signature, {}).get("next", "")
+        """What to do about it, as of today; of a former signature, what was known when it was recorded."""
+        return next_steps().get(signature, "") or self.signatures.get(signature, {}).get("next", "")
 
     @property
     def date(self) -> str:
@@ -348,3 +279,17 @@ class Run:
     def ties(self) -> dict[str, str]:
         """RunAxis -> the axis whose value it has in each cell."""
         return {axis.name: axis.tied for axis in self.axes if axis.tied}
+
+
+def kept_with_run(found: Callable[[Run], OfRun]) -> Callable[[Run], OfRun]:
+    """The function, called once for each run: what it finds is kept with the run, beside its cached properties."""
+
+    @functools.wraps(found)
+    def once(run: Run) -> OfRun:
+        kept, name = vars(run), f"{found.__module__}.{found.__qualname__}"
+        if name not in kept:
+            kept[name] = found(run)
+        result: OfRun = kept[name]
+        return result
+
+    return once

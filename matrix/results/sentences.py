@@ -15,7 +15,8 @@ from matrix.core.text import counted
 from matrix.core.versions import minor, release_key
 from matrix.plan.axes import NONE
 from matrix.plan.stages import axes_of, exchanged, front_end, kinds, module_of
-from matrix.results.run import Cell, FinishedJob, Recompiled, Run, RunAxis
+from matrix.results.measured.figures import Recompiled
+from matrix.results.run import Cell, FinishedJob, Run, RunAxis
 from matrix.results.square import placed, span
 
 Place = tuple[str, ...]

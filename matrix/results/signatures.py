@@ -58,8 +58,12 @@ class Signature:
 def rows(stage: Stage = "") -> tuple[SignatureRow, ...]:
     """The rows of all backends, in order; those of the backend of a stage first. Patterns are compiled on the first
     call."""
+    return _rows(_files(stage))
+
+
+def _files(stage: Stage = "") -> tuple[str, ...]:
     ordered = sorted(backends(), key=lambda backend: stage not in {kind.name for kind in backend.stages})
-    return _rows(tuple(backend.signatures for backend in ordered))
+    return tuple(backend.signatures for backend in ordered)
 
 
 @functools.cache
@@ -82,19 +86,44 @@ def _rows(files: tuple[str, ...]) -> tuple[SignatureRow, ...]:
     )
 
 
-def codes() -> dict[str, str]:
+def codes() -> Mapping[str, str]:
     """The letters of each signature in the square."""
-    return {row.name: row.code for row in rows()} | OWN_CODES
+    return _codes(_files())
 
 
-def gates() -> dict[str, str]:
+@functools.cache
+def _codes(files: tuple[str, ...]) -> Mapping[str, str]:
+    return {row.name: row.code for row in _rows(files)} | OWN_CODES
+
+
+def next_steps() -> Mapping[str, str]:
+    """What to do about each signature."""
+    return _next_steps(_files())
+
+
+@functools.cache
+def _next_steps(files: tuple[str, ...]) -> Mapping[str, str]:
+    return {row.name: row.next_step for row in _rows(files)}
+
+
+def gates() -> Mapping[str, str]:
     """What refused, in plain words, for each signature of a gate."""
-    return {row.name: row.gate for row in rows() if row.gate}
+    return _gates(_files())
 
 
-def legends() -> dict[str, str]:
+@functools.cache
+def _gates(files: tuple[str, ...]) -> Mapping[str, str]:
+    return {row.name: row.gate for row in _rows(files) if row.gate}
+
+
+def legends() -> Mapping[str, str]:
     """The meaning of each signature for a legend, without values."""
-    return {row.name: row.legend for row in rows()} | {
+    return _legends(_files())
+
+
+@functools.cache
+def _legends(files: tuple[str, ...]) -> Mapping[str, str]:
+    return {row.name: row.legend for row in _rows(files)} | {
         UNRECOGNISED: "no row of signatures.toml knows the message",
         NO_OUTPUT: "the job printed nothing, or wrote not all of its outputs",
         MODEL_CRASHED: "the model's own Python crashed, in plain torch, before any export",

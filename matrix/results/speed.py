@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -22,7 +22,8 @@ from typing import Any
 from matrix.core.records import Outcome
 from matrix.plan.axes import NONE
 from matrix.plan.stages import axes_of, kinds
-from matrix.results.run import Cell, File, FinishedJob, Recompiled, Run, Timed, Times, Verdict
+from matrix.results.measured.figures import Recompiled, Timed, Times, Verdict
+from matrix.results.run import Cell, File, FinishedJob, Run
 
 CONFIDENCE = 0.85
 LEAST_FLOOR = 0.01
@@ -79,29 +80,34 @@ class Subject:
         return min(passed, key=lambda job: job.seconds, default=None)
 
 
-def times_of(subjects: Iterable[Subject], baseline: Mapping[str, str], rounds: int, passes: int) -> tuple[Times, ...]:
-    """One table for each group of cells with the same baseline."""
+def times_of(
+    subjects: Iterable[Subject], baseline: Mapping[str, str], apart: Collection[str], rounds: int, passes: int
+) -> tuple[Times, ...]:
+    """One table for each group of cells with the same baseline; they differ on its axes and on those `apart`."""
     groups: dict[tuple[str, ...], list[Subject]] = {}
+    compared = (*baseline, *apart)
     for subject in subjects:
-        shared = tuple(label for axis, label in subject.cell.axes.items() if axis not in baseline)
+        shared = tuple(label for axis, label in subject.cell.axes.items() if axis not in compared)
         groups.setdefault(shared, []).append(subject)
     numbers = [range(1 + start, 1 + start + rounds) for start in range(0, rounds * passes, rounds)]
-    return tuple(_table(group, baseline, numbers) for group in groups.values())
+    return tuple(_table(group, baseline, compared, numbers) for group in groups.values())
 
 
-def _table(subjects: Sequence[Subject], baseline: Mapping[str, str], passes: Sequence[range]) -> Times:
+def _table(
+    subjects: Sequence[Subject], baseline: Mapping[str, str], compared: tuple[str, ...], passes: Sequence[range]
+) -> Times:
     shown = [subject for subject in subjects if subject.cell.outcome is not Outcome.EXCLUDED]
     base = next((each for each in shown if baseline.items() <= each.cell.axes.items()), None)
     levels = _seconds(base.rounds()) if base and base.cell.passed else {}
     twins = _seconds(base.rounds(twin=True)) if base else {}
     floor = noise_floor([_logs(twins, levels, numbers) for numbers in passes])
-    rows = tuple(_timed(each, levels, floor, passes, base=base, axes=tuple(baseline)) for each in shown)
+    rows = tuple(_timed(each, levels, floor, passes, base=base, axes=compared) for each in shown)
     timings = [job.measurements for each in shown if each.cell.passed for job in each.rounds().values()]
     wall, cpu = (sum(timing[name] for timing in timings) for name in ("seconds", "cpu_seconds"))
     cells = [subject.cell for subject in subjects]
     return Times(
-        shared={axis: label for axis, label in cells[0].axes.items() if axis not in baseline},
-        axes=distinct(tuple(baseline), [cell.axes for cell in cells]),
+        shared={axis: label for axis, label in cells[0].axes.items() if axis not in compared},
+        axes=_telling(tuple(baseline), compared[len(baseline) :], [cell.axes for cell in cells]),
         noise_floor=None if floor is None else math.exp(floor),
         waited_for_a_core=waited_for_core(cpu, wall),
         highest_load=max((timing["load"] for timing in timings if timing["load"] is not None), default=None),
@@ -117,6 +123,17 @@ def distinct(axes: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> tuple[st
     for axis in axes:
         columns.setdefault(tuple(row.get(axis) for row in rows), axis)
     return tuple(columns.values())
+
+
+def _telling(baseline: Sequence[str], apart: Sequence[str], rows: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """The axes that tell rows apart: those of the baseline, and of the others those that these do not determine."""
+    kept = list(distinct(baseline, rows))
+    for axis in apart:
+        known: dict[tuple[str | None, ...], str | None] = {}
+        places = [(tuple(row.get(name) for name in kept), row.get(axis)) for row in rows]
+        if any(known.setdefault(place, label) != label for place, label in places):
+            kept.append(axis)
+    return tuple(kept)
 
 
 def _timed(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from packaging.version import Version
-
 from matrix.core.records import Outcome
-from matrix.core.versions import are_versions, releases_first
+from matrix.core.versions import are_versions, release_key, releases_first
 from matrix.plan.axes import NONE
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
@@ -65,7 +64,7 @@ class LegendRow:
     cell: Cell
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Square:
     """Cells of a run, one axis down and one across. `others` are the other axes with their one value; `ties` those that
     have the value of another axis; `part` says which part of a square this is that is too large for one page."""
@@ -90,11 +89,11 @@ class Square:
     def caption(self) -> str:
         return f"{self.row_axis} down, {self.column_axis} across; {self.title}"
 
-    @property
+    @functools.cached_property
     def short_rows(self) -> dict[str, str]:
         return dict(zip(self.rows, headings(self.rows), strict=True))
 
-    @property
+    @functools.cached_property
     def short_columns(self) -> dict[str, str]:
         return dict(zip(self.columns, headings(self.columns), strict=True))
 
@@ -300,7 +299,7 @@ def headings(labels: Sequence[str]) -> tuple[str, ...]:
     or a candidate keeps its own."""
     if not are_versions(labels):
         return tuple(labels)
-    parsed = [Version(label) for label in labels]
+    parsed = [release_key(label)[1] for label in labels]
     short = [
         label if version.is_prerelease else f"{version.major}.{version.minor}"
         for label, version in zip(labels, parsed, strict=True)

@@ -10,7 +10,8 @@ from matrix.core.machine import CPU_FLAGS
 from matrix.core.versions import is_version, minor, release_key, releases_first
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import kinds
-from matrix.results.run import Run, Timed, Times, Verdict
+from matrix.results.measured.figures import Timed, Times, Verdict
+from matrix.results.run import Run
 from matrix.results.sections import Block, Column, Grid, Section, Words, by_axes, grid
 from matrix.results.speed import timed_rows
 from matrix.results.square import Square, headings, mark_of, squares

@@ -12,7 +12,8 @@ from matrix.plan.axes import NONE
 from matrix.plan.backends.iree import VMFB
 from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME
 from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
-from matrix.results.run import Cell, FinishedJob, Module, Run
+from matrix.results.measured.figures import Module
+from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
 
 MIB = 1 << 20

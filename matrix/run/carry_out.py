@@ -19,7 +19,8 @@ from matrix.engines.choice import engine_maker, lookup_engine
 from matrix.engines.contract import Engine
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question, question_text
-from matrix.results.run import Cell, DiskUse
+from matrix.results.measured.figures import DiskUse
+from matrix.results.run import Cell
 from matrix.run.cost import environment_costs
 from matrix.run.elsewhere.choice import LOCALLY, executor_elsewhere
 from matrix.run.evidence import judge_of, judged_cells, no_result, replay

@@ -19,17 +19,8 @@ from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
 from matrix.plan.stages import Node, exchanged, kinds, last_stage, module_of, record_of
 from matrix.results.judge import Attempt, Comparison, Movement, compare_outputs, far_larger, read_dtypes, read_movement
-from matrix.results.run import (
-    Cell,
-    CellTable,
-    File,
-    FinishedJob,
-    Module,
-    RealisedEnvironment,
-    Run,
-    RunAxis,
-    RunValue,
-)
+from matrix.results.measured.figures import Module
+from matrix.results.run import Cell, CellTable, File, FinishedJob, RealisedEnvironment, Run, RunAxis, RunValue
 from matrix.results.signatures import Signature, signature_of
 from matrix.results.speed import DifferingClasses, Repeat, Subject, recompiled_of, times_of
 from matrix.results.weights import LEAKS
@@ -101,7 +92,9 @@ class Judge:
             environments=environments,
             store_paths=paths,
             signatures=self._steps,
-            times=times_of(subjects, plan.baseline, wanted.rounds, wanted.passes) if plan.spec.timed else (),
+            times=times_of(subjects, plan.baseline, plan.apart, wanted.rounds, wanted.passes)
+            if plan.spec.timed
+            else (),
             modules=tuple(self._modules.values()),
             compiled_again=recompiled_of(
                 subjects, {name: _labels(values) for name, values in plan.axes.items()}, self._differ

@@ -12,7 +12,7 @@ from matrix.core.keys import now
 from matrix.core.records import EnvironmentRequest, Job, JobResult, Outcome
 from matrix.plan.graph import NodeState, Plan
 from matrix.plan.rounds import round_of
-from matrix.plan.stages import Node, complete, rank_of
+from matrix.plan.stages import Node, complete, kinds, rank_of
 from matrix.results.judge import outcome_of
 from matrix.results.signatures import NO_OUTPUT, UNRECOGNISED, recognise, signature_of
 from matrix.run.executor import Origins, WorkFinished
@@ -30,12 +30,12 @@ def node_rank(node: Node) -> tuple[bool, int, int, int]:
     """The order of nodes: the critical path first (a stage before those that need it), then repeats, then times, when
     nothing else is left.
 
-    Rounds are interleaved: round 1 of all releases, then round 2 in the opposite order, so that neither drift of the
-    machine nor the job before favours a release.
+    Rounds are interleaved: round 1 of all releases of all backends, then round 2 in the opposite order, so that neither
+    drift of the machine nor the job before favours a release.
     """
     if node.kind.rounds:
         number = round_of(node)
-        return (True, rank_of(node.stage), number, node.index if number % 2 else -node.index)
+        return (True, len(kinds()), number, node.index if number % 2 else -node.index)
     return (bool(node.repeat), rank_of(node.stage), 0, node.index)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from matrix import __version__
 from matrix.answers.advice import KnownCells
 from matrix.answers.causes import cells_of
+from matrix.answers.dated.trends import PresetTrend, preset_trends
 from matrix.answers.pins.recommendations import Recommendation, questions, recommend
 from matrix.core.data import data_root
 from matrix.core.errors import UsageError
@@ -22,6 +24,7 @@ from matrix.plan.axes import NONE
 from matrix.plan.locks import release_dates
 from matrix.results.files import read_runs
 from matrix.results.formats import as_csv
+from matrix.results.kept.archive import kept_runs, read_kept
 from matrix.results.measured.counts import counted_models
 from matrix.results.run import Cell, Run
 from matrix.results.square import Square
@@ -54,10 +57,15 @@ class BuiltSite:
     size: int
 
 
-def build_site(folder: Path, results: Sequence[Path], *, repository: str = "") -> BuiltSite:
-    """`repository` is the address of this project, for a link on every page; empty if it is not known. Raises
-    ResultsFault for results that cannot be read, UsageError for a folder with other files, ExtraMissing if there are
-    charts and matplotlib is missing."""
+def build_site(
+    folder: Path, results: Sequence[Path], *, repository: str = "", archive: Path | None = None
+) -> BuiltSite:
+    """`repository` is the address of this project, for a link on every page; empty if it is not known. `archive` has
+    kept runs, for a page of what changed over time.
+
+    Raises ResultsFault for results that cannot be read, UsageError for a folder with other files, ExtraMissing if there
+    are charts and matplotlib is missing.
+    """
     if folder.exists() and not _may_be_replaced(folder):
         found = next(folder.iterdir()).name if folder.is_dir() else "a file"
         raise UsageError(
@@ -71,7 +79,8 @@ def build_site(folder: Path, results: Sequence[Path], *, repository: str = "") -
     making = folder.with_name(f"{folder.name}.partial")
     if making.exists():
         shutil.rmtree(making)
-    pages = _write_all(making, runs, tables, charts, pins, repository=repository)
+    trends = preset_trends(_several_dates(archive)) if archive else ()
+    pages = _write_all(making, runs, tables, charts, pins, trends=trends, repository=repository)
     if folder.exists():
         shutil.rmtree(folder)
     making.rename(folder)
@@ -94,6 +103,13 @@ def runs_of_pages(results: Sequence[Path]) -> list[Run]:
     if not any(run.cells for run in runs):
         raise UsageError("the results hold no cells, expected some", tip="name the JSON of a run that has some")
     return runs
+
+
+def _several_dates(archive: Path) -> Iterator[Run]:
+    """The kept runs of presets that have several, with all text made safe. Raises ResultsFault."""
+    kept = kept_runs(archive)
+    counts = Counter(each.preset for each in kept)
+    yield from (safe_run(read_kept(each.path)) for each in kept if counts[each.preset] > 1)
 
 
 def _order(run: Run) -> tuple[bool, bool, bool, str, tuple[int, str]]:
@@ -160,11 +176,12 @@ def _write_all(
     charts: Sequence[Chart],
     pins: Sequence[Recommendation],
     *,
+    trends: Sequence[PresetTrend],
     repository: str,
 ) -> int:
     folder.mkdir(parents=True)
     dates = release_dates(data_root() / "images" / "locks")
-    site = Site(runs, tables, charts, pins, dates=dates, repository=repository)
+    site = Site(runs, tables, charts, pins, trends=trends, dates=dates, repository=repository)
     pages = _write_texts(folder, site.pages())
     _write_texts(folder, site.moved())
     _write_texts(folder, pin_files(pins))

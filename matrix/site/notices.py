@@ -95,6 +95,11 @@ def is_emulated(run: Run, job: FinishedJob) -> bool:
     return any(program == how[0] for target in run.notes("target") if (how := _emulator(run, target)))
 
 
+def is_emulated_target(run: Run, target: str) -> bool:
+    """Its programs run under an emulator."""
+    return _emulator(run, target) is not None
+
+
 def explained_values(run: Run, labels: Mapping[str, Iterable[str]]) -> list[Explained]:
     """The values of these axes that a name alone does not explain: routes, runtimes built from source."""
     found = []

@@ -6,16 +6,16 @@ import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from matrix.answers.costs import CostChange
+from matrix.answers.dated.trends import PresetTrend
 from matrix.answers.pins.recommendations import Recommendation
 from matrix.answers.releases.compatibility import Dates
 from matrix.core.store_paths import path_closure
 from matrix.core.versions import are_versions, is_dated, releases_first
-from matrix.plan.stages import kinds
+from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.results.measured.counts import counted_models
-from matrix.results.run import FinishedJob, Run
+from matrix.results.run import Run
 from matrix.results.square import OUTCOMES, Square
 from matrix.site.cells import CellTexts
 from matrix.site.finding.moved import moved_pages
@@ -46,6 +46,8 @@ from matrix.site.squares import (
     row_answer,
     slug_of,
 )
+from matrix.site.subjects.models import model_view, squares_by_label
+from matrix.site.subjects.targets import target_view
 from matrix.site.triaged import triage_views
 from matrix.site.views import (
     charts_view,
@@ -90,14 +92,17 @@ class Site:
         charts: Sequence[Chart],
         pins: Sequence[Recommendation] = (),
         *,
+        trends: Sequence[PresetTrend] = (),
         dates: Dates | None = None,
         repository: str = "",
     ) -> None:
         self._repository, self._dates = repository, dates or {}
         self._runs, self._tables, self._charts, self._pins = runs, tables, charts, pins
+        self._trends = trends
         self._finder, self._date = Finder(tables), latest(runs)
         self.releases = find_releases(tables, self._dates)
-        self._models = _models(tables)
+        self._models = squares_by_label(tables, MODEL_AXIS.name)
+        self._targets = squares_by_label(tables, TARGET_AXIS.name)
         self.signed = signed(tables)
         self._known_costs: dict[str, tuple[str, list[CostChange]]] = {}
 
@@ -114,12 +119,7 @@ class Site:
             yield self._release(release)
         for before, after in self._pairs:
             yield self._compared(before, after)
-        counted = counted_models(self._runs)
-        for model, tables in self._models.items():
-            pins = [each for each in self._pins if each.advice and each.wanted.get("model") == model]
-            named = [(asked_words(each.wanted), pin_link(each.wanted)) for each in pins]
-            context = {"pins": named, "counted": model in counted}
-            yield self._page(link_of("model", model), "model.html", **_model(model, tables), **context)
+        yield from self._subjects()
         for name, group in self.signed.items():
             yield self._page(f"signature/{slug(name)}.html", "signature.html", **signature_view(name, group))
         yield from self._environments()
@@ -131,7 +131,9 @@ class Site:
             yield self._page("charts.html", "charts.html", **charts_view(self._charts))
         yield from self._pin_pages()
         yield self._page(RELEASES_PAGE, "releases.html", releases=by_product(self.releases))
-        yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables)
+        yield self._page("data.html", "data.html", runs=self._runs, tables=self._tables, trends=self._trends)
+        if self._trends:
+            yield self._page("dates.html", "dates.html", trends=self._trends)
         yield self._page("about.html", "about.html", outcomes=OUTCOMES.items())
         found = index_of(
             tables=self._tables,
@@ -139,6 +141,7 @@ class Site:
             pins=self._pins,
             releases=self.releases,
             models=list(self._models),
+            targets=list(self._targets),
             errors=self.signed,
             costs={release.link: self.costs(release)[1] for release in self.releases},
         )
@@ -164,6 +167,7 @@ class Site:
             charted={chart.run.preset: chart.slug for chart in reversed(self._charts)},
             releases=by_product(self.releases),
             models=list(self._models),
+            targets=list(self._targets),
             signatures=[signature_view(name, group) for name, group in self.signed.items()],
         )
         compatible = compatibility_view(self._runs, self._tables, self._dates)
@@ -206,6 +210,22 @@ class Site:
             cells=[(column, cell, mark(table.run, cell), own[column]) for column, cell in cells],
             shared=[jobs[key] for key in shared],
         )
+
+    def _subjects(self) -> Iterator[tuple[str, str]]:
+        """The pages of models and of targets."""
+        axis, counted = MODEL_AXIS.name, counted_models(self._runs)
+        for model, tables in self._models.items():
+            view = {**model_view(model, tables), "pins": self._pinned(axis, model), "counted": model in counted}
+            yield self._page(link_of(axis, model), "model.html", **view)
+        axis = TARGET_AXIS.name
+        for target, tables in self._targets.items():
+            view = {**target_view(target, tables, self._runs), "pins": self._pinned(axis, target)}
+            yield self._page(link_of(axis, target), "target.html", **view)
+
+    def _pinned(self, axis: str, label: str) -> list[tuple[str, str]]:
+        """The pages of what to pin for a value: what was asked, and the address."""
+        pins = [each for each in self._pins if each.advice and each.wanted.get(axis) == label]
+        return [(asked_words(each.wanted), pin_link(each.wanted)) for each in pins]
 
     def _release(self, release: Release) -> tuple[str, str]:
         base, costs = self.costs(release)
@@ -309,42 +329,3 @@ def changed(release: Release) -> list[tuple[ReleaseRow, list[Square]]]:
         found.setdefault(each.said, (each, []))[1].append(each.table)
     ascending = releases_first(each.before for each, _ in found.values())
     return sorted(found.values(), key=lambda pair: -ascending.index(pair[0].before))
-
-
-def _models(tables: Sequence[Square]) -> dict[str, list[Square]]:
-    found: dict[str, list[Square]] = {}
-    for table in tables:
-        for model in {cell.axes.get("model", "-"): None for cell in table.cells.values()}:
-            if model != "-":
-                found.setdefault(model, []).append(table)
-    return found
-
-
-def _model(model: str, tables: Sequence[Square]) -> dict[str, Any]:
-    """For each square with the model: its cells by outcome, what its exports made, and the run's notes about it."""
-    questions: dict[str, list[tuple[Square, list[tuple[str, int]], str]]] = {}
-    exports: dict[str, FinishedJob] = {}
-    first = [kind.name for kind in kinds().values() if not (kind.after or kind.apart)]
-    for table in tables:
-        cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model]
-        counts = Counter(cell.words for cell in cells)
-        for cell in cells:
-            jobs = [table.run.jobs[key] for key in cell.jobs[:1]]
-            exports |= {job.key: job for job in jobs if job.stage in first}
-        answer = row_answer(table, model) if table.row_axis == "model" else ""
-        questions.setdefault(table.run.question, []).append((table, counts.most_common(), answer))
-    notes = {note: None for table in tables if (note := table.run.notes("model").get(model))}
-    heads = (head_of(table.run, {"model": (model,), "target": _targets(table, model)}) for table in tables)
-    return {
-        "model": model,
-        "head": join_heads(heads),
-        "questions": questions,
-        "notes": list(notes),
-        "exports": list(exports.values()),
-    }
-
-
-def _targets(table: Square, model: str) -> tuple[str, ...]:
-    """The targets on which a model was measured, those first on which it passed."""
-    cells = [cell for cell in table.cells.values() if cell.axes.get("model") == model and cell.measured]
-    return tuple(dict.fromkeys(cell.axes.get("target", "") for cell in sorted(cells, key=lambda cell: not cell.passed)))

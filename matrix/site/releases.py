@@ -11,12 +11,17 @@ from matrix.answers.costs import CostChange, cost_changes
 from matrix.answers.differences import Direction, turn_of
 from matrix.answers.releases.compatibility import Dates
 from matrix.core.versions import are_versions, is_dated, is_version, releases_first
+from matrix.plan.axes import NONE
+from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
 from matrix.results.run import Cell, Run
 from matrix.results.square import Square
 from matrix.site.harmless import slug
 from matrix.site.squares import column_answer, evidence_of, labels_text, row_answer
+
+SUBJECTS = (MODEL_AXIS.name, TARGET_AXIS.name)
+"""Axes without releases whose values have pages."""
 
 
 def products() -> dict[str, str]:
@@ -112,10 +117,12 @@ def plain_product(product: str) -> str:
 
 def link_of(axis: str, label: str) -> str:
     """The page of an axis's value; empty if it has none."""
-    if axis == "model":
-        return f"model/{slug(label)}.html"
+    if label == NONE:
+        return ""
+    if axis in SUBJECTS:
+        return f"{axis}/{slug(label)}.html"
     product = products().get(axis)
-    return release_link(product, label) if product and label != "-" else ""
+    return release_link(product, label) if product else ""
 
 
 def find_releases(tables: Sequence[Square], dates: Dates) -> list[Release]:

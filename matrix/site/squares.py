@@ -11,11 +11,11 @@ from dataclasses import replace
 from matrix.answers import predictions
 from matrix.core.records import Outcome
 from matrix.core.versions import releases_first
-from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.plan.backends.shared import BACKEND_AXIS, MODEL_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
 from matrix.results import signatures
-from matrix.results.run import Cell, Run
+from matrix.results.run import Cell, Run, kept_with_run
 from matrix.results.square import (
     OUTCOME_MARKS,
     LegendRow,
@@ -44,9 +44,11 @@ OTHERWISE = "≠"
 
 def slug_of(square: Square) -> str:
     """`armv6-compiler-runtime-linear-armv6-system`: the question, both axes, the model, and the labels on other axes of
-    which the run has several. So it can be guessed, and a link stays valid when other squares are added."""
+    which the run's cells of its backend have several. So it can be guessed, and a link stays valid when other squares
+    are added."""
     run, others = square.run, square.others
-    several = [axis for axis in others if len(run.axis(axis).labels) > 1 and run.ties.get(axis) not in others]
+    varying = _varying(run)[others.get(BACKEND_AXIS.name, "")]
+    several = [axis for axis in others if axis in varying and run.ties.get(axis) not in others]
     varied = [axis for axis in others if axis == MODEL_AXIS.name or axis in several]
     labels = [square.others[axis] for axis in sorted(varied, key=lambda axis: axis != MODEL_AXIS.name)]
     # A dash in a label that is not the last could be one between two labels.
@@ -54,6 +56,16 @@ def slug_of(square: Square) -> str:
     digest = [hashlib.sha256(repr(labels).encode()).hexdigest()[:6]] if unclear else []
     part = square.part.split()[:1]
     return slug("-".join([square.run.preset, square.row_axis, square.column_axis, *labels, *digest, *part]))
+
+
+@kept_with_run
+def _varying(run: Run) -> Mapping[str, frozenset[str]]:
+    """Backend -> the axes on which its cells have several labels, and `backend` if the run has several."""
+    apart = {BACKEND_AXIS.name} if len(run.axis(BACKEND_AXIS.name).labels) > 1 else set()
+    return {
+        backend: frozenset(apart | {axis for axis in run.names if len(_labels(cells, axis)) > 1})
+        for backend, cells in _by_backend(run).items()
+    }
 
 
 def evidence_of(square: Square, row: str) -> str:
@@ -76,20 +88,38 @@ def _shown(table: Square) -> tuple[str, str]:
 
 
 def find_squares(run: Run) -> list[Square]:
-    """The squares of a run; together they hold every cell."""
-    ties = _ties(run)
-    free = [axis for axis in run.names if len(_labels(run.cells, axis)) > 1 and axis not in ties]
+    """The squares of a run; together they hold every cell. Those of a backend have cells of no other: they share too
+    few axes."""
+    usual = {backend.name: backend.square[::-1] for backend in backends()}  # of one release of each, what runs it
+    return [
+        table
+        for name, cells in _by_backend(run).items()
+        for table in _squares_among(run, cells, usual.get(name, FIRST))
+    ]
+
+
+@kept_with_run
+def _by_backend(run: Run) -> Mapping[str, Sequence[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for cell in run.cells:
+        found.setdefault(cell.axes.get(BACKEND_AXIS.name, ""), []).append(cell)
+    return found
+
+
+def _squares_among(run: Run, cells: Sequence[Cell], usual: Sequence[str]) -> list[Square]:
+    ties = _ties(run, cells)
+    free = [axis for axis in run.names if len(_labels(cells, axis)) > 1 and axis not in ties]
     found: list[Square] = []
     covered: set[int] = set()
-    pairs = _pairs(free)
-    candidates = [[*map(_dense, _of_pair(run, pair, ties, run.cells))] for pair in pairs] if run.cells else []
+    pairs = _pairs(free, usual)
+    candidates = [[*map(_dense, _of_pair(run, pair, ties, cells))] for pair in pairs]
     for tables in sorted(candidates, key=_usefulness):
         for table in tables:
             new = {id(cell) for cell in table.cells.values()} - covered
             if len(pairs) == 1 or (_is_filled(table) and len(new) * 3 >= len(table.cells)):
                 found.append(table)
                 covered |= new
-    left = [cell for cell in run.cells if id(cell) not in covered]
+    left = [cell for cell in cells if id(cell) not in covered]
     found += _of_pair(run, pairs[0], ties, left) if left else []
     return [part for table in found for part in _parts(table)]
 
@@ -234,21 +264,22 @@ def _labels(cells: Iterable[Cell], axis: str) -> tuple[str, ...]:
     return releases_first(cell.axes.get(axis, "-") for cell in cells)
 
 
-def _ties(run: Run) -> dict[str, str]:
+def _ties(run: Run, cells: Sequence[Cell]) -> dict[str, str]:
     """Axis -> the earlier one whose value it has in every cell, such as `runtime = compiler`."""
-    axes = [axis for axis in run.names if len(_labels(run.cells, axis)) > 1]
+    axes = [axis for axis in run.names if len(_labels(cells, axis)) > 1]
     found: dict[str, str] = {}
     for other, axis in itertools.combinations(axes, 2):
-        if other not in found and all(cell.axes.get(axis) == cell.axes.get(other) for cell in run.cells):
+        if other not in found and all(cell.axes.get(axis) == cell.axes.get(other) for cell in cells):
             found.setdefault(axis, other)
     return found
 
 
-def _pairs(free: Sequence[str]) -> list[tuple[str, str]]:
-    """Axes that may make a square; each pair is in the order of the axes."""
+def _pairs(free: Sequence[str], usual: Sequence[str]) -> list[tuple[str, str]]:
+    """Axes that may make a square, the `usual` ones where too few have several values; each pair is in the order of the
+    axes."""
     if len(free) >= 2:
         return list(itertools.combinations(free, 2))
-    shown = [*free, *(axis for axis in FIRST if axis not in free)][:2]
+    shown = [*free, *(axis for axis in usual if axis not in free)][:2]
     return [tuple(ordered(shown))]  # type: ignore[list-item]
 
 

@@ -20,6 +20,8 @@ from matrix.core.text import counted
 from matrix.results import signatures
 from matrix.results.covering.pairs import cover_sentence
 from matrix.results.formats import sections
+from matrix.results.measured.counts import NO_SPEED
+from matrix.results.measured.systems import standing_lines
 from matrix.results.run import Cell, Run
 from matrix.results.sections import Block
 from matrix.results.sentences import comparison_sentences
@@ -29,7 +31,7 @@ from matrix.site.cells import same_bytes
 from matrix.site.harmless import slug
 from matrix.site.notices import cell_bundle, head_of, is_emulated, labels_of
 from matrix.site.pictures.chart import Chart, Point, value_words
-from matrix.site.releases import link_of
+from matrix.site.releases import SUBJECTS, link_of
 from matrix.site.squares import (
     FIRST,
     column_answer,
@@ -70,6 +72,8 @@ def templates() -> jinja2.Environment:
     }
     made.globals |= {
         "PLACEMENT": PLACEMENT,
+        "NO_SPEED": NO_SPEED,
+        "SUBJECTS": SUBJECTS,
         "closure": path_closure,
         "sentences_of": sentences_of,
         "tables_link": tables_link,
@@ -93,7 +97,13 @@ def templates() -> jinja2.Environment:
 def sentences_of(run: Run) -> list[str]:
     """What a run says besides its squares."""
     chosen = [cover_sentence(run)] if run.cover else []
-    return [*chosen, *comparison_sentences(run), *(f"{target}: {how}" for target, how in run.notes("target").items())]
+    systems = standing_lines(run, foreign=True)
+    return [
+        *chosen,
+        *systems,
+        *comparison_sentences(run),
+        *(f"{target}: {how}" for target, how in run.notes("target").items()),
+    ]
 
 
 def tables_of(run: Run) -> list[Block]:
@@ -177,6 +187,7 @@ def square_view(table: Square) -> dict[str, Any]:
     """The values for the template of a square."""
     rows = []
     for row in table.rows:
+        evidence = evidence_of(table, row)
         places: list[dict[str, str] | None] = []
         for column in table.columns:
             cell = table.cells.get((row, column))
@@ -186,7 +197,7 @@ def square_view(table: Square) -> dict[str, Any]:
                     "mark": mark(table.run, cell),
                     "kind": " ".join([kind(cell), edges(table, row, column) if passed else ""]).strip(),
                     "words": cell.words,
-                    "link": f"{evidence_of(table, row)}#{slug(column)}",
+                    "link": f"{evidence}#{slug(column)}",
                 }
                 if cell
                 else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from matrix.core.records import Outcome
-from matrix.results.run import Cell, FinishedJob, Run, RunAxis, RunValue, Timed, Times
+from matrix.results.measured.figures import Timed, Times
+from matrix.results.run import Cell, FinishedJob, Run, RunAxis, RunValue
 
 Place = tuple[str, str, str]
 """(model, target, release)"""

@@ -9,7 +9,8 @@ from matrix.answers.costs import CostChange
 from matrix.answers.differences import axis_words
 from matrix.answers.releases.triage import Triage, Triaged, TriageGroup, significance, significant
 from matrix.core.text import counted
-from matrix.results.run import Cell, Run, Verdict
+from matrix.results.measured.figures import Verdict
+from matrix.results.run import Cell, Run
 from matrix.results.times import PLACEMENT
 
 KIND_MEANS = {

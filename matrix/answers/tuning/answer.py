@@ -10,7 +10,7 @@ from matrix.core.keys import Json
 from matrix.core.text import plain_rows
 from matrix.core.versions import ascending
 from matrix.results.measured.counts import instruction_words
-from matrix.results.run import Timed, Times, Verdict
+from matrix.results.measured.figures import Timed, Times, Verdict
 from matrix.results.speed import CONFIDENCE, median_ratio, ratio_interval
 from matrix.results.times import duration
 

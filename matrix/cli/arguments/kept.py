@@ -18,6 +18,16 @@ def add_archive(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dates(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FOLDER",
+        help="runs kept by date, for the page of what changed over time; default: results/kept beside the committed "
+        "results, none beside others",
+    )
+
+
 def add_keep(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "results", nargs="*", type=Path, metavar="RESULTS.json", help="runs to keep; default: all published ones"

@@ -13,7 +13,7 @@ from matrix.core.versions import releases_first
 from matrix.plan.backends.counting import COUNT_FIGURES
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes as axis_rows
-from matrix.results.run import Run
+from matrix.results.run import Run, kept_with_run
 from matrix.results.sections import Block, Lines, Section, Words
 from matrix.results.speed import timed_rows
 from matrix.results.square import headings
@@ -67,17 +67,21 @@ class RankedBeside:
         )
 
 
-def counted_cells(run: Run) -> Iterator[tuple[Mapping[str, str], int]]:
+@kept_with_run
+def counted_cells(run: Run) -> Sequence[tuple[Mapping[str, str], int]]:
     """The labels and the instructions of each cell that passed and was counted."""
-    for cell in run.cells:
-        found = run.measurements_of(cell).get(INSTRUCTIONS) if cell.passed else None
-        if isinstance(found, int) and found > 0:
-            yield cell.axes, found
+    counts = {key: job.measurements.get(INSTRUCTIONS) for key, job in run.jobs.items()}
+    counted = {key: count for key, count in counts.items() if isinstance(count, int) and count > 0}
+    if not counted:
+        return ()
+    found = ((cell, [counted[key] for key in cell.evidence if key in counted]) for cell in run.cells if cell.passed)
+    return tuple((cell.axes, values[-1]) for cell, values in found if values)
 
 
+@kept_with_run
 def count_series(run: Run) -> tuple[CountSeries, ...]:
     """A series for each place with several releases of the first axis of releases that has several."""
-    counted = list(counted_cells(run))
+    counted = counted_cells(run)
     axis = next((name for name in _released() if len({axes.get(name) for axes, _ in counted}) > 1), None)
     if axis is None:
         return ()

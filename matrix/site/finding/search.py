@@ -44,6 +44,7 @@ def index_of(
     pins: Sequence[Recommendation],
     releases: Sequence[Release],
     models: Sequence[str],
+    targets: Sequence[str],
     errors: Mapping[str, Signed],
     costs: Mapping[str, Sequence[CostChange]],
 ) -> dict[str, list[Found]]:
@@ -66,6 +67,7 @@ def index_of(
             if each.advice
         ],
         "Models": [Found(title=model, link=link_of("model", model)) for model in models],
+        "Targets": [Found(title=target, link=link_of("target", target)) for target in targets],
         "Squares": _squares(tables),
         "Compilers with runtimes": list(itertools.islice(_cells(tables), MOST_CELLS)),
         "Evidence": _evidence(tables),

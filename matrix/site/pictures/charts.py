@@ -10,7 +10,8 @@ from matrix.core.records import Outcome
 from matrix.core.versions import releases_first
 from matrix.plan.stages import exchanged, later_axes, module_of
 from matrix.results.measured.counts import NO_SPEED, count_lines, counted_cells, ranked_beside
-from matrix.results.run import FinishedJob, Run, Timed, Times
+from matrix.results.measured.figures import Timed, Times
+from matrix.results.run import FinishedJob, Run
 from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
 from matrix.results.times import PLACEMENT, machine_words
 from matrix.site.pictures.chart import (

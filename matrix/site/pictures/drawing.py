@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from matrix.core.errors import ExtraMissing
-from matrix.results.run import Verdict
+from matrix.results.measured.figures import Verdict
 from matrix.results.square import headings
 from matrix.site.pictures.chart import BASELINE, FIRST_MEASURED, RATIO, Chart, Point, Series, value_words
 from matrix.site.pictures.letters import shortened, text_lines, text_width

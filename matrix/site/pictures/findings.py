@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from matrix.results.run import Verdict
+from matrix.results.measured.figures import Verdict
 from matrix.results.square import headings
 from matrix.site.pictures.chart import BASELINE, FIRST_MEASURED, RATIO, ChartKind, Point, Series, even_words
 

@@ -16,7 +16,8 @@ from matrix.cli.main import main
 from matrix.core.records import Outcome
 from matrix.results.files import parse_run, read_run
 from matrix.results.formats import FORMATS
-from matrix.results.run import Run, Timed, Times
+from matrix.results.measured.figures import Timed, Times
+from matrix.results.run import Run
 from matrix.results.speed import ratio_quartiles, timed_rows
 
 COMMITTED = Path(__file__).parents[3] / "results" / "portability.json"

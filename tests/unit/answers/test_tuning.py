@@ -21,7 +21,7 @@ from matrix.answers.tuning.halving import (
     shipped_flags,
 )
 from matrix.core.versions import is_version
-from matrix.results.run import Timed, Times
+from matrix.results.measured.figures import Timed, Times
 
 SEED = 16
 FLAGS = tuple(TunableFlag(words=(f"--{name}=1",), since="2.9") for name in "abcdef")

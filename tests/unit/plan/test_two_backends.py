@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from matrix.core.data import DATA
+from matrix.core.errors import SpecError
 from matrix.plan.backends.iree import IREE
 from matrix.plan.backends.onnxruntime import ONNXRUNTIME
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import kind_of, load_locks, lock_name
 from matrix.plan.question import Question
+from matrix.plan.rounds import is_twin, round_of, with_repeats
 from matrix.plan.spec import parse_spec
 from matrix.run.planning import load_catalogue, plan_of
+from matrix.run.schedule import node_rank
 
 GIVEN = Path(__file__).parents[2] / "data" / "onnx"
 LOCKS = DATA.parents[1] / "images" / "locks"
@@ -88,3 +93,68 @@ def test_packages_of_a_model_extend_the_lock_of_the_backend_that_needs_them():
     assert (kind_of(extended), extended.extends) == ("onnx-converter", base), "no exporter of IREE has its place"
     pins = {"torch": "2.9.1", "torchvision": "0.24.1"}
     assert lock_name("onnx-converter", pins) == "onnx-converter/2.9.1+torchvision-0.24.1"
+
+
+TIMED = """
+[axes]
+backend = ["iree", "onnxruntime", "litert"]
+model = ["linear", "mobilenet_v2"]
+torch = "2.9.1"
+turbine = "3.9.0"
+compiler = "= runtime"
+runtime = ["3.8.0", "3.13.0"]
+onnxruntime = "1.32.0"
+litert_torch = "0.10.0"
+litert = "2.3.0"
+[benchmark]
+rounds = 3
+passes = 2
+"""
+STAGES = (
+    'format = 1\nname = "peers"\nquestion = "Who?"\nstages = ["export", "compile", "run", "benchmark", "to-onnx", '
+    '"onnx-run", "onnx-benchmark", "to-tflite", "litert-run", "litert-benchmark"]\n'
+)
+
+
+def timed(baseline: str, folder) -> Plan:
+    spec = parse_spec(f"{STAGES}{TIMED}baseline = {{ {baseline} }}", source="peers.toml", base=folder)
+    catalogue = load_catalogue(spec)
+    return with_repeats(make_plan(spec, catalogue), catalogue)
+
+
+def test_a_baseline_of_one_backend_is_that_of_all_and_each_has_the_rounds_of_its_own_stage(tmp_path):
+    plan = timed('backend = "iree", compiler = "3.13.0", runtime = "3.13.0"', tmp_path)
+    assert plan.baseline == {"backend": "iree", "compiler": "3.13.0", "runtime": "3.13.0"}
+    assert set(plan.apart) == {"turbine", "torch", "flags", "onnxruntime", "litert_torch", "litert"}
+    rounds = [node for node in plan.nodes if node.kind.rounds]
+    assert len({node.beside for node in rounds}) == 2, "all systems of a model are compared with one another"
+    stages = Counter(node.stage for node in rounds if not is_twin(node))
+    assert stages == {"benchmark": 2 * 2 * 6, "onnx-benchmark": 2 * 6, "litert-benchmark": 2 * 6}
+    assert Counter(node.stage for node in rounds if is_twin(node)) == {"benchmark": 2 * 6}
+    for cell in plan.cells:
+        made = {plan.nodes[index].stage for index in cell.repeats}
+        above = {plan.nodes[place].stage for index in cell.repeats for place in plan.nodes[index].above}
+        assert (made, above) in (
+            ({"benchmark"}, {"run"}),
+            ({"onnx-benchmark"}, {"onnx-run"}),
+            ({"litert-benchmark"}, {"litert-run"}),
+        )
+
+
+def test_rounds_of_all_backends_are_interleaved(tmp_path):
+    plan = timed('backend = "iree", compiler = "3.13.0", runtime = "3.13.0"', tmp_path)
+    order = [node for node in sorted(plan.nodes, key=node_rank) if node.kind.rounds]
+    assert [round_of(node) for node in order] == [number for number in range(1, 7) for _ in range(2 * 5)]
+    first, second = ([node.stage for node in order if round_of(node) == number] for number in (1, 2))
+    assert set(first) == {"benchmark", "onnx-benchmark", "litert-benchmark"} and first == second[::-1]
+
+
+def test_a_baseline_that_leaves_an_axis_of_its_backend_open_says_so(tmp_path):
+    with pytest.raises(SpecError, match=r"benchmark\.baseline: compiler has 3\.8\.0, 3\.13\.0, expected one of them"):
+        timed('backend = "iree", runtime = "3.13.0"', tmp_path)
+
+
+def test_a_baseline_without_a_backend_compares_within_each(tmp_path):
+    plan = timed('compiler = "3.13.0", runtime = "3.13.0"', tmp_path)
+    assert plan.baseline == {"compiler": "3.13.0", "runtime": "3.13.0"}
+    assert len({node.beside for node in plan.nodes if node.kind.rounds}) == 2 * 3

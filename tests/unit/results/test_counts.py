@@ -37,6 +37,15 @@ def test_equal_counts_are_said_once_and_with_their_span():
     assert count_lines(run) == ("linear, x86_64: 43,177 instructions with every release from 2.9 to 3.13",)
 
 
+def test_what_is_found_in_a_run_is_kept_with_it_and_not_with_a_changed_one():
+    run = counted_run({("m", "x86_64", label): 10_000 for label in RELEASES})
+    assert count_series(run) is count_series(run)
+    half = replace(run, cells=run.cells[:2])
+    assert [len(each.instructions) for each in count_series(half)] == [2]
+    assert half.by_name.keys() < run.by_name.keys()
+    assert run == replace(run), "what is kept is no part of it"
+
+
 def test_a_runtime_that_follows_the_compiler_is_no_place_and_a_target_is():
     run = counted_run({("m", target, label): 10_000 for target in ("x86_64", "aarch64") for label in RELEASES})
     found = count_series(run)

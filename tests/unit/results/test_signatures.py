@@ -25,6 +25,7 @@ from matrix.core.records import Outcome
 from matrix.plan.stages import backends
 from matrix.results import signatures
 from matrix.results.files import run_files
+from matrix.results.run import Run
 from matrix.results.signatures import LONGEST_LOG, SignatureRow, recognise, rows, signature_of
 from matrix.results.square import OUTCOME_MARKS
 
@@ -805,3 +806,11 @@ def test_a_model_that_ends_the_process_without_a_word_is_said_to_print_nothing()
 def test_the_words_of_the_log_are_those_of_the_script():
     script = (RESULTS.parent / "scripts" / "export.py").read_text(encoding="utf-8")
     assert repr(signatures.EXPORTING).replace("'", '"') in script and f'"{signatures.OWN_CODE}"' in script
+
+
+def test_a_run_tells_the_next_step_of_today_and_of_a_former_signature_its_own():
+    recorded = {name: {"next": "what was known then"} for name in ("undefined-symbol", "former")}
+    run = Run(cells=(), signatures=recorded)
+    assert run.next_step("undefined-symbol") == signatures.next_steps()["undefined-symbol"]
+    assert run.next_step("former") == "what was known then"
+    assert not run.next_step("unknown")

@@ -19,7 +19,8 @@ from matrix.plan.catalogue import Model
 from matrix.plan.graph import make_plan
 from matrix.plan.rounds import with_repeats
 from matrix.results.formats import FORMATS
-from matrix.results.run import FinishedJob, Run, Timed, Times, Verdict
+from matrix.results.measured.figures import Timed, Times, Verdict
+from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.speed import (
     LEAST_FLOOR,
     Repeat,
@@ -193,7 +194,7 @@ def test_the_quickest_of_repeated_compiles_is_shown():
 
     def shown(compiled: FinishedJob | None, again: FinishedJob | None) -> float | None:
         subject = Subject(cell=cell, compiled=compiled, repeats=(Repeat(again=True, job=again),))
-        return times_of([subject], {"runtime": "3.7.0"}, 7, 2)[0].rows[0].compile_seconds
+        return times_of([subject], {"runtime": "3.7.0"}, (), 7, 2)[0].rows[0].compile_seconds
 
     assert shown(first, replace(first, seconds=0.01)) == 0.01
     assert shown(first, replace(first, seconds=0.01, outcome=Outcome.FAILED)) == first.seconds
@@ -336,3 +337,20 @@ def test_a_table_says_which_releases_miscount_their_buffers(release, wrong):
     run = Run(preset="times", cells=(), times=(Times(shared={}, axes=("runtime",), rows=(row,)),))
     (shown,) = {column.shown((run.times[0], row)) for column in COLUMNS if column.title == "buffers"}
     assert shown == f"8.8 MB {wrong}".strip()
+
+
+def test_an_axis_that_another_one_determines_is_no_column_of_a_table_of_several_backends():
+    def columns(*places: tuple[str, str, str]) -> tuple[str, ...]:
+        names = ("backend", "compiler", "onnxruntime")
+        cells = [
+            Cell(axes={"model": "m", **dict(zip(names, place, strict=True))}, outcome=Outcome.PASSED)
+            for place in places
+        ]
+        baseline = {"backend": "iree", "compiler": "3.13.0"}
+        (table,) = times_of([Subject(cell=cell) for cell in cells], baseline, ("onnxruntime",), 7, 2)
+        assert table.shared == {"model": "m"} and [row.baseline for row in table.rows][:2] == [True, False]
+        return table.axes
+
+    iree, older, onnx = ("iree", "3.13.0", "-"), ("iree", "3.8.0", "-"), ("onnxruntime", "-", "1.32.0")
+    assert columns(iree, older, onnx) == ("backend", "compiler")
+    assert columns(iree, onnx, ("onnxruntime", "-", "1.20.1")) == ("backend", "compiler", "onnxruntime")

@@ -9,7 +9,8 @@ from site_samples import cell, document, job
 
 from matrix.results.files import parse_run, read_run
 from matrix.site.finding.moved import moved_pages
-from matrix.site.squares import evidence_of, find_squares, slug_of
+from matrix.site.releases import link_of
+from matrix.site.squares import FIRST, evidence_of, find_squares, slug_of
 
 
 def slugs(axes: list[dict[str, str]]) -> list[str]:
@@ -85,3 +86,17 @@ def test_the_short_address_stays_when_a_target_is_added():
     found = {each.path: each.target for each in moved_pages(tables)}
     assert found["square/made-compiler-runtime-linear.html"] == f"square/{slug_of(tables[0])}.html"
     assert found["cell/made-compiler-runtime-linear--3.1.0.html"] == evidence_of(tables[0], "3.1.0")
+
+
+def test_models_targets_and_releases_have_pages_and_no_value_has_none():
+    assert link_of("model", "linear") == "model/linear.html"
+    assert link_of("target", "armv6") == "target/armv6.html"
+    assert link_of(FIRST[0], "3.8.0") == "release/iree-3.8.0.html"
+    assert not any(link_of(axis, "-") for axis in ("model", "target", FIRST[0]))
+    assert not link_of("flags", "default")
+
+
+def test_a_run_of_several_systems_has_short_addresses():
+    (run,) = [read_run(path) for path in RESULTS if path.stem == "peers"]
+    slugs = {slug_of(table) for table in find_squares(run)}
+    assert {"peers-compiler-flags-linear-iree", "peers-model-onnxruntime-onnxruntime"} <= slugs
