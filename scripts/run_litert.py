@@ -8,23 +8,21 @@ library, numpy and ai_edge_litert only.
 
 from __future__ import annotations
 
-import glob
 import sys
 
 import numpy
 from ai_edge_litert.interpreter import Interpreter
 
 sys.path.insert(0, "")  # the job's folder: this file is a link there, and Python looks beside what it leads to
+from model_inputs import load_inputs
 from timed_calls import write_times
 
 
 def main(words: list[str]) -> None:
     interpreter = Interpreter(model_path=words[0], num_threads=1)
     wanted = interpreter.get_input_details()
-    given = sorted(glob.glob("input_*.npy"), key=lambda name: int(name[len("input_") : -len(".npy")]))
-    if len(given) != len(wanted):
-        raise SystemExit(f"run_litert: the model takes {len(wanted)} inputs, and {len(given)} are given")
-    arrays = [as_wanted(numpy.load(path), entry["dtype"], path) for entry, path in zip(wanted, given)]  # noqa: B905
+    given = load_inputs(len(wanted))
+    arrays = [as_wanted(array, entry["dtype"], name) for entry, (name, array) in zip(wanted, given)]  # noqa: B905
     for entry, array in zip(wanted, arrays):  # noqa: B905 - Python 3.9
         if tuple(entry["shape"]) != array.shape:  # of a dimension that the model leaves open
             interpreter.resize_tensor_input(entry["index"], array.shape, strict=True)

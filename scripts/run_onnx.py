@@ -6,23 +6,21 @@ Takes `input_N.npy` in the order of the model's inputs and leaves `output_N.npy`
 
 from __future__ import annotations
 
-import glob
 import sys
 
 import numpy
 import onnxruntime
 
 sys.path.insert(0, "")  # the job's folder: this file is a link there, and Python looks beside what it leads to
+from model_inputs import load_inputs
 from timed_calls import write_times
 
 
 def main(words: list[str]) -> None:
     session = opened(words[0])
     wanted = session.get_inputs()
-    given = sorted(glob.glob("input_*.npy"), key=lambda name: int(name[len("input_") : -len(".npy")]))
-    if len(given) != len(wanted):
-        raise SystemExit(f"run_onnx: the model takes {len(wanted)} inputs, and {len(given)} are given")
-    arrays = {entry.name: numpy.load(path) for entry, path in zip(wanted, given)}  # noqa: B905 - Python 3.9
+    given = load_inputs(len(wanted))
+    arrays = {entry.name: array for entry, (_, array) in zip(wanted, given)}  # noqa: B905 - Python 3.9
     if "--times" in words:
         write_times(words[words.index("--times") + 1], lambda: session.run(None, arrays))
         return

@@ -36,7 +36,7 @@ from matrix.run.covering.known import covered_plan, denser_cells
 from matrix.run.elsewhere.choice import refuse_elsewhere
 from matrix.run.evidence import judged_cells, no_result, replay
 from matrix.run.planning import plan_of, question_of
-from matrix.run.remote.places import place_of
+from matrix.run.remote.places import SharedPlace, place_of
 from matrix.run.remote.shared import SharedStore
 from matrix.run.schedule import Schedule
 from matrix.run.shards.carrying import is_sharded, run_shard
@@ -49,6 +49,11 @@ MOST_SIDES = 2
 """Cells whose profiles are compared."""
 
 
+def remembering(options: Namespace, place: SharedPlace | None) -> Store:
+    """The store of a run, which asks a shared one if there is one."""
+    return SharedStore(options.store, place, checked_percent=options.remote_check) if place else Store(options.store)
+
+
 def do_run(options: Namespace) -> int:
     """Runs what is missing and prints the table; of a shard it writes a bundle."""
     question = question_of(options)
@@ -57,7 +62,9 @@ def do_run(options: Namespace) -> int:
     planned = partial(covered_plan, engine=options.engine) if not sharded else plan_of
     plan = resolved(lambda: planned(question, options.store))
     refuse_elsewhere(plan, options)
-    with SharedStore(options.store, place) if place else Store(options.store) as store:
+    if options.remote_check and not place:
+        raise UsageError("--remote-check: expected --remote URL beside it: what is found there is measured again")
+    with remembering(options, place) as store:
         again = measured_again(options.again, plan, store, options.engine) if options.again else no_result
         if sharded:
             return run_shard(plan, store, options, question, again)

@@ -73,6 +73,7 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
         options.add_means,
         options.add_again,
         sharing.add_remote,
+        sharing.add_remote_check,
         sharing.add_shard,
         sharing.add_executor,
     ),

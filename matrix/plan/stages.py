@@ -16,9 +16,10 @@ from matrix.plan.backends.backend import Axis, Backend, EnvironmentKind, Given, 
 from matrix.plan.backends.iree import IREE
 from matrix.plan.backends.litert import LITERT
 from matrix.plan.backends.onnxruntime import ONNXRUNTIME
+from matrix.plan.backends.openvino import OPENVINO
 from matrix.plan.backends.shared import BARE
 
-BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT)
+BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT, OPENVINO)
 """The result of `backends()`."""
 
 

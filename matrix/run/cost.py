@@ -14,11 +14,17 @@ from matrix.plan.graph import Plan
 from matrix.plan.locks import pinned_packages, variant_of
 from matrix.plan.stages import environments, kinds
 
+INDEX_BUILD = "cuda"
+"""The build of torch that the package index has: of a lock that does not tell builds apart, too."""
 
-def large_of(request: EnvironmentRequest) -> tuple[str, str] | None:
-    """The package that makes an environment large, with its release and build; None if there is none."""
+
+def large_of(request: EnvironmentRequest) -> tuple[str, str, str] | None:
+    """The package that makes an environment large, its release and build; None if there is none. Where they are the
+    same, environments of different kinds share its files, too."""
     large = environments()[request.kind].large
-    return (_release(request.lock, large, request.python), variant_of(request.lock)) if large else None
+    if not large:
+        return None
+    return large, _release(request.lock, large, request.python), variant_of(request.lock) or INDEX_BUILD
 
 
 @functools.cache
@@ -38,7 +44,7 @@ def family(request: EnvironmentRequest) -> tuple[str, ...]:
 def cost_beside(request: EnvironmentRequest, others: Iterable[EnvironmentRequest]) -> EnvironmentCost:
     """What an environment adds to others on the same disk."""
     kind, large = environments()[request.kind], large_of(request)
-    pythons = {other.python for other in others if large and other.kind == request.kind and large_of(other) == large}
+    pythons = {other.python for other in others if large and large_of(other) == large}
     if kind.same_large and request.python in pythons:
         return kind.same_large
     return kind.other_python if kind.other_python and pythons else kind.cost

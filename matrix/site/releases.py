@@ -151,7 +151,7 @@ def _release(product: str, version: str, sections: Sequence[ReleaseRow], dates: 
     """Notes are known of a release of all packages of its product: one package alone may have been mended later."""
     rows = [axis_rows()[name] for name, of in products().items() if of == product]
     dated = is_version(version) and is_dated(version)
-    packages = [name for row in rows if (name := row.older_package if dated else row.package)]
+    packages = dict.fromkeys(name for row in rows if (name := row.older_package if dated else row.package))
     days = {name: day for name in packages if (day := dates.get(name, {}).get(version))}
     notes = next((text for row in rows if (text := row.older_notes if dated else row.notes)), "")
     whole = days and len(days) == len(packages)

@@ -23,6 +23,20 @@ def test_a_second_machine_runs_no_job_and_makes_no_environment(tmp_path: Path) -
     good("compare", tmp_path / "a.json", tmp_path / "b.json")
 
 
+def test_all_that_is_found_is_measured_again_and_ends_alike(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path / "spec", compilers=RELEASES[:1], runtimes=RELEASES[::2])
+    remote = ("--remote", tmp_path / "shared")
+    good("run", spec, *remote, "--store", tmp_path / "a")
+    ran = good("run", spec, *remote, "--remote-check", 100, "--store", tmp_path / "b")
+    assert ran.jobs_run == 3 and "remote: 3 results measured again, 0 of them end otherwise here" in ran.err
+
+
+def test_a_check_without_a_remote_is_told(tmp_path: Path) -> None:
+    for words, said in ((("--remote-check", 5), "--remote URL beside it"), (("--remote-check", "all"), "read 'all'")):
+        ran = matrix("run", "quick", *words, "--store", tmp_path / "store")
+        assert ran.status == 2 and said in ran.err
+
+
 def test_a_remote_that_is_none_is_told(tmp_path: Path) -> None:
     ran = matrix("run", "quick", "--remote", "s3://bucket", "--store", tmp_path / "store")
     assert ran.status == 2 and "--remote: read 's3://bucket', expected a folder or http://HOST" in ran.err

@@ -47,7 +47,8 @@ def check_rows(
     checked: SetCheck, sets: Sequence[PinnedSet], given: Mapping[str, str], clashes: Sequence[str]
 ) -> list[tuple[str, str]]:
     """(heading, text) rows of the answer."""
-    rows = [("pins", ", ".join(f"{package_of(axis, label)} {label}" for axis, label in checked.pins.items()))]
+    pinned = dict.fromkeys(f"{package_of(axis, label)} {label}" for axis, label in checked.pins.items())
+    rows = [("pins", ", ".join(pinned))]
     rows += [("", f"not exactly: {words}") for words in _open(sets)]
     rows.append(("for", ", ".join([f"{axis} {label}" for axis, label in given.items()]) or "any model"))
     rows += [("conflict", words) for words in clashes]

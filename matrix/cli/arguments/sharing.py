@@ -41,6 +41,18 @@ def add_remote(command: argparse.ArgumentParser) -> None:
     command.add_argument("--remote", default="", metavar="URL", help=text)
 
 
+def add_remote_check(command: argparse.ArgumentParser) -> None:
+    text = "measure so many of the results found there again, and name those that end otherwise; default: 0"
+    command.add_argument("--remote-check", type=percent, default=0, metavar="PERCENT", help=text)
+
+
+def percent(text: str) -> int:
+    """`5`: a whole number up to 100."""
+    if not re.fullmatch("[0-9]{1,3}", text) or int(text) > 100:
+        raise argparse.ArgumentTypeError(f"read {text!r}, expected a whole number from 0 to 100")
+    return int(text)
+
+
 def shard_number(text: str) -> tuple[int, int]:
     """`3/16`: the number of a shard, and of how many."""
     found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", text)

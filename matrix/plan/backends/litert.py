@@ -33,7 +33,8 @@ _CONVERTER, _RELEASE = "litert_torch", "litert"
 _CONVERTER_PACKAGE, _RUNTIME_PACKAGE = "litert-torch", "ai-edge-litert"
 _CONVERT, _RUN, _BENCHMARK = "to-tflite", "litert-run", "litert-benchmark"
 _CONVERTED, _GIVEN_TFLITE, _RECORD, _TIMES = "converted.tflite", "model.tflite", "convert.json", "benchmark.json"
-_CONVERTER_SCRIPT, _RUNNER, _CLOCK = "convert_litert.py", "run_litert.py", "timed_calls.py"
+_CONVERTER_SCRIPT, _RUNNER = "convert_litert.py", "run_litert.py"
+_PROGRAMS = (_RUNNER, "model_inputs.py", "timed_calls.py")
 _CONVERTER_ENVIRONMENT, _RUNTIME_ENVIRONMENT = "litert-converter", "litert-runtime"
 
 
@@ -70,7 +71,7 @@ _STAGES = (
         needed=(OUTPUT,),
         axes=(_RELEASE,),
         command=_runs,
-        programs=(_RUNNER, _CLOCK),
+        programs=_PROGRAMS,
         after=(_CONVERT,),
         compared=True,
         on_target=True,
@@ -85,7 +86,7 @@ _STAGES = (
         needed=(_TIMES,),
         axes=(_RELEASE,),
         command=lambda given: (*_runs(given), "--times", _TIMES),
-        programs=(_RUNNER, _CLOCK),
+        programs=_PROGRAMS,
         after=(_CONVERT, _RUN),
         judged=False,
         on_target=True,

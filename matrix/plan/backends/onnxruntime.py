@@ -32,7 +32,8 @@ _RELEASE = "onnxruntime"
 """The axis, and the package."""
 _CONVERT, _RUN, _BENCHMARK = "to-onnx", "onnx-run", "onnx-benchmark"
 _CONVERTED, _GIVEN_ONNX, _RECORD, _TIMES = "converted.onnx", "model.onnx", "convert.json", "benchmark.json"
-_RUNNER, _CLOCK = "run_onnx.py", "timed_calls.py"
+_RUNNER = "run_onnx.py"
+_PROGRAMS = (_RUNNER, "model_inputs.py", "timed_calls.py")
 
 
 def _runs(given: Given) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ _STAGES = (
         needed=(OUTPUT,),
         axes=(_RELEASE,),
         command=_runs,
-        programs=(_RUNNER, _CLOCK),
+        programs=_PROGRAMS,
         after=(_CONVERT,),
         compared=True,
         on_target=True,
@@ -83,7 +84,7 @@ _STAGES = (
         needed=(_TIMES,),
         axes=(_RELEASE,),
         command=lambda given: (*_runs(given), "--times", _TIMES),
-        programs=(_RUNNER, _CLOCK),
+        programs=_PROGRAMS,
         after=(_CONVERT, _RUN),
         judged=False,
         on_target=True,

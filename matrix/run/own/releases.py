@@ -48,7 +48,8 @@ def with_own_releases(locks: LockIndex, spec: Spec) -> LockIndex:
     if not places:
         return locks
     kinds = [kind for backend in spec.backends for kind in backend.environments if len(kind.axes) == 1]
-    packages = {row.package: axis for axis, row in spec.axis_rows.items() if any(axis in kind.axes for kind in kinds)}
+    alone = [spec.axis_rows[axis] for axis in spec.axis_rows if any(axis in kind.axes for kind in kinds)]
+    packages = tuple(dict.fromkeys(row.package for row in alone))
     found = _found(places, packages, spec)
     known = {pin for lock in locks.locks for pin in lock.pins}
     more = [
@@ -64,7 +65,7 @@ def with_own_releases(locks: LockIndex, spec: Spec) -> LockIndex:
         for (package, version), identity in sorted(found.items())
         if (package, version) not in known
         for kind in kinds
-        if packages[package] in kind.axes
+        if package in {spec.axis_rows[axis].package for axis in kind.axes}
     ]
     return replace(locks, locks=(*locks.locks, *more))
 
@@ -102,7 +103,7 @@ def _address(word: str, option: str) -> str:
     return word
 
 
-def _found(places: Sequence[str], packages: dict[str, str], spec: Spec) -> dict[tuple[str, str], str]:
+def _found(places: Sequence[str], packages: Sequence[str], spec: Spec) -> dict[tuple[str, str], str]:
     """(package, version) -> what tells its wheels from those of another day; for addresses the version does."""
     found: dict[tuple[str, str], str] = {}
     index = configured_index()
@@ -134,8 +135,8 @@ def _listed(place: str, packages: Iterable[str], python: str, index: PackageInde
     return found
 
 
-def wheels_in(folder: Path, packages: dict[str, str], spec: Spec) -> tuple[LocalWheel, ...]:
-    """The wheels of some packages (name -> axis) in a folder that fit this machine. Raises WheelFault with all that is
+def wheels_in(folder: Path, packages: Sequence[str], spec: Spec) -> tuple[LocalWheel, ...]:
+    """The wheels of some packages in a folder that fit this machine. Raises WheelFault with all that is
     wrong: damaged ones, none that fits, a version that the spec names and that does not fit."""
     faults: list[str] = []
     wheels = list(filter(None, (_read_name(path, packages, faults) for path in sorted(folder.glob("*.whl")))))
@@ -145,11 +146,11 @@ def wheels_in(folder: Path, packages: dict[str, str], spec: Spec) -> tuple[Local
     others = {(wheel.package, wheel.version): wheel.path.name for wheel in wheels if wheel not in fit}
     usable = {(wheel.package, wheel.version) for wheel in fit}
     needed = f"expected a wheel for {_machine(spec.tools_python)}"
-    for package, axis in packages.items():
+    for axis, row in spec.axis_rows.items():
         for term in filter(is_version, spec.terms(axis)):
-            version = str(Version(term))
-            if (package, version) in others and (package, version) not in usable:
-                faults.append(f"axes.{axis}: read {term!r}, {needed}, and there is {others[package, version]}")
+            release = row.package, str(Version(term))
+            if release in others and release not in usable:
+                faults.append(f"axes.{axis}: read {term!r}, {needed}, and there is {others[release]}")
     if not fit and not faults:
         has = f"{len(others)} for others, such as {min(others.values())}" if others else "none of them"
         faults.append(f"{needed} of {' or '.join(packages)}, and it has {has}")

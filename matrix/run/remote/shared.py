@@ -2,13 +2,15 @@
 there after it. Without an answer it is as if the shared one were not there.
 
 What comes is checked: an artifact by its digest, a row by its key and its form. A damaged entry is named and counts as
-missing; the job runs, and puts a whole one in its place.
+missing; the job runs, and puts a whole one in its place. Who may write there is believed, unless a part of the results
+is measured again: an entry that then ends otherwise is named.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +21,7 @@ from typing import IO, Any
 from matrix.core.keys import Json, asked_digest, canonical
 from matrix.core.records import OUTPUT_BYTES, Artifact, EnvironmentRequest, JobResult, Outcome
 from matrix.core.text import counted, say
+from matrix.plan.stages import kinds
 from matrix.run.remote.places import PlaceGone, PlaceRefuses, SharedPlace
 from matrix.run.shards.bundles import is_result
 from matrix.run.store import ELSEWHERE, KnownEnvironment, Store
@@ -30,21 +33,28 @@ LARGEST_ROW = 16 << 20
 class SharedStore(Store):
     """See `Store`."""
 
-    def __init__(self, folder: Path, place: SharedPlace) -> None:
+    def __init__(self, folder: Path, place: SharedPlace, *, checked_percent: int = 0) -> None:
+        """`checked_percent`: the part of the results found there that is measured again; times are not."""
         super().__init__(folder)
-        self._place = place
+        self._place, self._checked_percent = place, checked_percent
         self._reads = self._writes = True
         self._asked: set[str] = set()
         self._there: set[str] = set()
         """Digests of artifacts that this process has put there or found there."""
         self._recipes: dict[str, str] = {}
         """Recipe -> the digest of what was asked for."""
-        self.found = self.given = self.damaged = 0
+        self._doubted: dict[str, dict[str, Any]] = {}
+        """Key -> the row that is there, of the jobs that are measured again."""
+        self.found = self.given = self.damaged = self.checked = self.otherwise = 0
 
     def close(self) -> None:
         super().close()
         worse = f", {self.damaged} of its entries damaged" if self.damaged else ""
         say(f"remote: {counted(self.found, 'result')} found there, {self.given} put there{worse}")
+        if self._checked_percent:
+            say(
+                f"remote: {counted(self.checked, 'result')} measured again, {self.otherwise} of them end otherwise here"
+            )
 
     # -- results
 
@@ -62,6 +72,9 @@ class SharedStore(Store):
         if not (is_result(row) and row["key"] == key and row["outcome"] != Outcome.INFRASTRUCTURE.value):
             self._is_damaged(f"ac/{key}", "no result of this job")
             return None
+        if self._is_doubted(row):
+            self._doubted[key] = row
+            return None
         outputs = [Artifact(name=each["name"], digest=each["digest"], size=each["size"]) for each in row["outputs"]]
         if not all(self.whole(each.digest) or self._fetched(each) for each in outputs):
             return None
@@ -73,12 +86,39 @@ class SharedStore(Store):
     def record(self, result: JobResult) -> None:
         super().record(result)
         self._asked.add(result.key)
-        if result.outcome is Outcome.INFRASTRUCTURE:
+        if result.outcome is Outcome.INFRASTRUCTURE or self._disagrees(result):
             return
         if all(self._put(f"cas/{each.digest}", self.blob(each.digest)) for each in result.outputs):
             self._there.update(each.digest for each in result.outputs)
             files: list[Json] = [{"path": each.name, "digest": {"hash": each.digest}} for each in result.outputs]
             self.given += self._put_row(result.key, {"result": json.loads(json.dumps(asdict(result)))}, files)
+
+    def _is_doubted(self, row: Mapping[str, Any]) -> bool:
+        """Times differ from run to run: only what decides an outcome can be compared."""
+        kind = kinds().get(row["stage"])
+        return kind is not None and kind.judged and random.random() * 100 < self._checked_percent
+
+    def _disagrees(self, result: JobResult) -> bool:
+        """Whether the row that is there has another outcome, or other outputs, than what was measured here. Then both
+        stay: which of the two is wrong, a person has to say."""
+        row = self._doubted.pop(result.key, None)
+        if row is None:
+            return False
+        self.checked += 1
+        here = {each.name: each.digest for each in result.outputs}
+        there = {each["name"]: each["digest"] for each in row["outputs"]}
+        if row["outcome"] != result.outcome.value:
+            what = f"read outcome {row['outcome']}, and here it is {result.outcome}"
+        elif result.outcome is Outcome.PASSED and here != there:
+            what = f"read other bytes of {', '.join(sorted(dict(here.items() ^ there.items())))} than are made here"
+        else:
+            return False
+        self.otherwise += 1
+        say(
+            f"NOTE --remote: ac/{result.key}: {result.label}: {what}; this run has its own, and the entry stays: find "
+            "out which is right, and remove it if it is not"
+        )
+        return True
 
     def share(self, digest: str, *, again: bool = False) -> None:
         if (again or digest not in self._there) and self._put(f"cas/{digest}", self.blob(digest)):

@@ -35,9 +35,10 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
 class Machine:
     """A machine with a store of its own, and one run on it."""
 
-    def __init__(self, folder: Path, address: str, **answers) -> None:
+    def __init__(self, folder: Path, address: str, *, checked_percent: int = 0, **answers) -> None:
         plan = plan_in(folder.parent / "models", SQUARE)
-        with SharedStore(folder, place_of(address)) as store, (folder.parent / "log").open("a") as stream:
+        shared = SharedStore(folder, place_of(address), checked_percent=checked_percent)
+        with shared as store, (folder.parent / "log").open("a") as stream:
             self.executor = AnsweringExecutor(store, **answers)
             runner = Runner(plan=plan, store=store, progress=PlainProgress(stream), executor=self.executor)
             self.summary: RunSummary = runner.run()
@@ -116,6 +117,40 @@ def test_the_row_of_another_job_is_none_of_this(tmp_path, remote, capsys):
     write(address, files(), rows[0], files()[rows[1]])
     assert Machine(tmp_path / "b", address).jobs == 1
     assert "read no result of this job" in capsys.readouterr().err
+
+
+def test_what_is_found_can_be_measured_again(tmp_path, remote, capsys):
+    address, files = remote
+    first, before = Machine(tmp_path / "a", address), files()
+    second = Machine(tmp_path / "b", address, checked_percent=100)
+    assert second.jobs == first.jobs == 13 and second.whole
+    assert "remote: 13 results measured again, 0 of them end otherwise here" in capsys.readouterr().err
+    assert files().keys() == before.keys()
+    part = Machine(tmp_path / "c", address, checked_percent=50)
+    assert 0 < part.jobs < 13, "each of the 13 at random: all or none is one run in 4,000"
+
+
+def test_an_entry_that_was_not_measured_is_named_and_stays(tmp_path, remote, capsys):
+    """One of an export that never failed, and one of a run with the outputs of another."""
+    address, files = remote
+    first = Machine(tmp_path / "a", address)
+    key = next(key for key, result in first.results.items() if result.stage == "run")
+    row = json.loads(files()[f"/ac/{key}"])
+    (output,) = row["row"]["result"]["outputs"]
+    other = next(result for result in first.results.values() if result.stage == "compile").outputs[0]
+    output["digest"], output["size"] = other.digest, other.size
+    poison = json.dumps(row).encode()
+    write(address, files(), f"/ac/{key}", poison)
+    assert Machine(tmp_path / "b", address).jobs == 0, "nothing tells it from a measured one"
+    checked = Machine(tmp_path / "c", address, checked_percent=100)
+    assert checked.results[key].outputs == first.results[key].outputs and files()[f"/ac/{key}"] == poison
+    said = capsys.readouterr().err
+    assert f"NOTE --remote: ac/{key}: " in said and f"read other bytes of {output['name']} than are made here" in said
+    assert "13 results measured again, 1 of them end otherwise here" in said
+    row["row"]["result"]["outcome"] = Outcome.FAILED.value
+    write(address, files(), f"/ac/{key}", json.dumps(row).encode())
+    Machine(tmp_path / "d", address, checked_percent=100)
+    assert "read outcome failed, and here it is passed; this run has its own" in capsys.readouterr().err
 
 
 def test_a_fault_of_a_machine_is_not_shared(tmp_path, remote):

@@ -1,0 +1,103 @@
+"""Pairs of repeats of the stage `count` under full load: do they ever tell a difference that is not there?
+
+    python tests/bench/counted_pairs.py [--store FOLDER] [--models 20] [--repeats 11] [--load 12]
+
+So many models, each with half a per cent more to do in its one dispatch than the one before, are counted again and
+again beside processes that keep the cores busy. Printed: pairs of repeats, the largest difference of one, how many a
+table would call different (0.05 % and more); and how often the half per cent was found, at 0.3 to 0.7 %. The status is
+1 where a pair differs or half a per cent is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
+
+from command_line import write_spec  # noqa: E402
+
+from matrix.results.measured.counts import COUNTS_WITHIN  # noqa: E402
+
+FEWEST = 128_000
+"""Elements of the first model."""
+WORK = """func.func @main(%x: tensor<{n}xf32>) -> tensor<{n}xf32> {{
+  %y = math.exp %x : tensor<{n}xf32>
+  %z = arith.addf %y, %x : tensor<{n}xf32>
+  return %z : tensor<{n}xf32>
+}}
+"""
+BUSY = "while True: pass"
+
+
+def write_models(folder: Path, count: int) -> Path:
+    """A spec with the models `work0`, `work1`, ... Returns its path."""
+    names = [f"work{number}" for number in range(count)]
+    stages = ("export", "compile", "run", "count")
+    spec = write_spec(folder, compilers=["3.13.0"], runtimes=["3.13.0"], stages=stages, models=names)
+    rows = []
+    for number, name in enumerate(names):
+        size = round(FEWEST * 1.005**number / 128) * 128
+        (folder / f"{name}.mlir").write_text(WORK.format(n=size), encoding="utf-8")
+        numpy.save(folder / f"{name}.npy", numpy.full(size, 0.5, "float32"))
+        rows.append(f'[models.{name}]\nmlir = "{name}.mlir"\ninputs = ["{name}.npy"]\n')
+    spec.write_text(spec.read_text(encoding="utf-8").partition("[models.")[0] + "".join(rows), encoding="utf-8")
+    return spec
+
+
+def counts(spec: Path, store: Path, *, again: bool) -> list[int]:
+    """The instructions of each model, in order, by the real command."""
+    words = ["run", str(spec), "--store", str(store), "--format", "json", *(["--again", "passed"] if again else [])]
+    done = subprocess.run(
+        [sys.executable, "-m", "matrix", *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    run = json.loads(done.stdout)
+    keys = [key for cell in run["cells"] for key in cell["evidence"]["beside"]]
+    return [run["jobs"][key]["measurements"]["instructions"] for key in keys]
+
+
+def report(seen: list[list[int]]) -> int:
+    """Prints what `seen` says, a list for each repeat. Returns the exit status."""
+    pairs = [(a, b) for repeats in zip(*seen, strict=True) for a, b in itertools.pairwise(repeats)]
+    differences = [abs(a - b) / min(a, b) for a, b in pairs]
+    false = sum(difference >= COUNTS_WITHIN for difference in differences)
+    steps = [b / a - 1 for repeat in seen for a, b in itertools.pairwise(repeat)]
+    found = sum(0.003 < step < 0.007 for step in steps)
+    print(f"{len(pairs)} pairs of repeats, {sum(a == b for a, b in pairs)} of them equal to the instruction")
+    print(f"largest difference {max(differences):.5%}, {false} called different")
+    print(f"half a per cent more found in {found} of {len(steps)}, from {min(steps):.3%} to {max(steps):.3%}")
+    return int(bool(false) or found < len(steps))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path)
+    for name, default in (("--models", 20), ("--repeats", 11), ("--load", 12)):
+        parser.add_argument(name, type=int, default=default)
+    options = parser.parse_args()
+    seen: list[list[int]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        spec, store = write_models(Path(folder) / "work", options.models), options.store or Path(folder) / "store"
+        busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(options.load)]
+        try:
+            for repeat in range(options.repeats):
+                seen.append(counts(spec, store, again=repeat > 0))
+                print(f"repeat {repeat + 1} of {options.repeats}, load {os.getloadavg()[0]:.1f}", flush=True)
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
+    return report(seen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
