@@ -228,7 +228,7 @@ class ResultsFault(MatrixError):
 
 class ExtraMissing(MatrixError):
     exit_code = EXIT_MISSING
-    meaning = "a part that is installed only on request: `iree-matrix[charts]`"
+    meaning = "a part that is installed only on request: `iree-matrix[charts]`, `iree-matrix[remote]`"
 
 
 class NoAnswer(MatrixError):

@@ -29,6 +29,7 @@ UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel ERROR
+Subsystem sftp internal-sftp
 """
 CLIENT = """
 Host zero

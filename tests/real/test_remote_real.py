@@ -38,8 +38,8 @@ def test_a_check_without_a_remote_is_told(tmp_path: Path) -> None:
 
 
 def test_a_remote_that_is_none_is_told(tmp_path: Path) -> None:
-    ran = matrix("run", "quick", "--remote", "s3://bucket", "--store", tmp_path / "store")
-    assert ran.status == 2 and "--remote: read 's3://bucket', expected a folder or http://HOST" in ran.err
+    ran = matrix("run", "quick", "--remote", "gs://bucket", "--store", tmp_path / "store")
+    assert ran.status == 2 and "--remote: read 'gs://bucket', expected a folder, http://HOST" in ran.err
     assert not (tmp_path / "store").exists()
 
 

@@ -37,7 +37,8 @@ def add_work(command: argparse.ArgumentParser) -> None:
 
 
 def add_remote(command: argparse.ArgumentParser) -> None:
-    text = "a store that machines share: look results up there, and put them there; a folder, or http://HOST/PATH"
+    places = "a folder, http://HOST/PATH, s3://BUCKET/PATH or sftp://HOST/PATH"
+    text = f"a store that machines share: look results up there, and put them there; {places}"
     command.add_argument("--remote", default="", metavar="URL", help=text)
 
 

@@ -1,4 +1,4 @@
-"""Where a shared store is: a folder, or a server with PUT and GET, such as bazel-remote or nginx with WebDAV.
+"""Where a shared store is: a folder, a server with PUT and GET, such as bazel-remote or nginx with WebDAV, S3 or SFTP.
 
 `cas/<sha256>` are artifacts, `ac/<key>` are rows. A place may be gone, full, read-only or lying: who asks
 checks what it says.
@@ -20,7 +20,7 @@ from matrix.core.errors import UsageError
 from matrix.core.text import escape_controls
 
 TOKEN = "IREE_MATRIX_REMOTE_TOKEN"
-_SILENT_SECONDS = 30.0
+PATIENCE_SECONDS = 30.0
 """How long a server may be silent."""
 PIECE = 1 << 20
 _READ_ONLY = (401, 403, 405)
@@ -53,10 +53,14 @@ def place_of(text: str) -> SharedPlace:
         served = False
     if served:
         return HttpPlace(text)
+    if parts.scheme in ("s3", "sftp") and parts.hostname:
+        from matrix.run.remote.filesystems import FilesystemPlace
+
+        return FilesystemPlace(text)
     if parts.scheme in ("", "file") and (parts.path or text):
         return FolderPlace(Path(urllib.parse.unquote(parts.path) if parts.scheme else text).absolute())
     raise UsageError(
-        f"--remote: read {text!r}, expected a folder or http://HOST[:PORT][/PATH]",
+        f"--remote: read {text!r}, expected a folder, http://HOST[:PORT][/PATH], s3://BUCKET[/PATH] or sftp://HOST/PATH",
         tip="a server with PUT and GET, such as bazel-remote or nginx with WebDAV; a folder on a mounted disk",
     )
 
@@ -70,7 +74,7 @@ class FolderPlace:
     def get(self, name: str, target: IO[bytes], most: int) -> bool:
         try:
             with (self.folder / name).open("rb") as file:
-                _copy(file, target, most)
+                copy_most(file, target, most)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -108,7 +112,7 @@ class HttpPlace:
         answer = self._ask("GET", name)
         if answer.status == http.client.OK:
             try:
-                _copy(answer, target, most)
+                copy_most(answer, target, most)
             except (OSError, http.client.HTTPException) as error:
                 raise self._gone(error) from None
             finally:
@@ -157,10 +161,8 @@ class HttpPlace:
     def _opened(self) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
         if self._parts.scheme == "https":
-            return http.client.HTTPSConnection(
-                host, port, timeout=_SILENT_SECONDS, context=ssl.create_default_context()
-            )
-        return http.client.HTTPConnection(host, port, timeout=_SILENT_SECONDS)
+            return http.client.HTTPSConnection(host, port, timeout=PATIENCE_SECONDS, context=ssl.create_default_context())
+        return http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
 
     def _drain(self, answer: http.client.HTTPResponse) -> None:
         try:
@@ -182,7 +184,8 @@ class HttpPlace:
         return PlaceGone(f"{self.shown}: {escape_controls(str(error) or type(error).__name__)}")
 
 
-def _copy(source: IO[bytes] | http.client.HTTPResponse, target: IO[bytes], most: int) -> None:
+def copy_most(source: IO[bytes] | http.client.HTTPResponse, target: IO[bytes], most: int) -> None:
+    """At most `most` bytes and one, by which the reader sees that there are more."""
     left = most + 1
     while left > 0 and (block := source.read(min(PIECE, left))):
         target.write(block)

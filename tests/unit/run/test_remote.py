@@ -239,6 +239,6 @@ def test_what_an_address_may_be(tmp_path):
     for text in (str(tmp_path), f"file://{tmp_path}"):
         place = place_of(text)
         assert isinstance(place, FolderPlace) and place.folder == tmp_path
-    for text in ("s3://bucket/x", "http://", "ftp://host/x", "", "http://h:port"):
-        with pytest.raises(UsageError, match=r"--remote: read .* expected a folder or http://HOST"):
+    for text in ("gs://bucket/x", "s3:///x", "sftp://", "http://", "ftp://host/x", "", "http://h:port"):
+        with pytest.raises(UsageError, match=r"--remote: read .* expected a folder, http://HOST"):
             place_of(text)
