@@ -11,7 +11,7 @@ import csv
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -118,13 +118,14 @@ def torn_wheels(root: Path) -> dict[str, str]:
     return torn
 
 
-def stale_byte_code(root: Path, before: float) -> list[Path]:
-    """The byte code that Python wrote before a time. No digest covers it: it may be torn."""
+def stale_byte_code(root: Path, before: float, held: Container[str]) -> list[Path]:
+    """The byte code that Python wrote before a time. No digest covers it: it may be torn. What is `held`, by its path,
+    came in a wheel: numpy 1.26 to 2.2 has one such file."""
     found = []
     for entry in files_below(root):
         if entry.name.endswith(".pyc") and entry.stat(follow_symlinks=False).st_mtime < before:
             found.append(Path(entry.path))
-    return found
+    return [path for path in found if os.path.relpath(path, root) not in held]
 
 
 def in_one_line(found: list[FileDamage]) -> str:

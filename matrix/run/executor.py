@@ -21,15 +21,27 @@ class Work:
     """A job and the request for its environment, which the job itself names only by digest. The work with the lowest
     `rank` starts first. `again`: the store has a result, which this one is to replace. `origins` are the environments
     in which its inputs were made, directly or through other jobs, each with the digests that it left; `compared` has,
-    of each node that waits for a job whose outputs are compared, the artifacts above it, name -> sha256. Both are asked
-    for when the job has ended: until then nodes join that share it, and whose references differ."""
+    of each node that waits for a job whose outputs are compared, the artifacts above it, name -> sha256; None, if these
+    are being made again. Both are asked for when the job has ended: until then nodes join that share it, and whose
+    references differ."""
 
     job: Job
     request: EnvironmentRequest
     rank: Rank = ()
     again: bool = False
     origins: Callable[[], Origins] = tuple
-    compared: Callable[[], Sequence[Mapping[str, str]]] = tuple
+    compared: Callable[[], Sequence[Mapping[str, str] | None]] = tuple
+
+
+@dataclass(slots=True, kw_only=True)
+class Flight:
+    """Work that the executor has, and the nodes that wait for it (several: content cutoff). `disturbed`: an input of it
+    was found damaged meanwhile, so its end says nothing."""
+
+    work: Work
+    nodes: list[int]
+    started: bool = False
+    disturbed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

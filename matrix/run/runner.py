@@ -22,6 +22,7 @@ from matrix.run.executor import (
     Event,
     Executor,
     ExecutorFault,
+    Flight,
     Noted,
     Work,
     WorkAnswered,
@@ -53,15 +54,6 @@ class RunSummary:
     faults: dict[int, str] = field(default_factory=dict)
     """Why a node was not measured although this machine can: a fault that is not a release's. By its index."""
     faulted_cells: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class Flight:
-    """Work that the executor has, and the nodes that wait for it (several: content cutoff)."""
-
-    work: Work
-    nodes: list[int]
-    started: bool = False
 
 
 class Runner:
@@ -175,7 +167,7 @@ class Runner:
             rank=node_rank(node),
             again=known,
             origins=lambda: self.schedule.origins(waiting()),
-            compared=lambda: [self.schedule.artifacts(each) for each in waiting() if each.kind.compared],
+            compared=lambda: self.schedule.compared(waiting()),
         )
         self.flights[job.key] = Flight(work=work, nodes=nodes)
         self.executor.submit(work)
@@ -212,6 +204,8 @@ class Runner:
         for digest in damaged:
             self.store.drop(digest)
             self.progress.note(f"{job.stage} {job.label}: an artifact was damaged on this disk; it is made again")
+        for flight in self.flights.values():
+            flight.disturbed |= any(digest in damaged for _, digest in flight.work.job.inputs)
         return damaged
 
     # -- events
@@ -270,6 +264,9 @@ class Runner:
             return
         job = flight.work.job
         if event.end.end == "killed":  # by us: it never happened
+            return
+        if flight.disturbed:
+            self._put_back(flight)
             return
         result = self._judged(job, event)
         if result is None:

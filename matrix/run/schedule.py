@@ -128,6 +128,11 @@ class Schedule:
             found |= self._artifacts[above]
         return found
 
+    def compared(self, nodes: Iterable[Node]) -> list[Mapping[str, str] | None]:
+        """The artifacts above each of these nodes whose outputs are compared; None, if these are made again."""
+        found = (node for node in nodes if node.kind.compared)
+        return [self.artifacts(node) if self._has_all(node) else None for node in found]
+
     def current(self, node: Node, inputs: Iterable[tuple[str, str]]) -> bool:
         """Whether these inputs (name, sha256) of a node's job are still what stands above it: a job may end while what
         it took is made again."""

@@ -53,7 +53,7 @@ class FolderCheck:
             if damage := self.damage(tree, every_byte=every_byte):
                 seen.trees.add(tree)
                 seen.damaged.append(FileDamage(path=f"trees/{tree.name[:12]}", why=damage))
-        seen.byte_code = stale_byte_code(folder, self._began) if every_byte and not seen.damaged else []
+        seen.byte_code = stale_byte_code(folder, self._began, seen.manifest.files) if every_byte and not seen.damaged else []
         old = "its byte code is of an earlier run, and no digest covers that: it is written again"
         return in_one_line(seen.damaged) or (old if seen.byte_code else "")
 

@@ -280,16 +280,16 @@ class LocalExecutor:
             self._events.append(ExecutorFault(error=event.fault))
             return
         found = self._active[event.end.key]
-        for request, damage in event.environments.items():
-            if found.damage and request == found.work.request:
-                continue  # another job found it, and it is made again already
+        known = {found.work.request} if found.damage else set()  # another job found it, and it is made again already
+        event = replace(event, environments={key: how for key, how in event.environments.items() if key not in known})
+        for request in event.environments:
             self._provision.discard(request)
             self._warm.discard(request)
-            for key, active in self._active.items():
-                if active.work.request == request and key != event.end.key:
-                    self._active[key] = replace(active, damage=f"{request.label}: {damage}")
         for digest in (*event.inputs, *event.suspect):
             self._store.drop(digest)
+        for key, active in self._active.items():
+            if key != event.end.key and (damage := event.concerns(active.work)):
+                self._active[key] = replace(active, damage=damage)
         self._conclude(event.end_of(found.work), event.outputs)
 
     def _conclude(self, end: JobEnd, outputs: tuple[Artifact, ...]) -> None:

@@ -38,6 +38,12 @@ class Verified:
     unreadable: tuple[str, ...] = ()
     fault: BaseException | None = None
 
+    def concerns(self, work: Work) -> str:
+        """What of it another job uses; its end says nothing then. Empty: nothing."""
+        torn = [name for name, digest in work.job.inputs if digest in self.inputs]
+        damage = self.environments.get(work.request, "") or (f"{', '.join(torn)}: other bytes" if torn else "")
+        return f"{work.request.label}: {damage}" if damage else ""
+
     def end_of(self, work: Work) -> JobEnd:
         """The end as it counts: lost, if something was damaged."""
         damaged = [f"{request.label}: {damage}" for request, damage in self.environments.items()]
@@ -68,7 +74,7 @@ class EndVerifier:
         if end.end not in OF_THE_JOB or not (good and complete(work.job, [each.name for each in outputs])):
             return end.end in OF_THE_JOB
         own = {each.name: each.digest for each in outputs}
-        return any(self._is_wrong({**above, **own}) for above in work.compared())
+        return any(above is None or self._is_wrong({**above, **own}) for above in work.compared())
 
     def look(self, work: Work, end: JobEnd, outputs: tuple[Artifact, ...]) -> None:
         """Announces what it found."""

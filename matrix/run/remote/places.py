@@ -161,7 +161,9 @@ class HttpPlace:
     def _opened(self) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
         if self._parts.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=PATIENCE_SECONDS, context=ssl.create_default_context())
+            return http.client.HTTPSConnection(
+                host, port, timeout=PATIENCE_SECONDS, context=ssl.create_default_context()
+            )
         return http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)
 
     def _drain(self, answer: http.client.HTTPResponse) -> None:

@@ -21,6 +21,7 @@ INFO = interpreters.running()
 ROOT = Path(__file__).parents[3]
 TOOL = "iree/compiler/_mlir_libs/iree-compile"
 SITE = f"lib/python{INFO.minor}/site-packages"
+SHIPPED = "numpy/distutils/__pycache__/conv_template.cpython-311.pyc"
 TEXT = "#!/bin/sh\necho compiled, and a tail that can be lost\n"
 
 
@@ -31,7 +32,12 @@ def request_(tmp_path, monkeypatch) -> EnvironmentRequest:
     wheels.mkdir()
     made = [
         local_wheel(wheels, "iree-base-compiler", "3.8.0", {TOOL: TEXT, "iree/compiler/api.py": "x = 1\n"}),
-        local_wheel(wheels, "numpy", "2.0.2", {"numpy/__init__.py": "value = 1  # and a tail that can be lost\n"}),
+        local_wheel(
+            wheels,
+            "numpy",
+            "2.0.2",
+            {"numpy/__init__.py": "value = 1  # and a tail that can be lost\n", SHIPPED: "as numpy has one\n"},
+        ),
     ]
     text = "# pins: iree-base-compiler==3.8.0\n"
     for path in made:
@@ -211,6 +217,15 @@ def test_byte_code_of_an_earlier_run_is_not_trusted(engine, request_):
     assert not written.exists()
     assert later.load(request_).digest == made.digest
     assert later.damage(request_, every_byte=True) == ""
+
+
+def test_byte_code_that_came_in_a_wheel_has_a_digest(engine, request_):
+    """numpy's wheels have one such file. Taken away, the environment counts as damaged, and what it made as suspect."""
+    made = left_by_a_run(engine(), request_)
+    assert f"{SITE}/{SHIPPED}" in read_manifest(made.root).files
+    os.utime(made.root / SITE / SHIPPED, (1, 1))
+    later = engine()
+    assert later.load(request_) and later.damage(request_, every_byte=True) == ""
 
 
 def test_all_that_was_written_is_on_the_disk_before_the_rename(tmp_path, request_):

@@ -136,7 +136,8 @@ def test_an_input_that_is_lost_while_its_job_runs_is_made_again(store):
         return JobEnd(key=job.key, end="lost", error="module.vmfb was damaged")
 
     stages, results = carry_out(store, MORE, ends=ends)
-    assert sorted(stages) == ["compile", "compile", "compile", "export", "run", "run", "run", "run", "run"]
+    assert stages.count("run") == 4 + 1 + 1, "the lost one, and the one that read the same module meanwhile"
+    assert sorted(set(stages) - {"run"}) == ["compile", "export"] and stages.count("compile") == 3
     assert all(result.outcome == "passed" for result in results)
     assert all_whole(store)
 

@@ -138,6 +138,7 @@ def test_a_job_that_ends_while_its_input_is_made_again_is_not_over():
     assert used and schedule.current(second, used)
     schedule.redo(first, [digest for _, digest in used])
     assert not schedule.current(second, used)
+    assert schedule.compared([second]) == ([None] if second.kind.compared else [])
     schedule.put_back(second)
     assert taken(schedule) == [export]
     schedule.finish(export.index, made)

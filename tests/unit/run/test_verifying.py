@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from matrix.engines.worker import Finished, WorkerEvent
 from matrix.run.local.executor import LocalExecutor
 from matrix.run.progress import PlainProgress
 from matrix.run.runner import Runner, RunSummary
+from matrix.run.schedule import Schedule
 from matrix.run.store import Store
 
 BODY = '[axes]\ncompiler = ["2.9.0", "3.0.0"]\nruntime = "2.9.0"\n'
@@ -197,6 +199,44 @@ def test_an_input_that_is_damaged_under_a_job_is_made_again(started):
     assert [job.stage for job, _ in started.engine.started].count("compile") == 3
     assert "module.vmfb: its bytes changed on this disk; tried again" in started.log.read_text()
     assert sha256(started.store.blob(damaged[0])) == damaged[0]
+
+
+def test_a_job_whose_input_is_made_again_meanwhile_says_nothing(store, monkeypatch):
+    """One run is wrong, and what compiled its module turns out torn; another run of that module is still under way, and
+    ends well only when the module is already dropped."""
+    started = Started(store, '[axes]\ncompiler = "2.9.0"\nruntime = ["2.9.0", "3.0.0"]\n')
+    engine, redo, again = started.engine, Schedule.redo, threading.Event()
+    for request in started.plan.environments():
+        engine.realise(request)
+    engine.miscomputes, discard, end = RUNTIME, engine.discard, engine._end
+
+    def before(job: Job) -> None:
+        if job.stage == "run" and not engine.discarded:
+            engine.hidden = {COMPILER}
+
+    def discarded(request: EnvironmentRequest) -> None:
+        discard(request)
+        engine.miscomputes = ""
+
+    def done_again(self: Schedule, *words: object) -> None:
+        redo(self, *words)
+        again.set()
+
+    def ended(job: Job) -> None:
+        if job.environment == RUNTIME.replace("2.9.0", "3.0.0"):
+            again.wait(5)
+            engine.inputs[job.key] = []  # it has read them
+        elif job.stage == "compile" and engine.discarded:
+            threading.Event().wait(0.3)
+        end(job)
+
+    monkeypatch.setattr(engine, "before", before)
+    monkeypatch.setattr(engine, "discard", discarded)
+    monkeypatch.setattr(engine, "_end", ended)
+    monkeypatch.setattr(Schedule, "redo", done_again)
+    assert outcomes(started.run()) == ["passed"] * 4
+    stages = [job.stage for job, _ in engine.started]
+    assert engine.discarded == [COMPILER] and stages.count("compile") == 2 and stages.count("run") == 4
 
 
 def test_wrong_numbers_count_only_from_whole_environments(started):
