@@ -164,14 +164,14 @@ def refusals() -> Mapping[str, str]:
 
 
 def same_bytes(run: Run, cell: Cell) -> str:
-    """Why a job of the cell is dated before the one that wrote its input: another had written the same bytes, and what
-    reads them runs once. Empty where the dates follow each other."""
+    """Why a job of the cell is dated before the one that wrote its input: another, or an earlier run of it, had written
+    the same bytes, and what reads them runs once. Empty where the dates follow each other."""
     jobs = run.jobs_of(cell)
     for first, then in itertools.pairwise(jobs):
         read = {file.sha256 for file in first.artifacts.values()} & set(then.inputs.values())
         if read and first.finished_at > then.finished_at:
             return (
-                f"Its {then.stage} is dated before its {first.stage}: another {first.stage} had written the same "
-                f"bytes, and the {then.stage} of equal bytes runs once."
+                f"Its {then.stage} is dated before its {first.stage}: another {first.stage}, or an earlier run of it, "
+                f"had written the same bytes, and the {then.stage} of equal bytes runs once."
             )
     return ""

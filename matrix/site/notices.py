@@ -16,6 +16,7 @@ from matrix.core.keys import sha256
 from matrix.plan.backends.boards import boards, newest_builds
 from matrix.plan.backends.shared import EMULATED, MODEL_AXIS
 from matrix.plan.spec import parse_spec
+from matrix.plan.stages import kinds
 from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.square import Square
 from matrix.site.squares import FIRST
@@ -90,7 +91,10 @@ def emulated_targets(run: Run, targets: Iterable[str]) -> list[str]:
 
 
 def is_emulated(run: Run, job: FinishedJob) -> bool:
-    """Its program ran under the emulator of a target, so that its seconds are not those of any machine."""
+    """Its program ran under an emulator, a target's or the one that counts, so that its seconds are not those of any
+    machine."""
+    if (kind := kinds().get(job.stage)) and kind.counted:
+        return True
     program = PurePath(job.command[0]).name if job.command else ""
     return any(program == how[0] for target in run.notes("target") if (how := _emulator(run, target)))
 

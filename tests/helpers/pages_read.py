@@ -48,7 +48,7 @@ def read_site(folder: Path) -> dict[Path, Page]:
 
 
 RELEASE_NOTES = re.compile(
-    r"https://github\.com/(?:google-ai-edge|iree-org|microsoft|pytorch)/[A-Za-z-]+/releases/tag/[A-Za-z0-9._-]+"
+    r"https://github\.com/(?:google-ai-edge|iree-org|microsoft|openvinotoolkit|pytorch)/[A-Za-z-]+/releases/tag/[A-Za-z0-9._-]+"
 )
 
 

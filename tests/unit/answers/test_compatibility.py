@@ -92,7 +92,7 @@ def test_few_releases_or_builds_of_ones_own_are_no_row(labels):
 def test_the_committed_results_have_a_row_for_each_backend(capsys):
     assert main(["compatibility"]) == 0
     rows = [line.split()[0] for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]]
-    assert list(dict.fromkeys(rows)) == ["iree", "onnxruntime", "litert"]
+    assert list(dict.fromkeys(rows)) == ["iree", "onnxruntime", "litert", "openvino"]
     assert main(["compatibility", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [each["backend"] for each in found] == rows

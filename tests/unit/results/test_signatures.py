@@ -59,6 +59,12 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         {"has": "4", "supports": "3"},
     ),
     (
+        "openvino-opset",
+        "Check 'false' failed at src/frontends/common/src/frontend.cpp:53:\nConverting input model\n"
+        "[ GENERAL_ERROR ] Cannot create SliceScatter layer SliceScatter_17 id:4 from unsupported opset: opset15\n",
+        {"op": "SliceScatter", "opset": "opset15"},
+    ),
+    (
         "onnx-ir-version",
         "[ONNXRuntimeError] : 1 : FAIL : Load model from converted.onnx failed:/onnxruntime_src/onnxruntime/core/graph/"
         "model.cc:179 onnxruntime::Model::Model(onnx::ModelProto&&, const onnxruntime::PathString&, const onnxruntime::"
