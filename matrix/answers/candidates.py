@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from matrix.answers.causes import cells_of
 from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, minor, releases_first
-from matrix.plan.backends.iree import COMPILE, MLIR, RUN, VMFB
-from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
+from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
+from matrix.plan.backends.iree.names import COMPILE, MLIR, RUN, VMFB
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.results.measured.counts import count_series
 from matrix.results.measured.figures import Verdict

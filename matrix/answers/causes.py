@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from matrix.answers.gates import Gates
 from matrix.artifacts.vmfb import feature_names
 from matrix.core.versions import are_versions, is_version, minor, releases_first
-from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.environments import COMPILER, RUNTIME
 from matrix.results import signatures
 from matrix.results.run import Cell, Run
 from matrix.results.square import span

@@ -12,7 +12,7 @@ from matrix.answers.causes import orders
 from matrix.answers.differences import PairOfRuns, release_pairs
 from matrix.artifacts.compiler.statistics import FIGURES
 from matrix.core.text import counted
-from matrix.plan.backends.iree import COMPILE
+from matrix.plan.backends.iree.names import COMPILE
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.stages import later_axes
 from matrix.results.run import Cell, FinishedJob, Run

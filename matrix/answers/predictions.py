@@ -11,8 +11,8 @@ from matrix.answers.gates import Gates, Prediction, load_gates, predict_release
 from matrix.core.records import Outcome
 from matrix.core.text import counted
 from matrix.core.versions import minor
-from matrix.plan.backends.iree import BENCHMARK, COMPILE, RUN
-from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.names import BENCHMARK, COMPILE, RUN
 from matrix.plan.backends.shared import TARGET_AXIS
 from matrix.results.run import Cell
 

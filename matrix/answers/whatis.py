@@ -13,7 +13,7 @@ from matrix.artifacts.vmfb import Executable, Vmfb
 from matrix.artifacts.vmfb_audit import VmfbAudit
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import minor
-from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.environments import COMPILER, RUNTIME
 from matrix.results.run import Run
 from matrix.results.square import ends_with
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.core import processes
-from matrix.plan.backends.source_builds import PLACE, CrossToolchain
+from matrix.plan.backends.iree.source_builds import PLACE, CrossToolchain
 
 CPU = "arm1176"
 """qemu's name for the Raspberry Pi Zero's CPU. The default, `max`, runs code that the board does not."""

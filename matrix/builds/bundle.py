@@ -20,8 +20,8 @@ from matrix.artifacts.vmfb_audit import audit
 from matrix.builds.board_programs import EMULATED_SECONDS, BoardTools, ProgramFacts
 from matrix.core import processes
 from matrix.core.errors import BundleRefused, UsageError
-from matrix.plan.backends.boards import ShippedBoard
-from matrix.plan.backends.source_builds import RUNNER
+from matrix.plan.backends.iree.boards import ShippedBoard
+from matrix.plan.backends.iree.source_builds import RUNNER
 from matrix.results.judge import Comparison
 
 MODULE = "model.vmfb"

@@ -18,8 +18,8 @@ from matrix.core.errors import EngineMissing, LockFault, NotRunnable
 from matrix.core.keys import sha256
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, Tree, read_set, unpack_debs
 from matrix.images.workshop import Workshop
-from matrix.plan.backends.counting import COUNTER, PROFILER
-from matrix.plan.backends.source_builds import NATIVE
+from matrix.plan.backends.iree.counting import COUNTER, PROFILER
+from matrix.plan.backends.iree.source_builds import NATIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

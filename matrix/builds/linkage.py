@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from matrix.builds.board_programs import ProgramFacts
 from matrix.core.records import Outcome
-from matrix.plan.backends.iree import BUILD, RUN
-from matrix.plan.backends.source_builds import RUNNER
+from matrix.plan.backends.iree.names import BUILD, RUN
+from matrix.plan.backends.iree.source_builds import RUNNER
 from matrix.results.run import Cell, File, Run
 from matrix.results.sections import Column, Grid, grid
 from matrix.results.signatures import UNRECOGNISED

@@ -14,7 +14,7 @@ from matrix.core import processes
 from matrix.core.errors import StoreUnusable
 from matrix.core.keys import Json, sha256
 from matrix.images.debian.unpacked import Tree
-from matrix.plan.backends.source_builds import tool_libraries
+from matrix.plan.backends.iree.source_builds import tool_libraries
 
 GCC = "{armel}/usr/bin/arm-linux-gnueabi-"
 LINKER_LIBRARIES = (("LD_LIBRARY_PATH", tool_libraries("armel")),)

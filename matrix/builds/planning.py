@@ -11,7 +11,7 @@ from matrix.core.errors import ToolchainFault
 from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build
 from matrix.core.versions import did_you_mean, releases_first
-from matrix.plan.backends.source_builds import (
+from matrix.plan.backends.iree.source_builds import (
     NATIVE,
     OWN,
     SYSTEM_PATH,

@@ -18,7 +18,7 @@ from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build, Environment, EnvironmentRequest
 from matrix.images.debian.unpacked import TOOLS_MACHINE, Tree, read_set, unpack_debs
 from matrix.images.workshop import Workshop
-from matrix.plan.backends.source_builds import (
+from matrix.plan.backends.iree.source_builds import (
     BENCHMARK_LIBRARY,
     LINK_FOLDER,
     OWN,

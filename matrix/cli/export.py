@@ -13,8 +13,8 @@ from packaging.version import Version
 from matrix.core.data import STORE_LOCKS, data_root, model_files
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, ExportFailed, UsageError
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
-from matrix.plan.backends.iree import MLIR, PARAMETERS
-from matrix.plan.backends.iree_environments import TORCH, TURBINE
+from matrix.plan.backends.iree.environments import TORCH, TURBINE
+from matrix.plan.backends.iree.names import MLIR, PARAMETERS
 from matrix.plan.catalogue import model_missing
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex, kind_of, load_locks, variant_of

@@ -17,7 +17,7 @@ from matrix.core.records import DEFAULT_ENGINE
 from matrix.core.text import absolute_folder, days, gigabytes, gigabytes_from_none, in_our_words, whole_number
 from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_names, image_engines
-from matrix.plan.backends.boards import boards
+from matrix.plan.backends.iree.boards import boards
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.stages import axes, environments, front_end
 from matrix.results.formats import FORMATS

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Protocol, runtime_checkable
 
 from matrix.core.records import Environment, EnvironmentRequest, Job
-from matrix.plan.backends.source_builds import LINK_FOLDER
+from matrix.plan.backends.iree.source_builds import LINK_FOLDER
 from matrix.plan.graph import LINK_PLACE
 
 EVERYWHERE = {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from matrix.core.errors import ModelMissing
 from matrix.core.records import Stage, Toolchain
 from matrix.core.versions import did_you_mean
-from matrix.plan.backends.source_builds import PlannedBuild
+from matrix.plan.backends.iree.source_builds import PlannedBuild
 from matrix.plan.locks import LockIndex
 from matrix.plan.targets import Target
 

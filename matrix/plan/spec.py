@@ -12,8 +12,8 @@ from matrix.core.records import Limits, Stage
 from matrix.core.toml_reader import Table, TomlFault, parse_toml
 from matrix.core.versions import KEYWORDS, did_you_mean
 from matrix.plan.backends.backend import Axis, Backend, StageKind
+from matrix.plan.backends.iree.source_builds import CrossToolchain
 from matrix.plan.backends.shared import BACKEND_AXIS
-from matrix.plan.backends.source_builds import CrossToolchain
 from matrix.plan.covering.cover import Cover, read_cover
 from matrix.plan.stages import backends, kinds
 from matrix.plan.targets import Target, read_targets

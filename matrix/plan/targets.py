@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from matrix.core.records import Stage
 from matrix.core.toml_reader import Table
-from matrix.plan.backends.counting import COUNTER
-from matrix.plan.backends.source_builds import CrossToolchain, read_own_toolchain
+from matrix.plan.backends.iree.counting import COUNTER
+from matrix.plan.backends.iree.source_builds import CrossToolchain, read_own_toolchain
 from matrix.plan.stages import backends
 from matrix.plan.user_inputs import named
 

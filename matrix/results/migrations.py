@@ -13,8 +13,8 @@ from typing import Any
 
 from matrix.core.data import DATA, presets
 from matrix.core.versions import SelectorFault, is_version, select
-from matrix.plan.backends.iree import IREE
-from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.record import IREE
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes
 from matrix.results.measured.figures import Verdict

@@ -12,7 +12,7 @@ from typing import Any
 from matrix.core.records import Outcome
 from matrix.core.text import counted
 from matrix.plan.axes import NONE
-from matrix.plan.backends.counting import COUNT_FIGURES
+from matrix.plan.backends.iree.counting import COUNT_FIGURES
 from matrix.results.run import Cell, Run
 
 

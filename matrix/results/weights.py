@@ -9,9 +9,9 @@ from functools import partial
 
 from matrix.artifacts.compiler.statistics import CompileStatistics
 from matrix.plan.axes import NONE
-from matrix.plan.backends.iree import VMFB
-from matrix.plan.backends.iree_environments import COMPILER, FLAGS, RUNTIME
-from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
+from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME
+from matrix.plan.backends.iree.names import VMFB
+from matrix.plan.backends.iree.source_builds import RUNNER, UNSTRIPPED
 from matrix.results.measured.figures import Module
 from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from matrix.core.data import DATA, model_files
 from matrix.core.keys import sha256
-from matrix.plan.backends.boards import boards, newest_builds
+from matrix.plan.backends.iree.boards import boards, newest_builds
 from matrix.plan.backends.shared import EMULATED, MODEL_AXIS
 from matrix.plan.spec import parse_spec
 from matrix.plan.stages import kinds

@@ -9,7 +9,7 @@ from reports import npy, report_of
 from samples import catalogue, result, spec_of
 
 from matrix.core.records import Build, JobResult
-from matrix.plan.backends.source_builds import PlannedBuild
+from matrix.plan.backends.iree.source_builds import PlannedBuild
 from matrix.plan.graph import make_plan
 from matrix.results.run import Run
 

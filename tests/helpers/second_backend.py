@@ -27,8 +27,8 @@ from matrix.plan.backends.backend import (
     ModelForm,
     StageKind,
 )
-from matrix.plan.backends.iree import MLIR
-from matrix.plan.backends.iree_values import release_values
+from matrix.plan.backends.iree.names import MLIR
+from matrix.plan.backends.iree.values import release_values
 from matrix.plan.backends.shared import BARE, MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Model
 

@@ -26,7 +26,7 @@ from matrix.builds.board_programs import CPU, EVERYTHING, BoardTools
 from matrix.builds.linker import GCC, HELPER_FLAGS, LINKER_LIBRARIES
 from matrix.builds.sources import pinned_sources, source_releases
 from matrix.core.errors import HashMismatch
-from matrix.plan.backends.source_builds import CALLER
+from matrix.plan.backends.iree.source_builds import CALLER
 
 pytestmark = pytest.mark.real
 Triple = tuple[float, float, float]

@@ -26,7 +26,7 @@ from matrix.core.keys import sha256
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
-from matrix.plan.backends.source_builds import RUNNER, STEPS, TREES, UNSTRIPPED
+from matrix.plan.backends.iree.source_builds import RUNNER, STEPS, TREES, UNSTRIPPED
 from matrix.plan.question import Question
 from matrix.run.planning import plan_for
 

@@ -13,7 +13,7 @@ import pytest
 from command_line import ROOT, good, new_store
 
 from matrix.core.data import DATA
-from matrix.plan.backends.boards import boards
+from matrix.plan.backends.iree.boards import boards
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 if os.uname().machine != "x86_64":

@@ -22,10 +22,10 @@ from matrix.core.errors import (
 from matrix.core.versions import did_you_mean
 from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
-from matrix.plan.backends.boards import ShippedBoard, boards, newest_builds
-from matrix.plan.backends.iree import LINK, VMFB
-from matrix.plan.backends.iree_environments import COMPILER, FLAGS, TORCH, TURBINE
-from matrix.plan.backends.source_builds import RUNNER, UNSTRIPPED
+from matrix.plan.backends.iree.boards import ShippedBoard, boards, newest_builds
+from matrix.plan.backends.iree.environments import COMPILER, FLAGS, TORCH, TURBINE
+from matrix.plan.backends.iree.names import LINK, VMFB
+from matrix.plan.backends.iree.source_builds import RUNNER, UNSTRIPPED
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.results.judge import Comparison

@@ -13,7 +13,7 @@ from matrix.core.errors import ModelMissing
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.engines.choice import engine_maker
 from matrix.engines.kind import workshop
-from matrix.plan.backends.source_builds import TREES
+from matrix.plan.backends.iree.source_builds import TREES
 from matrix.plan.graph import Plan
 from matrix.plan.spec import Spec
 from matrix.plan.user_inputs import UserModel

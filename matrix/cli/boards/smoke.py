@@ -26,8 +26,8 @@ from matrix.core.errors import (
 from matrix.core.records import DEFAULT_ENGINE, Outcome
 from matrix.core.text import plain_rows
 from matrix.engines.choice import engine_maker
-from matrix.plan.backends.iree import BUILD, LINK
-from matrix.plan.backends.iree_environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.environments import COMPILER, RUNTIME
+from matrix.plan.backends.iree.names import BUILD, LINK
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.results.run import FinishedJob, Run

@@ -19,7 +19,7 @@ from matrix.engines.venv.kind import VENV
 from matrix.engines.worker import WorkerEvent
 from matrix.environments.folders import realise_with
 from matrix.environments.user_tools import PROBE_OPTIONS
-from matrix.plan.backends.source_builds import RUNNER
+from matrix.plan.backends.iree.source_builds import RUNNER
 
 BOARD_FORMAT = 1
 _PROBE_SECONDS = 60.0

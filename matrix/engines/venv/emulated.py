@@ -29,7 +29,7 @@ from matrix.plan.targets import SYSROOT
 from matrix.environments.user_tools import PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set, unpack_debs
 from matrix.environments.wheels import fetch_wheels
-from matrix.plan.backends.source_builds import RUNNER
+from matrix.plan.backends.iree.source_builds import RUNNER
 from matrix.plan.locks import pinned_packages
 
 EMULATED_FORMAT = 1

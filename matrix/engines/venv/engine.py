@@ -31,7 +31,7 @@ from matrix.core.keys import digest
 from matrix.environments.interpreters import PythonInfo
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
-from matrix.plan.backends.source_builds import CACHES, TREES
+from matrix.plan.backends.iree.source_builds import CACHES, TREES
 from matrix.plan.stages import worker_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from matrix.images.debian.lock import (
     SUITE_NAME,
     python_order,
 )
-from matrix.plan.backends.source_builds import PLACE
+from matrix.plan.backends.iree.source_builds import PLACE
 from matrix.plan.wanted import WANTED
 
 EDIT = "correct the file"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matrix.core.records import Part, Stage
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentCost, EnvironmentKind
 from matrix.plan.backends.converting import ConvertedChain
-from matrix.plan.backends.iree_values import release_values, source_parts
+from matrix.plan.backends.iree.values import release_values, source_parts
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
 
 if TYPE_CHECKING:

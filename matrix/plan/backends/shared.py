@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matrix.core.records import AxisValue, Board, Part, Platform, Stage
 from matrix.plan.backends.backend import Axis, EnvironmentCost, EnvironmentKind, StageKind
-from matrix.plan.backends.counting import COUNTER
+from matrix.plan.backends.iree.counting import COUNTER
 
 if TYPE_CHECKING:
     from matrix.plan.catalogue import Catalogue

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.core.versions import releases_first
-from matrix.plan.backends.counting import COUNT_FIGURES
+from matrix.plan.backends.iree.counting import COUNT_FIGURES
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.results.run import Run, kept_with_run

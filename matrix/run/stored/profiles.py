@@ -14,7 +14,7 @@ from matrix.artifacts.vmfb_archive import open_container
 from matrix.core.blobs import RUN_AGAIN, read_exactly
 from matrix.core.errors import BlobDamaged, NoAnswer
 from matrix.core.keys import sha256
-from matrix.plan.backends.counting import BLOCKS_FILE, PROFILED
+from matrix.plan.backends.iree.counting import BLOCKS_FILE, PROFILED
 from matrix.plan.graph import Plan
 from matrix.plan.stages import exchanged, module_of
 from matrix.results.run import Cell, FinishedJob, Run

@@ -8,8 +8,8 @@ from typing import Any
 
 from matrix.answers.advice import combination, newest_first, newness
 from matrix.plan.axes import NONE
+from matrix.plan.backends.iree.source_builds import RUNNER
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
-from matrix.plan.backends.source_builds import RUNNER
 from matrix.plan.stages import module_of
 from matrix.results.measured.counts import count_series, series_words
 from matrix.results.run import Cell, Run

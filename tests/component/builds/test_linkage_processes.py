@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from matrix.plan.backends.source_builds import HEADER_FILE, QUERY
+from matrix.plan.backends.iree.source_builds import HEADER_FILE, QUERY
 
 LINES = """
 const iree_hal_executable_library_header_t**

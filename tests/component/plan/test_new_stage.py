@@ -15,7 +15,8 @@ import pytest
 from matrix.cli.main import main
 from matrix.plan import stages
 from matrix.plan.backends.backend import StageKind
-from matrix.plan.backends.iree import EXPORT, IMPORT, IREE, MLIR
+from matrix.plan.backends.iree.names import EXPORT, IMPORT, MLIR
+from matrix.plan.backends.iree.record import IREE
 from matrix.results import sections
 from matrix.results.sections import Column
 

@@ -19,7 +19,7 @@ from matrix.core.errors import LockFault
 from matrix.images.debian.tool_locking import set_text
 from matrix.images.debian.unpacked import TOOLS_MACHINE, read_set
 from matrix.images.debian.wanted import read_tool_wishes
-from matrix.plan.backends.source_builds import read_cross_toolchains
+from matrix.plan.backends.iree.source_builds import read_cross_toolchains
 from matrix.plan.user_inputs import UserModel
 from matrix.run.planning import load_spec
 

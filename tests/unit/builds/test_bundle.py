@@ -21,7 +21,7 @@ from matrix.builds.bundle import (
     write_bundle,
 )
 from matrix.core.errors import BundleRefused, UsageError
-from matrix.plan.backends.boards import boards
+from matrix.plan.backends.iree.boards import boards
 from matrix.results.judge import Comparison
 
 VMFB = Path(__file__).parents[2] / "data" / "vmfb"

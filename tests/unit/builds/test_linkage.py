@@ -11,7 +11,7 @@ from samples import result
 from matrix.builds.board_programs import ProgramFacts, program_facts
 from matrix.builds.linkage import BoardCell, BoardRuntime, advice, linkage_table, programs_of, row_of
 from matrix.core.records import JobEnd, Outcome
-from matrix.plan.backends.source_builds import RUNNER
+from matrix.plan.backends.iree.source_builds import RUNNER
 from matrix.results.run import File
 
 ROUTES = ("vmvx", "embedded", "embedded-repaired", "system")

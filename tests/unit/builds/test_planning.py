@@ -14,7 +14,7 @@ from matrix.builds.planning import OF_THE_BUILD, SOURCES, WHEELS
 from matrix.core.data import data_root
 from matrix.core.errors import MatrixError, SpecError, ToolchainFault
 from matrix.core.records import Job, Outcome, Stage
-from matrix.plan.backends.source_builds import places_in, read_cross_toolchains
+from matrix.plan.backends.iree.source_builds import places_in, read_cross_toolchains
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.rounds import with_repeats
 from matrix.plan.stages import make_job

@@ -20,7 +20,7 @@ from matrix.cli.boards.bundle import check_bundle
 from matrix.core.data import BOARD_PRESET
 from matrix.core.errors import EXIT_NO, EXIT_OK, ModelMissing, UsageError
 from matrix.core.records import Outcome
-from matrix.plan.backends.boards import boards, newest_builds
+from matrix.plan.backends.iree.boards import boards, newest_builds
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.run.planning import load_catalogue, load_spec, plan_for

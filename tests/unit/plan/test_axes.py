@@ -10,8 +10,8 @@ from samples import catalogue, spec_of
 from matrix.core.errors import MatrixEmpty, ModelMissing, SpecError
 from matrix.core.records import Part, Stage
 from matrix.plan.axes import axis_value, known_labels, ordered_axes, resolve_axes
-from matrix.plan.backends.iree import IREE
-from matrix.plan.backends.iree_values import COMPILER_RENAMED
+from matrix.plan.backends.iree.record import IREE
+from matrix.plan.backends.iree.values import COMPILER_RENAMED
 
 
 def resolved(body: str, machine: str = "x86_64") -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from samples import catalogue, spec_of
 
 from matrix.core.errors import SpecError
 from matrix.core.records import Outcome, Platform
-from matrix.plan.backends.counting import COUNTED_CALLS, COUNTS_FILE, read_counts, read_profiled, strip_log
+from matrix.plan.backends.iree.counting import COUNTED_CALLS, COUNTS_FILE, read_counts, read_profiled, strip_log
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.spec import parse_spec
 from matrix.plan.stages import Node, make_job

@@ -10,7 +10,7 @@ import pytest
 from samples import spec_of
 
 from matrix.core.errors import SpecError, SpecSyntax
-from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.iree.record import IREE
 from matrix.plan.spec import SPEC_KEYS, parse_spec
 from matrix.plan.user_inputs import DEFAULT_TOLERANCE, Tolerance
 

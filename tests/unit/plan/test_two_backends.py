@@ -9,7 +9,7 @@ import pytest
 
 from matrix.core.data import DATA
 from matrix.core.errors import SpecError
-from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.iree.record import IREE
 from matrix.plan.backends.onnxruntime import ONNXRUNTIME
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import kind_of, load_locks, lock_name

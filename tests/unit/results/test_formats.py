@@ -20,7 +20,7 @@ from samples import REFUSED, plan_of, result
 
 from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.core.text import escape_controls
-from matrix.plan.backends.iree import IREE
+from matrix.plan.backends.iree.record import IREE
 from matrix.plan.stages import kinds
 from matrix.results.formats import FORMATS, as_csv, as_html, as_junit, as_markdown, as_table, run_as_json
 from matrix.results.run import Run, RunAxis

@@ -15,7 +15,8 @@ from site_samples import write
 from matrix.core.records import Artifact, JobResult
 from matrix.plan import stages
 from matrix.plan.backends.backend import StageKind
-from matrix.plan.backends.iree import IREE, MLIR
+from matrix.plan.backends.iree.names import MLIR
+from matrix.plan.backends.iree.record import IREE
 from matrix.results import sections
 from matrix.results.files import parse_run
 from matrix.results.formats import FORMATS

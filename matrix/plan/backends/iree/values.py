@@ -13,7 +13,7 @@ from matrix.plan.backends.backend import Value
 
 if TYPE_CHECKING:
     from matrix.core.toml_reader import Table
-    from matrix.plan.backends.source_builds import PlannedBuild
+    from matrix.plan.backends.iree.source_builds import PlannedBuild
     from matrix.plan.catalogue import Catalogue, Model
     from matrix.plan.spec import Spec
 

@@ -1,0 +1,32 @@
+"""The names of IREE's stages and of the files that they hand on, and how a tool of the runtime is called. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matrix.plan.backends.backend import INPUT
+
+if TYPE_CHECKING:
+    from matrix.plan.backends.backend import Given
+
+EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
+RUN, COUNT, PROFILE, BENCHMARK = "run", "count", "profile", "benchmark"
+
+MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
+FLOAT64 = "float64.json"
+"""An export leaves it where inputs or outputs are float64."""
+KEEP_FLOAT64 = "--iree-input-demote-f64-to-f32"
+"""Compilers make float64 float32 unless this flag is false, in inputs and outputs too."""
+STATISTICS = "statistics.csv"
+DUMP_STATISTICS = "--iree-scheduling-dump-statistics"
+"""Every compile writes them: that leaves the module's bytes as they are, in all releases."""
+TYPES = "types_*.npy"
+"""For a program with a linked module: arrays like its outputs, for their types and shapes."""
+
+
+def tool_words(name: str, given: Given) -> tuple[str, ...]:
+    """A tool of the runtime with a module and its inputs. A tool that was built is in the job's folder."""
+    tool = f"./{name}" if name in given.artifacts else name
+    parameters = [f"--parameters=model={PARAMETERS}"] if PARAMETERS in given.artifacts else []
+    inputs = [f"--input=@{name}" for name in given.named(INPUT)]
+    return (tool, f"--module={VMFB}", *parameters, f"--function={given.parameters['function']}", *inputs)

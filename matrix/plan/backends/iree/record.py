@@ -1,0 +1,115 @@
+"""The backend IREE: torch and iree-turbine export a model as MLIR, `iree-compile` compiles it to a `.vmfb`, and IREE's
+runtime runs that. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matrix.core.records import Part, Stage
+from matrix.plan.backends.backend import Axis, Backend, ModelForm
+from matrix.plan.backends.iree import values
+from matrix.plan.backends.iree.environments import (
+    COMPILER,
+    COMPILER_PACKAGE,
+    ENVIRONMENTS,
+    FLAGS,
+    RUNTIME,
+    RUNTIME_PACKAGE,
+    TURBINE,
+    TURBINE_PACKAGE,
+)
+from matrix.plan.backends.iree.names import BUILD, COMPILE, EXPORT, IMPORT, LINK, MLIR, ONNX, RUN, VMFB
+from matrix.plan.backends.iree.source_builds import BENCHMARKER, RUNNER
+from matrix.plan.backends.iree.stages import STAGES
+from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrix.core.toml_reader import Table
+    from matrix.plan.catalogue import Model
+
+OLDER_COMPILER_PACKAGE, OLDER_RUNTIME_PACKAGE = "iree-compiler", "iree-runtime"
+"""The packages' names until 20241104.1068; the next release was 2.9.0 under the names of today."""
+
+AXES = (
+    MODEL_AXIS,
+    PYTHON_AXIS,
+    TORCH_AXIS,
+    Axis(
+        name=TURBINE,
+        package=TURBINE_PACKAGE,
+        notes="https://github.com/iree-org/iree-turbine/releases/tag/v{version}",
+        released=True,
+        value=values.release_values(TURBINE, EXPORT),
+        help="3.9.0, '>=3.5', all",
+    ),
+    Axis(
+        name=COMPILER,
+        package=COMPILER_PACKAGE,
+        older_package=OLDER_COMPILER_PACKAGE,
+        notes="https://github.com/iree-org/iree/releases/tag/v{version}",
+        older_notes="https://github.com/iree-org/iree/releases/tag/candidate-{version}",
+        product="IREE",
+        released=True,
+        tool="iree-compile",
+        tools_beside=("iree-lld",),
+        value=values.release_values(COMPILER, IMPORT, COMPILE, tools_in=COMPILE, renamed=values.COMPILER_RENAMED),
+        help="3.8.0, '>=3.6', latest-minors",
+    ),
+    Axis(
+        name=RUNTIME,
+        package=RUNTIME_PACKAGE,
+        older_package=OLDER_RUNTIME_PACKAGE,
+        product="IREE",
+        released=True,
+        tool=RUNNER,
+        tools_beside=(BENCHMARKER, "iree-profile"),
+        built=True,
+        value=values.release_values(
+            RUNTIME, RUN, tools_in=RUN, built_in=BUILD, linked_in=LINK, renamed=values.RUNTIME_RENAMED
+        ),
+        help="3.8.0, '>=3.6', latest-minors",
+    ),
+    TARGET_AXIS,
+    Axis(
+        name=FLAGS,
+        known=lambda _, catalogue: catalogue.flags,
+        value=values.flag_set(FLAGS),
+        literal=COMPILE,
+        help="a table of flags.toml, or literal flags of iree-compile: '--iree-opt-level=O3'",
+        default=("default",),
+    ),
+)
+
+FORMS = (
+    ModelForm(name="file", suffixes=(".py",), around=frozenset({IMPORT})),
+    ModelForm(name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=frozenset({EXPORT, IMPORT})),
+    ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=frozenset({EXPORT})),
+    ModelForm(name="vmfb", suffixes=(".vmfb",), artifact=VMFB, around=frozenset({EXPORT, IMPORT, COMPILE})),
+)
+
+
+def _model(model: Model) -> Mapping[Stage, Part]:
+    return values.model_parts(model, export=EXPORT, importing=IMPORT, compiling=COMPILE, run=RUN)
+
+
+def _target(row: Table) -> Mapping[Stage, tuple[str, ...]]:
+    return values.target_flags(row, compile_in=COMPILE, run_in=RUN)
+
+
+IREE = Backend(
+    name="iree",
+    axes=AXES,
+    stages=STAGES,
+    environments=ENVIRONMENTS,
+    forms=FORMS,
+    model=_model,
+    square=(COMPILER, RUNTIME),
+    made="modules",
+    exchanged=MLIR,
+    module=VMFB,
+    signatures="signatures.toml",
+    target_keys=(*values.TARGET_FLAGS, COMPILE, RUN),
+    target_flags=_target,
+)

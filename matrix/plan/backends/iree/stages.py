@@ -1,0 +1,175 @@
+"""The stages of IREE, from a model to outputs and to figures. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from matrix.artifacts.compiler.statistics import read_statistics
+from matrix.core.records import Limits
+from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, StageKind
+from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
+from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILING
+from matrix.plan.backends.iree.names import (
+    BUILD,
+    COMPILE,
+    DUMP_STATISTICS,
+    EXPORT,
+    FLOAT64,
+    IMPORT,
+    KEEP_FLOAT64,
+    LINK,
+    MLIR,
+    ONNX,
+    PARAMETERS,
+    RUN,
+    STATISTICS,
+    TYPES,
+    VMFB,
+    tool_words,
+)
+from matrix.plan.backends.iree.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
+from matrix.plan.backends.shared import PYTHON_AXIS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matrix.core.keys import Json
+    from matrix.plan.backends.backend import Given
+
+IMPORTER = "import_onnx.py"
+
+
+def _import(given: Given) -> tuple[str, ...]:
+    opset = given.parameters.get("opset_version", "")
+    raised = ("--opset-version", opset) if opset else ()
+    reference = () if given.named(EXPECTED) else ("--reference",)
+    return ("python", IMPORTER, ONNX, *raised, *reference)
+
+
+def _link(given: Given) -> tuple[str, ...]:
+    types = (("--then", "cp", name, name.replace("expected", "types")) for name in given.named(EXPECTED))
+    return ("python", STEPS, *given.flags, *(word for words in types for word in words))
+
+
+def _compile(given: Given) -> tuple[str, ...]:
+    def chosen(name: str) -> bool:
+        return any(flag.startswith(name) for flag in given.flags)
+
+    kept = (f"{KEEP_FLOAT64}=false",) if FLOAT64 in given.artifacts and not chosen(KEEP_FLOAT64) else ()
+    told = () if chosen(DUMP_STATISTICS) else (f"{DUMP_STATISTICS}-format=csv", f"{DUMP_STATISTICS}-file={STATISTICS}")
+    return ("iree-compile", MLIR, "-o", VMFB, *kept, *told, *given.flags)
+
+
+def _run(given: Given) -> tuple[str, ...]:
+    outputs = [f"--output=@{name.replace('expected', 'output')}" for name in given.named(EXPECTED)]
+    return (*tool_words(RUNNER, given), *outputs, *given.flags)
+
+
+def _statistics(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
+    found = read_statistics(outputs.get(STATISTICS, b""))
+    return asdict(found) if found else {}
+
+
+STAGES = (
+    StageKind(
+        name=EXPORT,
+        environment="exporter",
+        inputs=(),
+        outputs=(MLIR, "export.json", INPUT, EXPECTED, PARAMETERS, FLOAT64),
+        needed=(MLIR, "export.json", EXPECTED),
+        axes=(PYTHON_AXIS.name, TORCH, TURBINE),
+        extended=True,
+        command=lambda _: ("export.py",),
+        script="export.py",
+        record="export.json",
+        limits=Limits(seconds=900, memory_bytes=16 << 30),
+        typical_seconds=10.0,
+        quiet="look for what ends the process in the model file and in what it imports: os._exit, C++ code",
+    ),
+    StageKind(
+        name=IMPORT,
+        environment="importer",
+        inputs=(ONNX, INPUT),
+        outputs=(MLIR, "import.json", INPUT, EXPECTED),
+        needed=(MLIR, "import.json"),
+        axes=(COMPILER,),
+        command=_import,
+        programs=(IMPORTER,),
+        record="import.json",
+        comes_with=COMPILE,
+        typical_seconds=2.0,
+    ),
+    StageKind(
+        name=COMPILE,
+        environment=COMPILER,
+        inputs=(MLIR,),
+        outputs=(VMFB, OBJECT, HEADER_FILE, STATISTICS),
+        needed=(VMFB,),
+        axes=(COMPILER, FLAGS),
+        flags=True,
+        command=_compile,
+        after=(EXPORT, IMPORT),
+        repeatable=True,
+        read=_statistics,
+        reads=(STATISTICS,),
+        typical_seconds=1.0,
+        typical_by_model={  # on one to two cores; the middle of 2.9 to 3.13
+            "mobilenet_v2": 12,
+            "mobilenet_v3_small": 13,
+            "quartznet_5x5": 10,
+            "yolox_nano": 45,
+            "whisper_tiny_encoder": 10,
+            "whisper_tiny_decoder": 4,
+            "llama_2l": 3,
+        },
+    ),
+    StageKind(
+        name=LINK,
+        environment="builder",
+        inputs=(OBJECT, HEADER_FILE, EXPECTED),
+        outputs=(RUNNER, TYPES),
+        needed=(RUNNER,),
+        axes=(RUNTIME,),
+        flags=True,
+        command=_link,
+        programs=(STEPS, CALLER),
+        after=(COMPILE,),
+        comes_with=RUN,
+        limits=Limits(seconds=900, memory_bytes=8 << 30),
+    ),
+    StageKind(
+        name=BUILD,
+        environment="builder",
+        inputs=(),
+        outputs=(RUNNER, UNSTRIPPED, BENCHMARKER),
+        needed=(RUNNER, UNSTRIPPED),
+        axes=(RUNTIME,),
+        command=lambda given: ("python", STEPS, *given.flags),
+        programs=(STEPS,),
+        comes_with=RUN,
+        unless=LINK,
+        apart=True,
+        limits=Limits(seconds=3600, memory_bytes=8 << 30),
+        typical_seconds=60.0,
+    ),
+    StageKind(
+        name=RUN,
+        environment=RUNTIME,
+        inputs=(RUNNER, VMFB, INPUT, PARAMETERS, TYPES),
+        outputs=(OUTPUT,),
+        needed=(OUTPUT,),
+        axes=(RUNTIME, FLAGS),
+        flags=True,
+        command=_run,
+        executable=(RUNNER,),
+        after=(COMPILE, BUILD, LINK),
+        compared=True,
+        on_target=True,
+        limits=Limits(seconds=300, memory_bytes=8 << 30),
+        typical_seconds=0.03,
+    ),
+    COUNTING,
+    PROFILING,
+    BENCHMARKING,
+)
