@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matrix.cli.arguments.profile import PEERS_PRESET
 from matrix.core.disk import write_output
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
@@ -179,6 +180,10 @@ def do_profile(options: Namespace) -> int:
     from matrix.run.stored.profiles import profiles_of
 
     options.model = [options.models]
+    if options.preset == PEERS_PRESET:
+        from matrix.cli.peers import profile_peers
+
+        return profile_peers(options)
     question = question_of(options)
     plan = resolved(lambda: plan_of(question, options.store))
     _refuse_many(plan)

@@ -259,7 +259,7 @@ class _Graph:
             parameters=tuple(parameter for part in parts for parameter in part.parameters),
             label=" ".join(f"{value.axis}={value.label}" for value in touching),
             obstacle=_obstacle(kind, values, request),
-            machine=self.catalogue.machine_class if any(part.machine_bound for part in parts) else "",
+            machine=self.catalogue.machine_class if kind.alone or any(part.machine_bound for part in parts) else "",
         )
 
     def _request(self, kind: StageKind, parts: Sequence[Part]) -> EnvironmentRequest | str:
@@ -332,6 +332,8 @@ def _obstacle(
         return Outcome.NOT_INSTALLABLE, request.lock.refusal
     if kind.on_target:
         reason = next((value.untested for value in values if value.untested), "")
+        if kind.alone and not reason:  # it times, and an emulator's times are nobody's
+            reason = next((value.untimed for value in values if value.untimed), "")
         return (Outcome.UNTESTED, reason) if reason else None
     return None
 

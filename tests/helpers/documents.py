@@ -92,6 +92,10 @@ BY_NAME = {
         "tests/real/test_profile_real.py",
         "test_releases_are_compared_by_operation_on_each_machine",
     ),
+    "python -m matrix profile mobilenet_v2 --peers": (
+        "tests/real/test_profile_peers_real.py",
+        '"profile", "mobilenet_v2", "--peers"',
+    ),
     "python -m matrix shards exporters --shards 16 --disk-budget 12 --format github --output shards.yml": (
         "tests/unit/cli/test_sharing.py",
         '"--shards", "16", "--disk-budget", "12"',

@@ -7,12 +7,19 @@ from pathlib import Path
 
 from matrix.cli.options import add_choice, add_engine
 
-PROFILE_PRESET = "profile"
+PROFILE_PRESET, PEERS_PRESET = "profile", "profile_peers"
 
 
 def add_profile(command: argparse.ArgumentParser) -> None:
     command.add_argument("models", metavar="MODEL", help="a shipped model, or a .py, .mlir, .onnx or .vmfb")
     command.set_defaults(preset=PROFILE_PRESET)
+    command.add_argument(
+        "--peers",
+        dest="preset",
+        action="store_const",
+        const=PEERS_PRESET,
+        help="what each operation takes with ONNX Runtime and OpenVINO, by their own profilers",
+    )
     add_engine(command)
     add_choice(command, model=False)
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")

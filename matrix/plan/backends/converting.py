@@ -1,4 +1,4 @@
-"""The chain of a backend that converts a model to a file of its own and runs that: three stages, alike in all. Pure."""
+"""The chain of a backend that converts a model to a file of its own and runs that: stages alike in all. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from matrix.core.keys import Json
 
 _RECORD, _TIMES = "convert.json", "benchmark.json"
+OPERATION_TIMES = "operations.json"
+"""What each operation of a model took: what a stage of `profiled` leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedChain:
     """`stages` are the names of conversion, run and benchmark; `environments` those of the converter and the runtime,
     `axes` theirs, `scripts` too. `made` are the files that the conversion writes, the one that is opened first; `given`
-    is the stages' name for a file that a user brings in its place."""
+    is the stages' name for a file that a user brings in its place. `profiled` is the stage that times each operation,
+    and its script, of a runtime that has a profiler."""
 
     stages: tuple[Stage, Stage, Stage]
     environments: tuple[str, str]
@@ -30,9 +33,11 @@ class ConvertedChain:
     scripts: tuple[str, str]
     made: tuple[str, ...]
     given: str
+    profiled: tuple[Stage, str] | None = None
 
     def kinds(self) -> tuple[StageKind, ...]:
-        return self._conversion(), self._run(), self._benchmark()
+        timed = (self._profile(*self.profiled),) if self.profiled else ()
+        return self._conversion(), self._run(), self._benchmark(), *timed
 
     def _conversion(self) -> StageKind:
         return StageKind(
@@ -90,6 +95,24 @@ class ConvertedChain:
             reads=(_TIMES,),
         )
 
+    def _profile(self, stage: Stage, script: str) -> StageKind:
+        return StageKind(
+            name=stage,
+            environment=self.environments[1],
+            inputs=(*self.made, self.given, INPUT),
+            outputs=(OPERATION_TIMES,),
+            needed=(OPERATION_TIMES,),
+            axes=(self.axes[1],),
+            command=lambda given: ("python", script, self._opened(given), OPERATION_TIMES),
+            programs=(script, "model_inputs.py", "timed_operations.py"),
+            after=self.stages[:2],
+            judged=False,
+            on_target=True,
+            alone=True,
+            limits=Limits(seconds=300, memory_bytes=8 << 30),
+            typical_seconds=3.0,
+        )
+
     @property
     def _programs(self) -> tuple[str, ...]:
         return (self.scripts[1], "model_inputs.py", "timed_calls.py")
@@ -101,8 +124,10 @@ class ConvertedChain:
         return (ModelForm(name="file", suffixes=(".py",)), given)
 
     def _runs(self, given: Given) -> tuple[str, ...]:
-        opened = self.made[0] if self.made[0] in given.artifacts else self.given
-        return ("python", self.scripts[1], opened)
+        return ("python", self.scripts[1], self._opened(given))
+
+    def _opened(self, given: Given) -> str:
+        return self.made[0] if self.made[0] in given.artifacts else self.given
 
 
 def _times(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _RELEASE = "onnxruntime"
 """The axis, and the package."""
-_CONVERT, _RUN, _BENCHMARK = "to-onnx", "onnx-run", "onnx-benchmark"
+_CONVERT, _RUN, _BENCHMARK, _PROFILE = "to-onnx", "onnx-run", "onnx-benchmark", "onnx-profile"
 
 
 _CONVERTER_ENVIRONMENT, _RUNTIME_ENVIRONMENT = "onnx-converter", "onnx-runtime"
@@ -29,6 +29,7 @@ _CHAIN = ConvertedChain(
     scripts=("convert_onnx.py", "run_onnx.py"),
     made=("converted.onnx",),
     given="model.onnx",
+    profiled=(_PROFILE, "profile_onnx.py"),
 )
 
 _ENVIRONMENTS = (
@@ -60,7 +61,7 @@ _AXES = (
         notes="https://github.com/microsoft/onnxruntime/releases/tag/v{version}",
         product="ONNX Runtime",
         released=True,
-        value=release_values(_RELEASE, _RUN, _BENCHMARK),
+        value=release_values(_RELEASE, _RUN, _BENCHMARK, _PROFILE),
         help="1.20.1, '>=1.18', latest-minors",
     ),
     TARGET_AXIS,
@@ -71,7 +72,7 @@ def _model(model: Model) -> Mapping[Stage, Part]:
     if model.form == "file":
         return {_CONVERT: source_parts(model)}
     weights = Part(parameters=tuple(("weights", name) for name in model.weights))
-    return {_RUN: weights, _BENCHMARK: weights}
+    return {_RUN: weights, _BENCHMARK: weights, _PROFILE: weights}
 
 
 ONNXRUNTIME = Backend(

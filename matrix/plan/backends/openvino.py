@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CONVERTER, _RELEASE = "ovc", "openvino"
 """The axes of the converter and of the runtime: releases of one package."""
 _PACKAGE, _PRODUCT = "openvino", "OpenVINO"
-_CONVERT, _RUN, _BENCHMARK = "to-ir", "openvino-run", "openvino-benchmark"
+_CONVERT, _RUN, _BENCHMARK, _PROFILE = "to-ir", "openvino-run", "openvino-benchmark", "openvino-profile"
 _CONVERTER_ENVIRONMENT, _RUNTIME_ENVIRONMENT = "openvino-converter", "openvino-runtime"
 
 
@@ -29,6 +29,7 @@ _CHAIN = ConvertedChain(
     scripts=("convert_openvino.py", "run_openvino.py"),
     made=("converted.xml", "converted.bin"),
     given="model.onnx",
+    profiled=(_PROFILE, "profile_openvino.py"),
 )
 
 _ENVIRONMENTS = (
@@ -67,7 +68,7 @@ _AXES = (
         notes="https://github.com/openvinotoolkit/openvino/releases/tag/{version}",
         product=_PRODUCT,
         released=True,
-        value=release_values(_RELEASE, _RUN, _BENCHMARK),
+        value=release_values(_RELEASE, _RUN, _BENCHMARK, _PROFILE),
         help="2026.4.1, '>=2025', latest-minors",
     ),
     TARGET_AXIS,
@@ -78,7 +79,7 @@ def _model(model: Model) -> Mapping[Stage, Part]:
     if model.form == "file":
         return {_CONVERT: source_parts(model)}
     weights = Part(parameters=tuple(("weights", name) for name in model.weights))
-    return {_RUN: weights, _BENCHMARK: weights}
+    return {_RUN: weights, _BENCHMARK: weights, _PROFILE: weights}
 
 
 OPENVINO = Backend(

@@ -158,3 +158,16 @@ def test_a_baseline_without_a_backend_compares_within_each(tmp_path):
     plan = timed('compiler = "3.13.0", runtime = "3.13.0"', tmp_path)
     assert plan.baseline == {"compiler": "3.13.0", "runtime": "3.13.0"}
     assert len({node.beside for node in plan.nodes if node.kind.rounds}) == 2 * 3
+
+
+def test_times_of_operations_are_of_this_machine_and_of_nothing_emulated(tmp_path):
+    text = (DATA / "presets" / "profile_peers.toml").read_text(encoding="utf-8")
+    spec = parse_spec(text, source="peers.toml", base=tmp_path)
+    here = make_plan(spec, load_catalogue(spec, machine_class="a machine"))
+    timed = [node for node in here.nodes if node.stage.endswith("-profile")]
+    assert {node.stage for node in timed} == {"onnx-profile", "openvino-profile"}
+    assert all(node.machine and node.kind.alone and not node.obstacle for node in timed)
+    foreign = parse_spec(text.replace('"host"', '"aarch64"'), source="peers.toml", base=tmp_path)
+    elsewhere = make_plan(foreign, load_catalogue(foreign))
+    obstacles = [node.obstacle for node in elsewhere.nodes if node.stage in ("onnx-profile", "openvino-profile")]
+    assert obstacles and all(found and "emulator's times are not the machine's" in found[1] for found in obstacles)

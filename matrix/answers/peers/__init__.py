@@ -1,0 +1,1 @@
+"""The same model with several systems, operation by operation. Pure."""

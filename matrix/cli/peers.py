@@ -1,0 +1,52 @@
+"""`profile MODEL --peers`: what each operation takes with the systems beside IREE that have a profiler."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+
+from matrix.answers.peers.operations import HOW_TIMED, SystemTimes, system_lines, systems_document
+from matrix.core.disk import write_output
+from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer
+from matrix.core.text import escape_controls
+from matrix.plan.backends.shared import BACKEND_AXIS
+from matrix.results.run import Cell
+from matrix.run.carry_out import carry_out, report_gaps, resolved
+from matrix.run.evidence import judged_cells
+from matrix.run.planning import plan_of, question_of
+from matrix.run.store import Store
+from matrix.run.stored.operations import system_times, without_times
+
+
+def profile_peers(options: Namespace) -> int:
+    """Runs what is missing, and prints the operations of each system. Raises NoAnswer where no system has any."""
+    question = question_of(options)
+    plan = resolved(lambda: plan_of(question, options.store))
+    with Store(options.store) as store:
+        summary = carry_out(plan, store, options, words=[options.verb, *options.only], question=question)
+        if summary.interrupted:
+            return EXIT_INTERRUPTED
+        run = judged_cells(plan, summary.states, store)
+        report_gaps(summary, run.cells)
+        found, lacking = system_times(run, store), without_times(run)
+    if not found:
+        first = lacking[0]
+        tip = run.next_step(first.signature) or "`why` with the same words says more"
+        raise NoAnswer(f"{first.name}: no times of operations: {_reason(first)}", tip=tip)
+    said = json.dumps(systems_document(found), indent=1) if options.format == "json" else _told(found, lacking)
+    if options.output is None:
+        sys.stdout.write(said + "\n")
+    else:
+        write_output(options.output, said + "\n", tip="nothing is lost: the same command writes it")
+    return EXIT_OK
+
+
+def _told(found: tuple[SystemTimes, ...], lacking: tuple[Cell, ...]) -> str:
+    lines = [line for each in found for line in (*system_lines(each), "")]
+    lines += [f"{cell.axes[BACKEND_AXIS.name]}: no times of operations: {_reason(cell)}" for cell in lacking]
+    return escape_controls("\n".join([*lines, HOW_TIMED]))
+
+
+def _reason(cell: Cell) -> str:
+    return cell.reason or cell.said or cell.words
