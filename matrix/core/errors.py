@@ -228,7 +228,7 @@ class ResultsFault(MatrixError):
 
 class ExtraMissing(MatrixError):
     exit_code = EXIT_MISSING
-    meaning = "a part that is installed only on request: `iree-matrix[charts]`, `iree-matrix[remote]`"
+    meaning = "a part that is installed only on request: `iree-matrix[charts]`, `[dask]`, `[remote]`"
 
 
 class NoAnswer(MatrixError):

@@ -19,16 +19,17 @@ Origins: TypeAlias = tuple[tuple[EnvironmentRequest, tuple[str, ...]], ...]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """A job and the request for its environment, which the job itself names only by digest. The work with the lowest
-    `rank` starts first. `again`: the store has a result, which this one is to replace. `origins` are the environments
-    in which its inputs were made, directly or through other jobs, each with the digests that it left; `compared` has,
-    of each node that waits for a job whose outputs are compared, the artifacts above it, name -> sha256; None, if these
-    are being made again. Both are asked for when the job has ended: until then nodes join that share it, and whose
-    references differ."""
+    `rank` starts first. `again`: the store has a result, which this one is to replace. `machine`: the class of machine
+    that its key has; "" is any. `origins` are the environments in which its inputs were made, directly or through other
+    jobs, each with the digests that it left; `compared` has, of each node that waits for a job whose outputs are
+    compared, the artifacts above it, name -> sha256; None, if these are being made again. Both are asked for when the
+    job has ended: until then nodes join that share it, and whose references differ."""
 
     job: Job
     request: EnvironmentRequest
     rank: Rank = ()
     again: bool = False
+    machine: str = ""
     origins: Callable[[], Origins] = tuple
     compared: Callable[[], Sequence[Mapping[str, str] | None]] = tuple
 

@@ -166,6 +166,7 @@ class Runner:
             request=node.request,
             rank=node_rank(node),
             again=known,
+            machine=node.machine,
             origins=lambda: self.schedule.origins(waiting()),
             compared=lambda: self.schedule.compared(waiting()),
         )

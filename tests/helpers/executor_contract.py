@@ -32,6 +32,8 @@ def options(**more: object) -> Namespace:
         "executor": "local",
         "worker": [],
         "workers": 2,
+        "scheduler": "",
+        "open_scheduler": False,
         "jobs": 2,
         "disk_budget": None,
         "remote": "",

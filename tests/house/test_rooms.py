@@ -16,7 +16,20 @@ MATRIX = ROOT / "matrix"
 CODE = sorted(path for folder in (MATRIX, ROOT / "scripts") for path in folder.rglob("*.py"))
 ROOMS = sorted(path.parent for path in MATRIX.rglob("__init__.py"))
 FUNCTION_LINES, MODULE_LINES, MODULES, PACKAGES = 50, 350, 12, 12
-HEAVY = {"numpy", "docker", "jinja2", "flatbuffers", "debian", "requests", "onnx", "cyclonedx", "rich", "PIL"}
+HEAVY = {
+    "dask",
+    "distributed",
+    "numpy",
+    "docker",
+    "jinja2",
+    "flatbuffers",
+    "debian",
+    "requests",
+    "onnx",
+    "cyclonedx",
+    "rich",
+    "PIL",
+}
 """Packages that cost a verb its start and that few verbs use."""
 
 

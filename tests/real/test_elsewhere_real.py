@@ -22,6 +22,16 @@ def test_by_command_is_as_here(tmp_path: Path, shared: Path, store: Path) -> Non
     good("compare", tmp_path / "here.json", tmp_path / "there.json")
 
 
+def test_by_dask_is_as_here(tmp_path: Path, shared: Path, store: Path) -> None:
+    """Workers of Dask that are processes, by TLS and with certificates of this run."""
+    spec = write_spec(tmp_path / "spec", compilers=RELEASES[:1], runtimes=RELEASES[::2])
+    words = ("--format", "json", "--output")
+    good("run", spec, "--store", shared, *words, tmp_path / "here.json")
+    ran = good("run", spec, "--store", store, "--executor", "dask", *words, tmp_path / "there.json")
+    assert ran.jobs_run == 3
+    good("compare", tmp_path / "here.json", tmp_path / "there.json")
+
+
 def test_no_order_is_told(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "matrix", "work", "--store", str(tmp_path / "store")]
     environment = surroundings(PYTHONPATH=str(ROOT))

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from matrix.core.text import gigabytes, whole_number
-from matrix.run.elsewhere.choice import EXECUTORS, LOCALLY
+from matrix.run.elsewhere.choice import LOCALLY, TAKES
 from matrix.run.shards.dealing import WAVES
 from matrix.run.shards.scripts import SCRIPTS
 
@@ -23,12 +23,18 @@ def add_shard(command: argparse.ArgumentParser) -> None:
 
 def add_executor(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("executors", "who carries the jobs out, if not this process")
-    text = "command: processes of `work`; default: %(default)s"
-    group.add_argument("--executor", choices=EXECUTORS, default=LOCALLY, help=text)
+    text = "command: processes of `work`; dask: workers of Dask; default: %(default)s"
+    group.add_argument("--executor", choices=tuple(TAKES), default=LOCALLY, help=text)
     text = "a command that carries orders out, such as `ssh HOST iree-matrix work`; repeatable"
     group.add_argument("--worker", action="append", default=[], metavar="COMMAND", help=text)
     text = "processes on this machine, where no other is named; default: 2"
     group.add_argument("--workers", type=whole_number, metavar="N", help=text)
+    text = (
+        "Dask's scheduler, such as tls://HOST:8786; without it, --workers on this machine that nothing else can reach"
+    )
+    group.add_argument("--scheduler", default="", metavar="ADDRESS", help=text)
+    text = "take a scheduler without TLS that other machines reach: who reaches it runs code on its workers"
+    group.add_argument("--open-scheduler", action="store_true", help=text)
 
 
 def add_work(command: argparse.ArgumentParser) -> None:

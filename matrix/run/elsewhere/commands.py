@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matrix.run.elsewhere.attending import Attended
-from matrix.run.elsewhere.pool import BatchOver, PoolEvent, RowTold
+from matrix.run.elsewhere.pool import BatchOver, PoolEvent, RowTold, WorkerFacts
 
 
 class CommandPool:
@@ -16,13 +16,14 @@ class CommandPool:
     def __init__(self, argvs: Sequence[Sequence[str]], announce: Callable[[PoolEvent], None]) -> None:
         """`argvs`: the command of each worker."""
         self._argvs = {f"worker {place} ({shlex.join(argv[:2])})": argv for place, argv in enumerate(argvs, 1)}
+        self._facts = {name: WorkerFacts(machine=name) for name in self._argvs}
         self._announce, self._attended = announce, Attended()
         self._threads: list[threading.Thread] = []
 
-    def workers(self) -> Collection[str]:
-        return tuple(self._argvs)
+    def workers(self) -> Mapping[str, WorkerFacts]:
+        return self._facts
 
-    def start(self, batch: int, order: str, worker: str) -> None:
+    def start(self, batch: int, order: str, worker: str, *, measures: bool = False) -> None:  # noqa: ARG002 - refused before
         thread = threading.Thread(target=self._carry_out, args=(batch, order, worker), name="attends", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()

@@ -10,19 +10,35 @@ import contextlib
 import itertools
 import json
 import queue
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from matrix.core.errors import EngineMissing, PoolGone
 from matrix.core.keys import asked_digest, now
 from matrix.core.machine import machine_class
 from matrix.core.records import EnvironmentRequest, JobEnd, Outcome
+from matrix.core.text import counted
 from matrix.engines.contract import Engine
-from matrix.run.elsewhere.batches import MOST_OF_A_BATCH, choose_batch, choose_environments, known_elsewhere
-from matrix.run.elsewhere.orders import OrderedJob, work_order_text
-from matrix.run.elsewhere.pool import SAME_AGAIN, BatchOver, Pool, PoolEvent, RowTold, Woken
+from matrix.run.elsewhere.batches import (
+    MOST_OF_A_BATCH,
+    Losses,
+    RunningBatch,
+    WaitingWork,
+    choose_environments,
+    measures_times,
+)
+from matrix.run.elsewhere.pool import (
+    SAME_AGAIN,
+    BatchOver,
+    Pool,
+    PoolEvent,
+    PoolNoted,
+    RowTold,
+    Woken,
+)
+from matrix.run.elsewhere.roster import Roster
 from matrix.run.executor import (
     Disk,
     EnvironmentKnown,
@@ -41,16 +57,9 @@ from matrix.run.local.provision import is_recent
 from matrix.run.schedule import TRIES
 from matrix.run.store import ELSEWHERE, KnownEnvironment, Store
 
+FRUITLESS_SECONDS = 300.0
+"""How long a run waits for a worker that takes what is left, while none does anything."""
 NOT_SHARED = "its result is not in the store that the machines share"
-
-
-@dataclass(slots=True, kw_only=True)
-class _Batch:
-    worker: str
-    requests: list[EnvironmentRequest]
-    works: dict[str, Work] = field(default_factory=dict)
-    made: list[EnvironmentRequest] = field(default_factory=list)
-    """Environments that are to be made by it, and whose digests it has not told."""
 
 
 class PoolExecutor:
@@ -68,21 +77,22 @@ class PoolExecutor:
         self.disk = Disk(budget_bytes=0)
         self.cores = jobs * max(1, len(self._pool.workers()))
         self._numbers = itertools.count(1)
-        self._waiting: dict[str, Work] = {}
-        self._batches: dict[int, _Batch] = {}
+        self._waiting = WaitingWork()
+        self._batches: dict[int, RunningBatch] = {}
         self._wanted: list[EnvironmentRequest] = []
         self._tries: Counter[EnvironmentRequest] = Counter()
-        self._known: dict[str, set[EnvironmentRequest]] = defaultdict(set)
-        self._refused: dict[EnvironmentRequest, dict[str, Event]] = defaultdict(dict)
-        """Of environments that some workers cannot make, or make otherwise: what each said."""
+        self._roster: Roster[Event] = Roster()
+        """`Event`: a worker cannot make an environment, or makes it otherwise."""
         self._needed: Callable[[EnvironmentRequest], bool] = lambda _: True
         self._events: list[Event] = []
         self._stopping = False
-        self._workers: Collection[str] = ()
+        self._losses = Losses()
+        self._since = time.monotonic()
+        """Since when nothing has been under way."""
 
     @property
     def has_room(self) -> bool:
-        return len(self._waiting) < MOST_OF_A_BATCH * max(1, len(self._workers))
+        return len(self._waiting) < MOST_OF_A_BATCH * max(1, len(self._roster.workers))
 
     @property
     def under_way(self) -> int:
@@ -109,7 +119,7 @@ class PoolExecutor:
                 self._wanted.append(request)
 
     def submit(self, work: Work) -> None:
-        self._waiting[work.job.key] = work
+        self._waiting.add(work)
 
     def news(self, seconds: float) -> Sequence[Event]:
         self._assign()
@@ -126,9 +136,9 @@ class PoolExecutor:
 
     def stop(self) -> None:
         self._stopping = True
-        for work in self._waiting.values():
+        for work in self._waiting:
             self._tell(work, JobEnd(key=work.job.key, end="killed"))
-        self._waiting, self._wanted = {}, []
+        self._waiting, self._wanted = WaitingWork(), []
         self._pool.stop()
 
     def close(self) -> None:
@@ -143,41 +153,68 @@ class PoolExecutor:
     def _assign(self) -> None:
         if self._stopping:
             return
-        self._workers = self._pool.workers()
+        for request, said in self._roster.renew(self._pool.workers()).items():
+            self._settle(request, said)
         busy = {batch.worker for batch in self._batches.values()}
-        idle = [worker for worker in self._workers if worker not in busy]
+        idle = [worker for worker in self._roster.workers if worker not in busy]
         for place, worker in enumerate(idle):
-            refused = {request for request, said in self._refused.items() if worker in said}
-            works = choose_batch(
-                list(self._waiting.values()),
-                workers=len(self._workers),
-                idle=len(idle) - place,
-                here=self._known[worker],
-                elsewhere=known_elsewhere(self._known, worker),
-                refused=refused,
-            )
-            wanted = [request for request in self._wanted if self._needed(request)]
-            made = [] if works else choose_environments(wanted, refused)
-            if works or made:
-                self._start(worker, works, made)
+            self._deal(worker, len(idle) - place)
+        self._wait_for_workers()
+
+    def _deal(self, worker: str, idle: int) -> None:
+        """Gives a worker its next batch, if there is one. What has to be alone on its machine waits until the other
+        workers there have ended theirs; none of them gets another one meanwhile."""
+        machine = self._roster.workers[worker].machine
+        beside = [batch for batch in self._batches.values() if batch.machine == machine]
+        if any(batch.alone for batch in beside):
+            return
+        refused = self._roster.refused_by(worker)
+        works = self._waiting.take_batch(
+            workers=len(self._roster.workers),
+            idle=idle,
+            here=self._roster.here(worker),
+            elsewhere=self._roster.elsewhere(worker),
+            refused=refused,
+            takes=lambda work: self._roster.may_take(worker, work),
+        )
+        if works and works[0].job.alone and beside:
+            self._waiting.add(works[0])
+            return
+        wanted = [request for request in self._wanted if self._needed(request)]
+        made = [] if works else choose_environments(wanted, refused)
+        if works or made:
+            self._start(worker, works, made)
+
+    def _wait_for_workers(self) -> None:
+        """Ends the run where no worker takes what is left: an unknown resource would be waited for for ever."""
+        if self._batches or not (self._waiting or self._wanted):
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > FRUITLESS_SECONDS:
+            self._since = time.monotonic()
+            left = f"{counted(len(self._waiting), 'job')} and {counted(len(self._wanted), 'environment')}"
+            measured = any(map(measures_times, self._waiting))
+            what = f"{left} wait for a worker" + " that may measure times on a machine of this class" * measured
+            what += f", and none of {len(self._roster.workers)} takes them for {FRUITLESS_SECONDS:.0f} s"
+            self._events.append(ExecutorFault(error=PoolGone(what, tip=SAME_AGAIN)))
 
     def _start(self, worker: str, works: Sequence[Work], made: Sequence[EnvironmentRequest]) -> None:
-        requests = list(dict.fromkeys((*(work.request for work in works), *made)))
-        batch = _Batch(worker=worker, requests=requests, works={work.job.key: work for work in works}, made=[*made])
+        machine, measured = self._roster.workers[worker].machine, any(map(measures_times, works))
+        batch = RunningBatch(worker=worker, machine=machine, works={work.job.key: work for work in works}, made=[*made])
+        if measured:
+            self._roster.measures_on(machine)
         for work in works:
-            self._waiting.pop(work.job.key)
             for _, digest in work.job.inputs:
                 self._store.share(digest)
         self._wanted = [request for request in self._wanted if request not in made]
         number = next(self._numbers)
         self._batches[number] = batch
-        places = {request: place for place, request in enumerate(requests)}
-        jobs = [OrderedJob(job=work.job, environment=places[work.request], again=work.again) for work in works]
-        self._pool.start(number, work_order_text(self._engine, requests, jobs), worker)
+        self._pool.start(number, batch.order_text(self._engine), worker, measures=measured)
 
     # -- events
 
     def _handle(self, event: PoolEvent) -> None:
+        if isinstance(event, PoolNoted):
+            self._events.append(Noted(text=event.text))
         batch = self._batches.get(event.batch) if isinstance(event, RowTold | BatchOver) else None
         if batch is None:
             return
@@ -189,7 +226,7 @@ class PoolExecutor:
             except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                 self._events.append(Noted(text=f"{batch.worker}: read {event.line[:80]!r}, expected a row of `work`"))
 
-    def _row(self, batch: _Batch, row: Mapping[str, Any]) -> None:
+    def _row(self, batch: RunningBatch, row: Mapping[str, Any]) -> None:
         match row["row"]:
             case "environment":
                 request = batch.requests[row["places"][0]]
@@ -199,6 +236,7 @@ class PoolExecutor:
                 said = EnvironmentRefused(request=request, outcome=outcome, reason=str(row["reason"]))
                 self._refuse(batch, said)
             case "started":
+                batch.started.add(str(row["key"]))
                 self._events.append(WorkStarted(key=str(row["key"])))
             case "note":
                 self._events.append(Noted(text=f"{batch.worker}: {row['text']}"))
@@ -212,7 +250,7 @@ class PoolExecutor:
             case _:  # `over`: the end of the process says the same
                 pass
 
-    def _environment(self, batch: _Batch, request: EnvironmentRequest, digest: str, record: str) -> None:
+    def _environment(self, batch: RunningBatch, request: EnvironmentRequest, digest: str, record: str) -> None:
         asked = request in batch.made
         if asked:
             batch.made.remove(request)
@@ -225,11 +263,11 @@ class PoolExecutor:
         if meant - {digest}:
             self._put_back(batch, request, said)
             return
-        self._known[batch.worker].add(request)
+        self._roster.has(batch.worker, request)
         if asked:
             self._events.append(said)
 
-    def _refuse(self, batch: _Batch, said: EnvironmentRefused) -> None:
+    def _refuse(self, batch: RunningBatch, said: EnvironmentRefused) -> None:
         if said.request in batch.made:
             batch.made.remove(said.request)
             self._wanted.append(said.request)
@@ -241,26 +279,22 @@ class PoolExecutor:
         else:
             self._put_back(batch, said.request, said)
 
-    def _put_back(self, batch: _Batch, request: EnvironmentRequest, said: Event) -> None:
+    def _put_back(self, batch: RunningBatch, request: EnvironmentRequest, said: Event) -> None:
         """A worker cannot make an environment, or makes another one: others are asked, and if all say so, that is
         it."""
         for key, work in list(batch.works.items()):
             if work.request == request:
-                self._waiting[key] = batch.works.pop(key)
-        self._refused[request][batch.worker] = said
-        if not set(self._workers) - self._refused[request].keys():
-            self._settle(request, said)
+                self._waiting.add(batch.works.pop(key))
+        self._roster.refuses(batch.worker, request, said)
 
     def _settle(self, request: EnvironmentRequest, said: Event) -> None:
         """What is said of an environment holds for the run: its work is dropped."""
-        self._refused.pop(request, None)
+        self._roster.settle(request)
         self._wanted = [each for each in self._wanted if each != request]
-        for key, work in list(self._waiting.items()):
-            if work.request == request:
-                self._waiting.pop(key)
+        self._waiting.drop(request)
         self._events.append(said)
 
-    def _result(self, batch: _Batch, key: str, *, reused: bool, seconds: float) -> None:
+    def _result(self, batch: RunningBatch, key: str, *, reused: bool, seconds: float) -> None:
         work = batch.works.pop(key, None)
         if work is None:
             return
@@ -272,28 +306,25 @@ class PoolExecutor:
         else:
             self._events.append(WorkRecorded(result=result, seconds=seconds))
 
-    def _over(self, batch: _Batch, over: BatchOver) -> None:
-        if over.gone and not self._stopping:
-            self._events.append(ExecutorFault(error=PoolGone(over.fault, tip=SAME_AGAIN)))
-            return
-        fault = over.fault or "it ended without a word of this job"
+    def _over(self, batch: RunningBatch, over: BatchOver) -> None:
+        fault = f"{batch.worker}: {over.fault or 'it ended without a word of this job'}"
+        if over.lost and not self._stopping:
+            self._events.append(Noted(text=f"{fault}; {counted(len(batch.works), 'job')} of it are dealt again"))
         for request in batch.made:
             self._tries[request] += 1
-            if self._tries[request] < TRIES:
+            if (over.lost and self._losses.forgives(request, started=True)) or self._tries[request] < TRIES:
                 self._wanted.append(request)
             else:
-                self._events.append(
-                    EnvironmentRefused(
-                        request=request, outcome=Outcome.INFRASTRUCTURE, reason=f"{batch.worker}: {fault}"
-                    )
-                )
+                self._events.append(EnvironmentRefused(request=request, outcome=Outcome.INFRASTRUCTURE, reason=fault))
         for key, work in batch.works.items():
             if self._stopping:
                 self._tell(work, JobEnd(key=key, end="killed"))
             elif (result := self._store.arrived(key)) and not work.again:  # recorded, and not told any more
                 self._events.append(WorkRecorded(result=result, seconds=result.end.seconds))
+            elif over.lost and self._losses.forgives(key, started=key in batch.started):
+                self._waiting.add(work)
             else:
-                self._tell(work, JobEnd(key=key, end="lost", error=f"{batch.worker}: {fault}"))
+                self._tell(work, JobEnd(key=key, end="lost", error=fault))
 
     def _tell(self, work: Work, end: JobEnd) -> None:
         self._events.append(

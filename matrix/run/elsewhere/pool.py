@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 SAME_AGAIN = "what is finished is kept: the same command goes on from there"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFacts:
+    """`machine` is the same for all workers of one machine, and `machine_class` as jobs' keys have it. `measures`: it
+    takes what must be alone on a machine because it measures times."""
+
+    machine: str
+    machine_class: str = ""
+    measures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +29,18 @@ class RowTold:
 
 @dataclass(frozen=True, slots=True)
 class BatchOver:
-    """No more rows come of a batch. `fault`: why it ended early. `gone`: no worker can be reached any more."""
+    """No more rows come of a batch. `fault`: why it ended early. `lost`: its worker is gone, whatever it did."""
 
     batch: int
     fault: str = ""
-    gone: bool = False
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolNoted:
+    """Something about workers that people should know."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +48,17 @@ class Woken:
     """Ends a wait for news."""
 
 
-PoolEvent: TypeAlias = RowTold | BatchOver | Woken
+PoolEvent: TypeAlias = RowTold | BatchOver | PoolNoted | Woken
 
 
 class Pool(Protocol):
     """Workers that carry out orders. Rows and ends are announced, from any thread."""
 
-    def workers(self) -> Collection[str]:
-        """The names of the workers that are there now. Raises PoolGone."""
+    def workers(self) -> Mapping[str, WorkerFacts]:
+        """The workers that are there now, by name. Raises PoolGone."""
 
-    def start(self, batch: int, order: str, worker: str) -> None:
-        """Gives a worker an order. If it is gone before it begins, another one may take it."""
+    def start(self, batch: int, order: str, worker: str, *, measures: bool = False) -> None:
+        """Gives a worker an order, one at a time. `measures`: nothing else may run on its machine."""
 
     def stop(self) -> None:
         """Asks for the end of all batches; running jobs finish."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from command_line import processes_of
+from dask_here import by_dask, local_scheduler
 from executor_contract import ExecutorContract, carried_out, ends, options, plan_at, slow_desk
 
 from matrix.core.machine import machine_class
 from matrix.engines.choice import engine_maker
 from matrix.run.elsewhere.choice import executor_elsewhere
 from matrix.run.local.executor import LocalExecutor
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with local_scheduler() as cluster:
+        yield cluster
 
 
 class TestHere(ExecutorContract):
@@ -23,6 +31,17 @@ class TestHere(ExecutorContract):
 class TestByCommand(ExecutorContract):
     def new(self, store):
         return executor_elsewhere(store, options(executor="command"))
+
+
+class TestByDask(ExecutorContract):
+    """Scheduler and workers in this process; `work` and its jobs are processes as ever."""
+
+    @pytest.fixture(autouse=True)
+    def _at(self, cluster):
+        self.address = cluster.scheduler_address
+
+    def new(self, store):
+        return by_dask(store, self.address)
 
 
 def test_a_worker_that_is_killed_costs_its_batch_and_nothing_is_red(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from matrix.core.records import EnvironmentRequest
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.plan.stages import make_job
-from matrix.run.elsewhere.batches import batch_seconds, choose_batch, choose_environments
+from matrix.run.elsewhere.batches import WaitingWork, batch_seconds, choose_environments
 from matrix.run.elsewhere.orders import OrderedJob, read_order, work_order_text
 from matrix.run.executor import Work
 from matrix.run.planning import plan_of
@@ -97,8 +97,7 @@ def works(tmp_path) -> list[Work]:
 
 
 def chosen(works, **more):
-    words = {"workers": 2, "idle": 1, "here": (), "elsewhere": ()}
-    return choose_batch(works, **{**words, **more})
+    return WaitingWork(works).take_batch(**{"workers": 2, "idle": 1, **more})
 
 
 def test_the_length_of_a_batch():
@@ -117,7 +116,8 @@ def test_a_batch_has_the_critical_path_and_the_environments_that_a_worker_has_fi
     assert chosen(runs, elsewhere={one})[0].request != one
     assert all(each.request != one for each in chosen(runs, refused={one}))
     assert chosen(works, refused={each.request for each in works}) == []
-    assert len(chosen(compiles)) == 3 and len(chosen(compiles * 20)) < 60
+    many = [replace(work, job=replace(work.job, key=f"{number}")) for number, work in enumerate(compiles * 20)]
+    assert len(chosen(compiles)) == 3 and len(chosen(many)) < 60
 
 
 def test_a_job_that_must_be_alone_is_alone(works):
