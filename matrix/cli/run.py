@@ -1,8 +1,7 @@
-"""The verbs that plan, run, show, compare and profile. Each takes the options, prints, returns the exit status."""
+"""The verbs that plan, run, show and compare. Each takes the options, prints, returns the exit status."""
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -10,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from matrix.cli.arguments.profile import PEERS_PRESET
 from matrix.core.disk import write_output
 from matrix.core.errors import (
     EXIT_INTERRUPTED,
@@ -42,12 +39,6 @@ from matrix.run.remote.shared import SharedStore
 from matrix.run.schedule import Schedule
 from matrix.run.shards.carrying import is_sharded, run_shard
 from matrix.run.store import Store
-
-if TYPE_CHECKING:
-    from matrix.answers.profiles import Profile
-
-MOST_SIDES = 2
-"""Cells whose profiles are compared."""
 
 
 def remembering(options: Namespace, place: SharedPlace | None) -> Store:
@@ -172,50 +163,6 @@ def do_compare(options: Namespace) -> int:
     compared = compare_runs(read_run(options.before), read_run(options.after))
     print(escape_controls("\n".join(comparison_lines(compared))))
     return EXIT_NO if compared.unexplained else EXIT_OK
-
-
-def do_profile(options: Namespace) -> int:
-    """Runs what is missing, and prints one profile, or two compared by operation."""
-    from matrix.answers.profiles import profiles_document
-    from matrix.run.stored.profiles import profiles_of
-
-    options.model = [options.models]
-    if options.preset == PEERS_PRESET:
-        from matrix.cli.peers import profile_peers
-
-        return profile_peers(options)
-    question = question_of(options)
-    plan = resolved(lambda: plan_of(question, options.store))
-    _refuse_many(plan)
-    with Store(options.store) as store:
-        summary = carry_out(plan, store, options, words=["profile", *options.only], question=question)
-        if summary.interrupted:
-            return EXIT_INTERRUPTED
-        run = judged_cells(plan, summary.states, store)
-        report_gaps(summary, run.cells)
-        profiles = tuple(profiles_of(plan, run, store))
-    said = _profiled(profiles) if options.format == "text" else json.dumps(profiles_document(profiles), indent=1)
-    _write(said + "\n", options.output)
-    return EXIT_OK
-
-
-def _refuse_many(plan: Plan) -> None:
-    """Raises UsageError for a plan of more cells than can be compared."""
-    if 1 <= len(plan.cells) <= MOST_SIDES:
-        return
-    free = {axis: dict.fromkeys(cell.labels[axis] for cell in plan.cells) for axis in plan.cells[0].labels}
-    told = "; ".join(f"{axis}: {', '.join(labels)}" for axis, labels in free.items() if len(labels) > 1)
-    raise UsageError(
-        f"profile: read the words of {len(plan.cells)} cells, expected one, or two to compare; they differ in {told}",
-        tip="name one value of each, or two of one: --compiler 3.8.0 --compiler 3.13.0",
-    )
-
-
-def _profiled(profiles: tuple[Profile, ...]) -> str:
-    from matrix.answers.profiles import comparison_of_profiles, profile_lines
-
-    lines = comparison_of_profiles(*profiles) if len(profiles) == MOST_SIDES else profile_lines(profiles[0])
-    return escape_controls("\n".join(lines))
 
 
 def _kept_to(budget: int | None, needed: int) -> str:

@@ -22,6 +22,7 @@ from matrix.core.versions import did_you_mean
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.results.judge import Comparison, Movement
 from matrix.results.measured.figures import Recompiled
+from matrix.results.measured.profiled_code import CodeProfile, ModelOperation, ProfiledDispatch, profile_faults
 from matrix.results.migrations import FORMAT_MIGRATIONS
 from matrix.results.run import Cell, CellTable, RealisedEnvironment, Run, RunAxis, RunValue
 
@@ -40,8 +41,13 @@ VERDICT = ("axes", "outcome", "stage", "signature")
 """The first keys of a cell; the others are its evidence."""
 KEYED = {"jobs": "key", "environments": "digest", "store_paths": "path"}
 """Tables of a run whose rows are records with their own name."""
-SPARSE = (Movement, Run, RunAxis, RunValue, CellTable, Cell, RealisedEnvironment, StorePath)
+SPARSE = (
+    *(Movement, Run, RunAxis, RunValue, CellTable, Cell, RealisedEnvironment, StorePath),
+    *(CodeProfile, ModelOperation, ProfiledDispatch),
+)
 """Records that are written without default values."""
+DENSE = ("profiles", "profiled_models")
+"""Tables of long rows, which are written in one line each."""
 
 
 def run_files(folder: Path) -> tuple[Path, ...]:
@@ -65,9 +71,8 @@ def read_run(path: Path) -> Run:
     try:
         document: object = read_json(path.read_bytes())
     except OSError as error:
-        raise ResultsFault(
-            f"{path}: read nothing ({error.strerror}), expected a results file", tip=RESULTS_TIP
-        ) from None
+        said = f"{path}: read nothing ({error.strerror}), expected a results file"
+        raise ResultsFault(said, tip=RESULTS_TIP) from None
     except JsonFault as error:
         raise ResultsFault(f"{path}: not JSON: {error}", tip=RESULTS_TIP) from None
     return parse_run(document, source=str(path))
@@ -77,7 +82,7 @@ def parse_run(document: object, *, source: str) -> Run:
     """The run in a document of this format or an older one. Raises ResultsFault."""
     content = _migrated(document, source)
     run, faults = structured({**_opened(content), "source": source}, Run)
-    faults += _loose_ends(content)
+    faults += [*_loose_ends(content), *profile_faults(content)]
     if faults or run is None:
         more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
         listed = "\n".join(f"  {mark_controls(fault, LONGEST_FAULT)}" for fault in [*faults[:MOST_FAULTS], *more])
@@ -96,25 +101,30 @@ def structured(document: object, kind: type[Record]) -> tuple[Record | None, lis
 
 
 def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
-    """The run as the text of a file. For readers of no more than that, it has the counts of outcomes, and
-    `sentences`."""
+    """The run as the text of a file. For readers of no more than that, it has counts of outcomes and `sentences`."""
     content = _closed(converter().unstructure(dataclasses.replace(run, source="")))
     for table, written in zip(run.times, content.get("times", ()), strict=True):
         for row, each in zip(table.rows, written["rows"], strict=True):
             each["verdict"] = row.verdict or None
     counts = {outcome.value: count for outcome, count in run.counts().items()}
     head = {"format": RESULTS_FORMAT, "preset": run.preset, "question": run.question, "counts": counts}
-    return json.dumps({**head, "sentences": list(sentences), **content}, indent=1, allow_nan=False) + "\n"
+    document = {**head, "sentences": list(sentences), **content}
+    return "{\n" + ",\n".join(f" {json.dumps(name)}: {_written(name, document[name])}" for name in document) + "\n}\n"
+
+
+def _written(name: str, value: Any) -> str:  # noqa: ANN401 - any table
+    if name not in DENSE:
+        return json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n ")
+    rows = (f"  {json.dumps(key)}: {json.dumps(row, separators=(',', ':'))}" for key, row in value.items())
+    return "{\n" + ",\n".join(rows) + "\n }"
 
 
 def _head(document: object) -> str:
     """What stands where a run has its format and its cells."""
     if not isinstance(document, dict):
         return f"a {type(document).__name__}"
-    cells = document.get("cells")
-    return (
-        f"`format` {document.get('format')!r:.40}, `cells` {'a list' if isinstance(cells, list) else repr(cells)[:40]}"
-    )
+    cells = "a list" if isinstance(document.get("cells"), list) else repr(document.get("cells"))[:40]
+    return f"`format` {document.get('format')!r:.40}, `cells` {cells}"
 
 
 def _migrated(document: object, source: str) -> dict[str, Any]:

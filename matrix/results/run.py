@@ -16,6 +16,7 @@ from matrix.core.store_paths import StorePath
 from matrix.plan.covering.cover import CoverFacts
 from matrix.results.judge import Attempt, Comparison, Movement
 from matrix.results.measured.figures import DiskUse, Module, Recompiled, Times
+from matrix.results.measured.profiled_code import CodeProfile, ProfiledModel
 from matrix.results.signatures import next_steps
 
 OfRun = TypeVar("OfRun")
@@ -191,6 +192,7 @@ class Run:
     `source` is its name in messages, `stages` are those of its jobs in order, `last_stage` is the one in which a cell
     ends if all goes well (`other_last_stages`: of further backends). `baseline` is what times are compared with, a
     label by axis. `tolerance` is rtol by dtype, `allowed` all of it in words. `signatures` have a `next` step.
+    `profiles` are by the key of their job, `profiled_models` by the sha256 of the MLIR.
 
     A site asks a run of 100,000 cells hundreds of times: what it arranges for that is made once. Functions of a run do
     the same by `kept_with_run`.
@@ -216,6 +218,8 @@ class Run:
     times: tuple[Times, ...] = ()
     modules: tuple[Module, ...] = ()
     compiled_again: tuple[Recompiled, ...] = ()
+    profiles: Mapping[str, CodeProfile] = field(default_factory=dict)
+    profiled_models: Mapping[str, ProfiledModel] = field(default_factory=dict)
     disk: DiskUse | None = None
 
     def counts(self) -> dict[Outcome, int]:

@@ -27,6 +27,7 @@ from matrix.run.own.models import files_of
 from matrix.run.planning import plan_of
 from matrix.run.schedule import Schedule
 from matrix.run.store import Store
+from matrix.run.stored.profiles import with_profiles
 
 if TYPE_CHECKING:
     from matrix.artifacts.vmfb_audit import VmfbAudit
@@ -99,16 +100,19 @@ def store_run(preset: str, folder: Path, *, engine: str = DEFAULT_ENGINE) -> Run
 
 
 def judged_cells(plan: Plan, states: Sequence[NodeState], store: Store) -> Run:
-    """The cells of a plan in their order, judged with the artifacts of the store."""
-    return judge_of(plan, states, store).run()
+    """The cells of a plan in their order, judged with the artifacts of the store, and profiled."""
+    return with_profiles(judge_of(plan, states, store).run(), _place_of(plan, store))
+
+
+def _place_of(plan: Plan, store: Store) -> Callable[[str], Path]:
+    """The path of an artifact by its digest: of a file that was given, or of the store's copy."""
+    given = {digest: path for node in plan.nodes for _, path, digest in node.given}
+    return lambda digest: given.get(digest, store.blob(digest))
 
 
 def judge_of(plan: Plan, states: Sequence[NodeState], store: Store) -> Judge:
     """A judge that reads the artifacts of the store."""
-    given = {digest: path for node in plan.nodes for _, path, digest in node.given}
-
-    def place(digest: str) -> Path:
-        return given.get(digest, store.blob(digest))
+    place = _place_of(plan, store)
 
     def size(digest: str) -> int:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from matrix.cli.arguments.results import add_results
 from matrix.cli.options import add_choice, add_engine
 
 PROFILE_PRESET, PEERS_PRESET = "profile", "profile_peers"
@@ -22,5 +23,6 @@ def add_profile(command: argparse.ArgumentParser) -> None:
     )
     add_engine(command)
     add_choice(command, model=False)
+    add_results(command, "then nothing is run")
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
     command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")

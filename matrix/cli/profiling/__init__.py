@@ -1,0 +1,1 @@
+"""The verb `profile`: measured here, or read from published runs."""
