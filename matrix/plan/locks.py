@@ -164,8 +164,8 @@ def normal(package: str) -> str:
 def lock_name(kind: str, pins: Mapping[str, str], variant: str = "cuda") -> str:
     """The path below `images/locks`, without `.txt`, of the lock with these pins. Raises KeyError for other pins."""
     packages = axis_packages(kind)
-    if len(packages) == 1:
-        ((axis, package),) = packages.items()
+    if len({*packages.values()}) == 1:
+        axis, package = next(iter(packages.items()))
         older = axes()[axis].older_package
         more = "".join(f"+{name}-{pins[name]}" for name in sorted(pins.keys() - {package, older}))
         return f"{kind}/{pins[older] if older in pins else pins[package]}{more}"

@@ -13,13 +13,14 @@ from pathlib import Path
 from matrix.core.keys import job_key
 from matrix.core.records import EnvironmentRequest, Job, Limits, Outcome, Part, Stage
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentKind, Given, ModelForm, StageKind, matching
+from matrix.plan.backends.executorch import EXECUTORCH
 from matrix.plan.backends.iree.record import IREE
 from matrix.plan.backends.litert import LITERT
 from matrix.plan.backends.onnxruntime import ONNXRUNTIME
 from matrix.plan.backends.openvino import OPENVINO
 from matrix.plan.backends.shared import BARE
 
-BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT, OPENVINO)
+BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT, OPENVINO, EXECUTORCH)
 """The result of `backends()`."""
 
 

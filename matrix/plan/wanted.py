@@ -62,7 +62,8 @@ class Wanted:
 
 
 def axis_packages(kind: str) -> dict[str, str]:
-    """The axes that a lock of a kind pins, with their packages."""
+    """The axes that a lock of a kind pins, with their packages. Several may be releases of one package: then the lock
+    is of that package, and each axis chooses one."""
     return {axis: axes()[axis].package for axis in environments()[kind].axes}
 
 
@@ -71,7 +72,7 @@ def read_wanted(folder: Path) -> Wanted:
     top = read_toml(folder / WANTED, str(folder / WANTED), file_format=1, tip=BELONGS)
     kinds = {kind: axis_packages(kind) for kind, each in environments().items() if each.axes and not each.follows}
     top.only(("format", "pythons", *kinds, _BESIDE))
-    single = {kind: next(iter(packages)) for kind, packages in kinds.items() if len(packages) == 1}
+    single = {kind: next(iter(packages)) for kind, packages in kinds.items() if len({*packages.values()}) == 1}
     tables = {kind: top.table(kind) for kind in single if kind in top.content}
     wanted = Wanted(
         pythons=_pythons(top),

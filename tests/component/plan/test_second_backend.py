@@ -125,6 +125,6 @@ def test_an_unknown_backend_is_a_fault_with_the_nearest_name(spec, capsys):
     assert main(["plan", str(spec)]) == 2
     told = capsys.readouterr().err
     assert (
-        "axes.backend: unknown backend 'scalar', expected one of iree, onnxruntime, litert, openvino, scaler; "
-        "did you mean" in told
+        "axes.backend: unknown backend 'scalar', expected one of iree, onnxruntime, litert, openvino, executorch, "
+        "scaler; did you mean" in told
     )
