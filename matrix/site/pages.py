@@ -12,7 +12,7 @@ from matrix.answers.dated.trends import PresetTrend
 from matrix.answers.pins.recommendations import Recommendation
 from matrix.answers.releases.compatibility import Dates
 from matrix.core.store_paths import path_closure
-from matrix.core.versions import are_versions, is_dated, releases_first
+from matrix.core.versions import are_versions, is_dated
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.results.measured.counts import counted_models
 from matrix.results.run import Run
@@ -25,10 +25,12 @@ from matrix.site.harmless import slug
 from matrix.site.machines import OnMachine, on_machines
 from matrix.site.notices import Head, head_of, join_heads, labels_of
 from matrix.site.pictures.chart import Chart
+from matrix.site.pictures.operations import operation_charts_of
 from matrix.site.pins import PINS_PAGE, asked_words, pin_link, pin_view, pins_table
 from matrix.site.releases import (
     Release,
-    ReleaseRow,
+    by_product,
+    changed,
     compare_link,
     find_releases,
     link_of,
@@ -47,6 +49,12 @@ from matrix.site.squares import (
     slug_of,
 )
 from matrix.site.subjects.models import model_view, squares_by_label
+from matrix.site.subjects.profiles import (
+    find_profile_pages,
+    profile_links,
+    profile_page_view,
+    release_profile_changes,
+)
 from matrix.site.subjects.targets import target_view
 from matrix.site.triaged import triage_views
 from matrix.site.views import (
@@ -104,6 +112,7 @@ class Site:
         self._models = squares_by_label(tables, MODEL_AXIS.name)
         self._targets = squares_by_label(tables, TARGET_AXIS.name)
         self.signed = signed(tables)
+        self._profiled = find_profile_pages(runs)
         self._known_costs: dict[str, tuple[str, list[CostChange]]] = {}
 
     def pages(self) -> Iterator[tuple[str, str]]:
@@ -216,7 +225,13 @@ class Site:
         axis, counted = MODEL_AXIS.name, counted_models(self._runs)
         for model, tables in self._models.items():
             view = {**model_view(model, tables), "pins": self._pinned(axis, model), "counted": model in counted}
+            view |= {
+                "profiles": list(profile_links(self._profiled, model=model)),
+                "kinds": operation_charts_of(model, self._charts),
+            }
             yield self._page(link_of(axis, model), "model.html", **view)
+        for page in self._profiled:
+            yield self._page(page.link, "profile.html", **profile_page_view(page, self._profiled))
         axis = TARGET_AXIS.name
         for target, tables in self._targets.items():
             view = {**target_view(target, tables, self._runs), "pins": self._pinned(axis, target)}
@@ -243,6 +258,7 @@ class Site:
             same=[each for each in release.sections if not each.changed],
             base=base,
             costs=cost_views(costs),
+            **self._executed(older, release),
             others=[(old if old is not release else new, compare_link(old, new)) for old, new in others],
         )
 
@@ -290,7 +306,17 @@ class Site:
             after=after,
             triaged=triage_views(self._runs, before.product, before.version, after.version),
             costs=cost_views(release_costs(self._runs, before.product, before.version, after.version)),
+            **self._executed(before, after),
         )
+
+    def _executed(self, before: Release | None, after: Release) -> dict[str, object]:
+        """What a release executes, and which operations execute more or fewer instructions since another one."""
+        axes = [axis for axis, product in products().items() if product == after.product]
+        old = before.version if before else ""
+        return {
+            "profiles": list(profile_links(self._profiled, axes=axes, release=after.version)),
+            "executed": release_profile_changes(self._runs, after.product, old, after.version) if old else (),
+        }
 
     def _environments(self) -> Iterator[tuple[str, str]]:
         """Each environment once: several runs share some."""
@@ -312,20 +338,3 @@ class Site:
         place = of_product.index(release)
         before = of_product[place + 1] if place + 1 < len(of_product) else None
         return before, of_product[place - 1] if place else None
-
-
-def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
-    """`IREE` -> its releases, newest first."""
-    found: dict[str, list[Release]] = {}
-    for release in releases:
-        found.setdefault(product_names()[release.product], []).append(release)
-    return found
-
-
-def changed(release: Release) -> list[tuple[ReleaseRow, list[Square]]]:
-    """What a release changed, once for all squares with the same text, compared with the nearest predecessor first."""
-    found: dict[tuple[object, ...], tuple[ReleaseRow, list[Square]]] = {}
-    for each in (each for each in release.sections if each.changed):
-        found.setdefault(each.said, (each, []))[1].append(each.table)
-    ascending = releases_first(each.before for each, _ in found.values())
-    return sorted(found.values(), key=lambda pair: -ascending.index(pair[0].before))

@@ -229,3 +229,20 @@ def _changes(table: Square, axis: str, label: str, rows: Iterable[tuple[str, Cel
             if across
             else f"{evidence_of(table, label)}#{slug(places[0])}",
         )
+
+
+def by_product(releases: Sequence[Release]) -> dict[str, list[Release]]:
+    """`IREE` -> its releases, newest first."""
+    found: dict[str, list[Release]] = {}
+    for release in releases:
+        found.setdefault(product_names()[release.product], []).append(release)
+    return found
+
+
+def changed(release: Release) -> list[tuple[ReleaseRow, list[Square]]]:
+    """What a release changed, once for all squares with the same text, compared with the nearest predecessor first."""
+    found: dict[tuple[object, ...], tuple[ReleaseRow, list[Square]]] = {}
+    for each in (each for each in release.sections if each.changed):
+        found.setdefault(each.said, (each, []))[1].append(each.table)
+    ascending = releases_first(each.before for each, _ in found.values())
+    return sorted(found.values(), key=lambda pair: -ascending.index(pair[0].before))

@@ -155,7 +155,8 @@ def _number(point: Point | None, measure: str) -> str:
     spread = ""
     if point.low is not None and point.high is not None:
         spread = f" ({value_words(point.low, measure)} to {value_words(point.high, measure)})"
-    return f"{value_words(point.value, measure)}{spread} {point.verdict}".strip()
+    parts = ", ".join(f"{part} {100 * size / point.value:.1f} %" for part, size in point.parts.items() if size)
+    return f"{value_words(point.value, measure)}{spread} {point.verdict}".strip() + (f": {parts}" if parts else "")
 
 
 def cost_views(changes: Sequence[CostChange]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Profiles in published runs: the cells that words mean, and which operation got dearer between two releases. Pure."""
+"""Profiles in published runs: the cells that words mean, and which operations changed between two releases. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_TARGET = "x86_64"
 MOST_SIDES = 2
 MOST_OPERATIONS = 3
 """Of a model on a target, in the answer of `diff` and on pages."""
-DEARER = f"what got dearer or cheaper, by operation of the model: {NO_TIME}"
+CHANGED_OPERATIONS = f"which operations execute more or fewer instructions: {NO_TIME}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,9 @@ class ProfileChange:
 
     def _line(self, each: OperationChange) -> str:
         name = where_words(each.operation, self.after.source) if each.operation else each.name
-        verb = "dearer" if each.change > 0 else "cheaper"
+        word = "more" if each.change > 0 else "fewer"
         cut = cut_words(each) if each.operation else ""
-        return f"{name}: {verb}, {each.before:,} -> {each.after:,} ({ratio_words(each)})" + (
+        return f"{name}: {word}, {each.before:,} -> {each.after:,} ({ratio_words(each)})" + (
             f", in {cut}" if cut else ""
         )
 
@@ -94,7 +94,7 @@ def profile_change_lines(pairs: Sequence[PairOfRuns]) -> list[str]:
         for each in profile_changes(pairs)
         for line in (f"  {each.words}", *(f"    {row}" for row in each.listed()))
     ]
-    return ["", DEARER, *lines] if lines else []
+    return ["", CHANGED_OPERATIONS, *lines] if lines else []
 
 
 # -- the cells that words mean

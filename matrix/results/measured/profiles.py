@@ -20,7 +20,7 @@ from matrix.results.run import Cell, Run, kept_with_run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
 
 NO_TIME = "instructions are counted, the same on every machine; they say nothing of how long each takes"
-OTHER_KIND, RUNTIME_KIND = "other", "the runtime"
+SPECIAL_KINDS = (OTHER_KIND, RUNTIME_KIND) = ("other", "the runtime")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def _words_of_kinds() -> Mapping[str, Sequence[str]]:
 @functools.cache
 def operation_kinds() -> tuple[str, ...]:
     """All kinds, in the order of pictures: the runtime last."""
-    return (*_words_of_kinds(), OTHER_KIND, RUNTIME_KIND)
+    return (*_words_of_kinds(), *SPECIAL_KINDS)
 
 
 @functools.cache

@@ -16,9 +16,8 @@ from matrix.results.published.index import API_FOLDER, API_VERSION
 from matrix.results.run import Cell, Run
 from matrix.results.square import Square
 from matrix.site.harmless import slug
-from matrix.site.pages import changed
 from matrix.site.pins import pin_link, pin_name, requirements_link
-from matrix.site.releases import Changed, Release, plain_product
+from matrix.site.releases import Changed, Release, changed, plain_product
 from matrix.site.squares import evidence_of, meaning, slug_of
 from matrix.site.views import Signed
 

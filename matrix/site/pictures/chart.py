@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from matrix.core.text import mark_controls
@@ -28,13 +28,15 @@ FIRST_MEASURED = "first measured"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     """`value` is None if there is none. `low` and `high` are the spread (the quartiles of the rounds); a ratio within
-    `floor` (1.01 is 1 %) of 1 means nothing. `verdict` is one of `speed.Verdict`, BASELINE or FIRST_MEASURED."""
+    `floor` (1.01 is 1 %) of 1 means nothing. `verdict` is one of `speed.Verdict`, BASELINE or FIRST_MEASURED. `parts`
+    make up the value, from below."""
 
     value: float | None
     low: float | None = None
     high: float | None = None
     floor: float | None = None
     verdict: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,12 @@ class Chart:
     def every(self) -> tuple[Series, ...]:
         """Those with a panel, then those without."""
         return (*self.series, *self.even)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of what makes up its bars, from below; none for plain bars."""
+        points = (point for each in self.every for point in each.points.values())
+        return tuple(dict.fromkeys(part for point in points for part in point.parts))
 
     @property
     def reading(self) -> str:

@@ -14,10 +14,11 @@ from matrix.site.pictures.chart import Chart, Point, Series
 def chart_csv(chart: Chart) -> str:
     """One row for each point."""
     axes = list(chart.every[0].axes)
-    rows = [[*axes, chart.x_axis, chart.measure, "low", "high", "noise_floor", "verdict"]]
+    rows = [[*axes, chart.x_axis, chart.measure, "low", "high", "noise_floor", "verdict", *chart.parts]]
     for series, x, point in _points(chart):
         numbers = ("" if each is None else f"{each:.6g}" for each in (point.value, point.low, point.high, point.floor))
-        rows.append([*series.axes.values(), x, *numbers, point.verdict])
+        parts = (f"{point.parts.get(part, 0):.12g}" for part in chart.parts)
+        rows.append([*series.axes.values(), x, *numbers, point.verdict, *parts])
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(map(without_formulas, rows))
     return stream.getvalue()
@@ -41,6 +42,7 @@ def chart_json(chart: Chart) -> str:
                 "high": point.high,
                 "noise_floor": point.floor,
                 "verdict": point.verdict or None,
+                **({"parts": dict(point.parts)} if point.parts else {}),
             }
             for series, x, point in _points(chart)
         ],

@@ -35,6 +35,7 @@ from matrix.site.pictures.findings import (
     steps_finding,
     steps_of,
 )
+from matrix.site.pictures.operations import operation_charts
 from matrix.site.releases import products
 from matrix.site.squares import ordered
 
@@ -154,7 +155,7 @@ def find_charts(run: Run, beside: Iterable[Run] = ()) -> list[Chart]:
         _chart(run, SIZES, sizes, machine),
         _chart(run, QUICKEST, quickest, machine) or _chart(run, ONCE, once, machine),
     )
-    return [chart for chart in made if chart]
+    return [*(chart for chart in made if chart), *operation_charts(run, machine)]
 
 
 def _chart(run: Run, kind: ChartKind, rows: Sequence[PointRow], machine: str) -> Chart | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from matrix.core.errors import ExtraMissing
 from matrix.results.measured.figures import Verdict
+from matrix.results.measured.profiles import SPECIAL_KINDS, operation_kinds
 from matrix.results.square import headings
 from matrix.site.pictures.chart import BASELINE, FIRST_MEASURED, RATIO, Chart, Point, Series, value_words
 from matrix.site.pictures.letters import shortened, text_lines, text_width
@@ -32,6 +33,13 @@ MARKERS = {
     BASELINE: ("D", INK, "baseline"),
 }
 """Verdict -> shape, fill, word. The shape says it without colour; colour-blind people can distinguish the colours."""
+KIND_LOOKS = (
+    *(("#0072b2", ""), ("#e69f00", "//"), ("#009e73", ""), ("#cc79a7", "xx"), ("#56b4e9", ""), ("#d55e00", "\\\\")),
+    *(("#f0e442", ""), ("#8c6d9f", ".."), ("#7f9c3b", ""), ("#b8bfc4", ""), ("#3d474d", "")),
+)
+"""Colour and pattern of each kind of operation, in their order; the two last ones are of the rest and the runtime. The
+pattern, and the order in the bar, say it without colour."""
+PART_EDGE: Mapping[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
 MARKER_EDGE: Mapping[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 0.7, "markersize": 6}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -110,7 +118,7 @@ def _figure(chart: Chart) -> Figure:
     headline = text_lines(chart.finding, room, HEADLINE, bold=True)
     reading = text_lines(_reading(chart), room, READING)
     source = text_lines(chart.source, room, FOOT)
-    legend = 18.0 if chart.measure == RATIO else 0.0
+    legend = 18.0 if chart.measure == RATIO or chart.parts else 0.0
     wide = (SLIDE - LEFT - EDGE - (columns - 1) * PANEL_GAP) / columns
     turned, labels = _x_labels(chart, wide / len(chart.x))
     below = BELOW_PANELS + (max(map(_label_width, labels)) if turned else 0.0)
@@ -133,7 +141,7 @@ def _figure(chart: Chart) -> Figure:
     y = _write(figure, reading, tall, y + 3, READING, color=QUIET)
     _write(figure, source, tall, tall - foot + EDGE / 2, FOOT, color=QUIET)
     if legend:
-        _legend(figure, chart, 1 - (y + 5) / tall)
+        (_legend_of_parts if chart.parts else _legend)(figure, chart, 1 - (y + 5) / tall)
     figure.subplots_adjust(
         left=LEFT / SLIDE,
         right=1 - EDGE / SLIDE,
@@ -198,11 +206,42 @@ def _panel(panel: Axes, chart: Chart, series: Series, wide: float) -> None:
 def _bars(panel: Axes, points: list[Point], measure: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    panel.bar(range(len(points)), [point.value or 0.0 for point in points], color=BAR, width=0.7)
+    parts = list(dict.fromkeys(part for point in points for part in point.parts))
+    if parts:
+        _stacks(panel, points, parts)
+    else:
+        panel.bar(range(len(points)), [point.value or 0.0 for point in points], color=BAR, width=0.7)
     _spread(panel, points, INK)
     panel.set_ylim(bottom=0)
     panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: value_words(value, measure)))
+
+
+def _stacks(panel: Axes, points: list[Point], parts: list[str]) -> None:
+    below = [0.0] * len(points)
+    for part in parts:
+        sizes = [point.parts.get(part, 0.0) for point in points]
+        colour, pattern = _look(part)
+        panel.bar(range(len(points)), sizes, bottom=below, width=0.7, color=colour, hatch=pattern, **PART_EDGE)
+        below = [low + size for low, size in zip(below, sizes, strict=True)]
+
+
+def _look(part: str) -> tuple[str, str]:
+    kinds = operation_kinds()
+    place = kinds.index(part) if part in kinds else 0
+    from_end = len(kinds) - place
+    return KIND_LOOKS[-from_end] if from_end <= len(SPECIAL_KINDS) else KIND_LOOKS[place % (len(KIND_LOOKS) - len(SPECIAL_KINDS))]
+
+
+def _legend_of_parts(figure: Figure, chart: Chart, top: float) -> None:
+    """The kinds of a stacked chart, in the order of its bars."""
+    from matplotlib.patches import Patch
+
+    looks = {part: _look(part) for part in chart.parts}
+    handles = [
+        Patch(facecolor=colour, hatch=pattern, label=part, **PART_EDGE) for part, (colour, pattern) in looks.items()
+    ]
+    _put_legend(figure, handles, top)
 
 
 def _ratios(panel: Axes, points: list[Point], space: float) -> None:
@@ -264,6 +303,10 @@ def _legend(figure: Figure, chart: Chart, top: float) -> None:
         Line2D([], [], linestyle="", marker=shape, color=fill, label=word, **MARKER_EDGE)
         for word, (shape, fill) in said.items()
     ]
+    _put_legend(figure, handles, top)
+
+
+def _put_legend(figure: Figure, handles: list[Any], top: float) -> None:
     figure.legend(
         handles=handles,
         loc="upper left",

@@ -185,14 +185,14 @@ def test_what_no_run_has_is_named_with_what_there_is():
         find_profiles([RUN], "conv", {"compiler": (">=3.8",)})
 
 
-def test_two_releases_of_published_runs_say_which_operation_got_dearer():
+def test_two_releases_of_published_runs_say_which_operation_executes_more():
     lines = profile_change_lines(release_pairs([RUN], "compiler", "3.8.0", "3.13.0"))
     text = "\n".join(lines)
     assert "they say nothing of how long each takes" in lines[1]
     assert lines[2] == "  conv, x86_64: 950,050 -> 390,050 instructions"
     first, second = lines[3:5]
-    assert first.endswith(f"{CONV} 4x8xf32: cheaper, 900,000 -> 300,000 (-66.7 %), in dispatch_0")
-    assert second.endswith(f"{RELU} 4x8xf32: dearer, 50,000 -> 90,000 (+80 %), in dispatch_1 -> dispatch_0")
+    assert first.endswith(f"{CONV} 4x8xf32: fewer, 900,000 -> 300,000 (-66.7 %), in dispatch_0")
+    assert second.endswith(f"{RELU} 4x8xf32: more, 50,000 -> 90,000 (+80 %), in dispatch_1 -> dispatch_0")
     assert "  conv, aarch64: 2.00 M -> 1.00 M instructions" in lines
     assert "other" not in text
 
