@@ -229,8 +229,8 @@ def _stacks(panel: Axes, points: list[Point], parts: list[str]) -> None:
 def _look(part: str) -> tuple[str, str]:
     kinds = operation_kinds()
     place = kinds.index(part) if part in kinds else 0
-    from_end = len(kinds) - place
-    return KIND_LOOKS[-from_end] if from_end <= len(SPECIAL_KINDS) else KIND_LOOKS[place % (len(KIND_LOOKS) - len(SPECIAL_KINDS))]
+    from_end, special = len(kinds) - place, len(SPECIAL_KINDS)
+    return KIND_LOOKS[-from_end] if from_end <= special else KIND_LOOKS[place % (len(KIND_LOOKS) - special)]
 
 
 def _legend_of_parts(figure: Figure, chart: Chart, top: float) -> None:
