@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers, cover, kept, profile, sharing, tune, upkeep
+from matrix.cli.arguments import answers, blame, cover, kept, profile, sharing, tune, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
@@ -23,6 +23,7 @@ VERBS = {
     "advise": "the newest tested combination that passes, as a requirements file with hashes; it never guesses",
     "whatis": "what a .vmfb or .mlir file is, what it gives away, and which runtimes load it; runs nothing of it",
     "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
+    "blame": "which dispatch of a cell is wrong: each alone on the inputs of a reference; with a reproducer",
     "profile": "what each dispatch executes, by operation of the model; of two releases: what executes more or fewer",
     "tune": "the compile flags that make a model cheaper: sets halved by instructions, the best confirmed by times",
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
@@ -54,6 +55,7 @@ VERB_MODULES = {
     "images": ("image",),
     "profiling.profile": ("profile",),
     "run": ("compare", "plan", "run", "show"),
+    "searches.blame": ("blame",),
     "searches.tune": ("tune",),
     "sharing.shards": ("merge", "shards"),
     "triaging.diff": ("diff",),
@@ -86,6 +88,7 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "advise": (options.add_advise, options.add_own_run),
     "whatis": (options.add_whatis,),
     "bisect": (options.add_question_of_preset, options.add_means, options.add_bisect),
+    "blame": (blame.add_blame, options.add_means),
     "profile": (profile.add_profile, options.add_means),
     "tune": (tune.add_tune, options.add_means),
     "candidates": (answers.add_weights, options.add_own_run),

@@ -84,6 +84,10 @@ BY_NAME = {
     "python -m matrix image build --engine nix": ("tests/real/test_flake_real.py", '"build", "--engine", "nix"'),
     "python -m matrix image verify --engine nix": ("tests/real/test_engine_nix.py", '"verify"'),
     "python -m matrix lock --nix-only": ("tests/real/test_engine_nix.py", "make_table("),
+    "python -m matrix blame model=linear compiler=3.13.0": (
+        "tests/real/test_blame_real.py",
+        '"model=linear", "compiler=',
+    ),
     "python -m matrix profile linear --compiler 3.13.0": (
         "tests/real/test_profile_real.py",
         '"profile", "linear", "--compiler", "3.13.0"',

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
 RUN, COUNT, PROFILE, BENCHMARK = "run", "count", "profile", "benchmark"
+CUT, INTERPRET = "cut", "interpret"
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 FLOAT64 = "float64.json"
@@ -24,9 +25,15 @@ TYPES = "types_*.npy"
 """For a program with a linked module: arrays like its outputs, for their types and shapes."""
 
 
-def tool_words(name: str, given: Given) -> tuple[str, ...]:
+def kept_float64(given: Given) -> tuple[str, ...]:
+    """The flag of a compiler for a model with float64, unless a value of the cell says it."""
+    chosen = any(flag.startswith(KEEP_FLOAT64) for flag in given.flags)
+    return (f"{KEEP_FLOAT64}=false",) if FLOAT64 in given.artifacts and not chosen else ()
+
+
+def tool_words(name: str, given: Given, *, module: str = VMFB) -> tuple[str, ...]:
     """A tool of the runtime with a module and its inputs. A tool that was built is in the job's folder."""
     tool = f"./{name}" if name in given.artifacts else name
     parameters = [f"--parameters=model={PARAMETERS}"] if PARAMETERS in given.artifacts else []
     inputs = [f"--input=@{name}" for name in given.named(INPUT)]
-    return (tool, f"--module={VMFB}", *parameters, f"--function={given.parameters['function']}", *inputs)
+    return (tool, f"--module={module}", *parameters, f"--function={given.parameters['function']}", *inputs)

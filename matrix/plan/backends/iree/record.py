@@ -18,7 +18,7 @@ from matrix.plan.backends.iree.environments import (
     TURBINE,
     TURBINE_PACKAGE,
 )
-from matrix.plan.backends.iree.names import BUILD, COMPILE, EXPORT, IMPORT, LINK, MLIR, ONNX, RUN, VMFB
+from matrix.plan.backends.iree.names import BUILD, COMPILE, CUT, EXPORT, IMPORT, INTERPRET, LINK, MLIR, ONNX, RUN, VMFB
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, RUNNER
 from matrix.plan.backends.iree.stages import STAGES
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
@@ -86,12 +86,14 @@ FORMS = (
     ModelForm(name="file", suffixes=(".py",), around=frozenset({IMPORT})),
     ModelForm(name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=frozenset({EXPORT, IMPORT})),
     ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=frozenset({EXPORT})),
-    ModelForm(name="vmfb", suffixes=(".vmfb",), artifact=VMFB, around=frozenset({EXPORT, IMPORT, COMPILE})),
+    ModelForm(
+        name="vmfb", suffixes=(".vmfb",), artifact=VMFB, around=frozenset({EXPORT, IMPORT, COMPILE, CUT, INTERPRET})
+    ),
 )
 
 
 def _model(model: Model) -> Mapping[Stage, Part]:
-    return values.model_parts(model, export=EXPORT, importing=IMPORT, compiling=COMPILE, run=RUN)
+    return values.model_parts(model, export=EXPORT, importing=IMPORT, compiling=COMPILE, cut=CUT, run=RUN)
 
 
 def _target(row: Table) -> Mapping[Stage, tuple[str, ...]]:

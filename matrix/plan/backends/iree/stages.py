@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matrix.artifacts.compiler.statistics import read_statistics
 from matrix.core.records import Limits
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, StageKind
+from matrix.plan.backends.iree.cutting import CUTTING, INTERPRETING
 from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
 from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILING
 from matrix.plan.backends.iree.names import (
@@ -17,7 +18,6 @@ from matrix.plan.backends.iree.names import (
     EXPORT,
     FLOAT64,
     IMPORT,
-    KEEP_FLOAT64,
     LINK,
     MLIR,
     ONNX,
@@ -26,6 +26,7 @@ from matrix.plan.backends.iree.names import (
     STATISTICS,
     TYPES,
     VMFB,
+    kept_float64,
     tool_words,
 )
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
@@ -53,12 +54,9 @@ def _link(given: Given) -> tuple[str, ...]:
 
 
 def _compile(given: Given) -> tuple[str, ...]:
-    def chosen(name: str) -> bool:
-        return any(flag.startswith(name) for flag in given.flags)
-
-    kept = (f"{KEEP_FLOAT64}=false",) if FLOAT64 in given.artifacts and not chosen(KEEP_FLOAT64) else ()
-    told = () if chosen(DUMP_STATISTICS) else (f"{DUMP_STATISTICS}-format=csv", f"{DUMP_STATISTICS}-file={STATISTICS}")
-    return ("iree-compile", MLIR, "-o", VMFB, *kept, *told, *given.flags)
+    chosen = any(flag.startswith(DUMP_STATISTICS) for flag in given.flags)
+    told = () if chosen else (f"{DUMP_STATISTICS}-format=csv", f"{DUMP_STATISTICS}-file={STATISTICS}")
+    return ("iree-compile", MLIR, "-o", VMFB, *kept_float64(given), *told, *given.flags)
 
 
 def _run(given: Given) -> tuple[str, ...]:
@@ -169,6 +167,8 @@ STAGES = (
         limits=Limits(seconds=300, memory_bytes=8 << 30),
         typical_seconds=0.03,
     ),
+    CUTTING,
+    INTERPRETING,
     COUNTING,
     PROFILING,
     BENCHMARKING,

@@ -143,7 +143,9 @@ def source_parts(model: Model) -> Part:
     return Part(parameters=source + files, packages=model.packages)
 
 
-def model_parts(model: Model, *, export: Stage, importing: Stage, compiling: Stage, run: Stage) -> Mapping[Stage, Part]:
+def model_parts(
+    model: Model, *, export: Stage, importing: Stage, compiling: Stage, cut: Stage, run: Stage
+) -> Mapping[Stage, Part]:
     """The meaning of a model for these stages."""
     parts: dict[Stage, Part] = {}
     if model.form == "file":
@@ -156,4 +158,5 @@ def model_parts(model: Model, *, export: Stage, importing: Stage, compiling: Sta
         parts[importing] = Part(parameters=(*opset, *(("weights", name) for name in model.weights)))
     if model.external_parameters:
         parts[compiling] = Part(flags=EXTERNAL_PARAMETERS)
-    return {**parts, run: Part(parameters=(("function", model.function),))}
+    called = (("function", model.function),)
+    return {**parts, cut: replace(parts.get(compiling, Part()), parameters=called), run: Part(parameters=called)}

@@ -1,0 +1,1 @@
+"""Which dispatch of a module departs from the reference: what `blame` says."""
