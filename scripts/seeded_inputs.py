@@ -37,9 +37,8 @@ def write(row: "dict[str, object]", source: random.Random) -> None:
         count *= each
     whole = dtype.startswith("int")
     made = (source.randint(low, high) if whole else low + (high - low) * source.random() for _ in range(count))  # type: ignore[arg-type, operator]
-    said = (
-        f"{{'descr': '{KINDS[dtype]}', 'fortran_order': False, 'shape': ({''.join(f'{each}, ' for each in shape)}), }}"
-    )
+    sizes = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
+    said = f"{{'descr': '{KINDS[dtype]}', 'fortran_order': False, 'shape': ({sizes}), }}"
     header = said.encode() + b" " * (63 - (len(said) + 10) % 64) + b"\n"
     with open(str(row["name"]), "wb") as file:
         file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)

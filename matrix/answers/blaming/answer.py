@@ -12,7 +12,7 @@ from matrix.core.text import counted, plain_rows
 from matrix.results.judge import Comparison
 from matrix.results.run import Cell
 
-MOST_OPERATIONS = 4
+MOST_COMPUTED = 4
 ROUNDED = 0.001
 """The share of elements that two right code generators may compute otherwise: sums of large numbers that nearly cancel
 each other, in a channel that is zero else."""
@@ -48,8 +48,8 @@ class LookedAt:
     @property
     def computes(self) -> str:
         """`line 6 linalg.matmul 4x32xf32`."""
-        said = [f"line {each.line} {each.name} {each.result}".strip() for each in self.operations[:MOST_OPERATIONS]]
-        rest = len(self.operations) - MOST_OPERATIONS
+        said = [f"line {each.line} {each.name} {each.result}".strip() for each in self.operations[:MOST_COMPUTED]]
+        rest = len(self.operations) - MOST_COMPUTED
         return ", ".join([*said, *([f"and {rest} more"] if rest > 0 else [])])
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from matrix.artifacts.json_reader import JsonFault, read_json
 
-FORMAT = 1
+CUT_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,8 @@ def read_cut(content: bytes) -> CutModule:
     """The record in a file. Raises JsonFault for one that is damaged."""
     read = read_json(content)
     try:
-        if read["format"] != FORMAT:
-            raise JsonFault(f"format: read {read['format']!r}, expected {FORMAT}")
+        if read["format"] != CUT_FORMAT:
+            raise JsonFault(f"format: read {read['format']!r}, expected {CUT_FORMAT}")
         return CutModule(
             function=str(read["function"]),
             outputs=tuple(map(str, read["outputs"])),

@@ -21,12 +21,12 @@ from matrix.core.records import Outcome
 from matrix.plan.axes import NONE
 from matrix.plan.backends.backend import EXPECTED, matching
 from matrix.plan.backends.iree.cutting import (
-    ALONE,
     ALONE_FLAGS,
     ALONE_STAGES,
     CUT_STAGES,
+    DISPATCH_FILES,
     DISPATCHES_FILE,
-    VALUES,
+    VALUE_FILES,
 )
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.graph import Plan
@@ -111,7 +111,7 @@ class Examiner:
 
     def _refuse_lacking(self, cell: Cell, jobs: Sequence[FinishedJob], files: Mapping[str, str], run: Run) -> None:
         """Raises NoAnswer for a cell whose module was not cut or not interpreted."""
-        if DISPATCHES_FILE in files and matching(files, VALUES):
+        if DISPATCHES_FILE in files and matching(files, VALUE_FILES):
             return
         if not exchanged(files) and cell.measured:
             raise NoAnswer(
@@ -188,7 +188,7 @@ class Examiner:
         return UserModel(
             name=name,
             form=_form_of_cut(),
-            path=path(apart.file(ALONE, dispatch.module)),
+            path=path(apart.file(DISPATCH_FILES, dispatch.module)),
             inputs=tuple(path(apart.value(name)) for name in dispatch.takes),
             expected=tuple(path(apart.value(name)) for name in dispatch.makes),
             function=apart.module.function,

@@ -18,8 +18,14 @@ from matrix.artifacts.npy import NpyFault, read_npy
 from matrix.core import processes
 from matrix.core.data import data_root
 from matrix.core.errors import StoreUnusable, UsageError
-from matrix.plan.backends.iree.cutting import ALONE, CUT_STAGES, INTERPRETED, LOCALLY
-from matrix.plan.backends.iree.names import DUMP_STATISTICS, MLIR, VMFB
+from matrix.plan.backends.iree.cutting import (
+    BY_VMVX,
+    CUT_STAGES,
+    DISPATCH_FILES,
+    INTERPRETED_FILES,
+    ON_TARGET,
+    words_by_hand,
+)
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.user_inputs import UserModel
 from matrix.run.apart.examining import Examiner, TakenApart, alone_spec
@@ -86,7 +92,7 @@ def _seeded(real: _Reproducer, examiner: Examiner) -> _Reproducer | None:
     model = UserModel(
         name="reproducer",
         form=examiner.alone_model(real.apart, real.looked.dispatch, "reproducer").form,
-        path=str(examiner.place(real.apart, real.apart.file(ALONE, real.looked.dispatch.module))),
+        path=str(examiner.place(real.apart, real.apart.file(DISPATCH_FILES, real.looked.dispatch.module))),
         inputs=tuple(str(examiner.store.blob(each.digest)) for each in made),
         function=real.apart.module.function,
     )
@@ -122,8 +128,8 @@ def _files(found: _Reproducer, blame: Blame, examiner: Examiner) -> dict[str, by
     """The files of a reproducer. Outputs that are large stay out: the second command computes them."""
     number = found.looked.dispatch.module
     files = {
-        "dispatch.mlir": examiner.read(found.apart, found.apart.file(ALONE, number)),
-        "interpreted.mlir": examiner.read(found.apart, found.apart.file(INTERPRETED, number)),
+        f"{ON_TARGET}.mlir": examiner.read(found.apart, found.apart.file(DISPATCH_FILES, number)),
+        f"{BY_VMVX}.mlir": examiner.read(found.apart, found.apart.file(INTERPRETED_FILES, number)),
     }
     if found.rows:
         files["inputs.json"] = (json.dumps(found.rows, indent=1) + "\n").encode()
@@ -166,20 +172,8 @@ def _readme(found: _Reproducer, blame: Blame, whole: bool) -> str:
 
 def _commands(found: _Reproducer) -> tuple[str, ...]:
     """Compile and run, by VMVX and for the target, as the jobs of the dispatch did it."""
-    commands = []
-    for module, keeps in (("interpreted", True), ("dispatch", False)):
-        lines = []
-        for command in found.looked.commands:
-            words = [word for word in command if not word.startswith(DUMP_STATISTICS)]
-            words = [word.replace(MLIR, f"{module}.mlir").replace(VMFB, f"{module}.vmfb") for word in words]
-            if keeps:
-                words = [LOCALLY if word.startswith("--device=") else word for word in words]
-                words = [word.replace("=@output_", "=@expected_") for word in words]
-            else:
-                words = [word.replace("--output=@output_", "--expected_output=@expected_") for word in words]
-            lines.append(shlex.join(words))
-        commands.append(" && ".join(lines))
-    return tuple(commands)
+    ran = found.looked.commands
+    return tuple(" && ".join(shlex.join(words_by_hand(each, name)) for each in ran) for name in (BY_VMVX, ON_TARGET))
 
 
 def _size(files: dict[str, bytes]) -> int:

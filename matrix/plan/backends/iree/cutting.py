@@ -11,10 +11,12 @@ from matrix.plan.backends.iree.names import (
     BUILD,
     COMPILE,
     CUT,
+    DUMP_STATISTICS,
     INTERPRET,
     MLIR,
     PARAMETERS,
     RUN,
+    VMFB,
     kept_float64,
     tool_words,
 )
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
 CUTTER, READER = "cut_dispatches.py", "flow_text.py"
 DISPATCHES_FILE = "dispatches.json"
 REFERENCE_MODULE, REFERENCE_FLAGS = "reference.vmfb", "reference.flags"
-ALONE, INTERPRETED, VALUES = "dispatch_*.mlir", "interpreted_*.mlir", "value_*.npy"
+DISPATCH_FILES, INTERPRETED_FILES, VALUE_FILES = "dispatch_*.mlir", "interpreted_*.mlir", "value_*.npy"
 """Each different dispatch as a module, for the target and for VMVX, and what dispatches take and make, as VMVX computes
 it."""
-LOCALLY = "--device=local-sync"
+ON_CPU = "--device=local-sync"
 """Where VMVX runs."""
 FROM_FLOW = "--compile-from=flow"
 """The flag with which a compiler takes a dispatch that is cut."""
@@ -41,14 +43,14 @@ def _cut(given: Given) -> tuple[str, ...]:
 
 def _interpret(given: Given) -> tuple[str, ...]:
     """On the runtime of the cell: its flags may name another device, and VMVX runs on the CPU."""
-    return (*tool_words(RUNNER, given, module=REFERENCE_MODULE), LOCALLY, f"--flagfile={REFERENCE_FLAGS}")
+    return (*tool_words(RUNNER, given, module=REFERENCE_MODULE), ON_CPU, f"--flagfile={REFERENCE_FLAGS}")
 
 
 CUTTING = StageKind(
     name=CUT,
     environment=COMPILER,
     inputs=(MLIR,),
-    outputs=(DISPATCHES_FILE, REFERENCE_MODULE, REFERENCE_FLAGS, ALONE, INTERPRETED),
+    outputs=(DISPATCHES_FILE, REFERENCE_MODULE, REFERENCE_FLAGS, DISPATCH_FILES, INTERPRETED_FILES),
     needed=(DISPATCHES_FILE, REFERENCE_MODULE, REFERENCE_FLAGS),
     axes=(COMPILER, FLAGS),
     command=_cut,
@@ -63,8 +65,8 @@ INTERPRETING = StageKind(
     name=INTERPRET,
     environment=RUNTIME,
     inputs=(RUNNER, REFERENCE_MODULE, REFERENCE_FLAGS, INPUT, PARAMETERS),
-    outputs=(VALUES,),
-    needed=(VALUES,),
+    outputs=(VALUE_FILES,),
+    needed=(VALUE_FILES,),
     axes=(RUNTIME,),
     command=_interpret,
     executable=(RUNNER,),
@@ -82,3 +84,18 @@ ALONE_STAGES = (COMPILE, RUN)
 """What one dispatch goes through, with the values of the cell,"""
 ALONE_FLAGS = {COMPILE: (FROM_FLOW,)}
 """and with these flags."""
+
+
+ON_TARGET, BY_VMVX = "dispatch", "interpreted"
+"""The files of a reproducer: a dispatch for the target, and for VMVX."""
+
+
+def words_by_hand(command: tuple[str, ...], name: str) -> list[str]:
+    """The command line of a dispatch's job, for the file of that name in a reproducer. VMVX writes what is expected,
+    and the target's output is compared with it."""
+    words = [word for word in command if not word.startswith(DUMP_STATISTICS)]
+    words = [word.replace(MLIR, f"{name}.mlir").replace(VMFB, f"{name}.vmfb") for word in words]
+    if name == ON_TARGET:
+        return [word.replace("--output=@output_", "--expected_output=@expected_") for word in words]
+    words = [ON_CPU if word.startswith("--device=") else word for word in words]
+    return [word.replace("--output=@output_", "--output=@expected_") for word in words]
