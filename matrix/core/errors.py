@@ -233,7 +233,7 @@ class ExtraMissing(MatrixError):
 
 class NoAnswer(MatrixError):
     exit_code = EXIT_NO
-    meaning = "`advise`, `badge`, `bisect`: nothing tested answers the question; the message names the nearest"
+    meaning = "`advise`, `badge`, `bisect`, `blame`: nothing tested answers the question; the message names the nearest"
 
 
 class BundleRefused(MatrixError):

@@ -17,7 +17,7 @@ from matrix.answers.blaming.answer import Blame, LookedAt
 from matrix.artifacts.npy import NpyFault, read_npy
 from matrix.core import processes
 from matrix.core.data import data_root
-from matrix.core.errors import StoreUnusable, UsageError
+from matrix.core.errors import NoAnswer, StoreUnusable, UsageError
 from matrix.plan.backends.iree.cutting import (
     BY_VMVX,
     CUT_STAGES,
@@ -100,7 +100,10 @@ def _seeded(real: _Reproducer, examiner: Examiner) -> _Reproducer | None:
     spec = replace(spec, stages=(*spec.stages, *CUT_STAGES))
     plan = resolved(lambda: plan_for(spec, examiner.nothing, examiner.options.store))
     words = ("blame", "reproducer", *(each.digest for each in made))
-    apart = examiner.take_apart(plan, words)
+    try:
+        apart = examiner.take_apart(plan, words)
+    except NoAnswer:
+        return None
     looked = examiner.examine(apart, words).first
     if looked is None:
         return None
