@@ -31,7 +31,19 @@ pytestmark = pytest.mark.real
 
 CHROMIUM = shutil.which("chromium-browser") or shutil.which("google-chrome")
 FIRST_VIEW = 1_000_000
-KINDS = {"cell", "compare", "environment", "model", "pin", "release", "signature", "square", "tables", "target"}
+KINDS = {
+    "cell",
+    "compare",
+    "environment",
+    "model",
+    "pin",
+    "profile",
+    "release",
+    "signature",
+    "square",
+    "tables",
+    "target",
+}
 
 
 def build(folder: Path, *results: Path) -> Path:

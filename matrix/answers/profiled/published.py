@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matrix.answers.advice import meant_by, newest_first
 from matrix.answers.differences import PairOfRuns
 from matrix.answers.profiled.changes import OperationChange, operation_changes
-from matrix.answers.profiled.words import cut_words, ratio_words, where_words
+from matrix.answers.profiled.words import SHARED_DISPATCH, cut_words, ratio_words, where_words
 from matrix.core.errors import NoAnswer, UsageError
 from matrix.core.text import counted
 from matrix.core.versions import did_you_mean, releases_first
@@ -21,7 +21,7 @@ DEFAULT_TARGET = "x86_64"
 MOST_SIDES = 2
 MOST_OPERATIONS = 3
 """Of a model on a target, in the answer of `diff` and on pages."""
-CHANGED_OPERATIONS = f"which operations execute more or fewer instructions: {NO_TIME}"
+CHANGED_OPERATIONS = f"which operations execute more or fewer instructions: {NO_TIME}; {SHARED_DISPATCH}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

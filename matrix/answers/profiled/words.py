@@ -13,6 +13,9 @@ from matrix.results.measured.profiles import NO_TIME, Profile, share_words
 
 PROFILE_FORMAT = 1
 MOST_DISPATCHES = 10
+FAR_MORE = 10
+"""From so many times on, per cent say little."""
+SHARED_DISPATCH = "a dispatch that equal operations share counts to one of them"
 
 
 def short_name(dispatch: str) -> str:
@@ -82,6 +85,8 @@ def comparison_of_profiles(before: Profile, after: Profile) -> list[str]:
     rest = [each for each in changes if each.change and each not in listed]
     table = plain_rows(rows, headers=("before", "after", "change", "", "operation", "dispatches")).splitlines()
     lines = [_title(shared), f"before: {sides[0]}", *total_lines(before)[:1], f"after: {sides[1]}", *total_lines(after)]
+    if listed:
+        lines.append(SHARED_DISPATCH)
     if not same_model(before, after):
         lines.append("both read different MLIR: operations with the same text are one")
     more = f"{counted(len(rest), 'further operation')} changed: {sum(each.change for each in rest):+,} instructions"
@@ -98,10 +103,11 @@ def _dispatches(number: int, which: str = "") -> str:
 
 
 def ratio_words(change: OperationChange) -> str:
-    """`-12.3 %`; `new`, `gone`."""
+    """`-12.3 %`, `41 times`, `new`, `gone`."""
     if not change.before or not change.after:
         return "gone" if change.before else "new"
-    return f"{100 * (change.after / change.before - 1):+.3g} %"
+    ratio = change.after / change.before
+    return f"{ratio:,.0f} times" if ratio >= FAR_MORE else f"{100 * (ratio - 1):+.3g} %"
 
 
 def where_words(operation: ModelOperation | None, source: str) -> str:

@@ -133,6 +133,11 @@ def test_two_releases_that_execute_the_same_say_so():
     assert "no operation changed" in comparison_of_profiles(APART, APART)
 
 
+def test_what_is_many_times_as_much_is_said_in_times():
+    few, many = (profile(release, dispatch("0", {10: count})) for release, count in (("3.8.0", 7), ("3.9.0", 7000)))
+    assert "  1,000 times  " in "\n".join(comparison_of_profiles(few, many))
+
+
 def test_the_comparison_names_both_sides_and_the_cuts():
     text = "\n".join(comparison_of_profiles(APART, FUSED))
     assert "before: compiler 3.8.0\n1,100 instructions a call" in text

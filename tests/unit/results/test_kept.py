@@ -58,7 +58,8 @@ def test_each_published_run_comes_back_whole_and_small(path, tmp_path):
     assert new and keep_run(run, tmp_path) == (kept, False)
     assert replace(read_kept(kept), source="") == replace(run, source="")
     assert keep_run(read_kept(kept), tmp_path) == (kept, False)
-    assert kept.stat().st_size < 64_000 and kept.stat().st_size < path.stat().st_size / 8
+    most = 96_000 if run.profiles else 64_000  # thousands of dispatches, each with numbers of its own
+    assert kept.stat().st_size < most and kept.stat().st_size < path.stat().st_size / 8
 
 
 def test_a_run_is_found_by_its_date(run, tmp_path):
