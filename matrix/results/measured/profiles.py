@@ -6,6 +6,7 @@ Instructions are no speed.
 from __future__ import annotations
 
 import functools
+import math
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from matrix.results.run import Cell, Run, kept_with_run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
 
 NO_TIME = "instructions are counted, the same on every machine; they say nothing of how long each takes"
+ALL_NAMED = "all instructions of the module are in named dispatches."
 SPECIAL_KINDS = (OTHER_KIND, RUNTIME_KIND) = ("other", "the runtime")
 
 
@@ -139,13 +141,11 @@ def _blocks(run: Run) -> Iterator[Block]:
         yield grid([*by_axes(axes, lambda row: row.axes), *_row_columns(rows)], rows)
     if least := least_named(run):
         part, profile = least
-        place = ", ".join(
-            profile.axes[name] for name in differing(run.names, [each.axes for each in profiles], always="")
-        )
-        yield Words(
-            text=f"In each cell at least {100 * part:.2f} % of the module's instructions are in named dispatches; "
-            f"the least: {place}."
-        )
+        names = differing(run.names, [each.axes for each in profiles], always="")
+        place = ", ".join(profile.axes[name] for name in names)
+        least_part = f"at least {math.floor(10_000 * part) / 100:.2f} %"
+        said = f"{least_part} of the module's instructions are in named dispatches; the least: {place}."
+        yield Words(text=f"In each cell {said if part < 1 else ALL_NAMED}")
 
 
 PROFILES_SECTION = Section(name="profiles", blocks=_blocks)
