@@ -3,6 +3,9 @@
 Landlock: it writes in its own folder alone, uses no TCP, and signals no process but its own. Namespaces, where the
 machine allows them: its own /dev/shm, System V objects and no sockets of services. What a kernel lacks is left out.
 
+A job whose programs talk to each other by TCP gets a network of its own with nothing but a loopback, where the machine
+allows namespaces. Where not, it has no TCP either.
+
     python confine.py
 
 prints as JSON what this machine has. Standard library only, CPython 3.9 to 3.14.
@@ -12,8 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
+import socket
+import struct
 import sys
 from collections.abc import Iterator
 
@@ -43,7 +49,10 @@ SERVICES = (
 )
 """Landlock does not cover sockets with a path. Behind these are services that do things for their clients."""
 
-NEW_MOUNTS, NEW_IPC, NEW_USER = 0x00020000, 0x08000000, 0x10000000
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NETWORK = 0x00020000, 0x08000000, 0x10000000, 0x40000000
+SET_FLAGS, UP = 0x8914, 1
+"""Of a network interface."""
+LOOPBACK = "lo"
 NO_SUID, NO_DEVICES, READ_ONLY, BIND, RECURSIVE, PRIVATE = 2, 4, 1, 4096, 16384, 1 << 18
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -64,10 +73,23 @@ def landlock_version() -> int:
     return max(0, LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(GET_VERSION)))
 
 
-def shut_in(*folders: str, memory_bytes: int) -> None:
-    """Confines this process and all that it starts: `folders` are where it may write."""
+def shut_in(*folders: str, memory_bytes: int, loopback: bool = False) -> None:
+    """Confines this process and all that it starts: `folders` are where it may write. `loopback`: its programs talk to
+    each other by TCP."""
     own = with_own_memory(memory_bytes)
-    restrict(*folders, *([SHARED_MEMORY] if own else []))
+    restrict(*folders, *([SHARED_MEMORY] if own else []), tcp=loopback and with_own_network())
+
+
+def with_own_network() -> bool:
+    """Gives this process a network with a loopback alone. False where the machine does not allow it, and there is
+    another interface."""
+    try:
+        _check(LIBC.unshare(NEW_NETWORK))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_one:
+            fcntl.ioctl(any_one, SET_FLAGS, struct.pack("16sh14x", LOOPBACK.encode(), UP))
+    except OSError:
+        pass
+    return [name for _, name in socket.if_nameindex()] == [LOOPBACK]
 
 
 def with_own_memory(memory_bytes: int) -> bool:
@@ -109,13 +131,15 @@ def shared_memory_bytes(pid: int) -> int:
     return (held.f_blocks - held.f_bfree) * held.f_frsize
 
 
-def restrict(*folders: str) -> None:
-    """Puts Landlock on this process: it writes below these folders alone. Does nothing where the kernel has none."""
+def restrict(*folders: str, tcp: bool = False) -> None:
+    """Puts Landlock on this process: it writes below these folders alone, and has TCP only if said. Does nothing where
+    the kernel has none."""
     version = landlock_version()
     if not version:
         return
     allowed = FILES | (REFER if version >= REFER_SINCE else 0) | (TRUNCATE if version >= TRUNCATE_SINCE else 0)
-    rules = _Ruleset(allowed | DEVICES, TCP if version >= TCP_SINCE else 0, SCOPED if version >= SCOPED_SINCE else 0)
+    network = TCP if version >= TCP_SINCE and not tcp else 0
+    rules = _Ruleset(allowed | DEVICES, network, SCOPED if version >= SCOPED_SINCE else 0)
     size = 8 if version < TCP_SINCE else 16 if version < SCOPED_SINCE else 24
     ruleset = _check(LIBC.syscall(CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), ctypes.c_uint32(0)))
     for folder in folders:

@@ -32,6 +32,7 @@ class Job:
         self.env: dict[str, str] = field(message, "env", dict)
         self.alone = message.get("alone") is True
         self.confined = message.get("confined") is True
+        self.loopback = message.get("loopback") is True
         self.writable: list[str] = field(message, "writable", list) if "writable" in message else []
         limits = field(message, "limits", dict)
         self.seconds_limit = field(limits, "seconds", numbers.Real)

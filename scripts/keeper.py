@@ -149,7 +149,7 @@ def _become_job(job: Job, output: int, line: socket.socket, *, keeper: int, warm
         children.restore_access()
         os.chdir(job.cwd)
         if job.confined:
-            confine.shut_in(job.cwd, *job.writable, memory_bytes=job.memory_limit)
+            confine.shut_in(job.cwd, *job.writable, memory_bytes=job.memory_limit, loopback=job.loopback)
         if job.output_limit:
             _, most = resource.getrlimit(resource.RLIMIT_FSIZE)  # a container or a user may have a lower one
             limit = job.output_limit if most == resource.RLIM_INFINITY else min(job.output_limit, most)

@@ -297,8 +297,8 @@ class Job:
     script: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
-    alone: bool = False
-    """No other job may run on the machine at the same time."""
+    alone: bool = False  # no other job may run on the machine at the same time
+    loopback: bool = False  # its programs talk to each other by TCP
     programs: tuple[str, ...] = ()
     """The inputs that it executes."""
 

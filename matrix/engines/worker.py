@@ -56,6 +56,8 @@ class Order:
     """It runs alone: it is not restricted to a share of the cores."""
     confined: bool = False
     """It writes in `cwd` and `writable` alone, as far as the kernel can see to that."""
+    loopback: bool = False
+    """A confined one has TCP, within a network of its own."""
     writable: tuple[str, ...] = ()
     """Folders that jobs share: caches of compilers."""
 
@@ -69,7 +71,7 @@ class Order:
             "log_bytes": self.limits.log_bytes,
             "output_bytes": self.limits.output_bytes,
         }
-        marks = {name: True for name in ("alone", "confined") if getattr(self, name)}
+        marks = {name: True for name in ("alone", "confined", "loopback") if getattr(self, name)}
         return {
             "type": "job",
             "id": self.job_id,

@@ -267,6 +267,8 @@ class _Graph:
         if kind.counted and not any(part.platform for part in parts):
             return "not counted: the target names no `counter`, an emulator that counts its instructions"
         build = next((part.build for part in parts if part.build), None)
+        if kind.packaged and (build or any(part.platform for part in parts)):
+            return "not timed: only a release's package has the tools for it, and they run on this machine"
         if build:
             return self._built_request(kind, build, parts)
         toolchain = next((part.toolchain for part in parts if part.toolchain), None)
@@ -326,16 +328,11 @@ class _Graph:
 def _obstacle(
     kind: StageKind, values: Sequence[AxisValue], request: EnvironmentRequest | str
 ) -> tuple[Outcome, str] | None:
-    if isinstance(request, str):
-        return Outcome.UNTESTED, request
-    if request.lock.refusal:
+    if isinstance(request, EnvironmentRequest) and request.lock.refusal:
         return Outcome.NOT_INSTALLABLE, request.lock.refusal
-    if kind.on_target:
-        reason = next((value.untested for value in values if value.untested), "")
-        if kind.alone and not reason:  # it times, and an emulator's times are nobody's
-            reason = next((value.untimed for value in values if value.untimed), "")
-        return (Outcome.UNTESTED, reason) if reason else None
-    return None
+    reasons = [value.untested or value.untimed * kind.alone for value in values] if kind.on_target else []
+    reason = next(filter(None, [*reasons, request if isinstance(request, str) else ""]), "")
+    return (Outcome.UNTESTED, reason) if reason else None
 
 
 @dataclass(slots=True, kw_only=True)

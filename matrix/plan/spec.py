@@ -128,8 +128,8 @@ class Spec:
 
     @property
     def timed(self) -> bool:
-        """Whether it asks for times."""
-        return any(kinds()[stage].alone for stage in self.stages)
+        """Whether it asks for times in rounds."""
+        return any(kinds()[stage].rounds for stage in self.stages)
 
     @property
     def own_toolchains(self) -> dict[str, CrossToolchain]:

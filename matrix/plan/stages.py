@@ -232,6 +232,7 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str]) -> J
         arguments=node.parameters if kind.script else (),
         limits=node.limits,
         alone=kind.alone,
+        loopback=kind.loopback,
         programs=kind.executable,
     )
 

@@ -49,6 +49,22 @@ def test_the_dispatch_of_a_linear_layer_its_operation_and_its_instructions(store
     assert "3,386" in again.out and "torch.aten.linear 4x32xf32" in again.out
 
 
+def test_both_tools_time_the_dispatch_of_a_linear_layer(store):
+    words = ("linear", "--times", "--compiler", "3.13.0")
+    (times,) = profiled(store, *words)["times"]
+    assert [(each["method"], each["calls"]) for each in times["methods"]] == [
+        ("tracy 0.11.2", 40),
+        ("iree-profile", 40),
+    ]
+    (dispatch,) = times["dispatches"]
+    assert dispatch["name"].endswith("dispatch_0_matmul_4x32x64_f32")
+    assert dispatch["instructions"] == LINEAR["3.13.0"]
+    assert 0 < dispatch["nanoseconds"] <= dispatch["quartiles"][0] and dispatch["nanoseconds"] < 20_000
+    again = good("profile", *words, "--store", store)
+    assert again.jobs_run == 0
+    assert "by tracy 0.11.2, 40 calls" in again.out and "iree-profile, 40 calls more" in again.out
+
+
 def test_a_module_without_debug_information_has_a_message_and_no_number(store):
     stripped = "--flags=--iree-llvmcpu-debug-symbols=false"
     ran = matrix("profile", "linear", "--compiler", "3.13.0", stripped, "--store", store)

@@ -8,7 +8,7 @@ from pathlib import Path
 from matrix.cli.arguments.results import add_results
 from matrix.cli.options import add_choice, add_engine
 
-PROFILE_PRESET, PEERS_PRESET = "profile", "profile_peers"
+PROFILE_PRESET, PEERS_PRESET, TIMED_PRESET = "profile", "profile_peers", "profile_times"
 
 
 def add_profile(command: argparse.ArgumentParser) -> None:
@@ -20,6 +20,13 @@ def add_profile(command: argparse.ArgumentParser) -> None:
         action="store_const",
         const=PEERS_PRESET,
         help="what each operation takes with ONNX Runtime and OpenVINO, by their own profilers",
+    )
+    command.add_argument(
+        "--times",
+        dest="preset",
+        action="store_const",
+        const=TIMED_PRESET,
+        help="how long each dispatch takes as well: keep the machine quiet",
     )
     add_engine(command)
     add_choice(command, model=False)

@@ -8,8 +8,9 @@ from argparse import Namespace
 
 from matrix.answers.profiled.published import MOST_SIDES, find_profiles
 from matrix.answers.profiled.words import comparison_of_profiles, profile_lines, profiles_document
-from matrix.cli.arguments.profile import PEERS_PRESET, PROFILE_PRESET
+from matrix.cli.arguments.profile import PEERS_PRESET, PROFILE_PRESET, TIMED_PRESET
 from matrix.cli.peers import profile_peers
+from matrix.cli.profiling.timed import times_said
 from matrix.core.disk import write_output
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.text import escape_controls
@@ -28,20 +29,21 @@ PROFILE_TIP = "`why` with the same words says more; a target with a `counter` ca
 def do_profile(options: Namespace) -> int:
     """Prints one profile, or two compared by operation: of published runs, or after running what is missing."""
     options.model = [options.models]
+    if options.results and options.preset != PROFILE_PRESET:
+        word = "--peers" if options.preset == PEERS_PRESET else "--times"
+        raise UsageError(
+            f"--results: read it beside {word}, expected one of them",
+            tip="times are measured here",
+        )
     if options.preset == PEERS_PRESET:
-        if options.results:
-            raise UsageError(
-                "--results: read it beside --peers, expected one of them",
-                tip="times of other systems are measured here",
-            )
         return profile_peers(options)
-    if options.results:
-        profiles = _published(options)
-    elif (run := _measured(options)) is None:
+    run = None if options.results else _measured(options)
+    if run is None and not options.results:
         return EXIT_INTERRUPTED
-    else:
-        profiles = _of_cells(run)
-    if options.format == "json":
+    profiles = _of_cells(run) if run else _published(options)
+    if options.preset == TIMED_PRESET and run:
+        said = times_said(options, run, profiles)
+    elif options.format == "json":
         said = json.dumps(profiles_document(profiles), indent=1)
     else:
         lines = comparison_of_profiles(*profiles) if len(profiles) == MOST_SIDES else profile_lines(profiles[0])

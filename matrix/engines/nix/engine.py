@@ -241,6 +241,7 @@ class NixEngine:
                 limits=job.limits,
                 alone=job.alone,
                 confined=is_confined(),
+                loopback=job.loopback,
             )
         )
 

@@ -249,6 +249,7 @@ class VenvEngine:
                 limits=job.limits,
                 alone=job.alone,
                 confined=is_confined(),
+                loopback=job.loopback,
                 writable=_caches(environment),
             )
         )

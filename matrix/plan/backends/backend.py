@@ -99,6 +99,13 @@ class StageKind:
     """Seconds for shipped models that take much longer or shorter."""
     strip: Callable[[bytes], bytes] | None = None
     """Removes host names and paths from an output before it is stored."""
+    keep: Callable[[str, bytes], bytes] | None = None
+    """Makes what is stored of an output (its name, its content), where that is another form. Raises FileFault where it
+    is not whole: the job is done again; NotRunnable where it says nothing: the cell is not measured."""
+    loopback: bool = False
+    """Its programs talk to each other by TCP: it gets a loopback of its own."""
+    packaged: bool = False
+    """Its tools are in a release's package alone, and it runs on this machine alone."""
     read: Callable[[Mapping[str, bytes]], Mapping[str, Json]] | None = None
     """Makes measurements for the results from its outputs and its log (name -> content). Empty: no measurements."""
     reads: tuple[str, ...] = ()

@@ -88,7 +88,7 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     if target.emulator:
         platform = _platform(target, target.emulator, spec)
         for kind in _kinds(spec):
-            if kind.on_target and not kind.rounds and not kind.counted:
+            if kind.on_target and not kind.alone and not kind.counted:
                 parts[kind.name] = replace(parts.get(kind.name, Part()), platform=platform)
         note = EMULATED + " ".join(platform.emulator)
     return AxisValue(

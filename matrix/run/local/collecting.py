@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matrix.core.disk import NO_SPACE, disk_errors, disk_full
+from matrix.core.errors import FileFault, NotRunnable
 from matrix.core.records import Artifact, JobEnd
 from matrix.plan.stages import kinds
 from matrix.run.executor import Work
 from matrix.run.store import Store
 
 MOST_OUTPUTS = 10_000
+NOT_MEASURED = "not measured: "
+"""Before the reason in the log of a job that ended well and says nothing: `matrix/data/signatures.toml` has it."""
 STRIPPED_BYTES = 64 << 20
 """Of an output that is read whole, because something private is stripped from it."""
 
@@ -53,17 +56,22 @@ class Collector:
     def _taken(self, work: Work, end: JobEnd, files: Mapping[str, Path]) -> Collected:
         if too_much := _beyond_limits(work, files):
             return Collected(end=replace(end, end="over_limit", error=too_much))
-        strip = kinds()[work.job.stage].strip
+        strip, keep = kinds()[work.job.stage].strip, kinds()[work.job.stage].keep
         if strip:
             end = replace(end, log=strip(end.log.encode()).decode())
         if unreadable := _make_readable(files):
             return Collected(end=replace(end, error=unreadable))
-        if strip:
-            for path in files.values():
-                stripped = strip(path.read_bytes())
+        for name, path in files.items():
+            try:
+                kept = keep(name, path.read_bytes()) if keep else strip(path.read_bytes()) if strip else None
+            except FileFault as fault:
+                return Collected(end=replace(end, end="lost", error=str(fault)))
+            except NotRunnable as reason:
+                return Collected(end=replace(end, exit_code=1, log=f"{end.log}\n{NOT_MEASURED}{reason}\n"))
+            if kept is not None:
                 with disk_errors(path.parent):
                     path.unlink()
-                    path.write_bytes(stripped)
+                    path.write_bytes(kept)
         return Collected(end=end, outputs=tuple(self._store.put(path, name) for name, path in sorted(files.items())))
 
 

@@ -245,6 +245,19 @@ def test_what_a_confined_job_can_do(confined, tmp_path):
     assert (end["end"], end["exit_code"], end["log"]) == ("exited", 0, "[1, 2]\n")
 
 
+def test_programs_of_a_job_talk_by_tcp_within_a_network_of_its_own(confined):
+    """Where the machine forbids namespaces, it has no TCP."""
+    code = (
+        "server = socket.create_server(('127.0.0.1', 0)); own = socket.create_connection(server.getsockname(), 2)\n"
+        "print([name for _, name in socket.if_nameindex()])\n"
+        "try: socket.create_connection(('127.0.0.1', PORT), 2)\n"
+        "except ConnectionRefusedError: print('nobody else')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        end = confined(code.replace("PORT", str(server.getsockname()[1])), loopback=True)
+    assert end["log"] == "['lo']\nnobody else\n" or (REFUSED in end["log"] and "bind" in end["log"]), end
+
+
 def test_a_cache_that_jobs_share_can_be_written_and_nothing_beside_it(confined, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "link").symlink_to("cache")

@@ -83,25 +83,33 @@ def test_each_value_touches_its_own_stages_only():
     pins = (("iree-base-compiler", "3.0.0"),)
     compiler = Part(pins=pins, python=spec.tools_python, renamed=(*COMPILER_RENAMED[1][1], *COMPILER_RENAMED[2][1]))
     assert parts("compiler", "3.0.0") == {"import": compiler, "compile": compiler, "cut": compiler}
-    assert set(parts("runtime", "3.0.0")) == {"run", "interpret", "count", "profile"}
+    assert set(parts("runtime", "3.0.0")) == {"run", "interpret", "count", "profile", "dispatch_times"}
     assert parts("torch", "2.9.1") == {"export": Part(pins=(("torch", "2.9.1"),))}
     assert list(parts("turbine", "3.9.0")) == ["export"]
     assert parts("python", "3.10") == {"export": Part(python="3.10")}
-    assert set(parts("target", "x86_64")) == {"compile", "cut", "run", "interpret", "count", "profile"}
+    assert set(parts("target", "x86_64")) == {
+        "compile",
+        "cut",
+        "run",
+        "interpret",
+        "count",
+        "profile",
+        "dispatch_times",
+    }
     assert parts("flags", "default") == {}
     assert parts("flags", "o3") == dict.fromkeys(("compile", "cut"), Part(flags=("-O3",)))
     run = Part(flags=("-v",))
-    like_run = dict.fromkeys(("run", "interpret", "count", "profile"), run)
+    like_run = dict.fromkeys(("run", "interpret", "count", "profile", "dispatch_times"), run)
     assert parts("size", "a") == dict.fromkeys(("compile", "cut"), Part(flags=("-Os",))) | like_run
     assert parts("size", "b") == {}
-    assert set(parts("model", "linear")) == {"export", "cut", "run", "interpret", "count", "profile"}
+    assert set(parts("model", "linear")) == {"export", "cut", "run", "interpret", "count", "profile", "dispatch_times"}
 
 
 def test_a_given_model_brings_its_artifacts_and_has_no_export():
     value = axis_value("model", "given", spec_of(), catalogue())
     assert [name for name, _, _ in value.given] == ["module.mlir", "input_0.npy", "expected_0.npy"]
     called = Part(parameters=(("function", "forward"),))
-    assert dict(value.parts) == dict.fromkeys(("cut", "run", "interpret", "count", "profile"), called)
+    assert dict(value.parts) == dict.fromkeys(("cut", "run", "interpret", "count", "profile", "dispatch_times"), called)
 
 
 def test_a_foreign_target_says_why_it_is_untested():

@@ -150,7 +150,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ('[axis.size."a b"]', "axis.size.a b: read 'a b', expected a name of letters, digits and . _ + -"),
         ('[axis.size."\\u0001"]', "expected a name of letters, digits and . _ + -"),
         ('[models."a=b"]\nfile = "x.py"', "models.a=b: read 'a=b', expected a name of letters"),
-        ("[models.m]", "models.m: read none, expected one of `file` (Python), `mlir`, `onnx`, `vmfb` and `tflite`"),
+        ("[models.m]", "models.m: read none, expected one of `file` (Python), `mlir`, `onnx`, `vmfb`, `tflite` and"),
         (
             "[models.m]\nfile = 'a'\nmlir = 'b'",
             "models.m: read file and mlir, expected one of `file`",

@@ -48,6 +48,16 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         {"reason": "AVX-512 code, which this emulator does not have: compile for x86-64-v3 or less"},
     ),
     (
+        "times-refused",
+        "dispatch times: refused: this runtime has no _runtime_libs_tracy/iree-tracy-capture, which wheels have",
+        {"reason": "this runtime has no _runtime_libs_tracy/iree-tracy-capture, which wheels have"},
+    ),
+    (
+        "times-refused",
+        "Saving trace... done!\nnot measured: no dispatch ran on the thread that called the module",
+        {"reason": "no dispatch ran on the thread that called the module"},
+    ),
+    (
         "tflite-op",
         "Didn't find op for builtin opcode 'FULLY_CONNECTED' version '99'. An older version of this builtin "
         "might be supported. Are you using an old TFLite binary with a newer model?\nRegistration failed.",

@@ -12,18 +12,24 @@ from queue import SimpleQueue
 
 import pytest
 from answering import NOISY, plan_in
+from tracy_files import capture
 
+from matrix.artifacts.timings.dispatch_times import read_kept_times
 from matrix.core.errors import DiskFull
 from matrix.core.records import Job, JobEnd, Limits, Outcome
 from matrix.engines.contract import outputs_in
+from matrix.plan.backends.iree.names import DISPATCH_TIMES
+from matrix.plan.backends.iree.timing import TIMED_CALLS, TRACED_FILE
 from matrix.plan.stages import complete
 from matrix.results.judge import outcome_of
+from matrix.results.signatures import recognise
 from matrix.run.executor import Work
 from matrix.run.local import collecting
 from matrix.run.local.collecting import Collected, Collector
 from matrix.run.store import Store
 
 JOB = Job(key="k", stage="run", label="", environment="", inputs=(), outputs=("output_*.npy",))
+TIMES_JOB = replace(JOB, stage=DISPATCH_TIMES, outputs=(TRACED_FILE,))
 GOOD = JobEnd(key="k", end="exited", log="Running /srv/x/tool\n")
 
 
@@ -54,9 +60,9 @@ def collect(store, folder, tmp_path) -> Callable[..., Collected]:
     return take
 
 
-def judged(found: Collected) -> Outcome:
+def judged(found: Collected, job: Job = JOB) -> Outcome:
     assert found.fault is None
-    whole = complete(JOB, [artifact.name for artifact in found.outputs])
+    whole = complete(job, [artifact.name for artifact in found.outputs])
     return outcome_of(found.end, has_outputs=whole, recognised=None)
 
 
@@ -159,3 +165,30 @@ def test_what_is_private_is_stripped_from_a_benchmark_unless_it_is_too_large(col
     (folder / "benchmark.json").write_bytes(NOISY)
     monkeypatch.setattr(collecting, "STRIPPED_BYTES", 10)
     assert collect(stage="benchmark", pattern="benchmark.json").end.end == "over_limit"
+
+
+def times(collect, folder, content: bytes) -> Collected:
+    (folder / TRACED_FILE).write_bytes(content)
+    return collect(stage=DISPATCH_TIMES, pattern=TRACED_FILE)
+
+
+def test_of_a_capture_names_and_times_are_kept(collect, folder, store):
+    found = times(collect, folder, capture([[("main$async_dispatch_0", [5])]] * TIMED_CALLS))
+    (kept,) = found.outputs
+    assert read_kept_times(store.read(kept.digest), "kept").least == 5
+    assert found.end.log == "" and judged(found, TIMES_JOB) is Outcome.PASSED
+
+
+@pytest.mark.parametrize("content", [b"", b"no capture", b"tr\xfdP\x01\x04\xff\xff"])
+def test_a_capture_that_is_not_whole_is_our_fault_and_leaves_nothing(collect, folder, content):
+    found = times(collect, folder, content)
+    assert found.outputs == ()
+    assert judged(found, TIMES_JOB) is Outcome.INFRASTRUCTURE
+    assert found.end.error.startswith(f"{TRACED_FILE}: byte ")
+
+
+def test_a_capture_without_a_dispatch_is_not_measured_with_the_reason(collect, folder):
+    found = times(collect, folder, capture([[]] * TIMED_CALLS))
+    assert found.outputs == ()
+    signature = recognise(found.end.log, stage=DISPATCH_TIMES)
+    assert signature and signature.name == "times-refused" and "no dispatch ran on the thread" in signature.means

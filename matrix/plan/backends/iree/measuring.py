@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from matrix.artifacts.benchmark import read_benchmark, strip_private_data
 from matrix.core.records import Limits
 from matrix.plan.backends.backend import INPUT, JOB_LOG, StageKind
-from matrix.plan.backends.iree import counting
+from matrix.plan.backends.iree import counting, timing
 from matrix.plan.backends.iree.environments import FLAGS, RUNTIME
 from matrix.plan.backends.iree.names import (
     BENCHMARK,
     BUILD,
     COMPILE,
     COUNT,
+    DISPATCH_TIMES,
     PARAMETERS,
     PROFILE,
     RUN,
@@ -64,6 +65,29 @@ PROFILING = replace(
     needed=(counting.COUNTS_FILE, counting.BLOCKS_FILE),
     counted=counting.PROFILER,
     read=counting.read_profiled,
+)
+TIMING_DISPATCHES = StageKind(
+    name=DISPATCH_TIMES,
+    environment=RUNTIME,
+    inputs=(VMFB, INPUT, PARAMETERS),
+    outputs=(timing.TRACED_FILE, timing.PROFILED_FILE),
+    needed=(timing.TRACED_FILE,),
+    axes=(RUNTIME, FLAGS),
+    command=lambda given: (*timing.TIMING_WORDS, *tool_words(BENCHMARKER, given), *given.flags),
+    programs=(timing.TIMING_PROGRAM,),
+    after=(COMPILE, RUN),
+    judged=False,
+    on_target=True,
+    alone=True,
+    packaged=True,
+    loopback=True,
+    like=RUN,
+    limits=Limits(seconds=600, memory_bytes=8 << 30),
+    typical_seconds=3.0,
+    strip=strip_private_data,
+    keep=timing.keep_times,
+    read=timing.read_dispatch_times,
+    reads=(timing.TRACED_FILE, timing.PROFILED_FILE),
 )
 BENCHMARKING = StageKind(
     name=BENCHMARK,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matrix.plan.backends.backend import Given
 
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
-RUN, COUNT, PROFILE, BENCHMARK = "run", "count", "profile", "benchmark"
+RUN, COUNT, PROFILE, DISPATCH_TIMES, BENCHMARK = "run", "count", "profile", "dispatch_times", "benchmark"
 CUT, INTERPRET = "cut", "interpret"
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"

@@ -10,7 +10,7 @@ from matrix.core.records import Limits
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, StageKind
 from matrix.plan.backends.iree.cutting import CUTTING, INTERPRETING
 from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
-from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILING
+from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILING, TIMING_DISPATCHES
 from matrix.plan.backends.iree.names import (
     BUILD,
     COMPILE,
@@ -171,5 +171,6 @@ STAGES = (
     INTERPRETING,
     COUNTING,
     PROFILING,
+    TIMING_DISPATCHES,
     BENCHMARKING,
 )
