@@ -92,6 +92,15 @@ COUNTED = CostMeasure(
     less="fewer",
 )
 """Instructions of a call. They are no speed, and have no noise: they say what times leave undecided."""
+MISSED = CostMeasure(
+    name="misses of a first-level cache",
+    value=lambda _: None,
+    words=instruction_words,
+    within=COUNTS_WITHIN,
+    more="more",
+    less="fewer",
+)
+"""Of a cache that is simulated: a large change of them beside few instructions says that memory decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +144,9 @@ class CostChange:
 
 
 def cost_changes(runs: Sequence[Run], axis: str, before: str, after: str) -> tuple[CostChange, ...]:
-    """Every measure of every place that both releases have in one table of times, and its instructions where they are
-    counted, the largest change first. Times of different runs are not compared: they may be of different machines."""
+    """Every measure of every place that both releases have in one table of times, and its instructions and misses where
+    they are counted, the largest change first. Times of different runs are not compared: they may be of different
+    machines."""
     having = [run for run in runs if {before, after} <= run.by_label.get(axis, {}).keys()]
     found = [change for run in having for change in _of_run(run, axis, before, after)]
     found += [change for run in having for change in _counted(run, axis, before, after)]
@@ -160,15 +170,16 @@ def _of_run(run: Run, axis: str, before: str, after: str) -> Iterator[CostChange
 
 def _counted(run: Run, axis: str, before: str, after: str) -> Iterator[CostChange]:
     for series in count_series(run):
-        counts = series.instructions
-        if axis in (series.axis, *series.following) and {before, after} <= counts.keys():
+        for measure, counts in ((COUNTED, series.instructions), (MISSED, series.misses)):
+            if axis not in (series.axis, *series.following) or not {before, after} <= counts.keys():
+                continue
             ratio = counts[after] / counts[before]
             same = abs(ratio - 1) <= COUNTS_WITHIN
-            verdict = str(Verdict.SAME) if same else COUNTED.more if ratio > 1 else COUNTED.less
+            verdict = str(Verdict.SAME) if same else measure.more if ratio > 1 else measure.less
             yield CostChange(
                 run=run,
                 axes=series.place,
-                measure=COUNTED,
+                measure=measure,
                 before=counts[before],
                 after=counts[after],
                 ratio=ratio,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from matrix.core import processes
 from matrix.core.disk import disk_errors
 from matrix.core.errors import EngineMissing, LockFault, NotRunnable
-from matrix.core.keys import sha256
+from matrix.core.keys import digest, sha256
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, Tree, read_set, unpack_debs
 from matrix.images.workshop import Workshop
 from matrix.plan.backends.iree.counting import COUNTER, PROFILER
@@ -33,10 +34,11 @@ class Plugin:
 
 
 PLUGIN_HEADER = "plugin.h"
+MACHINE_FILE = "machine.toml"
 COUNTER_SET = "counter"
 """The set of packages with the emulators that load plugins, and the folder of an environment with a link to it."""
 PLUGINS: Mapping[str, Plugin] = {
-    COUNTER: Plugin(file="counter.so", sources=("counter.c",), pinned="counter.sha256"),
+    COUNTER: Plugin(file="counter.so", sources=("counter.c", "cache.c", "host.c"), pinned="counter.sha256"),
     PROFILER: Plugin(
         file="profiler.so", sources=("counter.c", "blocks.c"), pinned="profiler.sha256", flags=("-DBLOCKS",)
     ),
@@ -57,9 +59,18 @@ PLUGIN_FLAGS += ("-nostdlib", "-shared", "-Wl,--build-id=none")
 """No library is linked: the emulator has what the plugin calls."""
 PLUGIN_TIP = "restore images/counter from the repository; after a change of one's own, pin the new sha256"
 START_SCRIPT = """#!/bin/sh
-# Starts the locked emulator on its own C library.
+# Starts the locked emulator on its own C library. Where the stack of the program begins depends on the lengths of its \
+path
+# and of its variables: it has the same path in every folder, and no variable but the time zone.
 here=${{0%/*}}
-exec "$here/{set}/{loader}" --library-path "$here/{set}/{libraries}" "$here/{set}/usr/bin/{name}" "$@"
+exec 9<"$here"
+for word do
+  shift
+  case $word in "$here"/*) word=/proc/self/fd/9${{word#"$here"}} ;; esac
+  set -- "$@" "$word"
+done
+exec /usr/bin/env -i TZ=UTC0 "$here/{set}/{loader}" --library-path "$here/{set}/{libraries}" \
+"$here/{set}/usr/bin/{name}" "$@"
 """
 COUNTER_LOADER, COUNTER_LIBRARIES = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu"
 
@@ -78,7 +89,9 @@ class Counter:
                 f"the counter {name} is a program of {TOOLS_MACHINE}, this machine is {os.uname().machine}",
                 tip=f"count on a machine of {TOOLS_MACHINE}: instructions are the same on each",
             )
-        return f"{name} of {self._lock(COUNTER_SET).on(TOOLS_MACHINE).layer} with {self._pinned(PLUGINS[word])}"
+        emulator = self._lock(COUNTER_SET).on(TOOLS_MACHINE).layer
+        around = digest([START_SCRIPT, self._machine_files()])
+        return f"{name} of {emulator} with {self._pinned(PLUGINS[word])} in {around}"
 
     def install(self, name: str, word: str, root: Path) -> Path:
         """Puts the plugin that `word` means into an environment, and a link to the emulators. Returns the program that
@@ -99,6 +112,29 @@ class Counter:
         )
         place.chmod(0o755)
         return place
+
+    def furnish(self, libraries: Path, place: Path) -> None:
+        """Makes `place` the root folder that a counted program sees: the C library at `libraries`, and the files of a
+        machine that is the same everywhere. Raises LockFault."""
+        files = self._machine_files()
+        own = {name.partition("/")[0] for name in files}
+        place.mkdir()
+        for entry in sorted(libraries.iterdir()):
+            if entry.name not in own:
+                inside = entry.is_relative_to(self.store)
+                (place / entry.name).symlink_to(os.path.relpath(entry, place) if inside else entry)
+        for name, content in files.items():
+            path = place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+
+    def _machine_files(self) -> dict[str, str]:
+        path = self._folder / MACHINE_FILE
+        try:
+            files = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise LockFault(f"{path.name} cannot be read: {error}", tip="restore it from the repository") from error
+        return {name: str(content) for name, content in files.items()}
 
     def _compile(self, plugin: Plugin, root: Path) -> None:
         place = root / plugin.file

@@ -141,7 +141,7 @@ def _second(value: Callable[[Any], Any], row: tuple[Cell, Mapping[str, Any]]) ->
 
 
 def _measures(run: Run) -> Iterator[Block]:
-    """Cells that share their measuring jobs share a row."""
+    """Cells that share their measuring jobs share a row. A figure that an older run has nowhere has no column."""
     measured = _measured(run)
     rows: dict[tuple[str, ...], tuple[Cell, Mapping[str, Any]]] = {}
     for cell in run.cells:
@@ -150,7 +150,9 @@ def _measures(run: Run) -> Iterator[Block]:
             rows.setdefault(jobs, (cell, measured[cell.name]))
     if rows:
         axes = differing(run.names, [cell.axes for cell, _ in rows.values()], always=run.axes[0].name)
-        columns = [replace(each, value=partial(_second, each.value)) for each in MEASURES]
+        figures = [each for _, each in rows.values()]
+        found = [each for each in MEASURES if any(each.value(row) is not None for row in figures)]
+        columns = [replace(each, value=partial(_second, each.value)) for each in found]
         yield Words(text="what the stages measured")
         yield grid([*by_axes(axes, lambda row: row[0].axes), *columns], rows.values())
     lacking = Counter(

@@ -17,15 +17,16 @@ def axes_of(place: Place) -> dict[str, str]:
     return {"model": model, "compiler": release, "runtime": release, "target": target, "flags": "default"}
 
 
-def counted_run(counts: Mapping[Place, int | None]) -> Run:
-    """A run on the runtime of each compiler's own release; None is a cell that was not counted."""
+def counted_run(counts: Mapping[Place, int | None], misses: Mapping[Place, int] | None = None) -> Run:
+    """A run on the runtime of each compiler's own release; None is a cell that was not counted. Without `misses` it is
+    as runs were that had none."""
     jobs, cells = {}, []
     for place, count in counts.items():
         key = "count " + " ".join(place)
         jobs[key] = FinishedJob(
             key=key, stage="count", outcome=Outcome.PASSED, lock="", exit_code=0, signal=0, seconds=1.0,
             cpu_seconds=1.0, peak_bytes=None, finished_at="2026-11-23T05:00:00Z",
-            measurements={} if count is None else {"instructions": count, "loads": 1, "stores": 2},
+            measurements=_measured(count, (misses or {}).get(place)),
         )  # fmt: skip
         cells.append(Cell(axes=axes_of(place), outcome=Outcome.PASSED, beside=(key,)))
     names = ("model", "compiler", "runtime", "target", "flags")
@@ -38,6 +39,13 @@ def counted_run(counts: Mapping[Place, int | None]) -> Run:
         for name in names
     )
     return Run(preset="cost", question="What?", axes=axes, cells=tuple(cells), jobs=jobs)
+
+
+def _measured(count: int | None, misses: int | None) -> dict[str, int]:
+    if count is None:
+        return {}
+    missed = {} if misses is None else {"d1_misses": misses}
+    return {"instructions": count, "loads": 1, "stores": 2, **missed}
 
 
 def timed_run(seconds: Mapping[Place, tuple[float, str]]) -> Run:

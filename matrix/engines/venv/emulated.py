@@ -66,7 +66,7 @@ class EmulatedEnvironments:
         program = self._program(platform, root)
         _link(root / EMULATOR, program)
         if _uses_sysroot(platform):
-            _link(root / ROOT, self._sysroot(request))
+            self._place_libraries(request, root / ROOT)
         places = {SYSROOT: f"{{root}}/{ROOT}", **{word: f"{{root}}/{each.file}" for word, each in PLUGINS.items()}}
         words = [functools.reduce(lambda said, pair: said.replace(*pair), places.items(), word) for word in platform.emulator]
         environment = Environment(
@@ -176,6 +176,14 @@ class EmulatedEnvironments:
             return tree.path / platform.packages.partition("/")[2]
         base = self._base(request)
         return unpack_debs(base, platform.machine, self.store, source=lambda: self.shop.sources).path
+
+    def _place_libraries(self, request: EnvironmentRequest, place: Path) -> None:
+        """The C library as a folder of the environment: a link, but where instructions are counted."""
+        found = self._sysroot(request)
+        if _plugin(_platform(request)):
+            self._counter.furnish(found, place)
+        else:
+            _link(place, found)
 
     def _set(self, packages: str) -> ToolLock:
         return read_set(self.shop.images / "armv6", packages.partition("/")[0])

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from matrix.core.versions import releases_first
-from matrix.plan.backends.iree.counting import COUNT_FIGURES
+from matrix.plan.backends.iree.counting import COUNT_FIGURES, MISSES
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.results.run import Run, kept_with_run
@@ -40,6 +40,8 @@ class CountSeries:
     """Axes that have the label of the release in each cell."""
     apart: tuple[str, ...] = ()
     """Further axes on which the series of the run differ."""
+    misses: Mapping[str, int] = field(default_factory=dict)
+    """Of the cache, where the run has them; older ones have none."""
 
     @property
     def name(self) -> str:
@@ -70,8 +72,12 @@ class RankedBeside:
 @kept_with_run
 def counted_cells(run: Run) -> Sequence[tuple[Mapping[str, str], int]]:
     """The labels and the instructions of each cell that passed and was counted."""
-    counts = {key: job.measurements.get(INSTRUCTIONS) for key, job in run.jobs.items()}
-    counted = {key: count for key, count in counts.items() if isinstance(count, int) and count > 0}
+    return _figures(run, INSTRUCTIONS)
+
+
+def _figures(run: Run, name: str) -> Sequence[tuple[Mapping[str, str], int]]:
+    figures = {key: job.measurements.get(name) for key, job in run.jobs.items()}
+    counted = {key: count for key, count in figures.items() if isinstance(count, int) and count > 0}
     if not counted:
         return ()
     found = ((cell, [counted[key] for key in cell.evidence if key in counted]) for cell in run.cells if cell.passed)
@@ -94,19 +100,26 @@ def count_series(run: Run) -> tuple[CountSeries, ...]:
     for name, label in (pair for place in places for pair in place if pair[0] not in FIRST_AXES):
         labels.setdefault(name, set()).add(label)
     apart = tuple(name for name, found in labels.items() if len(found) > 1)
-    return tuple(_series(axis, dict(place), found, apart) for place, found in places.items() if len(found) > 1)
+    missed = {tuple(axes.items()): count for axes, count in _figures(run, MISSES)}
+    return tuple(_series(axis, dict(place), found, apart, missed) for place, found in places.items() if len(found) > 1)
 
 
 def _series(
-    axis: str, place: Mapping[str, str], found: Mapping[str, tuple[Mapping[str, str], int]], apart: tuple[str, ...]
+    axis: str,
+    place: Mapping[str, str],
+    found: Mapping[str, tuple[Mapping[str, str], int]],
+    apart: tuple[str, ...],
+    missed: Mapping[tuple[tuple[str, str], ...], int],
 ) -> CountSeries:
     order = releases_first(found)
+    misses = {label: missed.get(tuple(found[label][0].items())) for label in order}
     return CountSeries(
         axis=axis,
         place=place,
         instructions={label: found[label][1] for label in order},
         axes=tuple(found[label][0] for label in order),
         apart=apart,
+        misses={label: count for label, count in misses.items() if count is not None},
         following=tuple(name for name in found[order[0]][0] if name != axis and _follows(name, found)),
     )
 

@@ -24,8 +24,8 @@ WHOLE = [[25671, 4720, 12473], [25207, 4489, 12367], [25351, 4519, 12362], [2524
 STAGES = 'stages = ["export", "compile", "run", "count"]\n'
 
 
-def counts(calls: object) -> dict[str, bytes]:
-    return {COUNTS_FILE: json.dumps({"machine": "x86_64", "calls": calls}).encode()}
+def counts(calls: object, **more: object) -> dict[str, bytes]:
+    return {COUNTS_FILE: json.dumps({"machine": "x86_64", "calls": calls, **more}).encode()}
 
 
 def planned(body: str, *, stages: str = STAGES) -> Plan:
@@ -43,6 +43,17 @@ def test_the_fourth_call_counts_without_the_clock():
     assert read_counts(counts(WHOLE)) == {"instructions": 25141, "loads": 4481, "stores": 12324}
 
 
+def test_the_misses_are_those_of_the_last_call_and_need_not_be_there():
+    figures = {"instructions": 25141, "loads": 4481, "stores": 12324}
+    assert read_counts(counts(WHOLE, d1_misses=[291])) == {**figures, "d1_misses": 291}
+    assert read_profiled(counts(WHOLE, d1_misses=[291])) == {"profiled_instructions": 25141}
+
+
+@pytest.mark.parametrize("misses", [[], [1, 2], 291, None, "291", ["291"], [-1], [1.5], [True], {"a": 1}])
+def test_misses_that_are_something_else_are_no_number(misses):
+    assert read_counts(counts(WHOLE, d1_misses=misses)) == {}
+
+
 @pytest.mark.parametrize("calls", [
     [], WHOLE[:4], [*WHOLE, WHOLE[0]], None, 3, [[1, 2]] * 5, [["1", "2", "3"]] * 5, [[1.5, 2, 3]] * 5,
     [*WHOLE[:3], [5, 5, 5], [106, 35, 18]], [[True, True, True]] * 4 + [[0.0, 0, 0]],
@@ -57,7 +68,7 @@ def test_a_torn_file_is_no_number(content):
 
 
 def test_the_plugin_and_the_reader_agree_on_the_number_of_calls():
-    source = (ROOT / "images" / "counter" / "counter.c").read_text()
+    source = (ROOT / "images" / "counter" / "plugin.h").read_text()
     assert re.findall(r"enum \{ CALLS = (\d+),", source) == [str(COUNTED_CALLS)]
 
 

@@ -109,6 +109,23 @@ def test_a_diff_of_two_releases_has_the_counts(axis, before, after, verdict, wor
     assert not {"slower", "faster"} & {change.measure.more, change.measure.less}
 
 
+def test_a_diff_has_the_misses_too_and_an_older_run_none():
+    places = [("mobilenet_v2", "x86_64", label) for label in ("3.8.0", "3.13.0")]
+    counts = dict(zip(places, (1_108_583_768, 409_386_705), strict=True))
+    run = counted_run(counts, dict(zip(places, (83_700_000, 14_300_000), strict=True)))
+    changes = cost_changes([run], "compiler", "3.8.0", "3.13.0")
+    assert [each.words for each in changes] == [
+        "5.9 times fewer (84 M -> 14 M)", "2.7 times fewer (1,109 M -> 409 M)",
+    ]  # fmt: skip
+    assert [each.measure.name for each in changes] == ["misses of a first-level cache", "instructions"]
+    for name, figure in {"table": "83,700,000", "html": "83,700,000", "csv": "83700000", "json": "83700000"}.items():
+        assert "d1_misses" in FORMATS[name](run) and figure in FORMATS[name](run)
+    older = counted_run(counts)
+    assert [each.measure.name for each in cost_changes([older], "compiler", "3.8.0", "3.13.0")] == ["instructions"]
+    assert count_series(older)[0].misses == {}
+    assert "409,386,705" in FORMATS["table"](older) and "d1_misses" not in FORMATS["table"](older)
+
+
 def test_a_square_has_a_series_for_each_runtime():
     places = [("m", "x86_64", label) for label in ("3.4.0", "3.7.0")]
     run = counted_run(dict.fromkeys(places, 20_000))

@@ -1,4 +1,5 @@
-"""What the stage `count` leaves: instructions, loads and stores of a call, as an emulator's plugin saw them. Pure."""
+"""What the stage `count` leaves: instructions, loads, stores and misses of a cache of a call, as an emulator's
+plugin saw them. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ COUNTED_CALLS = 4
 """How often the module is called, also in the plugin; the last call counts. The first one does what later ones need not
 do, and the allocator settles: in a model of 0.09 M instructions, a later call may differ from the fourth by 0.7 %."""
 PROFILED = "profiled_instructions"
-COUNT_FIGURES = ("instructions", "loads", "stores")
+CALL_FIGURES = ("instructions", "loads", "stores")
+MISSES = "d1_misses"
+"""Of the model in `images/counter/cache.c`: a first-level data cache of 32 KiB, 8 ways, lines of 64 bytes."""
+COUNT_FIGURES = (*CALL_FIGURES, MISSES)
 
 
 def count_words() -> tuple[str, ...]:
@@ -37,18 +41,21 @@ def strip_log(content: bytes) -> bytes:
 def read_counts(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
     """The figures of the last call: whole numbers, never negative. None where the file does not hold as many calls.
 
-    The last pair of marks has no call in it: what the clock itself needs is taken off.
+    The last pair of marks has no call in it: what the clock itself needs is taken off. The misses are those of the last
+    call with its clock, and absent where the plugin counts none.
     """
     try:
-        calls = read_json(outputs[COUNTS_FILE])["calls"]
+        content = read_json(outputs[COUNTS_FILE])
+        calls = content["calls"]
         clock, last = calls[-1], calls[COUNTED_CALLS - 1]
-        figures = [here - own for here, own in zip(last, clock, strict=True)]
-    except (JsonFault, KeyError, IndexError, TypeError, ValueError):
+        figures = [here - own for here, own in zip(last, clock, strict=True)] + content.get(MISSES, [])
+        names = (*CALL_FIGURES, *([MISSES] if MISSES in content else []))
+    except (JsonFault, AttributeError, KeyError, IndexError, TypeError, ValueError):
         return {}
     whole = all(type(each) is int and each >= 0 for each in figures)
-    if len(calls) != COUNTED_CALLS + 1 or len(figures) != len(COUNT_FIGURES) or not whole:
+    if len(calls) != COUNTED_CALLS + 1 or len(figures) != len(names) or not whole:
         return {}
-    return dict(zip(COUNT_FIGURES, figures, strict=True))
+    return dict(zip(names, figures, strict=True))
 
 
 def read_profiled(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
