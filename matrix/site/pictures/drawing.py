@@ -39,7 +39,8 @@ KIND_LOOKS = (
 )
 """Colour and pattern of each kind of operation, in their order; the two last ones are of the rest and the runtime. The
 pattern, and the order in the bar, say it without colour."""
-PART_EDGE: Mapping[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
+PART_EDGE: Mapping[str, Any] = {"edgecolor": "white", "linewidth": 0.0}
+"""White is the pattern; a line around would hide thin parts."""
 MARKER_EDGE: Mapping[str, Any] = {"markeredgecolor": INK, "markeredgewidth": 0.7, "markersize": 6}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
