@@ -59,6 +59,8 @@ from matrix.run.store import ELSEWHERE, KnownEnvironment, Store
 
 FRUITLESS_SECONDS = 300.0
 """How long a run waits for a worker that takes what is left, while none does anything."""
+TAKING_SECONDS = 0.5
+"""How long it takes work before it looks at its workers again: 50,000 ready jobs would leave them idle for a minute."""
 NOT_SHARED = "its result is not in the store that the machines share"
 
 
@@ -87,12 +89,16 @@ class PoolExecutor:
         self._events: list[Event] = []
         self._stopping = False
         self._losses = Losses()
-        self._since = time.monotonic()
-        """Since when nothing has been under way."""
+        self._since = self._looked = time.monotonic()
+        """Since when nothing has been under way, and when it last looked for news."""
 
     @property
     def has_room(self) -> bool:
-        return len(self._waiting) < MOST_OF_A_BATCH * max(1, len(self._roster.workers))
+        return not self._takes_long and len(self._waiting) < MOST_OF_A_BATCH * max(1, len(self._roster.workers))
+
+    @property
+    def _takes_long(self) -> bool:
+        return time.monotonic() - self._looked > TAKING_SECONDS
 
     @property
     def under_way(self) -> int:
@@ -122,13 +128,14 @@ class PoolExecutor:
         self._waiting.add(work)
 
     def news(self, seconds: float) -> Sequence[Event]:
+        more = self._takes_long  # perhaps there is more to take: no time to wait
         self._assign()
         if not self._events:
             with contextlib.suppress(queue.Empty):
-                self._handle(self._raw.get(timeout=seconds))
+                self._handle(self._raw.get(timeout=0.0 if more else seconds))
                 while not self._raw.empty():
                     self._handle(self._raw.get_nowait())
-        told, self._events = self._events, []
+        told, self._events, self._looked = self._events, [], time.monotonic()
         return told
 
     def wake(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from matrix.core.errors import ExtraMissing, PoolGone, UsageError
 from matrix.core.text import escape_controls
+from matrix.run.elsewhere.cluster.tasks import RESOURCE
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -98,6 +99,7 @@ def local_cluster(workers: int) -> Client:
         security=Security.temporary(),
         dashboard_address="127.0.0.1:0",
         scheduler_kwargs={"dashboard": False},
+        resources={RESOURCE: 1},  # they are on one machine, where the run lets one of them at a time measure
         silence_logs=logging.CRITICAL,
     )
     return Client(cluster, set_as_default=False)

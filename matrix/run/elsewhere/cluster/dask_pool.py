@@ -38,6 +38,9 @@ class _Order:
 class DaskPool:
     """See `matrix.run.elsewhere.pool.Pool`."""
 
+    carry: Callable[..., list[str]] = staticmethod(carry_order)
+    """What a worker does with an order."""
+
     def __init__(self, client: Client, words: Sequence[str], announce: Callable[[PoolEvent], None]) -> None:
         """`words`: those of `work` on each worker."""
         self._client, self._words, self._announce = client, words, announce
@@ -64,7 +67,7 @@ class DaskPool:
         placed = {"workers": [worker], "allow_other_workers": False, "pure": False}
         resources = {RESOURCE: 1} if measures else None
         try:
-            future = self._client.submit(carry_order, *arguments, key=key, resources=resources, **placed)
+            future = self._client.submit(self.carry, *arguments, key=key, resources=resources, **placed)
         except Exception as error:  # noqa: BLE001 - the scheduler is gone, as the next look will tell
             self._announce(BatchOver(batch, escape_controls(str(error)), lost=True))
             return
