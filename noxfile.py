@@ -104,6 +104,13 @@ def armv6_smoke(session: nox.Session) -> None:
 
 
 @nox.session
+def mcu_smoke(session: nox.Session) -> None:
+    """From a C compiler to models on a microcontroller (Cortex-M4) without an operating system, under qemu."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "matrix", "mcu-smoke", *session.posargs, interrupt_timeout=None)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Write docs/reference.md again from the code: verbs, options, exit statuses."""
     session.install("-q", "-e", ".")

@@ -135,7 +135,7 @@ def script(model: BundledModel, emulator: str) -> str:
     absolute; ours is relative to the scale of the outputs."""
     arguments = [f"  --input=@input_{index}.npy" for index in range(len(model.inputs))]
     arguments += [f"  --expected_output=@expected_{index}.npy" for index in range(len(model.expected))]
-    scale = max((_scale(path) for path in model.expected), default=1.0)
+    scale = max((scale_of(path) for path in model.expected), default=1.0)
     return SCRIPT.format(
         emulator=emulator,
         runner=RUNNER,
@@ -147,7 +147,8 @@ def script(model: BundledModel, emulator: str) -> str:
     )
 
 
-def _scale(path: Path) -> float:
+def scale_of(path: Path) -> float:
+    """The largest magnitude in an array; 1 for one of zeros."""
     array = numpy.load(path)
     return float(numpy.abs(array.astype(numpy.float64)).max(initial=0.0)) or 1.0
 

@@ -75,6 +75,17 @@ exec /usr/bin/env -i TZ=UTC0 "$here/{set}/{loader}" --library-path "$here/{set}/
 COUNTER_LOADER, COUNTER_LIBRARIES = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "usr/lib/x86_64-linux-gnu"
 
 
+def start_script(root: Path, name: str, tree: Tree, program: str) -> Path:
+    """Puts a script into an environment that starts a program of a set on the set's own C library; with a link to the
+    set's folder, by its name."""
+    (root / name).symlink_to(os.path.relpath(tree.path, root))
+    place = root / f"{name}.sh"
+    text = START_SCRIPT.format(set=name, name=program, loader=COUNTER_LOADER, libraries=COUNTER_LIBRARIES)
+    place.write_text(text, encoding="utf-8")
+    place.chmod(0o755)
+    return place
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
     """Makes counters in the store at `store`; `shop` has its locks and fetched files."""
@@ -103,15 +114,8 @@ class Counter:
         if not (tree.path / "usr" / "bin" / name).is_file():
             known = ", ".join(sorted(each.name for each in (tree.path / "usr" / "bin").glob("qemu-*")))
             raise NotRunnable(f"the locked emulators have no {name}, expected one of {known}")
-        (root / COUNTER_SET).symlink_to(os.path.relpath(tree.path, root))
         self._compile(PLUGINS[word], root)
-        place = root / f"{COUNTER_SET}.sh"
-        place.write_text(
-            START_SCRIPT.format(set=COUNTER_SET, name=name, loader=COUNTER_LOADER, libraries=COUNTER_LIBRARIES),
-            encoding="utf-8",
-        )
-        place.chmod(0o755)
-        return place
+        return start_script(root, COUNTER_SET, tree, name)
 
     def furnish(self, libraries: Path, place: Path) -> None:
         """Makes `place` the root folder that a counted program sees: the C library at `libraries`, and the files of a

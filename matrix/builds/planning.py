@@ -11,6 +11,7 @@ from matrix.core.errors import ToolchainFault
 from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build
 from matrix.core.versions import did_you_mean, releases_first
+from matrix.plan.backends.iree.firmware import archive_commands, firmware_commands
 from matrix.plan.backends.iree.source_builds import (
     NATIVE,
     OWN,
@@ -60,8 +61,12 @@ def planned_build(
     toolchain = known[user.toolchain]
     path = (base / toolchain.path).resolve() if toolchain.path else None
     programs = toolchain.programs if user.toolchain in own else ()
-    benchmark = called_on(toolchain.machine) and toolchain.has_cxx_library
-    runtime = runtime_commands(toolchain, HOST_TOOLS_FOLDER, user.options, benchmark=benchmark)
+    benchmark = called_on(toolchain.machine) and toolchain.has_cxx_library and not toolchain.bare
+    if toolchain.bare:
+        runtime, linking = archive_commands(toolchain, HOST_TOOLS_FOLDER, user.options), firmware_commands(toolchain)
+    else:
+        runtime = runtime_commands(toolchain, HOST_TOOLS_FOLDER, user.options, benchmark=benchmark)
+        linking = link_commands(toolchain)
     commands = (*host_commands(known[NATIVE], HOST_FOLDER), *runtime)
     sets = tuple(name for name in places_in(commands) if name not in (*SOURCES, *WHEELS, *OF_THE_BUILD))
     release, tree, source = _source(user, base, images)
@@ -80,8 +85,8 @@ def planned_build(
         path=path,
         benchmark=BENCHMARK_SOURCES if benchmark else "",
     )
-    link = _words(known[NATIVE], toolchain, link_commands(toolchain))
-    return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands), link=link)
+    link = _words(known[NATIVE], toolchain, linking)
+    return PlannedBuild(build=build, words=_words(known[NATIVE], toolchain, commands), link=link, bare=toolchain.bare)
 
 
 HOST_TOOLS_FOLDER = f"{{here}}/{HOST_FOLDER}/tools"

@@ -27,7 +27,12 @@ from matrix.plan.backends.iree.source_builds import (
     read_cross_toolchains,
 )
 
-NEWER_EMULATORS = {"qemu-riscv64-static": ("newer-qemu", "qemu-riscv64")}
+SYSTEM_SET = "system-qemu"
+"""The locked set with emulators of whole boards, which are started on their own C library."""
+OTHER_EMULATORS = {
+    "qemu-riscv64-static": ("newer-qemu", "qemu-riscv64"),
+    "qemu-system-arm": (SYSTEM_SET, "qemu-system-arm"),
+}
 """Emulators of another locked set than `qemu`, and their program there (wanted.toml says why)."""
 
 
@@ -37,8 +42,8 @@ def images() -> Path:
 
 
 def emulator_set(name: str) -> tuple[str, str]:
-    """The locked set with an emulator, by Debian's name of the static one, and its program there."""
-    return NEWER_EMULATORS.get(name, ("qemu", name))
+    """The locked set with an emulator, by Debian's name of it, and its program there."""
+    return OTHER_EMULATORS.get(name, ("qemu", name))
 
 
 def toolchains() -> Mapping[str, CrossToolchain]:

@@ -252,22 +252,6 @@ def add_compiler(command: argparse.ArgumentParser) -> None:
     command.add_argument("--compiler", default="", metavar="VERSION", help="default: that of the pinned sources")
 
 
-def add_smoke(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="MODEL",
-        help="also this one: shipped, or FILE.mlir as `export --arrays` leaves it with its arrays; repeatable",
-    )
-    command.add_argument("--accept", action="store_true", help="write the outcomes as the expected ones")
-
-
-def add_linker(command: argparse.ArgumentParser) -> None:
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="made and filled")
-    command.add_argument("--iree-lld", type=Path, metavar="FILE", help="another one than the release's")
-
-
 def add_bundle(command: argparse.ArgumentParser) -> None:
     shown = ", ".join(f"{target}: {each.name}" for target, each in boards().items())
     command.add_argument("target", choices=tuple(boards()), metavar="TARGET", help=shown)

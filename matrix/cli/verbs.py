@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers, blame, cover, kept, profile, sharing, tune, upkeep
+from matrix.cli.arguments import answers, blame, boards, cover, kept, profile, sharing, tune, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
@@ -41,6 +41,7 @@ VERBS = {
     "lock": "write the locks again from the index: a new release is a reviewable diff",
     "clean": "free space in the store, never what a shown table needs",
     "armv6-smoke": "from a C compiler to a model on the Raspberry Pi Zero's CPU under qemu; exit status 1 if worse",
+    "mcu-smoke": "from a C compiler to models on a microcontroller under qemu; exit status 1 if worse",
     "bundle": "a folder for a real board: runtime, model, and a script that says pass or fail",
     "armv6-lld": "a folder with IREE's linker repaired for 32-bit Arm, for iree-compile",
     "image": "environments as container images or paths of the Nix store: plan, build, list, verify, save, push, …",
@@ -51,6 +52,7 @@ VERB_MODULES = {
     "export": ("export",),
     "publish": ("keep", "picture", "report", "site", "whatis"),
     "boards.bundle": ("bundle",),
+    "boards.firmware": ("mcu-smoke",),
     "boards.smoke": ("armv6-lld", "armv6-smoke"),
     "images": ("image",),
     "profiling.profile": ("profile",),
@@ -105,9 +107,10 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "doctor": (upkeep.add_examined,),
     "lock": (options.add_locking,),
     "clean": (options.add_cleaning,),
-    "armv6-smoke": (options.add_means, options.add_sources, options.add_smoke, options.add_compiler),
+    "armv6-smoke": (options.add_means, options.add_sources, boards.add_smoke, options.add_compiler),
+    "mcu-smoke": (options.add_means, boards.add_accept, options.add_compiler),
     "bundle": (options.add_means, options.add_sources, options.add_bundle, options.add_compiler),
-    "armv6-lld": (options.add_linker, options.add_compiler),
+    "armv6-lld": (boards.add_linker, options.add_compiler),
     "image": (options.add_images,),
 }
 """The functions that add the options of each verb, in the order of its help."""

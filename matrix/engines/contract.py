@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.plan.backends.iree.source_builds import LINK_FOLDER
 from matrix.plan.graph import LINK_PLACE
+from matrix.plan.stages import ARGUMENTS_PLACE, PROGRAM_PLACE
 
 EVERYWHERE = {"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC"}
 """Variables of every job and worker. The user's are not among them: `ATEN_CPU_CAPABILITY` or `LD_PRELOAD` would change
@@ -107,11 +108,17 @@ class Verifying(Protocol):
 def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
     """The command line of a tool's job, with the program as a path. `python` is that of the environment.
 
-    If the environment has a launcher, `argv` begins with as many words of the emulator.
+    If the environment has a launcher, `argv` begins with as many words of the emulator; they may have places for the
+    program and its words.
     """
     if not argv:
         return ()
-    launcher = tuple(word.replace("{root}", str(environment.root)) for word in environment.launcher)
+    launcher = tuple(
+        said if word in (PROGRAM_PLACE, ARGUMENTS_PLACE) else word.replace("{root}", str(environment.root))
+        for word, said in zip(environment.launcher, argv, strict=False)
+    )
+    if len(argv) == len(launcher):
+        return launcher
     name, *arguments = argv[len(launcher) :]
     own = name.startswith("./")  # it came with the job, from a build
     program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))

@@ -158,6 +158,10 @@ def last_stage(stages: Iterable[Stage], stage: Stage) -> Stage:
     return next((kind.name for kind in reversed(found) if kind.judged), found[-1].name)
 
 
+PROGRAM_PLACE, ARGUMENTS_PLACE = "{program}", "{arguments}"
+"""Words of an emulator's argv: where the program stands, and its own words as one, if not behind all others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A job whose inputs are not all known yet.
@@ -206,7 +210,7 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str]) -> J
     files = tuple((name, digest) for name, _, digest in node.given if kind.script and name not in wanted)
     launcher = node.request.platform.emulator if node.request and node.request.platform else ()
     given = Given(flags=node.flags, parameters=dict(node.parameters), artifacts=artifacts)
-    command = (*launcher, *kind.command(given))
+    command = launched(launcher, kind.command(given))
     facts = tuple((name, value) for name, value in node.parameters if not name.endswith("_file"))
     key = job_key(
         stage=node.stage,
@@ -235,6 +239,15 @@ def make_job(node: Node, *, environment: str, artifacts: Mapping[str, str]) -> J
         loopback=kind.loopback,
         programs=kind.executable,
     )
+
+
+def launched(launcher: tuple[str, ...], command: tuple[str, ...]) -> tuple[str, ...]:
+    """A command behind the words of an emulator, or at the places that these name."""
+    if PROGRAM_PLACE not in launcher:
+        return (*launcher, *command)
+    program, *words = command
+    placed = {PROGRAM_PLACE: program, ARGUMENTS_PLACE: " ".join(words)}
+    return tuple(placed.get(word, word) for word in launcher)
 
 
 def complete(job: Job, names: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ from matrix.core.records import Stage
 from matrix.core.toml_reader import Table
 from matrix.plan.backends.iree.counting import COUNTER
 from matrix.plan.backends.iree.source_builds import CrossToolchain, read_own_toolchain
-from matrix.plan.stages import backends
+from matrix.plan.stages import ARGUMENTS_PLACE, PROGRAM_PLACE, backends
 from matrix.plan.user_inputs import named
 
 DEVICES = ("cuda", "rocm")
@@ -87,8 +87,13 @@ def _target(name: str, row: Table) -> Target:
             f"{EXAMPLE}",
         )
     for index, word in enumerate(emulator):
-        if "{" in word.replace(SYSROOT, ""):
+        if "{" in word.replace(SYSROOT, "") and word not in (PROGRAM_PLACE, ARGUMENTS_PLACE):
             row.fault(f"emulator[{index}]", f"read {word!r}, expected no other place than {SYSROOT}")
+    if (PROGRAM_PLACE in emulator) != (ARGUMENTS_PLACE in emulator):
+        row.fault(
+            "emulator",
+            f"read {list(emulator)}, expected {PROGRAM_PLACE} and {ARGUMENTS_PLACE} both as words, or neither",
+        )
     counter = _counter(row, machine)
     ssh, config = _ssh(row, machine)
     return Target(

@@ -19,6 +19,7 @@ from matrix.plan.axes import NONE
 from matrix.results.covering.pairs import NOT_CHOSEN, NOT_CHOSEN_WORDS, cover_section
 from matrix.results.files import run_json
 from matrix.results.measured.counts import COUNTS_SECTION
+from matrix.results.measured.memory import MEMORY_SECTION
 from matrix.results.measured.profiles import PROFILES_SECTION
 from matrix.results.measured.systems import SYSTEMS_SECTION
 from matrix.results.run import Run
@@ -91,6 +92,7 @@ def sections() -> tuple[Section, ...]:
         COMPILE_STATISTICS,
         COUNTS_SECTION,
         PROFILES_SECTION,
+        MEMORY_SECTION,
         measures(),
         Section(name="notes", blocks=_notes, on_site=False),
         Section(name="beside", blocks=_beside, on_site=False),

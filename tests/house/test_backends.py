@@ -56,6 +56,7 @@ IREES_OWN = {
     "matrix/answers/whatis.py",
     "matrix/builds/linkage.py",
     "matrix/cli/boards/bundle.py",
+    "matrix/cli/boards/firmware.py",
     "matrix/cli/boards/smoke.py",
     "matrix/cli/export.py",
     "matrix/plan/stages.py",  # the table of backends

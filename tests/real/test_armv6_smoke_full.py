@@ -31,7 +31,7 @@ from matrix.plan.question import Question
 from matrix.run.planning import plan_for
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
-TOOLCHAINS = tuple(tools.toolchains())
+TOOLCHAINS = tuple(name for name, each in tools.toolchains().items() if not each.bare)
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from matrix.artifacts.program_audit import audit_program, names_of_this_machine
 from matrix.builds.bundle import BundledModel, BundleFacts, measured_peak, refuse_filled, write_bundle
+from matrix.builds.firmware.archive_bundle import FirmwareFacts, FirmwareParts, write_firmware
 from matrix.builds.sources import source_version
-from matrix.builds.tools import images
+from matrix.builds.tools import images, toolchains
 from matrix.cli.boards.parts import board_spec, board_tools, model_words, tell_step
 from matrix.core.data import BOARD_PRESET
 from matrix.core.errors import (
@@ -24,15 +26,16 @@ from matrix.images.debian.unpacked import Tree
 from matrix.plan.backends.backend import EXPECTED, INPUT, matching
 from matrix.plan.backends.iree.boards import ShippedBoard, boards, newest_builds
 from matrix.plan.backends.iree.environments import COMPILER, FLAGS, TORCH, TURBINE
-from matrix.plan.backends.iree.names import LINK, VMFB
-from matrix.plan.backends.iree.source_builds import RUNNER, UNSTRIPPED
+from matrix.plan.backends.iree.firmware import LIBRARY
+from matrix.plan.backends.iree.names import FIRMWARE, LINK, VMFB
+from matrix.plan.backends.iree.source_builds import HEADER_FILE, OBJECT, RUNNER, UNSTRIPPED
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.results.judge import Comparison
 from matrix.results.run import Run
 from matrix.run.carry_out import carry_out, report_gaps, resolved
 from matrix.run.evidence import judged_cells
-from matrix.run.planning import load_spec, plan_for
+from matrix.run.planning import load_catalogue, load_spec, plan_for
 from matrix.run.store import Store
 
 
@@ -91,24 +94,63 @@ def do_bundle(options: Namespace) -> int:
                 f"{options.model} by {options.route} on the emulated board: {cell.words}\n{cell.said}",
                 tip=f"another --route or --toolchain may do: `{_shown_by(board)}` shows which",
             )
-        _write_bundle(run, cell.comparison, plan, store, options)
-    print(f"{options.output}: copy it to the board and start run.sh")
+        bare = toolchains()[options.toolchain].bare
+        (_write_firmware if bare else _write_bundle)(run, cell.comparison, plan, store, options)
+    print(
+        f"{options.output}: {'its README.md says how to link it' if bare else 'copy it to the board and start run.sh'}"
+    )
     return EXIT_OK
 
 
-def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, options: Namespace) -> None:
+def _files_of(run: Run, plan: Plan, store: Store) -> dict[str, Path]:
+    """The files of the one cell: those that came with the model, and those that its jobs made."""
     (cell,), (planned,) = run.cells, plan.cells
     given = {name: path for node in planned.nodes for name, path, _ in plan.nodes[node].given}
     made = {name: store.blob(file.sha256) for job in run.jobs_of(cell) for name, file in job.artifacts.items()}
-    files = {**given, **made}
+    return {**given, **made}
+
+
+def _model_of(run: Run, plan: Plan, files: Mapping[str, Path]) -> BundledModel:
+    (cell,), (planned,) = run.cells, plan.cells
     names = dict.fromkeys(files, "")
-    model = BundledModel(
+    return BundledModel(
         name=cell.axes["model"],
         function=dict(plan.nodes[planned.nodes[-1]].parameters)["function"],
         inputs=tuple(files[name] for name in matching(names, INPUT)),
         expected=tuple(files[name] for name in matching(names, EXPECTED)),
         tolerance=plan.spec.tolerance["float32"].atol,
     )
+
+
+def _write_firmware(run: Run, compared: Comparison, plan: Plan, store: Store, options: Namespace) -> None:
+    (cell,), files = run.cells, _files_of(run, plan, store)
+    model, spec = _model_of(run, plan, files), plan.spec
+    target = load_catalogue(spec).targets[options.target]
+    tell_step(f"== {model.name} passes on the emulated board ({compared.words.partition(';')[0]})")
+    (tools,) = board_tools(plan, store, emulator=target.emulator[0], cpu="").values()
+    parts = FirmwareParts(
+        files={name: files[name] for name in (LIBRARY, VMFB, OBJECT, HEADER_FILE) if name in files},
+        memory=target.flags.get(FIRMWARE, ()),
+        route=spec.own_axes["route"][options.route].flags.get(FIRMWARE, ()),
+        emulator=target.emulator,
+        tools=tools,
+    )
+    facts = FirmwareFacts(
+        compiler=cell.axes[COMPILER],
+        runtime=source_version(Tree(path=tools.trees / "source", digest="")),
+        toolchain=options.toolchain,
+        route=options.route,
+        figures=run.measurements_of(cell),
+        compared=compared.text,
+        words=tuple(word for word in tools.toolchain.cc[1:] if word.startswith("-m")),
+    )
+    tell_step(f"== {options.output}: header, archive and example, linked and run on the emulated board")
+    write_firmware(options.output, model, parts, facts, names_of_this_machine(options.store))
+
+
+def _write_bundle(run: Run, compared: Comparison, plan: Plan, store: Store, options: Namespace) -> None:
+    (cell,), files = run.cells, _files_of(run, plan, store)
+    model = _model_of(run, plan, files)
     tell_step(
         f"== {model.name} passes on the emulated board ({compared.words.partition(';')[0]}); memory of an idle program"
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from matrix.engines.venv.kind import VENV
 from matrix.environments.folders import realise_with
-from matrix.builds.counter import PLUGINS, Counter
-from matrix.builds.tools import emulator_set
+from matrix.builds.counter import PLUGINS, Counter, start_script
+from matrix.builds.tools import OTHER_EMULATORS, SYSTEM_SET, emulator_set
 from matrix.core import processes
 from matrix.images.workshop import Workshop
 from matrix.images.debian.lock import BaseLock, MachineBase
@@ -25,6 +25,7 @@ from matrix.engines.contract import tool_line
 from matrix.core.errors import EngineMissing
 from matrix.core.keys import Json, digest, sha256
 from matrix.core.records import Environment, EnvironmentRequest, Platform
+from matrix.core.versions import did_you_mean
 from matrix.plan.targets import SYSROOT
 from matrix.environments.user_tools import PROBE_OPTIONS, WHEEL_FOLDERS, install_toolchain, unpack_wheel
 from matrix.images.debian.unpacked import TOOLS_MACHINE, ToolLock, read_set, unpack_debs
@@ -34,6 +35,8 @@ from matrix.plan.locks import pinned_packages
 
 EMULATED_FORMAT = 1
 EMULATOR_SECONDS = 60.0
+MACHINE_WORD = "-M"
+"""Of an emulator of boards; the board's name follows."""
 SITE, EMULATOR, ROOT = "site", "emulator", "sysroot"
 """The content of an environment's folder: the files of the wheels, and links to the emulator and to the C library."""
 SYSROOT_LIBRARIES = ("lib*", "usr/lib*")
@@ -81,6 +84,8 @@ class EmulatedEnvironments:
             launcher=(f"{{root}}/{EMULATOR}", *words[1:]),
             emulator=f"{_version(program)}, as {' '.join(platform.emulator)}",
         )
+        if MACHINE_WORD in platform.emulator:
+            _try_machine(program, platform)
         if not request.built:
             _try(environment, platform)
         return environment
@@ -144,7 +149,7 @@ class EmulatedEnvironments:
         if not path.is_file():
             known = ", ".join(sorted(each.name for each in path.parent.glob("qemu-*-static")))
             raise NotRunnable(f"the locked emulators have no {platform.emulator[0]}, expected one of {known}")
-        return path
+        return start_script(root, SYSTEM_SET, tree, name) if lock.name.endswith(f"-{SYSTEM_SET}.toml") else path
 
     def _libraries(self, request: EnvironmentRequest) -> str:
         """The C library, by its digest."""
@@ -220,9 +225,10 @@ def _plugin(platform: Platform) -> str:
 
 
 def _is_locked(platform: Platform) -> bool:
-    """Debian's names of static emulators; the locked ones are programs for one machine."""
+    """Debian's names of static emulators, and those of boards; the locked ones are programs for one machine."""
     name = platform.emulator[0]
-    return not platform.program and name.startswith("qemu-") and name.endswith("-static") and os.uname().machine == TOOLS_MACHINE
+    locked = name in OTHER_EMULATORS or (name.startswith("qemu-") and name.endswith("-static"))
+    return locked and not platform.program and os.uname().machine == TOOLS_MACHINE
 
 
 def _on_this_machine(platform: Platform) -> Path:
@@ -261,6 +267,18 @@ def _version(program: Path) -> str:
     """The first line of the emulator's `--version`."""
     done = processes.run([str(program), "--version"], timeout=EMULATOR_SECONDS)
     return (done.stdout.splitlines() or [program.name])[0]
+
+
+def _try_machine(program: Path, platform: Platform) -> None:
+    """Asks the emulator for the boards that it knows. Raises NotRunnable for another one."""
+    name = platform.emulator[platform.emulator.index(MACHINE_WORD) + 1].partition(",")[0]
+    done = processes.run([str(program), MACHINE_WORD, "help"], timeout=EMULATOR_SECONDS)
+    known = [line.split()[0] for line in done.stdout.splitlines()[1:] if line.strip()]
+    if name not in known:
+        raise NotRunnable(
+            f"{platform.emulator[0]} has no board {name!r}{did_you_mean(name, known)}; "
+            f"`{platform.emulator[0]} {MACHINE_WORD} help` lists the {len(known)} that it has"
+        )
 
 
 def _try(environment: Environment, platform: Platform) -> None:

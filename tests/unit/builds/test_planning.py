@@ -284,7 +284,11 @@ def test_a_target_brings_its_own_toolchain(tmp_path: Path) -> None:
             SpecError,
             "targets.board.toolchain.cc: read '/opt/gcc', expected a n",
         ),
-        (('toolchain = "board"', 'toolchain = "bord"'), ToolchainFault, "arm64-static, native; did you mean 'board'?"),
+        (
+            ('toolchain = "board"', 'toolchain = "bord"'),
+            ToolchainFault,
+            "native, cortex-m4, cortex-m4-small; did you mean 'board'?",
+        ),
         (("binutils =", "# binutils ="), SpecError, "targets.board.toolchain.binutils: is missing, expected a text"),
     ],
 )

@@ -167,7 +167,9 @@ def test_each_board_has_its_runtimes_routes_and_emulator(board):
     assert set(board.toolchains) <= newest_builds(spec.builds).keys()
     assert {tools.toolchains()[name].machine for name in board.toolchains} == {target.machine}
     assert board.route in spec.own_axes["route"]
-    assert "-cpu" in target.emulator and emulator_set(target.emulator[0])[0] in ("qemu", "newer-qemu")
+    chosen = emulator_set(target.emulator[0])[0]
+    assert ("-cpu" in target.emulator) == (chosen in ("qemu", "newer-qemu"))
+    assert ("-M" in target.emulator) == (chosen == "system-qemu")
 
 
 def test_the_newest_of_several_runtimes_is_bundled():

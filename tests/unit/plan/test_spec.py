@@ -124,7 +124,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[limits.run]\nmemory_mib = true", "limits.run.memory_mib: read True, expected a number above 0"),
         (
             "[limits.rum]\nseconds = 1",
-            "limits.rum: unknown key 'rum', expected one of export, import, compile, link, build, run, cut",
+            "limits.rum: unknown key 'rum', expected one of export, import, compile, link, build, archive-runtime",
         ),
         ("[tolerance]\nfloat31 = 1", "tolerance.float31: unknown dtype 'float31'"),
         ("[tolerance]\nfloat32 = -1", "tolerance.float32: read -1, expected a number above 0"),
@@ -144,7 +144,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[axis.compiler.a]", "axis.compiler: 'compiler' is an axis already, expected a new name"),
         (
             "[axis.size.small]\ncompil = ''",
-            "axis.size.small.compil: unknown key 'compil', expected one of compile, link, run",
+            "axis.size.small.compil: unknown key 'compil', expected one of compile, link, firmware, run",
         ),
         ("[axis.size]\nsmall = 3", "axis.size.small: read 3, expected a table"),
         ('[axis.size."a b"]', "axis.size.a b: read 'a b', expected a name of letters, digits and . _ + -"),

@@ -146,6 +146,42 @@ def test_the_shipped_targets_stand_for_these_flags():
             },
             emulator=("qemu-riscv64-static", "-cpu", "sifive-u54"),
         ),
+        "cortex-m": Target(
+            name="cortex-m",
+            machine="armv7e-m",
+            flags={
+                "compile": (
+                    "--iree-hal-target-backends=llvm-cpu",
+                    "--iree-llvmcpu-target-triple=thumbv7em-none-eabihf",
+                    "--iree-llvmcpu-target-cpu=cortex-m4",
+                    "--iree-llvmcpu-target-float-abi=hard",
+                    "--iree-vm-target-index-bits=32",
+                ),
+                "run": ("--device=local-sync",),
+                "firmware": (
+                    "-Wl,--defsym,flash_origin=0x00000000",
+                    "-Wl,--defsym,flash_bytes=0x400000",
+                    "-Wl,--defsym,ram_origin=0x20000000",
+                    "-Wl,--defsym,ram_bytes=0x400000",
+                    "-Wl,--defsym,stack_bytes=0x8000",
+                ),
+            },
+            emulator=(
+                *(
+                    "qemu-system-arm",
+                    "-M",
+                    "mps2-an386",
+                    "-nodefaults",
+                    "-nographic",
+                    "-monitor",
+                    "none",
+                    "-serial",
+                    "none",
+                ),
+                *("-nic", "none", "-icount", "shift=0", "-semihosting-config", "enable=on,target=native"),
+                *("-kernel", "{program}", "-append", "{arguments}"),
+            ),
+        ),
         "vulkan-lavapipe": Target(
             name="vulkan-lavapipe",
             machine="x86_64",

@@ -120,6 +120,22 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
     ),
     ("kernel-hwprobe", "riscv_hwprobe syscall failed", {}),
     (
+        "board-memory",
+        "the model needs at least 14,129,328 bytes of flash, and the board has 4,194,304 bytes",
+        {"needed": "14,129,328", "kind": "flash", "has": "4,194,304"},
+    ),
+    (
+        "board-link",
+        "arm-none-eabi/bin/ld: region `FLASH' overflowed by 123456 bytes",
+        {"kind": "FLASH", "bytes": "123456"},
+    ),
+    (
+        "board-heap",
+        "firmware: the heap has 31112 bytes of 98304, and 1048580 more are asked for",
+        {"used": "31112", "has": "98304", "more": "1048580"},
+    ),
+    ("board-fault", "firmware: fault, CFSR 00080000", {"cfsr": "00080000"}),
+    (
         "cmake-old",
         "CMake Error at CMakeLists.txt:7 (cmake_minimum_required):\n  CMake 3.26 or higher is required.  "
         "You are running version 3.25.1\n",

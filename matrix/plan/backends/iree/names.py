@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matrix.plan.backends.backend import Given
 
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
+ARCHIVE_RUNTIME, FIRMWARE = "archive-runtime", "firmware"
+"""Of a runtime without an operating system."""
 RUN, COUNT, PROFILE, DISPATCH_TIMES, BENCHMARK = "run", "count", "profile", "dispatch_times", "benchmark"
 CUT, INTERPRET = "cut", "interpret"
 

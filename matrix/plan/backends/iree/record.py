@@ -18,7 +18,21 @@ from matrix.plan.backends.iree.environments import (
     TURBINE,
     TURBINE_PACKAGE,
 )
-from matrix.plan.backends.iree.names import BUILD, COMPILE, CUT, EXPORT, IMPORT, INTERPRET, LINK, MLIR, ONNX, RUN, VMFB
+from matrix.plan.backends.iree.names import (
+    ARCHIVE_RUNTIME,
+    BUILD,
+    COMPILE,
+    CUT,
+    EXPORT,
+    FIRMWARE,
+    IMPORT,
+    INTERPRET,
+    LINK,
+    MLIR,
+    ONNX,
+    RUN,
+    VMFB,
+)
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, RUNNER
 from matrix.plan.backends.iree.stages import STAGES
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
@@ -67,7 +81,13 @@ AXES = (
         tools_beside=(BENCHMARKER, "iree-profile"),
         built=True,
         value=values.release_values(
-            RUNTIME, RUN, tools_in=RUN, built_in=BUILD, linked_in=LINK, renamed=values.RUNTIME_RENAMED
+            RUNTIME,
+            RUN,
+            tools_in=RUN,
+            built_in=BUILD,
+            linked_in=LINK,
+            bare_in=(ARCHIVE_RUNTIME, FIRMWARE),
+            renamed=values.RUNTIME_RENAMED,
         ),
         help="3.8.0, '>=3.6', latest-minors",
     ),
@@ -97,7 +117,7 @@ def _model(model: Model) -> Mapping[Stage, Part]:
 
 
 def _target(row: Table) -> Mapping[Stage, tuple[str, ...]]:
-    return values.target_flags(row, compile_in=COMPILE, run_in=RUN)
+    return values.target_flags(row, compile_in=COMPILE, run_in=RUN, firmware_in=FIRMWARE)
 
 
 IREE = Backend(
@@ -112,6 +132,6 @@ IREE = Backend(
     exchanged=MLIR,
     module=VMFB,
     signatures="signatures.toml",
-    target_keys=(*values.TARGET_FLAGS, COMPILE, RUN),
+    target_keys=(*values.TARGET_FLAGS, COMPILE, RUN, FIRMWARE),
     target_flags=_target,
 )

@@ -60,7 +60,9 @@ OBJECT, HEADER_FILE, CALLER = "module.o", "module.h", "static_library.c"
 QUERY = r"s/^\(.*[^A-Za-z0-9_$]\)\{0,1\}\([A-Za-z0-9_$]*_library_query\)(.*/#define LIBRARY_QUERY \2/w query.h"
 """A `sed` script that prints, from HEADER, the name of the one function that OBJECT exports."""
 
-TOOLCHAIN_KEYS = ("machine", "cc", "cxx", "link", "float_abi", "binutils", "libraries", "module_link", *RUNTIME_KEYS)
+COMPILER_KEYS = ("cc", "cxx", "link", "float_abi", "binutils", "libraries", "module_link")
+
+TOOLCHAIN_KEYS = ("machine", "bare", *COMPILER_KEYS, *RUNTIME_KEYS)
 
 ZIG_CACHES = (("ZIG_GLOBAL_CACHE_DIR", "{zig-cache}"), ("ZIG_LOCAL_CACHE_DIR", "{zig-cache}"))
 """zig compiles its C library once for each target, which takes minutes on a busy machine: it is kept between builds."""
@@ -71,8 +73,9 @@ TREES = "trees"
 CACHES = ("zig-cache",)
 """The trees that are written to, but whose content does not affect the result."""
 
-MACHINES = ("arm", "aarch64", "riscv64", "x86_64")
-"""The machines of the shipped toolchains; the names are also those of CMAKE_SYSTEM_PROCESSOR."""
+MACHINES = ("arm", "aarch64", "riscv64", "x86_64", "armv7-m", "armv7e-m", "armv8.1-m.main")
+"""The machines of the shipped toolchains; the names are also those of CMAKE_SYSTEM_PROCESSOR, but for those without an
+operating system."""
 
 OWN = "toolchain"
 
@@ -112,6 +115,8 @@ class CrossToolchain:
     module_link: tuple[str, ...] = ()
     path: str = ""
     tool_libraries: str = ""
+    bare: bool = False
+    """Its programs run without an operating system."""
 
     @property
     def dynamic(self) -> bool:
@@ -159,6 +164,7 @@ def read_cross_toolchains(path: Path) -> Mapping[str, CrossToolchain]:
         found[name] = CrossToolchain(
             name=name,
             machine=row.choice("machine", MACHINES, "arm"),
+            bare=row.flag("bare"),
             cc=row.texts("cc"),
             cxx=row.texts("cxx"),
             link=row.texts("link"),
@@ -205,7 +211,7 @@ def read_own_toolchain(name: str, row: Table, machine: str) -> CrossToolchain:
 def host_commands(native: CrossToolchain, folder: str) -> tuple[Command, ...]:
     """Builds the host's tools below `folder`; they are in `folder`/tools."""
     return (
-        (*_cmake(folder), *_compilers(native), "-DCMAKE_EXE_LINKER_FLAGS=-static -s", *RUNTIME_OPTIONS),
+        (*_cmake(folder), *compiler_options(native), "-DCMAKE_EXE_LINKER_FLAGS=-static -s", *RUNTIME_OPTIONS),
         ("{bin}/cmake", "--build", folder, "--target", *HOST_PROGRAMS),
     )
 
@@ -229,7 +235,7 @@ def runtime_commands(
         "-DCMAKE_SYSTEM_NAME=Linux",
         f"-DCMAKE_SYSTEM_PROCESSOR={toolchain.machine}",
         f"-DIREE_HOST_BIN_DIR={host}",
-        *_compilers(toolchain),
+        *compiler_options(toolchain),
         f"-DCMAKE_C_FLAGS={flags}",
         f"-DCMAKE_CXX_FLAGS={flags}",
         f"-DCMAKE_EXE_LINKER_FLAGS={link}",
@@ -280,7 +286,7 @@ def _cmake(folder: str, source: str = "{source}") -> Command:
     return ("{bin}/cmake", "-G", "Ninja", "-S", source, "-B", folder)
 
 
-def _compilers(toolchain: CrossToolchain) -> Command:
+def compiler_options(toolchain: CrossToolchain) -> Command:
     """The archivers of binutils accept the objects of all compilers."""
     return (
         "-DCMAKE_C_COMPILER=" + ";".join(toolchain.cc),
@@ -297,8 +303,9 @@ STEPS = "steps.py"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBuild:
     """A build and the words of its job: the arguments of `steps.py`. `link` are the commands that link a module into a
-    program with the same toolchain."""
+    program with the same toolchain. What is `bare` has no operating system, and each module is linked."""
 
     build: Build
     words: Command
     link: Command = ()
+    bare: bool = False

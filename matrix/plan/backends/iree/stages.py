@@ -10,12 +10,14 @@ from matrix.core.records import Limits
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, StageKind
 from matrix.plan.backends.iree.cutting import CUTTING, INTERPRETING
 from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
+from matrix.plan.backends.iree.firmware import ARCHIVING, FIRMWARE_LINKING, MEMORY_FILE, read_memory
 from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILING, TIMING_DISPATCHES
 from matrix.plan.backends.iree.names import (
     BUILD,
     COMPILE,
     DUMP_STATISTICS,
     EXPORT,
+    FIRMWARE,
     FLOAT64,
     IMPORT,
     LINK,
@@ -151,19 +153,23 @@ STAGES = (
         limits=Limits(seconds=3600, memory_bytes=8 << 30),
         typical_seconds=60.0,
     ),
+    ARCHIVING,
+    FIRMWARE_LINKING,
     StageKind(
         name=RUN,
         environment=RUNTIME,
         inputs=(RUNNER, VMFB, INPUT, PARAMETERS, TYPES),
-        outputs=(OUTPUT,),
+        outputs=(OUTPUT, MEMORY_FILE),
         needed=(OUTPUT,),
         axes=(RUNTIME, FLAGS),
         flags=True,
         command=_run,
         executable=(RUNNER,),
-        after=(COMPILE, BUILD, LINK),
+        after=(COMPILE, BUILD, LINK, FIRMWARE),
         compared=True,
         on_target=True,
+        read=read_memory,
+        reads=(MEMORY_FILE,),
         limits=Limits(seconds=300, memory_bytes=8 << 30),
         typical_seconds=0.03,
     ),

@@ -69,16 +69,25 @@ def release_values(
     tools_in: Stage = "",
     built_in: Stage = "",
     linked_in: Stage = "",
+    bare_in: tuple[Stage, Stage] | None = None,
     renamed: tuple[Renamed, ...] = (),
 ) -> Value:
     """The values of an axis of releases. A user's own tools are used in the stage `tools_in`; the other stages need
     Python packages, those of the newest release. A runtime from source is built in `built_in`, and its toolchain links
-    modules in `linked_in`. If no tools run on a Python, the axis python chooses it. Older releases
-    know flags by the other names of `renamed`."""
+    modules in `linked_in`; one without an operating system is built and linked in the two of `bare_in`. If no tools
+    run on a Python, the axis python chooses it. Older releases know flags by the other names of `renamed`."""
 
     def value(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         if built_in and label in catalogue.builds:
             planned = catalogue.builds[label]
+            if planned.bare and bare_in:
+                archive, firmware = bare_in
+                parts = {
+                    archive: Part(build=planned.build, flags=planned.words),
+                    firmware: Part(build=planned.build, flags=planned.link),
+                    tools_in: Part(build=planned.build),
+                }
+                return _built(axis, label, planned, parts)
             parts = {
                 built_in: Part(build=planned.build, flags=planned.words),
                 linked_in: Part(build=planned.build, flags=planned.link, serves=True),
@@ -124,7 +133,9 @@ def flag_set(axis: str) -> Value:
     return value
 
 
-def target_flags(row: Table, *, compile_in: Stage, run_in: Stage) -> Mapping[Stage, tuple[str, ...]]:
+def target_flags(
+    row: Table, *, compile_in: Stage, run_in: Stage, firmware_in: Stage
+) -> Mapping[Stage, tuple[str, ...]]:
     """The flags that the keys of a target set, then the literal ones, which override those with the same name."""
     values = {key: ",".join(row.texts(key)) for key in TARGET_FLAGS}
     literal = row.texts(compile_in)
@@ -132,7 +143,8 @@ def target_flags(row: Table, *, compile_in: Stage, run_in: Stage) -> Mapping[Sta
     backend = () if DEVICE_FLAG in names else (BACKEND_FLAG,)
     meant = (*backend, *(f"{TARGET_FLAGS[key]}={value}" for key, value in values.items() if value))
     flags = (*(flag for flag in meant if flag.partition("=")[0] not in names), *literal)
-    return {compile_in: flags, run_in: row.texts(run_in, DEVICE)}
+    linked = {firmware_in: row.texts(firmware_in)} if firmware_in in row.content else {}
+    return {compile_in: flags, run_in: row.texts(run_in, DEVICE), **linked}
 
 
 def source_parts(model: Model) -> Part:
