@@ -79,6 +79,8 @@ os.execv(compiler(), ["iree-lld", *sys.argv[1:]])
 '''
 ADD, MULTIPLY, SUBTRACT, MINIMUM, DIVIDE, MAXIMUM = 0x58, 0x59, 0x5C, 0x5D, 0x5E, 0x5F
 """The operation of a float instruction of AVX."""
+NO_INSTRUCTION = 0xFF
+"""And one that there is not: SIGILL."""
 
 
 def defective_linker(

@@ -125,7 +125,7 @@ class Examiner:
                 words = said[-1] if said else "without a word"
                 raise NoAnswer(
                     f"{cell.name}: {job.outcome} at {job.stage}, {job.status}: {words}",
-                    tip=f"the whole log: {cell.reproduce}",
+                    tip=f"to measure it again: {cell.reproduce} --again",
                 )
         reason = cell.reason or cell.said or cell.words
         tip = run.next_step(cell.signature) or "`why` with the same words says more"
