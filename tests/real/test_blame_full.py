@@ -192,7 +192,16 @@ def test_no_dispatch_of_a_right_cell_departs(model, release, store):
 
 # -- 32-bit Arm, under its emulator
 
-ARM = ("--preset", "armv6-smoke", "--runtime", "zig-static", "--target", "armv6-bare", "--only", "route=embedded")
+ARM = (
+    "--preset",
+    "armv6-smoke",
+    "--only",
+    "runtime=zig-static",
+    "--only",
+    "target=armv6-bare",
+    "--only",
+    "route=embedded",
+)
 WRONG = {
     "fmaf": "float fmaf(float a, float b, float c) { return a * b; }",
     "fmaxf": "float fmaxf(float a, float b) { return a < b ? a : b - 1.0f; }",
