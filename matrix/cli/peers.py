@@ -1,21 +1,29 @@
-"""`profile MODEL --peers`: what each operation takes with the systems beside IREE that have a profiler."""
+"""`profile MODEL --peers`: what each operation takes with IREE and with the systems beside it that have a profiler."""
 
 from __future__ import annotations
 
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 
+from matrix.answers.peers.joining import Worked
+from matrix.answers.peers.losses import loss_lines, losses_document
 from matrix.answers.peers.operations import HOW_TIMED, SystemTimes, system_lines, systems_document
+from matrix.answers.peers.sides import worked_by_dispatches, worked_by_system
+from matrix.answers.timing.joined import TimedProfile
+from matrix.answers.timing.words import timed_lines
 from matrix.core.disk import write_output
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer
 from matrix.core.text import escape_controls
 from matrix.plan.backends.shared import BACKEND_AXIS
+from matrix.plan.stages import backends
 from matrix.results.run import Cell
 from matrix.run.carry_out import carry_out, report_gaps, resolved
 from matrix.run.evidence import judged_cells
 from matrix.run.planning import plan_of, question_of
 from matrix.run.store import Store
+from matrix.run.stored.dispatch_times import timed_profiles
 from matrix.run.stored.operations import system_times, without_times
 
 
@@ -29,12 +37,14 @@ def profile_peers(options: Namespace) -> int:
             return EXIT_INTERRUPTED
         run = judged_cells(plan, summary.states, store)
         report_gaps(summary, run.cells)
-        found, lacking = system_times(run, store), without_times(run)
-    if not found:
+        timed, found = timed_profiles(run, store), system_times(run, store)
+        lacking = [cell for cell in without_times(run) if cell.name not in timed]
+    if not found and not timed:
         first = lacking[0]
         tip = run.next_step(first.signature) or "`why` with the same words says more"
         raise NoAnswer(f"{first.name}: no times of operations: {_reason(first)}", tip=tip)
-    said = json.dumps(systems_document(found), indent=1) if options.format == "json" else _told(found, lacking)
+    own = [*timed.values()]
+    said = json.dumps(_document(own, found), indent=1) if options.format == "json" else _told(own, found, lacking)
     if options.output is None:
         sys.stdout.write(said + "\n")
     else:
@@ -42,10 +52,24 @@ def profile_peers(options: Namespace) -> int:
     return EXIT_OK
 
 
-def _told(found: tuple[SystemTimes, ...], lacking: tuple[Cell, ...]) -> str:
+def _others(found: Sequence[SystemTimes]) -> Mapping[str, Sequence[Worked]]:
+    return {each.system: worked_by_system(each) for each in found}
+
+
+def _told(own: Sequence[TimedProfile], found: Sequence[SystemTimes], lacking: Sequence[Cell]) -> str:
     lines = [line for each in found for line in (*system_lines(each), "")]
+    for each in own:
+        lines += [*timed_lines(each), ""]
+        lines += [*loss_lines(backends()[0].name, worked_by_dispatches(each), _others(found)), ""] if found else []
     lines += [f"{cell.axes[BACKEND_AXIS.name]}: no times of operations: {_reason(cell)}" for cell in lacking]
     return escape_controls("\n".join([*lines, HOW_TIMED]))
+
+
+def _document(own: Sequence[TimedProfile], found: Sequence[SystemTimes]) -> Mapping[str, object]:
+    losses = [
+        {"axes": {**each.profile.axes}, **losses_document(worked_by_dispatches(each), _others(found))} for each in own
+    ]
+    return {**systems_document(found), "losses": losses if found else []}
 
 
 def _reason(cell: Cell) -> str:

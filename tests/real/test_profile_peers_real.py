@@ -11,7 +11,7 @@ import pytest
 from command_line import DATA, good
 
 pytestmark = pytest.mark.real
-RELEASES = ("--onnxruntime", "1.32.0", "--openvino", "2026.4.1")
+RELEASES = ("--onnxruntime", "1.32.0", "--openvino", "2026.4.1", "--runtime", "3.13.0")
 
 
 def check_sums(system: dict[str, Any]) -> None:
@@ -28,29 +28,35 @@ def check_sums(system: dict[str, Any]) -> None:
 def profiled(store: Path, *words: str) -> dict[str, Any]:
     said = good("profile", *words, "--peers", *RELEASES, "--store", store, "--format", "json", timeout=1500)
     document: dict[str, Any] = json.loads(said.out)
-    return {system["axes"]["backend"]: system for system in document["systems"]}
+    return document
 
 
-def test_the_one_operation_of_a_linear_layer_with_each_system(tmp_path):
+@pytest.mark.parametrize(("system", "kind"), [("onnxruntime", "Gemm"), ("openvino", "FullyConnected")])
+def test_the_one_operation_of_a_linear_layer(tmp_path, system, kind):
     shutil.copytree(DATA / "onnx", tmp_path, dirs_exist_ok=True)
     given = ("--inputs", tmp_path / "input_0.npy", "--expected", tmp_path / "expected_0.npy")
-    found = profiled(tmp_path / "store", tmp_path / "linear.onnx", *given)
-    assert found.keys() == {"onnxruntime", "openvino"}
-    told = {name: [(each["kind"], each["shape"]) for each in one["operations"]] for name, one in found.items()}
-    assert told == {"onnxruntime": [("Gemm", [4, 32])], "openvino": [("FullyConnected", [4, 32])]}
-    for system in found.values():
-        check_sums(system)
+    found = profiled(tmp_path / "store", tmp_path / "linear.onnx", *given, "--only", f"backend={system}")
+    (only,) = found["systems"]
+    assert [(each["kind"], each["shape"]) for each in only["operations"]] == [(kind, [4, 32])]
+    check_sums(only)
+    assert found["losses"] == [], "nothing of IREE was asked"
 
 
 @pytest.mark.full
 def test_the_operations_of_mobilenet_v2(tmp_path):
-    again = good("profile", "mobilenet_v2", "--peers", *RELEASES, "--store", tmp_path, timeout=1500)
-    assert "mobilenet_v2 with onnxruntime" in again.out and "mobilenet_v2 with openvino" in again.out
+    told = good("profile", "mobilenet_v2", "--peers", *RELEASES, "--store", tmp_path, timeout=1500).out
+    assert "where iree loses most to the best of onnxruntime and openvino" in told
     found = profiled(tmp_path, "mobilenet_v2")
-    for system in found.values():
+    systems = {system["axes"]["backend"]: system for system in found["systems"]}
+    assert systems.keys() == {"onnxruntime", "openvino"}
+    for system in systems.values():
         check_sums(system)
         convolutions = [each for each in system["operations"] if "Conv" in each["kind"]]
         assert len(convolutions) == 52
         assert sum(each["share"] for each in convolutions) > 0.8
-    origins = [name for each in found["openvino"]["operations"] for name in each["of"]]
+    origins = [name for each in systems["openvino"]["operations"] for name in each["of"]]
     assert sum("batch_norm" in name for name in origins) == 52, "all are fused with their convolution"
+    (losses,) = found["losses"]
+    joined = [each for each in losses["joined"] if each["kind"] == "convolution"]
+    assert 45 <= len(joined) <= 52 and all(len(each["partners"]) == 2 for each in joined)
+    assert [each["loss"] for each in losses["joined"]] == sorted(each["loss"] for each in losses["joined"])[::-1]
