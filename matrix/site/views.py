@@ -20,7 +20,7 @@ from matrix.core.text import counted
 from matrix.results import signatures
 from matrix.results.covering.pairs import cover_sentence
 from matrix.results.formats import sections
-from matrix.results.measured.counts import NO_SPEED
+from matrix.results.measured.counts import NO_SPEED, count_lines
 from matrix.results.measured.systems import standing_lines
 from matrix.results.run import Cell, Run
 from matrix.results.sections import Block
@@ -73,6 +73,7 @@ def templates() -> jinja2.Environment:
     made.globals |= {
         "PLACEMENT": PLACEMENT,
         "NO_SPEED": NO_SPEED,
+        "count_lines": count_lines,
         "SUBJECTS": SUBJECTS,
         "closure": path_closure,
         "sentences_of": sentences_of,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from counted_runs import counted_run
 from site_samples import generated, write
 from system_runs import TWO, made_run
 
@@ -47,3 +48,11 @@ def test_the_sentences_of_a_section_are_on_its_page_of_tables(tmp_path):
     assert "<li>ONNX Runtime 1.32.0 is faster than IREE 3.13.0, host-cpu on 1 of 2 models, slower on 1</li>" in page
     start = (tmp_path / "site" / "index.html").read_text()
     assert "ONNX Runtime 1.32.0 is faster than IREE 3.13.0, host-cpu on 1 of 2 models" in start
+
+
+def test_the_start_page_has_what_was_counted_and_says_that_it_is_no_speed(tmp_path):
+    counts = {("m", "x86_64", "3.8.0"): 1_108_583_768, ("m", "x86_64", "3.13.0"): 409_386_705}
+    build_site(tmp_path / "site", [write(tmp_path / "cost.json", json.loads(run_as_json(counted_run(counts))))])
+    start = (tmp_path / "site" / "index.html").read_text()
+    assert start.count("<li>m, x86_64: 1,109 M instructions with 3.8, 409 M with 3.13</li>") == 1
+    assert "they are no speed" in start
