@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from matrix.answers.bisection import End
-from matrix.artifacts.compiler.statistics import FIGURES, option_word
+from matrix.answers.compiling.figures import Figure
+from matrix.cli.arguments.phases import PHASES_PRESET
 from matrix.cli.searches.turning import Search, answer_lines, end_of
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
 from matrix.core.text import escape_controls
@@ -35,16 +36,18 @@ from matrix.run.store import Store
 
 PRESET = "models"
 """The default preset: in it the compiler has the release of the runtime."""
-EVERY = "latest-minors"
+NEWEST_VALUE, EVERY = "latest", "latest-minors"
 """The values for an axis of releases that has only one in the spec."""
 
 
 def do_bisect(options: Namespace) -> int:
     """Measures what bisection asks for, and prints the first turn of the outcome with its evidence."""
     published = _published(options)
-    question = line_question(question_of(options), options.axis)
+    figure: Figure | None = options.by
+    preset = PHASES_PRESET if figure and figure.stage else PRESET
+    question = line_question(question_of(options), options.axis, preset=preset)
     plan = plan_of(question, options.store)
-    figure = next((name for name, words in FIGURES.items() if option_word(words) == options.by), "")
+    _refuse_unmeasured(figure, plan)
     order = line_of(plan, options.axis, options.good, options.bad)
     search = Search(plan=plan, axis=options.axis, order=order, figure=figure)
     with Store(options.store) as store:
@@ -65,11 +68,20 @@ def do_bisect(options: Namespace) -> int:
     return EXIT_OK
 
 
-def line_question(question: Question, axis: str) -> Question:
+def _refuse_unmeasured(figure: Figure | None, plan: Plan) -> None:
+    """Raises UsageError for a figure that no stage of a spec measures."""
+    if figure and figure.stage and figure.stage not in plan.stages:
+        raise UsageError(
+            f"--by: read the {figure.name}, expected the stage `{figure.stage}` in {plan.spec.source}",
+            tip=f"leave --preset out: the preset {PHASES_PRESET} has it",
+        )
+
+
+def line_question(question: Question, axis: str, *, preset: str = PRESET) -> Question:
     """The question with a line along the axis: every other axis has one value, or follows the axis."""
     if not question.preset and question.spec_name != FIELD_PRESET:
-        newest = {} if {axis, *question.axes} & {*tool_axes()} else {tool_axes()[0]: ("latest",)}
-        question = replace(question, preset=PRESET, axes={**question.axes, **newest})
+        newest = {} if {axis, *question.axes} & {*tool_axes()} else {tool_axes()[0]: (NEWEST_VALUE,)}
+        question = replace(question, preset=preset, axes={**question.axes, **newest})
     spec = load_spec(question.spec_name)
     if axis not in spec.axes:
         raise UsageError(
@@ -89,7 +101,7 @@ def _whole(spec: Spec, question: Question, axis: str) -> dict[str, tuple[str, ..
     if partners and not partners & question.axes.keys():
         return {}
     terms = spec.axes[spec.ties.get(axis, axis)]
-    if len(terms) == 1 and not is_selector(terms[0]):
+    if len(terms) == 1 and (terms[0] == NEWEST_VALUE or not is_selector(terms[0])):
         return {axis: (EVERY if axis in axes() and axes()[axis].released else "all",)}
     return {axis: terms} if partners else {}
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from matrix.artifacts.compiler.statistics import FIGURES, option_word
 from matrix.cli.arguments.results import add_results
 from matrix.core.errors import UsageError
 from matrix.core.records import DEFAULT_ENGINE
@@ -284,19 +283,6 @@ def _add_wanted(command: argparse.ArgumentParser, default: str) -> None:
             f"--{axis}", metavar="VALUE", help=f"a release, a minor one, a specifier, a name; {default}"
         )
     add_results(command, "default: the committed ones")
-
-
-def add_bisect(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--axis", required=True, help="compiler, runtime, torch, turbine, python, or one of the spec")
-    for name, default in (("good", "oldest"), ("bad", "newest")):
-        command.add_argument(f"--{name}", default="", metavar="VALUE", help=f"an end; default: the {default} value")
-    command.add_argument(
-        "--by",
-        default="",
-        choices=[option_word(figure) for figure in FIGURES.values()],
-        help="search for a change of this figure of the compiler's statistics, in place of the outcome",
-    )
-    add_results(command, "its cells of a shipped model count as measured; default: none")
 
 
 def add_own_run(command: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matrix import __version__
 from matrix.cli import options
-from matrix.cli.arguments import answers, blame, boards, cover, kept, profile, sharing, tune, upkeep
+from matrix.cli.arguments import answers, bisect, blame, boards, cover, kept, phases, profile, sharing, tune, upkeep
 from matrix.core.data import default_store
 from matrix.core.text import absolute_folder
 
@@ -25,6 +25,7 @@ VERBS = {
     "bisect": "since which release a model works or fails, by halving: few jobs, the turn and its evidence",
     "blame": "which dispatch of a cell is wrong: each alone on the inputs of a reference; with a reproducer",
     "profile": "what each dispatch executes, by operation of the model; of two releases: what executes more or fewer",
+    "phases": "the CPU time of a compile by phase, and by pass; of two releases: which phase takes longer",
     "tune": "the compile flags that make a model cheaper: sets halved by instructions, the best confirmed by times",
     "candidates": "compiler releases ranked for a team by what was measured, with weights of your choice",
     "compatibility": "which share of pairs of releases passes, and since when every later one does: IREE and others",
@@ -49,6 +50,7 @@ VERBS = {
 VERB_MODULES = {
     "answer": ("advise", "badge", "candidates", "check", "compatibility"),
     "bisect": ("bisect",),
+    "compiling.phases": ("phases",),
     "export": ("export",),
     "publish": ("keep", "picture", "report", "site", "whatis"),
     "boards.bundle": ("bundle",),
@@ -89,9 +91,10 @@ OPTIONS: Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], ...]] = {
     "why": (options.add_question_of_preset, cover.add_cover, options.add_cell),
     "advise": (options.add_advise, options.add_own_run),
     "whatis": (options.add_whatis,),
-    "bisect": (options.add_question_of_preset, options.add_means, options.add_bisect),
+    "bisect": (options.add_question_of_preset, options.add_means, bisect.add_bisect),
     "blame": (blame.add_blame, options.add_means),
     "profile": (profile.add_profile, options.add_means),
+    "phases": (phases.add_phases, options.add_means),
     "tune": (tune.add_tune, options.add_means),
     "candidates": (answers.add_weights, options.add_own_run),
     "compatibility": (answers.add_compatibility, options.add_own_run),

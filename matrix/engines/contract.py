@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Protocol, runtime_checkable
 
 from matrix.core.records import Environment, EnvironmentRequest, Job
+from matrix.plan.backends.backend import TOOL_PLACE
 from matrix.plan.backends.iree.source_builds import LINK_FOLDER
 from matrix.plan.graph import LINK_PLACE
 from matrix.plan.stages import ARGUMENTS_PLACE, PROGRAM_PLACE
@@ -121,8 +122,20 @@ def tool_line(argv: Sequence[str], environment: Environment) -> tuple[str, ...]:
         return launcher
     name, *arguments = argv[len(launcher) :]
     own = name.startswith("./")  # it came with the job, from a build
-    program = name if own else str(environment.root / environment.tools.get(name, f"bin/{name}"))
-    return (*launcher, program, *(word.replace(LINK_PLACE, str(environment.root / LINK_FOLDER)) for word in arguments))
+    program = name if own else _tool(name, environment)
+    return (*launcher, program, *(_placed(word, environment) for word in arguments))
+
+
+def _tool(name: str, environment: Environment) -> str:
+    return str(environment.root / environment.tools.get(name, f"bin/{name}"))
+
+
+def _placed(word: str, environment: Environment) -> str:
+    """A word with the paths of the environment in the place of their names."""
+    before, _, after = TOOL_PLACE.partition("%s")
+    if word.startswith(before) and word.endswith(after):
+        return _tool(word[len(before) : -len(after)], environment)
+    return word.replace(LINK_PLACE, str(environment.root / LINK_FOLDER))
 
 
 def tool_variables(environment: Environment) -> dict[str, str]:

@@ -130,7 +130,7 @@ def _of_user_tools(request: EnvironmentRequest, toolchain: Toolchain, info: Pyth
         root=root,
         python_version=info.version,
         c_library=info.c_library,
-        tools=tools,
+        tools={**tools, "python": str(info.path)},  # programs that start a tool run on it
         distributions=user_tools.tool_versions(root, tools),
     )
 

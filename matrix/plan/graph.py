@@ -184,7 +184,7 @@ class _Graph:
             if kind.comes_with and max(column) <= 0:
                 continue
             above = tuple(made[stage] for stage in kind.after if stage in made)
-            here = given if not (begun or kind.apart) else ()
+            here = given if not kind.apart and not (begun and above) else ()
             key = (kind.name, above, column, here)
             node = self.index.get(key)
             if node is None:

@@ -91,6 +91,14 @@ BY_NAME = {
         "tests/real/test_blame_real.py",
         '"model=linear", "compiler=',
     ),
+    "python -m matrix phases linear --compiler 2.9.0 --compiler 3.13.0 --passes": (
+        "tests/real/test_phases_real.py",
+        "test_two_releases_are_compared_by_phase_and_by_pass",
+    ),
+    "python -m matrix phases linear --compiler 3.13.0": (
+        "tests/real/test_phases_real.py",
+        '"phases", model, *words',
+    ),
     "python -m matrix profile linear --compiler 3.13.0": (
         "tests/real/test_profile_real.py",
         '"profile", "linear", "--compiler", "3.13.0"',

@@ -20,6 +20,7 @@ STAGES = {kind.name for kind in IREE.stages}
 
 OTHER_WORDS = {
     "matrix/artifacts/program_audit.py": {"build"},  # a word in a program's strings
+    "matrix/answers/compiling/phases.py": {"compile", "phases"},  # a word, a key of its document
     "matrix/builds/linkage.py": {"link", "runtime"},  # folders of IREE's sources, keys of a toolchain's table
     "matrix/builds/planning.py": {"benchmark", "runtime"},
     "matrix/builds/sources.py": {"runtime"},
@@ -27,9 +28,10 @@ OTHER_WORDS = {
     "matrix/cli/export.py": {"export"},  # verbs of the command line
     "matrix/cli/options.py": {"build"},
     "matrix/cli/run.py": {"profile"},
+    "matrix/cli/arguments/phases.py": {"phases"},  # a preset
     "matrix/cli/arguments/profile.py": {"profile"},
     "matrix/cli/triaging/again.py": {"run"},
-    "matrix/cli/verbs.py": {"export", "profile", "run"},
+    "matrix/cli/verbs.py": {"export", "phases", "profile", "run"},
     "matrix/cli/upkeep.py": {"flags"},  # of a CPU, in /proc/cpuinfo
     "matrix/core/machine.py": {"flags"},
     "matrix/core/keys.py": {"link", "run"},  # kinds of files in a tree

@@ -70,7 +70,7 @@ def _measured(options: Namespace) -> Run | None:
     """The run after what is missing was run; None after Ctrl-C."""
     question = question_of(options)
     plan = resolved(lambda: plan_of(question, options.store))
-    _refuse_many(plan)
+    refuse_many(plan, options.verb)
     with Store(options.store) as store:
         summary = carry_out(plan, store, options, words=[PROFILE_PRESET, *options.only], question=question)
         if summary.interrupted:
@@ -91,13 +91,13 @@ def _of_cells(run: Run) -> tuple[Profile, ...]:
     return tuple(found[cell.name] for cell in run.cells)
 
 
-def _refuse_many(plan: Plan) -> None:
+def refuse_many(plan: Plan, verb: str) -> None:
     """Raises UsageError for a plan of more cells than can be compared."""
     if 1 <= len(plan.cells) <= MOST_SIDES:
         return
     free = {axis: dict.fromkeys(cell.labels[axis] for cell in plan.cells) for axis in plan.cells[0].labels}
     told = "; ".join(f"{axis}: {', '.join(labels)}" for axis, labels in free.items() if len(labels) > 1)
     raise UsageError(
-        f"profile: read the words of {len(plan.cells)} cells, expected one, or two to compare; they differ in {told}",
+        f"{verb}: read the words of {len(plan.cells)} cells, expected one, or two to compare; they differ in {told}",
         tip="name one value of each, or two of one: --compiler 3.8.0 --compiler 3.13.0",
     )

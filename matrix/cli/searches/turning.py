@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from matrix.answers.bisection import End, Turn, next_to_measure, turns, verdicts
-from matrix.artifacts.compiler.statistics import FIGURES
+from matrix.answers.compiling.figures import Figure
 from matrix.core.errors import NoAnswer
 from matrix.core.records import Outcome
 from matrix.core.text import counted, plain_rows
@@ -20,7 +20,6 @@ from matrix.plan.axes import NONE
 from matrix.plan.graph import Plan
 from matrix.results.run import Cell, Run
 from matrix.results.square import span
-from matrix.results.weights import statistics_of
 from matrix.run.evidence import repeated
 
 SAYS = {End.GOOD: "passes", End.BAD: "fails", End.UNKNOWN: "cannot be measured"}
@@ -38,8 +37,8 @@ class Search:
     jobs: int = 0
     published: int = 0
     """How many of the cells are of published runs."""
-    figure: str = ""
-    """The statistic of the compiler that is compared along the line, in place of the outcome."""
+    figure: Figure | None = None
+    """What is compared along the line, in place of the outcome."""
 
     @property
     def ends(self) -> dict[str, End]:
@@ -51,13 +50,12 @@ class Search:
     def known(self) -> dict[str, str]:
         """The verdicts that are compared along the line."""
         if self.figure:
-            return {label: self._value(label) or End.UNKNOWN for label in self.cells}
+            return self.figure.compared(self.cells, self.order)
         return verdicts(self.order, self.ends, {label: cell.words for label, (_, cell) in self.cells.items()})
 
     def _value(self, label: str) -> str:
-        """`dispatches 72`; empty: the compiler did not say it."""
-        found = statistics_of(*self.cells[label]).get(self.figure)
-        return "" if found is None else f"{FIGURES[self.figure]} {found:,}"
+        """`dispatches 72`; empty: it was not measured."""
+        return self.figure.shown(*self.cells[label]) if self.figure else ""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -67,11 +65,11 @@ class Search:
         return next_to_measure(releases, self.known) or next_to_measure(self.order, self.known)
 
     def says(self, label: str) -> str:
-        return f"has {self._value(label)}" if self.figure and self._value(label) else SAYS[self.ends[label]]
+        return f"has {self._value(label)}" if self._value(label) else SAYS[self.ends[label]]
 
     def found(self, label: str) -> str:
         """What is compared: `failed at run: executable-abi`, `dispatches 72`."""
-        return (self.figure and self._value(label)) or self.cells[label][1].words
+        return self._value(label) or self.cells[label][1].words
 
     def words(self, label: str) -> str:
         """`3.8.0 (failed at run: executable-abi)`."""
@@ -93,7 +91,7 @@ def answer_lines(search: Search, options: Namespace) -> list[str]:
     if not found:
         ends = " and ".join(search.words(label) for label in (search.order[0], search.order[-1]))
         raise NoAnswer(
-            f"{search.axis} {ends} end alike, and so does all that was measured between them; {_rest(search)}",
+            f"{search.axis} {ends} {_alike(search)}, and so does all that was measured between them; {_rest(search)}",
             tip="`run` with the same words measures every value",
         )
     turn = found[0]
@@ -119,6 +117,10 @@ def answer_lines(search: Search, options: Namespace) -> list[str]:
         "",
         plain_rows(_once(rows), headers=()),
     ]
+
+
+def _alike(search: Search) -> str:
+    return "do not differ beyond the noise" if search.figure and search.figure.noisy else "end alike"
 
 
 def _meaning(run: Run, cell: Cell, of: str) -> list[list[str]]:
@@ -163,12 +165,16 @@ def _refuse_wrong_ends(search: Search, options: Namespace) -> None:
 
 def _why_not(search: Search, label: str) -> str:
     cell = search.cells[label][1]
+    if search.figure and cell.passed:
+        return f"no {search.figure.name}" + (f": {cell.reason}" if cell.reason else "")
     return f"{cell.outcome}: {cell.said}"
 
 
 def _besides(search: Search, found: Sequence[Turn], cell: Cell) -> Iterator[str]:
     """What the headline does not say: more turns, other failures, unmeasured values, the cost."""
     ends = search.ends
+    if search.figure and not search.figure.differ(search.cells[found[0].before], search.cells[found[0].after]):
+        yield f"{found[0].before} and {found[0].after} themselves do not differ beyond the noise: it changed in steps"
     for turn in found[1:]:
         alike = ends[turn.before] is ends[turn.after] and not search.figure
         differently = " differently" if alike else ""

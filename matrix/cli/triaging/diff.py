@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from matrix.answers import advice, differences
 from matrix.answers.causes import cells_of
 from matrix.answers.compiled import module_lines, release_module_lines
+from matrix.answers.compiling.published import phase_change_lines
 from matrix.answers.costs import CostChange, cost_changes, cost_lines
 from matrix.answers.dated.changes import unprompted_lines
 from matrix.answers.profiled.published import profile_change_lines
@@ -46,13 +47,15 @@ def do_diff(options: Namespace) -> int:
         first, second = (read_dated(word, options.archive) for word in options.what)
         found = differences.diff_runs(first, second)
         pairs = differences.run_pairs(first, second)
-        lines = [*module_lines(pairs), *profile_change_lines(pairs), *unprompted_lines(first, second)]
+        lines = [*module_lines(pairs), *profile_change_lines(pairs), *phase_change_lines(pairs)]
+        lines += unprompted_lines(first, second)
     elif len(options.what) == 3 and options.what[0] in axis_rows():
         runs = runs_of(options)
         axis, *ends = _two_releases(runs, *options.what)
         found = differences.diff_releases(runs, axis, *ends)
         lines = ["", *cost_lines(cost_changes(runs, axis, *ends)), *release_module_lines(runs, axis, *ends)]
         lines += profile_change_lines(differences.release_pairs(runs, axis, *ends))
+        lines += phase_change_lines(differences.release_pairs(runs, axis, *ends))
     else:
         raise _not_two(options.what)
     print(escape_controls("\n".join([*differences.difference_lines(found), *lines])))

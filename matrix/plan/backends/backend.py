@@ -20,6 +20,8 @@ LIMITS = Limits(seconds=900, memory_bytes=8 << 30)
 JOB_LOG = "log"
 """The name of the job's log among the outputs for `read`."""
 INPUT, EXPECTED, OUTPUT = "input_*.npy", "expected_*.npy", "output_*.npy"
+TOOL_PLACE = "{tool:%s}"
+"""In a command: the path of a tool of its environment, for a program that starts the tool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

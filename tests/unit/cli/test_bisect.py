@@ -14,6 +14,7 @@ from reports import report_of
 from samples import plan_of as small_plan
 from samples import result
 
+from matrix.answers.compiling.figures import figure_of
 from matrix.cli.bisect import line_of, line_question, note_published
 from matrix.cli.main import main
 from matrix.cli.searches.turning import Search, _with, answer_lines
@@ -188,7 +189,7 @@ def counted(*dispatches: int | None) -> str:
         jobs = {key: replace(job, measurements=found) for key, job in run.jobs.items()}
         search.cells[label] = (replace(run, jobs=jobs), cell)
     options = Namespace(results=[], good="", bad="3.10", store=default_store(), engine="venv", axis="runtime", only=[])
-    return "\n".join(answer_lines(replace(search, figure="dispatch_count"), options))
+    return "\n".join(answer_lines(replace(search, figure=figure_of("dispatches")), options))
 
 
 def said(marks: str, *, good: str = "", bad: str = "") -> str:

@@ -82,14 +82,14 @@ def test_each_value_touches_its_own_stages_only():
 
     pins = (("iree-base-compiler", "3.0.0"),)
     compiler = Part(pins=pins, python=spec.tools_python, renamed=(*COMPILER_RENAMED[1][1], *COMPILER_RENAMED[2][1]))
-    assert parts("compiler", "3.0.0") == {"import": compiler, "compile": compiler, "cut": compiler}
+    compiles = ("compile", "cut", "phases", "pass-times")
+    assert parts("compiler", "3.0.0") == {"import": compiler, **dict.fromkeys(compiles, compiler)}
     assert set(parts("runtime", "3.0.0")) == {"run", "interpret", "count", "profile", "dispatch_times"}
     assert parts("torch", "2.9.1") == {"export": Part(pins=(("torch", "2.9.1"),))}
     assert list(parts("turbine", "3.9.0")) == ["export"]
     assert parts("python", "3.10") == {"export": Part(python="3.10")}
     assert set(parts("target", "x86_64")) == {
-        "compile",
-        "cut",
+        *compiles,
         "run",
         "interpret",
         "count",
@@ -97,10 +97,10 @@ def test_each_value_touches_its_own_stages_only():
         "dispatch_times",
     }
     assert parts("flags", "default") == {}
-    assert parts("flags", "o3") == dict.fromkeys(("compile", "cut"), Part(flags=("-O3",)))
+    assert parts("flags", "o3") == dict.fromkeys(compiles, Part(flags=("-O3",)))
     run = Part(flags=("-v",))
     like_run = dict.fromkeys(("run", "interpret", "count", "profile", "dispatch_times"), run)
-    assert parts("size", "a") == dict.fromkeys(("compile", "cut"), Part(flags=("-Os",))) | like_run
+    assert parts("size", "a") == dict.fromkeys(compiles, Part(flags=("-Os",))) | like_run
     assert parts("size", "b") == {}
     assert set(parts("model", "linear")) == {"export", "cut", "run", "interpret", "count", "profile", "dispatch_times"}
 

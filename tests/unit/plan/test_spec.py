@@ -112,11 +112,11 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[[include]]\nwen = {compiler='3'}\nreason = 'x'", "include[0].wen: unknown key 'wen'"),
         (
             "stages = ['export', 'runn']",
-            "stages[1]: unknown stage 'runn', expected one of export, compile, run, cut, interpret, count, profile, ",
+            "stages[1]: unknown stage 'runn', expected one of export, compile, phases, pass-times, run, cut",
         ),
         ("stages = ['export', 'run']", "stages: read export, run, expected no gap: a stage needs all before it"),
         ("stages = ['run']", "stages: read run, expected no gap"),
-        ("stages = []", "stages: read none, expected at least one of export, compile, run"),
+        ("stages = []", "stages: read none, expected at least one of export, compile, phases, pass-times, run"),
         ("[limits.run]\nseconds = -1", "limits.run.seconds: read -1, expected a number above 0"),
         ("[limits.run]\nseconds = inf", "limits.run.seconds: read inf, expected a number above 0"),
         ("[limits.run]\nseconds = nan", "limits.run.seconds: read nan, expected a number above 0"),
@@ -124,7 +124,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[limits.run]\nmemory_mib = true", "limits.run.memory_mib: read True, expected a number above 0"),
         (
             "[limits.rum]\nseconds = 1",
-            "limits.rum: unknown key 'rum', expected one of export, import, compile, link, build, archive-runtime",
+            "limits.rum: unknown key 'rum', expected one of export, import, compile, phases, pass-times, link, build",
         ),
         ("[tolerance]\nfloat31 = 1", "tolerance.float31: unknown dtype 'float31'"),
         ("[tolerance]\nfloat32 = -1", "tolerance.float32: read -1, expected a number above 0"),

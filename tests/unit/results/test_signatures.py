@@ -96,6 +96,16 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         {},
     ),
     (
+        "phases-unknown",
+        "iree-compile: Unknown command line argument '--dump-compilation-phases-to=phases'. Try: 'iree",
+        {"flag": "dump-compilation-phases-to"},
+    ),
+    (
+        "phases-refused",
+        "phases: refused: the compiler wrote no file of a phase",
+        {"reason": "the compiler wrote no file of a phase"},
+    ),
+    (
         "vm-bytecode-version",
         f"{VM}/bytecode/verifier.c:184: INVALID_ARGUMENT; bytecode version mismatch; runtime supports 17.0, "
         f"module has 15.0; {LOADING}",

@@ -14,6 +14,7 @@ ARCHIVE_RUNTIME, FIRMWARE = "archive-runtime", "firmware"
 """Of a runtime without an operating system."""
 RUN, COUNT, PROFILE, DISPATCH_TIMES, BENCHMARK = "run", "count", "profile", "dispatch_times", "benchmark"
 CUT, INTERPRET = "cut", "interpret"
+PHASES, PASSES = "phases", "pass-times"
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
 FLOAT64 = "float64.json"
@@ -31,6 +32,13 @@ def kept_float64(given: Given) -> tuple[str, ...]:
     """The flag of a compiler for a model with float64, unless a value of the cell says it."""
     chosen = any(flag.startswith(KEEP_FLOAT64) for flag in given.flags)
     return (f"{KEEP_FLOAT64}=false",) if FLOAT64 in given.artifacts and not chosen else ()
+
+
+def compile_words(given: Given, output: str) -> tuple[str, ...]:
+    """The arguments of `iree-compile` that compile a model to a file."""
+    chosen = any(flag.startswith(DUMP_STATISTICS) for flag in given.flags)
+    told = () if chosen else (f"{DUMP_STATISTICS}-format=csv", f"{DUMP_STATISTICS}-file={STATISTICS}")
+    return (MLIR, "-o", output, *kept_float64(given), *told, *given.flags)
 
 
 def tool_words(name: str, given: Given, *, module: str = VMFB) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ from matrix.plan.backends.iree.names import (
     LINK,
     MLIR,
     ONNX,
+    PASSES,
+    PHASES,
     RUN,
     VMFB,
 )
@@ -107,7 +109,10 @@ FORMS = (
     ModelForm(name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=frozenset({EXPORT, IMPORT})),
     ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=frozenset({EXPORT})),
     ModelForm(
-        name="vmfb", suffixes=(".vmfb",), artifact=VMFB, around=frozenset({EXPORT, IMPORT, COMPILE, CUT, INTERPRET})
+        name="vmfb",
+        suffixes=(".vmfb",),
+        artifact=VMFB,
+        around=frozenset({EXPORT, IMPORT, COMPILE, CUT, INTERPRET, PHASES, PASSES}),
     ),
 )
 

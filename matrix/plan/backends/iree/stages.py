@@ -15,7 +15,6 @@ from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILIN
 from matrix.plan.backends.iree.names import (
     BUILD,
     COMPILE,
-    DUMP_STATISTICS,
     EXPORT,
     FIRMWARE,
     FLOAT64,
@@ -28,9 +27,10 @@ from matrix.plan.backends.iree.names import (
     STATISTICS,
     TYPES,
     VMFB,
-    kept_float64,
+    compile_words,
     tool_words,
 )
+from matrix.plan.backends.iree.phasing import PASSING, PHASING
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
 from matrix.plan.backends.shared import PYTHON_AXIS
 
@@ -56,9 +56,7 @@ def _link(given: Given) -> tuple[str, ...]:
 
 
 def _compile(given: Given) -> tuple[str, ...]:
-    chosen = any(flag.startswith(DUMP_STATISTICS) for flag in given.flags)
-    told = () if chosen else (f"{DUMP_STATISTICS}-format=csv", f"{DUMP_STATISTICS}-file={STATISTICS}")
-    return ("iree-compile", MLIR, "-o", VMFB, *kept_float64(given), *told, *given.flags)
+    return ("iree-compile", *compile_words(given, VMFB))
 
 
 def _run(given: Given) -> tuple[str, ...]:
@@ -124,6 +122,8 @@ STAGES = (
             "llama_2l": 3,
         },
     ),
+    PHASING,
+    PASSING,
     StageKind(
         name=LINK,
         environment="builder",

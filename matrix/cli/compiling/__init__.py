@@ -1,0 +1,1 @@
+"""Verbs about compiles themselves, and not about what they made."""

@@ -1,0 +1,68 @@
+"""Runs with the CPU time of compiles by phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matrix.artifacts.compiler.phases import PHASE_SECONDS, PHASED_SECONDS
+from matrix.core.records import Outcome
+from matrix.results.measured.compiles import PhaseTimes, SecondsSpread
+from matrix.results.run import Cell, FinishedJob, Run, RunAxis, RunValue
+
+Phases = Mapping[str, tuple[float, ...]]
+BEFORE: Phases = {
+    "input": (0.3, 0.3, 0.3),
+    "global-optimization": (9.8, 10.0, 10.2),
+    "executable-targets": (2.9, 3.0, 3.1),
+}
+HERE = "here"
+
+
+def whole_of(phases: Phases) -> tuple[float, ...]:
+    return tuple(round(sum(each), 6) for each in zip(*phases.values(), strict=True))
+
+
+def times(phases: Phases) -> PhaseTimes:
+    spreads = {name: SecondsSpread(values=each) for name, each in phases.items()}
+    return PhaseTimes(phases=spreads, whole=SecondsSpread(values=whole_of(phases)), machine=HERE)
+
+
+def phased_run(found: Mapping[str, Phases], *, machines: Mapping[str, str] | None = None) -> Run:
+    """A run with the compiles of one model by each release."""
+    jobs = {
+        release: FinishedJob(
+            key=release,
+            stage="phases",
+            outcome=Outcome.PASSED,
+            lock="",
+            exit_code=0,
+            signal=0,
+            seconds=1.0,
+            cpu_seconds=1.0,
+            machine=(machines or {}).get(release, HERE),
+            measurements={
+                PHASE_SECONDS: {name: [*each] for name, each in phases.items()},
+                PHASED_SECONDS: [*whole_of(phases)],
+            },
+        )
+        for release, phases in found.items()
+    }
+    cells = tuple(
+        Cell(axes={"model": "m", "compiler": release}, outcome=Outcome.PASSED, stage="compile", beside=(release,))
+        for release in found
+    )
+    axes = {"model": ("m",), "compiler": tuple(found)}
+    return Run(
+        preset="sample",
+        stages=("compile", "phases"),
+        last_stage="compile",
+        axes=tuple(
+            RunAxis(name=name, values=tuple(RunValue(label=label) for label in labels)) for name, labels in axes.items()
+        ),
+        cells=cells,
+        jobs=jobs,
+    )
+
+
+def cells_of(run: Run) -> dict[str, tuple[Run, Cell]]:
+    return {cell.axes["compiler"]: (run, cell) for cell in run.cells}
