@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matrix.artifacts.compiler.statistics import read_statistics
 from matrix.core.records import Limits
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, StageKind
+from matrix.plan.backends.iree.compiles.phasing import PASSING, PHASING
 from matrix.plan.backends.iree.cutting import CUTTING, INTERPRETING
 from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
 from matrix.plan.backends.iree.firmware import ARCHIVING, FIRMWARE_LINKING, MEMORY_FILE, read_memory
@@ -30,7 +31,6 @@ from matrix.plan.backends.iree.names import (
     compile_words,
     tool_words,
 )
-from matrix.plan.backends.iree.phasing import PASSING, PHASING
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
 from matrix.plan.backends.shared import PYTHON_AXIS
 

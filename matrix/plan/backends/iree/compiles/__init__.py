@@ -1,0 +1,1 @@
+"""Stages that measure compiles themselves. Pure."""
