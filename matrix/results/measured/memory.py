@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from matrix.core.keys import Json
-from matrix.plan.backends.iree.firmware import CALL_FIGURES, FIRMWARE_FIGURES, STATIC_FIGURES
+from matrix.plan.backends.iree.firmware import FIRMWARE_FIGURES, MEASURED_FIGURES, STATIC_FIGURES
 from matrix.results.run import Cell, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
 
-TICKS = CALL_FIGURES[-1]
+TICKS = MEASURED_FIGURES[-1]
 MEMORY_HEADING = (
     "what programs without an operating system need, in bytes; ticks are the board's clock in one call under the "
     "emulator, where it counts instructions: no speed"

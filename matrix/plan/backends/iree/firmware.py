@@ -76,8 +76,8 @@ USAGE = re.compile(r"^\s*(FLASH|RAM):\s+(\d+) ([KMG]?)B\s", re.MULTILINE)
 """A line of the linker's `--print-memory-usage`."""
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 STATIC_FIGURES = {"FLASH": "flash_bytes", "RAM": "static_bytes"}
-CALL_FIGURES = ("heap_bytes", "stack_bytes", "ticks")
-FIRMWARE_FIGURES = (*STATIC_FIGURES.values(), *CALL_FIGURES)
+MEASURED_FIGURES = ("heap_bytes", "stack_bytes", "ticks")
+FIRMWARE_FIGURES = (*STATIC_FIGURES.values(), *MEASURED_FIGURES)
 """The measurements of a program without an operating system, in the order of tables."""
 
 
@@ -139,7 +139,7 @@ def read_memory(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
     """The figures of MEMORY_FILE: whole numbers, never negative. None where there is no such file."""
     try:
         found = read_json(outputs[MEMORY_FILE])
-        figures = {name: found[name] for name in CALL_FIGURES}
+        figures = {name: found[name] for name in MEASURED_FIGURES}
     except (JsonFault, KeyError, TypeError):
         return {}
     return figures if all(type(each) is int and each >= 0 for each in figures.values()) else {}
