@@ -9,7 +9,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +93,7 @@ def write_bundle(
 
     Raises BundleRefused if a file of it contains one of the words, a path or an address, or if the board is too small.
     """
-    refuse_filled(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as partial:
         for name, source in _files(model, runner, module).items():
             shutil.copyfile(source, partial / name)
         (partial / "run.sh").write_text(script(model, facts.qemu), encoding="utf-8")
@@ -106,6 +104,17 @@ def write_bundle(
         refuse_too_large(model.name, needed - facts.idle_bytes, facts.board)
         (partial / "README.md").write_text(readme(facts, needed), encoding="utf-8")
         _refuse_leaks(partial, words)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to fill, which takes its name at the end; after an error nothing of it is left. `folder`
+    must not exist or be empty. Raises UsageError."""
+    refuse_filled(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield partial
         partial.chmod(0o755)
         if folder.exists():
             folder.rmdir()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from matrix.artifacts.program_audit import names_in
 from matrix.builds.board_programs import BoardTools
-from matrix.builds.bundle import BundledModel, refuse_filled, scale_of
+from matrix.builds.bundle import BundledModel, scale_of, whole_folder
 from matrix.builds.counter import COUNTER_LIBRARIES, COUNTER_LOADER
 from matrix.core import processes
 from matrix.core.data import DATA, data_root
@@ -116,10 +116,7 @@ def write_firmware(
 
     Raises BundleRefused if the example does not run right on the emulated board, or a file has one of the words.
     """
-    refuse_filled(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as partial:
         sources = data_root() / FIRMWARE_SOURCES
         for name in BUNDLED_SOURCES:
             shutil.copyfile(sources / name, partial / name)
@@ -135,12 +132,6 @@ def write_firmware(
                     f"the bundle reveals the machine that made it: {path.name}: {found[0]}",
                     tip="nothing was written; report it with this text",
                 )
-        partial.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _make_archive(scratch: Path, parts: FirmwareParts, sources: Path) -> None:

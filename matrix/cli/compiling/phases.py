@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 
 from matrix.answers.compiling.phases import comparison_of_phases, phases_document, phases_lines
 from matrix.answers.profiled.published import MOST_SIDES
+from matrix.cli.output import give_answer
 from matrix.cli.profiling.profile import refuse_many
-from matrix.core.disk import write_output
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK
 from matrix.core.text import escape_controls
 from matrix.run.carry_out import carry_out, report_gaps, resolved
@@ -37,8 +36,5 @@ def do_phases(options: Namespace) -> int:
     else:
         lines = comparison_of_phases(*found) if len(found) == MOST_SIDES else phases_lines(found[0])
         said = escape_controls("\n".join(lines))
-    if options.output is None:
-        sys.stdout.write(said + "\n")
-    else:
-        write_output(options.output, said + "\n", tip="nothing is lost: the same command writes it again")
+    give_answer(said + "\n", options.output)
     return EXIT_OK

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 
 from matrix.answers.profiled.published import MOST_SIDES, find_profiles
 from matrix.answers.profiled.words import comparison_of_profiles, profile_lines, profiles_document
 from matrix.cli.arguments.profile import PEERS_PRESET, PROFILE_PRESET, TIMED_PRESET
-from matrix.cli.peers import profile_peers
+from matrix.cli.output import give_answer
+from matrix.cli.profiling.peers import profile_peers
 from matrix.cli.profiling.timed import times_said
-from matrix.core.disk import write_output
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.text import escape_controls
 from matrix.plan.graph import Plan
@@ -48,10 +47,7 @@ def do_profile(options: Namespace) -> int:
     else:
         lines = comparison_of_profiles(*profiles) if len(profiles) == MOST_SIDES else profile_lines(profiles[0])
         said = escape_controls("\n".join(lines))
-    if options.output is None:
-        sys.stdout.write(said + "\n")
-    else:
-        write_output(options.output, said + "\n", tip="nothing is lost: the same command writes it")
+    give_answer(said + "\n", options.output)
     return EXIT_OK
 
 

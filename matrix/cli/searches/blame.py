@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from dataclasses import replace
 
 from matrix.answers.blaming.answer import blame_document, blame_lines
 from matrix.cli.arguments.blame import BLAME_PRESET
-from matrix.core.disk import write_output
+from matrix.cli.output import give_answer
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_NO, EXIT_OK, NoAnswer, UsageError
 from matrix.core.records import Outcome
 from matrix.core.text import escape_controls
@@ -46,10 +45,7 @@ def do_blame(options: Namespace) -> int:
             return EXIT_INTERRUPTED
     text = "\n".join(blame_lines(blame, written))
     said = escape_controls(text) if options.format == "text" else json.dumps(blame_document(blame, written), indent=1)
-    if options.output is None:
-        sys.stdout.write(said + "\n")
-    else:
-        write_output(options.output, said + "\n", tip="nothing is lost: the same command writes it again")
+    give_answer(said + "\n", options.output)
     return EXIT_OK if blame.first or blame.cell.passed else EXIT_NO
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from matrix.answers.tuning.halving import (
     next_sets,
     shipped_flags,
 )
-from matrix.core.disk import write_output
+from matrix.cli.output import give_answer
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.machine import usable_cores
 from matrix.core.records import Outcome
@@ -199,10 +198,7 @@ def do_tune(options: Namespace) -> int:
         "\n".join(tuning_lines(tuning)) if options.format == "text" else json.dumps(tuning_document(tuning), indent=1)
     )
     text = (escape_controls(said) if options.format == "text" else said) + "\n"
-    if options.output is None:
-        sys.stdout.write(text)
-    else:
-        write_output(options.output, text, tip="nothing is lost: the same command writes it, and nothing runs again")
+    give_answer(text, options.output)
     return EXIT_OK
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 
-from matrix.core.disk import write_output
+from matrix.cli.output import give_answer
 from matrix.core.errors import EXIT_OK, ShardFault
 from matrix.core.records import DEFAULT_ENGINE
 from matrix.core.text import counted, escape_controls, plain_rows, say
@@ -28,10 +27,7 @@ def do_shards(options: Namespace) -> int:
         engine = [] if options.engine == DEFAULT_ENGINE else ["--engine", options.engine]
         words = [question.spec_name, *only, *question.options, *engine]
         text = script_text(options.format, plan, options.shards, words, budget=options.disk_budget)
-    if options.output is None:
-        sys.stdout.write(text)
-    else:
-        write_output(options.output, text, tip="the same words print it again")
+    give_answer(text, options.output)
     return EXIT_OK
 
 

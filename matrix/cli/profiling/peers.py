@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +12,7 @@ from matrix.answers.peers.operations import HOW_TIMED, SystemTimes, system_lines
 from matrix.answers.peers.sides import worked_by_dispatches, worked_by_system
 from matrix.answers.timing.joined import TimedProfile
 from matrix.answers.timing.words import timed_lines
-from matrix.core.disk import write_output
+from matrix.cli.output import give_answer
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer
 from matrix.core.text import escape_controls
 from matrix.plan.backends.shared import BACKEND_AXIS
@@ -45,10 +44,7 @@ def profile_peers(options: Namespace) -> int:
         raise NoAnswer(f"{first.name}: no times of operations: {_reason(first)}", tip=tip)
     own = [*timed.values()]
     said = json.dumps(_document(own, found), indent=1) if options.format == "json" else _told(own, found, lacking)
-    if options.output is None:
-        sys.stdout.write(said + "\n")
-    else:
-        write_output(options.output, said + "\n", tip="nothing is lost: the same command writes it")
+    give_answer(said + "\n", options.output)
     return EXIT_OK
 
 
