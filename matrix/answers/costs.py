@@ -14,7 +14,7 @@ from matrix.results.measured.counts import COUNTS_WITHIN, INSTRUCTIONS, count_se
 from matrix.results.measured.figures import Timed, Times, Verdict
 from matrix.results.run import Run
 from matrix.results.speed import median_ratio, pass_rounds, timed_rows, verdict_between
-from matrix.results.times import PLACEMENT, amount, duration
+from matrix.results.times import BUFFERS_COUNTED, PLACEMENT, amount, buffers_counted, duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +35,9 @@ def _bytes_words(value: float) -> str:
 
 
 OWN_BUFFERS = "IREE's own buffers"
-OWN_BUFFERS_COUNTED = (
-    f"{OWN_BUFFERS}: runtimes up to 3.10 do not count constants, 3.11 counts them twice, later ones once"
-)
-"""Measured with one module on all runtimes; the compiler's transient and constant bytes compare across releases."""
+OWN_BUFFERS_COUNTED = f"{OWN_BUFFERS}: {BUFFERS_COUNTED}"
+NOT_COMPARED = "not compared"
+"""A verdict begins with it where both numbers count different things."""
 
 COST_MEASURES = (
     CostMeasure(
@@ -129,6 +128,10 @@ class CostChange:
         return self.verdict in (self.measure.more, self.measure.less)
 
     @property
+    def comparable(self) -> bool:
+        return not self.verdict.startswith(NOT_COMPARED)
+
+    @property
     def size(self) -> float:
         """How far the ratio is from 1, the same in both directions."""
         return max(self.ratio, 1 / self.ratio)
@@ -199,10 +202,8 @@ def row_changes(run: Run, table: Times, axes: Mapping[str, str], old: Timed, new
             ratio = median_ratio(new.seconds_by_round, old.seconds_by_round) or ratio
             floor = table.noise_floor or _highest_floor(run)
             verdict = _latency_verdict(table, old, new, measure, floor)
-        elif abs(ratio - 1) <= measure.within:
-            verdict = str(Verdict.SAME)
         else:
-            verdict = measure.more if ratio > 1 else measure.less
+            verdict = _counted_otherwise(table, old, new, measure) or _sized_verdict(measure, ratio)
         yield CostChange(
             run=run,
             axes=axes,
@@ -213,6 +214,20 @@ def row_changes(run: Run, table: Times, axes: Mapping[str, str], old: Timed, new
             verdict=verdict,
             noise_floor=floor,
         )
+
+
+def _sized_verdict(measure: CostMeasure, ratio: float) -> str:
+    if measure.within is not None and abs(ratio - 1) <= measure.within:
+        return str(Verdict.SAME)
+    return measure.more if ratio > 1 else measure.less
+
+
+def _counted_otherwise(table: Times, old: Timed, new: Timed, measure: CostMeasure) -> str:
+    """Empty where both runtimes count the figure alike."""
+    if measure.name != OWN_BUFFERS:
+        return ""
+    counted = [buffers_counted({**table.shared, **row.axes}) or "unknown" for row in (old, new)]
+    return "" if counted[0] == counted[1] else f"{NOT_COMPARED}: {counted[0]}, then {counted[1]}"
 
 
 def _highest_floor(run: Run) -> float | None:
@@ -236,7 +251,7 @@ def _latency_verdict(table: Times, old: Timed, new: Timed, measure: CostMeasure,
 
 def cost_lines(changes: Sequence[CostChange]) -> list[str]:
     """The changes as lines for people, and how many measures did not change."""
-    shown = [change for change in changes if change.changed]
+    shown = [change for change in changes if change.changed or not change.comparable]
     lines = [f"  {change.place}: {change.measure.name} {change.words}" for change in shown]
     if not changes:
         return ["costs: latency, instructions, compile time, memory and size were not measured with both in one run"]

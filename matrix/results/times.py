@@ -15,6 +15,7 @@ from matrix.results.run import Run
 from matrix.results.sections import Block, Column, Grid, Section, Words, by_axes, grid
 from matrix.results.speed import timed_rows
 from matrix.results.square import Square, headings, mark_of, squares
+from matrix.results.weights import statistics_of
 
 VERDICT_MARKS = {
     Verdict.SAME: "=",
@@ -35,12 +36,17 @@ SIGNS = (
     "== the same bytes, = no difference beyond the noise floor, ~ undecided: the noise floor is over 25 %, ? passes "
     f"disagree, - no time, ms: the baseline has no time; {PLACEMENT}"
 )
+BUFFERS_COUNTED = (
+    "runtimes up to 3.10 do not count constants in their buffers, later ones do; 3.11 has them twice, the second time "
+    "in host buffers, which are only in the memory of the process; that memory compares across releases, and so do the "
+    "compiler's transient and constant bytes"
+)
 HOW_TO_READ = (
     "median: latency of a call, over all rounds; ratio: to the baseline in the same round, median; verdict: slower or "
     "faster only beyond the noise floor and in (nearly) all rounds of every pass, unsettled where passes disagree; "
     f"{PLACEMENT}; "
     "compile: seconds of the quickest compile; memory: of the process, buffers: IREE's own, both at their peak; "
-    "runtimes up to 3.10 count no constants in their buffers, 3.11 counts them twice"
+    f"transient, constants: bytes that the compiler plans; {BUFFERS_COUNTED}"
 )
 
 
@@ -96,9 +102,11 @@ def _round(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-WITHOUT_CONSTANTS, CONSTANTS_TWICE = "without constants", "constants twice"
+WITHOUT_CONSTANTS, CONSTANTS_TWICE = "without constants", "and constants in host buffers"
+WITH_CONSTANTS = "with constants"
 LAST_WITHOUT, LAST_TWICE = "3.10", "3.11"
-"""Minor releases of the runtime. Measured: one module whose constants are known, on all of them."""
+"""Minor releases of the runtime. Measured: modules whose constants are known, on all of them. 3.11 keeps a copy of them
+in HOST_LOCAL buffers while it loads them; the DEVICE_LOCAL figure has them once."""
 
 
 def miscounted(release: str) -> str:
@@ -110,15 +118,33 @@ def miscounted(release: str) -> str:
     return CONSTANTS_TWICE if minor(release) == LAST_TWICE else ""
 
 
+def _ran(labels: Mapping[str, str]) -> str:
+    return next((labels[name] for name, axis in axis_rows().items() if axis.built and name in labels), "")
+
+
+def buffers_counted(labels: Mapping[str, str]) -> str:
+    """Whether the figure has the constants: figures of which only one has them are not compared. `labels` have the
+    runtime; empty if it is no release."""
+    ran = _ran(labels)
+    if not is_version(ran):
+        return ""
+    return WITHOUT_CONSTANTS if miscounted(ran) == WITHOUT_CONSTANTS else WITH_CONSTANTS
+
+
 def _buffers(row: TimesRow) -> str | None:
     """`8.8 MB without constants`; the release of the runtime is one of the row, or of the whole table."""
     table, timed = row
     if timed.device_peak_bytes is None:
         return None
-    labels = {**table.shared, **timed.axes}
-    ran = next((labels[name] for name, axis in axis_rows().items() if axis.built and name in labels), "")
-    wrong = miscounted(ran)
-    return f"{amount(timed.device_peak_bytes)} {wrong}".strip()
+    return f"{amount(timed.device_peak_bytes)} {miscounted(_ran({**table.shared, **timed.axes}))}".strip()
+
+
+def _counted(row: TimesRow) -> str | None:
+    """Empty where it is not known."""
+    labels = {**row[0].shared, **row[1].axes}
+    if row[1].device_peak_bytes is None:
+        return None
+    return " ".join(dict.fromkeys(filter(None, (buffers_counted(labels), miscounted(_ran(labels)))))) or None
 
 
 COLUMNS = (
@@ -139,6 +165,7 @@ COLUMNS = (
     _sized("peak_bytes", "memory"),
     Column(title="buffers", value=_buffers),
     Column(key="device_peak_bytes", value=_field("device_peak_bytes")),
+    Column(key="device_peak_counted", value=_counted),
 )
 
 
@@ -154,15 +181,27 @@ def _blocks(run: Run) -> Iterator[Block]:
     if conditions := measured_on(run):
         yield Words(text=f"times: {conditions}")
     known = rows_of(run)
+    planned = _planned(run, known)
     for square in squares(run):
         yield from _glance(square, known)
     for table in run.times:
         yield Words(text=caption(table))
         axes = by_axes(table.axes, lambda row: row[1].axes)
-        yield grid([*axes, *COLUMNS], [(table, row) for row in table.rows])
+        yield grid([*axes, *COLUMNS, *planned], [(table, row) for row in table.rows])
     if said := repeat_agreement(run.times):
         yield Words(text=said)
     yield Words(text=HOW_TO_READ)
+
+
+def _planned(run: Run, known: Mapping[str, TimesRow]) -> list[Column]:
+    """What the compiler plans, as columns; none for a run without its statistics. CSV has them as `transient_bytes`."""
+    found = {id(row): statistics_of(run, run.by_name[name]) for name, (_, row) in known.items()}
+
+    def column(figure: str, title: str) -> Column:
+        return Column(title=title, value=lambda row: found.get(id(row[1]), {}).get(figure), text=amount)
+
+    both = (("transient_bytes", "transient"), ("constant_bytes", "constants"))
+    return [column(*each) for each in both] if any(found.values()) else []
 
 
 TIMES_SECTION = Section(name="times", blocks=_blocks, columns=COLUMNS, rows=rows_of)

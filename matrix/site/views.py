@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from matrix.answers import predictions
-from matrix.answers.costs import CostChange
+from matrix.answers.costs import OWN_BUFFERS, OWN_BUFFERS_COUNTED, CostChange
 from matrix.answers.releases.compatibility import COLUMN_MEANS, HEADERS, Dates, compatibilities
 from matrix.core.store_paths import path_closure, store_path_name
 from matrix.core.text import counted
@@ -172,16 +172,21 @@ def cost_views(changes: Sequence[CostChange]) -> list[dict[str, Any]]:
                 if change.run is run and change.changed
             ],
             "rows": [_cost_row(change) for change in changes if change.run is run],
+            "notes": [OWN_BUFFERS_COUNTED] * any(_of_buffers(change) for change in changes if change.run is run),
             "conditions": measured_on(run),
         }
         for run in runs.values()
     ]
 
 
+def _of_buffers(change: CostChange) -> bool:
+    return change.measure.name == OWN_BUFFERS
+
+
 def _cost_row(change: CostChange) -> tuple[str, ...]:
     show = change.measure.words
     floor = f"{100 * (change.noise_floor - 1):.0f} %" if change.noise_floor else "-"
-    numbers = (show(change.before), show(change.after), f"{change.ratio:.3f}")
+    numbers = (show(change.before), show(change.after), f"{change.ratio:.3f}" if change.comparable else "-")
     return (change.place, change.measure.name, *numbers, change.verdict, floor)
 
 

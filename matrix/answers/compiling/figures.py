@@ -31,7 +31,7 @@ class Figure:
     shown: Callable[[Run, Cell], str]
     compared: Callable[[Mapping[str, tuple[Run, Cell]], Sequence[str]], dict[str, str]]
     differ: Callable[[tuple[Run, Cell], tuple[Run, Cell]], bool] = lambda _one, _other: True
-    """Whether it differs beyond the noise, of two cells with other values of `compared`."""
+    """Whether it differs by the rule for noisy figures, of two cells with other values of `compared`."""
 
     @property
     def noisy(self) -> bool:

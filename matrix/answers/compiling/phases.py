@@ -24,8 +24,10 @@ MOST_PASSES_SHOWN = 10
 WAITED_MUCH = 1.15
 """A compile on one thread that took so many times its CPU time waited for a core."""
 PHASE_RULE = (
-    f"a difference counts where the compiles of both do not overlap, their medians differ by more than "
-    f"{100 * PHASE_WITHIN:.0f} %, {100 * LEAST_PHASE_PART:.0f} % of the whole compile and {LEAST_PHASE_SECONDS:g} s"
+    f"a difference is told where the compiles of both do not overlap, their medians differ by more than "
+    f"{100 * PHASE_WITHIN:.0f} %, {100 * LEAST_PHASE_PART:.0f} % of the whole compile and {LEAST_PHASE_SECONDS:g} s; "
+    "all compiles of one came before those of the other, so a load that rose between them is told as a difference too: "
+    "measure again before you rely on it"
 )
 
 
@@ -108,14 +110,14 @@ def whole_words(before: PhaseTimes, after: PhaseTimes) -> str:
     ratio = after.whole.middle / before.whole.middle if before.whole.middle else 1.0
     whole = max(before.whole.middle, after.whole.middle)
     if not beyond_noise(before.whole, after.whole, whole=whole):
-        return f"the whole compile: no difference beyond the noise (medians: {ratio:.2f} times)"
+        return f"the whole compile: no difference by this rule (medians: {ratio:.2f} times)"
     return f"the whole compile: {ratio:.2f} times the CPU time, {after.whole.middle - before.whole.middle:+.2f} s"
 
 
 def changed_phases(changes: Sequence[PhaseChange]) -> list[str]:
-    """The phases beyond noise, the largest change first; or that none is."""
+    """The phases that differ by the rule, the largest change first; or that none is."""
     found = sorted((each for each in changes if each.changed), key=lambda each: -abs(each.change))
-    return [phase_words(each) for each in found] or ["no phase differs beyond the noise"]
+    return [phase_words(each) for each in found] or ["no phase differs by this rule"]
 
 
 def phase_words(each: PhaseChange) -> str:

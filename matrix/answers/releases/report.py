@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from matrix.answers.causes import orders
-from matrix.answers.costs import CostChange
+from matrix.answers.costs import OWN_BUFFERS, OWN_BUFFERS_COUNTED, CostChange
 from matrix.answers.differences import axis_words
 from matrix.answers.releases.triage import Triage, Triaged, TriageGroup, significance, significant
 from matrix.core.text import counted
@@ -99,6 +99,10 @@ def _cost_lines(costs: Sequence[CostChange]) -> Iterator[str]:
         yield "|---:|---|---|---|"
         for change in shown:
             yield f"| {significance(change):.1f} | {change.place} | {change.measure.name} | {change.words} |"
+        yield ""
+    told = [*shown, *(change for change in costs if not change.comparable)]
+    if any(change.measure.name == OWN_BUFFERS for change in told):
+        yield f"{OWN_BUFFERS_COUNTED}."
         yield ""
     open_ones = sum(change.verdict not in (Verdict.SAME, Verdict.SAME_BYTES) for change in costs) - len(shown)
     undecided = f", {open_ones} of them are not decided" if open_ones else ""

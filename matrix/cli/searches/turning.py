@@ -120,7 +120,7 @@ def answer_lines(search: Search, options: Namespace) -> list[str]:
 
 
 def _alike(search: Search) -> str:
-    return "do not differ beyond the noise" if search.figure and search.figure.noisy else "end alike"
+    return "do not differ by the rule for noisy figures" if search.figure and search.figure.noisy else "end alike"
 
 
 def _meaning(run: Run, cell: Cell, of: str) -> list[list[str]]:
@@ -174,7 +174,8 @@ def _besides(search: Search, found: Sequence[Turn], cell: Cell) -> Iterator[str]
     """What the headline does not say: more turns, other failures, unmeasured values, the cost."""
     ends = search.ends
     if search.figure and not search.figure.differ(search.cells[found[0].before], search.cells[found[0].after]):
-        yield f"{found[0].before} and {found[0].after} themselves do not differ beyond the noise: it changed in steps"
+        ends_of_it = f"{found[0].before} and {found[0].after} themselves"
+        yield f"{ends_of_it} do not differ by the rule for noisy figures: it changed in steps"
     for turn in found[1:]:
         alike = ends[turn.before] is ends[turn.after] and not search.figure
         differently = " differently" if alike else ""

@@ -1,8 +1,10 @@
-"""The CPU time of compiles by phase, as a run has it, and the rule for a difference that noise does not make. Pure.
+"""The CPU time of compiles by phase, as a run has it, and the rule for a difference. Pure.
 
 CPU time is not free of noise: a neighbour on the same core slows a compile down, caches differ. So a phase counts as
 changed only where no compile of one side took as long as any of the other, and the medians differ by more than
-PHASE_WITHIN, by LEAST_PHASE_PART of the whole compile, and by LEAST_PHASE_SECONDS.
+PHASE_WITHIN, by LEAST_PHASE_PART of the whole compile, and by LEAST_PHASE_SECONDS. That does not prove it: a job
+compiles its release three times, and the other's job comes before or behind it, not between. A load that rises between
+them makes a difference.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ FIRST_MEASURED = "first measured"
 class Point:
     """`value` is None if there is none. `low` and `high` are the spread (the quartiles of the rounds); a ratio within
     `floor` (1.01 is 1 %) of 1 means nothing. `verdict` is one of `speed.Verdict`, BASELINE or FIRST_MEASURED. `parts`
-    make up the value, from below."""
+    make up the value, from below. Points with another `counted` are not compared: they count different things."""
 
     value: float | None
     low: float | None = None
@@ -37,6 +37,7 @@ class Point:
     floor: float | None = None
     verdict: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
+    counted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,14 @@ from matrix.site.pictures.chart import Chart, Point, Series
 def chart_csv(chart: Chart) -> str:
     """One row for each point."""
     axes = list(chart.every[0].axes)
-    rows = [[*axes, chart.x_axis, chart.measure, "low", "high", "noise_floor", "verdict", *chart.parts]]
+    counted = any(point.counted for _, _, point in _points(chart))
+    names = ["low", "high", "noise_floor", "verdict", *(["counted"] if counted else []), *chart.parts]
+    rows = [[*axes, chart.x_axis, chart.measure, *names]]
     for series, x, point in _points(chart):
         numbers = ("" if each is None else f"{each:.6g}" for each in (point.value, point.low, point.high, point.floor))
         parts = (f"{point.parts.get(part, 0):.12g}" for part in chart.parts)
-        rows.append([*series.axes.values(), x, *numbers, point.verdict, *parts])
+        words = [point.verdict, *([point.counted] if counted else [])]
+        rows.append([*series.axes.values(), x, *numbers, *words, *parts])
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(map(without_formulas, rows))
     return stream.getvalue()
@@ -42,6 +45,7 @@ def chart_json(chart: Chart) -> str:
                 "high": point.high,
                 "noise_floor": point.floor,
                 "verdict": point.verdict or None,
+                **({"counted": point.counted} if point.counted else {}),
                 **({"parts": dict(point.parts)} if point.parts else {}),
             }
             for series, x, point in _points(chart)

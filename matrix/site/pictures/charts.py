@@ -13,7 +13,7 @@ from matrix.results.measured.counts import NO_SPEED, count_lines, counted_cells,
 from matrix.results.measured.figures import Timed, Times
 from matrix.results.run import FinishedJob, Run
 from matrix.results.speed import TimedRow, ratio_quartiles, timed_rows
-from matrix.results.times import PLACEMENT, machine_words
+from matrix.results.times import BUFFERS_COUNTED, PLACEMENT, buffers_counted, machine_words
 from matrix.site.pictures.chart import (
     BASELINE,
     CPU_SECONDS,
@@ -97,8 +97,8 @@ BUFFERS = _kind(
     title="IREE's own buffers",
     measure=SIZE,
     label="buffers",
-    reading="The most bytes of device buffers at a time, as the runtime counts them: up to 3.10 it left out the "
-    f"constants of the model. {OWN_SCALES}",
+    reading="The most bytes of device buffers at a time, as the runtime counts them: "
+    f"{BUFFERS_COUNTED}. The headline compares only releases that count alike. {OWN_SCALES}",
 )
 SIZES = _kind(
     "size of the .vmfb",
@@ -140,7 +140,7 @@ def find_charts(run: Run, beside: Iterable[Run] = ()) -> list[Chart]:
     quickest = [(axes, Point(value=row.compile_cpu_seconds)) for axes, row, _ in timed]
     medians = [(axes, _median(row, table)) for axes, row, table in timed]
     memory = [(axes, Point(value=row.peak_bytes)) for axes, row, _ in timed]
-    buffers = [(axes, Point(value=row.device_peak_bytes)) for axes, row, _ in timed]
+    buffers = [(axes, Point(value=row.device_peak_bytes, counted=buffers_counted(axes))) for axes, row, _ in timed]
     change = _chart(run, CHANGE, _changes(run, timed), machine)
     latency = _chart(run, LATENCY, medians, machine)
     if latency and latency.series:

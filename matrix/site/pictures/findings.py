@@ -47,7 +47,7 @@ def steps_of(kind: ChartKind, series: Sequence[Series], x: Sequence[str]) -> Ite
             point = each.points.get(label, Point(value=None))
             if not point.value:
                 continue
-            if old.value:
+            if old.value and old.counted == point.counted:
                 ratio = point.value / old.value
                 floor = (
                     1 + kind.within if kind.within is not None else max(old.floor or math.inf, point.floor or math.inf)

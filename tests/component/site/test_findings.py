@@ -23,6 +23,7 @@ from matrix.site.build import build_site, charts_of
 from matrix.site.harmless import safe_run
 from matrix.site.pictures.badges import as_svg, badge_of
 from matrix.site.pictures.chart import BASELINE, FIRST_MEASURED, Chart
+from matrix.site.pictures.chart_files import chart_csv, chart_json
 from matrix.site.pictures.charts import find_charts
 from matrix.site.pictures.drawing import draw
 
@@ -75,6 +76,20 @@ def test_each_release_is_compared_with_the_one_before():
         point = llama.points[after]
         assert (point.value, point.verdict, point.floor) == (change.ratio, change.verdict, change.noise_floor)
         assert point.low <= point.value <= point.high
+
+
+def test_the_headline_of_buffers_compares_only_what_is_counted_alike():
+    chart = performance()["buffers"]
+    (llama,) = [each for each in chart.series if each.name == "llama_2l"]
+    assert (llama.points["3.10.0"].counted, llama.points["3.11.0"].counted) == ("without constants", "with constants")
+    assert "llama_2l 47 % less" in chart.finding and " times " not in chart.finding  # 34 times from 3.10 to 3.11
+    assert "3.11 has them twice" in chart.reading and "compiler's transient and constant bytes" in chart.reading
+    assert {point["counted"] for point in json.loads(chart_json(chart))["points"] if point["value"]} == {
+        "without constants",
+        "with constants",
+    }
+    row = next(csv.DictReader(io.StringIO(chart_csv(chart))))
+    assert row["counted"] == "without constants"
 
 
 def test_a_release_without_a_time_is_no_baseline_of_the_next():

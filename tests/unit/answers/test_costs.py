@@ -9,10 +9,14 @@ import pytest
 
 from matrix.answers.costs import CostChange, cost_changes, cost_lines
 from matrix.answers.releases.issue import cost_issue
+from matrix.answers.releases.report import report_lines
+from matrix.answers.releases.triage import triage
 from matrix.cli.main import main
 from matrix.results.files import read_run
+from matrix.results.formats import as_markdown, as_table
 from matrix.results.run import Run
-from matrix.results.times import PLACEMENT
+from matrix.results.times import PLACEMENT, WITHOUT_CONSTANTS, buffers_counted
+from matrix.results.weights import STATISTIC_NAMES, statistics_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -107,10 +111,51 @@ def test_releases_without_times_say_so(run):
     assert "were not measured with both" in cost_lines(cost_changes([run], "compiler", "3.11.0", "9.9.9"))[0]
 
 
-def test_a_jump_of_the_buffers_is_told_with_how_releases_count_them(run):
-    told = "runtimes up to 3.10 do not count constants, 3.11 counts them twice, later ones once"
-    across, within = (
-        cost_lines(cost_changes([run], "compiler", *ends)) for ends in (("3.10.0", "3.11.0"), ("3.12.0", "3.13.0"))
-    )
-    assert any(told in line for line in across)
-    assert any("IREE's own buffers" in line for line in within) == any(told in line for line in within)
+def test_buffers_of_which_one_lacks_the_constants_are_not_compared(run):
+    across = change(run, "3.10.0", "3.12.0", "llama_2l", "IREE's own buffers")
+    assert (across.changed, across.comparable) == (False, False)
+    assert across.words == "not compared: without constants, then with constants (2.2 MB -> 74.1 MB)"
+    lines = cost_lines(cost_changes([run], "compiler", "3.10.0", "3.12.0"))
+    assert f"  llama_2l: IREE's own buffers {across.words}" in lines
+    assert any("runtimes up to 3.10 do not count constants" in line for line in lines)
+    assert not any("own buffers" in line and " more " in line for line in lines)
+    report = "\n".join(report_lines("costs", triage([]), cost_changes([run], "compiler", "3.10.0", "3.12.0")))
+    assert "runtimes up to 3.10 do not count constants" in report and "| IREE's own buffers |" not in report
+
+
+def test_a_table_of_times_has_what_the_compiler_plans_where_it_said_so(run):
+    assert "transient" not in as_table(run).split("median: latency")[0]
+    figures = dict.fromkeys(STATISTIC_NAMES, 0) | {"transient_bytes": 8_876_512, "constant_bytes": 14_150_272}
+    jobs = {key: replace(job, measurements=figures) if job.stage == "compile" else job for key, job in run.jobs.items()}
+    (row,) = [
+        line
+        for line in as_markdown(replace(run, jobs=jobs)).splitlines()
+        if line.startswith("| 3.10.0 ") and "183 ms" in line and "8.9 MB" in line
+    ]
+    assert [each.strip() for each in row.split("|")][-4:-1] == ["9.5 MB without constants", "8.9 MB", "14.2 MB"]
+
+
+def test_buffers_that_are_counted_alike_are_compared(run):
+    assert change(run, "3.11.0", "3.12.0", "llama_2l", "IREE's own buffers").verdict == "no difference"
+    assert change(run, "3.7.0", "3.8.0", "llama_2l", "IREE's own buffers").words == "47 % less (4.1 MB -> 2.2 MB)"
+
+
+@pytest.mark.parametrize("model", ["mobilenet_v2", "quartznet_5x5", "llama_2l"])
+def test_the_constants_are_in_the_figure_once_from_3_11_on_and_before_not_at_all(run, model):
+    """What the tables say of each runtime, held against the constants that the compiler counted in another run."""
+    counted = read_run(ROOT / "results" / "cost.json")
+    planned = {
+        cell.axes["compiler"]: statistics_of(counted, cell)
+        for cell in counted.cells
+        if (cell.axes["model"], cell.axes["target"]) == (model, "x86_64")
+    }
+    (table,) = [table for table in run.times if table.shared["model"] == model]
+    compared = 0
+    for row in table.rows:
+        figures = planned[row.axes["compiler"]]
+        if figures and row.device_peak_bytes:
+            beside = row.device_peak_bytes - figures["transient_bytes"]
+            times = 0 if buffers_counted(row.axes) == WITHOUT_CONSTANTS else 1
+            assert 0 <= beside - times * figures["constant_bytes"] < 1_000_000  # the inputs and outputs
+            compared += 1
+    assert compared == 15
