@@ -36,7 +36,7 @@ def _bytes_words(value: float) -> str:
 
 OWN_BUFFERS = "IREE's own buffers"
 OWN_BUFFERS_COUNTED = f"{OWN_BUFFERS}: {BUFFERS_COUNTED}"
-NOT_COMPARED = "not compared"
+COUNTED_OTHERWISE = "not compared"
 """A verdict begins with it where both numbers count different things."""
 
 COST_MEASURES = (
@@ -129,7 +129,7 @@ class CostChange:
 
     @property
     def comparable(self) -> bool:
-        return not self.verdict.startswith(NOT_COMPARED)
+        return not self.verdict.startswith(COUNTED_OTHERWISE)
 
     @property
     def size(self) -> float:
@@ -227,7 +227,7 @@ def _counted_otherwise(table: Times, old: Timed, new: Timed, measure: CostMeasur
     if measure.name != OWN_BUFFERS:
         return ""
     counted = [buffers_counted({**table.shared, **row.axes}) or "unknown" for row in (old, new)]
-    return "" if counted[0] == counted[1] else f"{NOT_COMPARED}: {counted[0]}, then {counted[1]}"
+    return "" if counted[0] == counted[1] else f"{COUNTED_OTHERWISE}: {counted[0]}, then {counted[1]}"
 
 
 def _highest_floor(run: Run) -> float | None:

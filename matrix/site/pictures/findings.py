@@ -13,6 +13,8 @@ from matrix.site.pictures.chart import BASELINE, FIRST_MEASURED, RATIO, ChartKin
 
 RELEASES, NAMES = 2, 4
 """The most releases, and series of one release, that a headline names; the others are counted."""
+NO_STEPS = "No two releases can be compared."
+"""Each series has a number at one release, or numbers that count different things."""
 EVEN = 0.05
 """The most by which bars that look equal differ."""
 
@@ -77,7 +79,7 @@ def steps_finding(kind: ChartKind, steps: Sequence[PointChange], x: Sequence[str
     changed = [step for step in steps if step.word]
     within = "the noise floor" if kind.within is None else f"{100 * kind.within:.0f} %"
     if not changed:
-        return f"No release differs from the one before by more than {within}." if steps else ""
+        return f"No release differs from the one before by more than {within}." if steps else NO_STEPS
     grouped: dict[tuple[str, str], list[PointChange]] = {}
     for step in sorted(changed, key=lambda step: -step.size):
         grouped.setdefault((step.before, step.after), []).append(step)

@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ from matrix.results.formats import as_csv
 from matrix.site.build import build_site, charts_of
 from matrix.site.harmless import safe_run
 from matrix.site.pictures.badges import as_svg, badge_of
-from matrix.site.pictures.chart import BASELINE, FIRST_MEASURED, Chart
+from matrix.site.pictures.chart import BASELINE, FIRST_MEASURED, Chart, Point, Series
 from matrix.site.pictures.chart_files import chart_csv, chart_json
-from matrix.site.pictures.charts import find_charts
+from matrix.site.pictures.charts import BUFFERS, find_charts
 from matrix.site.pictures.drawing import draw
+from matrix.site.pictures.findings import NO_STEPS, steps_finding, steps_of
 
 ROOT = Path(__file__).parents[3]
 PERFORMANCE = ROOT / "results" / "performance.json"
@@ -90,6 +92,15 @@ def test_the_headline_of_buffers_compares_only_what_is_counted_alike():
     }
     row = next(csv.DictReader(io.StringIO(chart_csv(chart))))
     assert row["counted"] == "without constants"
+
+
+def test_a_chart_whose_releases_cannot_be_compared_says_so():
+    points = {"3.10.0": Point(value=2e6, counted="without"), "3.11.0": Point(value=7e7, counted="with")}
+    series = Series(axes={"model": "m"}, points=points)
+    assert list(steps_of(BUFFERS, [series], tuple(points))) == []
+    assert steps_finding(BUFFERS, [], tuple(points)) == NO_STEPS
+    alike = Series(axes={"model": "m"}, points={x: replace(point, counted="") for x, point in points.items()})
+    assert [step.word for step in steps_of(BUFFERS, [alike], tuple(points))] == ["more"]
 
 
 def test_a_release_without_a_time_is_no_baseline_of_the_next():
