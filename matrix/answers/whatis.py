@@ -14,10 +14,13 @@ from matrix.artifacts.vmfb_audit import VmfbAudit
 from matrix.core.text import escape_controls, plain_rows
 from matrix.core.versions import minor
 from matrix.plan.backends.iree.environments import COMPILER, RUNTIME
+from matrix.results.measured.assumed import subgroup_warning
 from matrix.results.run import Run
 from matrix.results.square import ends_with
 
 WHATIS_FORMAT = 1
+VULKAN = "vulkan"
+"""How the formats of code for Vulkan begin."""
 OLDER_NOTE = (
     "dated releases and modules of their compilers: observed in results/history.json (model affine, x86_64). What\n"
     "dated runtimes accept is not predicted"
@@ -33,7 +36,8 @@ class Answer:
     observations.
 
     `observed` is how modules of the likely compilers ended on that runtime ('' if none was run), `older` the same for
-    the runtimes of dated releases, of which nothing is predicted; `cpu_needs` is by machine.
+    the runtimes of dated releases, of which nothing is predicted; `cpu_needs` is by machine, `warnings` say which
+    devices do not have what the module assumes.
     """
 
     compilers: tuple[str, ...]
@@ -41,6 +45,7 @@ class Answer:
     observed: tuple[str, ...]
     older: tuple[tuple[str, str], ...] = ()
     cpu_needs: tuple[CpuNeeds, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def explain_module(
@@ -49,9 +54,11 @@ def explain_module(
     observed: Observed,
     needs: tuple[CpuNeeds, ...] = (),
     older: Sequence[Gates] = (),
+    *,
+    devices: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Answer:
     """The predictions use the module and the gates alone; observations are shown beside them. `older` are what is known
-    of dated releases."""
+    of dated releases, `devices` those for Vulkan with the sizes of their subgroups."""
     compilers = likely_compilers(module, (*older, *gates))
     if any(each.device_header is not None for each in module.executables):
         observed = {}  # what was measured is native code
@@ -61,7 +68,14 @@ def explain_module(
         observed=tuple(_observed(compilers, each.release, observed) for each in gates),
         older=tuple((each.release, _observed(compilers, each.release, observed)) for each in older),
         cpu_needs=needs,
+        warnings=_warnings(module, devices or {}),
     )
+
+
+def _warnings(module: Vmfb, devices: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    for_vulkan = any(each.format.startswith(VULKAN) for each in module.executables)
+    said = (subgroup_warning(module.subgroups, name, sizes) for name, sizes in devices.items() if for_vulkan)
+    return tuple(filter(None, said))
 
 
 def _observed(compilers: Iterable[str], runtime: str, observed: Observed) -> str:
@@ -89,6 +103,7 @@ def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
         "leaks": [asdict(leak) for leak in audit.leaks],
         "unscanned": audit.unscanned,
         "cpu_needs": [{**asdict(each), "words": each.words} for each in found.cpu_needs],
+        "warnings": found.warnings,
         "likely_compilers": found.compilers,
         "runtimes": [
             {**asdict(prediction), "observed": seen or None}
@@ -115,6 +130,7 @@ def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str
         ["executables", "; ".join(map(_executable, module.executables)) or "none"],
         ["target CPU", ", ".join(module.cpus) or "not said"],
         *([["target device", _device(module)]] if module.architectures else []),
+        *(["warning", each] for each in found.warnings),
         [
             "needs CPU",
             "; ".join(map(_needs, found.cpu_needs)) or "not known: no machine code that is disassembled here",

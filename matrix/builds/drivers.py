@@ -43,6 +43,11 @@ class Driver:
     settings: tuple[str, ...]
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of a subgroup that its device has, as numbers."""
+        return tuple(map(int, self.subgroups))
+
+    @property
     def variables(self) -> tuple[tuple[str, str], ...]:
         """The variables of a tool that uses it; `{root}` is the folder of its environment."""
         found = f"{{root}}/{DRIVER_MANIFEST}"
@@ -117,6 +122,9 @@ def _driver(name: str, row: Table) -> Driver:
     for index, setting in enumerate(row.texts("settings")):
         if "=" not in setting:
             row.fault(f"settings[{index}]", f"read {setting!r}, expected NAME=VALUE")
+    for index, size in enumerate(row.texts("subgroups")):
+        if not (size.isascii() and size.isdigit()):
+            row.fault(f"subgroups[{index}]", f"read {size!r}, expected a number of lanes, such as 8")
     return Driver(
         name=name,
         package=row.text("package", required=True),

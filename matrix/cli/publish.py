@@ -121,10 +121,18 @@ def do_whatis(options: Namespace) -> int:
         module, audit = audit_container(container)
         needs = cpu_needs(container, read_regions(container)[1])
     observed = observed_of(options.results, options.store)
-    known = explain_module(module, load_gates(), observed, needs, load_gates(OLDER_GATES_FILE))
+    devices = _devices() if module.subgroups else {}
+    known = explain_module(module, load_gates(), observed, needs, load_gates(OLDER_GATES_FILE), devices=devices)
     as_text = options.format != "json"
     sys.stdout.write(module_text(str(path), module, audit, known) if as_text else module_json(module, audit, known))
     return EXIT_OK
+
+
+def _devices() -> dict[str, tuple[int, ...]]:
+    """The devices of the locked drivers, with the sizes of their subgroups."""
+    from matrix.builds.drivers import shipped_drivers  # it imports what fetches packages
+
+    return {f"the device of {name}": row.sizes for name, row in shipped_drivers().items()}
 
 
 OBSERVED = ("history", "portability")

@@ -239,6 +239,7 @@ def _evidence(cell: Cell, run: Run, notes: Sequence[str]) -> list[str]:
         lines.append(f"movement   {moved}")
     if words := predictions.compared_words(cell, predictions.committed_predictions()):
         lines.append(f"gates      {words}")
+    lines += [f"warning    {cell.warning}"] if cell.warning else []
     lines += notes
     lines += [f"reason     {cell.reason}"] if cell.reason else []
     lines += [f"included   {cell.included}"] if cell.included else []

@@ -18,6 +18,7 @@ from matrix.core.text import counted, escape_controls
 from matrix.plan.axes import NONE
 from matrix.results.covering.pairs import NOT_CHOSEN, NOT_CHOSEN_WORDS, cover_section
 from matrix.results.files import run_json
+from matrix.results.measured.assumed import WARNINGS_SECTION
 from matrix.results.measured.counts import COUNTS_SECTION
 from matrix.results.measured.memory import MEMORY_SECTION
 from matrix.results.measured.profiles import PROFILES_SECTION
@@ -95,6 +96,7 @@ def sections() -> tuple[Section, ...]:
         MEMORY_SECTION,
         measures(),
         Section(name="notes", blocks=_notes, on_site=False),
+        WARNINGS_SECTION,
         Section(name="beside", blocks=_beside, on_site=False),
         Section(name="legend", blocks=_legend, on_site=False),
     )

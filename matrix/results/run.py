@@ -69,7 +69,8 @@ class Cell:
     `stage` is where it ended, `jobs` are the keys of its stages' jobs in order, `beside` those of the measuring jobs.
     `message`, `means` and `values` belong to its `signature`, `reason` says why there is no measurement, `included` by
     which rule it exists. It is not `compared` if it ran to its end without expected outputs. `movement` says whether
-    the reference depends on the inputs, where a front end knows it.
+    the reference depends on the inputs, where a front end knows it. `warning` is what its module assumes of the device
+    and the device does not have.
     """
 
     axes: Mapping[str, str]
@@ -87,6 +88,7 @@ class Cell:
     comparison: Comparison | None = None
     compared: bool = True
     movement: Movement | None = None
+    warning: str = ""
 
     @functools.cached_property  # as `words`: a page asks for them again and again
     def name(self) -> str:

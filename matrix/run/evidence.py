@@ -27,6 +27,7 @@ from matrix.run.own.models import files_of
 from matrix.run.planning import plan_of
 from matrix.run.schedule import Schedule
 from matrix.run.store import Store
+from matrix.run.stored.assumed import with_warnings
 from matrix.run.stored.profiles import with_profiles
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ def store_run(preset: str, folder: Path, *, engine: str = DEFAULT_ENGINE) -> Run
 
 
 def judged_cells(plan: Plan, states: Sequence[NodeState], store: Store) -> Run:
-    """The cells of a plan in their order, judged with the artifacts of the store, and profiled."""
-    return with_profiles(judge_of(plan, states, store).run(), _place_of(plan, store))
+    """The cells of a plan in their order, judged with the artifacts of the store, warned of, and profiled."""
+    place = _place_of(plan, store)
+    return with_profiles(with_warnings(judge_of(plan, states, store).run(), plan, place), place)
 
 
 def _place_of(plan: Plan, store: Store) -> Callable[[str], Path]:

@@ -68,6 +68,20 @@ def test_a_locked_driver_runs_modules_confined_and_stands_in_the_evidence(tmp_pa
     assert any("vulkan://GPU-6d657361" in " ".join(job["command"]) for job in runs)
 
 
+def test_what_compilers_assume_of_a_device_is_warned_of_and_runs(tmp_path, place):
+    text = SPEC.replace("TARGET", "vulkan-lavapipe").replace('"3.8.0", ', "").replace('"3.10.0", ', "")
+    spec = tmp_path / "assumed.toml"
+    spec.write_text(text.replace("[models", 'flags = ["default", "vulkan-default"]\n[models', 1))
+    document = json.loads(good("run", spec, "--store", place, "--format", "json").out)
+    said = {cell["axes"]["flags"]: cell["evidence"].get("warning", "") for cell in document["cells"]}
+    assert said["default"] == ""
+    assert "assumes subgroups of 64, the device of lavapipe has subgroups of 8" in said["vulkan-default"]
+    assert [cell["stage"] for cell in document["cells"]] == ["run", "run"]
+    assert any("1 of 1 compared are right: flags vulkan-default" in each for each in document["sentences"])
+    told = good("why", "flags=vulkan-default", "--preset", spec, "--store", place)
+    assert f"warning    {said['vulkan-default']}" in told.out
+
+
 def test_a_driver_that_is_not_locked_is_named(tmp_path, place):
     table = '[targets.mine]\nmachine = "x86_64"\ndriver = "lavapip"\n'
     ran = matrix("run", spec_for(tmp_path, "mine", table), "--store", place)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import struct
 
 import pytest
-from modules import vulkan_modules
+from modules import MODULES, vulkan_modules
 
 from matrix.answers.gates import load_gates
 from matrix.answers.whatis import explain_module, module_text
@@ -18,6 +19,8 @@ from matrix.artifacts.contents.compiled_for import (
 )
 from matrix.artifacts.vmfb import read_vmfb
 from matrix.artifacts.vmfb_audit import VmfbAudit
+from matrix.builds.drivers import shipped_drivers
+from matrix.cli.main import main
 
 PTX = b"//\n.version 7.6\n.target sm_80\n.address_size 64\n"
 HSACO = b"\x7fELF\x02\x01\x01\x40\x04" + bytes(7) + struct.pack("<HHIQQQI", 3, 224, 1, 0, 64, 128, 0x54C)
@@ -60,3 +63,20 @@ def test_whatis_says_it_of_a_real_module_and_shows_no_outcome_of_native_code(rel
         "m.vmfb", module, VmfbAudit(size=1, parts=(), debug_database=False, leaks=(), unscanned=0), found
     )
     assert "vp_android_baseline_2022; subgroups of 8: without them its numbers can be wrong" in text
+
+
+def test_whatis_names_the_drivers_without_the_subgroups_that_a_module_assumes(capsys):
+    assert main(["whatis", str(MODULES / "vulkan-default-3.13.0.vmfb")]) == 0
+    warning = "the module assumes subgroups of 64, the device of lavapipe has subgroups of 8: numbers can be wrong"
+    assert warning in capsys.readouterr().out
+    assert main(["whatis", "--format", "json", str(MODULES / "vulkan-default-3.13.0.vmfb")]) == 0
+    (said,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning in said
+
+
+@pytest.mark.parametrize("name", ["vulkan-3.13.0.vmfb", "plain-3.13.0.vmfb"])
+def test_whatis_warns_of_no_module_that_assumes_what_the_device_has_or_is_not_for_vulkan(name):
+    folder = vulkan_modules() if name.startswith("vulkan") else MODULES
+    devices = {driver.name: driver.sizes for driver in shipped_drivers().values()}
+    assert devices["lavapipe"] == (8,)
+    assert explain_module(read_vmfb(folder / name), load_gates(), {}, devices=devices).warnings == ()

@@ -67,10 +67,15 @@ def test_a_tool_finds_it_by_variables_wherever_the_store_is() -> None:
 
 
 def test_all_faults_of_a_row_are_named_together(tmp_path: Path) -> None:
-    (tmp_path / "drivers.toml").write_text('format = 1\n[mine]\nlibary = "x"\nsettings = ["A"]\n')
+    (tmp_path / "drivers.toml").write_text('format = 1\n[mine]\nlibary = "x"\nsettings = ["A"]\nsubgroups = ["x"]\n')
     with pytest.raises(LockFault) as raised:
         read_drivers(tmp_path)
-    for word in ("mine.libary: unknown key", "mine.library: is missing", "mine.settings[0]: read 'A', expected NAME="):
+    for word in (
+        "mine.libary: unknown key",
+        "mine.library: is missing",
+        "mine.settings[0]: read 'A', expected NAME=",
+        "mine.subgroups[0]: read 'x', expected a number",
+    ):
         assert word in str(raised.value)
 
 
