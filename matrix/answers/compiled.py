@@ -50,9 +50,12 @@ class ModuleChanges:
         order = orders(
             cells, [axis for axis in dict.fromkeys(name for cell in cells for name in cell.axes) if axis not in later]
         )
+        models = list(dict.fromkeys(cell.axes[MODEL_AXIS.name] for cell in cells))
+        alone = models if len(models) == 1 else []  # one that all share tells nothing apart, and is named all the same
+        places = (placed([cell.axes for cell in group.cells], order) for group in self.groups)
         return [
-            (placed([cell.axes for cell in group.cells], order) or group.cells[0].axes[MODEL_AXIS.name], group)
-            for group in self.groups
+            (", ".join([*alone, place] if place else [group.cells[0].axes[MODEL_AXIS.name]]), group)
+            for place, group in zip(places, self.groups, strict=True)
         ]
 
 

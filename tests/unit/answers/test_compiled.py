@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from matrix.answers.compiled import module_lines
 from matrix.answers.differences import release_pairs, run_pairs
 from matrix.cli.main import main
 from matrix.core.records import Outcome
-from matrix.results.files import run_json
+from matrix.results.files import read_run, run_json
 from matrix.results.formats import as_csv, as_table
 from matrix.results.run import Cell, FinishedJob, Run, RunAxis, RunValue
 from matrix.results.weights import STATISTIC_NAMES
 
+COST = Path(__file__).parents[3] / "results" / "cost.json"
 ZERO = dict.fromkeys(STATISTIC_NAMES, 0)
 OLD = {**ZERO, "dispatch_count": 72, "transient_bytes": 7402912, "fill_count": 0}
 NEW = {**ZERO, "dispatch_count": 55, "transient_bytes": 8876512, "fill_count": 3}
@@ -87,6 +89,12 @@ def test_models_that_change_alike_share_a_line_and_another_place_is_told_apart()
     apart = {**{("m", release): OLD for release in RELEASES}, ("n", "3.8.0"): OLD, ("n", "3.11.0"): NEW}
     apart |= {("o", "3.8.0"): NEW, ("o", "3.11.0"): OLD}
     assert [line.split(":")[0] for line in lines(sample(apart))[2:4]] == ["  model n", "  model o"]
+
+
+def test_one_model_that_changes_on_several_targets_is_named():
+    said = module_lines(release_pairs([read_run(COST)], "compiler", "3.8.0", "3.9.0"))
+    assert said[2].startswith("  mobilenet_v2, target x86_64, aarch64: dispatches 72 -> 55, ")
+    assert "transient bytes 7,402,912 -> 8,876,512 (+20 %)" in said[2]
 
 
 def test_another_runtime_has_the_same_modules_so_nothing_is_said():
