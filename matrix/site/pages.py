@@ -37,6 +37,7 @@ from matrix.site.releases import (
     product_names,
     products,
     release_costs,
+    release_modules,
 )
 from matrix.site.squares import (
     FIRST,
@@ -310,11 +311,12 @@ class Site:
         )
 
     def _executed(self, before: Release | None, after: Release) -> dict[str, object]:
-        """What a release executes, and which operations execute more or fewer instructions since another one."""
+        """What a release plans and executes, and what more or less of both than another one."""
         axes = [axis for axis, product in products().items() if product == after.product]
         old = before.version if before else ""
         return {
             "profiles": list(profile_links(self._profiled, axes=axes, release=after.version)),
+            "modules": release_modules(self._runs, after.product, old, after.version) if old else (),
             "executed": release_profile_changes(self._runs, after.product, old, after.version) if old else (),
         }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matrix.answers.advice import newest_first
+from matrix.answers.compiled import release_module_lines
 from matrix.answers.costs import CostChange, cost_changes
 from matrix.answers.differences import Direction, turn_of
 from matrix.answers.releases.compatibility import Dates
@@ -17,6 +18,7 @@ from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
 from matrix.results.run import Cell, Run
 from matrix.results.square import Square
+from matrix.results.weights import STATISTIC_NAMES
 from matrix.site.harmless import slug
 from matrix.site.squares import column_answer, evidence_of, labels_text, row_answer
 
@@ -174,6 +176,15 @@ def release_costs(runs: Sequence[Run], product: str, before: str, after: str) ->
             place = tuple((name, label) for name, label in change.axes.items() if name not in axes)
             found.setdefault((id(change.run), place, change.measure.name), change)
     return list(found.values())
+
+
+def release_modules(runs: Sequence[Run], product: str, before: str, after: str) -> tuple[str, ...]:
+    """What another release makes of the same models, by the compiler's own statistics: transient and constant bytes and
+    others, once where two axes of the product move together. Empty without such figures."""
+    known = [run for run in runs if any(STATISTIC_NAMES[0] in job.measurements for job in run.jobs.values())]
+    axes = [axis for axis, of in products().items() if of == product]
+    found = (release_module_lines(known, axis, before, after) for axis in axes)
+    return tuple(line.strip() for line in next(filter(None, found), []) if line)
 
 
 def compare_link(before: Release, after: Release) -> str:

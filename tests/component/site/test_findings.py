@@ -213,3 +213,13 @@ def test_the_page_has_contents_with_the_headlines(tmp_path):
         assert f"<h2>{escape(chart.finding)} <small>" in sections
         places.append(page.index(f'id="{chart.slug}"'))
     assert places == sorted(places) and next(iter(performance())) == "latency"
+
+
+def test_pages_of_releases_have_what_the_compiler_plans(tmp_path):
+    build_site(tmp_path / "site", [ROOT / "results" / "cost.json"])
+    for name in ("compare/iree-3.8.0--3.9.0.html", "release/iree-3.9.0.html"):
+        page = (tmp_path / "site" / name).read_text(encoding="utf-8")
+        assert "<h2>What the compiler plans: 3.8.0 → 3.9.0</h2>" in page
+        assert "transient bytes 7,402,912 -&gt; 8,876,512 (+20 %)" in page
+    unmoved = (tmp_path / "site" / "compare" / "iree-3.11.0--3.12.0.html").read_text(encoding="utf-8")
+    assert "8 of 8 modules have the same figures" in unmoved
