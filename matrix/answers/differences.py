@@ -87,10 +87,15 @@ def release_pairs(runs: Sequence[Run], axis: str, before: str, after: str) -> li
         for cell in run.by_label.get(axis, {}).get(before, ()):
             moved = {name: after if name in tied else label for name, label in cell.axes.items()}
             place = " ".join(map("=".join, moved.items()))
-            there = run.by_name.get(place)
-            if there or (cell.name, place) not in pairs:  # another run may have measured it on the other side
-                pairs[cell.name, place] = (run, cell, run, there)
+            pair = (run, cell, run, run.by_name.get(place))
+            known = pairs.get((cell.name, place))
+            if known is None or _measured_sides(pair) >= _measured_sides(known):  # a run may leave out what another has
+                pairs[cell.name, place] = pair
     return list(pairs.values())
+
+
+def _measured_sides(pair: PairOfRuns) -> int:
+    return sum(side is not None and side.measured for side in (pair[1], pair[3]))
 
 
 def _diff(pairs: Sequence[Pair], surroundings: tuple[str, ...], *, gone_words: str = "gone") -> Diff:

@@ -24,6 +24,10 @@ from matrix.site.squares import FIRST
 BUILT = re.compile(r"built from (\S+) with (\S+)")
 """The note of a runtime that was built from source."""
 
+EMULATED_KINDS = {"cpu": "CPU", "board": "board"}
+"""What an emulator is asked for, by the table of words.toml that explains it."""
+EMULATOR_WORDS = {"-cpu": "cpu", "--cpu": "cpu", "-M": "board"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
@@ -79,12 +83,12 @@ def emulated_targets(run: Run, targets: Iterable[str]) -> list[str]:
     found = []
     for target in targets:
         if how := _emulator(run, target):
-            program, cpu = how
-            board = words_of_values()["cpu"].get(cpu, "")
+            program, kind, hardware = how
+            known = words_of_values()[kind].get(hardware, "") if kind else ""
             name = f"QEMU ({program})" if "qemu" in program else program
-            of_cpu = f" as the CPU {cpu}" if cpu else ""
+            as_what = f" as the {EMULATED_KINDS[kind]} {hardware}" if kind else ""
             found.append(
-                f"{target} is emulated by {name}{of_cpu}{f' ({board})' if board else ''}. None of its cells was ever "
+                f"{target} is emulated by {name}{as_what}{f' ({known})' if known else ''}. None of its cells was ever "
                 "run on a board, and none has a time."
             )
     return found
@@ -170,11 +174,13 @@ def cell_bundle(run: Run, cell: Cell) -> str:
     return command.replace(" -o ", f" {asked} -o ")
 
 
-def _emulator(run: Run, target: str) -> tuple[str, str] | None:
-    """The emulator's name and its CPU ("" if it names none) of a target; None for one that is not emulated."""
+def _emulator(run: Run, target: str) -> tuple[str, str, str] | None:
+    """The emulator's name, whether it names a `cpu` or a `board` ("" if neither), and which one, of a target; None for
+    one that is not emulated."""
     note = run.notes("target").get(target, "")
     if not note.startswith(EMULATED):
         return None
     program, *words = note.removeprefix(EMULATED).split() or [""]
-    cpus = [value for word, value in itertools.pairwise(words) if word in ("-cpu", "--cpu")]
-    return PurePath(program).name, next(iter(cpus), "")
+    named = ((EMULATOR_WORDS[word], value) for word, value in itertools.pairwise(words) if word in EMULATOR_WORDS)
+    kind, hardware = next(named, ("", ""))
+    return PurePath(program).name, kind, hardware
