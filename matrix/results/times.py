@@ -195,7 +195,8 @@ def _blocks(run: Run) -> Iterator[Block]:
 
 def _planned(run: Run, known: Mapping[str, TimesRow]) -> list[Column]:
     """What the compiler plans, as columns; none for a run without its statistics. CSV has them as `transient_bytes`."""
-    found = {id(row): statistics_of(run, run.by_name[name]) for name, (_, row) in known.items()}
+    cells = run.by_name  # a damaged file may have times of none of its cells
+    found = {id(row): statistics_of(run, cells[name]) for name, (_, row) in known.items() if name in cells}
 
     def column(figure: str, title: str) -> Column:
         return Column(title=title, value=lambda row: found.get(id(row[1]), {}).get(figure), text=amount)
