@@ -102,9 +102,9 @@ def _round(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-WITHOUT_CONSTANTS, CONSTANTS_TWICE = "without constants", "and constants in host buffers"
+WITHOUT_CONSTANTS, ALSO_IN_HOST = "without constants", "and constants in host buffers"
 WITH_CONSTANTS = "with constants"
-LAST_WITHOUT, LAST_TWICE = "3.10", "3.11"
+LAST_WITHOUT, COPIED_TO_HOST = "3.10", "3.11"
 """Minor releases of the runtime. Measured: modules whose constants are known, on all of them. 3.11 keeps a copy of them
 in HOST_LOCAL buffers while it loads them; the DEVICE_LOCAL figure has them once."""
 
@@ -115,7 +115,7 @@ def miscounted(release: str) -> str:
         return ""
     if release_key(minor(release)) <= release_key(LAST_WITHOUT):
         return WITHOUT_CONSTANTS
-    return CONSTANTS_TWICE if minor(release) == LAST_TWICE else ""
+    return ALSO_IN_HOST if minor(release) == COPIED_TO_HOST else ""
 
 
 def _ran(labels: Mapping[str, str]) -> str:
