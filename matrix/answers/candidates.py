@@ -16,11 +16,13 @@ from matrix.plan.backends.iree.names import COMPILE, MLIR, RUN, VMFB
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.results.measured.counts import count_series
 from matrix.results.measured.figures import Verdict
-from matrix.results.run import Cell, Run
+from matrix.results.run import Cell, FinishedJob, Run
 from matrix.results.speed import timed_rows
 
 RANKED = COMPILER
 """The axis whose releases are ranked."""
+PLANNED_FIGURES = ("transient_bytes", "constant_bytes")
+"""What the compiler plans of memory: measurements of a compile, the same on every machine."""
 ARM = ("aarch64", "arm")
 """The prefixes of targets for ARM machines."""
 DEFAULT_WEIGHTS: Mapping[str, float] = {
@@ -31,6 +33,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "speed": 1,
     "instructions": 1,
     "size": 1,
+    "memory": 1,
 }
 """The default weights: a model with wrong outputs is not worth any speed."""
 MEANS = {
@@ -42,6 +45,8 @@ MEANS = {
     "instructions": "instructions of a call beside the fewest of any release, geometric mean over models and "
     "targets whose times decide nothing; no speed",
     "size": "bytes of a .vmfb beside the smallest of any release, geometric mean over models; less is smaller",
+    "memory": "transient and constant bytes that the compiler plans for a call, beside the fewest of any release, "
+    "geometric mean over models",
 }
 
 
@@ -86,7 +91,8 @@ def rank_compilers(runs: Sequence[Run], weights: Mapping[str, float]) -> Ranking
     columns = {name: _counted(column) for name, column in counts.items()}
     columns["speed"] = _ratios(_speeds(runs, releases), "{:.3f}")
     columns["instructions"] = _ratios(_instructions(runs, releases), "{:.3f}")
-    columns["size"] = _ratios(_sizes(runs, by_release), "{:.3f}")
+    columns["size"] = _ratios(_of_modules(runs, by_release, _module_bytes), "{:.3f}")
+    columns["memory"] = _ratios(_of_modules(runs, by_release, _planned_bytes), "{:.3f}")
     used = {name: weight for name, weight in weights.items() if columns[name]}
     total = sum(used.values())
     found = []
@@ -211,8 +217,10 @@ def _place(axes: Mapping[str, str]) -> tuple[str, str]:
     return axes.get(MODEL_AXIS.name, ""), axes.get(TARGET_AXIS.name, "")
 
 
-def _sizes(runs: Sequence[Run], by_release: Mapping[str, Sequence[Cell]]) -> dict[str, float]:
-    """Modules from the same MLIR, compared with the smallest of them."""
+def _of_modules(
+    runs: Sequence[Run], by_release: Mapping[str, Sequence[Cell]], bytes_of: Callable[[FinishedJob], int]
+) -> dict[str, float]:
+    """Modules from the same MLIR, compared with the fewest bytes of them; 0 are none that are known."""
     jobs = {
         key: job
         for run in runs
@@ -223,15 +231,26 @@ def _sizes(runs: Sequence[Run], by_release: Mapping[str, Sequence[Cell]]) -> dic
     for release, cells in by_release.items():
         for cell in cells:
             for job in (jobs[key] for key in cell.jobs if key in jobs):
-                module, mlir = job.artifacts.get(VMFB), job.inputs.get(MLIR, "")
-                if module and mlir and module.bytes > 0:
-                    made[release][mlir, cell.axes.get("target", "")] = module.bytes
-    smallest: dict[tuple[str, str], int] = {}
+                size, mlir = bytes_of(job), job.inputs.get(MLIR, "")
+                if size > 0 and mlir:
+                    made[release][mlir, cell.axes.get(TARGET_AXIS.name, "")] = size
+    fewest: dict[tuple[str, str], int] = {}
     for sizes in made.values():
         for place, size in sizes.items():
-            smallest[place] = min(size, smallest.get(place, size))
-    beside = {release: [size / smallest[place] for place, size in sizes.items()] for release, sizes in made.items()}
+            fewest[place] = min(size, fewest.get(place, size))
+    beside = {release: [size / fewest[place] for place, size in sizes.items()] for release, sizes in made.items()}
     return {release: _mean(ratios) for release, ratios in beside.items() if ratios}
+
+
+def _module_bytes(job: FinishedJob) -> int:
+    module = job.artifacts.get(VMFB)
+    return module.bytes if module else 0
+
+
+def _planned_bytes(job: FinishedJob) -> int:
+    """0 where the run was measured without the compiler's statistics."""
+    found = [job.measurements.get(name) for name in PLANNED_FIGURES]
+    return sum(each for each in found if type(each) is int) if all(type(each) is int for each in found) else 0
 
 
 def _mean(ratios: Sequence[float]) -> float:

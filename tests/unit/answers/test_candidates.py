@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from statistics import geometric_mean
 
 import pytest
 from counted_runs import counted_run, timed_run
@@ -44,8 +45,8 @@ def test_runtimes_are_those_that_the_file_counts(run):
 
 def test_a_column_without_results_is_neither_filled_nor_scored(run):
     ranking = rank_compilers([run], DEFAULT_WEIGHTS)
-    assert ranking.empty == ("arm", "speed", "instructions")
-    assert ranking.weights.keys() == DEFAULT_WEIGHTS.keys() - {"arm", "speed", "instructions"}
+    assert ranking.empty == ("arm", "speed", "instructions", "memory")
+    assert ranking.weights.keys() == DEFAULT_WEIGHTS.keys() - {"arm", "speed", "instructions", "memory"}
     assert all(not {"arm", "speed"} & each.measures.keys() for each in ranking.candidates)
 
 
@@ -168,15 +169,37 @@ def test_the_verb_states_its_weights(capsys):
     assert main(["candidates", "--results", str(COMMITTED), "--weight", "runtimes=4", "--weight", "size=0"]) == 0
     out = capsys.readouterr().out
     assert "weights models=3, runtimes=4, exporters=1, size=0;" in out
-    assert "not in these results, so not in the score: arm, speed, instructions" in out
+    assert "not in these results, so not in the score: arm, speed, instructions, memory" in out
     row = next(line.split() for line in out.splitlines() if line.startswith("3.9.0"))
-    assert row[2:] == ["1", "of", "1", "2", "of", "15", "1", "of", "1", "-", "-", "-", "1.026"]
+    assert row[2:] == ["1", "of", "1", "2", "of", "15", "1", "of", "1", "-", "-", "-", "1.026", "-"]
 
 
 @pytest.mark.parametrize("word", ["runtime=2", "runtimes", "runtimes=x", "runtimes=-1", "runtimes=nan"])
 def test_a_weight_that_is_none(capsys, word):
     assert main(["candidates", "--weight", word]) == 2
     assert f"--weight: read '{word}'" in capsys.readouterr().err
+
+
+def test_memory_is_what_the_compiler_plans_where_a_run_has_it():
+    """The figures of the published counts, added up by hand."""
+    document = json.loads(COMMITTED.with_name("cost.json").read_text())
+    planned: dict[tuple[str, str], dict[str, int]] = {}
+    for cell in document["cells"]:
+        for job in (document["jobs"][key] for key in cell["evidence"]["jobs"]):
+            figures = job.get("measurements", {})
+            if job["stage"] == "compile" and "transient_bytes" in figures:
+                place = planned.setdefault((cell["axes"]["model"], cell["axes"]["target"]), {})
+                place[cell["axes"]["compiler"]] = figures["transient_bytes"] + figures["constant_bytes"]
+    assert len(planned) == 8 and all("3.13.0" in each for each in planned.values())
+    beside = [each["3.13.0"] / min(each.values()) for each in planned.values()]
+    published = read_run(COMMITTED.with_name("cost.json"))
+    found = by_release(published)
+    assert found["3.13.0"].measures["memory"].text == f"{geometric_mean(beside):.3f}"
+    none = dict.fromkeys(DEFAULT_WEIGHTS, 0.0)
+    ranked = rank_compilers([published], none | {"memory": 1}).candidates
+    assert ranked[0].measures["memory"].share == 1.0
+    jobs = {key: replace(job, measurements={}) for key, job in published.jobs.items()}
+    assert "memory" in rank_compilers([replace(published, jobs=jobs)], DEFAULT_WEIGHTS).empty
 
 
 def test_a_build_is_no_further_runtime_of_a_candidate():
