@@ -32,10 +32,13 @@ def is_twin(node: Node) -> bool:
 def with_repeats(plan: Plan, catalogue: Catalogue) -> Plan:
     """The plan with the nodes that its spec's [benchmark] and [repeat] add. Raises SpecError."""
     rounds = [stage for stage in plan.spec.stages if kinds()[stage].rounds]
-    if not plan.spec.repeats and not rounds:
+    turns = [stage for stage in plan.spec.stages if kinds()[stage].turns]
+    if not plan.spec.repeats and not rounds and not turns:
         return plan
     maker = _Maker(plan, catalogue, measured=bool(rounds))
     maker.repeat_jobs()
+    for stage in turns:
+        maker.take_turns(stage)
     if rounds:
         maker.rounds({backend_of(stage).name: stage for stage in rounds})
     cells = tuple(
@@ -72,6 +75,24 @@ class _Maker:
                 for repeat in range(1, self.plan.spec.repeats.get(stage, 1)):
                     self._add(place, index, stage, repeat)
 
+    def take_turns(self, stage: Stage) -> None:
+        """Repeats of a stage that is measured in turns. They wait for the first one: what cannot be measured ends once.
+        Where there are several, each belongs to those beside it, as a round does."""
+        places = [
+            (place, index)
+            for place, cell in enumerate(self.plan.cells)
+            for index in (*cell.nodes, *cell.repeats)
+            if self.nodes[index].stage == stage
+        ]
+        firsts = [self.nodes[index] for index in dict.fromkeys(index for _, index in places)]
+        known = [[node.label, node.request.lock.digest if node.request else ""] for node in firsts]
+        beside = digest(known) if len(firsts) > 1 else ""
+        for node in firsts:
+            self.nodes[node.index] = replace(node, beside=beside)
+        for place, index in places:
+            for repeat in range(1, kinds()[stage].turns):
+                self._add(place, index, stage, repeat, beside)
+
     def rounds(self, stages: Mapping[str, Stage]) -> None:
         """Group by group, and the twin of the baseline last: as far from it in time as any release of the group.
         `stages` has the stage with rounds of each backend that has one."""
@@ -99,6 +120,8 @@ class _Maker:
             new = replace(node, index=len(self.nodes), repeat=repeat, beside=beside)
             if kinds()[stage].rounds:
                 new = self._round(new, stage, origin, place)
+            elif kinds()[stage].turns:
+                new = replace(new, above=(*node.above, origin))
             self.made[key] = new.index
             self.nodes.append(new)
         self.repeats[place].append(self.made[key])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matrix.core.errors import DiskFull, NotAllMeasured, RunFaulted, StoreUnusable, UsageError
@@ -17,6 +18,7 @@ from matrix.core.text import say
 from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_maker, lookup_engine
 from matrix.engines.contract import Engine
+from matrix.engines.worker import WorkerEvent
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question, question_text
 from matrix.results.measured.figures import DiskUse
@@ -28,7 +30,8 @@ from matrix.run.executor import Disk, Executor
 from matrix.run.local.disk import refuse_beyond, share_of
 from matrix.run.local.executor import LocalExecutor
 from matrix.run.progress import make_progress
-from matrix.run.runner import Runner, RunSummary
+from matrix.run.runner import Runner
+from matrix.run.schedule import RunSummary
 from matrix.run.store import Store
 
 MOST_REASONS = 5
@@ -59,10 +62,12 @@ def carry_out(
     words: Sequence[str] = (),
     again: Callable[[JobResult], bool] = no_result,
     question: Question | None = None,
+    deadline: float = math.inf,
 ) -> RunSummary:
     """Runs the missing jobs of a plan, and reports on stderr. `options` has `engine`, `jobs`, `disk_budget` and
     `store`; `words` distinguish its table from others of the same spec and options; `again` chooses the results that
-    are measured again; the store keeps the `question` for those who look for results of a model.
+    are measured again; the store keeps the `question` for those who look for results of a model. No job starts after
+    the `deadline`, a reading of the monotonic clock.
 
     Raises DiskFull, StoreUnusable and the errors of a run."""
     cores = options.jobs or usable_cores()
@@ -75,29 +80,43 @@ def carry_out(
     progress.note(f"{plan.spec.name}: {_size(plan)}; store {options.store}")
     try:
         is_wrong = judge_of(plan, (), store).is_wrong
-        executor: Executor
         if getattr(options, "executor", LOCALLY) != LOCALLY:
-            executor = executor_elsewhere(store, options)
+            executor: Executor = executor_elsewhere(store, options)
         else:
-            executor = LocalExecutor(
-                store=store,
-                cores=cores,
-                machine=machine_class(),
-                make_engine=make_engine,
-                budget_bytes=options.disk_budget,
-                is_wrong=is_wrong,
-            )
-            _refuse(options.disk_budget, plan, store, executor.engine, again)
+            executor = local = _local_executor(store, options, make_engine, is_wrong)
+            _refuse(options.disk_budget, plan, store, local.engine, again)
         summary = Runner(
-            plan=plan, store=store, progress=progress, executor=executor, again=again, is_wrong=is_wrong
+            plan=plan,
+            store=store,
+            progress=progress,
+            executor=executor,
+            again=again,
+            is_wrong=is_wrong,
+            deadline=deadline,
         ).run()
     finally:
         progress.close()
     store.remember_shown([state.result.key for state in summary.states if state.result], whole=is_whole(plan, summary))
     _tell(summary)
-    if summary.interrupted:
+    if summary.interrupted and not summary.late:
         print("interrupted; what was finished is kept, the same command continues from there", file=sys.stderr)
     return summary
+
+
+def _local_executor(
+    store: Store,
+    options: Namespace,
+    make_engine: Callable[[Callable[[WorkerEvent], None]], Engine],
+    is_wrong: Callable[[Mapping[str, str]], bool],
+) -> LocalExecutor:
+    return LocalExecutor(
+        store=store,
+        cores=options.jobs or usable_cores(),
+        machine=machine_class(),
+        make_engine=make_engine,
+        budget_bytes=options.disk_budget,
+        is_wrong=is_wrong,
+    )
 
 
 def table_name(plan: Plan, words: Sequence[str], engine: str) -> str:

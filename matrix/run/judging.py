@@ -128,7 +128,7 @@ class Judge:
         elif wanted:
             reason = NOT_COMPARED
         repeats = tuple(self._repeat(index) for index in cell.repeats)
-        reason = reason or "; ".join(each.lacking for each in repeats if each.lacking and outcome is Outcome.PASSED)
+        reason = reason or (_lacking(repeats) if outcome is Outcome.PASSED else "")
         told = replace(
             told,
             outcome=outcome,
@@ -215,7 +215,8 @@ class Judge:
         node, state = self._plan.nodes[index], self._states[index]
         outcome, reason = _standing(node, state)
         number = round_of(node) if node.kind.rounds else 0
-        repeat = Repeat(round=number, twin=bool(number) and is_twin(node), again=not number and node.repeat > 0)
+        again = node.repeat > 0 and not number and (state.result is None or not node.kind.turns)
+        repeat = Repeat(round=number, twin=bool(number) and is_twin(node), again=again)
         if state.result is None:
             return replace(repeat, reason=reason)
         job = self._job(index, state.result)
@@ -333,6 +334,11 @@ def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:
     if state.obstacle is not None:
         return state.obstacle
     return Outcome.UNTESTED, f"{node.stage} is planned, not run yet"
+
+
+def _lacking(repeats: Iterable[Repeat]) -> str:
+    """Why stages that measure left no figure, each reason once."""
+    return "; ".join(dict.fromkeys(each.lacking for each in repeats if each.lacking))
 
 
 def _reason(result: JobResult) -> str:

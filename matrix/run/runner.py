@@ -5,18 +5,18 @@ It decides what is carried out; an executor does it. Everything happens on the c
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from matrix.core.errors import MatrixError, ModelMissing
 from matrix.core.processes import stop_signals
 from matrix.core.records import EnvironmentRequest, Job, JobResult, Outcome
-from matrix.plan.graph import NodeState, Plan
+from matrix.plan.graph import Plan
 from matrix.plan.stages import Node, kinds, make_job
 from matrix.run.cost import Pace, stage_seconds
 from matrix.run.executor import (
-    Disk,
     EnvironmentKnown,
     EnvironmentRefused,
     Event,
@@ -31,29 +31,11 @@ from matrix.run.executor import (
     WorkStarted,
 )
 from matrix.run.progress import Progress, Snapshot
-from matrix.run.schedule import Attempts, Schedule, job_result, node_rank
+from matrix.run.schedule import Attempts, RunSummary, Schedule, job_result, node_rank
 from matrix.run.store import Store
 
 TICK = 0.25
 """Seconds between updates of the display, and between checks of other processes."""
-
-
-@dataclass(slots=True, kw_only=True)
-class RunSummary:
-    """The result of a run. `states` has an entry for each node of the plan."""
-
-    states: list[NodeState]
-    disk: Disk
-    jobs_run: int = 0
-    jobs_reused: int = 0
-    interrupted: bool = False
-    seconds: float = 0.0
-    tool_cpu_seconds: float = 0.0
-    missing: set[str] = field(default_factory=set)
-    """What this machine lacks for some of the cells."""
-    faults: dict[int, str] = field(default_factory=dict)
-    """Why a node was not measured although this machine can: a fault that is not a release's. By its index."""
-    faulted_cells: int = 0
 
 
 class Runner:
@@ -68,8 +50,10 @@ class Runner:
         executor: Executor,
         again: Callable[[JobResult], bool] = lambda _: False,
         is_wrong: Callable[[Mapping[str, str]], bool] = lambda _: False,
+        deadline: float = math.inf,
     ) -> None:
-        """`again` chooses the results of earlier runs that are measured again; `is_wrong` is for the `Schedule`."""
+        """`again` chooses the results of earlier runs that are measured again; `is_wrong` is for the `Schedule`. No job
+        starts after the `deadline`, a reading of the monotonic clock."""
         self.plan, self.store, self.progress, self.executor, self._again = plan, store, progress, executor, again
         self.schedule = Schedule(plan, is_wrong)
         self.summary = RunSummary(states=self.schedule.states, disk=executor.disk)
@@ -83,6 +67,7 @@ class Runner:
         self.signals = 0
         self.stopping = False
         self.fatal: MatrixError | None = None
+        self.deadline = deadline
         self.begun = time.monotonic()
 
     def run(self) -> RunSummary:
@@ -316,13 +301,18 @@ class Runner:
     # -- signals and progress
 
     def _heed_signals(self) -> None:
-        """The first signal stops in order, the second at once."""
+        """The first signal stops in order, as the deadline does, the second at once."""
+        self.summary.late = self.summary.late and not self.signals
         if self.signals > 1:
             self.summary.interrupted = True
         elif self.signals and not self.stopping:
             self.stopping = True
             self.executor.stop()
             self.progress.note("stopping: running jobs are finished first; Ctrl-C again stops at once")
+        elif not self.stopping and time.monotonic() >= self.deadline:
+            self.stopping = self.summary.late = True
+            self.executor.stop()
+            self.progress.note("the time is over: running jobs are finished first")
 
     def _note_signal(self) -> None:
         self.signals += 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from matrix.core.keys import now
 from matrix.core.records import EnvironmentRequest, Job, JobResult, Outcome
@@ -15,7 +15,7 @@ from matrix.plan.rounds import round_of
 from matrix.plan.stages import Node, complete, kinds, rank_of
 from matrix.results.judge import outcome_of
 from matrix.results.signatures import NO_OUTPUT, UNRECOGNISED, recognise, signature_of
-from matrix.run.executor import Origins, WorkFinished
+from matrix.run.executor import Disk, Origins, WorkFinished
 
 TRIES = 3
 """How often a job is tried in one run while the fault is ours. The last time it runs alone: a neighbour that takes its
@@ -31,12 +31,34 @@ def node_rank(node: Node) -> tuple[bool, int, int, int]:
     nothing else is left.
 
     Rounds are interleaved: round 1 of all releases of all backends, then round 2 in the opposite order, so that neither
-    drift of the machine nor the job before favours a release.
+    drift of the machine nor the job before favours a release. Stages that are measured in turns likewise.
     """
     if node.kind.rounds:
         number = round_of(node)
         return (True, len(kinds()), number, node.index if number % 2 else -node.index)
+    if node.kind.turns:
+        return (True, rank_of(node.stage), node.repeat, -node.index if node.repeat % 2 else node.index)
     return (bool(node.repeat), rank_of(node.stage), 0, node.index)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunSummary:
+    """The result of a run. `states` has an entry for each node of the plan."""
+
+    states: list[NodeState]
+    disk: Disk
+    jobs_run: int = 0
+    jobs_reused: int = 0
+    interrupted: bool = False
+    late: bool = False
+    """It was interrupted by its deadline, and by nobody."""
+    seconds: float = 0.0
+    tool_cpu_seconds: float = 0.0
+    missing: set[str] = field(default_factory=set)
+    """What this machine lacks for some of the cells."""
+    faults: dict[int, str] = field(default_factory=dict)
+    """Why a node was not measured although this machine can: a fault that is not a release's. By its index."""
+    faulted_cells: int = 0
 
 
 class Schedule:

@@ -22,16 +22,25 @@ def whole_of(phases: Phases) -> tuple[float, ...]:
     return tuple(round(sum(each), 6) for each in zip(*phases.values(), strict=True))
 
 
-def times(phases: Phases) -> PhaseTimes:
+def times(phases: Phases, *, turns: bool = False) -> PhaseTimes:
     spreads = {name: SecondsSpread(values=each) for name, each in phases.items()}
-    return PhaseTimes(phases=spreads, whole=SecondsSpread(values=whole_of(phases)), machine=HERE)
+    return PhaseTimes(phases=spreads, whole=SecondsSpread(values=whole_of(phases)), machine=HERE, turns=turns)
 
 
-def phased_run(found: Mapping[str, Phases], *, machines: Mapping[str, str] | None = None) -> Run:
-    """A run with the compiles of one model by each release."""
+def phased_run(found: Mapping[str, Phases], *, machines: Mapping[str, str] | None = None, turns: bool = False) -> Run:
+    """A run with the compiles of one model by each release, in one job or with a job for each of their turns."""
+    taken = {
+        release: {
+            f"{release} {turn}": {name: each[turn : turn + 1] for name, each in phases.items()}
+            for turn in range(len(phases["input"]))
+        }
+        if turns
+        else {release: phases}
+        for release, phases in found.items()
+    }
     jobs = {
-        release: FinishedJob(
-            key=release,
+        key: FinishedJob(
+            key=key,
             stage="phases",
             outcome=Outcome.PASSED,
             lock="",
@@ -45,10 +54,16 @@ def phased_run(found: Mapping[str, Phases], *, machines: Mapping[str, str] | Non
                 PHASED_SECONDS: [*whole_of(phases)],
             },
         )
-        for release, phases in found.items()
+        for release, jobs in taken.items()
+        for key, phases in jobs.items()
     }
     cells = tuple(
-        Cell(axes={"model": "m", "compiler": release}, outcome=Outcome.PASSED, stage="compile", beside=(release,))
+        Cell(
+            axes={"model": "m", "compiler": release},
+            outcome=Outcome.PASSED,
+            stage="compile",
+            beside=tuple(taken[release]),
+        )
         for release in found
     )
     axes = {"model": ("m",), "compiler": tuple(found)}

@@ -18,7 +18,8 @@ from matrix.run.evidence import judge_of, no_result, replay
 from matrix.run.executor import Event, Executor, WorkFinished, WorkRecorded, WorkStarted
 from matrix.run.planning import plan_of
 from matrix.run.progress import PlainProgress
-from matrix.run.runner import Runner, RunSummary
+from matrix.run.runner import Runner
+from matrix.run.schedule import RunSummary
 from matrix.run.store import Store
 
 SECONDS = 120.0

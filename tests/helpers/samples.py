@@ -26,7 +26,7 @@ def lock(kind: str, pins: Mapping[str, str], *, refusal: str = "") -> Lock:
     return Lock(name=name, path=Path(f"{name}.txt"), digest=name, pins=tuple(pins.items()), refusal=refusal)
 
 
-PROGRAMS_OF_STAGES = ("export.py", "import_onnx.py", "static_library.c", "steps.py")
+PROGRAMS_OF_STAGES = ("export.py", "import_onnx.py", "static_library.c", "steps.py", "phases.py")
 
 
 def catalogue(machine: str = "x86_64") -> Catalogue:
@@ -67,6 +67,7 @@ OUTPUTS = {
     "export": ("module.mlir", "input_0.npy", "expected_0.npy"),
     "import": ("module.mlir", "input_0.npy", "expected_0.npy"),
     "compile": ("module.vmfb",),
+    "phases": ("phases.json",),
     "build": ("iree-run-module", "iree-run-module.debug"),
     "run": ("output_0.npy",),
     "benchmark": ("benchmark.json",),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from command_line import good, matrix
+from command_line import begin, end, good, matrix, new_store, rows, started, wait_for
+from pace import allowed
 from packaging.version import Version
 
 from matrix.answers.tuning.halving import shipped_flags
@@ -68,3 +71,44 @@ def test_the_table_says_truly_since_when_a_flag_exists(store, release):
     for flag in shipped_flags():
         names = {word.partition("=")[0] for word in flag.words}
         assert (names <= known) is (Version(flag.since) <= Version(release)), flag
+
+
+SETS = ("--iree-opt-level=O2", MATMUL, "--iree-llvmcpu-enable-ukernels=none")
+
+
+@pytest.mark.full
+def test_ctrl_c_in_the_middle_and_the_same_command_goes_on(store, tmp_path):
+    words = ["tune", "linear", "--compiler", "3.13.0", *(f"--flags={flag}" for flag in SETS), "--format", "json"]
+    whole = json.loads(good(*words, "--store", store, timeout=1500).out)
+    own, log = new_store(tmp_path / "store", store), tmp_path / "starts"
+    process = begin(*words, "--store", own, IREE_MATRIX_START_LOG=str(log))
+    wait_for(lambda: len(started(log)) >= 6, seconds=120)
+    os.kill(process.pid, signal.SIGINT)
+    ran = end(process)
+    assert ran.status == 130 and ran.out == ""
+    assert "the same command continues from there" in ran.err
+    first = started(log)
+    assert set(first) == rows(own).keys(), "what ran was finished and kept"
+    again = good(*words, "--store", own, timeout=1500, IREE_MATRIX_START_LOG=str(log))
+    assert len(started(log)) == len(set(started(log))), "nothing was measured twice"
+    assert again.jobs_run == len(started(log)) - len(first) > 0
+    document = json.loads(again.out)
+    counted = [(each["words"], each["instructions"], each["right"]) for each in document["sets"]]
+    assert counted == [(each["words"], each["instructions"], each["right"]) for each in whole["sets"]]
+    assert good(*words, "--store", own).jobs_run == 0
+
+
+@pytest.mark.full
+def test_the_budget_is_held_and_the_same_command_goes_on(store):
+    """A set of MobileNetV3 takes 10 s and more: its shipped sets are not all tried in a minute."""
+    words = ["tune", "mobilenet_v3_small", "--compiler", "3.13.0", "--store", store, "--format", "json"]
+    begun = time.monotonic()
+    ran = good(*words, "--minutes", "1", timeout=1500)
+    assert time.monotonic() - begun < allowed(60 + 60)
+    document = json.loads(ran.out)
+    assert document["left"] and document["times"] == []
+    assert "the budget of 1 minutes is over" in ran.err
+    more = json.loads(good(*words, "--minutes", "1", timeout=1500).out)
+    known = {tuple(each["words"]): each["instructions"] for each in more["sets"]}
+    assert all(known[tuple(each["words"])] == each["instructions"] for each in document["sets"])
+    assert len(known) > len(document["sets"])

@@ -79,25 +79,28 @@ def _timed(name: str, of: Callable[[PhaseTimes], SecondsSpread | None]) -> Figur
         first, last = (known.get(label) for label in (order[0], order[-1]))
         if not first or not last:
             return {label: name if found else End.UNKNOWN for label, found in known.items()}
-        ends = {order[0]: first[0].middle, order[-1]: last[0].middle} if _apart(first, last) else {name: 0.0}
+        apart = differ(cells[order[0]], cells[order[-1]])
+        ends = {order[0]: first[0].middle, order[-1]: last[0].middle} if apart else {name: 0.0}
         return {
             label: min(ends, key=lambda end: abs(_size(found[0].middle) - _size(ends[end]))) if found else End.UNKNOWN
             for label, found in known.items()
         }
 
     def differ(one: tuple[Run, Cell], other: tuple[Run, Cell]) -> bool:
-        both = (spread(*one), spread(*other))
-        return _apart(*both)
+        return _apart(spread(*one), spread(*other), one_run=one[0] is other[0])
 
     stage = next(kind.name for kind in kinds().values() if PHASES_FILE in kind.reads)
     return Figure(name=name, stage=stage, shown=shown, compared=compared, differ=differ)
 
 
-def _apart(one: tuple[SecondsSpread, PhaseTimes] | None, other: tuple[SecondsSpread, PhaseTimes] | None) -> bool:
+def _apart(
+    one: tuple[SecondsSpread, PhaseTimes] | None, other: tuple[SecondsSpread, PhaseTimes] | None, *, one_run: bool
+) -> bool:
     """Of compiles on machines of one class."""
     if not one or not other or one[1].machine != other[1].machine:
         return False
-    return beyond_noise(one[0], other[0], whole=max(one[1].whole.middle, other[1].whole.middle))
+    turns = one_run and one[1].turns and other[1].turns
+    return beyond_noise(one[0], other[0], whole=max(one[1].whole.middle, other[1].whole.middle), in_turns=turns)
 
 
 def _size(seconds: float) -> float:

@@ -23,11 +23,17 @@ PHASES_FORMAT = 1
 MOST_PASSES_SHOWN = 10
 WAITED_MUCH = 1.15
 """A compile on one thread that took so many times its CPU time waited for a core."""
+_MORE_THAN = (
+    f"{100 * PHASE_WITHIN:.0f} %, {100 * LEAST_PHASE_PART:.0f} % of the whole compile and {LEAST_PHASE_SECONDS:g} s"
+)
+TURNS_RULE = (
+    "the compiles took turns; a difference is told where the same side took longer in each turn, in the middle by more "
+    f"than {_MORE_THAN}"
+)
 PHASE_RULE = (
-    f"a difference is told where the compiles of both do not overlap, their medians differ by more than "
-    f"{100 * PHASE_WITHIN:.0f} %, {100 * LEAST_PHASE_PART:.0f} % of the whole compile and {LEAST_PHASE_SECONDS:g} s; "
-    "all compiles of one came before those of the other, so a load that rose between them is told as a difference too: "
-    "measure again before you rely on it"
+    f"a difference is told where the compiles of both do not overlap, and their medians differ by more than "
+    f"{_MORE_THAN}; they did not take turns, so a load that rose between them is told as a difference too: measure "
+    "both together before you rely on it"
 )
 
 
@@ -81,22 +87,32 @@ def _busy(found: Iterable[CompilePhases]) -> Iterator[str]:
         )
 
 
+def in_turns(*found: CompilePhases) -> bool:
+    """Whether compiles of one run took turns."""
+    return all(each.times is not None and each.times.turns for each in found)
+
+
+def rule_of(*, in_turns: bool) -> str:
+    return TURNS_RULE if in_turns else PHASE_RULE
+
+
 def comparison_of_phases(before: CompilePhases, after: CompilePhases) -> list[str]:
-    """What the newer release takes more or less, and in which phases."""
+    """What the newer release takes more or less, and in which phases. Both are of one run."""
     if not before.times or not after.times:
         return [line for each in (before, after) for line in (*phases_lines(each), "")][:-1]
     differ = [axis for axis, label in before.axes.items() if after.axes.get(axis) != label]
     sides = [", ".join(f"{axis} {each.axes[axis]}" for axis in differ) for each in (before, after)]
     shared = {axis: label for axis, label in after.axes.items() if axis not in differ}
     whole = max(before.times.whole.middle, after.times.whole.middle)
-    changes = phase_changes(before.times.phases, after.times.phases, whole=whole)
+    turns = in_turns(before, after)
+    changes = phase_changes(before.times.phases, after.times.phases, whole=whole, in_turns=turns)
     lines = [
         ", ".join((shared.pop(MODEL_AXIS.name, ""), *(f"{axis} {label}" for axis, label in shared.items()))),
         f"before: {sides[0]}: {before.times.whole.text} CPU in {counted(before.times.compiles, 'compile')}",
         f"after: {sides[1]}: {after.times.whole.text} CPU in {counted(after.times.compiles, 'compile')}",
-        whole_words(before.times, after.times),
+        whole_words(before.times, after.times, in_turns=turns),
         *changed_phases(changes),
-        PHASE_RULE,
+        rule_of(in_turns=turns),
         "",
         *_changes_table(changes, "phase"),
     ]
@@ -105,11 +121,11 @@ def comparison_of_phases(before: CompilePhases, after: CompilePhases) -> list[st
     return lines
 
 
-def whole_words(before: PhaseTimes, after: PhaseTimes) -> str:
+def whole_words(before: PhaseTimes, after: PhaseTimes, *, in_turns: bool) -> str:
     """`the whole compile: 1.23 times the CPU time`, or that it is no difference."""
     ratio = after.whole.middle / before.whole.middle if before.whole.middle else 1.0
     whole = max(before.whole.middle, after.whole.middle)
-    if not beyond_noise(before.whole, after.whole, whole=whole):
+    if not beyond_noise(before.whole, after.whole, whole=whole, in_turns=in_turns):
         return f"the whole compile: no difference by this rule (medians: {ratio:.2f} times)"
     return f"the whole compile: {ratio:.2f} times the CPU time, {after.whole.middle - before.whole.middle:+.2f} s"
 
@@ -126,8 +142,8 @@ def phase_words(each: PhaseChange) -> str:
     return f"{each.name}: {longer}, {each.before.middle:.2f} s -> {each.after.middle:.2f} s ({each.change:+.2f} s)"
 
 
-def _changes_table(changes: Sequence[PhaseChange], what: str) -> list[str]:
-    rows = [
+def changes_rows(changes: Sequence[PhaseChange]) -> list[list[str]]:
+    return [
         [
             each.name,
             each.before.text,
@@ -137,13 +153,17 @@ def _changes_table(changes: Sequence[PhaseChange], what: str) -> list[str]:
         ]
         for each in changes
     ]
-    return plain_rows(rows, headers=(what, "before", "after", "change", "")).splitlines()
+
+
+def _changes_table(changes: Sequence[PhaseChange], what: str) -> list[str]:
+    return plain_rows(changes_rows(changes), headers=(what, "before", "after", "change", "")).splitlines()
 
 
 def pass_changes(before: CompilePhases, after: CompilePhases) -> list[PhaseChange]:
     """The passes with the largest change first. They are times on one thread: their noise is that of the machine."""
     whole = max(sum(each.middle for each in side.passes.values()) for side in (before, after))
-    changes = phase_changes(before.passes, after.passes, whole=whole)
+    turns = in_turns(before, after)
+    changes = phase_changes(before.passes, after.passes, whole=whole, in_turns=turns)
     return sorted(changes, key=lambda each: (not each.changed, -abs(each.change)))
 
 
@@ -156,16 +176,19 @@ def pass_lines(before: CompilePhases, after: CompilePhases) -> list[str]:
 
 
 def phases_document(found: Sequence[CompilePhases]) -> dict[str, Json]:
+    turns = in_turns(*found)
     document: dict[str, Json] = {
         "format": PHASES_FORMAT,
-        "rule": PHASE_RULE,
+        "rule": rule_of(in_turns=turns),
+        "in_turns": turns,
         "compiles": [_fields(each) for each in found],
     }
     if len(found) == 2 and found[0].times and found[1].times:
         first, second = found[0].times, found[1].times
         whole = max(first.whole.middle, second.whole.middle)
-        document["whole_changed"] = beyond_noise(first.whole, second.whole, whole=whole)
-        document["phases"] = [_change_fields(each) for each in phase_changes(first.phases, second.phases, whole=whole)]
+        document["whole_changed"] = beyond_noise(first.whole, second.whole, whole=whole, in_turns=turns)
+        changes = phase_changes(first.phases, second.phases, whole=whole, in_turns=turns)
+        document["phases"] = [_change_fields(each) for each in changes]
         if found[0].passes and found[1].passes:
             document["passes"] = [_change_fields(each) for each in pass_changes(found[0], found[1])]
     return document

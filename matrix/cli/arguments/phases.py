@@ -22,5 +22,7 @@ def add_phases(command: argparse.ArgumentParser) -> None:
     )
     add_engine(command)
     add_choice(command, model=False)
-    command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    command.add_argument(
+        "--format", choices=("text", "markdown", "csv", "json"), default="text", help="default: %(default)s"
+    )
     command.add_argument("--output", type=Path, metavar="FILE", help="write there instead of to stdout")

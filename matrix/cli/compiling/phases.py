@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from matrix.answers.compiling.phases import comparison_of_phases, phases_document, phases_lines
+from matrix.answers.compiling.phase_tables import phases_csv, phases_markdown
+from matrix.answers.compiling.phases import CompilePhases, comparison_of_phases, phases_document, phases_lines
 from matrix.answers.profiled.published import MOST_SIDES
 from matrix.cli.output import give_answer
 from matrix.cli.profiling.profile import refuse_many
@@ -31,10 +32,16 @@ def do_phases(options: Namespace) -> int:
         run = judged_cells(plan, summary.states, store)
         report_gaps(summary, run.cells)
         found = tuple(compiles_of(plan, run, summary.states))
-    if options.format == "json":
-        said = json.dumps(phases_document(found), indent=1)
-    else:
-        lines = comparison_of_phases(*found) if len(found) == MOST_SIDES else phases_lines(found[0])
-        said = escape_controls("\n".join(lines))
-    give_answer(said + "\n", options.output)
+    give_answer(_said(options.format, found).rstrip("\n") + "\n", options.output)
     return EXIT_OK
+
+
+def _said(form: str, found: tuple[CompilePhases, ...]) -> str:
+    if form == "json":
+        return json.dumps(phases_document(found), indent=1)
+    if form == "csv":
+        return escape_controls(phases_csv(found))
+    if form == "markdown":
+        return escape_controls(phases_markdown(found))
+    lines = comparison_of_phases(*found) if len(found) == MOST_SIDES else phases_lines(found[0])
+    return escape_controls("\n".join(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import time
 from argparse import Namespace
@@ -72,17 +73,24 @@ class Tuner:
         return time.monotonic() >= self.deadline
 
     def search(self) -> tuple[FlagWords, ...]:
-        """Measures round by round, a few sets at a time; returns the sets that the budget did not reach."""
+        """Measures round by round, a few sets at a time; returns the sets that the budget did not reach. The default
+        is measured in any case."""
         at_a_time = 2 * (self.options.jobs or usable_cores())
         while sets := next_sets(self.flags, self.known):
             plan = self.plan_for(sets)
             self.note(self.replayed(plan), sets, final=False)
             left = [words for words in sets if words not in self.known]
             for start in range(0, len(left), at_a_time):
-                if self.over and DEFAULT_SET in self.known:
-                    return tuple(left[start:])
                 part = left[start : start + at_a_time]
-                self.note(self.carried_out(self.plan_for(part)), part, final=True)
+                late = self.over
+                if not late:
+                    run, late = self.carried_out(self.plan_for(part), deadline=self.deadline)
+                    self.note(run, part, final=not late)
+                if late and DEFAULT_SET not in self.known:
+                    run, _ = self.carried_out(self.plan_for([DEFAULT_SET]))
+                    self.note(run, [DEFAULT_SET], final=True)
+                if late:
+                    return tuple(words for words in left if words not in self.known)
         return ()
 
     def times(self) -> tuple[Run, str]:
@@ -95,9 +103,11 @@ class Tuner:
             return Run(cells=()), untimed
         known = self.replayed(plan)
         if any(not _is_whole(row.seconds_by_round, plan) for table in known.times for row in table.rows):
-            if self.over:
+            late = self.over
+            if not late:
+                known, late = self.carried_out(plan, question, deadline=self.deadline)
+            if late:
                 return Run(cells=()), "the budget ended before; the same command goes on"
-            known = self.carried_out(plan, question)
         return known, ""
 
     def plan_for(self, sets: Iterable[FlagWords], question: Question | None = None) -> Plan:
@@ -110,17 +120,22 @@ class Tuner:
         states = replay(plan, self.store, lookup_engine(self.options.engine, self.store.places)).states
         return judged_cells(plan, states, self.store)
 
-    def carried_out(self, plan: Plan, question: Question | None = None) -> Run:
-        """Runs what is missing. Raises RunFaulted for a fault that is no release's."""
+    def carried_out(
+        self, plan: Plan, question: Question | None = None, *, deadline: float = math.inf
+    ) -> tuple[Run, bool]:
+        """Runs what is missing, and whether the deadline came before its end. Raises RunFaulted for a fault that is no
+        release's."""
         asked = replace(question or self.question, axes=self.axes_of(plan, question or self.question))
-        summary = carry_out(plan, self.store, self.options, words=["tune", *asked.only], question=asked)
-        if summary.interrupted:
+        summary = carry_out(
+            plan, self.store, self.options, words=["tune", *asked.only], question=asked, deadline=deadline
+        )
+        if summary.interrupted and not summary.late:
             raise _Interrupted
         self.jobs += summary.jobs_run
         run = judged_cells(plan, summary.states, self.store)
         if summary.faults:
             report_gaps(summary, run.cells)
-        return run
+        return run, summary.late
 
     def axes_of(self, plan: Plan, question: Question) -> dict[str, tuple[str, ...]]:
         return {**question.axes, self.axis: tuple(cell.labels[self.axis] for cell in plan.cells)}

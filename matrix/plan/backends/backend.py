@@ -88,6 +88,9 @@ class StageKind:
     """No other job may run on the machine at the same time."""
     rounds: bool = False
     """It is repeated in rounds, which are interleaved with those of other cells, as [benchmark] says."""
+    turns: int = 0
+    """How often it is measured, if more than once: the cells of a plan take turns, each once and then in the opposite
+    order."""
     repeatable: bool = False
     """[repeat] may ask for several runs of it."""
     flags: bool = False

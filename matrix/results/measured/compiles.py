@@ -1,10 +1,10 @@
 """The CPU time of compiles by phase, as a run has it, and the rule for a difference. Pure.
 
-CPU time is not free of noise: a neighbour on the same core slows a compile down, caches differ. So a phase counts as
-changed only where no compile of one side took as long as any of the other, and the medians differ by more than
-PHASE_WITHIN, by LEAST_PHASE_PART of the whole compile, and by LEAST_PHASE_SECONDS. That does not prove it: a job
-compiles its release three times, and the other's job comes before or behind it, not between. A load that rises between
-them makes a difference.
+CPU time is not free of noise: a neighbour on the same core slows a compile down, caches differ. Compiles that were
+measured together take turns: one of each, then in the opposite order. A load that rises between two of them is in both
+sides. Then a phase counts as changed where the same side took longer in each turn, and the middle difference of a turn
+is more than PHASE_WITHIN, LEAST_PHASE_PART of the whole compile and LEAST_PHASE_SECONDS. Compiles of two hours count as
+changed only where no compile of one side took as long as any of the other, which proves less.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ LEAST_PHASE_PART = 0.02
 """Of a whole compile: a smaller difference of a phase is none."""
 LEAST_PHASE_SECONDS = 0.5
 """A smaller difference is none, however short the compile is."""
-FEWEST_COMPILES = 3
-"""Compiles that make a difference."""
+FEWEST_COMPILES, FEWEST_TURNS = 3, 5
+"""Compiles that make a difference; those of two releases that took turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,37 +43,55 @@ class SecondsSpread:
         return f"{self.middle:.2f} s" + (f" ({low:.2f} to {high:.2f})" if len(self.values) > 1 else "")
 
 
-def beyond_noise(one: SecondsSpread, other: SecondsSpread, *, whole: float) -> bool:
-    """Whether they differ by more than noise, in a compile of so many seconds."""
-    if min(len(one.values), len(other.values)) < FEWEST_COMPILES:
+def beyond_noise(one: SecondsSpread, other: SecondsSpread, *, whole: float, in_turns: bool = False) -> bool:
+    """Whether they differ by more than noise, in a compile of so many seconds. `in_turns`: one compile of each in turn,
+    in the order of the values."""
+    if min(len(one.values), len(other.values)) < (FEWEST_TURNS if in_turns else FEWEST_COMPILES):
         return False
     lower, higher = sorted((one, other), key=lambda each: each.middle)
-    difference = higher.middle - lower.middle
-    far = difference > max(PHASE_WITHIN * lower.middle, LEAST_PHASE_PART * whole, LEAST_PHASE_SECONDS)
-    return far and max(lower.values) < min(higher.values)
+    least = max(PHASE_WITHIN * lower.middle, LEAST_PHASE_PART * whole, LEAST_PHASE_SECONDS)
+    if not in_turns:
+        return higher.middle - lower.middle > least and max(lower.values) < min(higher.values)
+    apart = [high - low for low, high in zip(lower.values, higher.values, strict=False)]
+    return median(apart) > least and min(apart) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTimes:
-    """The CPU seconds of compiles: of each phase in order, and of all together. `machine` is the class of it."""
+    """The CPU seconds of compiles: of each phase in order, and of all together. `machine` is the class of it. They took
+    `turns` with all others of their run."""
 
     phases: Mapping[str, SecondsSpread]
     whole: SecondsSpread
     machine: str
+    turns: bool = False
 
     @property
     def compiles(self) -> int:
         return len(self.whole.values)
 
 
-def phased_job(run: Run, cell: Cell) -> FinishedJob | None:
-    return next((run.jobs[key] for key in cell.evidence if PHASE_SECONDS in run.jobs[key].measurements), None)
+def phased_jobs(run: Run, cell: Cell) -> tuple[FinishedJob, ...]:
+    """In the order of their turns."""
+    return tuple(run.jobs[key] for key in cell.evidence if PHASE_SECONDS in run.jobs[key].measurements)
 
 
 def phase_times(run: Run, cell: Cell) -> PhaseTimes | None:
-    """Those of a cell; None where its run has none, or not numbers."""
-    job = phased_job(run, cell)
-    return times_of_job(job) if job else None
+    """Those of a cell; None where its run has none, or not numbers, or other phases in another compile."""
+    found = [times_of_job(job) for job in phased_jobs(run, cell)]
+    times = [each for each in found if each]
+    if not times or len(times) < len(found) or any(each.phases.keys() != times[0].phases.keys() for each in times):
+        return None
+    return PhaseTimes(
+        phases={name: in_one_spread([each.phases[name] for each in times]) for name in times[0].phases},
+        whole=in_one_spread([each.whole for each in times]),
+        machine=times[0].machine,
+        turns=len(times) > 1,
+    )
+
+
+def in_one_spread(spreads: Iterable[SecondsSpread]) -> SecondsSpread:
+    return SecondsSpread(values=tuple(value for each in spreads for value in each.values))
 
 
 def times_of_job(job: FinishedJob) -> PhaseTimes | None:
@@ -110,16 +128,17 @@ class PhaseChange:
 
 
 def phase_changes(
-    before: Mapping[str, SecondsSpread], after: Mapping[str, SecondsSpread], *, whole: float
+    before: Mapping[str, SecondsSpread], after: Mapping[str, SecondsSpread], *, whole: float, in_turns: bool = False
 ) -> list[PhaseChange]:
     """In the order of the phases, those that only the newer one has last."""
-    return [_change(name, before.get(name), after.get(name), whole) for name in dict.fromkeys((*before, *after))]
-
-
-def _change(name: str, before: SecondsSpread | None, after: SecondsSpread | None, whole: float) -> PhaseChange:
-    none = SecondsSpread(values=(0.0,) * len((before or after or SecondsSpread(values=(0.0,))).values))
-    first, second = before or none, after or none
-    return PhaseChange(name=name, before=first, after=second, changed=beyond_noise(first, second, whole=whole))
+    made = []
+    for name in dict.fromkeys((*before, *after)):
+        known = before.get(name) or after[name]
+        none = SecondsSpread(values=(0.0,) * len(known.values))
+        first, second = before.get(name, none), after.get(name, none)
+        changed = beyond_noise(first, second, whole=whole, in_turns=in_turns)
+        made.append(PhaseChange(name=name, before=first, after=second, changed=changed))
+    return made
 
 
 def largest(found: Sequence[PhaseTimes], part: float) -> list[str]:

@@ -59,7 +59,7 @@ def waves_of(plan: Plan) -> tuple[tuple[Node, ...], ...]:
 def deal(plan: Plan, shards: int) -> tuple[tuple[Shard, ...], ...]:
     """The shards of each wave. Every node that can run is in exactly one. Raises ShardFault for a plan whose times must
     come from one machine."""
-    if any(node.kind.rounds for node in plan.nodes):
+    if any(node.kind.rounds or node.beside for node in plan.nodes):
         raise ShardFault(
             f"{plan.spec.source}: read a spec that measures times, expected one without: times of several machines "
             "cannot be compared",

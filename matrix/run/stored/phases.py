@@ -12,7 +12,7 @@ from matrix.core.records import JobResult, Outcome
 from matrix.plan.axes import NONE
 from matrix.plan.graph import NodeState, Plan
 from matrix.plan.stages import later_axes, module_of
-from matrix.results.measured.compiles import SecondsSpread, phase_times, spread
+from matrix.results.measured.compiles import SecondsSpread, in_one_spread, phase_times, spread
 from matrix.results.run import Cell, Run
 from matrix.results.signatures import signature_of
 
@@ -24,10 +24,12 @@ def compiles_of(plan: Plan, run: Run, states: Sequence[NodeState]) -> Iterator[C
     and says why."""
     for planned, cell in zip(plan.cells, run.cells, strict=True):
         nodes = [plan.nodes[index] for index in (*planned.nodes, *planned.repeats)]
-        node = next((each for each in nodes if PHASES_FILE in each.kind.reads), None)
-        later = later_axes(node.stage) if node else frozenset()
+        phased = [each for each in nodes if PHASES_FILE in each.kind.reads]
+        later = later_axes(phased[0].stage) if phased else frozenset()
         axes = {axis: label for axis, label in cell.axes.items() if axis not in later and label != NONE}
-        yield _compiles(run, replace(cell, axes=axes), states[node.index].result if node else None)
+        results = [states[node.index].result for node in phased]
+        ended = next((each for each in results if each and each.outcome is not Outcome.PASSED), None)
+        yield _compiles(run, replace(cell, axes=axes), ended)
 
 
 def _compiles(run: Run, cell: Cell, result: JobResult | None) -> CompilePhases:
@@ -56,11 +58,13 @@ def _reason(result: JobResult | None) -> str:
 
 
 def _passes(run: Run, cell: Cell) -> tuple[dict[str, SecondsSpread], float]:
-    """The passes, and how many seconds a CPU second took."""
-    for key in cell.evidence:
-        measured = run.jobs[key].measurements
-        if PASS_SECONDS in measured:
-            pairs = measured[PASSED_SECONDS]
-            waited = max((seconds / cpu for cpu, seconds in pairs if cpu), default=1.0)
-            return {name: spread(values) for name, values in measured[PASS_SECONDS].items()}, waited
-    return {}, 1.0
+    """The passes, and how many seconds a CPU second took. A pass that a compile does not tell of took none in it."""
+    jobs = [measured for key in cell.evidence if PASS_SECONDS in (measured := run.jobs[key].measurements)]
+    names = dict.fromkeys(name for job in jobs for name in job[PASS_SECONDS])
+    none = [[0.0] * len(job[PASSED_SECONDS]) for job in jobs]
+    waited = (seconds / cpu for job in jobs for cpu, seconds in job[PASSED_SECONDS] if cpu)
+    found = {
+        name: in_one_spread(spread(job[PASS_SECONDS].get(name, zero)) for job, zero in zip(jobs, none, strict=True))
+        for name in names
+    }
+    return found, max(waited, default=1.0)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from dataclasses import replace
 
 from compile_phases import BEFORE, cells_of, phased_run, times
 
 from matrix.answers.compiling.figures import figure_of
+from matrix.answers.compiling.phase_tables import phases_csv, phases_markdown
 from matrix.answers.compiling.phases import (
     CompilePhases,
     comparison_of_phases,
@@ -14,7 +18,7 @@ from matrix.answers.compiling.phases import (
     phases_lines,
 )
 from matrix.answers.compiling.published import phase_change_lines
-from matrix.answers.differences import release_pairs
+from matrix.answers.differences import release_pairs, run_pairs
 from matrix.results.files import parse_run, run_json
 from matrix.results.measured.compiles import SecondsSpread, beyond_noise, phase_times
 
@@ -35,6 +39,55 @@ def test_a_difference_needs_compiles_that_do_not_overlap_and_a_size():
     assert not beyond_noise(
         SecondsSpread(values=(3.0,)), SecondsSpread(values=(9.0,)), whole=20
     )  # one compile proves nothing
+
+
+def test_a_difference_of_compiles_that_took_turns_has_one_sign_in_each_turn():
+    drifting = SecondsSpread(values=(3.0, 3.1, 4.6, 5.0, 5.2))  # a load that rose
+    longer = SecondsSpread(values=(4.1, 4.3, 6.2, 6.6, 6.9))
+    assert beyond_noise(drifting, longer, whole=20, in_turns=True)
+    assert not beyond_noise(drifting, longer, whole=20), "they overlap, and without turns that is all one knows"
+    once = SecondsSpread(values=(4.1, 4.3, 4.5, 6.6, 6.9))
+    assert not beyond_noise(drifting, once, whole=20, in_turns=True)
+    assert not beyond_noise(drifting, longer, whole=200, in_turns=True)
+    few = (SecondsSpread(values=each.values[:4]) for each in (drifting, longer))
+    assert not beyond_noise(*few, whole=20, in_turns=True)
+
+
+TURNS = {name: (*each, each[0], each[2]) for name, each in BEFORE.items()}
+TURNS_LONGER = {name: (*each, each[0], each[2]) for name, each in LONGER.items()}
+
+
+def test_compiles_of_one_run_that_took_turns_are_one_series():
+    run = phased_run({"3.8.0": TURNS, "3.13.0": TURNS_LONGER}, turns=True)
+    assert phase_times(*cells_of(run)["3.8.0"]) == times(TURNS, turns=True)
+    told = "\n".join(phase_change_lines(release_pairs([run], "compiler", "3.8.0", "3.13.0")))
+    assert "executable-targets: longer" in told and "the compiles took turns" in told
+    later = phased_run({"3.8.0": TURNS_LONGER}, turns=True)
+    later = replace(later, jobs={key: replace(job, key=f"later {key}") for key, job in later.jobs.items()})
+    told = "\n".join(phase_change_lines(run_pairs(run, later)))
+    assert "they did not take turns" in told and "the compiles took turns" not in told
+
+
+def test_a_comparison_as_markdown_and_as_csv():
+    sides = [
+        CompilePhases(axes={"model": "m", "compiler": release}, times=times(phases, turns=True), passes=passes)
+        for release, phases, passes in (
+            ("3.8.0", TURNS, {"CSE": SecondsSpread(values=(0.1, 0.1, 0.1, 0.1, 0.1))}),
+            ("3.13.0", TURNS_LONGER, {}),
+        )
+    ]
+    text = phases_markdown(sides)
+    assert text.startswith("## m, compiler 3.8.0, then m, compiler 3.13.0\n\n- the whole compile: ")
+    assert "| executable-targets  | 3.00 s (2.90 to 3.10)" in text and "| longer |" in text
+    assert "| phase" in phases_markdown(sides[:1]) and "| CSE" in phases_markdown(sides[:1])
+    rows = [*csv.DictReader(io.StringIO(phases_csv(sides)))]
+    assert [*rows[0]] == ["model", "compiler", "what", "name", "turn", "seconds"]
+    assert len(rows) == 2 * 5 * (1 + 3) + 5
+    chosen = [row for row in rows if row["compiler"] == "3.13.0" and row["name"] == "executable-targets"]
+    assert [float(row["seconds"]) for row in chosen] == [*TURNS_LONGER["executable-targets"]]
+    ended = CompilePhases(axes={"model": "m", "compiler": "=1"}, times=None, ended="crashed", until={"input": 0.25})
+    assert "'=1,phase,input,1,0.250000" in phases_csv([ended])
+    assert "the compiler ended behind the phase input: crashed" in phases_markdown([ended, sides[1]])
 
 
 def test_two_releases_are_compared_by_phase():

@@ -102,7 +102,7 @@ def test_rounds_behind_a_failed_run_are_over_and_count_as_done():
 
 
 def keys(plan: Plan, stage: Stage) -> set[str]:
-    artifacts = {"module.mlir": "m", "module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e"}
+    artifacts = {"module.mlir": "m", "module.vmfb": "v", "input_0.npy": "i", "expected_0.npy": "e", "phases.py": "p"}
     return {make_job(node, environment="env", artifacts=artifacts).key for node in plan.nodes if node.stage == stage}
 
 
@@ -193,3 +193,40 @@ def test_a_round_beside_other_releases_is_another_job():
     fewer = plan_of(TIMED.replace('["3.0.0", "3.7.0", "3.10.0"]', '["3.0.0", "3.7.0"]'))
     assert not keys(plan_of(TIMED), "benchmark") & keys(fewer, "benchmark")
     assert keys(fewer, "run") <= keys(plan_of(TIMED), "run")
+
+
+PHASED = "stages = ['export', 'compile', 'phases']\n[axes]\ncompiler = ['2.9.0', '3.10.0']\n"
+
+
+def test_stages_in_turns_are_interleaved_and_know_what_is_beside_them():
+    plan = plan_of(PHASED)
+    schedule = Schedule(plan)
+    order = [plan.nodes[index] for index in passed(schedule)]
+    phases = [node for node in order if node.stage == "phases"]
+    assert order[-10:] == phases and len(phases) == 2 * 5
+    assert [node.repeat for node in phases] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    first, second = (node.label for node in phases[:2])
+    assert [node.label for node in phases] == [*(first, second, second, first) * 2, first, second]
+    assert len({node.beside for node in phases}) == 1 and phases[0].beside
+    (one, other) = ([plan.nodes[index].repeat for index in cell.repeats] for cell in plan.cells)
+    assert one == other == [0, 1, 2, 3, 4]
+
+
+def test_one_compiler_alone_takes_no_turns_and_has_keys_of_its_own():
+    alone = plan_of(PHASED.replace(", '3.10.0'", ""))
+    both = plan_of(PHASED)
+    assert len(keys(alone, "phases")) == 5
+    assert not keys(alone, "phases") & keys(both, "phases"), "a compile of another hour is not compared"
+    assert keys(alone, "compile") == keys(both, "compile")
+
+
+def test_what_has_no_phases_ends_once():
+    plan = plan_of(PHASED)
+    schedule = Schedule(plan)
+    taken = []
+    while (node := schedule.take()) is not None:
+        failed = node.stage == "phases" and "2.9.0" in node.label
+        taken.append((node.label, node.stage))
+        schedule.finish(node.index, result(node.stage, Outcome.FAILED if failed else Outcome.PASSED))
+    assert sum(stage == "phases" for _, stage in taken) == 1 + 5
+    assert schedule.repeats_done == schedule.repeats == 8

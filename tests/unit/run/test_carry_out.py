@@ -14,7 +14,7 @@ from matrix.plan.graph import NodeState
 from matrix.results.run import Cell
 from matrix.run.carry_out import is_whole, report_gaps, table_name
 from matrix.run.executor import Disk
-from matrix.run.runner import RunSummary
+from matrix.run.schedule import RunSummary
 
 
 @pytest.fixture

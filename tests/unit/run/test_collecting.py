@@ -173,18 +173,26 @@ def times(collect, folder, content: bytes) -> Collected:
 
 
 def test_of_a_capture_names_and_times_are_kept(collect, folder, store):
-    found = times(collect, folder, capture([[("main$async_dispatch_0", [5])]] * TIMED_CALLS))
+    found = times(collect, folder, WHOLE)
     (kept,) = found.outputs
     assert read_kept_times(store.read(kept.digest), "kept").least == 5
     assert found.end.log == "" and judged(found, TIMES_JOB) is Outcome.PASSED
 
 
-@pytest.mark.parametrize("content", [b"", b"no capture", b"tr\xfdP\x01\x04\xff\xff"])
-def test_a_capture_that_is_not_whole_is_our_fault_and_leaves_nothing(collect, folder, content):
+ONE_CALL = [("main$async_dispatch_0", [5])]
+WHOLE = capture([ONE_CALL] * TIMED_CALLS)
+OTHER_VERSION = capture([ONE_CALL] * TIMED_CALLS, version=(0, 12, 0))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no capture", b"tr\xfdP\x01\x04\xff\xff", WHOLE[:-5], WHOLE[: len(WHOLE) // 2], OTHER_VERSION]
+)
+def test_a_capture_that_is_not_whole_or_not_known_is_our_fault_and_leaves_nothing(collect, folder, content):
     found = times(collect, folder, content)
     assert found.outputs == ()
     assert judged(found, TIMES_JOB) is Outcome.INFRASTRUCTURE
-    assert found.end.error.startswith(f"{TRACED_FILE}: byte ")
+    assert found.end.error.startswith((f"{TRACED_FILE}: byte ", f"{TRACED_FILE}: unpacked byte "))
+    assert ("a capture of Tracy 0.12.0, expected 0.11.0 or 0.11.2" in found.end.error) is (content == OTHER_VERSION)
 
 
 def test_a_capture_without_a_dispatch_is_not_measured_with_the_reason(collect, folder):

@@ -16,7 +16,8 @@ from matrix.core.records import EnvironmentRequest, JobEnd, Outcome
 from matrix.run.progress import PlainProgress
 from matrix.run.remote.places import FolderPlace, HttpPlace, place_of
 from matrix.run.remote.shared import SharedStore
-from matrix.run.runner import Runner, RunSummary
+from matrix.run.runner import Runner
+from matrix.run.schedule import RunSummary
 from matrix.run.store import KnownEnvironment
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from matrix.core.records import JobEnd, Outcome
 from matrix.run.evidence import judged_cells, no_result
 from matrix.run.executor import EnvironmentKnown, Event, ExecutorFault, WorkAnswered
 from matrix.run.progress import PlainProgress
-from matrix.run.runner import Runner, RunSummary
+from matrix.run.runner import Runner
+from matrix.run.schedule import RunSummary
 from matrix.run.store import Store
 
 BODY = '[axes]\ncompiler = ["2.9.0", "3.0.0"]\nruntime = ["2.9.0", "3.0.0"]\n'
@@ -32,13 +35,20 @@ def store(tmp_path: Path) -> Iterator[Store]:
 class Carried:
     """One run of a plan."""
 
-    def __init__(self, store: Store, body: str = BODY, again=no_result, **answers) -> None:
+    def __init__(self, store: Store, body: str = BODY, again=no_result, deadline=math.inf, **answers) -> None:
         self.plan = plan_in(store.folder.parent / "models", body)
         self.executor = AnsweringExecutor(store, **answers)
         self.log = store.folder.parent / "progress"
         with self.log.open("w") as stream:
             progress = PlainProgress(stream)
-            self.runner = Runner(plan=self.plan, store=store, progress=progress, executor=self.executor, again=again)
+            self.runner = Runner(
+                plan=self.plan,
+                store=store,
+                progress=progress,
+                executor=self.executor,
+                again=again,
+                deadline=deadline,
+            )
             self.summary: RunSummary = self.runner.run()
 
     @property
@@ -58,6 +68,22 @@ def test_every_job_once_and_a_second_run_carries_out_nothing(store):
     again = Carried(store)
     assert (again.stages, again.summary.jobs_run, again.summary.jobs_reused) == ([], 0, 7)
     assert [each.result.key for each in again.summary.states] == [each.result.key for each in first.summary.states]
+
+
+def test_no_job_starts_after_the_deadline_and_the_next_run_goes_on(store):
+    begun = time.monotonic()
+
+    def ends(job):
+        while job.stage == "compile" and time.monotonic() < begun + 1:  # what runs then is finished
+            time.sleep(0.01)
+
+    late = Carried(store, deadline=begun + 1, ends=ends)
+    assert late.summary.late and late.summary.interrupted
+    assert "export" in late.stages and "run" not in late.stages
+    assert "the time is over" in late.log.read_text()
+    rest = Carried(store)
+    assert rest.summary.jobs_reused == late.summary.jobs_run and not rest.summary.late
+    assert rest.outcomes == ["passed"] * 7
 
 
 def test_a_result_says_who_ran_it_and_on_what(store):

@@ -17,8 +17,8 @@ from matrix.core.records import Environment, EnvironmentRequest, Job, JobEnd
 from matrix.engines.worker import Finished, WorkerEvent
 from matrix.run.local.executor import LocalExecutor
 from matrix.run.progress import PlainProgress
-from matrix.run.runner import Runner, RunSummary
-from matrix.run.schedule import Schedule
+from matrix.run.runner import Runner
+from matrix.run.schedule import RunSummary, Schedule
 from matrix.run.store import Store
 
 BODY = '[axes]\ncompiler = ["2.9.0", "3.0.0"]\nruntime = "2.9.0"\n'
