@@ -20,6 +20,7 @@ from matrix.results.covering.pairs import NOT_CHOSEN, NOT_CHOSEN_WORDS, cover_se
 from matrix.results.files import run_json
 from matrix.results.measured.assumed import WARNINGS_SECTION
 from matrix.results.measured.counts import COUNTS_SECTION
+from matrix.results.measured.dispatch_times import DISPATCH_TIMES_SECTION
 from matrix.results.measured.memory import MEMORY_SECTION
 from matrix.results.measured.profiles import PROFILES_SECTION
 from matrix.results.measured.systems import SYSTEMS_SECTION
@@ -93,6 +94,7 @@ def sections() -> tuple[Section, ...]:
         COMPILE_STATISTICS,
         COUNTS_SECTION,
         PROFILES_SECTION,
+        DISPATCH_TIMES_SECTION,
         MEMORY_SECTION,
         measures(),
         Section(name="notes", blocks=_notes, on_site=False),

@@ -205,7 +205,17 @@ ARM = (
 WRONG = {
     "fmaf": "float fmaf(float a, float b, float c) { return a * b; }",
     "fmaxf": "float fmaxf(float a, float b) { return a < b ? a : b - 1.0f; }",
+    "division": """int __aeabi_idiv(int a, int b) {
+  unsigned n = a < 0 ? -(unsigned)a : (unsigned)a, d = b < 0 ? -(unsigned)b : (unsigned)b, q = 0, r = 0;
+  for (int bit = 31; bit >= 0; --bit) {
+    r = r << 1 | (n >> bit & 1);
+    if (r >= d) r -= d, q |= 1u << bit;
+  }
+  return (a < 0) != (b < 0) ? -(int)q - (r != 0) : (int)q;
 }
+""",
+}
+"""The last one rounds down: what differs are quotients below 0 with a rest."""
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +248,7 @@ def wrong_linker(linker: Path, folder: Path, name: str) -> str:
     return f"--iree-llvmcpu-embedded-linker-path={script}"
 
 
-@pytest.mark.parametrize("name", ["empty", *WRONG])
+@pytest.mark.parametrize("name", ["empty", "fmaf", "fmaxf"])
 def test_a_wrong_helper_of_the_linker_on_32_bit_arm(name, linker, chain, store, tmp_path):
     flag = wrong_linker(linker, tmp_path / "lld", name)
     found = blamed(store, *chain, *ARM, f"--flags={flag}", "--reproducer", tmp_path / "reproducer")
@@ -246,6 +256,44 @@ def test_a_wrong_helper_of_the_linker_on_32_bit_arm(name, linker, chain, store, 
     first = found["dispatches"][found["first_wrong"]]
     assert "softmax" in first["name"]
     assert [each["outcome"] for each in found["dispatches"] if "softmax" not in each["name"]] == ["passed", "passed"]
+    check_small(tmp_path / "reproducer")
+
+
+WHOLE_NUMBERS = """func.func @main(%x: tensor<4x64xi32>, %w: tensor<64x32xi32>, %d: tensor<4x16xi32>,
+    %v: tensor<32x16xi32>) -> tensor<4x16xi32> {
+  %zero = arith.constant 0 : i32
+  %e = tensor.empty() : tensor<4x32xi32>
+  %f = linalg.fill ins(%zero : i32) outs(%e : tensor<4x32xi32>) -> tensor<4x32xi32>
+  %m = linalg.matmul ins(%x, %w : tensor<4x64xi32>, tensor<64x32xi32>) outs(%f : tensor<4x32xi32>) -> tensor<4x32xi32>
+  %g = tensor.empty() : tensor<4x16xi32>
+  %h = linalg.fill ins(%zero : i32) outs(%g : tensor<4x16xi32>) -> tensor<4x16xi32>
+  %n = linalg.matmul ins(%m, %v : tensor<4x32xi32>, tensor<32x16xi32>) outs(%h : tensor<4x16xi32>) -> tensor<4x16xi32>
+  %q = arith.divsi %n, %d : tensor<4x16xi32>
+  return %q : tensor<4x16xi32>
+}
+"""
+
+
+def test_a_wrong_division_of_the_linker_on_32_bit_arm(linker, store, tmp_path):
+    """The code calls it as `__aeabi_idiv`, which is libgcc's `__divsi3`."""
+    random = numpy.random.default_rng(7)
+    x, w, v = (random.integers(-9, 9, shape, numpy.int32) for shape in ((4, 64), (64, 32), (32, 16)))
+    d = random.integers(2, 9, (4, 16), numpy.int32)
+    product = x @ w @ v
+    expected = numpy.sign(product) * (abs(product) // d)
+    assert (expected != product // d).any()
+    (tmp_path / "whole.mlir").write_text(WHOLE_NUMBERS, encoding="utf-8")
+    numpy.save(tmp_path / "expected.npy", expected.astype(numpy.int32))
+    words: list[object] = ["--model", tmp_path / "whole.mlir", "--expected", tmp_path / "expected.npy"]
+    for number, array in enumerate((x, w, d, v)):
+        numpy.save(tmp_path / f"{number}.npy", array)
+        words += ["--inputs", tmp_path / f"{number}.npy"]
+    flag = wrong_linker(linker, tmp_path / "lld", "division")
+    found = blamed(store, *words, *ARM, f"--flags={flag}", "--reproducer", tmp_path / "reproducer")
+    assert found["outcome"] == "wrong_output" and found["reference_equals_expected"]
+    first = found["dispatches"][found["first_wrong"]]
+    assert first["ordinal"] > 0 and "4x16" in first["name"]
+    assert [each["outcome"] for each in found["dispatches"][: first["ordinal"]]] == ["passed"] * first["ordinal"]
     check_small(tmp_path / "reproducer")
 
 

@@ -194,12 +194,13 @@ def test_threads_are_refused_on_another_machine_and_by_the_profiler(place):
 def test_a_cpu_that_the_emulator_does_not_have_is_untested(place, table, said):
     folder = place / f"cpu{len(list(place.iterdir()))}"
     target = f'[targets.other]\nmachine = "x86_64"\ncpu = "x86-64-v3"\n{table}\n'
-    spec = write_spec(folder, compilers=["3.13.0"], runtimes=["3.13.0"], stages=STAGES, more=target)
+    spec = write_spec(folder, compilers=["3.13.0"], runtimes=["3.13.0"], stages=(*STAGES, "profile"), more=target)
     spec.write_text(spec.read_text().replace("[axes]", '[axes]\ntarget = "other"'), encoding="utf-8")
     ran = matrix("run", spec, "--store", place / "store", "--format", "json")
     document = json.loads(ran.out)
     assert said in ran.err + document["cells"][0]["evidence"].get("reason", "")
-    assert not [job for job in document["jobs"].values() if job["stage"] == "count"]
+    assert not [job for job in document["jobs"].values() if job["stage"] in ("count", "profile")]
+    assert not document.get("profiles")
 
 
 @pytest.mark.parametrize(("change", "said"), [

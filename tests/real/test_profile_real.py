@@ -73,6 +73,32 @@ def test_a_module_without_debug_information_has_a_message_and_no_number(store):
     assert ran.out == ""
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("words", "said"), [
+    ("--strip-all", "read no debug information, expected the names of its dispatches"),
+    ("--strip-debug", "read no debug information, expected the names of its dispatches"),
+    ("--compress-debug-sections=zlib", "expected DWARF 2 to 4 as iree-compile writes it"),
+])  # fmt: skip
+@pytest.mark.parametrize("times", [(), ("--times",)])
+def test_a_module_that_its_linker_stripped_has_a_message_and_no_number(store, tmp_path, words, said, times):
+    good("profile", "linear", "--compiler", "3.13.0", "--store", store, timeout=1500)
+    (linker,) = store.glob("environments/compiler-3.13.0-*/lib/python*/site-packages/iree/compiler/_mlir_libs/iree-lld")
+    wrapper = tmp_path / "lld"
+    wrapper.write_text(f'#!/bin/sh\nexec "{linker}" "$@" {words}\n')
+    wrapper.chmod(0o755)
+    flag = f"--flags=--iree-llvmcpu-embedded-linker-path={wrapper}"
+    ran = matrix("profile", "linear", *times, "--compiler", "3.13.0", flag, "--store", store)
+    assert ran.status != 0 and ran.out == ""
+    assert said in ran.err
+    document = json.loads(
+        matrix(
+            "run", "profile", "--model", "linear", "--runtime", "3.13.0", flag, "--store", store, "--format", "json"
+        ).out
+    )
+    assert [cell["outcome"] for cell in document["cells"]] == ["passed"]
+    assert not document.get("profiles")
+
+
 @pytest.mark.full  # test_count_real has the refusals of the first tier
 def test_what_the_counter_refuses_has_its_reason_and_no_number(store):
     ran = matrix("profile", "linear", "--compiler", "3.13.0", "--flags", "threads-2", "--store", store)

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from matrix.answers.peers.joining import Worked
 from matrix.answers.peers.operations import SystemTimes
-from matrix.answers.profiled.words import short_name
 from matrix.answers.timing.joined import TimedProfile
+from matrix.artifacts.timings.dispatch_times import DispatchTimes
+from matrix.results.measured.profiled_code import short_name
 from matrix.results.measured.profiles import OTHER_KIND, operation_kind
 
 NANO = 1e-9
@@ -28,7 +29,7 @@ def worked_by_dispatches(timed: TimedProfile) -> tuple[Worked, ...]:
     counted = {each.name: each for each in timed.profile.code.dispatches}
     found: list[Worked] = []
     before, lines = "", ""
-    for each in timed.traced.invocations:
+    for each in timed.traced.invocations if isinstance(timed.traced, DispatchTimes) else ():
         seconds = each.least * NANO
         line = counted[each.name].main_line if each.name in counted else ""
         main = timed.profile.operations.get(line)

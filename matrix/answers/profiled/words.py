@@ -8,7 +8,7 @@ from matrix.answers.profiled.changes import NO_LINE, OperationChange, operation_
 from matrix.core.keys import Json
 from matrix.core.text import counted, plain_rows
 from matrix.plan.backends.shared import MODEL_AXIS
-from matrix.results.measured.profiled_code import ModelOperation
+from matrix.results.measured.profiled_code import ModelOperation, short_name
 from matrix.results.measured.profiles import NO_TIME, Profile, share_words
 
 PROFILE_FORMAT = 1
@@ -16,12 +16,6 @@ MOST_DISPATCHES = 10
 FAR_MORE = 10
 """From so many times on, per cent say little."""
 SHARED_DISPATCH = "a dispatch that equal operations share counts to one of them"
-
-
-def short_name(dispatch: str) -> str:
-    """A dispatch without the name of its function: `dispatch_5_conv_56x56x96x3x3_f32`."""
-    _, found, rest = dispatch.partition("dispatch_")
-    return found + rest if found else dispatch
 
 
 def profile_lines(profile: Profile) -> list[str]:

@@ -10,23 +10,27 @@ import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 from matrix.answers.profiled.changes import same_model
 from matrix.artifacts.timings.dispatch_times import DispatchTime, DispatchTimes
 from matrix.results.measured.counts import FEWEST_RANKED, rank_correlation
+from matrix.results.measured.dispatch_times import CallTimes
 from matrix.results.measured.profiled_code import ModelOperation, ProfiledDispatch
 from matrix.results.measured.profiles import Profile
 
 TOP = 5
 """Dispatches that are compared by name."""
+TimesOfCall: TypeAlias = DispatchTimes | CallTimes
+"""With each invocation, as they were measured here; or as a run has them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellTimes:
     """The times of a cell's dispatches: `traced` by Tracy, `profiled` by the runtime itself where its release can."""
 
-    traced: DispatchTimes
-    profiled: DispatchTimes | None = None
+    traced: TimesOfCall
+    profiled: TimesOfCall | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,7 @@ class TimedProfile:
         return tuple(sorted(rows, key=lambda row: -(row.time.least if row.time else -1)))
 
     @cached_property
-    def traced(self) -> DispatchTimes:
+    def traced(self) -> TimesOfCall:
         return with_folded(self.times.traced, self.profile)
 
     @property
@@ -116,14 +120,16 @@ class TimedProfile:
         return agreement_of(self.traced, with_folded(self.times.profiled, self.profile))
 
 
-def with_folded(times: DispatchTimes, profile: Profile) -> DispatchTimes:
+def with_folded(times: TimesOfCall, profile: Profile) -> TimesOfCall:
     """The times, with those of folded dispatches at the one whose code they share, as the counts have them."""
     owner = {name: each.name for each in profile.code.dispatches for name in each.folded}
+    if isinstance(times, CallTimes):
+        return times.with_owners(owner)
     made = (replace(each, name=owner.get(each.name, each.name)) for each in times.invocations)
     return DispatchTimes(method=times.method, calls=times.calls, invocations=tuple(made))
 
 
-def agreement_of(first: DispatchTimes, second: DispatchTimes) -> ToolsAgreement | None:
+def agreement_of(first: TimesOfCall, second: TimesOfCall) -> ToolsAgreement | None:
     """None where they have no dispatch in common."""
     other = {each.name: each.shortest for each in second.dispatches}
     pairs = [(each.shortest, other.get(each.name, 0)) for each in first.dispatches]

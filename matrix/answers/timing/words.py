@@ -8,7 +8,6 @@ from matrix.answers.profiled.changes import NO_LINE, same_model
 from matrix.answers.profiled.words import (
     MOST_DISPATCHES,
     profiles_document,
-    short_name,
     total_lines,
     where_words,
 )
@@ -16,13 +15,15 @@ from matrix.answers.timing.joined import (
     OperationTime,
     TimedDispatch,
     TimedProfile,
+    TimesOfCall,
     apart,
     operation_times,
 )
-from matrix.artifacts.timings.dispatch_times import DispatchTime, DispatchTimes
+from matrix.artifacts.timings.dispatch_times import DispatchTime
 from matrix.core.keys import Json
 from matrix.core.text import counted, plain_rows
 from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.results.measured.profiled_code import short_name
 from matrix.results.times import duration
 
 HOW_TIMED_HERE = (
@@ -44,17 +45,18 @@ def timed_lines(timed: TimedProfile) -> list[str]:
     return [
         _axes_words(timed.profile.axes),
         *total_lines(timed.profile)[:1],
-        *_time_lines(timed),
+        *time_lines(timed),
         HOW_TIMED_HERE,
         "",
         *table,
         *after,
         "",
-        *_top_lines(timed),
+        *top_lines(timed),
     ]
 
 
-def _time_lines(timed: TimedProfile) -> Iterator[str]:
+def time_lines(timed: TimedProfile) -> Iterator[str]:
+    """What a call takes in all, and how both tools agree."""
     times, found = timed.traced, timed.agreement
     yield (
         f"{_time(timed.nanoseconds)} a call in {_dispatches(len(times.dispatches))}, by {times.method}, "
@@ -77,7 +79,7 @@ def _cells(timed: TimedProfile, row: TimedDispatch) -> list[str]:
         _quartiles(row.time),
         f"{row.counted.instructions:,}" if row.counted else "not counted",
         _part(row.counted.instructions, timed.in_dispatches) if row.counted else "",
-        f"{row.rate:.3g}" if row.rate is not None else "",
+        rate_text(row),
         short_name(row.name),
         where_words(main, timed.profile.source),
     ]
@@ -87,7 +89,8 @@ def _quartiles(time: DispatchTime | None) -> str:
     return f"{_time(time.quartiles[0])} to {_time(time.quartiles[2])}" if time else ""
 
 
-def _top_lines(timed: TimedProfile) -> Iterator[str]:
+def top_lines(timed: TimedProfile) -> Iterator[str]:
+    """The dispatches that time and instructions place otherwise."""
     by_time, by_count = timed.top_by_time, timed.top_by_count
     by_time_alone, by_count_alone = apart(by_time, by_count), apart(by_count, by_time)
     size = min(len(by_time), len(by_count))
@@ -99,6 +102,10 @@ def _top_lines(timed: TimedProfile) -> Iterator[str]:
         yield f"by time alone: {short_name(each.name)}{_rate_words(each)}{f': {SLOW_ONE}' if slow else ''}"
     for each in by_count_alone:
         yield f"by instructions alone: {short_name(each.name)}{_rate_words(each)}"
+
+
+def rate_text(row: TimedDispatch) -> str:
+    return f"{row.rate:.3g}" if row.rate is not None else ""
 
 
 def _rate_words(row: TimedDispatch) -> str:
@@ -117,7 +124,7 @@ def timed_comparison(before: TimedProfile, after: TimedProfile) -> list[str]:
     lines = [_axes_words(shared)]
     for name, side in (("before", before), ("after", after)):
         lines.append(f"{name}: {', '.join(f'{axis} {side.profile.axes[axis]}' for axis in differ)}")
-        lines += [*total_lines(side.profile)[:1], *_time_lines(side)]
+        lines += [*total_lines(side.profile)[:1], *time_lines(side)]
     if not same_model(before.profile, after.profile):
         lines.append("both read different MLIR: operations with the same text are one")
     rest = sum(each.change for each in more)
@@ -208,7 +215,7 @@ def _fields(timed: TimedProfile) -> Json:
     }
 
 
-def _method_fields(times: DispatchTimes) -> Json:
+def _method_fields(times: TimesOfCall) -> Json:
     return {
         "method": times.method,
         "calls": times.calls,

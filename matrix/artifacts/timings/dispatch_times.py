@@ -74,16 +74,26 @@ class DispatchTimes:
         """Of all dispatches of a call, in nanoseconds."""
         return sum(each.least for each in self.dispatches)
 
+    @property
+    def quartiles(self) -> tuple[float, float, float]:
+        """Of the calls, all dispatches of each together."""
+        return _quartiles([each.nanoseconds for each in self.invocations])
+
+
+def _quartiles(rows: Sequence[Sequence[int]]) -> tuple[float, float, float]:
+    """Of the calls' sums; a row has the nanoseconds of one invocation in each call."""
+    low, middle, high = statistics.quantiles([sum(call) for call in zip(*rows, strict=True)], n=4, method="inclusive")
+    return low, middle, high
+
 
 def _dispatch_time(name: str, invocations: Sequence[Invocation]) -> DispatchTime:
     rows = [each.nanoseconds for each in invocations]
-    low, middle, high = statistics.quantiles([sum(call) for call in zip(*rows, strict=True)], n=4, method="inclusive")
     return DispatchTime(
         name=name,
         invocations=len(rows),
         least=sum(each.least for each in invocations),
         shortest=sum(map(min, rows)),
-        quartiles=(low, middle, high),
+        quartiles=_quartiles(rows),
     )
 
 

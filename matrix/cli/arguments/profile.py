@@ -8,7 +8,7 @@ from pathlib import Path
 from matrix.cli.arguments.results import add_results
 from matrix.cli.options import add_choice, add_engine
 
-PROFILE_PRESET, PEERS_PRESET, TIMED_PRESET = "profile", "profile_peers", "profile_times"
+PROFILE_PRESET, PEERS_PRESET, TIMED_PRESET = "profile", "profile_peers", "profile_timed"
 
 
 def add_profile(command: argparse.ArgumentParser) -> None:

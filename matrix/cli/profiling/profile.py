@@ -10,7 +10,7 @@ from matrix.answers.profiled.words import comparison_of_profiles, profile_lines,
 from matrix.cli.arguments.profile import PEERS_PRESET, PROFILE_PRESET, TIMED_PRESET
 from matrix.cli.output import give_answer
 from matrix.cli.profiling.peers import profile_peers
-from matrix.cli.profiling.timed import times_said
+from matrix.cli.profiling.timed import published_times_said, times_said
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, NoAnswer, UsageError
 from matrix.core.text import escape_controls
 from matrix.plan.graph import Plan
@@ -28,20 +28,19 @@ PROFILE_TIP = "`why` with the same words says more; a target with a `counter` ca
 def do_profile(options: Namespace) -> int:
     """Prints one profile, or two compared by operation: of published runs, or after running what is missing."""
     options.model = [options.models]
-    if options.results and options.preset != PROFILE_PRESET:
-        word = "--peers" if options.preset == PEERS_PRESET else "--times"
+    if options.results and options.preset == PEERS_PRESET:
         raise UsageError(
-            f"--results: read it beside {word}, expected one of them",
-            tip="times are measured here",
+            "--results: read it beside --peers, expected one of them", tip="times of other systems are measured here"
         )
     if options.preset == PEERS_PRESET:
         return profile_peers(options)
     run = None if options.results else _measured(options)
     if run is None and not options.results:
         return EXIT_INTERRUPTED
-    profiles = _of_cells(run) if run else _published(options)
-    if options.preset == TIMED_PRESET and run:
-        said = times_said(options, run, profiles)
+    runs = () if run else read_published(options.results, options.store)
+    profiles = _of_cells(run) if run else _published(options, runs)
+    if options.preset == TIMED_PRESET:
+        said = times_said(options, run, profiles) if run else published_times_said(options, runs, profiles)
     elif options.format == "json":
         said = json.dumps(profiles_document(profiles), indent=1)
     else:
@@ -51,7 +50,7 @@ def do_profile(options: Namespace) -> int:
     return EXIT_OK
 
 
-def _published(options: Namespace) -> tuple[Profile, ...]:
+def _published(options: Namespace, runs: tuple[Run, ...]) -> tuple[Profile, ...]:
     """Those of `--results`; nothing is run. Raises NoAnswer."""
     question = question_of(options)
     if question.only:
@@ -59,7 +58,7 @@ def _published(options: Namespace) -> tuple[Profile, ...]:
             f"--only: read {question.only[0]!r} beside --results, expected the axes as options",
             tip="such as --compiler 3.13.0 --target x86_64",
         )
-    return find_profiles(read_published(options.results, options.store), label_of(options.models), question.axes)
+    return find_profiles(runs, label_of(options.models), question.axes)
 
 
 def _measured(options: Namespace) -> Run | None:

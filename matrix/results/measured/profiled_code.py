@@ -18,6 +18,12 @@ OPERATION_DIGITS = 12
 """Of the digest of an operation's text: a model has some thousands of them."""
 
 
+def short_name(dispatch: str) -> str:
+    """A dispatch without the name of its function: `dispatch_5_conv_56x56x96x3x3_f32`."""
+    _, found, rest = dispatch.partition("dispatch_")
+    return found + rest if found else dispatch
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOperation:
     """An operation of a model: its line in the MLIR that the compiler read, `name` as `torch.aten.linear`, `result` as

@@ -12,15 +12,20 @@ from matrix.answers.profiled.published import ProfileChange, profile_changes
 from matrix.answers.profiled.words import (
     MOST_DISPATCHES,
     folded_lines,
-    short_name,
     total_lines,
     where_words,
 )
+from matrix.answers.timing.joined import TimedDispatch, TimedProfile
+from matrix.answers.timing.published import timed_profile_of
+from matrix.answers.timing.words import HOW_TIMED_HERE, rate_text, time_lines, top_lines
 from matrix.core.versions import releases_first
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.results.measured.counts import instruction_words
+from matrix.results.measured.dispatch_times import span_words
+from matrix.results.measured.profiled_code import short_name
 from matrix.results.measured.profiles import Profile, profiled_cells, share_words
 from matrix.results.run import Run
+from matrix.results.times import duration
 from matrix.site.harmless import slug
 from matrix.site.releases import products
 
@@ -34,6 +39,19 @@ class ProfiledPlace:
     profile: Profile
     before: str = ""
     change: ProfileChange | None = None
+    timed: TimedProfile | None = None
+    timed_by: Run | None = None
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Of `dispatches`."""
+        times = ("least time", "median of calls (quartiles)", "instructions a ns") if self.timed else ()
+        return ("dispatch", "instructions", "share", "calls", *times, "operation")
+
+    @property
+    def time_sentences(self) -> list[str]:
+        """What a call takes in all, and which dispatches time and instructions place otherwise."""
+        return [*time_lines(self.timed), *top_lines(self.timed)] if self.timed else []
 
     @property
     def totals(self) -> Sequence[str]:
@@ -51,18 +69,26 @@ class ProfiledPlace:
 
     @property
     def dispatches(self) -> list[tuple[str, ...]]:
-        """Name, instructions, share, calls, operation; those with most instructions first."""
+        """Name, instructions, share, calls, times, operation; those with most instructions first."""
         profile = self.profile
+        rows = {each.name: each for each in self.timed.dispatches} if self.timed else {}
         return [
             (
                 short_name(each.name),
                 f"{each.instructions:,}",
                 share_words(each.instructions, profile.instructions),
                 f"{each.calls:,}",
+                *(_times(rows.get(each.name)) if self.timed else ()),
                 where_words(profile.main_operation(each), profile.source),
             )
             for each in profile.code.dispatches
         ]
+
+
+def _times(row: TimedDispatch | None) -> tuple[str, str, str]:
+    if row is None or row.time is None:
+        return "", "", ""
+    return duration(row.time.least / 1e9), span_words(row.time.quartiles), rate_text(row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +101,10 @@ class ProfilePage:
     places: tuple[ProfiledPlace, ...]
 
     @property
+    def timed(self) -> bool:
+        return any(place.timed for place in self.places)
+
+    @property
     def link(self) -> str:
         return f"profile/{slug(self.model)}--{slug(self.release)}.html"
 
@@ -82,6 +112,7 @@ class ProfilePage:
 def find_profile_pages(runs: Iterable[Run]) -> tuple[ProfilePage, ...]:
     """A page for each model and release with profiles, by model, then the oldest release first."""
     found: dict[tuple[str, str, str], list[tuple[Run, Profile]]] = {}
+    runs = tuple(runs)
     for run in runs:
         for profile in profiled_cells(run).values():
             axis = next((name for name in products() if name in profile.axes), "")
@@ -90,14 +121,18 @@ def find_profile_pages(runs: Iterable[Run]) -> tuple[ProfilePage, ...]:
                 found.setdefault(key, []).append((run, profile))
     models = dict.fromkeys((model, axis) for model, axis, _ in found)
     return tuple(
-        _page(model, axis, release, found)
+        _page(model, axis, release, found, runs)
         for model, axis in models
         for release in releases_first(key[2] for key in found if key[:2] == (model, axis))
     )
 
 
 def _page(
-    model: str, axis: str, release: str, found: Mapping[tuple[str, str, str], Sequence[tuple[Run, Profile]]]
+    model: str,
+    axis: str,
+    release: str,
+    found: Mapping[tuple[str, str, str], Sequence[tuple[Run, Profile]]],
+    runs: Sequence[Run],
 ) -> ProfilePage:
     here = found[model, axis, release]
     tied = {name for run, _ in here for name in run.moving_together.get(axis, frozenset((axis,)))}
@@ -114,7 +149,18 @@ def _page(
         if old:
             place = ", ".join(part for part in (model, name) if part)
             change = ProfileChange(place=place, before=old, after=profile, changes=operation_changes(old, profile))
-        places.append(ProfiledPlace(name=name, run=run, profile=profile, before=before if old else "", change=change))
+        by, timed = timed_profile_of(profile, runs) or (None, None)
+        places.append(
+            ProfiledPlace(
+                name=name,
+                run=run,
+                profile=profile,
+                before=before if old else "",
+                change=change,
+                timed=timed,
+                timed_by=by,
+            )
+        )
     return ProfilePage(model=model, axis=axis, release=release, places=tuple(places))
 
 
@@ -129,6 +175,7 @@ def profile_page_view(page: ProfilePage, pages: Sequence[ProfilePage]) -> dict[s
     return {
         "page": page,
         "shown": MOST_DISPATCHES,
+        "how_timed": HOW_TIMED_HERE,
         "neighbours": (own[at - 1] if at else None, own[at + 1] if at + 1 < len(own) else None),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -91,3 +92,29 @@ def test_strangers_names_are_shown_and_do_nothing(tmp_path):
         text = page.read_text(encoding="utf-8")
         assert "<script>alert" not in text and "onerror=alert(1)>" not in text and "\x1b" not in text
     assert_valid(tmp_path / "site", [path.relative_to(tmp_path / "site") for path in pages])
+
+
+def test_times_of_a_published_run_stand_beside_the_instructions(tmp_path):
+    run = profiled_run(PLACES)
+    row = {"main$async_dispatch_0_conv": [1, 90_000, 90_000, 91_000, 92_000, 99_000]}
+    slow = {"main$async_dispatch_1": [2, 900_000, 900_000, 910_000, 920_000, 990_000]}
+    whole = {"method": "tracy 0.11.2", "calls": 40, "quartiles": [1_001_000, 1_012_000, 1_089_000]}
+    figures = {"traced_times": {**whole, "dispatches": {**slow, **row}}}
+    jobs = {
+        key: replace(job, measurements=figures)
+        for key, job in run.jobs.items()
+        if "3.13.0" in key and "x86_64" in key and job.stage == "count"
+    }
+    timed = replace(run, preset="profile_times", profiles={}, profiled_models={}, jobs={**run.jobs, **jobs})
+    for each in (run, timed):
+        (tmp_path / f"{each.preset}.json").write_text(run_as_json(each), encoding="utf-8")
+    build_site(tmp_path / "site", sorted(tmp_path.glob("*.json")))
+    said = words(tmp_path / "site" / "profile" / "net--3.13.0.html")
+    assert said.count("median of calls (quartiles)") == 2, "the first dispatches and the others of one target"
+    assert "920 us (910 us to 990 us)" in said
+    assert "by time alone" not in said  # both of the two that have a time are among the first by instructions
+    assert "by tracy 0.11.2, 40 calls" in said
+    assert "median of calls" not in words(tmp_path / "site" / "profile" / "net--3.8.0.html")
+    assert_valid(
+        tmp_path / "site", [path.relative_to(tmp_path / "site") for path in own_pages(tmp_path / "site" / "profile")]
+    )

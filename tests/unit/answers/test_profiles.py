@@ -10,11 +10,11 @@ from profiled_runs import Place, profiled_run
 from matrix.answers.differences import release_pairs, run_pairs
 from matrix.answers.profiled.changes import operation_changes
 from matrix.answers.profiled.published import find_profiles, profile_change_lines
-from matrix.answers.profiled.words import comparison_of_profiles, profile_lines, profiles_document, short_name
+from matrix.answers.profiled.words import comparison_of_profiles, profile_lines, profiles_document
 from matrix.artifacts.contents.executed import ExecutedCode, ExecutedDispatch
 from matrix.artifacts.contents.mlir_lines import MlirOperation
 from matrix.core.errors import NoAnswer, UsageError
-from matrix.results.measured.profiled_code import ModelOperation, code_profile, profiled_model
+from matrix.results.measured.profiled_code import ModelOperation, code_profile, profiled_model, short_name
 from matrix.results.measured.profiles import Profile, operation_kind, profile_of
 
 SOURCE = "module.mlir"

@@ -66,6 +66,15 @@ def test_a_board_is_not_timed():
 
 def test_what_is_kept_of_a_capture_is_read_as_seconds():
     kept = keep_times(TRACED_FILE, capture(CALLS))
-    assert read_dispatch_times({TRACED_FILE: kept}) == {"dispatches": 1, "traced_dispatches_seconds": 11e-9}
+    assert read_dispatch_times({TRACED_FILE: kept}) == {
+        "dispatches": 1,
+        "traced_dispatches_seconds": 11e-9,
+        "traced_times": {
+            "method": "tracy 0.11.2",
+            "calls": TIMED_CALLS,
+            "quartiles": [11, 11, 11],
+            "dispatches": {"main$async_dispatch_0": [1, 11, 11, 11, 11, 11]},
+        },
+    }
     assert read_dispatch_times({TRACED_FILE: kept[:-9]}) == {}
     assert read_dispatch_times({TRACED_FILE: kept, PROFILED_FILE: b"{}"}) == {}

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrix.artifacts.timings.dispatch_times import read_kept_times, times_bytes, times_of_capture, times_of_rows
+from matrix.artifacts.timings.dispatch_times import (
+    DispatchTimes,
+    read_kept_times,
+    times_bytes,
+    times_of_capture,
+    times_of_rows,
+)
 from matrix.core.errors import FileFault
 
 if TYPE_CHECKING:
@@ -26,15 +32,34 @@ def keep_times(name: str, content: bytes) -> bytes:
     return times_bytes(read(content, name, TIMED_CALLS))
 
 
+TIMED = {TRACED_FILE: "traced_times", PROFILED_FILE: "profiled_times"}
+"""The measurement of each tool: what all dispatches of a call take, and each of them."""
+
+
 def read_dispatch_times(outputs: Mapping[str, bytes]) -> Mapping[str, Json]:
     """Seconds of a call in dispatches, by each tool; none where a file is not what was kept."""
     found: dict[str, Json] = {}
     try:
-        for name in (TRACED_FILE, PROFILED_FILE):
+        for name, measurement in TIMED.items():
             if name in outputs:
                 times = read_kept_times(outputs[name], name)
                 found["dispatches"] = len(times.dispatches)
                 found[f"{name}_seconds"] = times.least / 1e9
+                found[measurement] = _nanoseconds(times)
     except FileFault:
         return {}
     return found
+
+
+def _nanoseconds(times: DispatchTimes) -> Json:
+    """Of each dispatch: its invocations in a call, the least of each workgroup and of each invocation, the quartiles of
+    the calls."""
+    return {
+        "method": times.method,
+        "calls": times.calls,
+        "quartiles": [round(each) for each in times.quartiles],
+        "dispatches": {
+            each.name: [each.invocations, each.least, each.shortest, *map(round, each.quartiles)]
+            for each in times.dispatches
+        },
+    }
