@@ -6,10 +6,11 @@
    last pair has no call in it: it is the cost of the clock itself.
 
    It writes counts.json into the folder of the job: for each pair the instructions, the loads and the stores, and for the
-   last call the misses of the cache in cache.c. It writes nothing where there is nothing to count, and where it refuses, it says why on stderr and ends the program with
-   status 97.
+   last call the misses of the cache in cache.c. It writes nothing where there is nothing to count, and where it refuses,
+   it says why on stderr and ends the program with status 97.
 
-   With BLOCKS it is the profiler: it counts no loads, stores and misses, and blocks.c writes which code the last call executes. */
+   With BLOCKS it is the profiler: it counts no loads, stores and misses, and blocks.c writes which code the last call
+   executes. */
 #include "plugin.h"
 
 #include <stdio.h>
@@ -120,7 +121,7 @@ SHOWN int qemu_plugin_install(plugin_id id, const qemu_info *info, int count, ch
   if (!machine) refuse("it does not know this machine's number of clock_gettime");
   qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
   qemu_plugin_register_vcpu_syscall_cb(id, called);
-  if (!PROFILER) qemu_plugin_register_vcpu_syscall_ret_cb(id, returned);
+  qemu_plugin_register_vcpu_syscall_ret_cb(id, returned);
   qemu_plugin_register_atexit_cb(id, ended, NULL);
   return 0;
 }

@@ -39,6 +39,13 @@ void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *);
 bool qemu_plugin_mem_is_store(memory_info);
 unsigned qemu_plugin_mem_size_shift(memory_info);
 
+/* An instruction of the guest: where its memory is. */
+void host_sees(const struct qemu_plugin_insn *);
+/* A system call: whether it is uname, and its first argument. */
+void host_called(bool uname, uint64_t address);
+/* It is over: the name of the machine is made the same everywhere. */
+void host_returned(void);
+
 #ifdef BLOCKS
 enum { PROFILER = 1 };
 /* Keeps the code of a block, and from now on how often the first thread executes it. */
@@ -50,9 +57,6 @@ bool blocks_write(const char *machine);
 static inline void cache_access(uint64_t address, uint64_t bytes) { (void)address, (void)bytes; }
 static inline void cache_mark(unsigned mark) { (void)mark; }
 static inline void cache_write(FILE *file) { (void)file; }
-static inline void host_sees(const struct qemu_plugin_insn *each) { (void)each; }
-static inline void host_called(bool uname, uint64_t address) { (void)uname, (void)address; }
-static inline void host_returned(void) {}
 #else
 enum { PROFILER = 0 };
 static inline void blocks_keep(struct qemu_plugin_tb *block) { (void)block; }
@@ -64,11 +68,5 @@ void cache_access(uint64_t address, uint64_t bytes);
 void cache_mark(unsigned mark);
 /* Ends the list of calls in counts.json, and begins that of the misses of the last call. */
 void cache_write(FILE *file);
-/* An instruction of the guest: where its memory is. */
-void host_sees(const struct qemu_plugin_insn *);
-/* A system call: whether it is uname, and its first argument. */
-void host_called(bool uname, uint64_t address);
-/* It is over: the name of the machine is made the same everywhere. */
-void host_returned(void);
 #endif
 #endif

@@ -40,7 +40,7 @@ COUNTER_SET = "counter"
 PLUGINS: Mapping[str, Plugin] = {
     COUNTER: Plugin(file="counter.so", sources=("counter.c", "cache.c", "host.c"), pinned="counter.sha256"),
     PROFILER: Plugin(
-        file="profiler.so", sources=("counter.c", "blocks.c"), pinned="profiler.sha256", flags=("-DBLOCKS",)
+        file="profiler.so", sources=("counter.c", "blocks.c", "host.c"), pinned="profiler.sha256", flags=("-DBLOCKS",)
     ),
 }
 """The word of an argv that means a plugin -> the plugin."""
