@@ -33,8 +33,8 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/component", "-m", "exclusive", "--timeout", "60")
     parallel = ("-n", "2", "--dist", "loadfile", "-m", "not full and not exclusive", "--timeout", "600")
     again = ("--reruns", "1", "-rR")  # names what passed only then
-    session.run("python", "-m", "pytest", "tests/house", "tests/component", "tests/large", *parallel, *again)
-    session.run("python", "-m", "pytest", "tests/real", *parallel, *again)
+    session.run("python", "-m", "pytest", "tests/house", "tests/component", *parallel, *again)
+    session.run("python", "-m", "pytest", "tests/large", "tests/real", *parallel, *again)  # they share the built site
 
 
 @nox.session

@@ -7,10 +7,13 @@ do on a terminal.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from published_site import BuiltSite, build_once
 
 from matrix.core.processes import STOP_SIGNALS
 
@@ -37,3 +40,16 @@ def signals() -> Iterator[None]:
 def restore_signals() -> None:
     for number, handler in AT_FIRST.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def published(together: Path) -> BuiltSite:
+    """The site of all that is committed, built once for all tests that only read it."""
+    return build_once(together)

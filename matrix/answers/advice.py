@@ -64,6 +64,7 @@ class KnownCells:
         self.labels = orders(self.cells, dict.fromkeys(axis for cell in self.cells for axis in cell.axes))
         self._runs = {id(cell): run for run in runs for cell in run.cells}
         self._right = {id(cell) for cell in self.right}
+        self._nearest: dict[frozenset[tuple[str, str]], tuple[Move, ...]] = {}
         self._models: dict[str, list[Cell]] = {}
         self._tools: dict[frozenset[tuple[str, str]], list[Cell]] = {}
         for cell in self.cells:
@@ -87,6 +88,19 @@ class KnownCells:
         cells = self.cells if among is None else [cell for model in among for cell in self._models[model]]
         return [cell for cell in cells if all(cell.axes.get(axis) in labels for axis, labels in meant.items())]
 
+    def right_of(self, meant: Mapping[str, frozenset[str]]) -> list[Cell]:
+        """Those that are right, with one of the meant values on each axis: the newest first."""
+        wanted = meant.items()
+        return [cell for cell in self.right if all(cell.axes.get(axis) in labels for axis, labels in wanted)]
+
+    def nearest(self, wanted: Mapping[str, str]) -> tuple[Move, ...]:
+        """The nearest that is right: with the requested model and target if there is any, else with another one."""
+        asked = frozenset(wanted.items())
+        if asked not in self._nearest:
+            meant = {axis: meant_by(term, self.labels.get(axis, ())) for axis, term in wanted.items()}
+            self._nearest[asked] = _nearest(wanted, meant, self) or _nearest_given(wanted, meant, self)
+        return self._nearest[asked]
+
     def with_tools_of(self, cell: Cell) -> list[Cell]:
         """The cells of other models with the same values on all other axes."""
         return [other for other in self._tools[_but_model(cell)] if other.axes != cell.axes]
@@ -109,13 +123,14 @@ def find_advice(tested: KnownCells, wanted: Mapping[str, str]) -> Advice:
     """`wanted` maps an axis to a release, a specifier or a name. Raises NoAnswer with the nearest cell that passes."""
     meant = {axis: meant_by(term, tested.labels.get(axis, ())) for axis, term in wanted.items()}
     fitting = tested.fitting(meant)
-    chosen = sorted(filter(tested.is_right, fitting), key=newness, reverse=True)
+    chosen = tested.right_of(meant)
     if not chosen:
         raise _no_answer(wanted, meant, fitting, tested)
     best = chosen[0]
     others = [cell for cell in chosen[1:] if _tools(cell) != _tools(best)]
     beside = tested.with_tools_of(best)
     measured = {cell.axes["model"] for cell in beside if cell.measured} | {best.axes["model"]}
+    age = newness(best)
     return Advice(
         cell=best,
         run=tested.run_of(best),
@@ -123,7 +138,7 @@ def find_advice(tested: KnownCells, wanted: Mapping[str, str]) -> Advice:
         also_right=tuple(cell.axes["model"] for cell in beside if tested.is_right(cell)),
         wrong=tuple(f"{cell.axes['model']} ({cell.words})" for cell in beside if cell.outcome.red),
         unmeasured=tuple(sorted(tested.models - measured)),
-        newer=tuple(cell for cell in fitting if newness(cell) > newness(best)),
+        newer=tuple(cell for cell in fitting if newness(cell) > age),
         passing=len(chosen),
         tested=sum(1 for cell in fitting if cell.measured),
     )
@@ -189,7 +204,7 @@ def _no_answer(
         lines.append(f"  {len(measured)} of these were tested" + (", none is right:" if measured else ""))
         lines += [f"    {count} {words}" for words, count in Counter(cell.words for cell in measured).items()]
     measure = "measure yours: `python -m matrix run --model …`"
-    moves = find_nearest(tested, wanted)
+    moves = tested.nearest(wanted)
     if not moves or any(step.axis in GIVEN for move in moves for step in move.changes):
         lines.append(f"  nothing that passes has {_asked(wanted, GIVEN)}")
     if not moves:
@@ -200,12 +215,6 @@ def _no_answer(
 
 def _asked(wanted: Mapping[str, str], among: Iterable[str]) -> str:
     return ", ".join(f"{axis} {wanted[axis]}" for axis in among if axis in wanted)
-
-
-def find_nearest(tested: KnownCells, wanted: Mapping[str, str]) -> tuple[Move, ...]:
-    """The nearest that is right: with the requested model and target if there is any, else with another one."""
-    meant = {axis: meant_by(term, tested.labels.get(axis, ())) for axis, term in wanted.items()}
-    return _nearest(wanted, meant, tested) or _nearest_given(wanted, meant, tested)
 
 
 def _nearest_given(
@@ -239,7 +248,7 @@ def _nearest(wanted: Mapping[str, str], meant: Mapping[str, frozenset[str]], tes
 
     return nearest_moves(
         move_to(cell, {axis: standing(cell, axis) for axis in wanted}, order)
-        for cell in sorted(filter(tested.is_right, tested.fitting(given)), key=newness, reverse=True)
+        for cell in tested.right_of(given)
     )
 
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from packaging.version import Version
 from pages_read import Page, broken_links, read_page, read_site
+from published_site import BuiltSite
 from site_checks import PORTABILITY, RESULTS, ROOT, assert_valid, own_pages
 from site_samples import HOSTILE, OVERRIDE, cell, document, generated, hostile, job, timed, write
 
@@ -30,10 +31,8 @@ from matrix.site.squares import column_answer, find_squares, row_answer, slug_of
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site") / "built"
-    build_site(folder, RESULTS)
-    return folder
+def site(published: BuiltSite) -> Path:
+    return published.folder
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from packaging.version import Version
 from plain_words import not_plain, page_words
+from published_site import BuiltSite
 from site_checks import RESULTS, ROOT, own_pages
 from site_samples import generated, timed, write
 
@@ -22,7 +23,7 @@ from matrix.cli.publish import repository_address
 from matrix.cli.verbs import make_parser
 from matrix.core.errors import UsageError
 from matrix.plan.locks import release_dates
-from matrix.results.files import machine_files, read_run
+from matrix.results.files import read_run
 from matrix.site.build import build_site
 from matrix.site.harmless import safe_run
 from matrix.site.squares import conclusions, find_squares
@@ -31,10 +32,8 @@ JOB = re.compile(r"<summary>(.*?)</summary>\n<dl>\n<dt>command</dt><dd>(.*?)</dd
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site") / "built"
-    build_site(folder, (*RESULTS, *machine_files(ROOT / "results")))
-    return folder
+def site(published: BuiltSite) -> Path:
+    return published.folder
 
 
 def read(path: Path) -> str:

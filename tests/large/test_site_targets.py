@@ -7,12 +7,12 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from published_site import BuiltSite
 from site_checks import RESULTS, ROOT
 
 from matrix.plan.stages import module_of
 from matrix.results.files import machine_files, read_run
 from matrix.results.run import Cell, Run
-from matrix.site.build import build_site
 from matrix.site.views import size_words
 
 ROW = re.compile(
@@ -24,10 +24,8 @@ PUBLISHED = (*RESULTS, *machine_files(ROOT / "results"))
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("targets") / "built"
-    build_site(folder, PUBLISHED)
-    return folder
+def site(published: BuiltSite) -> Path:
+    return published.folder
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +39,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 
 STORED_BEFORE = "nix-store-before"
-OF_THE_SESSION = ("shared", "unpacked", STORED_BEFORE)
+OF_THE_SESSION = ("shared", "unpacked", "published", STORED_BEFORE)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,13 +60,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good("run", write_spec(folder / "spec"), "--store", folder / "store")
     assert len(standing(folder / "store")) == 6
     return folder / "store"
-
-
-@pytest.fixture(scope="session")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of this session share."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")

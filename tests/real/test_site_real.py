@@ -20,6 +20,7 @@ import pytest
 from colours import contrast
 from debian_programs import program
 from pace import allowed
+from published_site import BuiltSite, build_measured
 from site_checks import own_pages
 
 ROOT = Path(__file__).parents[2]
@@ -52,36 +53,9 @@ def build(folder: Path, *results: Path) -> Path:
     return folder
 
 
-MEASURE = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-"""
-"""Between the tests and the program: the peak that Linux tells of a program is also that of who started it."""
-
-
-def build_measured(folder: Path, *results: Path) -> tuple[float, float]:
-    """CPU seconds and the peak in MB: the wall clock of a shared machine says nothing of the program."""
-    words = [sys.executable, "-m", "matrix", "site", "-o", str(folder), *map(str, results)]
-    asked = [sys.executable, "-c", MEASURE, *words]
-    told = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True, text=True, timeout=600)
-    status, seconds, peak = map(float, told.stdout.split())
-    assert status == 0, told.stderr
-    return seconds, peak
-
-
 @pytest.fixture(scope="module")
-def committed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, float]:
-    """The site of the committed results, and what its build took. Below a folder with a blank and a #, as a sub-path
-    of a server has no say in it either."""
-    folder = tmp_path_factory.mktemp("a b#c") / "site"
-    return folder, *build_measured(folder)
-
-
-@pytest.fixture(scope="module")
-def site(committed: tuple[Path, float, float]) -> Path:
-    return committed[0]
+def site(published: BuiltSite) -> Path:
+    return published.folder
 
 
 @pytest.fixture(scope="module")
@@ -627,10 +601,10 @@ def test_hostile_results_do_nothing(page, tmp_path):
         assert page.evaluate("[...document.images].every(image => image.src.endsWith('.svg'))")
 
 
-def test_all_committed_results_are_built_in_20_s(committed):
-    _, seconds, peak = committed
-    print(f"{seconds:.1f} s of CPU time, {peak:.0f} MB")
-    assert seconds < allowed(20) and peak < 500, f"{seconds:.1f} s of CPU time, {peak:.0f} MB"
+def test_all_committed_results_are_built_in_20_s(published):
+    took = f"{published.seconds:.1f} s of CPU time, {published.megabytes:.0f} MB"
+    print(took)
+    assert published.seconds < allowed(20) and published.megabytes < 500, took
 
 
 @pytest.mark.full

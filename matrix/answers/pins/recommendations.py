@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from matrix.answers.advice import Advice, KnownCells, advice_rows, combination, find_advice, find_nearest
+from matrix.answers.advice import Advice, KnownCells, advice_rows, combination, find_advice
 from matrix.answers.causes import Move
 from matrix.answers.pins.requirements import (
     LockedEnvironment,
@@ -65,7 +65,7 @@ def recommend(known: KnownCells, wanted: Mapping[str, str], images: Path) -> Rec
     try:
         advice = find_advice(known, wanted)
     except NoAnswer as none:
-        return Recommendation(wanted=wanted, said=str(none), nearest=find_nearest(known, wanted))
+        return Recommendation(wanted=wanted, said=str(none), nearest=known.nearest(wanted))
     environments: tuple[LockedEnvironment, ...] = ()
     unlocked = ""
     try:
