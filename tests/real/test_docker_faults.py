@@ -147,7 +147,17 @@ def test_a_container_killed_from_outside_costs_nothing(tmp_path, spec, files, da
     nothing_left(store)
 
 
-@pytest.mark.parametrize("fault", [("stop", "--time=5"), ("kill",), ("kill", "--signal=TERM"), ("rm", "--force")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        ("kill",),
+        *(
+            pytest.param(words, marks=pytest.mark.full)
+            for words in (("stop", "--time=5"), ("kill", "--signal=TERM"), ("rm", "--force"))
+        ),
+    ],
+    ids="-".join,
+)
 def test_a_job_whose_container_is_ended_from_outside_is_measured_in_another(tmp_path, spec, daemon, fault):
     """In the middle of it, once."""
     store = tmp_path / "store"

@@ -20,6 +20,7 @@ def overhead(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_what_a_container_costs_a_run_job_is_measured(store):
     """The limit of 25 ms is held over 225 jobs in the second tier: another load moves the median of 18 by 10 ms."""
     daemon_or_skip().close()
@@ -29,6 +30,7 @@ def test_what_a_container_costs_a_run_job_is_measured(store):
     print(done.stdout)
 
 
+@pytest.mark.full
 def test_what_a_sandbox_of_nix_costs_a_run_job_is_measured(store, nix):
     done = overhead("--store", str(store), "--engines", "nix", "--releases", "3.8.0,3.13.0", *FEW)
     assert "8 run jobs each in nix and venv" in done.stdout, done.stderr
