@@ -142,7 +142,6 @@ class _Work:
     request: EnvironmentRequest | None
     flags: tuple[str, ...]
     parameters: tuple[tuple[str, str], ...]
-    label: str
     obstacle: tuple[Outcome, str] | None
     machine: str
 
@@ -239,7 +238,7 @@ class _Graph:
                 work.flags,
                 work.parameters,
                 (*given, *(self.catalogue.programs[program] for program in kind.programs)),
-                work.label,
+                " ".join(f"{value.axis}={value.label}" for value in values if kind.name in value.parts),
                 self.spec.limits[kind.name],
                 work.obstacle,
                 machine=work.machine,
@@ -257,7 +256,6 @@ class _Graph:
             request=request if isinstance(request, EnvironmentRequest) else None,
             flags=joined_flags(parts),
             parameters=tuple(parameter for part in parts for parameter in part.parameters),
-            label=" ".join(f"{value.axis}={value.label}" for value in touching),
             obstacle=_obstacle(kind, values, request),
             machine=self.catalogue.machine_class if kind.alone or any(part.machine_bound for part in parts) else "",
         )

@@ -50,6 +50,15 @@ def test_equal_parts_are_one_job():
     assert (len(plan.cells), nodes(plan)) == (6, {"export": 1, "compile": 2, "run": 2})
 
 
+def test_a_job_is_named_by_its_own_model_where_the_models_parts_are_equal():
+    known = catalogue()
+    other = {"other": dataclasses.replace(known.models["linear"], name="other", digest="d2")}
+    known = dataclasses.replace(known, models={**known.models, **other})
+    plan = make_plan(spec_of("[axes]\nmodel = ['linear', 'other']\n"), known)
+    named = [node.label.split()[0] for node in plan.nodes if node.stage == "run"]
+    assert named == ["model=linear", "model=other"]
+
+
 def test_an_axis_of_the_run_does_not_multiply_compiles():
     plan = plan_of("[axis.level.a]\nrun = '-a'\n[axis.level.b]\nrun = '-b'\n")
     assert nodes(plan) == {"export": 1, "compile": 1, "run": 2}
