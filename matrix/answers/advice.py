@@ -247,8 +247,7 @@ def _nearest(wanted: Mapping[str, str], meant: Mapping[str, frozenset[str]], tes
         return min(among, key=lambda label: abs(order[axis].index(label) - order[axis].index(there)))
 
     return nearest_moves(
-        move_to(cell, {axis: standing(cell, axis) for axis in wanted}, order)
-        for cell in tested.right_of(given)
+        move_to(cell, {axis: standing(cell, axis) for axis in wanted}, order) for cell in tested.right_of(given)
     )
 
 
