@@ -2,25 +2,32 @@
 
     python tests/bench/phase_pairs.py [--store FOLDER] [--pairs 12] [--load 2] [--other 2.9.0] [--save FILE.json]
 
-A linear layer is compiled in turns by 3.13.0 and by the same files as a compiler of one's own, pair after pair, beside
-processes that keep a core busy for some seconds and rest for some. Then in turns by 3.13.0 and an older release, which
-takes twice as long. Printed: the phases that are told to differ in each pair. The status is 1 where one of the same
-compiler is, or the older release is not told to differ.
+A linear layer is compiled in turns by 3.13.0 and by an older release, which takes twice as long: by the verb. Then,
+pair after pair, by 3.13.0 and by itself, in the same turns with the same program, beside processes that keep a core
+busy for some seconds and rest for some. Printed: what is told to differ in each pair, and in how many by the rule for
+compiles of two hours. The status is 1 where one of the same compiler is told to differ, or the older release is not.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from matrix.artifacts.compiler.phases import PHASE_SECONDS, PHASED_SECONDS, phase_measurements
+from matrix.plan.backends.iree.compiles.phasing import COMPILES_IN_TURN
+from matrix.results.measured.compiles import SecondsSpread, beyond_noise, phase_changes
+
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "data" / "linear.mlir"
 RELEASE = "3.13.0"
+TOOL = "{tool:iree-compile}"
 RESTLESS = """
 import random, time
 while True:
@@ -30,27 +37,46 @@ while True:
 """
 
 
-def matrix(*words: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "matrix", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def matrix(*words: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", "matrix", *map(str, words), "--format", "json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return done.stdout
-
-
-def compared(store: Path, *sides: object, model: object = MODEL) -> dict[str, Any]:
-    """One pair, measured anew."""
-    words = [word for side in sides for word in ("--compiler", side)]
-    matrix("run", "phases", "--model", model, *words, "--store", store, "--again", "passed", "--format", "json")
-    found: dict[str, Any] = json.loads(matrix("phases", model, *words, "--store", store, "--format", "json"))
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def told(found: dict[str, Any]) -> list[str]:
+def compiled(command: list[str]) -> dict[str, Any]:
+    """The measurements of one job's command in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(MODEL, Path(folder) / "module.mlir")
+        program = ROOT / "scripts" / command[1]
+        subprocess.run([sys.executable, program, *command[2:]], cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        return dict(phase_measurements((Path(folder) / "phases.json").read_bytes()))
+
+
+def pair(command: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The compiles of two sides that are the same, in the order of the schedule."""
+    sides: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    for turn in range(COMPILES_IN_TURN):
+        for side in (0, 1) if turn % 2 == 0 else (1, 0):
+            sides[side].append(compiled(command))
+    return sides
+
+
+def told(sides: tuple[list[dict[str, Any]], list[dict[str, Any]]], *, in_turns: bool) -> list[str]:
     """What is told to differ."""
-    whole = ["the whole compile"] if found["whole_changed"] else []
-    return whole + [f"{each['name']} ({each['change']:+.2f} s)" for each in found["phases"] if each["changed"]]
+
+    def spread(side: list[dict[str, Any]], name: str) -> SecondsSpread:
+        rows = (each[PHASE_SECONDS][name] if name else each[PHASED_SECONDS] for each in side)
+        return SecondsSpread(values=tuple(value for row in rows for value in row))
+
+    one, other = ({name: spread(side, name) for name in side[0][PHASE_SECONDS]} for side in sides)
+    wholes = [spread(side, "") for side in sides]
+    whole = max(each.middle for each in wholes)
+    found = ["the whole compile"] if beyond_noise(*wholes, whole=whole, in_turns=in_turns) else []
+    changes = phase_changes(one, other, whole=whole, in_turns=in_turns)
+    return found + [f"{each.name} ({each.change:+.2f} s)" for each in changes if each.changed]
 
 
 def main() -> int:
@@ -71,19 +97,24 @@ def main() -> int:
 
 
 def measured(options: argparse.Namespace, store: Path) -> int:
-    matrix("phases", MODEL, "--compiler", RELEASE, "--store", store)
-    own = next(store.glob(f"environments/compiler-{RELEASE}-*/lib/python*/site-packages"))
-    pairs, false = [], 0
+    sides = ("--compiler", options.other, "--compiler", RELEASE, "--store", store)
+    different = matrix("phases", MODEL, *sides)
+    changed = [each["name"] for each in different["phases"] if each["changed"]]
+    print(f"{options.other} and {RELEASE}: whole {different['whole_changed']}, {', '.join(changed)}", flush=True)
+    jobs = matrix("run", "phases", "--model", MODEL, *sides)["jobs"].values()
+    command = next(job["command"] for job in jobs if job["stage"] == "phases")
+    tool = next(store.glob(f"environments/compiler-{RELEASE}-*/bin/iree-compile"))
+    seen, false, apart = [], 0, 0
     for number in range(options.pairs):
-        pairs.append(compared(store, RELEASE, own))
-        false += bool(told(pairs[-1]))
-        print(f"the same compiler, pair {number + 1}: {', '.join(told(pairs[-1])) or 'no difference'}", flush=True)
-    other = compared(store, options.other, RELEASE)
-    print(f"{options.other} and {RELEASE}: {', '.join(told(other)) or 'no difference'}")
-    print(f"{false} of {options.pairs} pairs of the same compiler are told to differ")
+        seen.append(pair([str(tool) if word == TOOL else word for word in command]))
+        words, without = told(seen[-1], in_turns=True), told(seen[-1], in_turns=False)
+        false, apart = false + bool(words), apart + bool(without)
+        load = os.getloadavg()[0]
+        print(f"the same, pair {number + 1}, load {load:.0f}: {', '.join(words) or 'no difference'}", flush=True)
+    print(f"{false} of {options.pairs} pairs of the same compiler are told to differ; by the other rule {apart}")
     if options.save:
-        options.save.write_text(json.dumps({"same": pairs, "other": other}))
-    return int(bool(false) or not other["whole_changed"])
+        options.save.write_text(json.dumps({"same": seen, "other": different}))
+    return int(bool(false) or not different["whole_changed"])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Times are those of one machine and one hour. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from matrix.artifacts.timings.dispatch_times import FEWEST_CALLS, DispatchTime
@@ -21,6 +21,8 @@ HOW_TIMED_BRIEFLY = (
     "the least is the sum of the shortest of each workgroup over the calls, the median is that of the calls, with the "
     "quartiles: they hold what interrupted a call"
 )
+INTERRUPTED = 2
+"""A median of so many times the least says that a call was interrupted all the time."""
 NAMED_DISPATCHES = 3
 """Dispatches that a table names."""
 
@@ -55,6 +57,19 @@ def _together(one: DispatchTime, other: DispatchTime) -> DispatchTime:
         least=one.least + other.least,
         shortest=one.shortest + other.shortest,
         quartiles=(low, middle, high),
+    )
+
+
+def interrupted_words(times: Iterable[CallTimes]) -> str:
+    """That other programs had the processor, of calls whose medians are far above the least; empty if none is."""
+    found = [each.quartiles[1] / each.least for each in times if each.least]
+    many = sum(each > INTERRUPTED for each in found)
+    if not many:
+        return ""
+    told = f"{many} of {len(found)} medians are" if len(found) > 1 else "the median is"
+    return (
+        f"{told} more than {INTERRUPTED} times the least, up to {max(found):.0f} times: other programs had the "
+        "processor, so only the least compares"
     )
 
 
@@ -156,6 +171,8 @@ def _blocks(run: Run) -> Iterator[Block]:
         methods = ", ".join(dict.fromkeys(each.traced.method for each in timed))
         calls = max(each.traced.calls for each in timed)
         yield Words(text=f"What the dispatches of a call take, by {methods}, {calls} calls: {HOW_TIMED_BRIEFLY}.")
+    if busy := interrupted_words(each.traced for each in timed):
+        yield Words(text=f"{busy[0].upper()}{busy[1:]}.")
     for model in dict.fromkeys(each.axes.get(MODEL_AXIS.name, NONE) for each in timed):
         rows = [each for each in timed if each.axes.get(MODEL_AXIS.name, NONE) == model]
         axes = [name for name in differing(run.names, [each.axes for each in rows], always="") if name]

@@ -21,7 +21,7 @@ from matrix.answers.timing.words import HOW_TIMED_HERE, rate_text, time_lines, t
 from matrix.core.versions import releases_first
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.results.measured.counts import instruction_words
-from matrix.results.measured.dispatch_times import span_words
+from matrix.results.measured.dispatch_times import CallTimes, interrupted_words, span_words
 from matrix.results.measured.profiled_code import short_name
 from matrix.results.measured.profiles import Profile, profiled_cells, share_words
 from matrix.results.run import Run
@@ -51,7 +51,11 @@ class ProfiledPlace:
     @property
     def time_sentences(self) -> list[str]:
         """What a call takes in all, and which dispatches time and instructions place otherwise."""
-        return [*time_lines(self.timed), *top_lines(self.timed)] if self.timed else []
+        if not self.timed:
+            return []
+        times = self.timed.traced
+        busy = interrupted_words([times]) if isinstance(times, CallTimes) else ""
+        return [*time_lines(self.timed), *([busy] if busy else []), *top_lines(self.timed)]
 
     @property
     def totals(self) -> Sequence[str]:

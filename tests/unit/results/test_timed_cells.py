@@ -68,6 +68,13 @@ def test_the_table_has_the_median_with_its_spread_and_the_longest():
     assert "dispatch_seconds" not in FORMATS["csv"](counted_run(dict.fromkeys(PLACES)))
 
 
+def test_medians_far_above_the_least_say_that_the_machine_was_busy():
+    assert "other programs had the processor" not in FORMATS["table"](timed_run())
+    busy = {TRACED_FILE: measured(("dispatch_1", (4_000, 40_000, 50_000, 60_000)))}
+    said = FORMATS["table"](timed_run(busy))
+    assert "2 of 2 medians are more than 2 times the least, up to 11 times: other programs had the processor" in said
+
+
 def test_published_times_stand_beside_the_instructions_of_the_same_cell():
     profiles, times = profiled_run(PROFILED), timed_run()
     (profile, _) = profiled_cells(profiles).values()
