@@ -103,7 +103,9 @@ def measured(options: argparse.Namespace, store: Path) -> int:
     print(f"{options.other} and {RELEASE}: whole {different['whole_changed']}, {', '.join(changed)}", flush=True)
     jobs = matrix("run", "phases", "--model", MODEL, *sides)["jobs"].values()
     command = next(job["command"] for job in jobs if job["stage"] == "phases")
-    tool = next(store.glob(f"environments/compiler-{RELEASE}-*/bin/iree-compile"))
+    tool = next(
+        store.glob(f"environments/compiler-{RELEASE}-*/lib/python*/site-packages/iree/compiler/_mlir_libs/iree-compile")
+    )
     seen, false, apart = [], 0, 0
     for number in range(options.pairs):
         seen.append(pair([str(tool) if word == TOOL else word for word in command]))
