@@ -11,7 +11,9 @@ from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.results.measured.compiles import (
     LEAST_PHASE_PART,
     LEAST_PHASE_SECONDS,
+    LEAST_TURN_SECONDS,
     PHASE_WITHIN,
+    TURN_WITHIN,
     PhaseChange,
     PhaseTimes,
     SecondsSpread,
@@ -23,17 +25,20 @@ PHASES_FORMAT = 1
 MOST_PASSES_SHOWN = 10
 WAITED_MUCH = 1.15
 """A compile on one thread that took so many times its CPU time waited for a core."""
-_MORE_THAN = (
-    f"{100 * PHASE_WITHIN:.0f} %, {100 * LEAST_PHASE_PART:.0f} % of the whole compile and {LEAST_PHASE_SECONDS:g} s"
-)
+
+
+def _more_than(within: float, seconds: float) -> str:
+    return f"{100 * within:.0f} %, {100 * LEAST_PHASE_PART:.0f} % of the whole compile and {seconds:g} s"
+
+
 TURNS_RULE = (
     "the compiles took turns; a difference is told where the same side took longer in each turn, in the middle by more "
-    f"than {_MORE_THAN}"
+    f"than {_more_than(TURN_WITHIN, LEAST_TURN_SECONDS)}"
 )
 PHASE_RULE = (
-    f"a difference is told where the compiles of both do not overlap, and their medians differ by more than "
-    f"{_MORE_THAN}; they did not take turns, so a load that rose between them is told as a difference too: measure "
-    "both together before you rely on it"
+    "a difference is told where the compiles of both do not overlap, and their medians differ by more than "
+    f"{_more_than(PHASE_WITHIN, LEAST_PHASE_SECONDS)}; they did not take turns, so a load that rose between them is "
+    "told as a difference too: measure both together before you rely on it"
 )
 
 

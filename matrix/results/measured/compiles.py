@@ -3,8 +3,9 @@
 CPU time is not free of noise: a neighbour on the same core slows a compile down, caches differ. Compiles that were
 measured together take turns: one of each, then in the opposite order. A load that rises between two of them is in both
 sides. Then a phase counts as changed where the same side took longer in each turn, and the middle difference of a turn
-is more than PHASE_WITHIN, LEAST_PHASE_PART of the whole compile and LEAST_PHASE_SECONDS. Compiles of two hours count as
-changed only where no compile of one side took as long as any of the other, which proves less.
+is more than TURN_WITHIN, LEAST_PHASE_PART of the whole compile and LEAST_TURN_SECONDS. Compiles of two hours count as
+changed only where no compile of one side took as long as any of the other, and the medians differ by more than
+PHASE_WITHIN and LEAST_PHASE_SECONDS; that proves less.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from statistics import median
 from matrix.artifacts.compiler.phases import PHASE_SECONDS, PHASED_SECONDS
 from matrix.results.run import Cell, FinishedJob, Run
 
-PHASE_WITHIN = 0.25
-"""The part by which medians may differ and are still called equal."""
+PHASE_WITHIN, TURN_WITHIN = 0.25, 0.1
+"""The part by which medians may differ and are still called equal; and the middle of compiles that took turns."""
 LEAST_PHASE_PART = 0.02
 """Of a whole compile: a smaller difference of a phase is none."""
-LEAST_PHASE_SECONDS = 0.5
-"""A smaller difference is none, however short the compile is."""
+LEAST_PHASE_SECONDS, LEAST_TURN_SECONDS = 0.5, 0.1
+"""A smaller difference is none, however short the compile is; and one of compiles that took turns."""
 FEWEST_COMPILES, FEWEST_TURNS = 3, 5
 """Compiles that make a difference; those of two releases that took turns."""
 
@@ -49,9 +50,10 @@ def beyond_noise(one: SecondsSpread, other: SecondsSpread, *, whole: float, in_t
     if min(len(one.values), len(other.values)) < (FEWEST_TURNS if in_turns else FEWEST_COMPILES):
         return False
     lower, higher = sorted((one, other), key=lambda each: each.middle)
-    least = max(PHASE_WITHIN * lower.middle, LEAST_PHASE_PART * whole, LEAST_PHASE_SECONDS)
     if not in_turns:
+        least = max(PHASE_WITHIN * lower.middle, LEAST_PHASE_PART * whole, LEAST_PHASE_SECONDS)
         return higher.middle - lower.middle > least and max(lower.values) < min(higher.values)
+    least = max(TURN_WITHIN * lower.middle, LEAST_PHASE_PART * whole, LEAST_TURN_SECONDS)
     apart = [high - low for low, high in zip(lower.values, higher.values, strict=False)]
     return median(apart) > least and min(apart) > 0
 
