@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from small_runs import finished_job, run_of
+
 from matrix.artifacts.compiler.phases import PHASE_SECONDS, PHASED_SECONDS
 from matrix.core.records import Outcome
 from matrix.results.measured.compiles import PhaseTimes, SecondsSpread
-from matrix.results.run import Cell, FinishedJob, Run, RunAxis, RunValue
+from matrix.results.run import Cell, Run
 
 Phases = Mapping[str, tuple[float, ...]]
 BEFORE: Phases = {
@@ -38,26 +40,20 @@ def phased_run(found: Mapping[str, Phases], *, machines: Mapping[str, str] | Non
         else {release: phases}
         for release, phases in found.items()
     }
-    jobs = {
-        key: FinishedJob(
-            key=key,
-            stage="phases",
-            outcome=Outcome.PASSED,
-            lock="",
-            exit_code=0,
-            signal=0,
-            seconds=1.0,
-            cpu_seconds=1.0,
-            machine=(machines or {}).get(release, HERE),
-            measurements={
+    jobs = [
+        finished_job(
+            key,
+            "phases",
+            {
                 PHASE_SECONDS: {name: [*each] for name, each in phases.items()},
                 PHASED_SECONDS: [*whole_of(phases)],
             },
+            machine=(machines or {}).get(release, HERE),
         )
         for release, jobs in taken.items()
         for key, phases in jobs.items()
-    }
-    cells = tuple(
+    ]
+    cells = [
         Cell(
             axes={"model": "m", "compiler": release},
             outcome=Outcome.PASSED,
@@ -65,18 +61,8 @@ def phased_run(found: Mapping[str, Phases], *, machines: Mapping[str, str] | Non
             beside=tuple(taken[release]),
         )
         for release in found
-    )
-    axes = {"model": ("m",), "compiler": tuple(found)}
-    return Run(
-        preset="sample",
-        stages=("compile", "phases"),
-        last_stage="compile",
-        axes=tuple(
-            RunAxis(name=name, values=tuple(RunValue(label=label) for label in labels)) for name, labels in axes.items()
-        ),
-        cells=cells,
-        jobs=jobs,
-    )
+    ]
+    return run_of(cells, jobs, {"model": ("m",), "compiler": found}, ("compile", "phases"))
 
 
 def cells_of(run: Run) -> dict[str, tuple[Run, Cell]]:

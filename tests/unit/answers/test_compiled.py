@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_runs import finished_job, run_of
 
 from matrix.answers.compiled import module_lines
 from matrix.answers.differences import release_pairs, run_pairs
@@ -17,7 +18,7 @@ from matrix.cli.main import main
 from matrix.core.records import Outcome
 from matrix.results.files import read_run, run_json
 from matrix.results.formats import as_csv, as_table
-from matrix.results.run import Cell, FinishedJob, Run, RunAxis, RunValue
+from matrix.results.run import Cell, Run
 from matrix.results.weights import STATISTIC_NAMES
 
 COST = Path(__file__).parents[3] / "results" / "cost.json"
@@ -27,24 +28,10 @@ NEW = {**ZERO, "dispatch_count": 55, "transient_bytes": 8876512, "fill_count": 3
 RELEASES = ("3.8.0", "3.11.0")
 
 
-def compiled(key: str, figures: dict[str, Any]) -> FinishedJob:
-    return FinishedJob(
-        key=key,
-        stage="compile",
-        outcome=Outcome.PASSED,
-        lock="",
-        exit_code=0,
-        signal=0,
-        seconds=1.0,
-        cpu_seconds=1.0,
-        measurements=figures,
-    )
-
-
 def sample(figures: dict[tuple[str, str], dict[str, Any]]) -> Run:
     """A run with a compile for each (model, release), and each module on both runtimes."""
-    jobs = {f"{model} {release}": compiled(f"{model} {release}", each) for (model, release), each in figures.items()}
-    cells = tuple(
+    jobs = [finished_job(f"{model} {release}", "compile", each) for (model, release), each in figures.items()]
+    cells = [
         Cell(
             axes={"model": model, "compiler": release, "runtime": runtime},
             outcome=Outcome.PASSED,
@@ -53,18 +40,9 @@ def sample(figures: dict[tuple[str, str], dict[str, Any]]) -> Run:
         )
         for model, release in figures
         for runtime in RELEASES
-    )
-    axes = {"model": dict.fromkeys(model for model, _ in figures), "compiler": RELEASES, "runtime": RELEASES}
-    return Run(
-        preset="sample",
-        stages=("compile", "run"),
-        last_stage="run",
-        axes=tuple(
-            RunAxis(name=name, values=tuple(RunValue(label=label) for label in labels)) for name, labels in axes.items()
-        ),
-        cells=cells,
-        jobs=jobs,
-    )
+    ]
+    axes = {"model": (model for model, _ in figures), "compiler": RELEASES, "runtime": RELEASES}
+    return run_of(cells, jobs, axes, ("compile", "run"))
 
 
 RUN = sample({("m", "3.8.0"): OLD, ("m", "3.11.0"): NEW, ("n", "3.8.0"): OLD, ("n", "3.11.0"): OLD})
