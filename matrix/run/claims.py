@@ -1,5 +1,5 @@
-"""The claims of processes on one store: on jobs, on the store, on a scratch folder. The kernel releases them when a
-process ends, in whatever way."""
+"""The claims of processes: on jobs of a store, on the store, on a scratch folder, and on the machine, to measure times.
+The kernel releases them when a process ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import fcntl
 import hashlib
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from matrix.core.disk import DEAD_SUFFIX, remove_tree
@@ -24,7 +25,10 @@ SHARED_DISKS = frozenset(
 """File systems of other machines. SQLite's WAL needs memory that all its processes share, so it does not work there
 (https://sqlite.org/wal.html), and locks may hold on one machine only, or not at all."""
 MOUNTS = Path("/proc/self/mountinfo")
-ALONE = "a job that must be alone on the machine"
+MACHINE_PLACES = (Path("/run/lock"), Path("/tmp"))
+"""Where the files are whose locks mean the whole machine: all users and all stores see them, and containers that have
+one of these folders mounted."""
+TURN, NEXT = "iree-matrix-alone", "iree-matrix-alone-next"
 
 
 def mounted_at(folder: Path, mounts: str) -> tuple[str, str]:
@@ -64,6 +68,7 @@ class Claims:
         self._descriptors: list[int] = []
         self._jobs, self._in_use = (self._open(folder / name) for name in ("claims", "in-use"))
         self._scratch: Path | None = None
+        self.machine = MachineTurn((*MACHINE_PLACES, folder))
 
     def _open(self, path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
         self._descriptors.append(os.open(path, flags | os.O_CLOEXEC, 0o644))
@@ -89,21 +94,20 @@ class Claims:
             fcntl.lockf(self._jobs, fcntl.LOCK_UN, 1, _offset(key))
 
     def take_job(self, job: Job) -> bool:
-        """Claims a job as `take` does. One that must run alone also waits for such a job of another run on this
-        store."""
-        if job.alone and not self.take(ALONE):
+        """Claims a job as `take` does. One that must run alone also waits for such jobs of other runs on this machine,
+        whatever their stores are."""
+        if not self.take(job.key):
             return False
-        if self.take(job.key):
-            return True
-        if job.alone:
-            self.release(ALONE)
-        return False
+        if job.alone and not self.machine.take():
+            self.release(job.key)
+            return False
+        return True
 
     def release_job(self, job: Job) -> None:
         """Releases what `take_job` took."""
         self.release(job.key)
         if job.alone:
-            self.release(ALONE)
+            self.machine.release()
 
     def take_store(self, *, alone: bool) -> bool:
         """Marks the store as in use (shared), or claims it exclusively for cleaning. False if claims of others prevent
@@ -135,10 +139,87 @@ class Claims:
 
     def close(self) -> None:
         """Releases all claims and removes the scratch folder."""
+        self.machine.stand_back()
+        self.machine.release()
         if self._scratch:
             remove_tree(self._scratch)
         for descriptor in self._descriptors:
             os.close(descriptor)
+
+
+class MachineTurn:
+    """Whose turn it is to have this machine alone: locks on files that all processes of the machine see.
+
+    Who waits for it is the next one, and the others wait for being the next. So a run that measures one job after
+    another lets those of others in between.
+    """
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        """`places`: folders for the files. Those that can have none count as if they were not there."""
+        self._places = tuple(places)
+        self._turn: list[int] | None = None
+        self._next: list[int] | None = None
+
+    def take(self) -> bool:
+        """Takes the turn, or stands in line for it. True if this process has it now and did not have it before."""
+        if self._turn is not None:
+            return False
+        if self._next is None:
+            self._next = self._locked(NEXT)
+        if self._next is not None:
+            self._turn = self._locked(TURN)
+        if self._turn is not None:
+            self.stand_back()
+        return self._turn is not None
+
+    def stand_back(self) -> None:
+        """Lets others go first: this process cannot use its turn now."""
+        _close_all(self._next or ())
+        self._next = None
+
+    def release(self) -> None:
+        _close_all(self._turn or ())
+        self._turn = None
+
+    def _locked(self, name: str) -> list[int] | None:
+        """Locks the files of a name, in all places; None where another process has one of them."""
+        held: list[int] = []
+        for place in self._places:
+            path = place / name
+            try:
+                held.append(_opened_by_all(path))
+                fcntl.flock(held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.samestat(os.fstat(held[-1]), path.stat()):  # it was removed, and made again
+                    raise BlockingIOError
+            except BlockingIOError:
+                _close_all(held)
+                return None
+            except OSError:  # no such folder, or one for others: another place will do
+                continue
+        return held
+
+
+def _opened_by_all(path: Path) -> int:
+    """A file that any user may open, and so lock: it is made with its mode at once. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        if not path.exists():
+            made, beside = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}-")
+            try:
+                os.fchmod(made, 0o644)
+                os.link(beside, path)
+            finally:
+                os.close(made)
+                Path(beside).unlink()
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise FileNotFoundError(path)
+    return file
+
+
+def _close_all(files: Iterable[int]) -> None:
+    for file in files:
+        os.close(file)
 
 
 def _remove_dead(folder: Path) -> None:

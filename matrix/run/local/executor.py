@@ -104,8 +104,7 @@ class LocalExecutor:
         jobs = [active.work.job for active in self._active.values()]
         if any(job.alone for job in jobs):
             return False
-        exporting = any(job.script for job in jobs)
-        return len(jobs) < self.cores * (1 if exporting else 1 + self.prefetch)
+        return len(jobs) < self.cores * (1 if any(job.script for job in jobs) else 1 + self.prefetch)
 
     @property
     def under_way(self) -> int:
@@ -127,6 +126,8 @@ class LocalExecutor:
         self._release_told()
         if not self._stopping:
             self._advance()
+        if not any(work.job.alone for work in self._elsewhere):  # none of them waits for its turn
+            self._store.claims.machine.stand_back()
         if not self._events:
             with contextlib.suppress(queue.Empty):
                 self._handle(self._raw.get(timeout=seconds))

@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from debian_programs import program
+from pace import allowed
 from stores import ROOT, other
 
+from matrix.run.claims import MachineTurn
 from matrix.run.store import Store
 
 
@@ -90,3 +94,39 @@ def test_only_one_can_hold_the_store_alone(folder):
             assert not store.claims.take_store(alone=True)
             assert store.claims.take_store(alone=False)
         assert store.claims.take_store(alone=True)
+
+
+# -- the machine
+
+TAKES = "from matrix.run.claims import MachineTurn\nturn = MachineTurn([pathlib.Path(sys.argv[2])])\nassert turn.take()"
+
+
+def test_one_process_of_the_machine_measures_whatever_its_store_is(folder, tmp_path):
+    turn = MachineTurn([tmp_path])
+    with other(folder, TAKES, str(tmp_path)) as process:
+        assert not turn.take()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert turn.take()
+
+
+def test_a_container_that_sees_the_folder_takes_part_and_its_end_lets_go(tmp_path):
+    """Processes, mounts, network and host name of its own; of this machine's files it may write one folder."""
+    code = f"import pathlib, sys, time\n{TAKES}\nprint('ready', flush=True)\ntime.sleep(600)"
+    words = ["--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--tmpfs", "/run", "--proc", "/proc"]
+    words += ["--dev", "/dev", "--bind", str(tmp_path), str(tmp_path), sys.executable, "-c", code, "", str(tmp_path)]
+    turn = MachineTurn([tmp_path])
+    with subprocess.Popen(
+        [program("bwrap", "bubblewrap"), *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as container:
+        assert container.stdout.readline() == "ready\n"
+        assert not turn.take()
+        container.kill()
+        container.wait()
+        deadline = time.monotonic() + allowed(10)
+        while not turn.take():
+            assert time.monotonic() < deadline, "the container's claim outlives it"
+            time.sleep(0.01)

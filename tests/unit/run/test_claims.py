@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from matrix.core.errors import StoreUnusable
 from matrix.run import claims
-from matrix.run.claims import mounted_at, refuse_shared_disk
+from matrix.run.claims import NEXT, TURN, MachineTurn, mounted_at, refuse_shared_disk
 from matrix.run.store import Store
 
 HERE = """\
@@ -69,3 +70,57 @@ def test_a_link_to_a_network_disk_is_one(tmp_path):
 
 def test_where_nothing_is_known_nothing_is_refused(tmp_path):
     refuse_shared_disk(tmp_path, tmp_path / "no mounts")
+
+
+# -- the machine
+
+
+def test_who_waits_is_the_next_one(tmp_path):
+    first, second, third = (MachineTurn([tmp_path]) for _ in range(3))
+    assert first.take() and not first.take()
+    assert not second.take()
+    first.release()
+    assert not first.take() and not third.take(), "the second one was there before"
+    assert second.take()
+    assert not third.take()
+    second.release()
+    assert not first.take() and third.take()
+
+
+def test_one_place_in_common_is_enough(tmp_path):
+    first = MachineTurn([tmp_path / "none", tmp_path])
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    second = MachineTurn([tmp_path / "a", tmp_path])
+    apart = MachineTurn([tmp_path / "b"])
+    assert first.take() and not second.take() and apart.take()
+    first.release()
+    assert second.take()
+
+
+def test_any_user_may_open_its_files(tmp_path):
+    before = os.umask(0o077)
+    try:
+        assert MachineTurn([tmp_path]).take()
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {TURN: 0o644, NEXT: 0o644}
+
+
+def test_what_is_no_file_there_is_left_alone(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("somebody's")
+    (tmp_path / TURN).symlink_to(other)
+    os.mkfifo(tmp_path / NEXT)
+    assert MachineTurn([tmp_path]).take()
+    assert other.read_text() == "somebody's"
+
+
+def test_a_file_that_was_removed_meanwhile_is_no_lock(tmp_path):
+    first, second = MachineTurn([tmp_path]), MachineTurn([tmp_path])
+    assert first.take()
+    (tmp_path / TURN).unlink()
+    assert second.take(), "nothing holds the new file"
+    first.release()
+    third = MachineTurn([tmp_path])
+    assert not third.take()

@@ -17,9 +17,8 @@ from matrix.core.records import EnvironmentRequest, Job, JobEnd, JobResult, Outc
 from matrix.engines.worker import Finished, Lost, WorkerEvent
 from matrix.plan.graph import Plan
 from matrix.plan.stages import Node, make_job
-from matrix.run import runner
+from matrix.run import claims, runner
 from matrix.run.carry_out import measured_again
-from matrix.run.claims import ALONE
 from matrix.run.cost import disk_cost
 from matrix.run.executor import (
     EnvironmentKnown,
@@ -382,17 +381,55 @@ def test_a_benchmark_waits_for_one_of_another_run(store, tmp_path, monkeypatch):
     plan = plan_in(tmp_path / "models", TIMED.replace('"2.9.0", "3.0.0", "3.7.0"', '"2.9.0"'))
     refused: list[str] = []
 
-    def take(key, original=store.claims.take):
-        if key == ALONE and len(refused) < 3:
-            refused.append(key)
+    def take(original=store.claims.machine.take):
+        if len(refused) < 3:
+            refused.append("now")
             return False
-        return original(key)
+        return original()
 
-    monkeypatch.setattr(store.claims, "take", take)
+    monkeypatch.setattr(store.claims.machine, "take", take)
     monkeypatch.setattr(runner, "TICK", 0.01)
     assert all(state.result for state in Local(store).carry_out(plan).states)
     assert len(refused) == 3
-    assert store.claims.take(ALONE)  # it was given back
+    assert store.claims.machine.take()  # it was given back
+
+
+def alone(work: Work, number: int) -> Work:
+    return replace(work, job=replace(work.job, key=f"{number} {work.job.key}", alone=True), rank=(number,))
+
+
+def test_runs_on_two_stores_measure_in_turns(tmp_path, plan, monkeypatch):
+    monkeypatch.setattr(claims, "MACHINE_PLACES", (tmp_path,))
+    order, jobs = "", 4
+    with Store(tmp_path / "a" / "store") as first, Store(tmp_path / "b" / "store") as second:
+        runs = {"a": prepared(Local(first), plan), "b": prepared(Local(second), plan)}
+        for local in runs.values():
+            for number in range(jobs):
+                local.executor.submit(alone(work_of(plan, local.store), number))
+        while len(order) < len(runs) * jobs or any(local.executor.under_way for local in runs.values()):
+            for name, local in runs.items():
+                local.seen += local.executor.news(0.001)
+                order += name * (len(local.engine.started) - order.count(name))
+            assert sum(len(local.engine.under_way) for local in runs.values()) < 2
+        for local in runs.values():
+            assert len([event for event in local.seen if isinstance(event, WorkFinished)]) == jobs
+            local.executor.terminate()
+    assert order == "ab" * jobs
+
+
+def test_who_cannot_use_its_turn_lets_others_go_first(tmp_path, plan, store, monkeypatch):
+    monkeypatch.setattr(claims, "MACHINE_PLACES", (tmp_path,))
+    with Store(tmp_path / "other" / "store") as other:
+        local, held = prepared(Local(other), plan), claims.MachineTurn([tmp_path])
+        assert held.take()
+        local.executor.submit(alone(work_of(plan, other), 1))
+        third = claims.MachineTurn([tmp_path])
+        assert not third.take() and third._next is None, "the run is the next one"
+        local.executor.stop()
+        local.executor.news(0)
+        held.release()
+        assert third.take()
+        local.executor.terminate()
 
 
 class Keeping(AnsweringEngine):
