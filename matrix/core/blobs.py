@@ -28,11 +28,12 @@ class Blobs:
     def __init__(self, places: StorePlaces) -> None:
         self.folder, self.places = places.folder, places
         self.blobs = places.folder / "blobs"
+        self._beneath = f"{self.blobs}/"
         self._read: dict[str, Written] = {}
 
     def blob(self, digest: str) -> Path:
         """The path of an artifact with this sha256, whether it exists or not."""
-        return self.blobs / digest[:2] / digest
+        return Path(f"{self._beneath}{digest[:2]}/{digest}")  # joined at once: a run asks for it again and again
 
     def put(self, path: Path, name: str) -> Artifact:
         """Puts a file into the store: moves it if it is on the store's disk, else copies it. It replaces what has its

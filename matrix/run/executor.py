@@ -45,6 +45,26 @@ class Flight:
     disturbed: bool = False
 
 
+class Flights(dict[str, Flight]):
+    """The flights of a run, by the keys of their jobs. How many of them run is counted as they go: 60,000 may wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = 0
+
+    def start(self, key: str) -> None:
+        """A worker has started the job."""
+        if (flight := self.get(key)) and not flight.started:
+            flight.started = True
+            self.running += 1
+
+    def land(self, key: str) -> Flight | None:
+        """Takes a flight away, if there is one."""
+        flight = self.pop(key, None)
+        self.running -= bool(flight and flight.started)
+        return flight
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentKnown:
     """The digest of an environment, from an earlier run or because the environment exists now.

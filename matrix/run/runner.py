@@ -23,6 +23,7 @@ from matrix.run.executor import (
     Executor,
     ExecutorFault,
     Flight,
+    Flights,
     Noted,
     Work,
     WorkAnswered,
@@ -58,7 +59,7 @@ class Runner:
         self.schedule = Schedule(plan, is_wrong)
         self.summary = RunSummary(states=self.schedule.states, disk=executor.disk)
         self.digests: dict[EnvironmentRequest, str] = {}
-        self.flights: dict[str, Flight] = {}
+        self.flights = Flights()
         self.attempts = Attempts()
         self.finished: set[str] = set()
         """The keys of jobs that this run has finished."""
@@ -166,7 +167,7 @@ class Runner:
                 raise ModelMissing(f"{path}: it was changed since this run began", tip="run again: the new one is read")
 
     def _reuse(self, index: int, job: Job) -> bool:
-        result = self.store.result(job.key)
+        result = self.store.result_of(job)
         if result is None or (self._again(result) and job.key not in self.finished):
             return False
         looked_into = kinds()[job.stage].looked_into
@@ -190,7 +191,7 @@ class Runner:
         for digest in damaged:
             self.store.drop(digest)
             self.progress.note(f"{job.stage} {job.label}: an artifact was damaged on this disk; it is made again")
-        for flight in self.flights.values():
+        for flight in self.flights.values() if damaged else ():
             flight.disturbed |= any(digest in damaged for _, digest in flight.work.job.inputs)
         return damaged
 
@@ -199,8 +200,7 @@ class Runner:
     def _handle(self, event: Event) -> None:
         match event:
             case WorkStarted():
-                if event.key in self.flights:
-                    self.flights[event.key].started = True
+                self.flights.start(event.key)
             case WorkFinished():
                 self._finished(event)
             case WorkRecorded() | WorkAnswered():
@@ -222,12 +222,13 @@ class Runner:
         """Drops the work for an environment, except work with the digest `still`: the executor has dropped it."""
         for key, flight in list(self.flights.items()):
             if flight.work.request == request and flight.work.job.environment != still:
-                self._put_back(self.flights.pop(key))
+                self.flights.land(key)
+                self._put_back(flight)
 
     def _found(self, event: WorkRecorded | WorkAnswered) -> None:
         """The store has a result that another process has made, for this run or for another one."""
         key = event.key if isinstance(event, WorkAnswered) else event.result.key
-        if flight := self.flights.pop(key, None):
+        if flight := self.flights.land(key):
             if isinstance(event, WorkAnswered):
                 self._put_back(flight)
             else:
@@ -245,7 +246,7 @@ class Runner:
         self.schedule.obstruct(event.request, event.outcome, event.reason)
 
     def _finished(self, event: WorkFinished) -> None:
-        flight = self.flights.pop(event.key, None)
+        flight = self.flights.land(event.key)
         if flight is None:
             return
         job = flight.work.job
@@ -319,15 +320,14 @@ class Runner:
         self.executor.wake()
 
     def _show(self) -> None:
-        running = sum(flight.started for flight in self.flights.values())
         installing = self.executor.installing
         self.progress.show(
             Snapshot(
                 cells=len(self.plan.cells),
                 cells_done=self.schedule.cells_done,
                 red=self.schedule.cells_red,
-                running=running,
-                given=self.executor.under_way - running,
+                running=self.flights.running,
+                given=self.executor.under_way - self.flights.running,
                 installing=installing,
                 jobs_run=self.summary.jobs_run,
                 jobs_reused=self.summary.jobs_reused,

@@ -20,7 +20,8 @@ from matrix.core.blobs import Blobs
 from matrix.core.disk import disk_errors, store_places
 from matrix.core.errors import StoreUnusable
 from matrix.core.keys import asked_digest
-from matrix.core.records import Artifact, EnvironmentRequest, JobEnd, JobResult, Outcome
+from matrix.core.records import Artifact, EnvironmentRequest, Job, JobEnd, JobResult, Outcome
+from matrix.core.text import say
 from matrix.run.claims import Claims, refuse_shared_disk
 from matrix.run.database import ALTERNATIVES, QUESTIONS, Database, checksum
 
@@ -105,9 +106,24 @@ class Store(Blobs):
             return None
         return result if all(self.stands(artifact) for artifact in result.outputs) else None
 
-    def arrived(self, key: str) -> JobResult | None:
-        """The result of a job that another process has just recorded; None if it cannot be found."""
-        return self.result(key)
+    def result_of(self, job: Job) -> JobResult | None:
+        """As `result`, and it says itself that it is of this job: under its key another machine may have put
+        anything."""
+        return self._if_of(job, self.result(job.key))
+
+    def arrived(self, job: Job) -> JobResult | None:
+        """The result of a job that another process has just recorded; None if none can be found."""
+        return self.result_of(job)
+
+    def _if_of(self, job: Job, result: JobResult | None) -> JobResult | None:
+        own = (job.stage, job.environment, dict(job.inputs))
+        if result is None or (result.stage, result.environment, dict(result.inputs)) == own:
+            return result
+        self._tell_strange(job)
+        return None
+
+    def _tell_strange(self, job: Job) -> None:
+        say(f"NOTE {self.folder}: {job.key}: read the result of another job; it counts as missing")
 
     def share(self, digest: str, *, again: bool = False) -> None:
         """Lets the machines that share this store have an artifact. `again`: they said that they lack it."""

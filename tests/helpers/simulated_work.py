@@ -26,8 +26,11 @@ from matrix.run.elsewhere.cluster.tasks import TELL_SECONDS, TOPIC
 from matrix.run.store import Store
 
 BUSY = "busy"
-"""The file beside the store that has a line for each batch: when it began and ended."""
+"""The file beside the store that has a line for each batch: when it began and ended, how many jobs it had, and what
+these take together."""
 _OF_A_THREAD = threading.local()
+_OPENS = threading.Lock()
+"""Stores keep processes apart and not threads: one thread at a time opens one."""
 
 
 class SimulatedPool(DaskPool):
@@ -38,7 +41,8 @@ class SimulatedPool(DaskPool):
         from distributed import get_worker
 
         begun, worker, folder = time.time(), get_worker(), Path(words[0])
-        store = _OF_A_THREAD.__dict__.setdefault("store", None) or Store(folder)
+        with _OPENS:
+            store = _OF_A_THREAD.__dict__.setdefault("store", None) or Store(folder)
         _OF_A_THREAD.store = store
         content = json.loads(order)
         rows = [
@@ -46,10 +50,11 @@ class SimulatedPool(DaskPool):
             for place, each in enumerate(content["environments"])
             if not content["jobs"]
         ]
-        told, due, last = 0, time.monotonic(), time.monotonic()
+        told, due, last, simulated_seconds = 0, time.monotonic(), time.monotonic(), 0.0
         for place, ordered in enumerate(content["jobs"]):
             job = ordered["job"]
-            due += kinds()[job["stage"]].typical_seconds
+            due += (seconds := kinds()[job["stage"]].typical_seconds)
+            simulated_seconds += seconds
             time.sleep(max(0.0, due - time.monotonic()))
             store.record(simulated(store, job, f"{batch}-{place}"))
             fields = {"key": job["key"], "reused": False, "seconds": 0.0}
@@ -58,7 +63,7 @@ class SimulatedPool(DaskPool):
                 worker.log_event(TOPIC, {"of": run, "batch": batch, "first": told, "rows": rows[told:]})
                 told, last = len(rows), time.monotonic()
         with (folder.parent / BUSY).open("a") as file:
-            file.write(f"{begun} {time.time()} {len(content['jobs'])}\n")
+            file.write(f"{begun} {time.time()} {len(content['jobs'])} {simulated_seconds}\n")
         return [*rows, ""]
 
 

@@ -270,4 +270,6 @@ class Backend:
 
 def matching(names: Mapping[str, str], pattern: str) -> list[str]:
     """The names that match, `input_2` before `input_10`."""
+    if "*" not in pattern and "?" not in pattern and "[" not in pattern:
+        return [pattern] if pattern in names else []
     return sorted((name for name in names if fnmatchcase(name, pattern)), key=lambda name: (len(name), name))

@@ -26,11 +26,13 @@ class Attended:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[str]] = set()
-        self._ended = False
+        self._stopped = self._ended = False
 
     def carry_out(self, argv: Sequence[str], order: str, tell: Callable[[str], None]) -> str:
         """Carries an order out by a command; `tell` takes each row. Returns why it ended early, or "" where it did
         not."""
+        if self._stopped:
+            return ""
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
             try:
                 process = self._started(argv, said.fileno())
@@ -78,7 +80,8 @@ class Attended:
         return f"`work` {ended}{': ' if told else ''}{told.removeprefix('ERROR ')}"
 
     def stop(self) -> None:
-        """Asks all to end in order: running jobs finish."""
+        """Asks all to end in order: running jobs finish. It begins no other order."""
+        self._stopped = True
         for process in self._all():
             with contextlib.suppress(BrokenPipeError, ValueError):
                 assert process.stdin

@@ -11,12 +11,13 @@ from matrix.run.elsewhere.pool import BatchOver, PoolEvent, RowTold, WorkerFacts
 
 
 class CommandPool:
-    """See `matrix.run.elsewhere.pool.Pool`. A process carries out one order."""
+    """See `matrix.run.elsewhere.pool.Pool`. A process carries out one order, and a worker is one process at a time."""
 
     def __init__(self, argvs: Sequence[Sequence[str]], announce: Callable[[PoolEvent], None]) -> None:
         """`argvs`: the command of each worker."""
         self._argvs = {f"worker {place} ({shlex.join(argv[:2])})": argv for place, argv in enumerate(argvs, 1)}
         self._facts = {name: WorkerFacts(machine=name) for name in self._argvs}
+        self._turns = {name: threading.Lock() for name in self._argvs}
         self._announce, self._attended = announce, Attended()
         self._threads: list[threading.Thread] = []
 
@@ -29,7 +30,10 @@ class CommandPool:
         thread.start()
 
     def _carry_out(self, batch: int, order: str, worker: str) -> None:
-        fault = self._attended.carry_out(self._argvs[worker], order, lambda line: self._announce(RowTold(batch, line)))
+        with self._turns[worker]:
+            fault = self._attended.carry_out(
+                self._argvs[worker], order, lambda line: self._announce(RowTold(batch, line))
+            )
         self._announce(BatchOver(batch, fault))
 
     def stop(self) -> None:

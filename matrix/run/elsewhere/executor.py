@@ -1,7 +1,8 @@
 """The executor whose work other processes carry out: it forms batches, and takes in what comes back.
 
-A worker carries out one batch at a time. It is known by a name, and may be gone at any moment: what it had not told is
-work again, and what it had recorded is found before it would run twice.
+A worker carries out one batch at a time, and has the next one shortly before that is over. It is known by a name, and
+may be gone at any moment: what it had not told is work again, and what it had recorded is found before it would run
+twice.
 """
 
 from __future__ import annotations
@@ -29,15 +30,7 @@ from matrix.run.elsewhere.batches import (
     choose_environments,
     measures_times,
 )
-from matrix.run.elsewhere.pool import (
-    SAME_AGAIN,
-    BatchOver,
-    Pool,
-    PoolEvent,
-    PoolNoted,
-    RowTold,
-    Woken,
-)
+from matrix.run.elsewhere.pool import SAME_AGAIN, BatchOver, Pool, PoolEvent, PoolNoted, RowTold, Woken
 from matrix.run.elsewhere.roster import Roster
 from matrix.run.executor import (
     Disk,
@@ -61,7 +54,8 @@ FRUITLESS_SECONDS = 300.0
 """How long a run waits for a worker that takes what is left, while none does anything."""
 TAKING_SECONDS = 0.5
 """How long it takes work before it looks at its workers again: 50,000 ready jobs would leave them idle for a minute."""
-NOT_SHARED = "its result is not in the store that the machines share"
+NOT_SHARED = "it told a result, and there is none of this job in the store that the machines share"
+NOT_GIVEN = "read the result of {key}…, a job that it was not given: it counts for nothing"
 
 
 class PoolExecutor:
@@ -77,7 +71,7 @@ class PoolExecutor:
         self._raw: queue.SimpleQueue[PoolEvent] = queue.SimpleQueue()
         self._pool = make_pool(self._raw.put)
         self.disk = Disk(budget_bytes=0)
-        self.cores = jobs * max(1, len(self._pool.workers()))
+        self._jobs, self.cores = jobs, jobs * max(1, len(self._pool.workers()))
         self._numbers = itertools.count(1)
         self._waiting = WaitingWork()
         self._batches: dict[int, RunningBatch] = {}
@@ -162,15 +156,21 @@ class PoolExecutor:
             return
         for request, said in self._roster.renew(self._pool.workers()).items():
             self._settle(request, said)
-        busy = {batch.worker for batch in self._batches.values()}
-        idle = [worker for worker in self._roster.workers if worker not in busy]
+        dealt = Counter(batch.worker for batch in self._batches.values())
+        idle = [worker for worker in self._roster.workers if not dealt[worker]]
         for place, worker in enumerate(idle):
             self._deal(worker, len(idle) - place)
+        for batch in list(self._batches.values()):
+            if dealt[batch.worker] == 1 and batch.is_nearly_over(self._jobs) and batch.worker in self._roster.workers:
+                self._deal(batch.worker, 1, ahead=True)
         self._wait_for_workers()
 
-    def _deal(self, worker: str, idle: int) -> None:
-        """Gives a worker its next batch, if there is one. What has to be alone on its machine waits until the other
-        workers there have ended theirs; none of them gets another one meanwhile."""
+    def _deal(self, worker: str, idle: int, *, ahead: bool = False) -> None:
+        """Gives a worker its next batch, if there is one; `ahead` of the end of its present one, if there is plenty.
+        What has to be alone on its machine waits until the workers there have ended theirs; none of them gets another
+        one meanwhile."""
+        if ahead and not self._waiting.is_plenty(len(self._roster.workers)):
+            return
         machine = self._roster.workers[worker].machine
         beside = [batch for batch in self._batches.values() if batch.machine == machine]
         if any(batch.alone for batch in beside):
@@ -188,7 +188,7 @@ class PoolExecutor:
             self._waiting.add(works[0])
             return
         wanted = [request for request in self._wanted if self._needed(request)]
-        made = [] if works else choose_environments(wanted, refused)
+        made = [] if works or ahead else choose_environments(wanted, refused)
         if works or made:
             self._start(worker, works, made)
 
@@ -250,7 +250,7 @@ class PoolExecutor:
             case "result":
                 self._result(batch, str(row["key"]), reused=bool(row["reused"]), seconds=float(row["seconds"]))
             case "fault":
-                if work := batch.works.pop(str(row["key"]), None):
+                if work := batch.take(str(row["key"])):
                     for _, digest in work.job.inputs:
                         self._store.share(digest, again=True)
                     self._tell(work, JobEnd(**row["end"]))
@@ -291,7 +291,8 @@ class PoolExecutor:
         it."""
         for key, work in list(batch.works.items()):
             if work.request == request:
-                self._waiting.add(batch.works.pop(key))
+                batch.take(key)
+                self._waiting.add(work)
         self._roster.refuses(batch.worker, request, said)
 
     def _settle(self, request: EnvironmentRequest, said: Event) -> None:
@@ -302,12 +303,14 @@ class PoolExecutor:
         self._events.append(said)
 
     def _result(self, batch: RunningBatch, key: str, *, reused: bool, seconds: float) -> None:
-        work = batch.works.pop(key, None)
+        work = batch.take(key)
         if work is None:
+            if batch.is_strange(key):
+                self._events.append(Noted(text=f"{batch.worker}: {NOT_GIVEN.format(key=key[:12])}"))
             return
-        result = self._store.arrived(key)
+        result = self._store.arrived(work.job)
         if result is None:
-            self._tell(work, JobEnd(key=key, end="lost", error=NOT_SHARED))
+            self._tell(work, JobEnd(key=key, end="lost", error=f"{batch.worker}: {NOT_SHARED}"))
         elif reused and not work.again:
             self._events.append(WorkAnswered(key=key))
         else:
@@ -326,7 +329,7 @@ class PoolExecutor:
         for key, work in batch.works.items():
             if self._stopping:
                 self._tell(work, JobEnd(key=key, end="killed"))
-            elif (result := self._store.arrived(key)) and not work.again:  # recorded, and not told any more
+            elif (result := self._store.arrived(work.job)) and not work.again:  # recorded, and not told any more
                 self._events.append(WorkRecorded(result=result, seconds=result.end.seconds))
             elif over.lost and self._losses.forgives(key, started=key in batch.started):
                 self._waiting.add(work)

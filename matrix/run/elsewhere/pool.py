@@ -58,7 +58,8 @@ class Pool(Protocol):
         """The workers that are there now, by name. Raises PoolGone."""
 
     def start(self, batch: int, order: str, worker: str, *, measures: bool = False) -> None:
-        """Gives a worker an order, one at a time. `measures`: nothing else may run on its machine."""
+        """Gives a worker an order, which it begins when it has ended the one before. `measures`: nothing else may run
+        on its machine."""
 
     def stop(self) -> None:
         """Asks for the end of all batches; running jobs finish."""

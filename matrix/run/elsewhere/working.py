@@ -94,7 +94,7 @@ class OrderRun:
 
     def _begin(self, ordered: OrderedJob) -> None:
         job = ordered.job
-        if not ordered.again and (known := self.store.result(job.key)):
+        if not ordered.again and (known := self.store.result_of(job)):
             self._tell_result(known, reused=True)
             return
         lacking = [name for name, digest in job.inputs if not self.store.obtain(digest)]
@@ -105,7 +105,8 @@ class OrderRun:
         if self.attempts.alone(job.key):
             job = replace(job, alone=True)
         request = self._request(ordered)
-        work = Work(job=job, request=request, rank=(self._places[job.key],), again=ordered.again)
+        again = ordered.again or self.store.result(job.key) is not None
+        work = Work(job=job, request=request, rank=(self._places[job.key],), again=again)
         self._under_way[job.key] = work
         self.executor.submit(work)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from matrix.core.keys import Json, asked_digest, canonical
-from matrix.core.records import OUTPUT_BYTES, Artifact, EnvironmentRequest, JobResult, Outcome
+from matrix.core.records import OUTPUT_BYTES, Artifact, EnvironmentRequest, Job, JobResult, Outcome
 from matrix.core.text import counted, say
 from matrix.plan.stages import kinds
 from matrix.run.remote.places import PlaceGone, PlaceRefuses, SharedPlace
@@ -62,9 +62,16 @@ class SharedStore(Store):
         known = super().result(key)
         if known is not None or key in self._asked or not self._reads:
             return known
-        return self.arrived(key)
+        return self._found(key)
 
-    def arrived(self, key: str) -> JobResult | None:
+    def arrived(self, job: Job) -> JobResult | None:
+        return self._if_of(job, self._found(job.key))
+
+    def _tell_strange(self, job: Job) -> None:
+        self._is_damaged(f"ac/{job.key}", "the result of another job")
+
+    def _found(self, key: str) -> JobResult | None:
+        """The result of a job that is in the place; then it is in the store."""
         self._asked.add(key)
         row = self._row(key)
         if row is None:

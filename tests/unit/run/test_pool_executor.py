@@ -113,6 +113,65 @@ def test_what_is_alone_has_its_machine_to_itself(make):
     assert [keys for _, keys, _ in pool.started.values() if works[1].job.key in keys] == []
 
 
+def many(works: list[Work], count: int) -> list[Work]:
+    """So many compiles; one takes a second."""
+    first = works[0]
+    return [replace(first, job=replace(first.job, key=f"m{place:03}"), rank=(0, place)) for place in range(count)]
+
+
+def test_a_worker_has_its_next_batch_before_the_present_one_is_over(make):
+    executor, pool, works = make(a=HERE)
+    for work in many(works, 60):
+        executor.submit(work)
+    executor.news(0)
+    ((batch, (_, keys, _)),) = pool.started.items()
+    assert len(keys) == 15
+
+    def told(count):
+        for key in keys[:count]:
+            pool.announce(RowTold(batch, json.dumps({"row": "result", "key": key, "reused": False, "seconds": 1.0})))
+        executor.news(0)
+        executor.news(0)
+
+    told(9)
+    assert len(pool.started) == 1, "it has 6 s of work"
+    told(10)
+    executor.news(0)
+    assert [worker for worker, *_ in pool.started.values()] == ["a", "a"]
+    told(15)
+    assert len(pool.started) == 2, "the next one has not begun yet, and has enough"
+
+
+def test_nobody_has_a_batch_ahead_that_another_worker_lacks(make):
+    executor, pool, works = make(a=HERE)
+    for work in many(works, 22):
+        executor.submit(work)
+    executor.news(0)
+    ((batch, (_, keys, _)),) = pool.started.items()
+    assert len(keys) == 10
+    for key in keys[:8]:
+        pool.announce(RowTold(batch, json.dumps({"row": "result", "key": key, "reused": False, "seconds": 1.0})))
+    pool.there = {"a": HERE, "b": replace(HERE, machine="m5")}
+    executor.news(0)
+    executor.news(0)
+    assert [worker for worker, *_ in pool.started.values()] == ["a", "b"]
+
+
+def test_what_is_alone_is_not_dealt_ahead(make):
+    executor, pool, works = make(b=THERE)
+    executor.submit(works[0])
+    executor.news(0)
+    executor.submit(timed(works[0], 1))
+    for work in many(works, 60):
+        executor.submit(replace(work, rank=(2, *work.rank)))
+    executor.news(0)
+    assert [keys for _, keys, _ in pool.started.values()] == [[works[0].job.key]]
+    pool.end_all()
+    executor.news(0)
+    executor.news(0)
+    assert list(pool.started.values()) == [("b", ["t1"], True)], "and nothing behind it"
+
+
 def test_a_lost_worker_costs_its_batch_and_no_try(make):
     executor, pool, works = make(a=HERE)
     for work in works:

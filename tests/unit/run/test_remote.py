@@ -120,6 +120,19 @@ def test_the_row_of_another_job_is_none_of_this(tmp_path, remote, capsys):
     assert "read no result of this job" in capsys.readouterr().err
 
 
+def test_a_row_of_its_key_that_is_of_another_job_is_named_and_healed(tmp_path, remote, capsys):
+    address, files = remote
+    first = Machine(tmp_path / "a", address)
+    name = next(f"/ac/{key}" for key, result in first.results.items() if result.stage == "run")
+    row = json.loads(files()[name])
+    row["row"]["result"]["environment"] = "of another"
+    write(address, files(), name, json.dumps(row).encode())
+    second = Machine(tmp_path / "b", address)
+    assert second.jobs == 1 and second.results.keys() == first.results.keys()
+    assert f"NOTE --remote: {name[1:]}: read the result of another job; it counts as missing" in capsys.readouterr().err
+    assert Machine(tmp_path / "c", address).jobs == 0
+
+
 def test_what_is_found_can_be_measured_again(tmp_path, remote, capsys):
     address, files = remote
     first, before = Machine(tmp_path / "a", address), files()

@@ -96,7 +96,7 @@ class DaskPool:
 
     def _heed(self, *, at_once: bool) -> None:
         with self._lock:
-            busy = [each.worker for each in self._orders.values()]
+            busy = [*dict.fromkeys(each.worker for each in self._orders.values())]
         with contextlib.suppress(Exception):  # a worker that is gone has ended its orders
             if busy:
                 self._ask(heed, self._run, workers=busy, at_once=at_once)

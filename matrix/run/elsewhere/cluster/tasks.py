@@ -28,8 +28,8 @@ RESOURCE = "alone"
 TELL_SECONDS, WANTED_SECONDS = 0.2, 0.5
 """Between two tellings of rows, and between two looks at whether the order is still wanted."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
-_RUNS: dict[tuple[str, str], Attended] = {}
-"""The order of each run that a worker of this process carries out, by run and worker."""
+_RUNS: dict[tuple[str, str], list[Attended]] = {}
+"""The orders of each run that a worker of this process carries out, by run and worker."""
 _STOPPED: set[str] = set()
 """Runs that begin no further order."""
 
@@ -50,7 +50,8 @@ def carry_order(run: str, batch: int, key: str, order: str, words: Sequence[str]
     from distributed import get_worker
 
     worker = get_worker()
-    attended = _RUNS[run, worker.address] = Attended()
+    attended = Attended()
+    _RUNS.setdefault((run, worker.address), []).append(attended)
     if run in _STOPPED:
         return [""]
     rows = _Rows(lambda first, lines: _publish(worker, run, batch, first, lines))
@@ -65,13 +66,14 @@ def carry_order(run: str, batch: int, key: str, order: str, words: Sequence[str]
         fault = attended.carry_out([sys.executable, "-m", "matrix", "work", *words], order, rows.take)
     finally:
         ended.set()
+        _RUNS.get((run, worker.address), [attended]).remove(attended)
     return [*rows.lines, fault]
 
 
 def heed(run: str, *, at_once: bool, dask_worker: Worker) -> None:
     """Ends the orders of a run, in order or at once. It waits for nothing."""
     _STOPPED.add(run)
-    if attended := _RUNS.get((run, dask_worker.address)):
+    for attended in [*_RUNS.get((run, dask_worker.address), ())]:
         call = attended.end if at_once else attended.stop
         threading.Thread(target=call, name="ends orders", daemon=True).start()
 
