@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from matrix.core import processes
+from matrix.core.disk import is_folder_at
 from matrix.core.errors import ToolchainFault
 from matrix.core.keys import digest, sha256, tree_digest
 from matrix.core.records import Build
@@ -115,7 +116,7 @@ def _source(user: UserBuild, base: Path, images: Path) -> tuple[str, Path | None
     if user.source in pins:
         return user.source, None, sha256(pins[user.source])
     tree = base / user.source
-    if not (tree / "runtime" / "src" / "iree").is_dir():
+    if not is_folder_at(tree / "runtime" / "src" / "iree"):
         known = ", ".join(releases_first(pins))
         raise ToolchainFault(
             f"builds.{user.name}.source: read {user.source!r}, expected a pinned release ({known}) or a folder "

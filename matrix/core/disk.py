@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,25 @@ ROOM_BYTES = 64 << 20
 """A disk that has no room for as much may have cut short what a job wrote."""
 DEAD_SUFFIX = ".dead"
 """The suffix of a killed run's scratch folder that could not be removed: it holds files of a container's user."""
+
+
+def is_file_at(path: Path) -> bool:
+    """As `Path.is_file`: a word that is too long for a name is none."""
+    return _is_at(path, Path.is_file)
+
+
+def is_folder_at(path: Path) -> bool:
+    """As `Path.is_dir`, likewise."""
+    return _is_at(path, Path.is_dir)
+
+
+def _is_at(path: Path, is_kind: Callable[[Path], bool]) -> bool:
+    try:
+        return is_kind(path)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

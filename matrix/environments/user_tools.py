@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from matrix.core import processes
+from matrix.core.disk import is_file_at, is_folder_at
 from matrix.core.errors import ToolchainFault
 from matrix.core.keys import digest, sha256
 from matrix.core.records import Toolchain
@@ -39,12 +40,12 @@ def find_toolchain(name: str, path: Path, axis: str) -> Toolchain:
     Raises ToolchainFault where the path does not exist or lacks the tool that the axis needs.
     """
     row, place = axes()[axis], path.resolve()
-    if place.name == "bin" and (place.parent / "pyvenv.cfg").is_file():
+    if place.name == "bin" and is_file_at(place.parent / "pyvenv.cfg"):
         place = place.parent  # the tools in a virtual environment's `bin` are wrappers: the binaries lie elsewhere
-    if place.is_file():
+    if is_file_at(place):
         tools = _in_wheel(name, place, row)
         return Toolchain(name=name, path=place, digest=sha256(place), tools=tuple(tools.items()))
-    if not place.is_dir():
+    if not is_folder_at(place):
         raise _fault(name, path, "a folder, a virtual environment, a wheel file or image:NAME, and there is none")
     folder = next((folder for folder in _folders(place) if (folder / row.tool).is_file()), None)
     if folder is None:

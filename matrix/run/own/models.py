@@ -8,6 +8,7 @@ from matrix.artifacts.model_file import declared_texts
 from matrix.artifacts.npy import NpyFault, check_npy, count_nans, read_npy
 from matrix.artifacts.onnx import onnx_facts
 from matrix.artifacts.vmfb import entry_points
+from matrix.core.disk import is_file_at, is_folder_at
 from matrix.core.errors import ModelMissing, ModelUnusable
 from matrix.core.keys import sha256
 from matrix.environments.own.packages import is_own, own_requirement
@@ -90,7 +91,7 @@ def _array(model: UserModel, path: Path) -> Path:
 
 
 def _existing(model: UserModel, path: Path) -> Path:
-    if not path.is_file():
+    if not is_file_at(path):
         raise ModelMissing(
             f"models.{model.name}: read {str(path)!r}, expected a file, and there is none",
             tip="paths in a spec are relative to its folder, paths on the command line to the folder you are in",
@@ -141,8 +142,8 @@ def files_of(path: Path) -> tuple[tuple[str, Path, str], ...]:
             fault = fault or f"read {word!r}, expected a file or a folder beside the model, or below its folder"
             continue
         place = path.parent / pure
-        below = sorted(place.rglob("*")) if place.is_dir() else [place]
-        files = [file for file in below if file.is_file() and "__pycache__" not in file.parts]
+        below = sorted(place.rglob("*")) if is_folder_at(place) else [place]
+        files = [file for file in below if is_file_at(file) and "__pycache__" not in file.parts]
         fault = fault or ("" if files else f"read {word!r}, expected a file, and there is none at {place}")
         found |= {file.relative_to(path.parent).as_posix(): file for file in files}
     if len(found) > MOST_FILES:

@@ -19,6 +19,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from matrix.core.disk import is_folder_at
 from matrix.core.errors import LockFault, WheelFault
 from matrix.core.keys import Json, digest
 from matrix.core.records import Lock
@@ -79,7 +80,7 @@ def places_of(spec: Spec) -> tuple[str, ...]:
 def _folder_or_address(word: str, base: Path) -> str:
     if "://" in word:
         return _address(word, "--find-links")
-    if not (base / word).is_dir():
+    if not is_folder_at(base / word):
         raise WheelFault(
             f"--find-links: read {word!r}, expected a folder with wheels or the address of a page with links to some, "
             "and there is none",
