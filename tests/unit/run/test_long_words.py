@@ -34,7 +34,7 @@ def test_a_word_that_is_too_long_for_a_name_is_told(tmp_path: Path, what: str, l
 def test_a_folder_of_wheels_likewise(tmp_path: Path) -> None:
     spec = tmp_path / "long.toml"
     spec.write_text(HEAD + 'model = "linear"\n')
-    with pytest.raises(MatrixError, match="--find-links: read '.*aaa"):
+    with pytest.raises(MatrixError, match=r"--find-links: read '.*aaa"):
         plan_of(Question(preset=str(spec), find_links=("a" * 300,)))
 
 
