@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.question import Question
 from matrix.results.files import read_run
 from matrix.results.formats import FORMATS
+from matrix.results.written.pieces import PIECES
 from matrix.run.carry_out import carry_out, disk_use, measured_again, report_gaps, resolved
 from matrix.run.cost import estimate
 from matrix.run.covering.known import covered_plan, denser_cells
@@ -39,6 +40,7 @@ from matrix.run.remote.shared import SharedStore
 from matrix.run.schedule import Schedule
 from matrix.run.shards.carrying import is_sharded, run_shard
 from matrix.run.store import Store
+from matrix.run.stored.one_by_one import OneByOne, is_large
 
 
 def remembering(options: Namespace, place: SharedPlace | None) -> Store:
@@ -151,8 +153,13 @@ def do_show(options: Namespace) -> int:
         return EXIT_OK
     planned = covered_plan(asked, options.store, options.engine)
     with Store(options.store, read_only=True) as store:
-        schedule = replay(planned, store, lookup_engine(options.engine, store.places))
-        _write(FORMATS[options.format](judged_cells(planned, schedule.states, store)), options.output)
+        engine = lookup_engine(options.engine, store.places)
+        if options.format in PIECES and is_large(planned):
+            found = OneByOne(planned, store, engine)
+            _write(PIECES[options.format](found, found.head), options.output)
+        else:
+            states = replay(planned, store, engine).states
+            _write(FORMATS[options.format](judged_cells(planned, states, store)), options.output)
     return EXIT_OK
 
 
@@ -173,8 +180,8 @@ def _done(plan: Plan, schedule: Schedule, stage: Stage) -> int:
     return sum(1 for node in plan.nodes if node.stage == stage and schedule.states[node.index].result)
 
 
-def _write(text: str, output: Path | None) -> None:
+def _write(text: str | Iterable[str], output: Path | None) -> None:
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.writelines([text] if isinstance(text, str) else text)
     else:
         write_output(output, text, tip="nothing is lost: the same command writes it, and nothing runs again")

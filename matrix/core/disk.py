@@ -11,7 +11,7 @@ import secrets
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,23 +32,19 @@ DEAD_SUFFIX = ".dead"
 """The suffix of a killed run's scratch folder that could not be removed: it holds files of a container's user."""
 
 
-def is_file_at(path: Path) -> bool:
+def is_file_at(path: Path, is_kind: Callable[[Path], bool] = Path.is_file) -> bool:
     """As `Path.is_file`: a word that is too long for a name is none."""
-    return _is_at(path, Path.is_file)
-
-
-def is_folder_at(path: Path) -> bool:
-    """As `Path.is_dir`, likewise."""
-    return _is_at(path, Path.is_dir)
-
-
-def _is_at(path: Path, is_kind: Callable[[Path], bool]) -> bool:
     try:
         return is_kind(path)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         return False
+
+
+def is_folder_at(path: Path) -> bool:
+    """As `Path.is_dir`, likewise."""
+    return is_file_at(path, Path.is_dir)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,11 +336,12 @@ def _identity(folder: int) -> tuple[int, int]:
     return facts.st_dev, facts.st_ino
 
 
-def write_output(path: Path, text: str, *, tip: str = "name another file") -> None:
-    """Writes what `--output` asked for. Raises UsageError."""
+def write_output(path: Path, text: str | Iterable[str], *, tip: str = "name another file") -> None:
+    """Writes what `--output` asked for, perhaps piece by piece. Raises UsageError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines([text] if isinstance(text, str) else text)
     except OSError as error:
         raise UsageError(
             f"--output: {path} cannot be written ({error.strerror}), expected a file in a folder that is yours", tip=tip

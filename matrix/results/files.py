@@ -1,4 +1,4 @@
-"""Reads and writes results files: the versioned JSON of a run, in both directions by one converter.
+"""Reads results files: the versioned JSON of a run. `written.json_text` writes them with the same converter.
 
 Verbs that answer from results read them here, so they work on a machine with nothing else. Unknown keys are ignored:
 within a format, keys are only added. `migrations` upgrades older formats.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,8 +45,6 @@ SPARSE = (
     *(CodeProfile, ModelOperation, ProfiledDispatch),
 )
 """Records that are written without default values."""
-DENSE = ("profiles", "profiled_models")
-"""Tables of long rows, which are written in one line each."""
 
 
 def run_files(folder: Path) -> tuple[Path, ...]:
@@ -98,25 +95,6 @@ def structured(document: object, kind: type[Record]) -> tuple[Record | None, lis
         return converter().structure(document, kind), []
     except (BaseValidationError, Unfit) as error:
         return None, list(_faults(error, ""))
-
-
-def run_json(run: Run, sentences: Iterable[str] = ()) -> str:
-    """The run as the text of a file. For readers of no more than that, it has counts of outcomes and `sentences`."""
-    content = _closed(converter().unstructure(dataclasses.replace(run, source="")))
-    for table, written in zip(run.times, content.get("times", ()), strict=True):
-        for row, each in zip(table.rows, written["rows"], strict=True):
-            each["verdict"] = row.verdict or None
-    counts = {outcome.value: count for outcome, count in run.counts().items()}
-    head = {"format": RESULTS_FORMAT, "preset": run.preset, "question": run.question, "counts": counts}
-    document = {**head, "sentences": list(sentences), **content}
-    return "{\n" + ",\n".join(f" {json.dumps(name)}: {_written(name, document[name])}" for name in document) + "\n}\n"
-
-
-def _written(name: str, value: Any) -> str:  # noqa: ANN401 - any table
-    if name not in DENSE:
-        return json.dumps(value, indent=1, allow_nan=False).replace("\n", "\n ")
-    rows = (f"  {json.dumps(key)}: {json.dumps(row, separators=(',', ':'))}" for key, row in value.items())
-    return "{\n" + ",\n".join(rows) + "\n }"
 
 
 def _head(document: object) -> str:
@@ -259,25 +237,6 @@ def _opened(content: Mapping[str, Any]) -> dict[str, Any]:
 def _flat(cell: Any) -> Any:  # noqa: ANN401 - whatever stands in the file
     evidence = cell.get("evidence") if isinstance(cell, dict) else None
     return {**cell, **evidence} if isinstance(cell, dict) and isinstance(evidence, dict) else cell
-
-
-def _closed(content: dict[str, Any]) -> dict[str, Any]:
-    """The fields of the records with the file's names, in the order of the record."""
-    closed = {"jobs": {}, "environments": {}, **content}
-    closed["cells"] = [
-        {**{name: cell.pop(name, None) for name in VERDICT}, "evidence": {"jobs": [], **cell}}
-        for cell in content["cells"]
-    ]
-    for table, key in KEYED.items():
-        for row in closed.get(table, {}).values():
-            del row[key]
-    for row in closed["environments"].values():
-        row.update(row.pop("evidence", {}))
-    for job in closed["jobs"].values():
-        for name in ("measurements", "attempts"):
-            if not job[name]:
-                del job[name]
-    return {field.name: closed[field.name] for field in dataclasses.fields(Run) if field.name in closed}
 
 
 # -- faults

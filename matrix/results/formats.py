@@ -17,19 +17,19 @@ from matrix.core.records import Outcome
 from matrix.core.text import counted, escape_controls
 from matrix.plan.axes import NONE
 from matrix.results.covering.pairs import NOT_CHOSEN, NOT_CHOSEN_WORDS, cover_section
-from matrix.results.files import run_json
 from matrix.results.measured.assumed import WARNINGS_SECTION
 from matrix.results.measured.counts import COUNTS_SECTION
 from matrix.results.measured.dispatch_times import DISPATCH_TIMES_SECTION
 from matrix.results.measured.memory import MEMORY_SECTION
 from matrix.results.measured.profiles import PROFILES_SECTION
 from matrix.results.measured.systems import SYSTEMS_SECTION
-from matrix.results.run import Run
+from matrix.results.run import Cell, Run
 from matrix.results.sections import Block, Column, Grid, Lines, Section, Words, grid, measures
 from matrix.results.sentences import comparison_sentences, recompiled
 from matrix.results.square import Square, legend, mark_of, squares, words_of
 from matrix.results.times import TIMES_SECTION
 from matrix.results.weights import BUILDS, COMPILE_STATISTICS, MODULE_WEIGHTS
+from matrix.results.written.json_text import run_json
 
 LEGEND = (
     Column(title="mark", value=lambda row: row.mark, align="center"),
@@ -177,14 +177,27 @@ def _tabulated(block: Grid, style: str) -> str:
 
 def as_csv(run: Run) -> str:
     """One row for each cell."""
+    return "".join(csv_lines(run, run.cells))
+
+
+def csv_lines(run: Run, cells: Iterable[Cell]) -> Iterator[str]:
+    """The same, line by line; what stages measured is that of the run's own cells."""
     axes = run.names
     data = [section.data(run) for section in sections()]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+
+    def written() -> str:
+        line = stream.getvalue()
+        stream.seek(0)
+        stream.truncate()
+        return line
+
     more = [name for names, _ in data for name in names]
     named = ("outcome", "stage", "signature", "message", "error", "reproduce")
     writer.writerow(without_formulas([*axes, *named, *more]))
-    for cell in run.cells:
+    yield written()
+    for cell in cells:
         error = (
             "" if not cell.comparison else f"{math.inf if cell.comparison.error is None else cell.comparison.error:.3g}"
         )
@@ -192,7 +205,7 @@ def as_csv(run: Run) -> str:
         for names, values in data:
             row += ["" if each is None else f"{each}" for each in values.get(cell.name, [None] * len(names))]
         writer.writerow(without_formulas([*(cell.axes.get(axis, NONE) for axis in axes), *row]))
-    return stream.getvalue()
+        yield written()
 
 
 FORMULA = re.compile(r"[\s\x00-\x1f]*([=+@\uff1d\uff0b\uff20]|[-\uff0d]\S)|[\t\r\n]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,24 +43,27 @@ def replay(plan: Plan, store: Store, engine: Engine, *, again: Callable[[JobResu
     """A schedule that has advanced as far as the store's results allow, without those that `again` chooses. Nodes
     without a result stay as they are."""
     schedule = Schedule(plan)
-    digests = known_digests(plan, store, engine, schedule)
+    digests = known_digests(plan, store, engine, schedule.obstruct)
     while (node := schedule.take()) is not None:
         if node.request not in digests:
             schedule.park(node)
             continue
-        result = _found(node, schedule, store, digests[node.request])
+        above = [result for index in node.above if (result := schedule.states[index].result)]
+        result = found_result(node, schedule.artifacts(node), above, store, digests[node.request])
         if result is not None and not again(result):
             schedule.finish(node.index, result)
     return schedule
 
 
-def _found(node: Node, schedule: Schedule, store: Store, environments: Sequence[str]) -> JobResult | None:
-    """The result of a node. Machines whose results were put together may have had several environments for a request,
-    and have gone on from other bytes: the first combination counts that has a result."""
-    artifacts = schedule.artifacts(node)
+def found_result(
+    node: Node, artifacts: Mapping[str, str], above: Sequence[JobResult], store: Store, environments: Sequence[str]
+) -> JobResult | None:
+    """The result of a node with these artifacts and results above it. Machines whose results were put together may have
+    had several environments for a request, and have gone on from other bytes: the first combination counts that has a
+    result."""
     variants = [artifacts]
-    for above in (schedule.states[index].result for index in node.above):
-        for other in store.alternatives(above.key) if above else ():
+    for result in above:
+        for other in store.alternatives(result.key):
             variants.append({**artifacts, **{artifact.name: artifact.digest for artifact in other.outputs}})
     for variant, environment in itertools.product(variants, environments):
         job = make_job(node, environment=environment, artifacts=variant)
@@ -70,10 +73,10 @@ def _found(node: Node, schedule: Schedule, store: Store, environments: Sequence[
 
 
 def known_digests(
-    plan: Plan, store: Store, engine: Engine, schedule: Schedule
+    plan: Plan, store: Store, engine: Engine, obstruct: Callable[[EnvironmentRequest, Outcome, str], None]
 ) -> dict[EnvironmentRequest | None, tuple[str, ...]]:
     """The digests of the environments that some run has realised, here or elsewhere, those with most results first.
-    Refusals go to the schedule."""
+    `obstruct` is told why there is none."""
     digests: dict[EnvironmentRequest | None, tuple[str, ...]] = {}
     for request in plan.environments():
         recipe, missing = "", ""
@@ -85,9 +88,9 @@ def known_digests(
         if made := tuple(each.digest for each in known if each.digest):
             digests[request] = made
         elif known:
-            schedule.obstruct(request, Outcome.NOT_INSTALLABLE, known[0].refusal)
+            obstruct(request, Outcome.NOT_INSTALLABLE, known[0].refusal)
         elif missing:
-            schedule.obstruct(request, Outcome.UNTESTED, missing)
+            obstruct(request, Outcome.UNTESTED, missing)
     return digests
 
 

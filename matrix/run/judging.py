@@ -55,19 +55,34 @@ class Judge:
         self._plan, self._states, self._read, self._environments = plan, states, read, environments
         self._size, self._differ = size, differ
         self._audit = audit if plan.spec.timed else None
-        self._compared: dict[tuple[tuple[str, ...], tuple[str, ...]], Comparison] = {}
+        self.compared: dict[tuple[tuple[str, ...], tuple[str, ...]], Comparison] = {}
         self._movements: dict[str, Movement] = {}
-        self._jobs: dict[int, FinishedJob] = {}
+        self.jobs: dict[int, FinishedJob] = {}
         self._steps: dict[str, dict[str, str]] = {}
         self._modules: dict[str, Module] = {}
 
     def run(self) -> Run:
         plan, wanted = self._plan, self._plan.spec.benchmark
-        subjects = tuple(self._subject(cell) for cell in plan.cells)
+        subjects = tuple(self.subject(cell) for cell in plan.cells)
         keys = dict.fromkeys(key for each in subjects for key in each.cell.evidence)
-        by_key = {job.key: job for job in self._jobs.values()}
+        by_key = {job.key: job for job in self.jobs.values()}
         jobs = {key: by_key[key] for key in keys}
-        environments, paths = self._realised(jobs.values())
+        labels = {name: _labels(values) for name, values in plan.axes.items()}
+        return replace(
+            self.head(jobs.values()),
+            cells=tuple(subject.cell for subject in subjects),
+            jobs=jobs,
+            times=times_of(subjects, plan.baseline, plan.apart, wanted.rounds, wanted.passes)
+            if plan.spec.timed
+            else (),
+            modules=tuple(self._modules.values()),
+            compiled_again=recompiled_of(subjects, labels, self._differ),
+        )
+
+    def head(self, jobs: Iterable[FinishedJob]) -> Run:
+        """The run without its cells: with the environments of these jobs, and what was found so far."""
+        plan = self._plan
+        environments, paths = self._realised(jobs)
         last, *others = dict.fromkeys(last_stage(plan.spec.stages, stage) for stage in plan.spec.stages)
         return Run(
             source=f"the store's {plan.spec.name}",
@@ -87,21 +102,13 @@ class Judge:
             baseline=plan.baseline,
             tolerance={dtype: each.rtol for dtype, each in plan.spec.tolerance.items()},
             allowed={dtype: each.words for dtype, each in plan.spec.tolerance.items()},
-            cells=tuple(subject.cell for subject in subjects),
-            jobs=jobs,
+            cells=(),
             environments=environments,
             store_paths=paths,
             signatures=self._steps,
-            times=times_of(subjects, plan.baseline, plan.apart, wanted.rounds, wanted.passes)
-            if plan.spec.timed
-            else (),
-            modules=tuple(self._modules.values()),
-            compiled_again=recompiled_of(
-                subjects, {name: _labels(values) for name, values in plan.axes.items()}, self._differ
-            ),
         )
 
-    def _subject(self, cell: PlannedCell) -> Subject:
+    def subject(self, cell: PlannedCell) -> Subject:
         told = Cell(axes=cell.labels, outcome=Outcome.EXCLUDED, reason=cell.excluded, included=cell.note)
         if cell.excluded:
             return Subject(cell=replace(told, reproduce=_reproduce(self._plan, cell, ())))
@@ -182,11 +189,11 @@ class Judge:
             )
 
     def _job(self, index: int, result: JobResult) -> FinishedJob:
-        if index not in self._jobs:
+        if index not in self.jobs:
             node, end = self._plan.nodes[index], result.end
             made = {each.name: each.digest for each in result.outputs}
             measured = node.kind.measure(made, end.log, self._read) if result.outcome is Outcome.PASSED else {}
-            self._jobs[index] = FinishedJob(
+            self.jobs[index] = FinishedJob(
                 key=result.key,
                 stage=result.stage,
                 outcome=result.outcome,
@@ -209,7 +216,7 @@ class Judge:
                 measurements=measured,
                 attempts=tuple(map(_attempt, result.attempts)),
             )
-        return self._jobs[index]
+        return self.jobs[index]
 
     def _repeat(self, index: int) -> Repeat:
         node, state = self._plan.nodes[index], self._states[index]
@@ -256,16 +263,16 @@ class Judge:
         outputs = tuple(artifacts[name] for name in matching(artifacts, OUTPUT))
         expected = tuple(artifacts[name] for name in matching(artifacts, EXPECTED))
         key = (outputs, expected)
-        if key not in self._compared:
+        if key not in self.compared:
             size = self._size or (lambda _: 0)
             refused = far_larger([size(digest) for digest in outputs], [size(digest) for digest in expected])
-            self._compared[key] = refused or compare_outputs(
+            self.compared[key] = refused or compare_outputs(
                 [self._read(digest) for digest in outputs],
                 [self._read(digest) for digest in expected],
                 self._plan.spec.tolerance,
                 read_dtypes(self._read(record)) if (record := record_of(artifacts)) else (),
             )
-        return self._compared[key]
+        return self.compared[key]
 
     def _movement(self, artifacts: Mapping[str, str]) -> Movement | None:
         """What the front end of a cell says of its reference; None where it has none, or the reference was given."""

@@ -18,9 +18,10 @@ from matrix.artifacts.json_reader import JsonFault, read_json
 from matrix.core.disk import atomic_write
 from matrix.core.errors import NoAnswer, ResultsFault
 from matrix.core.versions import did_you_mean
-from matrix.results.files import parse_run, read_run, run_json
+from matrix.results.files import parse_run, read_run
 from matrix.results.kept.columns import pack, unpack
 from matrix.results.run import Run
+from matrix.results.written.json_text import run_json
 
 ARCHIVE_FORMAT = 1
 """Of the columns. The run inside has the format of results, and is migrated like any other."""

@@ -14,6 +14,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from matrix.core.errors import EngineMissing, PoolGone
@@ -175,21 +176,17 @@ class PoolExecutor:
         beside = [batch for batch in self._batches.values() if batch.machine == machine]
         if any(batch.alone for batch in beside):
             return
-        refused = self._roster.refused_by(worker)
-        works = self._waiting.take_batch(
-            workers=len(self._roster.workers),
-            idle=idle,
-            here=self._roster.here(worker),
-            elsewhere=self._roster.elsewhere(worker),
-            refused=refused,
-            takes=lambda work: self._roster.may_take(worker, work),
-        )
+        known = self._roster.known_to(worker)
+        wanted = [] if ahead else [request for request in self._wanted if self._needed(request)]
+        making = any(batch.made for batch in self._batches.values())  # if nobody does, jobs would wait for it later
+        made = [] if making else choose_environments(wanted, known["refused"])
+        works: list[Work] = []
+        if not made:
+            takes, workers = partial(self._roster.may_take, worker), len(self._roster.workers)
+            works = self._waiting.take_batch(workers=workers, idle=idle, takes=takes, **known)
         if works and works[0].job.alone and beside:
             self._waiting.add(works[0])
-            return
-        wanted = [request for request in self._wanted if self._needed(request)]
-        made = [] if works or ahead else choose_environments(wanted, refused)
-        if works or made:
+        elif works or (made := made or choose_environments(wanted, known["refused"])):
             self._start(worker, works, made)
 
     def _wait_for_workers(self) -> None:

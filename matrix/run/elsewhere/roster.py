@@ -44,16 +44,12 @@ class Roster(Generic[Said]):
         """What is said of an environment now holds for all workers."""
         self._refused.pop(request, None)
 
-    def here(self, worker: str) -> set[EnvironmentRequest]:
-        """The environments that a worker has."""
-        return self._has[worker]
-
-    def elsewhere(self, worker: str) -> set[EnvironmentRequest]:
-        """The environments that other workers have, or had."""
-        return {request for other, requests in self._has.items() if other != worker for request in requests}
-
-    def refused_by(self, worker: str) -> set[EnvironmentRequest]:
-        return {request for request, said in self._refused.items() if worker in said}
+    def known_to(self, worker: str) -> dict[str, set[EnvironmentRequest]]:
+        """The environments that a worker has (`here`), that other workers have or had (`elsewhere`), and that it has
+        refused."""
+        others = {request for other, requests in self._has.items() if other != worker for request in requests}
+        refused = {request for request, said in self._refused.items() if worker in said}
+        return {"here": self._has[worker], "elsewhere": others, "refused": refused}
 
     def may_take(self, worker: str, work: Work) -> bool:
         facts = self.workers[worker]

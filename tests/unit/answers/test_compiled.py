@@ -16,10 +16,11 @@ from matrix.answers.compiled import module_lines
 from matrix.answers.differences import release_pairs, run_pairs
 from matrix.cli.main import main
 from matrix.core.records import Outcome
-from matrix.results.files import read_run, run_json
+from matrix.results.files import read_run
 from matrix.results.formats import as_csv, as_table
 from matrix.results.run import Cell, Run
 from matrix.results.weights import STATISTIC_NAMES
+from matrix.results.written.json_text import run_json
 
 COST = Path(__file__).parents[3] / "results" / "cost.json"
 ZERO = dict.fromkeys(STATISTIC_NAMES, 0)

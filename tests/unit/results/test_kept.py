@@ -14,10 +14,11 @@ from hypothesis import strategies as some
 from matrix.cli.main import main
 from matrix.core.errors import NoAnswer, ResultsFault
 from matrix.core.records import Outcome
-from matrix.results.files import read_run, run_json
+from matrix.results.files import read_run
 from matrix.results.kept.archive import find_kept, keep_run, kept_runs, read_dated, read_kept
 from matrix.results.kept.columns import pack, unpack
 from matrix.results.run import Run
+from matrix.results.written.json_text import run_json
 
 RESULTS = Path(__file__).parents[3] / "results"
 DOCUMENTS = some.recursive(
