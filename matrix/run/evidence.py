@@ -48,7 +48,7 @@ def replay(plan: Plan, store: Store, engine: Engine, *, again: Callable[[JobResu
         if node.request not in digests:
             schedule.park(node)
             continue
-        above = [result for index in node.above if (result := schedule.states[index].result)]
+        above = [made for index in node.above if (made := schedule.states[index].result)]
         result = found_result(node, schedule.artifacts(node), above, store, digests[node.request])
         if result is not None and not again(result):
             schedule.finish(node.index, result)

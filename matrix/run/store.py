@@ -107,8 +107,7 @@ class Store(Blobs):
         return result if all(self.stands(artifact) for artifact in result.outputs) else None
 
     def result_of(self, job: Job) -> JobResult | None:
-        """As `result`, and it says itself that it is of this job: under its key another machine may have put
-        anything."""
+        """As `result`, if it says itself that it is of this job: another machine may have put anything under its key."""
         return self._if_of(job, self.result(job.key))
 
     def arrived(self, job: Job) -> JobResult | None:

@@ -18,8 +18,8 @@ from matrix.results.written.json_text import json_fields
 
 Judged: TypeAlias = Iterable[tuple[Cell, tuple[FinishedJob, ...]]]
 """Cells in their order, each with its jobs."""
-AT_ONCE = 1000
-PIECE = 1 << 16
+CELLS_AT_ONCE = 1000
+COPIED_AT_ONCE = 1 << 16
 
 
 def csv_pieces(judged: Judged, head: Callable[[], Run]) -> Iterator[str]:
@@ -34,7 +34,7 @@ def json_pieces(judged: Judged, head: Callable[[], Run]) -> Iterator[str]:
     with _temporary() as cells, _temporary() as jobs:
         known: set[bytes] = set()
         rows = iter(judged)
-        while some := tuple(itertools.islice(rows, AT_ONCE)):
+        while some := tuple(itertools.islice(rows, CELLS_AT_ONCE)):
             counts.update(cell.outcome for cell, _ in some)
             new = {job.key: job for _, found in some for job in found if _digest(job) not in known}
             known.update(map(_digest, new.values()))
@@ -68,7 +68,7 @@ def _append(file: IO[str], text: str) -> None:
 def _all_of(file: IO[str], brackets: str) -> Iterator[str]:
     file.seek(0)
     yield f"{brackets[0]}\n"
-    while piece := file.read(PIECE):
+    while piece := file.read(COPIED_AT_ONCE):
         yield piece
     yield f"\n {brackets[-1]}"
 
