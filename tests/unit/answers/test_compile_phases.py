@@ -18,13 +18,8 @@ from matrix.answers.compiling.phases import (
     phases_lines,
 )
 from matrix.answers.compiling.published import phase_change_lines
-<<<<<<< HEAD
 from matrix.answers.differences import release_pairs, run_pairs
-from matrix.results.files import parse_run, run_json
-=======
-from matrix.answers.differences import release_pairs
 from matrix.results.files import parse_run
->>>>>>> f60a058 (Tables of 200,000 cells and more are written cell by cell; somebody always makes the next environment)
 from matrix.results.measured.compiles import SecondsSpread, beyond_noise, phase_times
 from matrix.results.written.json_text import run_json
 
