@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matrix.core.errors import BlobDamaged
-from matrix.core.records import DEFAULT_ENGINE, AxisValue, JobEnd, JobResult, Outcome
+from matrix.core.records import AxisValue, JobEnd, JobResult, Outcome
 from matrix.core.store_paths import STORE_PATHS, StorePath
-from matrix.plan.axes import NONE, ordered_axes
+from matrix.plan.axes import ordered_axes
 from matrix.plan.backends.backend import EXPECTED, OUTPUT, matching
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
@@ -24,6 +23,7 @@ from matrix.results.run import Cell, CellTable, File, FinishedJob, RealisedEnvir
 from matrix.results.signatures import Signature, signature_of
 from matrix.results.speed import DifferingClasses, Repeat, Subject, recompiled_of, times_of
 from matrix.results.weights import LEAKS
+from matrix.run.stored.reproducing import reproduce_command
 
 if TYPE_CHECKING:
     from matrix.artifacts.vmfb_audit import VmfbAudit
@@ -111,7 +111,7 @@ class Judge:
     def subject(self, cell: PlannedCell) -> Subject:
         told = Cell(axes=cell.labels, outcome=Outcome.EXCLUDED, reason=cell.excluded, included=cell.note)
         if cell.excluded:
-            return Subject(cell=replace(told, reproduce=_reproduce(self._plan, cell, ())))
+            return Subject(cell=replace(told, reproduce=reproduce_command(self._plan, cell, ())))
         artifacts: dict[str, str] = {}
         jobs: list[FinishedJob] = []
         outcome, stage, reason = Outcome.UNTESTED, "", "planned, not run yet"
@@ -142,7 +142,7 @@ class Judge:
             stage=stage,
             jobs=tuple(job.key for job in jobs),
             beside=tuple(each.job.key for each in repeats if each.job and not each.round and not each.again),
-            reproduce=_reproduce(self._plan, cell, jobs),
+            reproduce=reproduce_command(self._plan, cell, jobs),
             reason=without_folders(reason),
             comparison=comparison,
             movement=movement,
@@ -319,20 +319,6 @@ def _axis(plan: Plan, name: str) -> RunAxis:
         tied=plan.spec.ties.get(name, ""),
         exporter=own and any(part.packages for value in values for part in value.parts.values()),
     )
-
-
-def _reproduce(plan: Plan, cell: PlannedCell, jobs: Sequence[FinishedJob]) -> str:
-    """The command that measures the cell again, on any machine with this project."""
-    labels = cell.labels
-    only = " ".join(
-        f"--only {axis}={labels[axis]}"
-        for axis, values in plan.axes.items()
-        if labels[axis] != NONE
-        and (len(values) > 1 or labels[axis] != values[0].label)  # the latter: added by an [[include]]
-    )
-    options = shlex.join(plan.spec.options)
-    engine = next((f"--engine {job.engine}" for job in jobs if job.engine != DEFAULT_ENGINE), "")
-    return " ".join(f"python -m matrix run {shlex.quote(plan.spec.source)} {options} {only} {engine}".split())
 
 
 def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:

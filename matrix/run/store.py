@@ -107,7 +107,7 @@ class Store(Blobs):
         return result if all(self.stands(artifact) for artifact in result.outputs) else None
 
     def result_of(self, job: Job) -> JobResult | None:
-        """As `result`, if it says itself that it is of this job: another machine may have put anything under its key."""
+        """As `result`, if it says itself that it is of this job: another machine may have put anything there."""
         return self._if_of(job, self.result(job.key))
 
     def arrived(self, job: Job) -> JobResult | None:

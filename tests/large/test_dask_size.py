@@ -23,9 +23,7 @@ from matrix.run.runner import Runner
 from matrix.run.store import Store
 
 SPEC = '[axes]\ncompiler = ["2.9.0", "3.0.0", "3.7.0"]\nruntime = ["3.7.0"]\n'
-LEVELS = int(os.environ.get("IREE_MATRIX_DASK_LEVELS", "16667"))
-WORKERS = int(os.environ.get("IREE_MATRIX_DASK_WORKERS", "96"))
-PROCESSES = 2
+LEVELS, WORKERS, PROCESSES = 16_667, 48, 2
 BUSY_PART, MEBIBYTES = 0.95, 2048
 
 

@@ -19,7 +19,7 @@ from matrix.results.written.json_text import json_fields
 Judged: TypeAlias = Iterable[tuple[Cell, tuple[FinishedJob, ...]]]
 """Cells in their order, each with its jobs."""
 CELLS_AT_ONCE = 1000
-COPIED_AT_ONCE = 1 << 16
+CHARACTERS_AT_ONCE = 1 << 16
 
 
 def csv_pieces(judged: Judged, head: Callable[[], Run]) -> Iterator[str]:
@@ -68,7 +68,7 @@ def _append(file: IO[str], text: str) -> None:
 def _all_of(file: IO[str], brackets: str) -> Iterator[str]:
     file.seek(0)
     yield f"{brackets[0]}\n"
-    while piece := file.read(COPIED_AT_ONCE):
+    while piece := file.read(CHARACTERS_AT_ONCE):
         yield piece
     yield f"\n {brackets[-1]}"
 

@@ -17,7 +17,7 @@ from matrix.run.store import Store
 LARGE = 200_000
 """Cells from which on they are judged so. What is said of all of them together is left out then."""
 
-MOST_COMPARED = 10_000
+MOST_REMEMBERED = 10_000
 """Comparisons of outputs that are kept for the cells that follow."""
 
 
@@ -102,7 +102,7 @@ class OneByOne:
             for node in cell.nodes:
                 if node not in self._states.shared:
                     self._judge.jobs.pop(node, None)
-            if len(self._judge.compared) > MOST_COMPARED:
+            if len(self._judge.compared) > MOST_REMEMBERED:
                 self._judge.compared.clear()
             self._environments |= {job.environment: job for job in jobs}
             yield judged, jobs

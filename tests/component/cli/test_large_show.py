@@ -60,7 +60,7 @@ def shown(spec: Path, form: str, name: str) -> str:
 def test_it_is_the_same_table(large, monkeypatch, capsys, at_once):
     whole = {form: shown(large, form, f"whole.{form}") for form in ("csv", "json")}
     monkeypatch.setattr(one_by_one, "LARGE", 0)
-    monkeypatch.setattr(one_by_one, "MOST_COMPARED", 0)
+    monkeypatch.setattr(one_by_one, "MOST_REMEMBERED", 0)
     monkeypatch.setattr(pieces, "CELLS_AT_ONCE", at_once)
     assert shown(large, "csv", "pieces.csv") == whole["csv"]
     found, expected = json.loads(shown(large, "json", "pieces.json")), json.loads(whole["json"])
