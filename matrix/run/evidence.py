@@ -62,8 +62,8 @@ def found_result(
     had several environments for a request, and have gone on from other bytes: the first combination counts that has a
     result."""
     variants = [artifacts]
-    for result in above:
-        for other in store.alternatives(result.key):
+    for made in above:
+        for other in store.alternatives(made.key):
             variants.append({**artifacts, **{artifact.name: artifact.digest for artifact in other.outputs}})
     for variant, environment in itertools.product(variants, environments):
         job = make_job(node, environment=environment, artifacts=variant)
