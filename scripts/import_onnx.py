@@ -18,6 +18,9 @@ import onnx
 from iree.compiler.tools.import_onnx import __main__ as importer
 from onnx.reference import ReferenceEvaluator
 
+sys.path.insert(0, "")  # the job's folder: this file is a link there, and Python looks beside what it leads to
+from other_inputs import changed, moved_rows
+
 FORMAT = 2
 MODEL = "model.onnx"
 
@@ -71,51 +74,10 @@ def refer(model: onnx.ModelProto) -> dict[str, object]:
         numpy.save(f"expected_{number}.npy", output)
     try:
         others = ReferenceEvaluator(model).run(None, {name: changed(array) for name, array in given.items()})
-        moved = [distance(output, numpy.asarray(others[number])) for number, output in enumerate(outputs)]
+        rows = moved_rows(outputs, others)
     except Exception as error:  # noqa: BLE001 - other inputs may not be ones that it takes
         return {"reference": "onnx.reference", "unmoved": f"{type(error).__name__}: {error}"}
-    rows = [
-        {
-            "name": f"expected_{number}.npy",
-            "dtype": str(output.dtype),
-            "shape": list(output.shape),
-            "moved": moved[number],
-        }
-        for number, output in enumerate(outputs)
-    ]
     return {"reference": "onnx.reference", "outputs": rows}
-
-
-def changed(array: numpy.ndarray) -> numpy.ndarray:
-    """Other values of the range of these, as `export.py` makes them of an input."""
-    if array.dtype.kind not in "iufc" or not array.size:
-        return array
-    if array.dtype.kind in "fc":
-        draw = numpy.random.default_rng(2)
-        part = draw.random(array.shape)
-        if not array.any():
-            return part.astype(array.dtype)
-        return (draw.permutation(array.flatten()).reshape(array.shape) * (part / 2 + 0.5)).astype(array.dtype)
-    low, high = array.min(), array.max()
-    if low < high:
-        return low + high - array
-    return array // 2 if low else numpy.ones_like(array)
-
-
-def distance(one: numpy.ndarray, other: numpy.ndarray) -> float:
-    """The largest |other - one| / max |one|, 0 to 1. Raises ValueError where the other holds NaN."""
-    if one.shape != other.shape:
-        return 1.0
-    wide = "complex128" if one.dtype.kind == "c" else "float64"
-    with numpy.errstate(all="ignore"):
-        first, second = numpy.asarray(one.astype(wide)), numpy.asarray(other.astype(wide))
-        if numpy.isnan(second).any():
-            raise ValueError("the model gives NaN on other inputs")
-        most = numpy.where(one == other, 0.0, numpy.abs(second - first)).max(initial=0.0)
-        scale = numpy.abs(first[numpy.isfinite(first)]).max(initial=0.0)
-    if not scale or not numpy.isfinite(most):
-        return 1.0 if most else 0.0
-    return float(f"{min(1.0, most / scale):.2g}")
 
 
 def loaded(number: int) -> numpy.ndarray | None:

@@ -166,7 +166,8 @@ def add_choice(command: argparse.ArgumentParser, *, model: bool = True) -> None:
 
 
 def _add_own(group: argparse._ArgumentGroup, *, model: bool) -> None:
-    forms = "a shipped model, or a .py, .mlir, .onnx or .vmfb (a stranger's: with --engine docker); may be repeated"
+    forms = "a shipped model, or a .py, .mlir, .onnx, .tflite or .vmfb (a stranger's: with --engine docker); may be "
+    forms += "repeated"
     if model:
         group.add_argument("--model", action="append", default=[], help=forms)
     for name, what in (("inputs", "an input"), ("expected", "an expected output")):

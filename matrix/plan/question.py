@@ -15,7 +15,7 @@ from matrix.core.versions import releases_first
 from matrix.plan.axes import ordered_axes
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.covering.cover import Cover
-from matrix.plan.spec import Spec
+from matrix.plan.spec import Spec, with_optional
 from matrix.plan.stages import is_file
 from matrix.plan.user_inputs import (
     UserModel,
@@ -114,7 +114,8 @@ def question_from(text: str) -> tuple[Question, str]:
 
 def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
     """The spec of the question. `shipped` are names of models. Raises UsageError, ModelUnusable."""
-    if strange := question.axes.keys() - spec.axes.keys():
+    optional = {axis.name for backend in spec.backends for axis in backend.axes if axis.optional}
+    if strange := question.axes.keys() - spec.axes.keys() - optional:
         raise UsageError(
             f"--{min(strange)}: {spec.source} has no such axis, expected one of {', '.join(spec.axes)}",
             tip="`backend` in the spec's [axes] says whose axes it has",
@@ -122,6 +123,7 @@ def ask(spec: Spec, question: Question, *, shipped: Collection[str]) -> Spec:
     axes = {**spec.axes, **question.axes}
     own = _own_models(spec, question, shipped)
     _refuse_alone(question, own)
+    axes = with_optional(axes, spec.backends, own.values())
     if question.models:
         names = {model.path: name for name, model in own.items()}
         axes["model"] = tuple(names.get(_absolute(word), word) for word in question.models)
@@ -170,7 +172,7 @@ def _refuse_alone(question: Question, own: Mapping[str, UserModel]) -> None:
         word, read = next((f"--{word}", read) for word, read in _of_files(question) if read)
         raise UsageError(
             f"{word}: read {read!r}, expected a model that is a file beside it, and there is none",
-            tip="name one: --model my.mlir, my.onnx or my.vmfb; a Python file has inputs() of its own",
+            tip="name one: --model my.mlir, my.onnx, my.tflite or my.vmfb; a Python file has inputs() of its own",
         )
     exported = [model for model in own.values() if model.form == "file"]
     if not exported and (question.parameters or question.strict):

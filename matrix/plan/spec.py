@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -119,7 +119,7 @@ class Spec:
     @property
     def axis_rows(self) -> dict[str, Axis]:
         """The axes of its backends, and the axis that chooses among them if it names some."""
-        rows = {axis.name: axis for backend in self.backends for axis in backend.axes}
+        rows = {axis.name: axis for backend in self.backends for axis in backend.axes if axis.name in self.axes}
         return {BACKEND_AXIS.name: BACKEND_AXIS, **rows} if BACKEND_AXIS.name in self.axes else rows
 
     @property
@@ -160,6 +160,8 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
     flagged = [kind.name for backend in meant for kind in backend.stages if kind.flags]
     own = read_own_axes(top, (BACKEND_AXIS.name, *rows), flagged)
     axes, ties = _axes(top, rows, own)
+    models = read_models(top)
+    axes = with_optional(axes, meant, models.values())
     names = tuple(axes)
     stages = _stages(top, meant)
     spec = Spec(
@@ -177,7 +179,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
         cover=read_cover(top),
         limits=_limits(top),
         tolerance=read_tolerance(top),
-        models=read_models(top),
+        models=models,
         toolchains=read_user_toolchains(top, taken=KEYWORDS),
         find_links=top.texts("find_links"),
         indexes=top.texts("index"),
@@ -233,7 +235,8 @@ def _axes(
         if key not in defaults and key != BACKEND_AXIS.name:
             meant = f"; did you mean {key[:-1]!r}?" if key[:-1] in defaults else did_you_mean(key, defaults)
             table.fault(key, f"unknown axis {key!r}, expected one of {', '.join(defaults)}{meant}")
-    names = (*([BACKEND_AXIS.name] if BACKEND_AXIS.name in table.content else []), *defaults)
+    named = (name for name in defaults if name in table.content or name in own or not rows[name].optional)
+    names = (*([BACKEND_AXIS.name] if BACKEND_AXIS.name in table.content else []), *named)
     axes = {name: table.texts(name, defaults.get(name, ())) for name in names}
     read = {name: terms[0][1:].strip() for name, terms in axes.items() if len(terms) == 1 and _is_tie(terms[0])}
     ties = {}
@@ -248,6 +251,20 @@ def _axes(
         elif any(_is_tie(term) for term in terms):
             table.fault(name, f"read {list(terms)!r}, expected a tie ('= axis') alone, or selectors")
     return {name: () if name in ties else terms for name, terms in axes.items()}, ties
+
+
+def with_optional(
+    axes: Mapping[str, tuple[str, ...]], backends: Sequence[Backend], models: Iterable[UserModel]
+) -> dict[str, tuple[str, ...]]:
+    """The selectors with those of the optional axes that one of the models reaches."""
+    forms = {model.form for model in models}
+    added = {
+        axis.name: axis.default
+        for backend in backends
+        for axis in backend.axes
+        if axis.optional and any(backend.reaches(axis.name, form) for form in forms)
+    }
+    return {**added, **axes}
 
 
 def _is_tie(term: str) -> bool:

@@ -26,7 +26,7 @@ def lock(kind: str, pins: Mapping[str, str], *, refusal: str = "") -> Lock:
     return Lock(name=name, path=Path(f"{name}.txt"), digest=name, pins=tuple(pins.items()), refusal=refusal)
 
 
-PROGRAMS_OF_STAGES = ("export.py", "import_onnx.py", "static_library.c", "steps.py", "phases.py")
+PROGRAMS_OF_STAGES = ("export.py", "import_onnx.py", "other_inputs.py", "static_library.c", "steps.py", "phases.py")
 
 
 def catalogue(machine: str = "x86_64") -> Catalogue:

@@ -70,7 +70,7 @@ def make_onnx(importer: Path, path: Path, opset: int) -> Path:
 
 
 def test_the_documents_have_a_line_for_each_form():
-    for form in (".mlir", ".onnx", ".py", ".vmfb", "--runtime"):
+    for form in (".mlir", ".onnx", ".py", ".tflite", ".vmfb", "--runtime"):
         assert any(form in words for words in OWN_LINES), form
 
 

@@ -179,6 +179,8 @@ class Axis:
     """A value that begins with a dash is literal flags for this stage."""
     built: bool = False
     """A build from source can replace a release, too."""
+    optional: bool = False
+    """It is an axis of a spec only where the spec names it, or where a model goes through a stage of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +263,11 @@ class Backend:
     """The keys of a target's table for this backend,"""
     target_flags: Callable[[Table], Mapping[Stage, tuple[str, ...]]] = lambda _: {}
     """and the flags of each stage that they set."""
+
+    def reaches(self, axis: str, form: str) -> bool:
+        """Whether a model of a form goes through a stage that depends on an axis."""
+        around = self.around(form)
+        return any(axis in kind.axes for kind in self.stages if kind.name not in around)
 
     def around(self, form: str) -> frozenset[Stage]:
         """The stages that a model of a form skips: all of them, if none takes it."""

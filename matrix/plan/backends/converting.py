@@ -25,7 +25,7 @@ class ConvertedChain:
     """`stages` are the names of conversion, run and benchmark; `environments` those of the converter and the runtime,
     `axes` theirs, `scripts` too. `made` are the files that the conversion writes, the one that is opened first; `given`
     is the stages' name for a file that a user brings in its place. `profiled` is the stage that times each operation,
-    and its script, of a runtime that has a profiler."""
+    and its script, of a runtime that has a profiler. `chosen` are further axes of the conversion."""
 
     stages: tuple[Stage, Stage, Stage]
     environments: tuple[str, str]
@@ -34,6 +34,7 @@ class ConvertedChain:
     made: tuple[str, ...]
     given: str
     profiled: tuple[Stage, str] | None = None
+    chosen: tuple[str, ...] = ()
 
     def kinds(self) -> tuple[StageKind, ...]:
         timed = (self._profile(*self.profiled),) if self.profiled else ()
@@ -46,7 +47,7 @@ class ConvertedChain:
             inputs=(),
             outputs=(*self.made, _RECORD, INPUT, EXPECTED),
             needed=(*self.made, _RECORD, EXPECTED),
-            axes=(PYTHON_AXIS.name, self.axes[0]),
+            axes=(PYTHON_AXIS.name, self.axes[0], *self.chosen),
             extended=True,
             command=lambda _: (self.scripts[0],),
             script=self.scripts[0],

@@ -159,7 +159,7 @@ def test_weights_beside_an_onnx_go_along_under_their_own_name(tmp_path):
     imported = plan.nodes[0]
     digests = {name: digest for name, _, digest in imported.given}
     job = make_job(imported, environment="e", artifacts=digests)
-    assert [name for name, _ in job.inputs] == ["import_onnx.py", "model.onnx", "m.onnx.data"]
+    assert [name for name, _ in job.inputs] == ["import_onnx.py", "other_inputs.py", "model.onnx", "m.onnx.data"]
     assert digests["m.onnx.data"] == hashlib.sha256(b"12345678").hexdigest()
 
 

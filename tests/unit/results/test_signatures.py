@@ -385,6 +385,29 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         {"operation": "this"},
     ),
     (
+        "tosa-version",
+        "#tosa.nan_mode<PROPAGATE>:1:7: error: unknown attribute `nan_mode` in dialect `tosa`\n"
+        "#tosa.nan_mode<PROPAGATE>:1:7: note: in bytecode version 6 produced by: MLIR23.0.0git\n",
+        {"attribute": "nan_mode"},
+    ),
+    (
+        "tosa-version",
+        "!tosa.shape<2>:1:7: error: dialect 'tosa' provides no type parsing hook",
+        {"dialect": "tosa"},
+    ),
+    (
+        "tosa-version",
+        "module.mlir:0:0: error: expected mlir::tosa::ConvOpQuantizationAttr, but got: loc(unknown)\n"
+        "module.mlir:0:0: note: in bytecode version 6 produced by: MLIR23.0.0git\n",
+        {"wanted": "tosa::ConvOpQuantizationAttr"},
+    ),
+    (
+        "tosa-version",
+        'module.mlir:0:0: error: expected mlir::StringAttr, but got: loc("model.tflite":0:0)\n'
+        "module.mlir:0:0: note: in bytecode version 6 produced by: MLIR22.0.0git\n",
+        {"wanted": "StringAttr"},
+    ),
+    (
         "legalization",
         "module.mlir:1:89: error: failed to legalize operation 'torch.operator' that was explicitly marked illegal: "
         '%0 = "torch.operator"(%arg0) <{name = "torch.aten.nonesuch"}>',
@@ -553,6 +576,18 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         "onnx.onnx_cpp2py_export.checker.ValidationError: The model does not have an ir_version set properly.",
         {"empty": "The model does not have an ir_version set properly"},
     ),
+    (
+        "bytecode-form",
+        "module.mlir:0:0: error: invalid Attribute index: 63\n"
+        "module.mlir:0:0: note: in bytecode version 6 produced by: MLIR23.0.0git\n",
+        {"text": "invalid Attribute index: 63"},
+    ),
+    (
+        "bytecode-form",
+        "module.mlir:0:0: error: attempting to parse a byte at the end of the bytecode\n",
+        {"text": "attempting to parse a byte at the end of the bytecode"},
+    ),
+    ("tflite-damaged", 'loc("model.tflite":0:0): error: couldn\'t parse flatbuffer', {}),
     ("module-empty", "e.mlir:0:0: error: outer module does not contain a vm.module op", {}),
     (
         "file-missing",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from matrix.plan.backends.backend import EnvironmentCost, EnvironmentKind
 
 TORCH, TURBINE, COMPILER, RUNTIME, FLAGS = "torch", "turbine", "compiler", "runtime", "flags"
+TOSA = "tosa"
+"""The axis of the importer of a .tflite."""
 
 COMPILER_PACKAGE, RUNTIME_PACKAGE, TURBINE_PACKAGE = "iree-base-compiler", "iree-base-runtime", "iree-turbine"
+TOSA_PACKAGE = "tosa-converter-for-tflite"
 
 ENVIRONMENTS = (
     EnvironmentKind(
@@ -30,6 +33,11 @@ ENVIRONMENTS = (
         follows=COMPILER,
         extra="[onnx]",
         cost=EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
+    ),
+    EnvironmentKind(
+        name="tosa-importer",
+        axes=(TOSA,),
+        cost=EnvironmentCost(download_bytes=100_000_000, disk_bytes=350_000_000, seconds=2.5),
     ),
     EnvironmentKind(
         name=COMPILER,

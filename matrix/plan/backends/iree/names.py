@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from matrix.plan.backends.backend import Given
 
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
+TOSA_IMPORT = "tosa-import"
+"""Of a .tflite."""
 ARCHIVE_RUNTIME, FIRMWARE = "archive-runtime", "firmware"
 """Of a runtime without an operating system."""
 RUN, COUNT, PROFILE, DISPATCH_TIMES, BENCHMARK = "run", "count", "profile", "dispatch_times", "benchmark"
@@ -17,6 +19,7 @@ CUT, INTERPRET = "cut", "interpret"
 PHASES, PASSES = "phases", "pass-times"
 
 MLIR, VMFB, ONNX, PARAMETERS = "module.mlir", "module.vmfb", "model.onnx", "parameters.irpa"
+TFLITE = "model.tflite"
 FLOAT64 = "float64.json"
 """An export leaves it where inputs or outputs are float64."""
 KEEP_FLOAT64 = "--iree-input-demote-f64-to-f32"

@@ -15,6 +15,8 @@ from matrix.plan.backends.iree.environments import (
     FLAGS,
     RUNTIME,
     RUNTIME_PACKAGE,
+    TOSA,
+    TOSA_PACKAGE,
     TURBINE,
     TURBINE_PACKAGE,
 )
@@ -33,6 +35,8 @@ from matrix.plan.backends.iree.names import (
     PASSES,
     PHASES,
     RUN,
+    TFLITE,
+    TOSA_IMPORT,
     VMFB,
 )
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, RUNNER
@@ -59,6 +63,15 @@ AXES = (
         released=True,
         value=values.release_values(TURBINE, EXPORT),
         help="3.9.0, '>=3.5', all",
+    ),
+    Axis(
+        name=TOSA,
+        plural="releases of tosa-converter-for-tflite",
+        package=TOSA_PACKAGE,
+        released=True,
+        value=values.release_values(TOSA, TOSA_IMPORT),
+        help="2026.2.0, all: the importer of a .tflite",
+        optional=True,
     ),
     Axis(
         name=COMPILER,
@@ -105,14 +118,17 @@ AXES = (
 )
 
 FORMS = (
-    ModelForm(name="file", suffixes=(".py",), around=frozenset({IMPORT})),
-    ModelForm(name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=frozenset({EXPORT, IMPORT})),
-    ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=frozenset({EXPORT})),
+    ModelForm(name="file", suffixes=(".py",), around=frozenset({IMPORT, TOSA_IMPORT})),
+    ModelForm(
+        name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=frozenset({EXPORT, IMPORT, TOSA_IMPORT})
+    ),
+    ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=frozenset({EXPORT, TOSA_IMPORT})),
+    ModelForm(name="tflite", suffixes=(".tflite",), artifact=TFLITE, around=frozenset({EXPORT, IMPORT})),
     ModelForm(
         name="vmfb",
         suffixes=(".vmfb",),
         artifact=VMFB,
-        around=frozenset({EXPORT, IMPORT, COMPILE, CUT, INTERPRET, PHASES, PASSES}),
+        around=frozenset({EXPORT, IMPORT, TOSA_IMPORT, COMPILE, CUT, INTERPRET, PHASES, PASSES}),
     ),
 )
 

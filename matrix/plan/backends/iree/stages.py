@@ -10,7 +10,7 @@ from matrix.core.records import Limits
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, StageKind
 from matrix.plan.backends.iree.compiles.phasing import PASSING, PHASING
 from matrix.plan.backends.iree.cutting import CUTTING, INTERPRETING
-from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TURBINE
+from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TOSA, TURBINE
 from matrix.plan.backends.iree.firmware import ARCHIVING, FIRMWARE_LINKING, MEMORY_FILE, read_memory
 from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILING, TIMING_DISPATCHES
 from matrix.plan.backends.iree.names import (
@@ -26,6 +26,8 @@ from matrix.plan.backends.iree.names import (
     PARAMETERS,
     RUN,
     STATISTICS,
+    TFLITE,
+    TOSA_IMPORT,
     TYPES,
     VMFB,
     compile_words,
@@ -40,14 +42,21 @@ if TYPE_CHECKING:
     from matrix.core.keys import Json
     from matrix.plan.backends.backend import Given
 
-IMPORTER = "import_onnx.py"
+IMPORTER, TFLITE_IMPORTER, OTHERS = "import_onnx.py", "import_tflite.py", "other_inputs.py"
 
 
 def _import(given: Given) -> tuple[str, ...]:
     opset = given.parameters.get("opset_version", "")
     raised = ("--opset-version", opset) if opset else ()
-    reference = () if given.named(EXPECTED) else ("--reference",)
-    return ("python", IMPORTER, ONNX, *raised, *reference)
+    return ("python", IMPORTER, ONNX, *raised, *_reference(given))
+
+
+def _import_tflite(given: Given) -> tuple[str, ...]:
+    return ("python", TFLITE_IMPORTER, TFLITE, *_reference(given))
+
+
+def _reference(given: Given) -> tuple[str, ...]:
+    return () if given.named(EXPECTED) else ("--reference",)
 
 
 def _link(given: Given) -> tuple[str, ...]:
@@ -93,7 +102,20 @@ STAGES = (
         needed=(MLIR, "import.json"),
         axes=(COMPILER,),
         command=_import,
-        programs=(IMPORTER,),
+        programs=(IMPORTER, OTHERS),
+        record="import.json",
+        comes_with=COMPILE,
+        typical_seconds=2.0,
+    ),
+    StageKind(
+        name=TOSA_IMPORT,
+        environment="tosa-importer",
+        inputs=(TFLITE, INPUT),
+        outputs=(MLIR, "import.json", INPUT, EXPECTED),
+        needed=(MLIR, "import.json"),
+        axes=(TOSA,),
+        command=_import_tflite,
+        programs=(TFLITE_IMPORTER, OTHERS),
         record="import.json",
         comes_with=COMPILE,
         typical_seconds=2.0,
@@ -107,7 +129,7 @@ STAGES = (
         axes=(COMPILER, FLAGS),
         flags=True,
         command=_compile,
-        after=(EXPORT, IMPORT),
+        after=(EXPORT, IMPORT, TOSA_IMPORT),
         repeatable=True,
         read=_statistics,
         reads=(STATISTICS,),
