@@ -160,8 +160,7 @@ def parse_spec(text: str, *, source: str, base: Path) -> Spec:
     flagged = [kind.name for backend in meant for kind in backend.stages if kind.flags]
     own = read_own_axes(top, (BACKEND_AXIS.name, *rows), flagged)
     axes, ties = _axes(top, rows, own)
-    models = read_models(top)
-    axes = with_optional(axes, meant, models.values())
+    axes = with_optional(axes, meant, (models := read_models(top)).values())
     names = tuple(axes)
     stages = _stages(top, meant)
     spec = Spec(
