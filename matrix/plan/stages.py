@@ -18,10 +18,10 @@ from matrix.plan.backends.iree.record import IREE
 from matrix.plan.backends.litert import LITERT
 from matrix.plan.backends.onnxruntime import ONNXRUNTIME
 from matrix.plan.backends.openvino import OPENVINO
-from matrix.plan.backends.pytorch import TORCH
+from matrix.plan.backends.pytorch import PYTORCH
 from matrix.plan.backends.shared import BARE
 
-BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT, OPENVINO, EXECUTORCH, TORCH)
+BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT, OPENVINO, EXECUTORCH, PYTORCH)
 """The result of `backends()`."""
 
 

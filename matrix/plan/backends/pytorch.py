@@ -83,7 +83,7 @@ def _model(model: Model) -> Mapping[Stage, Part]:
     return {_CONVERT: source_parts(model)} if model.form == "file" else {}
 
 
-TORCH = Backend(
+PYTORCH = Backend(
     name="torch",
     axes=_AXES,
     stages=_CHAIN.kinds(),

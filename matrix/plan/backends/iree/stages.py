@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from matrix.core.keys import Json
     from matrix.plan.backends.backend import Given
 
-IMPORTER, TFLITE_IMPORTER, OTHERS = "import_onnx.py", "import_tflite.py", "other_inputs.py"
+IMPORTER, TFLITE_IMPORTER, OTHER_INPUTS = "import_onnx.py", "import_tflite.py", "other_inputs.py"
 
 
 def _import(given: Given) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ STAGES = (
         needed=(MLIR, "import.json"),
         axes=(COMPILER,),
         command=_import,
-        programs=(IMPORTER, OTHERS),
+        programs=(IMPORTER, OTHER_INPUTS),
         record="import.json",
         comes_with=COMPILE,
         typical_seconds=2.0,
@@ -115,7 +115,7 @@ STAGES = (
         needed=(MLIR, "import.json"),
         axes=(TOSA,),
         command=_import_tflite,
-        programs=(TFLITE_IMPORTER, OTHERS),
+        programs=(TFLITE_IMPORTER, OTHER_INPUTS),
         record="import.json",
         comes_with=COMPILE,
         typical_seconds=2.0,
