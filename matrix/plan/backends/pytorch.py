@@ -64,7 +64,7 @@ _AXES = (
         known=lambda _spec, _catalogue: (_EAGER, _INDUCTOR),
         value=_mode,
         help="eager: operation by operation; inductor: compiled by AOTInductor, as torch.compile does",
-        default=(_EAGER, _INDUCTOR),
+        default=(_EAGER,),
     ),
     Axis(
         name=_RELEASE,

@@ -22,6 +22,7 @@ question = "Which releases of torch run what which of them made?"
 backend = "torch"
 model = "linear"
 torch = ["2.6.0", "2.15.0"]
+torch_mode = "all"
 torch_runtime = ["2.6.0", "2.9.1", "2.15.0"]
 """
 GIVEN = """
