@@ -77,7 +77,6 @@ def test_a_module_without_debug_information_has_a_message_and_no_number(store):
 @pytest.mark.parametrize(("words", "said"), [
     ("--strip-all", "read no debug information, expected the names of its dispatches"),
     ("--strip-debug", "read no debug information, expected the names of its dispatches"),
-    ("--compress-debug-sections=zlib", "expected DWARF 2 to 4 as iree-compile writes it"),
 ])  # fmt: skip
 @pytest.mark.parametrize("times", [(), ("--times",)])
 def test_a_module_that_its_linker_stripped_has_a_message_and_no_number(store, tmp_path, words, said, times):
