@@ -66,7 +66,7 @@ def with_own_releases(locks: LockIndex, spec: Spec) -> LockIndex:
         for (package, version), identity in sorted(found.items())
         if (package, version) not in known
         for kind in kinds
-        if package in {spec.axis_rows[axis].package for axis in kind.axes}
+        if package in {spec.axis_rows[axis].package for axis in kind.axes if axis in spec.axis_rows}
     ]
     return replace(locks, locks=(*locks.locks, *more))
 
