@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import good, matrix, new_store, own_copy, replace_tool
-from tracy_files import capture
+from command_line import good, matrix
 
 pytestmark = pytest.mark.real
 if os.uname().machine != "x86_64":
@@ -48,35 +47,6 @@ def test_what_cannot_be_timed_says_why_and_has_no_number(store):
     ran = matrix("profile", "linear", "--times", "--compiler", "3.13.0", stripped, "--store", store)
     assert ran.status != 0 and ran.out == ""
     assert "read no debug information, expected the names of its dispatches" in ran.err
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(("spoil", "said"), [
-    ('"{tool}" "$@" && truncate -s -100 "$2"', "it was cut off"),
-    ('"{tool}" "$@" && cp "{other}" "$2"', "read a capture of Tracy 0.12.0, expected 0.11.0 or 0.11.2"),
-    ('"{tool}" "$@" && rm "$2"', "traced_dispatches"),
-    ("exit 3", "iree-tracy-capture ended with exit status 3"),
-])  # fmt: skip
-def test_a_capture_that_cannot_be_read_is_named_and_has_no_number(store, tmp_path, spoil, said):
-    words = ("linear", "--times", "--compiler", "3.13.0")
-    timed(store, *words)
-    spoilt = new_store(tmp_path / "store", store)
-    environment = own_copy(spoilt, "runtime-3.13.0-py")
-    tool = next(environment.glob("lib/*/site-packages/iree/_runtime_libs_tracy/iree-tracy-capture"))
-    os.link(tool, tool.with_name("real-capture"))
-    (tmp_path / "other").write_bytes(capture([[("main$async_dispatch_0", [5])]] * 40, version=(0, 12, 0)))
-    script = spoil.format(tool=tool.with_name("real-capture"), other=tmp_path / "other")
-    replace_tool(environment, "iree-tracy-capture", script + "\n")
-    ran = matrix("profile", *words, "--store", spoilt, "--format", "json", timeout=1500)
-    assert ran.status != 0 and ran.out == ""
-    assert said in ran.err
-    document = json.loads(
-        matrix(
-            "show", "profile_timed", "--model", "linear", "--compiler", "3.13.0", "--store", spoilt, "--format", "json"
-        ).out
-    )
-    timing = [job for job in document["jobs"].values() if job["stage"] == "dispatch_times"]
-    assert all(job["outcome"] in ("infrastructure", "untested") and "measurements" not in job for job in timing)
 
 
 @pytest.mark.full
