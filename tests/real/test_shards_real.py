@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import RELEASES, ROOT, Ran, good, matrix, surroundings, write_spec
+from command_line import RELEASES, ROOT, Ran, good, matrix, surroundings, wait_for, write_spec
 from ruamel.yaml import YAML
 from sharded import changed
+from slurm_here import slurm
 
 pytestmark = pytest.mark.real
 
@@ -174,3 +175,23 @@ def test_the_steps_of_the_made_slurm_script_give_the_table_of_one_run(sharded, t
     assert "4 cells" in shell(f"bash {made} {shared}", tmp_path, {**env, "STEP": "table", "SLURM_JOB_ID": "9"})
     good("compare", whole, shared / "run.json")
     assert not list((tmp_path / "machine").glob("iree-matrix-*"))
+
+
+@pytest.mark.full
+def test_slurm_itself_carries_out_the_made_script(sharded, tmp_path):
+    """Real Slurm of one node; a shard whose node is lost is queued again, as Slurm does for it."""
+    spec, _, whole = sharded
+    made, shared = tmp_path / "shards.sh", tmp_path / "shared"
+    good("shards", spec, "--shards", 2, "--format", "slurm", "--output", made, "--store", tmp_path / "none")
+    with slurm(tmp_path / "slurm") as cluster:
+        env = surrounded(tmp_path / "machine", SLURM_CONF=str(cluster.conf))
+        submitted = shell(f"bash {made} {shared}", tmp_path, env)
+        assert "Submitted batch job" in submitted
+        wait_for(lambda: any(" 1 RUNNING" in line for line in cluster.queue), seconds=120)
+        jobs = [line.split() for line in cluster.ask("squeue", "--noheader", "--array", "--format=%i %T").splitlines()]
+        cluster.ask("scontrol", "requeue", next(job for job, state in jobs if state == "RUNNING"))
+        cluster.wait_until_over(600)
+    said = "\n".join(path.read_text() for path in tmp_path.glob("slurm-*.out"))
+    assert {path.name for path in shared.iterdir()} == {"1-1.zip", "1-2.zip", "2-1.zip", "2-2.zip", "run.json"}, said
+    good("compare", whole, shared / "run.json")
+    assert "4 cells" in said and not list((tmp_path / "machine").glob("iree-matrix-*"))
