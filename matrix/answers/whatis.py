@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from matrix.answers.gates import Gates, Prediction, likely_compilers, predict
+from matrix.artifacts.contents.compiled_for import DeviceCode
 from matrix.artifacts.contents.cpu_needs import CpuNeeds
 from matrix.artifacts.mlir import Mlir
 from matrix.artifacts.vmfb import Executable, Vmfb
@@ -19,6 +20,7 @@ from matrix.results.run import Run
 from matrix.results.square import ends_with
 
 WHATIS_FORMAT = 1
+VALID, INVALID, HEADER_READ = "valid", "invalid", "header read"
 VULKAN = "vulkan"
 """How the formats of code for Vulkan begin."""
 OLDER_NOTE = (
@@ -46,6 +48,22 @@ class Answer:
     older: tuple[tuple[str, str], ...] = ()
     cpu_needs: tuple[CpuNeeds, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedCode:
+    """The verdict of a tool about all code of one form in an executable: `valid`, `invalid`, or `header read` where no
+    tool checks more. `said` is its first message."""
+
+    executable: str
+    code: str
+    tool: str
+    verdict: str
+    said: str = ""
+
+    @property
+    def invalid(self) -> bool:
+        return self.verdict == INVALID
 
 
 def explain_module(
@@ -91,7 +109,8 @@ def observed_outcomes(run: Run) -> dict[tuple[str, str], str]:
     }
 
 
-def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
+def module_json(module: Vmfb, audit: VmfbAudit, found: Answer, checked: Sequence[CheckedCode] | None = None) -> str:
+    """`checked`: what tools say of the code for devices; None: they were not asked."""
     content = {
         "format": WHATIS_FORMAT,
         "kind": "vmfb",
@@ -104,6 +123,7 @@ def module_json(module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
         "unscanned": audit.unscanned,
         "cpu_needs": [{**asdict(each), "words": each.words} for each in found.cpu_needs],
         "warnings": found.warnings,
+        **({} if checked is None else {"checked": [asdict(each) for each in checked]}),
         "likely_compilers": found.compilers,
         "runtimes": [
             {**asdict(prediction), "observed": seen or None}
@@ -118,7 +138,9 @@ def mlir_json(found: Mlir) -> str:
     return json.dumps({"format": WHATIS_FORMAT, "kind": "mlir", **asdict(found)}, indent=1) + "\n"
 
 
-def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str:
+def module_text(
+    path: str, module: Vmfb, audit: VmfbAudit, found: Answer, checked: Sequence[CheckedCode] | None = None
+) -> str:
     wrapping = "zip" if module.zipped else "bare FlatBuffer"
     facts = [
         ["file", f"{path}: an IREE module (.vmfb, {wrapping}), {module.size} bytes"],
@@ -143,6 +165,8 @@ def module_text(path: str, module: Vmfb, audit: VmfbAudit, found: Answer) -> str
     leaks = [[leak.kind, str(leak.count), ", ".join(leak.examples)] for leak in audit.leaks]
     runtimes = [_row(each, seen) for each, seen in zip(found.predictions, found.observed, strict=True)]
     blocks = [plain_rows(facts, headers=())]
+    if checked is not None:
+        blocks.append(_checked_text(checked))
     if extensions := _extension_rows(found.cpu_needs):
         blocks.append(plain_rows(extensions, headers=("extension", "level", "instructions", "such as", "in")))
     blocks += [
@@ -170,10 +194,28 @@ def _executable(each: Executable) -> str:
     words = [each.format, machine, f"{each.float_abi} float" if each.float_abi else ""]
     if each.library_abi is not None:
         words.append(f"library ABI {each.library_abi}")
-    words += each.device_code
+    words += code_words(each.device_code)
     if each.device_header is not None:
         words.append("a header of 3.9 or later" if each.device_header else "no header: of 3.8 or earlier")
     return f"{each.name}: {', '.join(word for word in words if word)}, {each.size} bytes"
+
+
+def _checked_text(checked: Sequence[CheckedCode]) -> str:
+    rows = [[each.executable, each.code, each.tool, each.verdict, each.said] for each in checked]
+    headers = ("code for a device in", "code", "checked by", "verdict", "because")
+    return plain_rows(rows, headers=headers) if rows else "no code for a device that a tool could check"
+
+
+def code_words(pieces: Sequence[DeviceCode]) -> list[str]:
+    """Each form of code with its bytes: `PTX 7.6 for sm_80 (1,204 bytes)`, `SPIR-V 1.0 (2 modules, 3,344 bytes)`."""
+    alike: dict[str, list[int]] = {}
+    for piece in pieces:
+        alike.setdefault(piece.words, []).append(piece.size)
+    said = []
+    for words, sizes in alike.items():
+        facts = [f"{len(sizes)} modules"] * (len(sizes) > 1) + [f"{sum(sizes):,} bytes"] * all(sizes)
+        said.append(f"{words} ({', '.join(facts)})" if facts else words)
+    return said
 
 
 def _device(module: Vmfb) -> str:

@@ -65,8 +65,8 @@ class Executable:
     `format` is IREE's (`embedded-elf`, `system-elf`, `vmvx-bytecode-fb`, …); `architecture` comes from its name;
     `machine` and `float_abi` come from the ELF header ('' without one); `library_abi` is the version of the
     executable-library interface that the code requires of the runtime (None: no ELF file of IREE); `device_header`
-    is whether code for a device has IREE's header before its FlatBuffer (None: no such code); `device_code` says its
-    form.
+    is whether code for a device has IREE's header before its FlatBuffer (None: no such code); `device_code` are
+    its pieces.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Executable:
     float_abi: str = ""
     library_abi: int | None = None
     device_header: bool | None = None
-    device_code: tuple[str, ...] = ()
+    device_code: tuple[compiled_for.DeviceCode, ...] = ()
     sections: tuple[tuple[str, int], ...] = ()
 
 
@@ -227,20 +227,21 @@ def _only_format(module: bytes, segments: tuple[Segment, ...]) -> re.Match[str] 
 def _executables(
     container: Container, segments: tuple[Segment, ...], only_format: re.Match[str] | None
 ) -> Iterator[LoadedExecutable]:
-    """The external segments with the name or the first bytes of an executable. Checks the zip's checksum."""
+    """The external segments with the name or the first bytes of an executable, and those in the module that begin as
+    code for a device (of CUDA, up to 3.7). Checks the zip's checksum."""
     left = MOST_EXECUTABLE_BYTES
     checksums = {entry.offset: entry.crc for entry in container.entries}
     for segment in segments:
-        if not segment.external:
-            continue
-        matched = _ENTRY_NAME.fullmatch(segment.name[:512])
-        if not matched and container.read(segment.offset, min(4, segment.size)) != ELF_MAGIC:
+        read = container.read if segment.external else lambda at, size: container.module[at : at + size]
+        matched = segment.external and _ENTRY_NAME.fullmatch(segment.name[:512])
+        head = read(segment.offset, min(8, segment.size))
+        if not (matched or (head[:4] == ELF_MAGIC if segment.external else compiled_for.device_format(head))):
             continue
         left -= segment.size
         if segment.size > LARGEST_EXECUTABLE or left < 0:
             raise damaged(container.place, f"executables of more than {LARGEST_EXECUTABLE >> 20} MiB", "smaller ones")
-        content = container.read(segment.offset, segment.size)
-        if checksums.get(segment.offset, -1) not in (-1, zlib.crc32(content)):
+        content = read(segment.offset, segment.size)
+        if segment.external and checksums.get(segment.offset, -1) not in (-1, zlib.crc32(content)):
             raise damaged(container.place, f"{segment.name!r}, not what its checksum says", "whole bytes")
         yield _load(segment, content, matched or only_format, f"{container.place}: {segment.name}")
 
@@ -250,7 +251,7 @@ def _load(segment: Segment, content: bytes, matched: re.Match[str] | None, place
     elf = read_elf(content, place) if content[:4] == ELF_MAGIC else None
     executable = Executable(
         name=segment.name,
-        format=(named["format"] or "elf").replace("_", "-"),
+        format=compiled_for.device_format(content) or (named["format"] or "elf").replace("_", "-"),
         linkage=named["linkage"],
         architecture=ARCHITECTURE_NAMES.get(named["architecture"], named["architecture"]),
         size=segment.size,
@@ -277,11 +278,8 @@ def _library_abi(content: bytes, elf: Elf) -> int | None:
 
 
 def _debug_extent(root: FlatTable, size: int) -> range:
-    """The range of the debug database: from its table to the next object of the root.
-
-    The compiler writes each field of the root in one piece, with all that it refers to. Compared with a module
-    stripped of its source map, the size is right to within 100 bytes.
-    """
+    """The range of the debug database: from its table to the next object of the root. The compiler writes each field in
+    one piece. Compared with a module stripped of its source map, the size is right to within 100 bytes."""
     table = root.table(15)
     if not table:
         return range(0)
@@ -329,9 +327,11 @@ def _parts(
         sizes["code"] += code
         sizes["executable debug"] += debugging
         sizes["executable data"] += each.executable.size - code - debugging
-    sizes["constants"] = sum(each.size for each in segments if each.external and each.name not in executables)
+    rest = [each for each in segments if each.name not in executables]
+    sizes["constants"] = sum(each.size for each in rest if each.external)
+    data = sum(each.size for each in rest if not each.external)
+    sizes.update({"VM bytecode": bytecode, "VM data": data, "VM debug": debug})
     embedded = sum(each.size for each in segments if not each.external)
-    sizes.update({"VM bytecode": bytecode, "VM data": embedded, "VM debug": debug})
     sizes["VM tables"] = len(container.module) - embedded - bytecode - debug
     sizes["rest"] = container.size - sum(sizes.values())
     return tuple((name, sizes[name]) for name in PARTS)
@@ -346,5 +346,5 @@ def entry_points(path: Path) -> tuple[str, ...]:
     try:
         names = [function.name for function in read_vmfb(path).exports]
     except FileFault:
-        return ()
+        names = []
     return tuple(name for name in names if not name.startswith("__") and "$" not in name)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from matrix.builds.devices.own_devices import device_facts, own_driver, with_own_device
 from matrix.builds.drivers import driver_facts, driver_identity, with_driver
 from matrix.builds.linker import LINKER, link_folder, link_identity
 from matrix.builds.planning import find_program
@@ -26,6 +27,7 @@ from matrix.plan.backends.iree.source_builds import (
     CrossToolchain,
     read_cross_toolchains,
 )
+from matrix.plan.targets import DEVICES
 
 SYSTEM_SET = "system-qemu"
 """The locked set with emulators of whole boards, which are started on their own C library."""
@@ -79,6 +81,8 @@ class BuildTools:
 
     def identity(self, request: EnvironmentRequest) -> str:
         """The digest of the additional tools; "" if there are none, or if the request's lock has it."""
+        if request.driver in DEVICES:
+            return digest(own_driver(request.driver))
         if request.driver:
             return driver_identity(self.shop, request.driver)
         if not request.linked:
@@ -90,13 +94,15 @@ class BuildTools:
         """Adds the tools to the environment at `root`, whose final path is `folder`. Raises the errors of fetching."""
         if request.build:
             return self._builder(request.build, root, bare)
+        if request.driver in DEVICES:
+            return with_own_device(request.driver, root, bare)
         if request.driver:
             return with_driver(self.shop, self.store, request.driver, root, bare)
         return self._linked(root, folder, bare) if request.linked else bare
 
-    def facts(self, driver: str) -> dict[str, object]:
-        """What results say of a driver."""
-        return driver_facts(self.shop, driver)
+    def facts(self, driver: str, environment: Environment) -> dict[str, object]:
+        """What results say of the driver of an environment."""
+        return {**device_facts(driver, environment)} if driver in DEVICES else driver_facts(self.shop, driver)
 
     def packages(self, name: str) -> Tree:
         """The Debian packages of one locked set. Raises the errors of fetching."""

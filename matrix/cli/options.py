@@ -13,7 +13,15 @@ from typing import Any, NoReturn
 from matrix.cli.arguments.results import add_results
 from matrix.core.errors import UsageError
 from matrix.core.records import DEFAULT_ENGINE
-from matrix.core.text import absolute_folder, days, gigabytes, gigabytes_from_none, in_our_words, whole_number
+from matrix.core.text import (
+    absolute_folder,
+    days,
+    gigabytes,
+    gigabytes_from_none,
+    gpus_said,
+    in_our_words,
+    whole_number,
+)
 from matrix.core.versions import did_you_mean
 from matrix.engines.choice import engine_names, image_engines
 from matrix.plan.backends.iree.boards import boards
@@ -86,6 +94,7 @@ def add_means(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--disk-budget", type=gigabytes, metavar="GB", help="for environments; default: 3/4 of what is free"
     )
+    command.add_argument("--gpus", type=gpus_said, metavar="WHICH", help="of --engine docker: all, a number, device=ID")
     command.add_argument("--jobs", type=whole_number, metavar="N", help="jobs at a time; default: the cores")
 
 
@@ -155,6 +164,9 @@ def add_choice(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         if axis is not MODEL_AXIS:
             path = ", a toolchain's path or image:NAME" if axis.tool else ""
             group.add_argument(f"--{name}", action="append", default=[], metavar="VALUE", help=axis.help + path)
+    group.add_argument(
+        "--device", action="append", default=[], metavar="NAME", help="of --target cuda, rocm, vulkan; as it is listed"
+    )
     for name, metavar, what in (
         ("find-links", "PLACE", "a folder, or a page with links, that has wheels of IREE releases without a lock here"),
         ("index", "ADDRESS", "an index of such: nightly builds, release candidates"),
@@ -236,6 +248,9 @@ def add_whatis(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
     command.add_argument(
         "--gates", action="store_true", help="FILE is a folder RELEASE/*.vmfb: print the gates.json that it teaches"
+    )
+    command.add_argument(
+        "--check", action="store_true", help="have locked tools check code for devices (SPIR-V, PTX); fetched once"
     )
     add_results(command, "of the observed outcomes; default: the committed ones")
 

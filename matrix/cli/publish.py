@@ -1,4 +1,5 @@
-"""The verbs that make something of published runs: pages, pictures, the archive. No store, no engine, no network."""
+"""The verbs that make something of published runs: pages, pictures, the archive. No store, no engine, no network; only
+`whatis --check` fetches its tools into the store."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from matrix.answers.gates import OLDER_GATES_FILE, gates_json, learn_gates_from, load_gates
 from matrix.answers.whatis import (
+    CheckedCode,
     Observed,
     explain_module,
     mlir_json,
@@ -24,11 +26,12 @@ from matrix.answers.whatis import (
 from matrix.artifacts.contents.cpu_needs import cpu_needs
 from matrix.artifacts.contents.regions import read_regions
 from matrix.artifacts.mlir import is_mlir, read_mlir
-from matrix.artifacts.vmfb_archive import is_container, open_container, open_file
+from matrix.artifacts.vmfb import read_container
+from matrix.artifacts.vmfb_archive import Container, is_container, open_container, open_file
 from matrix.artifacts.vmfb_audit import audit_container
 from matrix.core.data import data_root
 from matrix.core.disk import write_output
-from matrix.core.errors import EXIT_OK, FileFault, ResultsFault, UsageError
+from matrix.core.errors import EXIT_NO, EXIT_OK, FileFault, ResultsFault, UsageError
 from matrix.core.text import counted, escape_controls, plain_rows
 from matrix.results.files import machine_files, read_run, read_runs, run_files
 from matrix.results.kept.archive import keep_run, kept_runs
@@ -120,12 +123,28 @@ def do_whatis(options: Namespace) -> int:
     with open_container(path) as container:
         module, audit = audit_container(container)
         needs = cpu_needs(container, read_regions(container)[1])
+        checked = _checked(container, options.store) if options.check else None
     observed = observed_of(options.results, options.store)
     devices = _devices() if module.subgroups else {}
     known = explain_module(module, load_gates(), observed, needs, load_gates(OLDER_GATES_FILE), devices=devices)
-    as_text = options.format != "json"
-    sys.stdout.write(module_text(str(path), module, audit, known) if as_text else module_json(module, audit, known))
-    return EXIT_OK
+    if options.format == "json":
+        sys.stdout.write(module_json(module, audit, known, checked))
+    else:
+        sys.stdout.write(module_text(str(path), module, audit, known, checked))
+    return EXIT_NO if any(each.invalid for each in checked or ()) else EXIT_OK
+
+
+def _checked(container: Container, store: Path) -> tuple[CheckedCode, ...]:
+    """What locked tools say of the code for devices; they are fetched into the store when they are first needed."""
+    from matrix.builds.devices.device_checks import check_executables, device_checkers
+    from matrix.engines.kind import workshop
+    from matrix.run.store import Store
+
+    module, loaded, _ = read_container(container)
+    if not any(each.executable.device_code for each in loaded):
+        return ()
+    with Store(store) as opened, device_checkers(workshop(opened.places), opened.folder) as tools:
+        return check_executables(loaded, module.architectures, tools)
 
 
 def _devices() -> dict[str, tuple[int, ...]]:

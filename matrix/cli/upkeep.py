@@ -259,16 +259,16 @@ def _lock_images(shop: Workshop, *, upgrade: bool, nix_only: bool) -> list[LockC
     from matrix.images.nix.locking import lock_nix
     from matrix.images.workshop import lock_layers
 
-    files, armv6 = shop.files.folder, shop.images / "armv6"
+    files, with_tools = shop.files.folder, [shop.images / name for name in ("armv6", "checkers")]
     files.mkdir(exist_ok=True)
     if nix_only:
         return list(lock_nix(shop, say, upgrade=upgrade))
     changes = [*lock_all_bases(shop.images / "base", files=files, source=shop.sources, progress=say)]
     changes += lock_layers(shop, say)
     changes += lock_nix(shop, say, upgrade=upgrade)
-    for folder in (armv6, armv6.parent / "drivers"):
+    for folder in (*with_tools, shop.images / "drivers"):
         changes += lock_sets(folder, files=files, source=shop.sources, progress=say)
-    return [*changes, lock_tools(armv6, shop.index, upgrade=upgrade)]
+    return [*changes, *(lock_tools(folder, shop.index, upgrade=upgrade) for folder in with_tools)]
 
 
 def do_clean(options: Namespace) -> int:

@@ -125,6 +125,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def gpus_said(text: str) -> str:
+    """GPUs in the words of `docker run --gpus`."""
+    if not re.fullmatch(r"all|[1-9][0-9]{0,2}|device=[\w.:-]+(?:,[\w.:-]+){0,63}", text):
+        raise ArgumentTypeError(f"read {text!r}, expected all, a number, or device=ID,ID, as `docker run --gpus`")
+    return text
+
+
 MOST_OF_A_PATH, MOST_OF_A_NAME = 3000, 255
 """Bytes that Linux takes, with room for what the store puts below."""
 

@@ -34,7 +34,7 @@ def engine_kind(name: str) -> EngineKind:
 
 
 def engine_maker(
-    name: str, places: StorePlaces, *, cores: int, offline: bool = False, own_cache: bool = False
+    name: str, places: StorePlaces, *, cores: int, offline: bool = False, own_cache: bool = False, gpus: str = ""
 ) -> Callable[[Callable[[WorkerEvent], None]], Engine]:
     """A function that makes the engine for a given callback. See `EngineSetting`."""
     kind = engine_kind(name)
@@ -43,7 +43,9 @@ def engine_maker(
         if kind.sees_store and not offline:
             _refuse_shell_characters(places.folder)
         return kind.make(
-            EngineSetting(places=places, slots=cores, on_event=on_event, offline=offline, own_cache=own_cache)
+            EngineSetting(
+                places=places, slots=cores, on_event=on_event, offline=offline, own_cache=own_cache, gpus=gpus
+            )
         )
 
     return make

@@ -14,6 +14,7 @@ from matrix.core.disk import StorePlaces
 from matrix.core.records import Environment, EnvironmentRequest, JobResult, Toolchain
 from matrix.engines.contract import Engine
 from matrix.engines.worker import WorkerEvent
+from matrix.plan.targets import DEVICES
 
 if TYPE_CHECKING:
     from matrix.engines.committed import Committed, CommittedImage
@@ -32,6 +33,7 @@ class Feature(StrEnum):
     BOARDS = "boards over SSH"
     BARE = "environments without a package"
     DRIVERS = "drivers of devices, such as Vulkan's"
+    DEVICES = "devices of this machine, such as a GPU"
 
 
 def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
@@ -44,7 +46,8 @@ def features_of(request: EnvironmentRequest) -> tuple[Feature, ...]:
         Feature.EMULATION: request.platform is not None and not request.platform.board,
         Feature.BOARDS: request.platform is not None and request.platform.board is not None,
         Feature.BARE: request.bare,
-        Feature.DRIVERS: bool(request.driver),
+        Feature.DRIVERS: request.driver not in ("", *DEVICES),
+        Feature.DEVICES: request.driver in DEVICES,
     }
     return tuple(feature for feature, here in asked.items() if here)
 
@@ -63,6 +66,8 @@ class EngineSetting:
     on_event: Callable[[WorkerEvent], None]
     offline: bool = False
     own_cache: bool = False
+    gpus: str = ""
+    """Which GPUs a container sees, in docker's own words: `all`, a number, `device=…`."""
 
     @property
     def scripts(self) -> Path:

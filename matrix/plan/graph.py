@@ -24,7 +24,7 @@ from matrix.core.records import (
 )
 from matrix.plan.axes import ordered_axes, resolve_axes
 from matrix.plan.backends.backend import StageKind
-from matrix.plan.backends.shared import BACKEND_AXIS, BARE, MODEL_AXIS
+from matrix.plan.backends.shared import BACKEND_AXIS, BARE, MODEL_AXIS, loaded_only
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.cells import Rules, labels_chosen, planes_of
 from matrix.plan.covering.choice import ChosenCells, chosen_points
@@ -208,7 +208,8 @@ class _Graph:
         parts = dict(value.parts)
         if value.untested:  # two targets with the same flags are not the same job if one cannot run
             for kind in (kind for kind in self.kinds if kind.on_target):
-                parts[kind.name] = replace(parts.get(kind.name, Part()), parameters=(("target", value.label),))
+                part = parts.get(kind.name, Part())
+                parts[kind.name] = replace(part, parameters=(*part.parameters, ("target", value.label)))
         numbers = tuple(self._number(parts[stage]) if stage in parts else 0 for stage in self.stages)
         self.value_parts[id(value)] = numbers
         return numbers
@@ -328,7 +329,8 @@ def _obstacle(
 ) -> tuple[Outcome, str] | None:
     if isinstance(request, EnvironmentRequest) and request.lock.refusal:
         return Outcome.NOT_INSTALLABLE, request.lock.refusal
-    reasons = [value.untested or value.untimed * kind.alone for value in values] if kind.on_target else []
+    asked = [value for value in values if not loaded_only(value, kind)]
+    reasons = [value.untested or value.untimed * kind.alone for value in asked] if kind.on_target else []
     reason = next(filter(None, [*reasons, request if isinstance(request, str) else ""]), "")
     return (Outcome.UNTESTED, reason) if reason else None
 

@@ -16,8 +16,8 @@ from matrix.plan.backends.iree.source_builds import CrossToolchain, read_own_too
 from matrix.plan.stages import ARGUMENTS_PLACE, PROGRAM_PLACE, backends
 from matrix.plan.user_inputs import named
 
-DEVICES = ("cuda", "rocm")
-"""Devices that a machine has or has not."""
+DEVICES = ("cuda", "rocm", "vulkan")
+"""Devices that a machine has or has not, with the driver that is installed there. No locked driver has such a name."""
 TARGET_KEYS = ("device", "driver", "ssh", "ssh_config", "emulator", "counter", "sysroot", "packages", "toolchain")
 SYSROOT = "{sysroot}"
 EXAMPLE = 'emulator = ["qemu-riscv64", "-cpu", "rv64", "-L", "{sysroot}"]'

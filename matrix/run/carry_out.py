@@ -71,7 +71,8 @@ def carry_out(
 
     Raises DiskFull, StoreUnusable and the errors of a run."""
     cores = options.jobs or usable_cores()
-    make_engine = engine_maker(options.engine, store.places, cores=cores, own_cache=not _fits(plan, options, store))
+    own_cache, gpus = not _fits(plan, options, store), getattr(options, "gpus", None) or ""
+    make_engine = engine_maker(options.engine, store.places, cores=cores, own_cache=own_cache, gpus=gpus)
     if not store.claims.take_store(alone=False):
         raise StoreUnusable(f"{options.store}: it is being cleaned", tip="run again when that is over")
     asked = question_text(question, options.engine) if question else ""

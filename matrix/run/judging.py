@@ -14,13 +14,14 @@ from matrix.core.records import AxisValue, JobEnd, JobResult, Outcome
 from matrix.core.store_paths import STORE_PATHS, StorePath
 from matrix.plan.axes import ordered_axes
 from matrix.plan.backends.backend import EXPECTED, OUTPUT, matching
+from matrix.plan.backends.shared import ABSENT
 from matrix.plan.graph import NodeState, Plan, PlannedCell
 from matrix.plan.rounds import is_twin, round_of
 from matrix.plan.stages import Node, exchanged, kinds, last_stage, module_of, record_of
 from matrix.results.judge import Attempt, Comparison, Movement, compare_outputs, far_larger, read_dtypes, read_movement
 from matrix.results.measured.figures import Module
 from matrix.results.run import Cell, CellTable, File, FinishedJob, RealisedEnvironment, Run, RunAxis, RunValue
-from matrix.results.signatures import Signature, signature_of
+from matrix.results.signatures import Signature, gates, signature_of
 from matrix.results.speed import DifferingClasses, Repeat, Subject, recompiled_of, times_of
 from matrix.results.weights import LEAKS
 from matrix.run.stored.reproducing import reproduce_command
@@ -123,10 +124,14 @@ class Judge:
             outcome, reason = _standing(node, state)
             if state.result is None:
                 break
+            absent = dict(node.parameters).get(ABSENT, "")
             jobs.append(self._job(index, state.result))
             artifacts |= {artifact.name: artifact.digest for artifact in state.result.outputs}
             if outcome is not Outcome.PASSED:
                 signature = signature_of(state.result) if outcome is not Outcome.FLAKY else None
+            if absent and not (signature and signature.name in gates()):
+                outcome, reason, signature = Outcome.UNTESTED, absent, None
+            if outcome is not Outcome.PASSED:
                 break
         comparison = movement = None
         wanted = outcome is Outcome.PASSED and kinds()[stage].compared

@@ -10,20 +10,23 @@ import re
 import shlex
 import tomllib
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from matrix.builds.devices.own_devices import present_devices
 from matrix.builds.planning import planned_build
 from matrix.core.data import DATA, STORE_LOCKS, data_root, model_files, presets, shipped_models
-from matrix.core.errors import PresetUnknown, SpecError
+from matrix.core.errors import PresetUnknown, SpecError, UsageError
 from matrix.core.keys import digest, sha256
 from matrix.core.machine import machine_identity
 from matrix.core.records import Toolchain
 from matrix.core.toml_reader import Table
 from matrix.environments.user_tools import find_toolchain
-from matrix.plan.backends.shared import MODEL_AXIS
+from matrix.plan.backends.iree.names import RUN
+from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Catalogue, FlagRow, Model
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import NOWHERE, load_locks
@@ -31,7 +34,7 @@ from matrix.plan.question import Question, ask, question_from, selectors
 from matrix.plan.rounds import with_repeats
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes, has_form, is_file, kinds
-from matrix.plan.targets import Target, read_targets
+from matrix.plan.targets import DEVICES, Target, read_targets
 from matrix.plan.user_inputs import image_of, model_names, tool_axes
 from matrix.run.own.models import packages_of, user_model
 from matrix.run.own.releases import with_own_releases
@@ -46,7 +49,11 @@ def question_of(options: Namespace) -> Question:
         preset="" if has_form(preset) else preset,
         only=tuple(options.only),
         torch_variant=options.torch_build,
-        axes={axis: tuple(terms) for axis in axes() if axis != MODEL_AXIS.name and (terms := getattr(options, axis))},
+        axes={
+            axis: terms
+            for axis in axes()
+            if axis != MODEL_AXIS.name and (terms := on_devices(axis, tuple(getattr(options, axis)), options.device))
+        },
         models=tuple(_file_of(word, options) for word in models),
         inputs=tuple(options.inputs),
         expected=tuple(options.expected),
@@ -58,6 +65,19 @@ def question_of(options: Namespace) -> Question:
         indexes=tuple(options.index),
         **_cover_words(options),
     )
+
+
+def on_devices(axis: str, terms: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
+    """The values of an axis; of targets with a device, that device by each of these names. Raises UsageError."""
+    if axis != TARGET_AXIS.name or not names:
+        return terms
+    if len(terms) != 1 or terms[0] not in DEVICES:
+        read = f"it beside --target {' '.join(terms)}" if terms else "it without --target"
+        raise UsageError(
+            f"--device: read {read}, expected --target with one of {', '.join(DEVICES)}",
+            tip="`iree-run-module --list_devices` has the names",
+        )
+    return tuple(f"{terms[0]}{OF_DEVICE}{name.partition(OF_DEVICE)[2] or name}" for name in names)
 
 
 def _cover_words(options: Namespace) -> dict[str, str]:
@@ -170,7 +190,7 @@ def load_catalogue(
         targets=_targets(spec),
         flags={**_rows(DATA / "flags.toml"), **_literal_flags(spec)},
         machine=platform.machine(),
-        devices=frozenset(name for name, place in DEVICE_FILES.items() if place.exists()),
+        devices=present_devices(),
         torch_variant=torch_variant,
         special=frozenset(model_files("*")) - spec.models.keys(),
         toolchains={
@@ -248,14 +268,25 @@ def _literal_flags(spec: Spec) -> dict[str, FlagRow]:
     return found
 
 
-DEVICE_FILES = {"cuda": Path("/dev/nvidiactl"), "rocm": Path("/dev/kfd")}
-"""Device -> the file of the kernel's driver for it."""
-
-
 def _targets(spec: Spec) -> dict[str, Target]:
     """The shipped targets and those of a spec. Raises SpecError where one would hide another."""
     shipped = read_targets(Table(tomllib.loads((DATA / "targets.toml").read_text(encoding="utf-8")), "", []))
     if taken := sorted(shipped.keys() & spec.targets.keys()):
         faults = [f"targets.{name}: {name!r} is shipped, expected a name of its own" for name in taken]
         raise SpecError(spec.source, faults, tip="copy the shipped table of targets.toml under another name")
-    return {**shipped, **spec.targets}
+    known = {**shipped, **spec.targets}
+    asked = spec.terms(TARGET_AXIS.name) if TARGET_AXIS.name in spec.axes else ()
+    return known | {term: _named_device(shipped, term) for term in asked if term.partition(OF_DEVICE)[0] in DEVICES}
+
+
+OF_DEVICE = "://"
+"""Between a device and its name, as IREE's runtime has it."""
+
+
+def _named_device(shipped: Mapping[str, Target], term: str) -> Target:
+    """The shipped target of a device, on the one that the runtime lists by a name."""
+    row, name = shipped[term.partition(OF_DEVICE)[0]], term.partition(OF_DEVICE)[2]
+    if not name:
+        return row
+    run = tuple(f"{word}{OF_DEVICE}{name}" if word.startswith("--device=") else word for word in row.flags[RUN])
+    return replace(row, name=term, flags={**row.flags, RUN: run})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from matrix.core.keys import now
 from matrix.core.records import EnvironmentRequest, Job, JobResult, Outcome
+from matrix.plan.backends.shared import ABSENT
 from matrix.plan.graph import NodeState, Plan
 from matrix.plan.rounds import round_of
 from matrix.plan.stages import Node, complete, kinds, rank_of
@@ -238,7 +239,8 @@ class Schedule:
             for child in self._children[index]:
                 self._offer(self.plan.nodes[child])
             return
-        self._count(index, red=outcome.red)
+        absent = ABSENT in dict(self.plan.nodes[index].parameters)  # most of these are no finding
+        self._count(index, red=outcome.red and not absent)
         below = list(self._children[index])
         while below:
             child = below.pop()

@@ -130,6 +130,13 @@ BY_NAME = {
     "python3 -m pip install -e .": ("noxfile.py", '"-e", "."'),
     "python3 -m pip install nox": ("tests/real/test_full.py", '"nox"'),
     "uvx nox -s matrix": ("tests/real/test_full.py", '"nox", "-s", "matrix"'),
+    "python -m matrix run portability --target cuda": ("tests/real/test_vulkan_full.py", "is_loaded_and_untested"),
+    "python -m matrix run portability --target cuda --engine docker --gpus all": (
+        "tests/real/test_docker_gpus_full.py",
+        '"all", "all"',
+    ),
+    "python -m matrix run vulkan --target vulkan --device GPU-0123": ("tests/real/test_vulkan_full.py", '"--device"'),
+    "python -m matrix whatis model.vmfb --check": ("tests/real/test_device_checks_real.py", '"--check"'),
     "python -m matrix run --again crashed --again flaky": ("tests/real/test_signals_real.py", '"--again", "flaky"'),
     "python -m matrix run quick --only compiler=3.13.0 --again": (
         "tests/real/test_signals_real.py",

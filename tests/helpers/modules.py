@@ -50,6 +50,12 @@ def vulkan_modules() -> Path:
 
 
 @functools.cache
+def gpu_modules() -> Path:
+    """A folder with `cuda-RELEASE.vmfb` and `rocm-RELEASE.vmfb` of compilers 2.9.0, 3.8.0 and 3.13.0: `linear`."""
+    return _unpacked("gpu")
+
+
+@functools.cache
 def affine_modules() -> Path:
     """A folder with `affine-RELEASE.vmfb` for each dated compiler."""
     return _unpacked("affine")

@@ -73,8 +73,9 @@ class Boxes:
     folder_bytes = FOLDER_BYTES
 
     def __init__(
-        self, *, images: Images, scratch: Path, scripts: Path, labels: Mapping[str, str], closing: Event
+        self, *, images: Images, scratch: Path, scripts: Path, labels: Mapping[str, str], closing: Event, gpus: str = ""
     ) -> None:
+        self._gpus = gpus
         self._images, self._scratch, self._scripts = images, scratch, scripts
         self._labels, self._closing = labels, closing
         self._all: list[Box] = []
@@ -128,7 +129,10 @@ class Boxes:
             box=SCRATCH,
         )
         confinement = Confinement(
-            memory_bytes=job.limits.memory_bytes + WORKER_BYTES, scratch_bytes=SCRATCH_BYTES, file_bytes=FILE_BYTES
+            memory_bytes=job.limits.memory_bytes + WORKER_BYTES,
+            scratch_bytes=SCRATCH_BYTES,
+            file_bytes=FILE_BYTES,
+            gpus=self._gpus if box.environment.machine else "",  # it then names the device
         )
         with box.gate:
             if box.ended:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 PROJECT = {f"{LABEL_PREFIX}.project": "iree-matrix"}
 HOST_LABEL = f"{LABEL_PREFIX}.host"
 START_TIP = "start it (`dockerd`, `systemctl start docker`), set DOCKER_HOST, or use --engine venv"
+GPU_TIP = "install NVIDIA's container toolkit and restart the daemon; `docker run --gpus all` tries it"
 DISK = "`docker system df` shows what is on it"
 DOCTOR = "`python -m matrix doctor` checks the daemon"
 BACK = "start it again; then the same command continues, and removes leftovers"
@@ -50,6 +51,8 @@ class Confinement:
     file_bytes: int
     processes: int = 512
     cores: float = 1.0
+    gpus: str = ""
+    """NVIDIA's GPUs that it sees, in the words of `docker run --gpus`; "": none."""
 
 
 class Daemon:
@@ -226,6 +229,7 @@ class Daemon:
                 types.Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES),
             ],
             log_config=types.LogConfig(type="none"),
+            device_requests=[types.DeviceRequest(**gpu_words(confinement.gpus))] if confinement.gpus else None,
             mounts=[*folders, *made],
         )
 
@@ -269,6 +273,14 @@ class Daemon:
             self.call(lambda: self.client.api.remove_container(name, force=True, v=True))
 
 
+def gpu_words(gpus: str) -> dict[str, Any]:
+    """The request for GPUs of `docker run --gpus`: `all`, a number, or `device=ID,ID`."""
+    capabilities = [["gpu", "compute", "utility"]]
+    if gpus == "all" or gpus.isdecimal():
+        return {"count": -1 if gpus == "all" else int(gpus), "capabilities": capabilities}
+    return {"device_ids": gpus.removeprefix("device=").split(","), "capabilities": capabilities}
+
+
 def host_mark() -> str:
     """An identifier of this host, to tell it from others that use the same daemon, without its name."""
     identity = socket.gethostname()
@@ -288,6 +300,8 @@ def nobody() -> str:
 
 
 def _refusal(said: str) -> MatrixError:
+    if "could not select device driver" in said:
+        return EngineMissing("the container daemon knows no GPUs", tip=GPU_TIP)
     if "no space left on device" in said:
         return DiskFull("no space left on the daemon's disk", tip=DISK)
     return ImageFault(f"the daemon refuses: {said}", tip=DOCTOR)

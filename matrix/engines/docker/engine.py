@@ -43,6 +43,7 @@ class DockerEngine:
         workshop: Workshop,
         machine: str,
         offline: bool = False,
+        gpus: str = "",
     ) -> None:
         self._on_event = on_event
         labels = {RUN_LABEL: str(scratch), STORE_LABEL: str(folder.parent)}
@@ -57,9 +58,12 @@ class DockerEngine:
             look=scripts / "look.py",
             labels=labels,
             ending=self._closing.is_set,
+            gpus=gpus or ("all" if offline else ""),
         )
         self._pool = ThreadPoolExecutor(max(2, slots), thread_name_prefix="containers")
-        self._boxes = Boxes(images=self._images, scratch=scratch, scripts=scripts, labels=labels, closing=self._closing)
+        self._boxes = Boxes(
+            images=self._images, scratch=scratch, scripts=scripts, labels=labels, closing=self._closing, gpus=gpus
+        )
         if not offline:
             self._boxes.remove_left()
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
 
+from matrix.builds.devices.own_devices import own_driver, with_device_class
 from matrix.core.errors import EngineMissing, ImageFault
 from matrix.core.keys import digest
+from matrix.core.machine import machine_class
 from matrix.core.records import Environment, EnvironmentRequest, Toolchain
 from matrix.engines.choice import refuse
 from matrix.engines.committed import environment_of
@@ -22,6 +25,9 @@ from matrix.images.image import Image, image_tag
 from matrix.images.layer import ENVIRONMENT
 from matrix.images.workshop import Workshop
 
+GPU_DEVICE = "cuda"
+"""The device that docker shows to containers."""
+
 
 class Images:
     """From a request to an image on the daemon. Connects to the daemon when it is first needed.
@@ -30,8 +36,16 @@ class Images:
     """
 
     def __init__(
-        self, *, workshop: Workshop, machine: str, look: Path, labels: Mapping[str, str], ending: Callable[[], bool]
+        self,
+        *,
+        workshop: Workshop,
+        machine: str,
+        look: Path,
+        labels: Mapping[str, str],
+        ending: Callable[[], bool],
+        gpus: str,
     ) -> None:
+        self._gpus = gpus
         self._workshop, self._machine, self._look, self._labels = workshop, machine, look, labels
         self._ending = ending
         self._images: dict[EnvironmentRequest, Image] = {}
@@ -61,9 +75,39 @@ class Images:
 
     def recipe(self, request: EnvironmentRequest) -> str:
         """See `matrix.engines.contract.Engine`."""
+        self._refuse_device(request)
         if own := _own_image(request):
-            return digest({"image": own.digest, "tools": request.kind})
-        return self._image(request).digest
+            bare = digest({"image": own.digest, "tools": request.kind})
+        else:
+            bare = self._image(request).digest
+        return digest({"bare": bare, "device": own_driver(request.driver)}) if request.driver else bare
+
+    def _refuse_device(self, request: EnvironmentRequest) -> None:
+        """Raises EngineMissing where a container would not see the device that its programs need."""
+        if request.driver and request.driver != GPU_DEVICE:
+            raise EngineMissing(
+                f"the engine {DOCKER.name} shows no {request.driver.upper()} device to its containers",
+                tip="--engine venv runs on the machine's own",
+            )
+        if request.driver and not self._gpus:
+            raise EngineMissing(
+                f"the engine {DOCKER.name} shows no GPU to its containers without --gpus",
+                tip="`run --engine docker --gpus all`, where NVIDIA's container toolkit is installed",
+            )
+
+    def _on_device(self, request: EnvironmentRequest, environment: Environment) -> Environment:
+        """The environment, with the device that its programs see: driver and version are part of its digest."""
+        if not request.driver:
+            return environment
+        facts = own_driver(request.driver)
+        told = replace(
+            environment,
+            digest=digest({"bare": environment.digest, "device": facts}),
+            machine=with_device_class(machine_class(), facts),
+            evidence=(*environment.evidence, ("driver", facts)),
+        )
+        self._by_digest[told.digest] = request
+        return told
 
     def _image(self, request: EnvironmentRequest) -> Image:
         if request not in self._images:
@@ -82,7 +126,7 @@ class Images:
         if name is None:
             return None
         self._stands[name] = tuple(each.layer.digest for each in image.layers)
-        return _environment(request, image)
+        return self._on_device(request, _environment(request, image))
 
     def realise(self, request: EnvironmentRequest) -> Environment:
         """Loads the image of a request. A user's own image must be there. Raises ImageFault where it is not."""
@@ -101,7 +145,7 @@ class Images:
         self._workshop.fetch(request, self._machine, image)
         archive = partial(self._archive, request, image)
         self._connection()[1].load(image, image_tag(request), archive)
-        return self.load(request) or _environment(request, image)
+        return self.load(request) or self._on_device(request, _environment(request, image))
 
     def _archive(self, request: EnvironmentRequest, image: Image, known: int) -> Iterator[bytes]:
         """Stops in the middle when the run is stopped: the daemon loads nothing of a cut archive."""
@@ -148,7 +192,7 @@ class Images:
             found = look_inside(self.daemon, request, own, script=self._look, labels=self._labels)
             if found is None:
                 return None
-            self._own[request] = found
+            self._own[request] = self._on_device(request, found)
             self._by_digest[found.digest] = request
         return self._own[request]
 
@@ -165,7 +209,7 @@ class Images:
         """The ID of the image. An image that was deleted during the run is loaded again."""
         if self.name(environment) is None:
             self.realise(self._by_digest[environment.digest])
-        return self.name(environment) or f"sha256:{environment.digest}"
+        return self.name(environment) or f"sha256:{self._image(self._by_digest[environment.digest]).digest}"
 
 
 def _environment(request: EnvironmentRequest, image: Image) -> Environment:

@@ -27,6 +27,7 @@ def _make(setting: EngineSetting) -> Engine:
         slots=setting.slots,
         on_event=setting.on_event,
         offline=setting.offline,
+        gpus=setting.gpus,
         workshop=workshop(setting.places),
         machine=platform.machine(),
     )
@@ -46,7 +47,8 @@ def _shell_line(made: ManualRepeat) -> str:
     files = {**made.files, **({Path(made.model).name: Path(made.model)} if made.script else {})}
     copies = "".join(f"cp {shlex.quote(str(path))} $d/{shlex.quote(name)} && " for name, path in files.items())
     entry = "--entrypoint '' " if made.request.toolchain else ""
-    image = f"{entry}--init --network none -v $d:/out -w /out sha256:{made.environment.digest}"
+    gpus = "--gpus all " if made.request.driver else ""
+    image = f"{gpus}{entry}--init --network none -v $d:/out -w /out sha256:{made.environment.digest}"
     line, mounted = tool_line(made.job.command, made.environment), ""
     if made.script:
         mounted = f"-v {shlex.quote(str(made.scripts))}:/scripts:ro "
@@ -85,7 +87,7 @@ DOCKER = EngineKind(
     title="Docker",
     make=_make,
     shell_line=_shell_line,
-    takes=frozenset({Feature.IMAGES}),
+    takes=frozenset({Feature.IMAGES, Feature.DEVICES}),
     preferred=_answers,
     examine=_examine,
     image_verbs=frozenset({"plan", "build", "list", "verify", "push", "remove"}),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matrix.environments import folders, installed, interpreters, user_tools
+from matrix.builds.devices.own_devices import with_device_class
 from matrix.engines.confinement import confinement_words, is_confined
 from matrix.engines.contract import EVERYWHERE, ONE_THREAD, job_variables, outputs_in, script_arguments, tool_line, tool_variables
 from matrix.engines.choice import refuse
@@ -28,11 +29,13 @@ from matrix.engines.venv.kind import VENV
 from matrix.environments.wheel_cache import Footprint, WheelCache
 from matrix.core.disk import remove_tree
 from matrix.core.keys import digest
+from matrix.core.machine import machine_class
 from matrix.environments.interpreters import PythonInfo
 from matrix.core.records import Environment, EnvironmentRequest, Job
 from matrix.engines.worker import Order, WorkerEvent, WorkerProcess
 from matrix.plan.backends.iree.source_builds import CACHES, TREES
 from matrix.plan.stages import worker_of
+from matrix.plan.targets import DEVICES
 
 if TYPE_CHECKING:
     from matrix.images.workshop import Workshop
@@ -310,9 +313,11 @@ class VenvEngine:
         if _is_board(request):
             return self._boards.on_board(request, environment)
         evidence = (*environment.evidence, ("sandbox", confinement_words()))
-        if request.driver:
-            evidence = (*evidence, ("driver", self._furnisher.facts(request.driver)))
-        return replace(environment, evidence=evidence)
+        if not request.driver:
+            return replace(environment, evidence=evidence)
+        facts = self._furnisher.facts(request.driver, environment)
+        machine = with_device_class(machine_class(), facts) if request.driver in DEVICES else environment.machine
+        return replace(environment, evidence=(*evidence, ("driver", facts)), machine=machine)
 
     def _exporter(self, environment: Environment, job: Job) -> WorkerProcess:
         worker = self._exporters.get(environment.root)

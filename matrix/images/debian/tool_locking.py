@@ -1,5 +1,5 @@
 """Locks the tools of `images/armv6/wanted.toml`: the Debian packages of cross compilers and qemu, and Python packages;
-and the drivers of `images/drivers/wanted.toml`.
+the drivers of `images/drivers/wanted.toml`, and what checks their code, of `images/checkers/wanted.toml`.
 
 `matrix.images.debian.unpacked` reads the locks and unpacks the packages.
 """
@@ -70,11 +70,12 @@ def lock_tools(folder: Path, index: PackageIndex, *, upgrade: bool) -> LockChang
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     tools = read_tool_wishes(folder).tools
     text = DEBIAN_HEADER + index.resolve(tools, lowest_python="3.11", previous="" if upgrade else before)
+    name = f"{folder.name}/tools"
     if text == before:
-        return LockChange(name="armv6/tools", change=LockOutcome.UNCHANGED)
-    with atomic_write(path, what="armv6/tools") as file:
+        return LockChange(name=name, change=LockOutcome.UNCHANGED)
+    with atomic_write(path, what=name) as file:
         file.write(text.encode())
-    return LockChange(name="armv6/tools", change=LockOutcome.CHANGED if before else LockOutcome.ADDED)
+    return LockChange(name=name, change=LockOutcome.CHANGED if before else LockOutcome.ADDED)
 
 
 def _write(path: Path, lock: ToolLock) -> LockChange:

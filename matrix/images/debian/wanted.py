@@ -1,5 +1,5 @@
 """Reads what is to be locked: the bases in `images/base/wanted.toml`, the tools in `images/armv6/wanted.toml`, the
-drivers in `images/drivers/wanted.toml`."""
+drivers in `images/drivers/wanted.toml`, what checks their code in `images/checkers/wanted.toml`."""
 
 from __future__ import annotations
 

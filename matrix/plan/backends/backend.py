@@ -78,6 +78,8 @@ class StageKind:
     compared: bool = False
     """Its outputs are compared with the expected ones. Where none are expected, their number is unknown, and it writes
     none."""
+    without_device: tuple[str, ...] = ()
+    """Its flags where the target's device is not there: it then only loads what it is given. Empty: it does not run."""
     on_target: bool = False
     """It runs programs of the target, which another machine cannot run."""
     like: Stage = ""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ON_BOARD = "measured on a board, over SSH"
 """The note of a target with a board."""
+ABSENT = "absent"
+"""The parameter of a stage whose target has a device that is not here: its value says so."""
 EMULATED = "emulated, no times: "
 """Before the emulator's words, in the note of a target that is emulated."""
 
@@ -69,7 +71,7 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     """Programs of another machine run with the target's emulator, or on its board; without one its cells cannot run
     here."""
     target, machine = catalogue.targets[label], catalogue.machine
-    parts = _target_parts(target, spec)
+    parts = _target_parts(target, spec, catalogue)
     for kind in _kinds(spec):
         if kind.counted:
             words = tuple(kind.counted if word == COUNTER else word for word in target.counter)
@@ -82,7 +84,9 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
         return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts, note=ON_BOARD)
     if target.machine in ("", machine):
         lacks = f"no {target.device.upper()} device here" if target.device not in ("", *catalogue.devices) else ""
-        return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts, untested=lacks)
+        if lacks:
+            parts |= {kind.name: _without_device(kind, lacks) for kind in _kinds(spec) if kind.without_device}
+        return AxisValue(axis=TARGET_AXIS.name, label=label, parts=parts, untested=lacks, untimed=lacks)
     foreign = f"{label} modules need a {target.machine} machine; this one is {machine}"
     note = ""
     if target.emulator:
@@ -101,12 +105,25 @@ def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     )
 
 
-def _target_parts(target: Target, spec: Spec) -> dict[Stage, Part]:
-    """The flags of a target, and the driver that the stages that run on it need."""
+def _without_device(kind: StageKind, lacks: str) -> Part:
+    """Where the device of a target is not there, a module is loaded with another one: all gates of the runtime are
+    before the device, so a refusal by one is a finding. Whatever else happens says nothing."""
+    return Part(flags=kind.without_device, parameters=((ABSENT, lacks),))
+
+
+def loaded_only(value: AxisValue, kind: StageKind) -> bool:
+    """Whether a stage only loads what it is given, because the device of a value is not there."""
+    part = value.parts.get(kind.name)
+    return bool(part and kind.without_device) and ABSENT in dict(part.parameters)
+
+
+def _target_parts(target: Target, spec: Spec, catalogue: Catalogue) -> dict[Stage, Part]:
+    """The flags of a target, and the driver that the stages that run on it need: a locked one, or the machine's own."""
+    driver = target.driver or (target.device if target.device in catalogue.devices else "")
     parts = {stage: Part(flags=flags) for stage, flags in target.flags.items() if flags}
     for kind in _kinds(spec):
-        if target.driver and kind.on_target and not kind.counted:
-            parts[kind.name] = replace(parts.get(kind.name, Part()), driver=target.driver)
+        if driver and kind.on_target and not kind.counted:
+            parts[kind.name] = replace(parts.get(kind.name, Part()), driver=driver)
     return parts
 
 

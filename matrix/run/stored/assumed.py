@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matrix.artifacts.contents.compiled_for import device_subgroups
 from matrix.artifacts.vmfb_archive import open_container
@@ -16,9 +15,6 @@ from matrix.plan.graph import Plan, PlannedCell
 from matrix.plan.stages import module_of
 from matrix.results.measured.assumed import subgroup_warning
 from matrix.results.run import Cell, Run
-
-if TYPE_CHECKING:
-    from matrix.builds.drivers import Driver
 
 
 def with_warnings(run: Run, plan: Plan, place: Callable[[str], Path]) -> Run:
@@ -34,18 +30,25 @@ def with_warnings(run: Run, plan: Plan, place: Callable[[str], Path]) -> Run:
         return run
     from matrix.builds.drivers import shipped_drivers  # it imports what fetches packages, which few runs need
 
-    drivers = shipped_drivers()
+    known = {name: (f"the device of {name}", driver.sizes) for name, driver in shipped_drivers().items()}
+    known |= {name: (f"this machine's {name} device", sizes) for name, sizes in _own_sizes(run).items()}
     cells = list(run.cells)
     for index, (name, planned) in enumerate(zip(names, plan.cells, strict=True)):
         digest = _module(run, plan, planned, cells[index])
-        if name in drivers and digest:
-            warning = _warning(drivers[name], assumed(digest))
-            cells[index] = replace(cells[index], warning=warning)
+        if name in known and digest:
+            cells[index] = replace(cells[index], warning=subgroup_warning(assumed(digest), *known[name]))
     return replace(run, cells=tuple(cells))
 
 
-def _warning(driver: Driver, assumed: tuple[int, ...]) -> str:
-    return subgroup_warning(assumed, f"the device of {driver.name}", driver.sizes)
+def _own_sizes(run: Run) -> dict[str, tuple[int, ...]]:
+    """The sizes of subgroups of this machine's own devices, as far as a runtime of the run said them."""
+    found: dict[str, tuple[int, ...]] = {}
+    for environment in run.environments.values():
+        facts = environment.evidence.get("driver")
+        sizes = facts.get("subgroups") if isinstance(facts, dict) else None
+        if isinstance(facts, dict) and isinstance(sizes, list) and sizes:
+            found[str(facts.get("name"))] = tuple(size for size in sizes if isinstance(size, int))
+    return found
 
 
 def _driver_of(plan: Plan, cell: PlannedCell) -> str:

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from samples import catalogue, spec_of
 
-from matrix.core.errors import SpecError
+from matrix.core.errors import SpecError, UsageError
 from matrix.core.records import Board, Environment, Job, Outcome, Platform, Stage
 from matrix.engines.contract import tool_line
 from matrix.plan.axes import axis_value
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.graph import Plan, make_plan
+from matrix.plan.rounds import with_repeats
 from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import joined_flags, make_job
 from matrix.plan.targets import Target
-from matrix.run.planning import load_catalogue
+from matrix.run.planning import load_catalogue, on_devices
 
 HEAD = 'format = 1\nname = "mine"\nquestion = "Does it run?"\n'
 BOARD = """
@@ -188,6 +189,18 @@ def test_the_shipped_targets_stand_for_these_flags():
             flags={"compile": (LAVAPIPE,), "run": (LAVAPIPE_DEVICE,)},
             driver="lavapipe",
         ),
+        "vulkan-swiftshader": Target(
+            name="vulkan-swiftshader",
+            machine="x86_64",
+            flags={"compile": (LAVAPIPE.replace("[8]", "[4]"),), "run": ("--device=vulkan",)},
+            driver="swiftshader",
+        ),
+        "vulkan": Target(
+            name="vulkan",
+            machine="",
+            flags={"compile": ("--iree-hal-target-device=vulkan",), "run": ("--device=vulkan",)},
+            device="vulkan",
+        ),
         "cuda": Target(
             name="cuda",
             machine="",
@@ -235,7 +248,7 @@ def test_a_literal_flag_takes_the_place_of_a_key():
     ("[targets.b]\nssh='pi@zero'", "targets.b.ssh: read 'pi@zero' without `machine` or `triple`, expected one of them"),
     ("[targets.b]\nmachine='m'\nssh='a'\nemulator=['q']", "targets.b.emulator: read ['q'] beside `ssh`, expected one"),
     ("[targets.b]\nmachine='m'\nssh='a'\ndriver='d'", "targets.b.driver: read 'd' beside `ssh`, expected one of them"),
-    ("[targets.b]\ndevice='gpu'", "targets.b.device: read 'gpu', expected one of cuda, rocm"),
+    ("[targets.b]\ndevice='gpu'", "targets.b.device: read 'gpu', expected one of cuda, rocm, vulkan"),
     ("[targets.b]\nmachine='m'\nssh='a'\ndevice='cuda'", "targets.b.device: read 'cuda' beside `ssh` or `emulator`"),
     ("[targets.b]\ndriver='d'", "targets.b.driver: read 'd' without `machine` or `triple`, expected one of them"),
     ("[targets.b]\nssh_config='c'", "targets.b.ssh_config: read 'c' without `ssh`, expected both"),
@@ -281,12 +294,40 @@ def test_a_device_is_found_through_its_driver_where_its_modules_run():
 
 
 @pytest.mark.parametrize(("target", "device"), [("cuda", "CUDA"), ("rocm", "ROCM")])
-def test_a_machine_without_the_device_compiles_for_it_and_leaves_the_run_untested(target, device):
+def test_a_machine_without_the_device_compiles_for_it_and_loads_the_module_with_another(target, device):
     spec = spec_of(f"[axes]\nmodel='given'\ntarget='{target}'")
-    nodes = {node.stage: node.obstacle for node in planned(spec).nodes}
-    assert nodes == {"compile": None, "run": (Outcome.UNTESTED, f"no {device} device here")}
+    compiled, loaded = planned(spec).nodes
+    assert (compiled.obstacle, loaded.obstacle, loaded.flags) == (None, None, ("--device=local-sync",))
+    assert dict(loaded.parameters)["absent"] == f"no {device} device here"
+    assert loaded.request.driver == ""
     there = make_plan(spec, dataclasses.replace(known(spec), devices=frozenset({target})))
     assert {node.obstacle for node in there.nodes} == {None}
+    _, run = there.nodes
+    assert run.flags == (f"--device={'hip' if target == 'rocm' else target}",)
+    assert (run.request.driver, "absent" in dict(run.parameters)) == (target, False)
+
+
+def test_what_measures_on_a_device_that_is_not_there_stays_untested():
+    axes = "[axes]\nmodel='given'\ntarget='cuda'\n[benchmark]\nbaseline={compiler='3.0.0'}"
+    spec = spec_of(f"stages=['export','compile','run','benchmark']\n{axes}")
+    obstacles = {node.stage: node.obstacle for node in with_repeats(planned(spec), known(spec)).nodes}
+    assert obstacles == {"compile": None, "run": None, "benchmark": (Outcome.UNTESTED, "no CUDA device here")}
+
+
+def test_a_device_by_its_name_is_a_value_of_the_axis():
+    spec = spec_of("[axes]\nmodel='given'\ntarget=['vulkan', 'vulkan://GPU-1f']")
+    there = dataclasses.replace(
+        catalogue("x86_64"), targets=load_catalogue(spec).targets, devices=frozenset({"vulkan"})
+    )
+    plan = make_plan(spec, there)
+    assert [value.label for value in plan.axes["target"]] == ["vulkan", "vulkan://GPU-1f"]
+    runs = [node.flags[-1] for node in plan.nodes if node.stage == "run"]
+    assert runs == ["--device=vulkan", "--device=vulkan://1f"]  # as an older runtime has it
+    assert len([node for node in plan.nodes if node.stage == "compile"]) == 1
+    assert on_devices("target", ("vulkan",), ["GPU-1f", "vulkan://0"]) == ("vulkan://GPU-1f", "vulkan://0")
+    for terms in ((), ("x86_64",), ("cuda", "rocm")):
+        with pytest.raises(UsageError, match="--device: read it"):
+            on_devices("target", terms, ["0"])
 
 
 def test_an_older_compiler_knows_rocm_by_the_name_of_hip():

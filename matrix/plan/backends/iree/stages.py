@@ -34,6 +34,7 @@ from matrix.plan.backends.iree.names import (
     tool_words,
 )
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, CALLER, HEADER_FILE, OBJECT, RUNNER, STEPS, UNSTRIPPED
+from matrix.plan.backends.iree.values import DEVICE
 from matrix.plan.backends.shared import PYTHON_AXIS
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ STAGES = (
         after=(COMPILE, BUILD, LINK, FIRMWARE),
         compared=True,
         on_target=True,
+        without_device=DEVICE,
         read=read_memory,
         reads=(MEMORY_FILE,),
         limits=Limits(seconds=300, memory_bytes=8 << 30),
