@@ -45,6 +45,16 @@ class Attempt:
     peak_bytes: int | None = None
     log_bytes: int = 0
 
+    @classmethod
+    def of(cls, end: JobEnd) -> Attempt:
+        return cls(
+            status=end.status,
+            seconds=end.seconds,
+            cpu_seconds=end.cpu_seconds,
+            peak_bytes=end.peak_bytes or None,
+            log_bytes=end.log_bytes,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matrix.core.errors import BlobDamaged
-from matrix.core.records import AxisValue, JobEnd, JobResult, Outcome
+from matrix.core.records import AxisValue, JobResult, Outcome
 from matrix.core.store_paths import STORE_PATHS, StorePath
 from matrix.plan.axes import ordered_axes
 from matrix.plan.backends.backend import EXPECTED, OUTPUT, matching
@@ -121,16 +121,11 @@ class Judge:
             node, state = self._plan.nodes[index], self._states[index]
             stage = node.stage
             artifacts |= {name: digest for name, _, digest in node.given}
-            outcome, reason = _standing(node, state)
+            outcome, reason, signature = _ended(node, state)
             if state.result is None:
                 break
-            absent = dict(node.parameters).get(ABSENT, "")
             jobs.append(self._job(index, state.result))
             artifacts |= {artifact.name: artifact.digest for artifact in state.result.outputs}
-            if outcome is not Outcome.PASSED:
-                signature = signature_of(state.result) if outcome is not Outcome.FLAKY else None
-            if absent and not (signature and signature.name in gates()):
-                outcome, reason, signature = Outcome.UNTESTED, absent, None
             if outcome is not Outcome.PASSED:
                 break
         comparison = movement = None
@@ -219,7 +214,7 @@ class Judge:
                 finished_at=result.finished_at,
                 machine=result.machine,
                 measurements=measured,
-                attempts=tuple(map(_attempt, result.attempts)),
+                attempts=tuple(map(Attempt.of, result.attempts)),
             )
         return self.jobs[index]
 
@@ -296,16 +291,6 @@ def _environment(digest: str, record: Mapping[str, Any]) -> RealisedEnvironment:
     return RealisedEnvironment(**{**known, "digest": digest, "evidence": rest})
 
 
-def _attempt(end: JobEnd) -> Attempt:
-    return Attempt(
-        status=end.status,
-        seconds=end.seconds,
-        cpu_seconds=end.cpu_seconds,
-        peak_bytes=end.peak_bytes or None,
-        log_bytes=end.log_bytes,
-    )
-
-
 def _labels(values: Iterable[AxisValue]) -> tuple[str, ...]:
     return tuple(value.label for value in values)
 
@@ -324,6 +309,18 @@ def _axis(plan: Plan, name: str) -> RunAxis:
         tied=plan.spec.ties.get(name, ""),
         exporter=own and any(part.packages for value in values for part in value.parts.values()),
     )
+
+
+def _ended(node: Node, state: NodeState) -> tuple[Outcome, str, Signature | None]:
+    """How a node ended. Of one that only loads a module, because the target's device is not here, a refusal by a gate
+    counts and nothing else."""
+    outcome, reason = _standing(node, state)
+    absent, result = dict(node.parameters).get(ABSENT, ""), state.result
+    known = outcome in (Outcome.PASSED, Outcome.FLAKY)
+    signature = signature_of(result) if result and not known else None
+    if absent and result and not (signature and signature.name in gates()):
+        return Outcome.UNTESTED, absent, None
+    return outcome, reason, signature
 
 
 def _standing(node: Node, state: NodeState) -> tuple[Outcome, str]:
