@@ -25,7 +25,6 @@ from matrix.core.machine import machine_identity
 from matrix.core.records import Toolchain
 from matrix.core.toml_reader import Table
 from matrix.environments.user_tools import find_toolchain
-from matrix.plan.backends.iree.names import RUN
 from matrix.plan.backends.shared import MODEL_AXIS, TARGET_AXIS
 from matrix.plan.catalogue import Catalogue, FlagRow, Model
 from matrix.plan.graph import Plan, make_plan
@@ -288,5 +287,9 @@ def _named_device(shipped: Mapping[str, Target], term: str) -> Target:
     row, name = shipped[term.partition(OF_DEVICE)[0]], term.partition(OF_DEVICE)[2]
     if not name:
         return row
-    run = tuple(f"{word}{OF_DEVICE}{name}" if word.startswith("--device=") else word for word in row.flags[RUN])
-    return replace(row, name=term, flags={**row.flags, RUN: run})
+
+    def on(word: str) -> str:
+        return f"{word}{OF_DEVICE}{name}" if word.startswith("--device=") else word
+
+    flags = {stage: tuple(map(on, words)) for stage, words in row.flags.items()}
+    return replace(row, name=term, flags=flags)

@@ -114,7 +114,7 @@ def _without_device(kind: StageKind, lacks: str) -> Part:
 def loaded_only(value: AxisValue, kind: StageKind) -> bool:
     """Whether a stage only loads what it is given, because the device of a value is not there."""
     part = value.parts.get(kind.name)
-    return bool(part and kind.without_device) and ABSENT in dict(part.parameters)
+    return part is not None and bool(kind.without_device) and ABSENT in dict(part.parameters)
 
 
 def _target_parts(target: Target, spec: Spec, catalogue: Catalogue) -> dict[Stage, Part]:
