@@ -312,7 +312,7 @@ def _axis(plan: Plan, name: str) -> RunAxis:
 
 
 def _ended(node: Node, state: NodeState) -> tuple[Outcome, str, Signature | None]:
-    """How a node ended. Of one that only loads a module, as the device is not here, a refusal by a gate counts alone."""
+    """How a node ended. Of one that only loads a module, as its device is not here, only a refusal by a gate counts."""
     outcome, reason = _standing(node, state)
     absent, result = dict(node.parameters).get(ABSENT, ""), state.result
     known = outcome in (Outcome.PASSED, Outcome.FLAKY)

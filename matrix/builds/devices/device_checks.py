@@ -33,7 +33,7 @@ CHECKERS = "checkers"
 SPIRV_SET, SPIRV_PACKAGE, SPIRV_TOOL = "spirv", "spirv-tools", "usr/bin/spirv-val"
 PTXAS = "nvidia/cuda_nvcc/bin/ptxas"
 """In the wheel. It is a compiler's last step, and needs neither a GPU nor its driver."""
-CHECK_SECONDS = 120.0
+VERDICT_SECONDS = 120.0
 CHECK_BYTES = 8 << 30
 """Address space of a tool: what it reads may be hostile."""
 NO_TOOL = "no tool is locked"
@@ -55,10 +55,10 @@ class Checker:
         file.write_bytes(content)
         words = [word.replace("{device}", device).replace("{folder}", str(folder)) for word in self.before]
         limit = ("prlimit", f"--as={CHECK_BYTES}") if shutil.which("prlimit") else ()
-        done = processes.run([*limit, *words, str(file)], timeout=CHECK_SECONDS, env={"PATH": os.defpath}, cwd=folder)
+        done = processes.run([*limit, *words, str(file)], timeout=VERDICT_SECONDS, env={"PATH": os.defpath}, cwd=folder)
         if done.ok:
             return ""
-        said = f"no end after {CHECK_SECONDS:g} s" if done.timed_out else done.output.replace(f"{folder}/", "")
+        said = f"no end after {VERDICT_SECONDS:g} s" if done.timed_out else done.output.replace(f"{folder}/", "")
         return (said.splitlines() or [f"exit code {done.exit_code}"])[0][:400]
 
 

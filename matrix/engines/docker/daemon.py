@@ -229,7 +229,7 @@ class Daemon:
                 types.Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES),
             ],
             log_config=types.LogConfig(type="none"),
-            device_requests=[types.DeviceRequest(**gpu_words(confinement.gpus))] if confinement.gpus else None,
+            device_requests=[gpu_request(types.DeviceRequest, confinement.gpus)] if confinement.gpus else None,
             mounts=[*folders, *made],
         )
 
@@ -273,12 +273,12 @@ class Daemon:
             self.call(lambda: self.client.api.remove_container(name, force=True, v=True))
 
 
-def gpu_words(gpus: str) -> dict[str, Any]:
+def gpu_request(request: Callable[..., Any], gpus: str) -> Any:  # noqa: ANN401 - the SDK has no types
     """The request for GPUs of `docker run --gpus`: `all`, a number, or `device=ID,ID`."""
     capabilities = [["gpu", "compute", "utility"]]
     if gpus == "all" or gpus.isdecimal():
-        return {"count": -1 if gpus == "all" else int(gpus), "capabilities": capabilities}
-    return {"device_ids": gpus.removeprefix("device=").split(","), "capabilities": capabilities}
+        return request(count=-1 if gpus == "all" else int(gpus), capabilities=capabilities)
+    return request(device_ids=gpus.removeprefix("device=").split(","), capabilities=capabilities)
 
 
 def host_mark() -> str:
