@@ -78,7 +78,7 @@ def device_facts(name: str, environment: Environment) -> dict[str, Json]:
     return own_driver(name) | list_devices(program, name, dict(environment.variables))
 
 
-def with_device_class(machine: str, facts: Mapping[str, Json]) -> str:
+def with_device_class(machine: str, facts: Mapping[str, object]) -> str:
     """The class of a machine, with its device and the driver: results of another GPU or driver are another class's."""
     found = facts.get("gpus") or facts.get("names") or facts.get("devices")
     named = ", ".join(map(str, found)) if isinstance(found, list) else ""

@@ -43,7 +43,7 @@ class Images:
         look: Path,
         labels: Mapping[str, str],
         ending: Callable[[], bool],
-        gpus: str,
+        gpus: str = "",
     ) -> None:
         self._gpus = gpus
         self._workshop, self._machine, self._look, self._labels = workshop, machine, look, labels
