@@ -14,6 +14,7 @@ from matrix.answers.advice import KnownCells
 from matrix.answers.causes import GIVEN, Move, move_to, nearest_moves
 from matrix.core.records import Outcome
 from matrix.core.versions import are_versions, is_dated, is_version, releases_first
+from matrix.plan.axes import NONE
 from matrix.plan.backends.backend import StageKind
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS
 from matrix.plan.stages import axes, environments, kinds
@@ -77,6 +78,12 @@ def packages() -> dict[str, str]:
     return {name: axis.package for name, axis in axes().items() if axis.package}
 
 
+def pinned_packages(known: KnownCells) -> dict[str, str]:
+    """Those of the system that the results are of: packages of another one are pins of nothing."""
+    measured = {axis for axis, labels in known.labels.items() if set(labels) - {NONE}}
+    return {axis: package for axis, package in packages().items() if axis in measured}
+
+
 def package_of(axis: str, release: str) -> str:
     """The package that has a release of an axis: dated ones are of the older one."""
     row = axes()[axis]
@@ -87,7 +94,7 @@ def pins_of(versions: Mapping[str, str], known: KnownCells, runs: Sequence[Run])
     """Axis -> release: the label of the results where there is one. A local part (`+cpu`) is left out, and the version
     of a wheel's METADATA stands for the release that brought it."""
     found = {}
-    for axis, newer in packages().items():
+    for axis, newer in pinned_packages(known).items():
         package = newer if newer in versions else axes()[axis].older_package
         if package in versions:
             version, labels = Version(versions[package]), known.labels.get(axis, ())
@@ -234,9 +241,10 @@ def fits_in_one(cell: Cell, known: KnownCells) -> bool:
     """Whether its releases and those that its exporter was measured with can stand in one environment."""
     stood = _exporter_of(cell, known)
     first = next(iter(kinds().values()))
-    beside = [axis for axis in axes().values() if axis.package and axis.name not in first.axes]
+    its = {name for name, label in cell.axes.items() if label != NONE}
+    beside = [axis for axis in axes().values() if axis.package and axis.name in its - set(first.axes)]
     return stood is None or all(
-        _installed(stood, axis.package) in ("", cell.axes.get(axis.name, ""))
+        _installed(stood, axis.package) in ("", cell.axes[axis.name])
         and not (axis.older_package and axis.older_package in stood.distributions)
         for axis in beside
     )

@@ -59,6 +59,15 @@ def test_a_pair_that_was_refused_fails_with_the_smallest_change(tmp_path, capsys
     assert "or        iree-base-compiler==3.11.0 (compiler 3.8.0 -> 3.11.0 (3 up)), measured with linear" in said
 
 
+def test_packages_of_other_systems_are_no_pins(tmp_path, capsys):
+    status, said = check(capsys, write(tmp_path, f"{GOOD}\nonnxruntime==1.20.0\nopenvino==2026.4.1\n"))
+    assert status == 0
+    assert "onnxruntime" not in said
+    status, said = check(capsys, write(tmp_path, "onnxruntime==1.20.0\n"))
+    assert status == 2 and "expected one of a package of torch, iree-turbine, iree-base-compiler, iree-base-ru" in said
+    assert "onnxruntime" not in said
+
+
 def test_a_turbine_with_another_iree_in_one_environment_is_found(tmp_path, capsys):
     """turbine 3.9 was measured with IREE 3.9 in its environment: 3.8 would silently replace it."""
     text = "iree-base-compiler==3.8.0\niree-base-runtime==3.8.0\niree-turbine==3.9.0\ntorch==2.9.1+cpu\n"
