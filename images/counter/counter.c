@@ -27,10 +27,11 @@ typedef struct { uint64_t instructions, loads, stores, elsewhere; } counts;
 /* The machine's numbers of clock_gettime; 32-bit Arm has one for each size of time_t. */
 static const struct { const char *machine; int64_t calls[2]; } clocks[] = {
     {"x86_64", {228, 228}}, {"aarch64", {113, 113}}, {"riscv64", {113, 113}}, {"arm", {263, 403}}};
-/* And of uname, in the same order. */
-static const int64_t names[] = {63, 160, 160, 122};
+/* And of the calls in host.c, in the same order. */
+static const struct { int64_t uname, getcpu, getaffinity; } host_calls[] = {
+    {63, 309, 204}, {160, 168, 123}, {160, 168, 123}, {122, 345, 242}};
 static const int64_t *clock_calls;
-static int64_t uname_call;
+static unsigned known;
 static const char *machine;
 static counts now, marks[MARKS];
 static unsigned marked;
@@ -73,10 +74,16 @@ static void translated(plugin_id id, struct qemu_plugin_tb *block) {
   }
 }
 
+static host_call host_call_of(int64_t number) {
+  if (number == host_calls[known].uname) return UNAME;
+  if (number == host_calls[known].getcpu) return GETCPU;
+  return number == host_calls[known].getaffinity ? GETAFFINITY : OTHER_CALL;
+}
+
 static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t first, uint64_t a, uint64_t b, uint64_t c,
                    uint64_t d, uint64_t e, uint64_t f, uint64_t g) {
-  (void)id, (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g;
-  if (cpu == 0) host_called(number == uname_call, first);
+  (void)id, (void)c, (void)d, (void)e, (void)f, (void)g;
+  if (cpu == 0) host_called(host_call_of(number), first, a, b);
   if (cpu != 0 || (number != clock_calls[0] && number != clock_calls[1]) || first != CPU_TIME_OF_PROCESS) return;
   if (marked < MARKS) marks[marked] = now, cache_mark(marked);
   marked++;
@@ -84,8 +91,8 @@ static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t first, u
 }
 
 static void returned(plugin_id id, unsigned cpu, int64_t number, int64_t value) {
-  (void)id, (void)number, (void)value;
-  if (cpu == 0) host_returned();
+  (void)id, (void)number;
+  if (cpu == 0) host_returned(value);
 }
 
 static void ended(plugin_id id, void *nothing) {
@@ -116,7 +123,7 @@ SHOWN int qemu_plugin_install(plugin_id id, const qemu_info *info, int count, ch
     if (!strcmp(info->target_name, clocks[index].machine)) {
       machine = clocks[index].machine;
       clock_calls = clocks[index].calls;
-      uname_call = names[index];
+      known = (unsigned)index;
     }
   if (!machine) refuse("it does not know this machine's number of clock_gettime");
   qemu_plugin_register_vcpu_tb_trans_cb(id, translated);

@@ -41,10 +41,11 @@ unsigned qemu_plugin_mem_size_shift(memory_info);
 
 /* An instruction of the guest: where its memory is. */
 void host_sees(const struct qemu_plugin_insn *);
-/* A system call: whether it is uname, and its first argument. */
-void host_called(bool uname, uint64_t address);
-/* It is over: the name of the machine is made the same everywhere. */
-void host_returned(void);
+typedef enum { OTHER_CALL, UNAME, GETCPU, GETAFFINITY } host_call;
+/* A system call, and its first arguments. */
+void host_called(host_call, uint64_t first, uint64_t second, uint64_t third);
+/* It is over, with this value: what it says of the machine is made the same everywhere. */
+void host_returned(int64_t value);
 
 #ifdef BLOCKS
 enum { PROFILER = 1 };

@@ -20,8 +20,8 @@ COMMAND = re.compile(r"(?:python3? -m (?:pip|pytest|matrix)|nox|uvx|nix (?:build
 
 def fenced(text: str) -> list[str]:
     """The lines of blocks without a language, comments left out."""
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.split("  #")[0] for language, block in blocks if not language for line in block.splitlines()]
     return [part.strip() for line in lines for part in line.split("&&")]
 
 

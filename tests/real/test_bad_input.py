@@ -301,6 +301,7 @@ def test_a_full_disk_while_environments_are_made(tmp_path, spec, small_disk):
     assert good("run", spec, "--store", store).jobs_run == 2
 
 
+@pytest.mark.full
 def test_a_full_disk_amid_jobs(tmp_path, shared, small_disk):
     """What was finished is kept, nothing red is made of it, and with space it goes on."""
     spec, log = write_spec(tmp_path / "spec", variants=4), tmp_path / "starts"

@@ -268,6 +268,7 @@ def test_an_image_deleted_in_mid_run_is_loaded_again(tmp_path, spec, files, seco
     nothing_left(store)
 
 
+@pytest.mark.full
 def test_an_image_that_is_damaged_on_the_daemon_is_loaded_again_before_a_red_counts(
     tmp_path, spec, files, second, monkeypatch
 ):
@@ -285,6 +286,7 @@ def test_an_image_that_is_damaged_on_the_daemon_is_loaded_again_before_a_red_cou
     nothing_left(store)
 
 
+@pytest.mark.full
 def test_a_daemon_that_stops_in_mid_run_is_one_message(tmp_path, spec, files, second, monkeypatch):
     store = with_files(tmp_path / "store", files)
     monkeypatch.setenv("DOCKER_HOST", second.address)

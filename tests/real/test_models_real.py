@@ -265,6 +265,7 @@ def reads(files: object, path: str, *, head: str = "", forward: str = "x * self.
     return READS.format(files=files, path=path, head=head, forward=forward)
 
 
+@pytest.mark.full
 def test_files_beside_a_model_are_declared_and_in_the_key(tmp_path, exporting):
     """Weights and a Python file: what changes is exported again, and `export` writes the new weights."""
     (environment,) = (folder for folder in standing(exporting) if folder.name.startswith("exporter-"))
@@ -333,6 +334,7 @@ def test_the_expected_outputs_do_not_depend_on_the_free_cores(tmp_path, exportin
     assert written[0] == written[1]
 
 
+@pytest.mark.full
 def test_what_a_model_may_take_and_give(tmp_path, exporting):
     more = 'torch = "2.9.1"\nturbine = "3.9.0"\ncompiler = "3.13.0"\nruntime = "3.13.0"\n'
     spec = write(tmp_path, {name: source for name, (source, _) in EDGES.items()}, more=more)
@@ -381,6 +383,7 @@ def test_bad_models_end_by_name_and_the_run_goes_on(tmp_path, exporting):
         assert said in messages[name], messages[name]
 
 
+@pytest.mark.full
 def test_a_model_has_none_of_the_users_variables_and_writes_in_its_own_folder(tmp_path, exporting):
     kept = tmp_path / "kept"
     kept.write_text("as it was")
@@ -417,6 +420,7 @@ DYNAMIC = model_gives("torch.nn.Linear(3, 2)") + (
 )
 
 
+@pytest.mark.full
 def test_a_dynamic_batch_reaches_the_module(tmp_path, exporting):
     spec = write(tmp_path, {"dynamic": DYNAMIC}, more='compiler = "3.13.0"\nruntime = "3.13.0"\n')
     assert (

@@ -99,6 +99,7 @@ def test_the_pasted_command_of_why_gives_the_same_message(first) -> None:
     assert message and message[1] in again.stderr
 
 
+@pytest.mark.full
 def test_the_commands_of_an_issue_show_the_failure(first, tmp_path) -> None:
     told = call("python -m matrix diff compiler 3.9.0 3.10.0 --results run.json --issue", first[0]).stdout
     message, lines = (text.split("\n```")[0] for text in re.split(r"^```\n", told, flags=re.MULTILINE)[1:4:2])

@@ -601,10 +601,10 @@ def test_hostile_results_do_nothing(page, tmp_path):
         assert page.evaluate("[...document.images].every(image => image.src.endsWith('.svg'))")
 
 
-def test_all_committed_results_are_built_in_20_s(published):
+def test_all_committed_results_are_built_in_80_s_beside_another_process(published):
     took = f"{published.seconds:.1f} s of CPU time, {published.megabytes:.0f} MB"
     print(took)
-    assert published.seconds < allowed(20) and published.megabytes < 500, took
+    assert published.seconds < allowed(80) and published.megabytes < 500, took
 
 
 @pytest.mark.full
