@@ -125,7 +125,7 @@ def do_check(options: Namespace) -> int:
     if not (pins := checking.pins_of(versions, known, runs)):
         raise FileFault(
             f"{', '.join(map(str, options.files))}: read no exact version, expected one of a package of "
-            f"{', '.join(checking.pinned_packages(known).values())}",
+            f"{', '.join(checking.measured_packages(known).values())}",
             tip="`pip freeze > set.txt` writes those that are installed",
         )
     checked = checking.check_set(pins, given, known, one_environment=not options.apart)

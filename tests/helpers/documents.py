@@ -99,6 +99,14 @@ BY_NAME = {
         "tests/real/test_phases_real.py",
         '"phases", model, *words',
     ),
+    "nox -s matrix -- --find-links ./wheels --compiler 3.14.0rc20261120 --runtime 3.13.0 --runtime 3.14.0rc20261120": (
+        "tests/real/test_nightlies_real.py",
+        '"--find-links", wheels',
+    ),
+    'nox -s matrix -- --flags default --flags "--iree-opt-level=O3 --iree-llvmcpu-target-cpu=host" --compiler 3.13.0': (
+        "tests/unit/cli/test_literal_flags.py",
+        '"--iree-opt-level=O2 --iree-llvmcpu-target-cpu=host"',
+    ),
     "python -m matrix profile linear --compiler 3.13.0": (
         "tests/real/test_profile_real.py",
         '"profile", "linear", "--compiler", "3.13.0"',

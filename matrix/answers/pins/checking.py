@@ -78,7 +78,7 @@ def packages() -> dict[str, str]:
     return {name: axis.package for name, axis in axes().items() if axis.package}
 
 
-def pinned_packages(known: KnownCells) -> dict[str, str]:
+def measured_packages(known: KnownCells) -> dict[str, str]:
     """Those of the system that the results are of: packages of another one are pins of nothing."""
     measured = {axis for axis, labels in known.labels.items() if set(labels) - {NONE}}
     return {axis: package for axis, package in packages().items() if axis in measured}
@@ -94,7 +94,7 @@ def pins_of(versions: Mapping[str, str], known: KnownCells, runs: Sequence[Run])
     """Axis -> release: the label of the results where there is one. A local part (`+cpu`) is left out, and the version
     of a wheel's METADATA stands for the release that brought it."""
     found = {}
-    for axis, newer in pinned_packages(known).items():
+    for axis, newer in measured_packages(known).items():
         package = newer if newer in versions else axes()[axis].older_package
         if package in versions:
             version, labels = Version(versions[package]), known.labels.get(axis, ())
