@@ -39,6 +39,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def daemon(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A daemon of its own that finds the stand-in for NVIDIA's hook."""
+    yield from own_daemon(folder, monkeypatch)
+
+
+@pytest.fixture
+def plain_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """A daemon of its own that finds no hook."""
+    yield from own_daemon(tmp_path, monkeypatch)
+
+
+def own_daemon(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     (folder / "own").mkdir()
     second = SecondDaemon(folder / "own", folder / "data")
     try:
@@ -63,9 +74,12 @@ def image_on(daemon: Daemon) -> str:
     return str(json.loads(said.splitlines()[-1])["status"])
 
 
+def confined(gpus: str) -> Confinement:
+    return Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20, gpus=gpus)
+
+
 def asked(daemon: Daemon, folder: Path, gpus: str) -> list[str]:
-    confinement = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20, gpus=gpus)
-    made = daemon.create(image_on(daemon), ["/none"], confinement=confinement, mounts={}, labels={})
+    made = daemon.create(image_on(daemon), ["/none"], confinement=confined(gpus), mounts={}, labels={})
     with pytest.raises(Exception, match="none"):
         daemon.run(made)
     if not (folder / "asked.json").exists():
@@ -86,23 +100,8 @@ def test_a_container_gets_the_gpus_that_were_asked_for(
     assert (folder / "words").exists() is bool(visible)
 
 
-def test_a_daemon_without_nvidias_toolkit_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own").mkdir()
-    second = SecondDaemon(tmp_path / "own", tmp_path / "data")
-    try:
-        second.start()
-    except (NoDaemon, OSError) as why:
-        pytest.skip(f"NOT TESTED: {why}")
-    monkeypatch.setenv("DOCKER_HOST", second.address)
-    daemon = Daemon()
-    try:
-        confinement = Confinement(memory_bytes=64 << 20, scratch_bytes=1 << 20, file_bytes=1 << 20, gpus="all")
-        made = daemon.create(image_on(daemon), ["/none"], confinement=confinement, mounts={}, labels={})
-        with pytest.raises(EngineMissing, match="the container daemon knows no GPUs") as refused:
-            daemon.run(made)
-        assert "container toolkit" in refused.value.tip
-    finally:
-        daemon.close()
-        assert second.process
-        second.process.terminate()
-        second.process.wait(60)
+def test_a_daemon_without_nvidias_toolkit_says_so(plain_daemon: Daemon) -> None:
+    made = plain_daemon.create(image_on(plain_daemon), ["/none"], confinement=confined("all"), mounts={}, labels={})
+    with pytest.raises(EngineMissing, match="the container daemon knows no GPUs") as refused:
+        plain_daemon.run(made)
+    assert "container toolkit" in refused.value.tip
