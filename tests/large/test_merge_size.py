@@ -51,6 +51,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
+@pytest.mark.full
 def test_100_000_cells_are_merged_in_less_than_5_seconds(bundles, tmp_path):
     taken = []
     for number in range(TRIES):

@@ -52,6 +52,7 @@ def test_a_run_keeps_to_its_budget_and_installs_each_environment_once(tmp_path):
     assert len(installs(log)) == 6
 
 
+@pytest.mark.full
 def test_a_killed_run_goes_on_with_what_still_stands(tmp_path):
     spec, store, log = write_spec(tmp_path), tmp_path / "store", tmp_path / "installs"
     words = ("run", spec, "--store", store, "--disk-budget", BUDGET_GB)

@@ -105,6 +105,7 @@ def python_job(environment, code, *, number=0):
     return replace(job, outputs=("*.txt",)), environment
 
 
+@pytest.mark.full
 def test_over_ssh_the_machines_own_ssh_is_used(tmp_path, monkeypatch):
     """Which here stays on this machine: it notes how it was called, and runs what a server would."""
     docker_command()

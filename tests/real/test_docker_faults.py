@@ -129,6 +129,7 @@ def begin_run(spec, store, **env):
     return begin("run", spec, "--store", store, "--engine", "docker", "--jobs", "1", "--format", "csv", **env)
 
 
+@pytest.mark.full
 def test_a_container_killed_from_outside_costs_nothing(tmp_path, spec, files, daemon):
     """Again and again, amid jobs and between them: every cell is measured."""
     store, killed = tmp_path / "store", 0

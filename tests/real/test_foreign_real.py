@@ -148,6 +148,7 @@ toolchain = "board"
 """
 
 
+@pytest.mark.full
 def test_without_its_cross_compiler_a_runtime_is_not_built_and_the_cell_is_untested(tmp_path, place):
     table = RISCV.replace("{name}", "board") + 'emulator = ["qemu-riscv64-static"]\n' + CROSS
     spec = write(tmp_path, targets=["board"], more=table)

@@ -121,6 +121,7 @@ def test_a_layer_is_compared_file_by_file_with_the_daemons(built, daemon):
     assert first_difference(changed, theirs).startswith("opt/env/pyvenv.cfg: sha256 is 0")
 
 
+@pytest.mark.full
 def test_a_saved_image_loads_after_it_was_removed(store, daemon, tmp_path):
     image = image_of("3.13.0")
     folder = tmp_path / "saved"

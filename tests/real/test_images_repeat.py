@@ -171,6 +171,7 @@ def environments() -> Iterator[tuple[str, str]]:
                 yield request.lock.name, machine
 
 
+@pytest.mark.full
 def test_a_sample_that_changes_from_run_to_run_is_what_is_committed(tmp_path, capsys):
     every = list(environments())
     assert len(every) == 45

@@ -37,7 +37,7 @@ def run_jobs(log: Path) -> int:
     return len(started(log))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
 def test_one_signal_finishes_what_runs(tmp_path, store, number):
     spec, log = write_spec(tmp_path, compilers=ONE, runtimes=ONE, variants=6), tmp_path / "starts"
     before_run_module(store, SLOW, seconds=3)

@@ -44,6 +44,7 @@ def kill_after(process, seconds: float) -> None:
     process.communicate()
 
 
+@pytest.mark.full
 def test_kill_9_at_twenty_moments(tmp_path, shared):
     """Two moments within 0.4 s of the program's start, eighteen soon after some job has started, in any order."""
     chance = random.Random(SEED)

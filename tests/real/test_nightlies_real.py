@@ -84,6 +84,7 @@ def test_its_evidence_and_the_table(wheels, store):
     assert f"3.13    {NIGHTLY}" in table.out
 
 
+@pytest.mark.full
 def test_other_places_with_the_same_wheels_run_nothing_again(wheels, store, tmp_path):
     run(store, "--find-links", wheels)
     index = local_index(tmp_path / "index", wheels.glob("*.whl"))

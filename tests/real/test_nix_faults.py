@@ -132,7 +132,7 @@ def test_what_changed_on_the_disk_is_found_and_repaired(store):
     assert file.read_bytes() == text
 
 
-@pytest.mark.parametrize("verb", ["build", "verify"])
+@pytest.mark.parametrize("verb", [pytest.param("build", marks=pytest.mark.full), "verify"])
 def test_an_interrupt_ends_nix_too(store, another_nix, tmp_path, verb):
     """As soon as the first wheel is in the store: the rest comes, and the build is begun."""
     shutil.copytree(store / "files", tmp_path / "store" / "files")
@@ -156,6 +156,7 @@ exit $status
 """
 
 
+@pytest.mark.full
 def test_a_collector_that_never_rests_takes_nothing_that_a_run_needs(store, another_nix, tmp_path):
     """It runs again and again beside a run that brings, builds and uses an environment."""
     before = ["unshare", "--mount", "sh", "-c", COLLECTING.format(nix=another_nix), "sh"]

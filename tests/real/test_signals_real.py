@@ -31,6 +31,7 @@ from command_line import (
 from matrix.core.errors import EXIT_FAULTED
 
 pytestmark = pytest.mark.real
+FULL = pytest.mark.full
 
 ONE = ("3.10.0",)
 ONCE = 'test $(wc -l < "{log}") -gt 2 || kill -{signal} $$\nexec "{tool}" "$@"\n'
@@ -56,8 +57,10 @@ def send(number: int, pids: list[int]) -> None:
             os.kill(pid, number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize("upwards", [False, True])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(each, marks=FULL) for each in (signal.SIGHUP, signal.SIGINT))]
+)
+@pytest.mark.parametrize("upwards", [False, pytest.param(True, marks=FULL)])
 def test_a_signal_to_the_whole_tree_is_no_finding(tmp_path, store, number, upwards):
     spec, log = write_spec(tmp_path, compilers=ONE, runtimes=ONE, variants=3), tmp_path / "starts"
     before_run_module(store, SLOW, seconds=2)

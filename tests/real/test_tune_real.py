@@ -42,6 +42,7 @@ def test_a_set_is_counted_compared_and_not_measured_twice(store):
     assert "0 jobs run" in again.out
 
 
+@pytest.mark.full
 def test_a_flag_that_the_compiler_does_not_know_is_not_usable(store):
     ran = good("tune", "linear", "--compiler", "3.13.0", "--flags=--iree-no-such-flag=1", "--store", store)
     assert "failed at compile" in ran.out

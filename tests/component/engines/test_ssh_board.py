@@ -142,6 +142,7 @@ def test_a_stop_leaves_nothing_there(server: Server, tmp_path: Path) -> None:
     wait_until_clean(server)
 
 
+@pytest.mark.full
 def test_a_frozen_link_is_lost_by_its_missing_signs(server: Server, tmp_path: Path) -> None:
     heard: queue.SimpleQueue[WorkerEvent] = queue.SimpleQueue()
     with SlowLink(server.port) as link:

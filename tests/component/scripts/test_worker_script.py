@@ -398,7 +398,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@pytest.mark.parametrize("who", ["job", "keeper", "child"])
+@pytest.mark.parametrize("who", ["job", *(pytest.param(each, marks=pytest.mark.full) for each in ("keeper", "child"))])
 def test_a_job_that_somebody_stops_is_lost_at_its_limit(talk, who):
     """Its time is no fault of a release."""
     job_id = talk.submit(SH, "-c", "sleep 60 & wait", limits={"seconds": 3})
