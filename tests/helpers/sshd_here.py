@@ -87,19 +87,20 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def ssh_server(*, command: str = "", variables: Sequence[str] = ()) -> Iterator[Server]:
-    """`command` is run in the place of what a client asks for (ForceCommand); `variables` are set for it.
+def ssh_server(*, command: str = "", variables: Sequence[str] = (), own: bool = False) -> Iterator[Server]:
+    """`command` is run in the place of what a client asks for (ForceCommand); `variables` are set for it. `own` is a
+    server of the user of the tests, who reaches this Python.
 
     Its folder is in none of pytest's: each session of pytest closes those that another one opened.
     """
     with tempfile.TemporaryDirectory(prefix="iree-matrix-sshd-") as folder:
         Path(folder).chmod(0o755)
-        yield from _serve(Path(folder), command, variables)
+        yield from _serve(Path(folder), command, variables, _this_user() if own else _ordinary_user())
 
 
-def _serve(folder: Path, command: str, variables: Sequence[str]) -> Iterator[Server]:
+def _serve(folder: Path, command: str, variables: Sequence[str], who: tuple[str, list[str]]) -> Iterator[Server]:
     sshd = program("/usr/sbin/sshd", "openssh-server")
-    user, before = _ordinary_user()
+    user, before = who
     place = folder / "board"
     place.mkdir()
     for name in ("host_key", "key"):
@@ -123,10 +124,16 @@ def _serve(folder: Path, command: str, variables: Sequence[str]) -> Iterator[Ser
         process.wait()
 
 
+def _this_user() -> tuple[str, list[str]]:
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    return pwd.getpwuid(os.geteuid()).pw_name, []
+
+
 def _ordinary_user() -> tuple[str, list[str]]:
     """(the name of the server's user, the words before its command line)."""
     if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid()).pw_name, []
+        return _this_user()
     Path("/run/sshd").mkdir(exist_ok=True)
     with contextlib.suppress(KeyError):
         pwd.getpwnam(USER)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from command_line import RELEASES, ROOT, good, surroundings, write_spec
+from sshd_here import ssh_server
 
 pytestmark = pytest.mark.real
 
@@ -19,6 +21,26 @@ def test_by_command_is_as_here(tmp_path: Path, shared: Path, store: Path) -> Non
     good("run", spec, "--store", shared, *words, tmp_path / "here.json")
     ran = good("run", spec, "--store", store, "--executor", "command", *words, tmp_path / "there.json")
     assert ran.jobs_run == 6
+    good("compare", tmp_path / "here.json", tmp_path / "there.json")
+
+
+@pytest.mark.full
+def test_by_ssh_is_as_here(tmp_path: Path, shared: Path, store: Path) -> None:
+    """The worker of `--worker "ssh HOST …"`, behind a real server, with a store of its own and the shared one."""
+    spec = write_spec(tmp_path / "spec", compilers=RELEASES[::2], runtimes=RELEASES[::2])
+    words = ("--format", "json", "--output")
+    good("run", spec, "--store", shared, *words, tmp_path / "here.json")
+    with ssh_server(own=True) as server:
+        there = (
+            f"cd {ROOT} && exec env HOME={tmp_path / 'home'} {sys.executable} -m matrix work --store {tmp_path / 'far'}"
+        )
+        worker = f"ssh -F {server.config} zero {shlex.quote(there)}"
+        remote = ("--remote", tmp_path / "remote")
+        asked = ("run", spec, "--store", store, *remote, "--executor", "command", "--worker", worker)
+        ran = good(*asked, *words, tmp_path / "there.json")
+        assert server.sessions() == []
+    assert ran.jobs_run == 6
+    assert (tmp_path / "far" / "environments").is_dir()
     good("compare", tmp_path / "here.json", tmp_path / "there.json")
 
 
