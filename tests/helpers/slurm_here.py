@@ -106,6 +106,7 @@ def slurm(folder: Path) -> Iterator[Slurm]:
     finally:
         with contextlib.suppress(AssertionError, subprocess.TimeoutExpired):
             made.ask("scancel", "--state=PENDING,RUNNING", "--user=root")
+            made.wait_until_over(allowed(15))  # slurmd alone knows its steps, and leaves them when it ends
         for process in reversed(programs):
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
