@@ -168,6 +168,11 @@ def add_choice(command: argparse.ArgumentParser, *, model: bool = True) -> None:
         "--device", action="append", default=[], metavar="NAME", help="of --target cuda, rocm, vulkan; as it is listed"
     )
     for name, metavar, what in (
+        ("board", "SSH", "a board that runs the programs of the one target: USER@HOST, as you would give it to `ssh`"),
+        ("ssh-config", "FILE", "OpenSSH's configuration for --board; default: yours"),
+    ):
+        group.add_argument(f"--{name}", default="", metavar=metavar, help=what)
+    for name, metavar, what in (
         ("find-links", "PLACE", "a folder, or a page with links, that has wheels of IREE releases without a lock here"),
         ("index", "ADDRESS", "an index of such: nightly builds, release candidates"),
     ):

@@ -29,6 +29,8 @@ from matrix.plan.user_inputs import (
 
 DEFAULT_PRESET = "portability"
 
+ANY_BOARD = "BOARD"
+"""Stands for a board in the command that repeats a cell: results have no name of a host."""
 FIELD_PRESET = "field"
 """The default preset if all models are `.vmfb` files: then only the runtime can be chosen."""
 
@@ -66,6 +68,11 @@ class Question:
     densify: str = ""
     """and how many cells may be added where neighbours differ."""
 
+    board: str = ""
+    """OpenSSH's destination of a board that runs the programs of the one target,"""
+    ssh_config: str = ""
+    """and the file of its configuration; "": the user's own."""
+
     @property
     def spec_name(self) -> str:
         """The chosen preset or path."""
@@ -86,6 +93,7 @@ class Question:
         words += [("--index", address) for address in self.indexes]
         words += [(f"--{name}", word) for name in ("cover", "seed", "densify") if (word := getattr(self, name))]
         words += [("--torch-build", self.torch_variant)] if self.torch_variant != "cuda" else []
+        words += [("--board", ANY_BOARD)] if self.board else []
         return tuple(word for pair in words for word in pair)
 
 

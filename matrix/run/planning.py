@@ -35,6 +35,7 @@ from matrix.plan.spec import Spec, parse_spec
 from matrix.plan.stages import axes, has_form, is_file, kinds
 from matrix.plan.targets import DEVICES, Target, read_targets
 from matrix.plan.user_inputs import image_of, model_names, tool_axes
+from matrix.run.own.boards import NamedBoard, read_destination, with_board
 from matrix.run.own.models import packages_of, user_model
 from matrix.run.own.releases import with_own_releases
 from matrix.run.store import Store
@@ -44,6 +45,7 @@ def question_of(options: Namespace) -> Question:
     """The question of a parsed command line. A model in the place of the preset (`run my.py`) is the model."""
     preset = options.preset or ""
     models = [*([preset] if has_form(preset) else []), *options.model]
+    board, config = read_destination(options.board, options.ssh_config)
     return Question(
         preset="" if has_form(preset) else preset,
         only=tuple(options.only),
@@ -62,6 +64,8 @@ def question_of(options: Namespace) -> Question:
         strict=options.strict,
         find_links=tuple(options.find_links),
         indexes=tuple(options.index),
+        board=board,
+        ssh_config=config,
         **_cover_words(options),
     )
 
@@ -124,6 +128,9 @@ def plan_of(question: Question, store: Path = NOWHERE, *, first: Iterable[tuple[
 def plan_for(spec: Spec, question: Question, store: Path = NOWHERE, *, first: Iterable[tuple[str, ...]] = ()) -> Plan:
     """The plan of a spec."""
     spec = ask(spec, question, shipped=shipped_models())
+    if question.board:
+        named = NamedBoard(destination=question.board, config=question.ssh_config, here=platform.machine())
+        spec = with_board(spec, named, _shipped_targets())
     catalogue = load_catalogue(
         spec,
         torch_variant=question.torch_variant,
@@ -269,13 +276,17 @@ def _literal_flags(spec: Spec) -> dict[str, FlagRow]:
 
 def _targets(spec: Spec) -> dict[str, Target]:
     """The shipped targets and those of a spec. Raises SpecError where one would hide another."""
-    shipped = read_targets(Table(tomllib.loads((DATA / "targets.toml").read_text(encoding="utf-8")), "", []))
+    shipped = _shipped_targets()
     if taken := sorted(shipped.keys() & spec.targets.keys()):
         faults = [f"targets.{name}: {name!r} is shipped, expected a name of its own" for name in taken]
         raise SpecError(spec.source, faults, tip="copy the shipped table of targets.toml under another name")
     known = {**shipped, **spec.targets}
     asked = spec.terms(TARGET_AXIS.name) if TARGET_AXIS.name in spec.axes else ()
     return known | {term: _named_device(shipped, term) for term in asked if term.partition(OF_DEVICE)[0] in DEVICES}
+
+
+def _shipped_targets() -> dict[str, Target]:
+    return read_targets(Table(tomllib.loads((DATA / "targets.toml").read_text(encoding="utf-8")), "", []))
 
 
 OF_DEVICE = "://"

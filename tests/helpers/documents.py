@@ -143,6 +143,10 @@ BY_NAME = {
         "tests/real/test_docker_gpus_full.py",
         '"all", "all"',
     ),
+    "python -m matrix run boards --target armv7 --board pi@two": (
+        "tests/unit/run/test_named_board.py",
+        '"boards", "--target", "armv7", "--board", "pi@two"',
+    ),
     "python -m matrix run vulkan --target vulkan --device GPU-0123": ("tests/real/test_vulkan_full.py", '"--device"'),
     "python -m matrix whatis model.vmfb --check": ("tests/real/test_device_checks_real.py", '"--check"'),
     "python -m matrix run --again crashed --again flaky": ("tests/real/test_signals_real.py", '"--again", "flaky"'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -66,3 +67,26 @@ def test_a_cell_on_a_board(shared: Path, tmp_path: Path) -> None:
     assert again.jobs_run == 0
     shown = good("show", spec, "--store", store, "--only", "target=desk", "--format", "json").out  # the server is gone
     assert json.loads(shown)["cells"][0]["outcome"] == "passed"
+
+
+def test_a_board_named_on_the_command_line(shared: Path, tmp_path: Path) -> None:
+    """It runs what the spec asks of this machine, under the target's name of its own; the line that repeats a cell has
+    no name of a host. One that is not there is told."""
+    store = new_store(tmp_path / "store", shared)
+    spec = write_spec(tmp_path / "spec", name="named", compilers=["3.13.0"], runtimes=["3.10.0", "3.13.0"])
+    with ssh_server() as server:
+        words = ("--board", "zero", "--ssh-config", server.config)
+        ran = good("run", spec, *words, "--store", store, "--format", "json")
+        assert not server.left
+        shown = good("show", spec, *words, "--store", store, "--format", "json")
+    document = json.loads(ran.out)
+    ends = {cell["axes"]["runtime"]: cell["signature"] or cell["outcome"] for cell in document["cells"]}
+    assert ends == {"3.10.0": "vm-features", "3.13.0": "passed"}
+    assert {cell["axes"]["target"] for cell in document["cells"]} == {f"{os.uname().machine}-board"}
+    assert json.loads(shown.out)["cells"] == document["cells"]
+    assert {"--board BOARD" in cell["evidence"]["reproduce"] for cell in document["cells"]} == {True}
+    assert '"zero"' not in ran.out and "127.0.0.1" not in ran.out
+    runs = [job for job in document["jobs"].values() if job["stage"] == "run"]
+    assert all(document["environments"][job["environment"]]["board"]["kernel"] for job in runs)
+    gone = matrix("run", spec, *words, "--store", store, "--only", "runtime=3.13.0", "--again")
+    assert "nothing listens for SSH there" in gone.out + gone.err
