@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,10 @@ from matrix.builds.board_programs import BoardTools
 from matrix.builds.bundle import BundledModel, scale_of, whole_folder
 from matrix.builds.counter import COUNTER_LIBRARIES, COUNTER_LOADER
 from matrix.core import processes
-from matrix.core.data import DATA, data_root
+from matrix.core.data import data_root
 from matrix.core.errors import BundleRefused
 from matrix.core.keys import Json
+from matrix.plan.backends.iree.boards import Microcontroller, microcontrollers
 from matrix.plan.backends.iree.firmware import FIRMWARE_SOURCES, LIBRARY, SECTIONS, firmware_commands, query_header
 from matrix.plan.backends.iree.source_builds import HEADER_FILE, RUNNER
 from matrix.plan.stages import launched
@@ -44,17 +44,6 @@ TYPES_OF_C = {
     "<f4": ("float", "MODEL_FLOAT32"),
 }
 """numpy's name of a type -> that of C, and that of `model.h`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Microcontroller:
-    """A row of `microcontrollers.toml`; `why` it cannot run a program for a Cortex-M4F, "" if it can."""
-
-    name: str
-    chip: str
-    flash_kib: int
-    ram_kib: int
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +78,6 @@ class FirmwareParts:
     route: tuple[str, ...]
     emulator: tuple[str, ...]
     tools: BoardTools
-
-
-def microcontrollers() -> tuple[Microcontroller, ...]:
-    tables = tomllib.loads((DATA / "microcontrollers.toml").read_text(encoding="utf-8"))
-    return tuple(Microcontroller(**table) for table in tables.values())
 
 
 def verdict_on(board: Microcontroller, facts: FirmwareFacts) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from matrix.core.keys import Json
+from matrix.plan.backends.iree.boards import Microcontroller, microcontrollers
 from matrix.plan.backends.iree.firmware import FIRMWARE_FIGURES, MEASURED_FIGURES, STATIC_FIGURES
+from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.results.run import Cell, Run
 from matrix.results.sections import Block, Column, Section, Words, by_axes, differing, grid
 
@@ -14,6 +16,9 @@ TICKS = MEASURED_FIGURES[-1]
 MEMORY_HEADING = (
     "what programs without an operating system need, in bytes; ticks are the board's clock in one call under the "
     "emulator, where it counts instructions: no speed"
+)
+BOARDS_HEADING = (
+    "well-known boards: the models that passed and whose smallest program they have the memory for; none was tried on one"
 )
 
 
@@ -55,10 +60,41 @@ def board_needs(run: Run) -> dict[str, BoardNeeds]:
     return found
 
 
-def fits_board(needs: BoardNeeds, *, flash_bytes: int, ram_bytes: int) -> bool:
-    """Whether a board with so much memory has it; False where the program's need is not known."""
+def fits_board(needs: BoardNeeds, board: Microcontroller) -> bool:
+    """Whether a board has the memory; False where the program's need is not known."""
     flash, ram = needs.figures["flash_bytes"], needs.ram_bytes
-    return isinstance(flash, int) and flash <= flash_bytes and ram is not None and ram <= ram_bytes
+    pairs = ((flash, board.flash_kib), (ram, board.ram_kib))
+    return not board.why and all(isinstance(needed, int) and needed <= has << 10 for needed, has in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardMemory:
+    """A well-known board, and the models of a run that it has the memory for, by some of their programs."""
+
+    board: Microcontroller
+    models: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        return ", ".join(self.models) or f"none: {self.board.why or 'each of them needs more'}"
+
+
+def boards_with_memory(needs: Collection[BoardNeeds]) -> list[BoardMemory]:
+    """All of `microcontrollers.toml`, with the models of which one program fits."""
+    found = []
+    for board in microcontrollers():
+        models = (row.axes[MODEL_AXIS.name] for row in needs if fits_board(row, board))
+        found.append(BoardMemory(board=board, models=tuple(dict.fromkeys(models))))
+    return found
+
+
+BOARD_COLUMNS = (
+    Column(title="board", value=lambda row: row.board.name, align="left"),
+    Column(title="chip", value=lambda row: row.board.chip, align="left"),
+    Column(title="flash, KiB", value=lambda row: row.board.flash_kib, text="{:,}".format),
+    Column(title="RAM, KiB", value=lambda row: row.board.ram_kib, text="{:,}".format),
+    Column(title="models that it has the memory for", value=lambda row: row.words, align="left"),
+)
 
 
 def _blocks(run: Run) -> Iterator[Block]:
@@ -71,6 +107,8 @@ def _blocks(run: Run) -> Iterator[Block]:
         axes = differing(run.names, [row.axes for row in shown.values()], always=run.axes[0].name)
         yield Words(text=MEMORY_HEADING)
         yield grid([*by_axes(axes, lambda row: row.axes), *MEMORY_COLUMNS], shown.values())
+        yield Words(text=BOARDS_HEADING)
+        yield grid(BOARD_COLUMNS, boards_with_memory(shown.values()))
 
 
 def _jobs(run: Run, cell: Cell) -> tuple[str, ...]:

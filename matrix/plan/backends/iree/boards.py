@@ -1,4 +1,5 @@
-"""The boards that `bundle` makes folders for: the tables of `boards.toml`. Pure."""
+"""The boards that `bundle` makes folders for, and well-known microcontrollers: `boards.toml`, `microcontrollers.toml`.
+Pure."""
 
 from __future__ import annotations
 
@@ -40,3 +41,21 @@ def boards() -> Mapping[str, ShippedBoard]:
 def newest_builds(builds: Mapping[str, UserBuild]) -> dict[str, str]:
     """Toolchain -> the runtime of a preset that it builds; of several, the preset's last one."""
     return {build.toolchain: name for name, build in builds.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Microcontroller:
+    """A row of `microcontrollers.toml`; `why` it cannot run a program for a Cortex-M4F, "" if it can."""
+
+    name: str
+    chip: str
+    flash_kib: int
+    ram_kib: int
+    why: str = ""
+
+
+@functools.cache
+def microcontrollers() -> tuple[Microcontroller, ...]:
+    """All of `microcontrollers.toml`, in its order."""
+    tables = tomllib.loads((DATA / "microcontrollers.toml").read_text(encoding="utf-8"))
+    return tuple(Microcontroller(**table) for table in tables.values())
