@@ -18,7 +18,7 @@ MEMORY_HEADING = (
     "emulator, where it counts instructions: no speed"
 )
 BOARDS_HEADING = (
-    "well-known boards: the models that passed and whose smallest program they have the memory for; none was tried on one"
+    "well-known boards, by their makers' figures: the models of which one program that passed fits; no board was tried"
 )
 
 
