@@ -20,8 +20,9 @@ from matrix.plan.backends.onnxruntime import ONNXRUNTIME
 from matrix.plan.backends.openvino import OPENVINO
 from matrix.plan.backends.pytorch import PYTORCH
 from matrix.plan.backends.shared import BARE
+from matrix.plan.backends.tvm import TVM
 
-BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT, OPENVINO, EXECUTORCH, PYTORCH)
+BACKENDS: tuple[Backend, ...] = (IREE, ONNXRUNTIME, LITERT, OPENVINO, EXECUTORCH, PYTORCH, TVM)
 """The result of `backends()`."""
 
 

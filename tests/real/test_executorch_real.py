@@ -7,6 +7,7 @@ import json
 
 import pytest
 from command_line import good
+from rounds import check_times_of_one_thread
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 
@@ -35,9 +36,4 @@ def test_what_a_release_converts_is_right_on_it_and_timed_on_one_thread(tmp_path
     assert cell["outcome"] == "passed", cell
     (made,) = (job for job in run["jobs"].values() if job["stage"] == "to-pte")
     assert made["artifacts"]["converted.pte"]["bytes"] > 32 * 64 * 4, "the weights are in it"
-    (table,) = run["times"]
-    (row, *_) = table["rows"]
-    assert len(row["seconds_by_round"]) == 2
-    rounds = [job for job in run["jobs"].values() if job["stage"] == "executorch-benchmark"]
-    for job in rounds:
-        assert job["measurements"]["cpu_seconds"] < 1.5 * job["measurements"]["seconds"], "one thread computes"
+    check_times_of_one_thread(run, rows=1, rounds=2)

@@ -11,7 +11,7 @@ import pytest
 from command_line import DATA, good
 
 pytestmark = pytest.mark.real
-RELEASES = ("--onnxruntime", "1.32.0", "--openvino", "2026.4.1", "--runtime", "3.13.0")
+RELEASES = ("--onnxruntime", "1.32.0", "--openvino", "2026.4.1", "--tvm", "0.27.0.post1", "--runtime", "3.13.0")
 
 
 def check_sums(system: dict[str, Any]) -> None:
@@ -45,18 +45,18 @@ def test_the_one_operation_of_a_linear_layer(tmp_path, system, kind):
 @pytest.mark.full
 def test_the_operations_of_mobilenet_v2(tmp_path):
     told = good("profile", "mobilenet_v2", "--peers", *RELEASES, "--store", tmp_path, timeout=1500).out
-    assert "where iree loses most to the best of onnxruntime and openvino" in told
+    assert "where iree loses most to the best of onnxruntime, openvino and tvm" in told
     found = profiled(tmp_path, "mobilenet_v2")
     systems = {system["axes"]["backend"]: system for system in found["systems"]}
-    assert systems.keys() == {"onnxruntime", "openvino"}
+    assert systems.keys() == {"onnxruntime", "openvino", "tvm"}
     for system in systems.values():
         check_sums(system)
-        convolutions = [each for each in system["operations"] if "Conv" in each["kind"]]
+        convolutions = [each for each in system["operations"] if "conv" in each["kind"].lower()]
         assert len(convolutions) == 52
-        assert sum(each["share"] for each in convolutions) > 0.8
+        assert sum(each["share"] for each in convolutions) > 0.5
     origins = [name for each in systems["openvino"]["operations"] for name in each["of"]]
     assert sum("batch_norm" in name for name in origins) == 52, "all are fused with their convolution"
     (losses,) = found["losses"]
     joined = [each for each in losses["joined"] if each["kind"] == "convolution"]
-    assert 45 <= len(joined) <= 52 and all(len(each["partners"]) == 2 for each in joined)
+    assert 45 <= len(joined) <= 52 and all(len(each["partners"]) == 3 for each in joined)
     assert [each["loss"] for each in losses["joined"]] == sorted(each["loss"] for each in losses["joined"])[::-1]

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from command_line import good
+from rounds import check_times_of_one_thread
 
 pytestmark = [pytest.mark.real, pytest.mark.full]
 
@@ -39,8 +40,4 @@ def test_what_a_release_makes_of_a_model_is_right_on_it_and_timed_on_one_thread(
     made = [job for job in run["jobs"].values() if job["stage"] == "to-pt2"]
     sizes = sorted(job["artifacts"]["converted.pt2"]["bytes"] for job in made)
     assert 32 * 64 * 4 < sizes[0] < 100_000 < sizes[1], "the weights are in both, and code in one"
-    (table,) = run["times"]
-    assert [len(row["seconds_by_round"]) for row in table["rows"]] == [2, 2]
-    rounds = [job for job in run["jobs"].values() if job["stage"] == "pt2-benchmark"]
-    for job in rounds:
-        assert job["measurements"]["cpu_seconds"] < 1.5 * job["measurements"]["seconds"], "one thread computes"
+    check_times_of_one_thread(run, rows=2, rounds=2)

@@ -29,8 +29,13 @@ def loss_lines(base: str, rows: Sequence[Worked], others: Mapping[str, Sequence[
     totals = [_total_cells(each, systems) for each in kind_totals(rows, others)]
     kinds = plain_rows(totals, headers=("by kind", base, *systems)).splitlines()
     whole = f"{len(found)} of {len(rows)} operations of {base} have a partner"
-    head = f"where {base} loses most to the best of {' and '.join(systems)}: {HOW_JOINED}; {whole}"
+    head = f"where {base} loses most to the best of {_listed(systems)}: {HOW_JOINED}; {whole}"
     return [head, "", *(table if losses else none), "", *kinds]
+
+
+def _listed(systems: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(systems[:-1]), *systems[-1:])))
 
 
 def _cells(each: JoinedOperation, systems: Sequence[str]) -> list[str]:

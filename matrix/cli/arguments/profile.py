@@ -19,7 +19,7 @@ def add_profile(command: argparse.ArgumentParser) -> None:
         dest="preset",
         action="store_const",
         const=PEERS_PRESET,
-        help="what each operation takes with ONNX Runtime and OpenVINO, and where IREE loses most to them",
+        help="what each operation takes with ONNX Runtime, OpenVINO and TVM, and where IREE loses most to them",
     )
     command.add_argument(
         "--times",

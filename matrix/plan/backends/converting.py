@@ -6,14 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from matrix.artifacts.benchmark import read_timing, strip_private_data
-from matrix.core.records import Limits, Stage
+from matrix.core.records import Limits, Part, Stage
 from matrix.plan.backends.backend import EXPECTED, INPUT, OUTPUT, Given, ModelForm, StageKind
+from matrix.plan.backends.iree.values import source_parts
 from matrix.plan.backends.shared import PYTHON_AXIS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matrix.core.keys import Json
+    from matrix.plan.catalogue import Model
 
 _RECORD, _TIMES = "convert.json", "benchmark.json"
 OPERATION_TIMES = "operations.json"
@@ -25,7 +27,8 @@ class ConvertedChain:
     """`stages` are the names of conversion, run and benchmark; `environments` those of the converter and the runtime,
     `axes` theirs, `scripts` too. `made` are the files that the conversion writes, the one that is opened first; `given`
     is the stages' name for a file that a user brings in its place. `profiled` is the stage that times each operation,
-    and its script, of a runtime that has a profiler. `chosen` are further axes of the conversion."""
+    and its script, of a runtime that has a profiler; `beside` are files of scripts/ that this needs besides. `chosen`
+    are further axes of the conversion."""
 
     stages: tuple[Stage, Stage, Stage]
     environments: tuple[str, str]
@@ -34,6 +37,7 @@ class ConvertedChain:
     made: tuple[str, ...]
     given: str
     profiled: tuple[Stage, str] | None = None
+    beside: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
 
     def kinds(self) -> tuple[StageKind, ...]:
@@ -105,7 +109,7 @@ class ConvertedChain:
             needed=(OPERATION_TIMES,),
             axes=(self.axes[1],),
             command=lambda given: ("python", script, self._opened(given), OPERATION_TIMES),
-            programs=(script, "model_inputs.py", "timed_operations.py"),
+            programs=(script, *self.beside, "model_inputs.py", "timed_operations.py"),
             after=self.stages[:2],
             judged=False,
             on_target=True,
@@ -123,6 +127,10 @@ class ConvertedChain:
         around = frozenset({self.stages[0]})
         given = ModelForm(name=name, suffixes=(f".{name}",), artifact=self.given, around=around)
         return (ModelForm(name="file", suffixes=(".py",)), given)
+
+    def sources(self, model: Model) -> Mapping[Stage, Part]:
+        """The meaning of a model for the stages: the conversion takes a Python file."""
+        return {self.stages[0]: source_parts(model)} if model.form == "file" else {}
 
     def _runs(self, given: Given) -> tuple[str, ...]:
         return ("python", self.scripts[1], self._opened(given))

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from matrix.core.records import Part, Stage
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentCost, EnvironmentKind
 from matrix.plan.backends.converting import ConvertedChain
-from matrix.plan.backends.iree.values import release_values, source_parts
+from matrix.plan.backends.iree.values import release_values
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from matrix.plan.catalogue import Model
 
 _CONVERTER, _RELEASE = "exir", "executorch"
 """The axes of the converter and of the runtime: releases of one package."""
@@ -68,18 +60,13 @@ _AXES = (
     TARGET_AXIS,
 )
 
-
-def _model(model: Model) -> Mapping[Stage, Part]:
-    return {_CONVERT: source_parts(model)} if model.form == "file" else {}
-
-
 EXECUTORCH = Backend(
     name="executorch",
     axes=_AXES,
     stages=_CHAIN.kinds(),
     environments=_ENVIRONMENTS,
     forms=_CHAIN.forms("pte"),
-    model=_model,
+    model=_CHAIN.sources,
     square=(_CONVERTER, _RELEASE),
     made="models",
     signatures="signatures_executorch.toml",

@@ -5,16 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matrix.core.records import AxisValue, Part, Stage
+from matrix.core.records import AxisValue, Part
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentCost, EnvironmentKind
 from matrix.plan.backends.converting import ConvertedChain
-from matrix.plan.backends.iree.values import release_values, source_parts
+from matrix.plan.backends.iree.values import release_values
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from matrix.plan.catalogue import Catalogue, Model
+    from matrix.plan.catalogue import Catalogue
     from matrix.plan.spec import Spec
 
 _MODE, _RELEASE = "torch_mode", "torch_runtime"
@@ -78,18 +76,13 @@ _AXES = (
     TARGET_AXIS,
 )
 
-
-def _model(model: Model) -> Mapping[Stage, Part]:
-    return {_CONVERT: source_parts(model)} if model.form == "file" else {}
-
-
 PYTORCH = Backend(
     name="torch",
     axes=_AXES,
     stages=_CHAIN.kinds(),
     environments=_ENVIRONMENTS,
     forms=_CHAIN.forms("pt2"),
-    model=_model,
+    model=_CHAIN.sources,
     square=(TORCH_AXIS.name, _RELEASE),
     made="models",
     signatures="signatures_torch.toml",

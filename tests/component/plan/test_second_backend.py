@@ -126,5 +126,5 @@ def test_an_unknown_backend_is_a_fault_with_the_nearest_name(spec, capsys):
     told = capsys.readouterr().err
     assert (
         "axes.backend: unknown backend 'scalar', expected one of iree, onnxruntime, litert, openvino, executorch, "
-        "torch, scaler; did you mean" in told
+        "torch, tvm, scaler; did you mean" in told
     )

@@ -152,7 +152,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ('[models."a=b"]\nfile = "x.py"', "models.a=b: read 'a=b', expected a name of letters"),
         (
             "[models.m]",
-            "models.m: read none, expected one of `file` (Python), `mlir`, `onnx`, `tflite`, `vmfb`, `pte` and",
+            "models.m: read none, expected one of `file` (Python), `mlir`, `onnx`, `tflite`, `vmfb`, `pte`, `pt2` and",
         ),
         (
             "[models.m]\nfile = 'a'\nmlir = 'b'",

@@ -165,9 +165,9 @@ def test_times_of_operations_are_of_this_machine_and_of_nothing_emulated(tmp_pat
     spec = parse_spec(text, source="peers.toml", base=tmp_path)
     here = make_plan(spec, load_catalogue(spec, machine_class="a machine"))
     timed = [node for node in here.nodes if node.stage.endswith("-profile")]
-    assert {node.stage for node in timed} == {"onnx-profile", "openvino-profile"}
+    assert {node.stage for node in timed} == {"onnx-profile", "openvino-profile", "so-profile"}
     assert all(node.machine and node.kind.alone and not node.obstacle for node in timed)
     foreign = parse_spec(text.replace('target = "x86_64"', 'target = "aarch64"'), source="peers.toml", base=tmp_path)
     elsewhere = make_plan(foreign, load_catalogue(foreign))
-    obstacles = [node.obstacle for node in elsewhere.nodes if node.stage in ("onnx-profile", "openvino-profile")]
+    obstacles = [node.obstacle for node in elsewhere.nodes if node.stage.endswith("-profile")]
     assert obstacles and all(found and "emulator's times are not the machine's" in found[1] for found in obstacles)
