@@ -75,6 +75,11 @@ REAL: list[tuple[str, str, dict[str, str]]] = [
         {"op": "SliceScatter", "opset": "opset15"},
     ),
     (
+        "tvm-operation",
+        "Unsupported function types ['_linalg_eigh.default']",  # an AssertionError of the stage to-so
+        {"operations": "'_linalg_eigh.default'"},
+    ),
+    (
         "onnx-ir-version",
         "[ONNXRuntimeError] : 1 : FAIL : Load model from converted.onnx failed:/onnxruntime_src/onnxruntime/core/graph/"
         "model.cc:179 onnxruntime::Model::Model(onnx::ModelProto&&, const onnxruntime::PathString&, const onnxruntime::"
@@ -747,6 +752,11 @@ def test_every_row_has_a_real_message() -> None:
 def test_the_words_of_a_row_are_there() -> None:
     for row in rows():
         assert row.means and row.next_step, row.name
+
+
+def test_a_backend_s_own_row_comes_before_that_of_any_exception() -> None:
+    log = "AssertionError: Unsupported function types ['_linalg_eigh.default']\n"
+    assert (recognise(log, "to-so").name, recognise(log, "export").name) == ("tvm-operation", "python-exception")
 
 
 def test_letters_are_unique_and_no_mark_of_the_square() -> None:
