@@ -1,4 +1,5 @@
-"""The conversion of a model file for ONNX Runtime: `torch.onnx.export` as the release of torch does it by itself.
+"""The conversion of a model file for ONNX Runtime: `torch.onnx.export` as the release of torch does it by itself, or in
+the way that `arguments["dynamo"]` ("true", "false") asks for.
 
 Runs like `export.py`, whose reference it takes, in a fork of a worker that has imported torch, onnx and onnxscript.
 Leaves `converted.onnx` with the weights in it, `input_N.npy`, `expected_N.npy` and `convert.json`. The file says
@@ -26,6 +27,8 @@ def run(arguments: dict[str, Any]) -> None:
     options = dict(known.shapes)
     if "external_data" in inspect.signature(torch.onnx.export).parameters:
         options["external_data"] = False
+    if "dynamo" in arguments:
+        options["dynamo"] = arguments["dynamo"] == "true"
     path = os.path.join(place, CONVERTED)
     begin(f"{EXPORTING}torch.onnx")
     torch.onnx.export(known.module, known.model.tensors, path, **options)

@@ -4,7 +4,7 @@ Pure."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from matrix.core.errors import SpecError
 from matrix.core.records import AxisValue, Stage
@@ -63,12 +63,14 @@ Ranges = Mapping[str, tuple[AxisValue, ...]]
 def boxes_of(
     axes: Ranges, rules: Rules, chosen: Mapping[str, frozenset[str]], planes: Sequence[Ranges]
 ) -> Iterator[tuple[Ranges, bool]]:
-    """The products that cells are made of: one for each plane, and for each model of each backend. True: one that an
-    include adds, of which only the cells off the axes count. An axis whose stages they skip has no value in them."""
+    """The products that cells are made of: one for each plane, each model of each backend, and each front end of such a
+    model. True: one that an include adds, of which only the cells off the axes count. An axis whose stages they skip
+    has no value in them."""
     names = ordered_axes(rules.spec)
     nothing = {name: without_value(name) for name in names}
     touches = {name: stages_of_axis(name, rules.spec) for name in names}
     leading = [name for name in names if name in (BACKEND_AXIS.name, MODEL_AXIS.name)]
+    choosing = [name for name in names if name not in leading and any(value.without for value in axes[name])]
     for part, beyond in (*((plane, False) for plane in planes), *((added, True) for added in rules.added())):
         ranges = {**axes, **part}
         kept = {
@@ -76,10 +78,18 @@ def boxes_of(
             for name in names
         }
         for leads in itertools.product(*(kept[name] for name in leading)):
-            without = frozenset[Stage]().union(*(value.without for value in leads))
-            own = kept | {value.axis: (value,) for value in leads}
-            own |= {name: (nothing[name],) for name in names if (stages := touches[name]) and stages <= without}
-            yield own, beyond
+            own = {**kept, **_fixed(leads, touches, nothing)}
+            for further in itertools.product(*(own[name] for name in choosing)):
+                yield {**own, **_fixed((*leads, *further), touches, nothing)}, beyond
+
+
+def _fixed(
+    leads: Sequence[AxisValue], touches: Mapping[str, Set[Stage] | None], nothing: Mapping[str, AxisValue]
+) -> Ranges:
+    """These values alone on their axes, and no value on the axes that have stages, all of which these skip."""
+    without = frozenset[Stage]().union(*(value.without for value in leads))
+    skipped = {name: (nothing[name],) for name, stages in touches.items() if stages and stages <= without}
+    return {**skipped, **{value.axis: (value,) for value in leads}}
 
 
 def points(

@@ -24,7 +24,7 @@ from matrix.core.records import (
 )
 from matrix.plan.axes import ordered_axes, resolve_axes
 from matrix.plan.backends.backend import StageKind
-from matrix.plan.backends.shared import BACKEND_AXIS, BARE, MODEL_AXIS, loaded_only
+from matrix.plan.backends.shared import BARE, MODEL_AXIS, loaded_only
 from matrix.plan.catalogue import Catalogue
 from matrix.plan.cells import Rules, labels_chosen, planes_of
 from matrix.plan.covering.choice import ChosenCells, chosen_points
@@ -105,7 +105,7 @@ def make_plan(
     """
     axes = resolve_axes(spec, catalogue)
     rules = Rules(spec, catalogue, axes)
-    graph = _Graph(spec, catalogue)
+    graph = _Graph(spec, catalogue, axes)
     chosen = labels_chosen(only or {}, spec, catalogue)
     planes = planes_of(axes, spec, catalogue)
     found, choice = chosen_points(axes, rules, chosen, planes, first)
@@ -149,7 +149,7 @@ class _Work:
 class _Graph:
     """Collects nodes; equal parts with equal upstreams are one node. Here a part is known by a number."""
 
-    def __init__(self, spec: Spec, catalogue: Catalogue) -> None:
+    def __init__(self, spec: Spec, catalogue: Catalogue, axes: Mapping[str, tuple[AxisValue, ...]]) -> None:
         self.spec, self.catalogue = spec, catalogue
         self.nodes: list[Node] = []
         self.index: dict[tuple[object, ...], int] = {}
@@ -160,8 +160,9 @@ class _Graph:
         asked = {*spec.stages, *(kind.name for kind in spec.stage_kinds if kind.comes_with in spec.stages)}
         self.model = ordered_axes(spec).index(MODEL_AXIS.name)
         """The position of a cell's model: the only value that brings artifacts."""
-        self.backend = 0 if BACKEND_AXIS.name in spec.axis_rows else self.model
-        """The position of the value that skips stages besides the model."""
+        skipping = {MODEL_AXIS.name, *(name for name, values in axes.items() if any(value.without for value in values))}
+        self.choosing = tuple(place for place, name in enumerate(ordered_axes(spec)) if name in skipping)
+        """The positions of the values that skip stages."""
         self.stages = stages_in_order(asked)
         self.kinds = tuple(kinds()[stage] for stage in self.stages)
 
@@ -171,14 +172,14 @@ class _Graph:
         column for each stage."""
         known = self.value_parts
         columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
-        given, without = values[self.model].given, values[self.model].without
-        beyond = values[self.backend].without
+        given = values[self.model].given
+        without = [values[place].without for place in self.choosing]
         made: dict[Stage, int] = {}
         judged: list[int] = []
         measures: list[int] = []
         begun = False
         for kind, column in zip(self.kinds, columns, strict=True):
-            if kind.name in without or kind.name in beyond or kind.rounds or kind.unless in made:
+            if kind.rounds or kind.unless in made or any(kind.name in each for each in without):
                 continue
             if kind.comes_with and max(column) <= 0:
                 continue
@@ -196,7 +197,7 @@ class _Graph:
     def nothing_to_do(self, values: tuple[AxisValue, ...]) -> str:
         """Why a cell has no node."""
         form = self.catalogue.models[values[self.model].label].form
-        chosen = values[self.backend].label
+        chosen = values[0].label
         for backend in self.spec.backends:
             if backend.name == chosen and form not in {each.name for each in backend.forms}:
                 return f"no stage of {backend.name} takes a model that comes as {form}"

@@ -97,8 +97,9 @@ class LockIndex:
 
     def _packages(self, axis: str, among: Collection[Backend] = ()) -> dict[str, str]:
         """The releases of an axis that the locks pin, with the package of each."""
-        meant = [kind for backend in among for kind in backend.environments] or environments().values()
-        kinds_so = {each.name for each in meant if axis in each.axes and not each.follows}
+        meant = [backend.environments for backend in among] or [(kind,) for kind in environments().values()]
+        so = [[kind.name for kind in kinds if axis in kind.axes and not kind.follows] for kinds in meant]
+        kinds_so = {name for names in so for name in names[:1]}  # a further one is of a stage that comes with another
         row = axes()[axis]
         pins = (pin for lock in self.locks if kind_of(lock) in kinds_so for pin in lock.pins)
         return {version: package for package, version in pins if package in (row.package, row.older_package)}

@@ -255,15 +255,17 @@ def _axes(
 def with_optional(
     axes: Mapping[str, tuple[str, ...]], backends: Sequence[Backend], models: Iterable[UserModel]
 ) -> dict[str, tuple[str, ...]]:
-    """The selectors with those of the optional axes that one of the models reaches."""
+    """The selectors with those of the optional axes that a Python model or one of the models reaches, in order."""
     forms = {model.form for model in models}
+    forms |= {form.name for backend in backends for form in backend.forms if not form.artifact}
     added = {
         axis.name: axis.default
         for backend in backends
         for axis in backend.axes
-        if axis.optional and any(backend.reaches(axis.name, form) for form in forms)
+        if axis.optional and any(backend.reaches(axis.name, form, axes) for form in forms)
     }
-    return {**added, **axes}
+    rows, found = (axis.name for backend in backends for axis in backend.axes), {**added, **axes}
+    return {name: found[name] for name in (BACKEND_AXIS.name, *rows, *axes) if name in found}
 
 
 def _is_tie(term: str) -> bool:

@@ -111,9 +111,9 @@ def test_a_further_backend_is_named_nowhere_but_in_its_record():
 
 
 def test_no_stage_axis_or_environment_has_the_name_of_another():
-    """Two backends may share an axis; each has its own stages and environments."""
+    """Two backends may share an axis or a kind of environment; each has its own stages."""
     rows = {axis for backend in backends() for axis in backend.axes}
-    kinds = [kind for backend in backends() for kind in backend.environments]
+    kinds = {kind for backend in backends() for kind in backend.environments}
     for named in (rows, [kind for backend in backends() for kind in backend.stages], kinds):
         names = [row.name for row in named]
         assert len(set(names)) == len(names)

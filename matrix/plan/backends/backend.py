@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
@@ -234,6 +234,8 @@ class ModelForm:
     """The stages' name for the file; "": a stage makes it one."""
     around: frozenset[Stage] = frozenset()
     """The stages that a model of this form skips."""
+    chosen_by: str = ""
+    """An axis whose values say it instead, in a spec that has this axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -266,15 +268,18 @@ class Backend:
     target_flags: Callable[[Table], Mapping[Stage, tuple[str, ...]]] = lambda _: {}
     """and the flags of each stage that they set."""
 
-    def reaches(self, axis: str, form: str) -> bool:
-        """Whether a model of a form goes through a stage that depends on an axis."""
-        around = self.around(form)
+    def reaches(self, axis: str, form: str, axes: Container[str] = ()) -> bool:
+        """Whether a model of a form goes through a stage that depends on an axis, in a spec with these axes."""
+        around = self.around(form, axes)
         return any(axis in kind.axes for kind in self.stages if kind.name not in around)
 
-    def around(self, form: str) -> frozenset[Stage]:
-        """The stages that a model of a form skips: all of them, if none takes it."""
+    def around(self, form: str, axes: Container[str] = ()) -> frozenset[Stage]:
+        """The stages that a model of a form skips in a spec with these axes: all of them, if none takes it."""
         every = frozenset(kind.name for kind in self.stages)
-        return next((each.around for each in self.forms if each.name == form), every)
+        found = next((each for each in self.forms if each.name == form), None)
+        if found is None:
+            return every
+        return frozenset() if found.chosen_by in axes else found.around
 
 
 def matching(names: Mapping[str, str], pattern: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matrix.plan.backends.backend import Axis, Backend, EnvironmentCost, EnvironmentKind
 from matrix.plan.backends.converting import ConvertedChain
 from matrix.plan.backends.iree.values import release_values
-from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
+from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS, pinned_values
 
 _CONVERTER, _RELEASE = "litert_torch", "litert"
 """The axes of the converter and of the runtime."""
@@ -23,17 +23,18 @@ _CHAIN = ConvertedChain(
     given="model.tflite",
 )
 
+TFLITE_CONVERTER = EnvironmentKind(
+    name=_CONVERTER_ENVIRONMENT,
+    axes=(_CONVERTER,),
+    cost=EnvironmentCost(download_bytes=3_500_000_000, disk_bytes=7_700_000_000, seconds=60.0),
+    large=TORCH_AXIS.package,
+    same_large=EnvironmentCost(download_bytes=300_000_000, disk_bytes=1_500_000_000, seconds=20.0),
+    # the import of litert_torch starts threads of JAX, which no fork survives: each conversion imports it itself
+    warm=(TORCH_AXIS.package,),
+    versions_of=(_CONVERTER_PACKAGE, TORCH_AXIS.package, "litert-converter"),
+)
 _ENVIRONMENTS = (
-    EnvironmentKind(
-        name=_CONVERTER_ENVIRONMENT,
-        axes=(_CONVERTER,),
-        cost=EnvironmentCost(download_bytes=3_500_000_000, disk_bytes=7_700_000_000, seconds=60.0),
-        large=TORCH_AXIS.package,
-        same_large=EnvironmentCost(download_bytes=300_000_000, disk_bytes=1_500_000_000, seconds=20.0),
-        # the import of litert_torch starts threads of JAX, which no fork survives: each conversion imports it itself
-        warm=(TORCH_AXIS.package,),
-        versions_of=(_CONVERTER_PACKAGE, TORCH_AXIS.package, "litert-converter"),
-    ),
+    TFLITE_CONVERTER,
     EnvironmentKind(
         name=_RUNTIME_ENVIRONMENT,
         axes=(_RELEASE,),
@@ -41,19 +42,21 @@ _ENVIRONMENTS = (
     ),
 )
 
+CONVERTER_AXIS = Axis(
+    name=_CONVERTER,
+    plural="releases of litert-torch",
+    package=_CONVERTER_PACKAGE,
+    notes="https://github.com/google-ai-edge/litert-torch/releases/tag/v{version}",
+    product=_CONVERTER_PACKAGE,
+    released=True,
+    value=pinned_values(_CONVERTER, _CONVERTER_PACKAGE),
+    help="0.10.0, '>=0.9', latest-minors: the converter",
+    optional=True,  # IREE has it too, for a .tflite that it imports
+)
 _AXES = (
     MODEL_AXIS,
     PYTHON_AXIS,
-    Axis(
-        name=_CONVERTER,
-        plural="releases of litert-torch",
-        package=_CONVERTER_PACKAGE,
-        notes="https://github.com/google-ai-edge/litert-torch/releases/tag/v{version}",
-        product=_CONVERTER_PACKAGE,
-        released=True,
-        value=release_values(_CONVERTER, _CONVERT),
-        help="0.10.0, '>=0.9', latest-minors: the converter",
-    ),
+    CONVERTER_AXIS,
     Axis(
         name=_RELEASE,
         plural="releases of LiteRT",

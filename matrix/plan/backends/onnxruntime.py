@@ -32,17 +32,18 @@ _CHAIN = ConvertedChain(
     profiled=(_PROFILE, "profile_onnx.py"),
 )
 
+ONNX_CONVERTER = EnvironmentKind(
+    name=_CONVERTER_ENVIRONMENT,
+    axes=(TORCH_AXIS.name,),
+    cost=EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=5_500_000_000, seconds=35.0),
+    large=TORCH_AXIS.package,
+    same_large=EnvironmentCost(download_bytes=30_000_000, disk_bytes=150_000_000, seconds=3.0),
+    other_python=EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0),
+    warm=(TORCH_AXIS.package, "onnx"),
+    versions_of=(TORCH_AXIS.package, "onnx", "onnxscript"),
+)
 _ENVIRONMENTS = (
-    EnvironmentKind(
-        name=_CONVERTER_ENVIRONMENT,
-        axes=(TORCH_AXIS.name,),
-        cost=EnvironmentCost(download_bytes=3_000_000_000, disk_bytes=5_500_000_000, seconds=35.0),
-        large=TORCH_AXIS.package,
-        same_large=EnvironmentCost(download_bytes=30_000_000, disk_bytes=150_000_000, seconds=3.0),
-        other_python=EnvironmentCost(download_bytes=1_000_000_000, disk_bytes=3_000_000_000, seconds=15.0),
-        warm=(TORCH_AXIS.package, "onnx"),
-        versions_of=(TORCH_AXIS.package, "onnx", "onnxscript"),
-    ),
+    ONNX_CONVERTER,
     EnvironmentKind(
         name=_RUNTIME_ENVIRONMENT,
         axes=(_RELEASE,),

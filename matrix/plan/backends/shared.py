@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from matrix.core.records import AxisValue, Board, Part, Platform, Stage
-from matrix.plan.backends.backend import Axis, EnvironmentCost, EnvironmentKind, StageKind
+from matrix.plan.backends.backend import Axis, EnvironmentCost, EnvironmentKind, StageKind, Value
 from matrix.plan.backends.iree.counting import COUNTER
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _model(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
     without: set[Stage] = set()
     for backend in spec.backends:
         parts |= backend.model(model)
-        without |= backend.around(model.form)
+        without |= backend.around(model.form, spec.axes)
     return AxisValue(
         axis=MODEL_AXIS.name,
         label=label,
@@ -61,10 +61,14 @@ def _python(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
     return AxisValue(axis=PYTHON_AXIS.name, label=label, parts=parts)
 
 
-def _torch(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
-    part = Part(pins=((TORCH_AXIS.package, label),))
-    parts = {kind.name: part for kind in _kinds(spec) if TORCH_AXIS.name in kind.axes}
-    return AxisValue(axis=TORCH_AXIS.name, label=label, parts=parts)
+def pinned_values(axis: str, package: str) -> Value:
+    """The values of an axis of releases that several backends have: a pin for each stage that depends on it."""
+
+    def value(label: str, spec: Spec, _catalogue: Catalogue) -> AxisValue:
+        part = Part(pins=((package, label),))
+        return AxisValue(axis=axis, label=label, parts={kind.name: part for kind in _kinds(spec) if axis in kind.axes})
+
+    return value
 
 
 def _target(label: str, spec: Spec, catalogue: Catalogue) -> AxisValue:
@@ -170,7 +174,7 @@ TORCH_AXIS = Axis(
     package="torch",
     notes="https://github.com/pytorch/pytorch/releases/tag/v{version}",
     released=True,
-    value=_torch,
+    value=pinned_values("torch", "torch"),
     help="2.9.1, '>=2.6', latest-minors",
 )
 TARGET_AXIS = Axis(

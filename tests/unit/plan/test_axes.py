@@ -85,9 +85,10 @@ def test_each_value_touches_its_own_stages_only():
     compiles = ("compile", "cut", "phases", "pass-times")
     assert parts("compiler", "3.0.0") == {"import": compiler, **dict.fromkeys(compiles, compiler)}
     assert set(parts("runtime", "3.0.0")) == {"run", "interpret", "count", "profile", "dispatch_times"}
-    assert parts("torch", "2.9.1") == {"export": Part(pins=(("torch", "2.9.1"),))}
+    assert parts("torch", "2.9.1") == dict.fromkeys(("export", "onnx-export"), Part(pins=(("torch", "2.9.1"),)))
     assert list(parts("turbine", "3.9.0")) == ["export"]
-    assert parts("python", "3.10") == {"export": Part(python="3.10")}
+    exports = ("export", "onnx-export", "save-tflite")
+    assert parts("python", "3.10") == dict.fromkeys(exports, Part(python="3.10"))
     assert set(parts("target", "x86_64")) == {
         *compiles,
         "run",
@@ -102,7 +103,8 @@ def test_each_value_touches_its_own_stages_only():
     like_run = dict.fromkeys(("run", "interpret", "count", "profile", "dispatch_times"), run)
     assert parts("size", "a") == dict.fromkeys(compiles, Part(flags=("-Os",))) | like_run
     assert parts("size", "b") == {}
-    assert set(parts("model", "linear")) == {"export", "cut", "run", "interpret", "count", "profile", "dispatch_times"}
+    runs = {"run", "interpret", "count", "profile", "dispatch_times"}
+    assert set(parts("model", "linear")) == {*exports, "cut", *runs}
 
 
 def test_a_given_model_brings_its_artifacts_and_has_no_export():

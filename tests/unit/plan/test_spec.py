@@ -124,7 +124,7 @@ def test_an_own_axis_has_all_its_values_by_default():
         ("[limits.run]\nmemory_mib = true", "limits.run.memory_mib: read True, expected a number above 0"),
         (
             "[limits.rum]\nseconds = 1",
-            "limits.rum: unknown key 'rum', expected one of export, import, tosa-import, compile, phases, pass-times",
+            "limits.rum: unknown key 'rum', expected one of export, onnx-export, save-tflite, import, tosa-import",
         ),
         ("[tolerance]\nfloat31 = 1", "tolerance.float31: unknown dtype 'float31'"),
         ("[tolerance]\nfloat32 = -1", "tolerance.float32: read -1, expected a number above 0"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from matrix.plan.backends.backend import EnvironmentCost, EnvironmentKind
+from matrix.plan.backends.litert import TFLITE_CONVERTER
+from matrix.plan.backends.onnxruntime import ONNX_CONVERTER
 
 TORCH, TURBINE, COMPILER, RUNTIME, FLAGS = "torch", "turbine", "compiler", "runtime", "flags"
 TOSA = "tosa"
@@ -34,6 +36,8 @@ ENVIRONMENTS = (
         extra="[onnx]",
         cost=EnvironmentCost(download_bytes=130_000_000, disk_bytes=640_000_000, seconds=2.5),
     ),
+    TFLITE_CONVERTER,
+    ONNX_CONVERTER,
     EnvironmentKind(
         name="tosa-importer",
         axes=(TOSA,),

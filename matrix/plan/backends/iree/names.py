@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 EXPORT, IMPORT, COMPILE, BUILD, LINK = "export", "import", "compile", "build", "link"
 TOSA_IMPORT = "tosa-import"
 """Of a .tflite."""
+ONNX_EXPORT, TFLITE_EXPORT = "onnx-export", "save-tflite"
+"""A Python model as a file that is imported."""
 ARCHIVE_RUNTIME, FIRMWARE = "archive-runtime", "firmware"
 """Of a runtime without an operating system."""
 RUN, COUNT, PROFILE, DISPATCH_TIMES, BENCHMARK = "run", "count", "profile", "dispatch_times", "benchmark"

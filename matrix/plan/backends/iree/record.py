@@ -20,6 +20,7 @@ from matrix.plan.backends.iree.environments import (
     TURBINE,
     TURBINE_PACKAGE,
 )
+from matrix.plan.backends.iree.front_ends.exporters import BEFORE_MLIR, BY_OTHERS, EXPORTS, FRONT_END, FRONT_END_AXIS
 from matrix.plan.backends.iree.names import (
     ARCHIVE_RUNTIME,
     BUILD,
@@ -41,6 +42,7 @@ from matrix.plan.backends.iree.names import (
 )
 from matrix.plan.backends.iree.source_builds import BENCHMARKER, RUNNER
 from matrix.plan.backends.iree.stages import STAGES
+from matrix.plan.backends.litert import CONVERTER_AXIS
 from matrix.plan.backends.shared import MODEL_AXIS, PYTHON_AXIS, TARGET_AXIS, TORCH_AXIS
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ AXES = (
     MODEL_AXIS,
     PYTHON_AXIS,
     TORCH_AXIS,
+    FRONT_END_AXIS,
+    CONVERTER_AXIS,
     Axis(
         name=TURBINE,
         package=TURBINE_PACKAGE,
@@ -118,23 +122,23 @@ AXES = (
 )
 
 FORMS = (
-    ModelForm(name="file", suffixes=(".py",), around=frozenset({IMPORT, TOSA_IMPORT})),
-    ModelForm(
-        name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=frozenset({EXPORT, IMPORT, TOSA_IMPORT})
-    ),
-    ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=frozenset({EXPORT, TOSA_IMPORT})),
-    ModelForm(name="tflite", suffixes=(".tflite",), artifact=TFLITE, around=frozenset({EXPORT, IMPORT})),
+    ModelForm(name="file", suffixes=(".py",), around=BY_OTHERS, chosen_by=FRONT_END),
+    ModelForm(name="mlir", suffixes=(".mlir", ".mlirbc"), artifact=MLIR, around=BEFORE_MLIR),
+    ModelForm(name="onnx", suffixes=(".onnx",), artifact=ONNX, around=BEFORE_MLIR - {IMPORT}),
+    ModelForm(name="tflite", suffixes=(".tflite",), artifact=TFLITE, around=BEFORE_MLIR - {TOSA_IMPORT}),
     ModelForm(
         name="vmfb",
         suffixes=(".vmfb",),
         artifact=VMFB,
-        around=frozenset({EXPORT, IMPORT, TOSA_IMPORT, COMPILE, CUT, INTERPRET, PHASES, PASSES}),
+        around=BEFORE_MLIR | {COMPILE, CUT, INTERPRET, PHASES, PASSES},
     ),
 )
 
 
 def _model(model: Model) -> Mapping[Stage, Part]:
-    return values.model_parts(model, export=EXPORT, importing=IMPORT, compiling=COMPILE, cut=CUT, run=RUN)
+    parts = values.model_parts(model, export=EXPORT, importing=IMPORT, compiling=COMPILE, cut=CUT, run=RUN)
+    source = values.source_parts(model)
+    return {**dict.fromkeys((kind.name for kind in EXPORTS), source), **parts} if model.form == "file" else parts
 
 
 def _target(row: Table) -> Mapping[Stage, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from matrix.plan.backends.iree.compiles.phasing import PASSING, PHASING
 from matrix.plan.backends.iree.cutting import CUTTING, INTERPRETING
 from matrix.plan.backends.iree.environments import COMPILER, FLAGS, RUNTIME, TORCH, TOSA, TURBINE
 from matrix.plan.backends.iree.firmware import ARCHIVING, FIRMWARE_LINKING, MEMORY_FILE, read_memory
+from matrix.plan.backends.iree.front_ends.exporters import EXPORTS
 from matrix.plan.backends.iree.measuring import BENCHMARKING, COUNTING, PROFILING, TIMING_DISPATCHES
 from matrix.plan.backends.iree.names import (
     BUILD,
@@ -23,10 +24,12 @@ from matrix.plan.backends.iree.names import (
     LINK,
     MLIR,
     ONNX,
+    ONNX_EXPORT,
     PARAMETERS,
     RUN,
     STATISTICS,
     TFLITE,
+    TFLITE_EXPORT,
     TOSA_IMPORT,
     TYPES,
     VMFB,
@@ -95,6 +98,7 @@ STAGES = (
         typical_seconds=10.0,
         quiet="look for what ends the process in the model file and in what it imports: os._exit, C++ code",
     ),
+    *EXPORTS,
     StageKind(
         name=IMPORT,
         environment="importer",
@@ -104,6 +108,7 @@ STAGES = (
         axes=(COMPILER,),
         command=_import,
         programs=(IMPORTER, OTHER_INPUTS),
+        after=(ONNX_EXPORT,),
         record="import.json",
         comes_with=COMPILE,
         typical_seconds=2.0,
@@ -117,6 +122,7 @@ STAGES = (
         axes=(TOSA,),
         command=_import_tflite,
         programs=(TFLITE_IMPORTER, OTHER_INPUTS),
+        after=(TFLITE_EXPORT,),
         record="import.json",
         comes_with=COMPILE,
         typical_seconds=2.0,

@@ -1,0 +1,1 @@
+"""Front ends of others: what writes a file that IREE imports."""
