@@ -160,9 +160,9 @@ class _Graph:
         asked = {*spec.stages, *(kind.name for kind in spec.stage_kinds if kind.comes_with in spec.stages)}
         self.model = ordered_axes(spec).index(MODEL_AXIS.name)
         """The position of a cell's model: the only value that brings artifacts."""
-        skipping = {MODEL_AXIS.name, *(name for name, values in axes.items() if any(value.without for value in values))}
+        skipping = {name for name, values in axes.items() if any(value.without for value in values)} - {MODEL_AXIS.name}
         self.choosing = tuple(place for place, name in enumerate(ordered_axes(spec)) if name in skipping)
-        """The positions of the values that skip stages."""
+        """The positions of the values that skip stages besides the model."""
         self.stages = stages_in_order(asked)
         self.kinds = tuple(kinds()[stage] for stage in self.stages)
 
@@ -173,13 +173,13 @@ class _Graph:
         known = self.value_parts
         columns = zip(*[known.get(id(value)) or self._parts(value) for value in values], strict=True)
         given = values[self.model].given
-        without = [values[place].without for place in self.choosing]
+        without = values[self.model].without.union(*[values[place].without for place in self.choosing])
         made: dict[Stage, int] = {}
         judged: list[int] = []
         measures: list[int] = []
         begun = False
         for kind, column in zip(self.kinds, columns, strict=True):
-            if kind.rounds or kind.unless in made or any(kind.name in each for each in without):
+            if kind.name in without or kind.rounds or kind.unless in made:
                 continue
             if kind.comes_with and max(column) <= 0:
                 continue
