@@ -78,7 +78,7 @@ def test_diff_says_what_releases_cost(capsys):
     assert main(["diff", "compiler", "3.11", "3.12"]) == 1
     said = capsys.readouterr().out
     assert "  llama_2l: latency 25 times faster (138 ms -> 5.76 ms)\n" in said
-    assert "11 of 36 numbers did not change beyond their noise" in said
+    assert "12 of 44 numbers did not change beyond their noise" in said
     assert "where the code lies in memory" in said
 
 
