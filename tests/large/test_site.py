@@ -384,7 +384,7 @@ def test_every_model_target_and_python_has_a_page_of_what_to_pin(site, pages):
         assert (
             "not tested" in page.text and "--require-hashes -r requirements.txt" in page.text and "sha256:" in page.text
         )
-    assert answered == 46
+    assert answered == 50
 
 
 def test_no_address_needs_to_be_quoted(site):

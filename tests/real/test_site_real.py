@@ -339,7 +339,7 @@ def test_by_keyboard_alone(page, site):
     [
         ("3.12 faster", "IREE 3.12.0: llama_2l: latency 25 times faster (138 ms -> 5.76 ms)"),
         ("compiler 3.8 runtime 3.11", "compiler 3.8.0, runtime 3.11.0: refused"),
-        ("memory", "IREE 3.12.0: llama_2l: memory of the process 30 % less (215.5 MB -> 151.5 MB)"),
+        ("memory", "IREE 3.11.0: llama_2l: memory of the process 2.7 times more (79.0 MB -> 215.5 MB)"),
         ("MobileNetV2 on a Pi Zero", "Can models compiled by IREE run on a Raspberry Pi Zero"),
         ("pi", "Can models compiled by IREE run on a Raspberry Pi Zero"),
         ("3.1", "IREE 3.1.0"),
@@ -581,10 +581,10 @@ def test_the_report_is_one_file_that_shows_all(page, report):
     assert page.locator(".grid").first.evaluate("grid => getComputedStyle(grid).borderSpacing") == "2px"
 
 
-def test_printed_the_report_has_fewer_than_12_pages_and_begins_with_one_of_summary(page, report):
+def test_printed_the_report_has_fewer_than_14_pages_and_begins_with_one_of_summary(page, report):
     page.goto(report.as_uri())
     printed = page.pdf(format="A4", prefer_css_page_size=True)
-    assert 2 < len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) < 12
+    assert 2 < len(re.findall(rb"/Type\s*/Page\b(?!s)", printed)) < 14
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 688, "height": 1016})  # A4 at 96 dots an inch, within the margins
     box = page.locator("#summary").bounding_box()

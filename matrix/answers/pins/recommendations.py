@@ -23,7 +23,7 @@ from matrix.results.run import Cell
 
 QUESTION_AXES = (MODEL_AXIS.name, TARGET_AXIS.name, PYTHON_AXIS.name)
 """The axes of a question: what a user has, and does not pin."""
-MOST_QUESTIONS = 600
+MOST_QUESTIONS = 1000
 """Up to so many, every model has a page for every target and Python; beyond, for those that were measured."""
 
 

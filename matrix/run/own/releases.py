@@ -25,6 +25,7 @@ from matrix.core.keys import Json, digest
 from matrix.core.records import Lock
 from matrix.core.versions import is_version
 from matrix.environments.index import FIND_LINKS, OWN_INDEX, PackageIndex, configured_index
+from matrix.plan.backends.backend import Backend, EnvironmentKind
 from matrix.plan.locks import OWN_LOCKS, LockIndex, lock_name, read_lock
 from matrix.plan.spec import Spec
 
@@ -48,7 +49,7 @@ def with_own_releases(locks: LockIndex, spec: Spec) -> LockIndex:
     places = places_of(spec)
     if not places:
         return locks
-    kinds = [kind for backend in spec.backends for kind in backend.environments if len(kind.axes) == 1]
+    kinds = [kind for backend in spec.backends for kind in _chosen_alone(backend)]
     alone = [spec.axis_rows[axis] for axis in spec.axis_rows if any(axis in kind.axes for kind in kinds)]
     packages = tuple(dict.fromkeys(row.package for row in alone))
     found = _found(places, packages, spec)
@@ -69,6 +70,15 @@ def with_own_releases(locks: LockIndex, spec: Spec) -> LockIndex:
         if package in {spec.axis_rows[axis].package for axis in kind.axes if axis in spec.axis_rows}
     ]
     return replace(locks, locks=(*locks.locks, *more))
+
+
+def _chosen_alone(backend: Backend) -> list[EnvironmentKind]:
+    """The environments of one axis whose releases nothing else goes with: torch has turbine beside it in IREE."""
+    first: dict[str, EnvironmentKind] = {}
+    for kind in backend.environments:
+        for axis in kind.axes:
+            first.setdefault(axis, kind)
+    return [kind for kind in backend.environments if len(kind.axes) == 1 and len(first[kind.axes[0]].axes) == 1]
 
 
 def places_of(spec: Spec) -> tuple[str, ...]:
