@@ -97,9 +97,10 @@ class LockIndex:
 
     def _packages(self, axis: str, among: Collection[Backend] = ()) -> dict[str, str]:
         """The releases of an axis that the locks pin, with the package of each."""
-        meant = [backend.environments for backend in among] or [(kind,) for kind in environments().values()]
-        so = [[kind.name for kind in kinds if axis in kind.axes and not kind.follows] for kinds in meant]
-        kinds_so = {name for names in so for name in names[:1]}  # a further one is of a stage that comes with another
+        if among:
+            kinds_so = {kind.name for backend in among if (kind := backend.first_environment(axis))}
+        else:
+            kinds_so = {kind.name for kind in environments().values() if axis in kind.axes and not kind.follows}
         row = axes()[axis]
         pins = (pin for lock in self.locks if kind_of(lock) in kinds_so for pin in lock.pins)
         return {version: package for package, version in pins if package in (row.package, row.older_package)}

@@ -101,6 +101,8 @@ def ssh_server(*, command: str = "", variables: Sequence[str] = (), own: bool = 
 def _serve(folder: Path, command: str, variables: Sequence[str], who: tuple[str, list[str]]) -> Iterator[Server]:
     sshd = program("/usr/sbin/sshd", "openssh-server")
     user, before = who
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
     place = folder / "board"
     place.mkdir()
     for name in ("host_key", "key"):
@@ -125,8 +127,6 @@ def _serve(folder: Path, command: str, variables: Sequence[str], who: tuple[str,
 
 
 def _this_user() -> tuple[str, list[str]]:
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
     return pwd.getpwuid(os.geteuid()).pw_name, []
 
 
@@ -134,7 +134,6 @@ def _ordinary_user() -> tuple[str, list[str]]:
     """(the name of the server's user, the words before its command line)."""
     if os.geteuid() != 0:
         return _this_user()
-    Path("/run/sshd").mkdir(exist_ok=True)
     with contextlib.suppress(KeyError):
         pwd.getpwnam(USER)
         return USER, _as(USER)

@@ -243,7 +243,8 @@ class Backend:
     """A family of tools that takes a model to numbers.
 
     `axes` are its own and the shared ones, in the order of tables; `stages` are its chain, in the order in which a cell
-    goes through it; `environments` are in the order in which they are needed. No other backend uses the names.
+    goes through it; `environments` are in the order in which they are needed. No other backend has its stages; kinds of
+    environments may be shared.
     """
 
     name: str
@@ -267,6 +268,10 @@ class Backend:
     """The keys of a target's table for this backend,"""
     target_flags: Callable[[Table], Mapping[Stage, tuple[str, ...]]] = lambda _: {}
     """and the flags of each stage that they set."""
+
+    def first_environment(self, axis: str) -> EnvironmentKind | None:
+        """The environment that has an axis and says which releases it has; further ones come with another stage."""
+        return next((kind for kind in self.environments if axis in kind.axes and not kind.follows), None)
 
     def reaches(self, axis: str, form: str, axes: Container[str] = ()) -> bool:
         """Whether a model of a form goes through a stage that depends on an axis, in a spec with these axes."""

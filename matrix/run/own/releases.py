@@ -74,11 +74,8 @@ def with_own_releases(locks: LockIndex, spec: Spec) -> LockIndex:
 
 def _chosen_alone(backend: Backend) -> list[EnvironmentKind]:
     """The environments of one axis whose releases nothing else goes with: torch has turbine beside it in IREE."""
-    first: dict[str, EnvironmentKind] = {}
-    for kind in backend.environments:
-        for axis in kind.axes:
-            first.setdefault(axis, kind)
-    return [kind for kind in backend.environments if len(kind.axes) == 1 and len(first[kind.axes[0]].axes) == 1]
+    alone = [kind for kind in backend.environments if len(kind.axes) == 1]
+    return [kind for kind in alone if (first := backend.first_environment(kind.axes[0])) and len(first.axes) == 1]
 
 
 def places_of(spec: Spec) -> tuple[str, ...]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from matrix.plan.graph import Plan, make_plan
 from matrix.plan.question import Question
-from matrix.plan.spec import parse_spec
-from matrix.run.planning import load_catalogue, plan_of
+from matrix.run.planning import plan_of
 
 STAGES = {
     "turbine": ("export", "compile", "run"),
@@ -28,15 +26,6 @@ litert_torch = "0.9.0"  # and the importer of what it writes is the newest
 compiler = ["3.8.0", "3.13.0"]
 runtime = "= compiler"
 """
-
-
-@pytest.fixture
-def planned(tmp_path):
-    def plan(text: str) -> Plan:
-        spec = parse_spec(text, source="own.toml", base=tmp_path)
-        return make_plan(spec, load_catalogue(spec))
-
-    return plan
 
 
 def test_each_front_end_has_its_own_stages_and_all_have_the_rest(planned):

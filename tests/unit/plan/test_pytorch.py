@@ -4,14 +4,8 @@ machine."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
-import pytest
-
-from matrix.plan.graph import Plan, make_plan
-from matrix.plan.spec import parse_spec
 from matrix.plan.stages import axes
-from matrix.run.planning import load_catalogue
 from matrix.site.releases import product_names, products
 
 BOTH = """
@@ -36,15 +30,6 @@ torch_runtime = "latest-minors >=2.6"
 [models.given]
 pt2 = "given.pt2"
 """
-
-
-@pytest.fixture
-def planned(tmp_path):
-    def plan(text: str) -> Plan:
-        spec = parse_spec(text, source="own.toml", base=tmp_path)
-        return make_plan(spec, replace(load_catalogue(spec), machine_class="one with AVX2"))
-
-    return plan
 
 
 def test_each_way_of_each_release_makes_a_file_and_each_release_runs_it(planned):

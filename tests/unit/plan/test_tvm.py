@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
-import pytest
-
-from matrix.plan.graph import Plan, make_plan
-from matrix.plan.spec import parse_spec
 from matrix.plan.stages import axes
 from matrix.run.cost import family
-from matrix.run.planning import load_catalogue
 from matrix.site.releases import product_names, products
 
 SQUARE = """
@@ -36,15 +30,6 @@ tvm = "latest-minors"
 [models.given]
 so = "given.so"
 """
-
-
-@pytest.fixture
-def planned(tmp_path):
-    def plan(text: str) -> Plan:
-        spec = parse_spec(text, source="own.toml", base=tmp_path)
-        return make_plan(spec, replace(load_catalogue(spec), machine_class="one with AVX2"))
-
-    return plan
 
 
 def test_each_release_compiles_once_and_each_runs_and_times_what_each_compiled(planned):
