@@ -14,7 +14,7 @@ from matrix.core.records import EnvironmentRequest
 from matrix.plan.graph import Plan
 from matrix.plan.question import Question
 from matrix.plan.stages import make_job
-from matrix.run.elsewhere.batches import WaitingWork, batch_seconds, choose_environments
+from matrix.run.elsewhere.batches import MOST_OF_A_BATCH, WaitingWork, batch_seconds, choose_environments
 from matrix.run.elsewhere.orders import OrderedJob, read_order, work_order_text
 from matrix.run.executor import Work
 from matrix.run.planning import plan_of
@@ -109,7 +109,7 @@ def test_the_length_of_a_batch():
 
 
 def test_a_batch_has_the_critical_path_and_the_environments_that_a_worker_has_first(works):
-    compiles, runs = works[:3], works[3:]
+    compiles, runs = ([each for each in works if each.job.stage == stage] for stage in ("compile", "run"))
     assert [each.job.stage for each in chosen(works)][:3] == ["compile"] * 3
     (one,) = {each.request for each in runs[:1]}
     assert chosen(runs, here={one})[0].request == one
@@ -118,6 +118,19 @@ def test_a_batch_has_the_critical_path_and_the_environments_that_a_worker_has_fi
     assert chosen(works, refused={each.request for each in works}) == []
     many = [replace(work, job=replace(work.job, key=f"{number}")) for number, work in enumerate(compiles * 20)]
     assert len(chosen(compiles)) == 3 and len(chosen(many)) < 60
+
+
+def test_a_whole_batch_of_short_jobs_goes_before_any_number_of_long_ones(works):
+    compiles = [each for each in works if each.job.stage == "compile"]
+    run = next(each for each in works if each.job.stage == "run")
+    many = [copy_of(each, f"c{number}") for each in compiles for number in range(MOST_OF_A_BATCH)]
+    runs = [copy_of(run, f"r{number}") for number in range(MOST_OF_A_BATCH)]
+    assert {each.job.stage for each in chosen([*many, *runs[1:]])} == {"compile"}
+    assert {each.job.key for each in chosen([*many, *runs])} == {each.job.key for each in runs}
+
+
+def copy_of(work: Work, name: str) -> Work:
+    return replace(work, job=replace(work.job, key=f"{work.job.key}-{name}"))
 
 
 def test_a_job_that_must_be_alone_is_alone(works):
