@@ -132,7 +132,9 @@ class HttpPlace:
         if answer.status in _READ_ONLY:
             raise PlaceRefuses(f"{self.shown}: status {answer.status}, it may only be read with this {TOKEN}")
         if answer.status not in (200, 201, 204):
-            raise PlaceRefuses(f"{self.shown}: status {answer.status} to a PUT")
+            validates = answer.status == http.client.BAD_REQUEST and name.startswith("ac/")
+            why = ", bazel-remote takes rows only with --disable_http_ac_validation" * validates
+            raise PlaceRefuses(f"{self.shown}: status {answer.status} to a PUT{why}")
 
     def _ask(self, method: str, name: str, source: Path | None = None) -> http.client.HTTPResponse:
         for attempt in (1, 2):

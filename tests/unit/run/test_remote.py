@@ -14,7 +14,7 @@ from sharded import SQUARE
 from matrix.core.errors import UsageError
 from matrix.core.records import EnvironmentRequest, JobEnd, Outcome
 from matrix.run.progress import PlainProgress
-from matrix.run.remote.places import FolderPlace, HttpPlace, place_of
+from matrix.run.remote.places import FolderPlace, HttpPlace, PlaceRefuses, place_of
 from matrix.run.remote.shared import SharedStore
 from matrix.run.runner import Runner
 from matrix.run.schedule import RunSummary
@@ -198,6 +198,15 @@ def test_a_place_that_takes_nothing_is_read_and_the_run_goes_on(tmp_path, server
     said = capsys.readouterr().err
     assert f"status {status}" in said and "nothing more is put there by this run" in said
     assert name not in server.files
+
+
+def test_a_row_that_bazel_remote_refuses_has_the_option_that_it_needs(tmp_path, server):
+    (tmp_path / "row").write_text("{}")
+    server.answers["PUT"] = 400
+    for name, told in (("ac", True), ("cas", False)):
+        with pytest.raises(PlaceRefuses, match="status 400 to a PUT") as refused:
+            place_of(server.address).put(f"{name}/{'a' * 64}", tmp_path / "row")
+        assert ("only with --disable_http_ac_validation" in str(refused.value)) is told
 
 
 def test_a_token_opens_it(tmp_path, server, capsys, monkeypatch):
