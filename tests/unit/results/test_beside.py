@@ -11,10 +11,10 @@ from samples import catalogue, result, spec_of
 
 from matrix.core.records import JobResult, Outcome
 from matrix.plan.graph import make_plan
+from matrix.results.compared.targets import compare_builds, compare_targets
 from matrix.results.files import parse_run
 from matrix.results.formats import as_html, as_markdown, as_table, run_as_json
 from matrix.results.run import Run
-from matrix.results.sentences import compare_builds, compare_targets
 from matrix.results.sentences import comparison_sentences as sentences
 
 BODY = (

@@ -14,10 +14,10 @@ from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex
 from matrix.plan.stages import Node
+from matrix.results.compared.exporters import blocks, groups, portability
 from matrix.results.files import parse_run
 from matrix.results.formats import as_html, as_markdown, as_table, run_as_json
 from matrix.results.run import Run
-from matrix.results.sentences import blocks, groups, portability
 from matrix.results.square import mark_of, squares
 
 TORCHES, TURBINES = ("2.3.1", "2.5.1", "2.9.1"), ("3.0.0", "3.7.0", "3.9.0")
