@@ -56,7 +56,7 @@ def main(module: str, function: str, *flags: str) -> int:
     device = interpreter()
     values = {name: number for number, name in enumerate(exported_values(flow))}
     write("reference.mlir", "\n".join(reference_text(flow, function, values, device)))
-    compile_flow("reference.mlir", "reference.vmfb", flags)
+    compile_for_vmvx("reference.mlir", "reference.vmfb", flags)
     os.unlink("reference.mlir")
     write("reference.flags", "".join(f"--output=@value_{number}.npy\n" for number in values.values()))
     modules: "dict[str, int]" = {}
@@ -119,8 +119,15 @@ def interpreter() -> str:
     return device
 
 
-def compile_flow(module: str, made: str, flags: "tuple[str, ...]") -> None:
-    run("iree-compile", module, "-o", made, *dict.fromkeys((FROM_FLOW, *flags)))
+def compile_for_vmvx(module: str, made: str, flags: "tuple[str, ...]") -> None:
+    """Raises Unreadable with the compiler's first error: some releases have no VMVX for all that they compile."""
+    words = ("-o", made, *dict.fromkeys((FROM_FLOW, *flags)))
+    done = subprocess.run((found("iree-compile"), module, *words), stderr=subprocess.PIPE, check=False)
+    said = done.stderr.decode(errors="replace")
+    sys.stderr.write(said)
+    if done.returncode:
+        errors = re.findall(r"error: ([^\n]*)", said) or [f"exit status {done.returncode}"]
+        raise Unreadable(f"VMVX of this compiler, the reference, does not take them: {errors[0][:200]}")
 
 
 def tool(name: str) -> str:
@@ -129,12 +136,16 @@ def tool(name: str) -> str:
     return beside if os.access(beside, os.X_OK) else shutil.which(name) or ""
 
 
-def run(name: str, *words: str) -> None:
-    """Raises SystemExit with the status of a tool that fails."""
+def found(name: str) -> str:
     program = tool(name)
     if not program:
         raise Unreadable(f"no {name} beside this Python, and none on the PATH")
-    done = subprocess.run((program, *words), check=False)
+    return program
+
+
+def run(name: str, *words: str) -> None:
+    """Raises SystemExit with the status of a tool that fails."""
+    done = subprocess.run((found(name), *words), check=False)
     if done.returncode:
         raise SystemExit(done.returncode if done.returncode > 0 else 128 - done.returncode)
 

@@ -127,6 +127,9 @@ def line_of(plan: Plan, axis: str, good: str, bad: str) -> tuple[str, ...]:
             tip="`run` measures them all",
         )
     first, last = _place(good, order, "--good", 0), _place(bad, order, "--bad", len(order) - 1)
+    if first == last:  # the other end is named: this one is at the far side
+        last = last if bad else 0
+        first = first if good else len(order) - 1
     line = order[min(first, last) : max(first, last) + 1]
     if len(line) < 2:
         raise UsageError(

@@ -186,6 +186,12 @@ def test_a_defect_in_one_dispatch_of_a_whole_model(model, function, opcode, stor
 @pytest.mark.parametrize("model", ["linear", "mobilenet_v2", "quartznet_5x5", "llama_2l"])
 @pytest.mark.parametrize("release", ["2.9.0", "3.6.0", "3.13.0"])
 def test_no_dispatch_of_a_right_cell_departs(model, release, store):
+    if (model, release) == ("llama_2l", "3.6.0"):
+        refused = matrix("blame", f"model={model}", f"compiler={release}", "--store", store, timeout=3000)
+        assert refused.status == 1
+        assert "VMVX of this compiler, the reference, does not take them: failed to legalize" in refused.err
+        assert "'math.fpowi'" in refused.err
+        return
     found = blamed(store, f"model={model}", f"compiler={release}")
     assert (found["outcome"], found["first_wrong"], found["reference_equals_expected"]) == ("passed", None, True)
 

@@ -64,6 +64,7 @@ def test_a_compiler_that_does_not_know_the_flags_is_untested_with_the_reason(sto
 
 @pytest.mark.full
 def test_tools_of_your_own_have_phases_too(store):
+    phases(store, "--compiler", "3.13.0")
     folder = next(store.glob("environments/compiler-3.13.0-*/lib/python*/site-packages"))
     (compiled,) = phases(store, "--compiler", folder)["compiles"]
     assert {*MODULE} <= compiled["phases"].keys()
@@ -80,10 +81,12 @@ def test_all_releases_know_the_flags_and_their_passes_add_up(store):
         run = json.loads(
             good("run", "passes", "--model", LINEAR, "--compiler", release, "--store", store, "--format", "json").out
         )
-        (job,) = (job for job in run["jobs"].values() if job["stage"] == "pass-times")
-        for number, (cpu, _) in enumerate(job["measurements"]["passed_seconds"]):
-            told = sum(each[number] for each in job["measurements"]["pass_seconds"].values())
-            assert 0.6 * cpu < told < 1.1 * cpu, release
+        turns = [job["measurements"] for job in run["jobs"].values() if job["stage"] == "pass-times"]
+        assert turns
+        for measured in turns:
+            for number, (cpu, _) in enumerate(measured["passed_seconds"]):
+                told = sum(each[number] for each in measured["pass_seconds"].values())
+                assert 0.6 * cpu < told < 1.1 * cpu, release
 
 
 @pytest.mark.full
@@ -100,7 +103,6 @@ def test_two_releases_are_compared_by_phase_and_by_pass(store):
 
 @pytest.mark.full
 def test_the_first_release_whose_phase_is_another(store):
-    ran = good(
-        "bisect", "--model", LINEAR, "--axis", "compiler", "--by", "compile-cpu", "--good", "3.13.0", "--store", store
-    )
+    words = ("--model", LINEAR, "--axis", "compiler", "--compiler", ">=2.9", "--good", "3.13.0")
+    ran = good("bisect", *words, "--by", "compile-cpu", "--store", store, timeout=1500)
     assert "CPU time of a compile" in ran.out

@@ -118,7 +118,8 @@ def test_releases_are_compared_by_operation_on_each_machine(store, target):
     changes = found["operations"]
     before, after = found["profiles"]
     assert sum(each["change"] for each in changes) == after["instructions"] - before["instructions"]
-    assert changes[0]["name"] == "torch.aten.linear" and changes[0]["change"] < 0
+    largest = next(each for each in changes if each["name"] != "the runtime")
+    assert largest["name"] == "torch.aten.linear" and largest["change"] < 0
     text = good("profile", "linear", *words, "--target", target, "--store", store)
     assert "torch.aten.linear" in text.out and text.jobs_run == 0
 
@@ -132,4 +133,4 @@ def test_a_model_of_many_dispatches_is_named_to_98_percent(store):
         assert len(profile["dispatches"]) > 50
         assert sum(bool(each["operation"]) for each in profile["dispatches"]) > 0.95 * len(profile["dispatches"])
     names = {each["name"] for each in found["operations"]}
-    assert "torch.aten.convolution" in names
+    assert "torch.aten.conv2d" in names

@@ -22,7 +22,8 @@ def _figure(word: str) -> Figure:
 def add_bisect(command: argparse.ArgumentParser) -> None:
     command.add_argument("--axis", required=True, help="compiler, runtime, torch, turbine, python, or one of the spec")
     for name, default in (("good", "oldest"), ("bad", "newest")):
-        command.add_argument(f"--{name}", default="", metavar="VALUE", help=f"an end; default: the {default} value")
+        told = f"an end; default: the {default} value, or the far one where the other end is that"
+        command.add_argument(f"--{name}", default="", metavar="VALUE", help=told)
     command.add_argument(
         "--by",
         type=_figure,

@@ -74,6 +74,8 @@ def test_ends_cut_the_line_whichever_is_older():
     assert line("compiler", good="3.7.0", bad="3.4.0")[1] == ("3.4.0", "3.5.0", "3.6.0", "3.7.0")
     assert line("compiler", good="3.12.0")[1] == ("3.12.0", "3.13.0")
     assert line("compiler", bad="3.0.0")[1] == ("2.9.0", "3.0.0")
+    whole = line("compiler")[1]
+    assert line("compiler", good="3.13.0")[1] == line("compiler", bad="2.9.0")[1] == whole, "what is mended since when"
 
 
 @pytest.mark.parametrize(
