@@ -59,7 +59,7 @@ def test_a_gain_is_confirmed_by_times_and_a_small_budget_goes_on(store):
     assert bool(fewer) is bool(document["times"])
     for each in document["times"]:
         assert each["seconds"] > 0 and each["interval"][0] <= each["ratio"] <= each["interval"][1]
-    assert matrix(*words).jobs_run == 0
+    assert good(*words, "--format", "json").jobs_run == 0
 
 
 @pytest.mark.full

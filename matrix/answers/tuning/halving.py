@@ -78,6 +78,14 @@ def next_sets(flags: Sequence[TunableFlag], known: Mapping[FlagWords, TriedSet])
     return ()
 
 
+def in_order(flags: Sequence[TunableFlag], known: Mapping[FlagWords, TriedSet]) -> dict[FlagWords, TriedSet]:
+    """What is known, in the order in which a search without an interruption finds it."""
+    found: dict[FlagWords, TriedSet] = {}
+    while here := [each for each in next_sets(flags, found) if each in known]:
+        found |= {each: known[each] for each in here}
+    return found
+
+
 def better_half(field: Sequence[FlagWords], known: Mapping[FlagWords, TriedSet], *, than: TriedSet) -> list[FlagWords]:
     """The sets with fewer instructions `than` another, the fewest first, at most half of them all (and two). Of
     sets with the same instructions the shortest is kept: they are most likely the same code."""

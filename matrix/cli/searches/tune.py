@@ -17,6 +17,7 @@ from matrix.answers.tuning.halving import (
     TriedSet,
     TunableFlag,
     finalists,
+    in_order,
     known_by,
     next_sets,
     shipped_flags,
@@ -90,7 +91,7 @@ class Tuner:
                     run, _ = self.carried_out(self.plan_for([DEFAULT_SET]))
                     self.note(run, [DEFAULT_SET], final=True)
                 if late:
-                    return tuple(words for words in left if words not in self.known)
+                    return next_sets(self.flags, self.known)
         return ()
 
     def times(self) -> tuple[Run, str]:
@@ -238,7 +239,7 @@ def _tuned(tuner: Tuner) -> Tuning:
     return Tuning(
         place=tuner.place,
         flags=tuner.flags,
-        known=tuner.known,
+        known=in_order(tuner.flags, tuner.known),
         left=left,
         times=times,
         noise_floor=max(floors, default=None),

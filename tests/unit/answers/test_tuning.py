@@ -15,6 +15,7 @@ from matrix.answers.tuning.halving import (
     TriedSet,
     TunableFlag,
     finalists,
+    in_order,
     joined,
     known_by,
     next_sets,
@@ -61,6 +62,9 @@ def test_a_search_that_was_interrupted_measures_what_is_left_and_nothing_twice()
         part[sets[-1]] = counted(sets[-1])
     assert part == whole
     assert len(asked) == len(set(asked))
+    assert [*part] != [*whole] == [*in_order(FLAGS, part)]
+    half = {words: part[words] for words in [*part][:5]}
+    assert {*in_order(FLAGS, half)} == {*half}, "also those of a round that is not over"
 
 
 def test_each_round_has_at_most_half_of_the_one_before_for_any_counts():
