@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import begin, end, good, matrix, new_store, rows, started, wait_for
+from command_line import begin, end, good, new_store, rows, started, wait_for
 from pace import allowed
 from packaging.version import Version
 
