@@ -316,7 +316,8 @@ class PoolExecutor:
     def _over(self, batch: RunningBatch, over: BatchOver) -> None:
         fault = f"{batch.worker}: {over.fault or 'it ended without a word of this job'}"
         if over.lost and not self._stopping:
-            self._events.append(Noted(text=f"{fault}; {counted(len(batch.works), 'job')} of it are dealt again"))
+            which = "of it" if batch.started else "that it had not begun"
+            self._events.append(Noted(text=f"{fault}; {counted(len(batch.works), 'job')} {which} are dealt again"))
         for request in batch.made:
             self._tries[request] += 1
             if (over.lost and self._losses.forgives(request, started=True)) or self._tries[request] < TRIES:

@@ -140,6 +140,8 @@ class DaskPool:
     def _end_of(self, over: BatchOver) -> None:
         with self._lock:
             order = self._orders.pop(over.batch, None)
+            if order is not None and over.lost:  # the next look finds it again, if it is there
+                self._workers = {name: facts for name, facts in self._workers.items() if name != order.worker}
         if order is not None:
             self._announce(over)
 
@@ -172,12 +174,13 @@ class DaskPool:
             self._client.subscribe_topic(TOPIC, lambda event: self._take(event[1]))
             self._connected = True
         there = set(self._client.nthreads(callback_timeout=ANSWER_SECONDS))
+        known = {name: facts for name, facts in self._workers.items() if name in there}
+        self._workers = dict(known)  # before a batch is over: it would be dealt to who is gone
         for batch, order in list(self._orders.items()):
             if order.worker not in there:
                 self._end_of(BatchOver(batch, f"{order.worker}: it is gone", lost=True))
                 self._client.cancel([order.future], force=True)
-        new = there - self._workers.keys() - self._left_out
-        known = {name: facts for name, facts in self._workers.items() if name in there}
+        new = there - known.keys() - self._left_out
         for name, said in self._ask(worker_facts, workers=sorted(new)).items() if new else ():
             if facts := self._usable(name, said):
                 known[name] = facts
