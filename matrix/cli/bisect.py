@@ -6,10 +6,9 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from matrix.answers.bisection import End
 from matrix.answers.compiling.figures import Figure
 from matrix.cli.arguments.phases import PHASES_PRESET
-from matrix.cli.searches.turning import Search, answer_lines, end_of
+from matrix.cli.searches.turning import Search, answer_lines
 from matrix.core.errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
 from matrix.core.text import escape_controls
 from matrix.core.versions import (
@@ -163,7 +162,7 @@ def _part(question: Question, options: Namespace, labels: Sequence[str]) -> Plan
 
 def _note(search: Search, run: Run, *, only_measured: bool) -> None:
     for cell in run.cells:
-        if not only_measured or end_of(cell) is not End.UNKNOWN:
+        if not only_measured or search.counts(run, cell):
             search.cells[cell.axes[search.axis]] = (run, cell)
 
 
@@ -183,7 +182,7 @@ def note_published(search: Search, runs: Sequence[Run]) -> None:
     for run in runs:
         for cell in run.cells:
             label = cell.axes.get(search.axis, NONE)
-            known = label in search.cells or end_of(cell) is End.UNKNOWN
+            known = label in search.cells or not search.counts(run, cell)
             if label in search.order and not known and _named(cell.axes) == wanted[label]:
                 search.cells[label] = (run, cell)
                 search.published += 1

@@ -64,6 +64,12 @@ class Search:
         releases = [label for label in self.order if label in ends or not is_nightly(label)]
         return next_to_measure(releases, self.known) or next_to_measure(self.order, self.known)
 
+    def counts(self, run: Run, cell: Cell) -> bool:
+        """Whether a cell is known already: one that passed is not, where another stage measures the figure and did not
+        yet."""
+        lacks = self.figure and self.figure.stage and cell.passed and not self.figure.shown(run, cell)
+        return end_of(cell) is not End.UNKNOWN and not lacks
+
     def says(self, label: str) -> str:
         return f"has {self._value(label)}" if self._value(label) else SAYS[self.ends[label]]
 

@@ -316,3 +316,12 @@ def test_published_runs_know_no_model_that_is_a_file(tmp_path, capsys):
     words = ["bisect", "--model", str(GIVEN), "--axis", "compiler", "--store", str(tmp_path / "store")]
     assert main([*words, "--results", str(RESULTS / "models.json")]) == UsageError.exit_code
     assert "expected a shipped one: published runs have names, not files" in capsys.readouterr().err
+
+
+def test_a_cell_that_passed_is_not_known_before_its_figure_is_measured():
+    search = searched("+x   ")
+    passed, failed = (search.cells[label] for label in ORDER[:2])
+    assert search.counts(*passed) and search.counts(*failed)
+    by_phase = replace(search, figure=figure_of("compile-cpu"))
+    assert not by_phase.counts(*passed) and by_phase.counts(*failed)
+    assert replace(search, figure=figure_of("dispatches")).counts(*passed), "each compile states it"
