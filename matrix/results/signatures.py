@@ -24,8 +24,8 @@ FRAME = re.compile(r" {0,3}#\d{1,4} 0x[0-9a-f]{1,16} (\S.{0,1600}) (?:\S{1,300}:
 """A line of LLVM's stack dump: ` #4 0x… name file:line:column`, or the library in its place."""
 REPORTING = re.compile(r"llvm::sys::|SignalHandler|\(/|gsignal|raise\b|abort\b|__assert|__pthread_kill")
 LONGEST_LOG = 64 << 10
-"""How many characters of a log are searched, from its end: as many as a worker keeps (`Limits.log_bytes`). The repeats
-of patterns are bounded, so that no log of this length takes one longer than 50 ms."""
+"""How many characters of a log are searched, from both ends: as many as a worker keeps (`Limits.log_bytes`). Repeats
+in patterns are bounded, so that no log of this length takes one longer than 50 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,13 @@ def _legends(files: tuple[str, ...]) -> Mapping[str, str]:
 def recognise(log: str, stage: Stage = "") -> Signature:
     """The signature of a failed job's log: of the backend of its stage, if that knows the message. An unknown message
     stays visible as `unrecognised`, with its text."""
-    return _recognise(log[-LONGEST_LOG:], rows(stage))
+    return _recognise(_both_ends(log), rows(stage))
+
+
+def _both_ends(log: str) -> str:
+    """The first message of a long log tells most, and what ended the job is at its end."""
+    half = LONGEST_LOG // 2
+    return log if len(log) <= LONGEST_LOG else f"{log[:half]}\n{log[-half:]}"
 
 
 @functools.lru_cache(maxsize=4096)

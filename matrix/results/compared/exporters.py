@@ -87,7 +87,7 @@ def _words(exporters: Sequence[tuple[str, ...]], order: Mapping[str, Sequence[st
         " with ".join(
             f"{AXIS_TITLES.get(axis, axis)} {span(_sorted(labels, order[axis]), order[axis])}"
             for axis, labels in zip(axes, block, strict=True)
-            if labels != (NONE,)
+            if labels != (NONE,) and not {*labels} <= {*axes}  # the front end turbine has its release
         )
         for block in blocks(points)
     )

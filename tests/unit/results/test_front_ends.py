@@ -13,12 +13,14 @@ from samples import catalogue, lock, result, spec_of
 from matrix.core.records import Artifact, JobResult, Outcome
 from matrix.plan.graph import Plan, make_plan
 from matrix.plan.locks import LockIndex
+from matrix.plan.question import Question
 from matrix.plan.stages import Node
 from matrix.results.compared.exporters import blocks, groups, portability
 from matrix.results.files import parse_run
 from matrix.results.formats import as_html, as_markdown, as_table, run_as_json
 from matrix.results.run import Run
 from matrix.results.square import mark_of, squares
+from matrix.run.planning import plan_of
 
 TORCHES, TURBINES = ("2.3.1", "2.5.1", "2.9.1"), ("3.0.0", "3.7.0", "3.9.0")
 BODY = (
@@ -155,3 +157,43 @@ def test_each_table_shows_its_plane_whole():
     assert {mark_of(each.run, cell) for each in (by_turbine, by_torch) for cell in each.cells.values()} == {"ok"}
     assert len(by_turbine.cells) == len(by_torch.cells) == 9
     assert "torch 2.9.1" in by_turbine.title and "turbine 3.9.0" in by_torch.title
+
+
+CROSS = """
+format = 1
+name = "cross"
+question = "Who writes what?"
+[axes]
+front_end = ["turbine", "onnx-dynamo"]
+torch = "2.9.1"
+turbine = "3.9.0"
+compiler = ["3.7.0", "3.10.0"]
+runtime = "= compiler"
+"""
+
+
+def test_other_front_ends_have_their_names_and_no_release_of_turbine(tmp_path):
+    spec = tmp_path / "cross.toml"
+    spec.write_text(CROSS)
+    planned = plan_of(Question(preset=str(spec)))
+    reference = {"input_0.npy": "i", "expected_0.npy": "expected_0.npy"}
+    made = {
+        "export": {"module.mlir": "mlir", **reference},
+        "onnx-export": {"model.onnx": "onnx", **reference},
+        "import": {"module.mlir": "other"},
+    }
+
+    def ended(node: Node) -> JobResult:
+        files = made.get(node.stage)
+        outputs = files and [Artifact(name=name, digest=digest, size=1) for name, digest in files.items()]
+        return result(node.stage, outputs=outputs)
+
+    told = report_of(planned, [ended(node) for node in planned.nodes], {"expected_0.npy": npy(1)})
+    assert [group.words for group in groups(told)] == [
+        "linear: torch 2.9 with turbine 3.9.0 writes MLIR that no other writes (sha256 mlir)",
+        "linear: torch 2.9 with front_end onnx-dynamo writes MLIR that no other writes (sha256 other)",
+    ]
+    (words,) = portability(told)
+    assert (
+        "all 4 pairs of exporter and compiler compile (compiler older than turbine 1 of 1, newer than turbine" in words
+    )
