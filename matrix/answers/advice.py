@@ -152,7 +152,7 @@ def newest_first() -> list[str]:
 def newness(cell: Cell) -> tuple[bool | tuple[bool, Version], ...]:
     """Ascending: the default flags before others, then newest runtime, compiler, turbine, torch, Python."""
     own = (axis for axis in axes().values() if not axis.released and axis not in (MODEL_AXIS, TARGET_AXIS))
-    usual = (cell.axes.get(axis.name) in axis.default for axis in own)
+    usual = (cell.axes.get(axis.name) in axis.default or (axis.optional and axis.name not in cell.axes) for axis in own)
     return (*usual, *(_age(cell.axes.get(axis, "")) for axis in newest_first()))
 
 

@@ -188,7 +188,7 @@ def _from_published(runs: Sequence[Run], choices: Sequence[str], preset: str) ->
     Raises CellUnknown, UsageError."""
     named = [run for run in runs if run.preset == preset]
     if named and len(named) < len(runs):
-        with contextlib.suppress(CellUnknown):
+        with contextlib.suppress(CellUnknown, UsageError):  # an axis that only others have
             return _from_runs(named, choices)
     return _from_runs(runs, choices)
 
@@ -198,7 +198,8 @@ def _from_runs(runs: Sequence[Run], choices: Sequence[str]) -> int:
     cells = cells_of(runs)
     if not cells:
         raise CellUnknown("the results hold no cell", tip="give others with --results")
-    axes = tuple(cells[0].axes) if cells else tuple(axis_rows())
+    held = dict.fromkeys(axis for cell in cells for axis in cell.axes)
+    axes = tuple(sorted(held, key=[*dict.fromkeys((*axis_rows(), *held))].index))
     cell = cells[one_of([each.axes for each in cells], choices, axes=axes, name="the results")]
     run = next(run for run in runs if any(each is cell for each in run.cells))
     if _lacks_pass(cell, cells):

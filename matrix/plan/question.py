@@ -12,7 +12,7 @@ from typing import Any
 
 from matrix.core.errors import CellUnknown, UsageError
 from matrix.core.versions import releases_first
-from matrix.plan.axes import ordered_axes
+from matrix.plan.axes import NONE, ordered_axes
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.covering.cover import Cover
 from matrix.plan.spec import Spec, with_optional
@@ -283,18 +283,19 @@ def one_of(
     """The index of the one cell that AXIS=VALUE words select; `3.8` means 3.8.0 if no value is exactly `3.8`. `words`
     stand before them in the command that an error proposes. Raises CellUnknown, UsageError."""
     wanted = dict(split_choice(word, axes, place="AXIS=VALUE") for word in choices)
-    found = [index for index, cell in enumerate(labels) if wanted.items() <= cell.items()]
+    found = [index for index, cell in enumerate(labels) if all(cell.get(axis, NONE) == wanted[axis] for axis in wanted)]
     if not found:
         found = [index for index, cell in enumerate(labels) if _begin_with(cell, wanted)]
     if len(found) == 1:
         return found[0]
     among = [labels[index] for index in found] or labels
-    open_axes = {axis: releases_first(cell[axis] for cell in among if axis in cell) for axis in axes}
+    open_axes = {axis: releases_first(cell.get(axis, NONE) for cell in among) for axis in axes}
     listed = "\n".join(f"  {axis}: {', '.join(values)}" for axis, values in open_axes.items() if len(values) > 1)
     count = f"{len(found)} cells fit" if found else "no cell fits"
     first = among[0] if found else {}
-    named = [axis for axis in axes if axis in first and (axis in wanted or len(open_axes[axis]) > 1)]
-    example = " ".join(shlex.quote(f"{axis}={first[axis]}") for axis in named) or "compiler=3.8.0 runtime=3.11.0"
+    named = [axis for axis in axes if found and (axis in wanted or len(open_axes[axis]) > 1)]
+    example = " ".join(shlex.quote(f"{axis}={first.get(axis, NONE)}") for axis in named)
+    example = example or "compiler=3.8.0 runtime=3.11.0"
     raise CellUnknown(
         f"AXIS=VALUE: {count} {' '.join(choices) or 'no choice'}, expected exactly one; the values of {name}:\n"
         f"{listed}",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from matrix.answers import predictions
 from matrix.core.records import Outcome
 from matrix.core.versions import releases_first
+from matrix.plan.axes import NONE
 from matrix.plan.backends.shared import BACKEND_AXIS, MODEL_AXIS
 from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import backends
@@ -50,7 +51,8 @@ def slug_of(square: Square) -> str:
     varying = _varying(run)[others.get(BACKEND_AXIS.name, "")]
     several = [axis for axis in others if axis in varying and run.ties.get(axis) not in others]
     varied = [axis for axis in others if axis == MODEL_AXIS.name or axis in several]
-    labels = [square.others[axis] for axis in sorted(varied, key=lambda axis: axis != MODEL_AXIS.name)]
+    inward = sorted(varied, key=lambda axis: axis != MODEL_AXIS.name)
+    labels = [square.others[axis] for axis in inward if square.others[axis] != NONE]
     # A dash in a label that is not the last could be one between two labels.
     unclear = any("-" in label for label in labels[:-1])
     digest = [hashlib.sha256(repr(labels).encode()).hexdigest()[:6]] if unclear else []
