@@ -188,7 +188,7 @@ def _from_published(runs: Sequence[Run], choices: Sequence[str], preset: str) ->
     Raises CellUnknown, UsageError."""
     named = [run for run in runs if run.preset == preset]
     if named and len(named) < len(runs):
-        with contextlib.suppress(CellUnknown, UsageError):  # an axis that only others have
+        with contextlib.suppress(CellUnknown):
             return _from_runs(named, choices)
     return _from_runs(runs, choices)
 

@@ -16,6 +16,7 @@ from matrix.plan.axes import NONE, ordered_axes
 from matrix.plan.backends.shared import MODEL_AXIS
 from matrix.plan.covering.cover import Cover
 from matrix.plan.spec import Spec, with_optional
+from matrix.plan.stages import axes as axis_rows
 from matrix.plan.stages import is_file
 from matrix.plan.user_inputs import (
     UserModel,
@@ -282,7 +283,8 @@ def one_of(
 ) -> int:
     """The index of the one cell that AXIS=VALUE words select; `3.8` means 3.8.0 if no value is exactly `3.8`. `words`
     stand before them in the command that an error proposes. Raises CellUnknown, UsageError."""
-    wanted = dict(split_choice(word, axes, place="AXIS=VALUE") for word in choices)
+    absent = {f"{axis}={NONE}" for axis in axis_rows() if axis not in axes}  # true of all of them
+    wanted = dict(split_choice(word, axes, place="AXIS=VALUE") for word in choices if word not in absent)
     found = [index for index, cell in enumerate(labels) if all(cell.get(axis, NONE) == wanted[axis] for axis in wanted)]
     if not found:
         found = [index for index, cell in enumerate(labels) if _begin_with(cell, wanted)]
