@@ -152,7 +152,10 @@ def _line(axes: tuple[str, ...], cell: Cell, cells: Sequence[Cell]) -> list[Cell
     line = {
         other.axes[axes[0]]: other
         for other in cells
-        if other.measured and rest.items() <= other.axes.items() and len({other.axes.get(axis) for axis in axes}) == 1
+        if other.measured
+        and other.axes.keys() == cell.axes.keys()  # one of an optional axis more would take the place of this one
+        and rest.items() <= other.axes.items()
+        and len({other.axes.get(axis) for axis in axes}) == 1
     }
     order = [label for label in releases_first(line) if is_version(label)]
     return [line[label] for label in order] if len(order) > 1 and cell.axes[axes[0]] in order else []
