@@ -9,6 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy
 import pytest
 from command_line import DATA, ROOT, good, matrix, new_store
 from debian_programs import program
@@ -103,6 +104,41 @@ def test_what_compilers_assume_of_a_device_is_warned_of_and_runs(tmp_path, place
     assert any("1 of 1 compared are right: flags vulkan-default" in each for each in document["sentences"])
     told = good("why", "flags=vulkan-default", "--preset", spec, "--store", place)
     assert f"warning    {said['vulkan-default']}" in told.out
+
+
+RACE = """
+format = 1
+name = "race"
+question = "Is a depthwise convolution right?"
+[axes]
+model = "depthwise"
+compiler = ["3.6.0", "3.13.0"]
+runtime = "= compiler"
+target = ["vulkan-swiftshader", "vulkan-lavapipe"]
+flags = ["default", "vulkan-default"]
+[models.depthwise]
+mlir = "depthwise.mlir"
+inputs = ["x.npy", "w.npy"]
+expected = ["y.npy"]
+"""
+
+
+def test_the_depthwise_convolution_of_the_document_is_wrong_for_subgroups_of_64(tmp_path, place):
+    text = (ROOT / "results" / "vulkan" / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "depthwise.mlir").write_text(text.partition("```mlir\n")[2].partition("```")[0])
+    for name, shape, value in (("x", (1, 8, 18, 18), 1), ("w", (8, 3, 3), 1), ("y", (1, 8, 16, 16), 9)):
+        numpy.save(tmp_path / f"{name}.npy", numpy.full(shape, value, numpy.float32))
+    (tmp_path / "race.toml").write_text(RACE)
+    ran = good("run", tmp_path / "race.toml", "--store", place, "--format", "json", timeout=600)
+    cells = json.loads(ran.out)["cells"]
+    wrong = {tuple(cell["axes"][axis] for axis in ("compiler", "flags")): cell["outcome"] for cell in cells}
+    assert len(cells) == 8
+    assert wrong == {
+        ("3.6.0", "default"): "passed",
+        ("3.6.0", "vulkan-default"): "passed",
+        ("3.13.0", "default"): "passed",
+        ("3.13.0", "vulkan-default"): "wrong_output",
+    }
 
 
 def test_a_driver_that_is_not_locked_is_named(tmp_path, place):
